@@ -1,0 +1,20 @@
+// Package migrate is the engine: a phase is a list of steps, and plan, run,
+// rollback, the playbooks and the report all read that one list.
+//
+// The engine knows no SSH, etcd, Kubernetes or command line. Its duties, in
+// the order in which it does them for each step on each target:
+//
+//  1. Check looks at the world. The world decides what is done, the journal
+//     only says what we believed and what was there before.
+//  2. The guard (the phase's invariants) must hold.
+//  3. "started" and the pre-image are committed to the journal BEFORE the
+//     first remote command. A pre-image is never overwritten by a retry.
+//  4. Apply, then "applied" is committed.
+//  5. Verify is polled until it agrees or the step's time is over, then
+//     "verified" is committed. Time that is over is an error.
+//  6. The guard must hold again.
+//
+// A step found satisfied at first sight is recorded as such and never undone.
+// A step found "started" on resume has an unknown outcome: it is checked, and
+// applied again with the pre-image of the first time.
+package migrate

@@ -1,0 +1,108 @@
+package migrate
+
+import (
+	"context"
+	"time"
+)
+
+// StepID names a step for ever: it is the journal's key. "etcd/add-learner".
+// Never renamed, never reused.
+type StepID string
+
+// Selector says which targets a step has.
+type Selector string
+
+// The selectors. Once is the cluster as a whole: its objects, not a host.
+const (
+	Once                 Selector = "once"
+	FirstControlPlane    Selector = "first control-plane node"
+	JoiningControlPlanes Selector = "joining control-plane nodes"
+	EtcdHosts            Selector = "etcd hosts"
+	LoadBalancers        Selector = "load balancers"
+	Workers              Selector = "workers"
+)
+
+// Verdict is the result of a check.
+type Verdict string
+
+// The verdicts. Blocked means: neither done nor safe to do now.
+const (
+	Satisfied Verdict = "satisfied"
+	Needed    Verdict = "needed"
+	Blocked   Verdict = "blocked"
+)
+
+// Before is the pre-image of a step: what Undo needs to know of the world as
+// it was. It is written to the journal, so it holds no secret: a file with a
+// key in it stays on its host as a backup, and Before holds where.
+type Before map[string]string
+
+// Change is one file or object that a step will change, for the plan's diff.
+// Before and After are texts without secrets (digests in their place).
+type Change struct {
+	Object        string // "cp1:/etc/kubernetes/admin.conf", "ConfigMap kube-system/kube-proxy"
+	Before, After string
+}
+
+// Finding is what a check saw.
+type Finding struct {
+	Verdict Verdict
+	Reason  string   // one clause: what is true now
+	Remedy  string   // with Blocked: what the operator can do about it
+	Before  Before   // with Needed: the pre-image
+	Changes []Change // with Needed: what the plan shows
+}
+
+// Step is one change to one node, as data. V is what reading functions get,
+// H what changing functions get: a Check or Verify cannot change anything
+// because its argument has no method that does.
+type Step[V, H any] struct {
+	ID    StepID
+	Title string // imperative; the same words in plan, run, status, playbook
+	Why   string // one sentence for whoever is awake at 3 a.m.
+	On    Selector
+	Needs []StepID
+	// Rolling steps that stand next to each other with the same selector are
+	// taken target by target: all of them on e1, then all of them on e2.
+	Rolling bool
+	// Outage is how long the API is expected to be away during Apply;
+	// 0 means that no client notices.
+	Outage time.Duration
+	// ByHand is what a person would do instead: Markdown with fenced
+	// commands, a text/template over playbooks.Data. It is part of the
+	// declaration so that the playbook cannot drift from the step list.
+	ByHand string
+
+	Check  func(context.Context, V) (Finding, error)
+	Apply  func(context.Context, H, Before) error
+	Verify func(context.Context, V) error
+	Undo   func(context.Context, H, Before) error
+	// OneWay says why there is no Undo. Exactly one of the two is set.
+	OneWay string
+	// Settle bounds the polling of Verify; expiry is an error.
+	Settle time.Duration
+}
+
+// Phase is an ordered list of steps with what must hold between any two.
+type Phase[V, H any] struct {
+	Number int
+	Name   string // "loadbalancer"
+	Title  string // "Put a load balancer in front of the API"
+	Why    string
+	Steps  []Step[V, H]
+	// Guard checks the invariants before and after every step; it is polled
+	// for at most GuardSettle, since a node may be a moment late.
+	Guard       func(context.Context, V) error
+	GuardSettle time.Duration
+}
+
+// Env binds a declaration to a real cluster.
+type Env[V, H any] interface {
+	// Targets lists the names of a selector's targets, in the order in which
+	// they are taken. Once has the one target "cluster".
+	Targets(context.Context, Selector) ([]string, error)
+	// View is read access for a step on a target.
+	View(target string) V
+	// Hands is read and write access for a step on a target.
+	Hands(target string) H
+}
