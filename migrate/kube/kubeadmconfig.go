@@ -1,0 +1,164 @@
+package kube
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// ClusterConfiguration is kubeadm's, as it stands in the ConfigMap
+// kube-system/kubeadm-config. It is edited as a tree and never converted:
+// v1beta3 has extraArgs as a map, v1beta4 as a list, and either must come out
+// as it went in.
+type ClusterConfiguration struct{ top *yaml.Node }
+
+// ParseClusterConfiguration reads the ConfigMap's ClusterConfiguration.
+func ParseClusterConfiguration(text string) (ClusterConfiguration, error) {
+	top, err := parseDocument([]byte(text))
+	if err != nil {
+		return ClusterConfiguration{}, fmt.Errorf("reading kubeadm-config: %w", err)
+	}
+	if kind := value(child(top, "kind")); kind != "ClusterConfiguration" {
+		return ClusterConfiguration{}, fmt.Errorf("reading kubeadm-config: kind is %q", kind)
+	}
+	return ClusterConfiguration{top}, nil
+}
+
+// String renders it as kubeadm does: two spaces, lists not indented.
+func (c ClusterConfiguration) String() string {
+	var b bytes.Buffer
+	e := yaml.NewEncoder(&b)
+	e.SetIndent(2)
+	e.CompactSeqIndent()
+	if err := e.Encode(c.top); err != nil {
+		panic("encoding a tree that was parsed: " + err.Error())
+	}
+	return b.String()
+}
+
+// APIVersion is kubeadm.k8s.io/v1beta3 or v1beta4.
+func (c ClusterConfiguration) APIVersion() string { return value(child(c.top, "apiVersion")) }
+
+// KubernetesVersion is "v1.36.3".
+func (c ClusterConfiguration) KubernetesVersion() string {
+	return value(child(c.top, "kubernetesVersion"))
+}
+
+// ControlPlaneEndpoint is "host:port" or "".
+func (c ClusterConfiguration) ControlPlaneEndpoint() string {
+	return value(child(c.top, "controlPlaneEndpoint"))
+}
+
+// SetControlPlaneEndpoint sets it.
+func (c ClusterConfiguration) SetControlPlaneEndpoint(endpoint string) {
+	setChild(c.top, "controlPlaneEndpoint", scalar(endpoint))
+}
+
+// CertificatesDir is kubeadm's, with its default.
+func (c ClusterConfiguration) CertificatesDir() string {
+	if dir := value(child(c.top, "certificatesDir")); dir != "" {
+		return dir
+	}
+	return "/etc/kubernetes/pki"
+}
+
+// SetCertificatesDir sets it: for a scratch copy that is handed to kubeadm,
+// not for the ConfigMap.
+func (c ClusterConfiguration) SetCertificatesDir(dir string) {
+	setChild(c.top, "certificatesDir", scalar(dir))
+}
+
+// CertSANs lists apiServer.certSANs.
+func (c ClusterConfiguration) CertSANs() []string {
+	return listOf(child(child(c.top, "apiServer"), "certSANs"))
+}
+
+// AddCertSANs appends those names that are not there yet, and says whether
+// there were any.
+func (c ClusterConfiguration) AddCertSANs(names ...string) bool {
+	have := c.CertSANs()
+	n := len(have)
+	for _, name := range names {
+		if name != "" && !slices.Contains(have, name) {
+			have = append(have, name)
+		}
+	}
+	if len(have) == n {
+		return false
+	}
+	api := child(c.top, "apiServer")
+	if api == nil || api.Kind != yaml.MappingNode {
+		api = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+		setChild(c.top, "apiServer", api)
+	}
+	api.Style = 0 // `apiServer: {}` becomes a block
+	setChild(api, "certSANs", stringList(have))
+	return true
+}
+
+// ExternalEtcd is etcd.external.
+type ExternalEtcd struct {
+	Endpoints                 []string
+	CAFile, CertFile, KeyFile string
+}
+
+// ExternalEtcd returns etcd.external, and whether it is there.
+func (c ClusterConfiguration) ExternalEtcd() (ExternalEtcd, bool) {
+	ext := child(child(c.top, "etcd"), "external")
+	if ext == nil {
+		return ExternalEtcd{}, false
+	}
+	return ExternalEtcd{
+		Endpoints: listOf(child(ext, "endpoints")),
+		CAFile:    value(child(ext, "caFile")),
+		CertFile:  value(child(ext, "certFile")),
+		KeyFile:   value(child(ext, "keyFile")),
+	}, true
+}
+
+// SetExternalEtcd replaces the whole etcd block: local and external exclude
+// each other (kubeadm: validation.ValidateEtcd).
+func (c ClusterConfiguration) SetExternalEtcd(e ExternalEtcd) {
+	ext := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	setChild(ext, "caFile", scalar(e.CAFile))
+	setChild(ext, "certFile", scalar(e.CertFile))
+	setChild(ext, "endpoints", stringList(e.Endpoints))
+	setChild(ext, "keyFile", scalar(e.KeyFile))
+	block := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	setChild(block, "external", ext)
+	setChild(c.top, "etcd", block)
+}
+
+// SetLocalEtcdSANs makes the etcd block a local one with these names in its
+// server and peer certificates: for a scratch copy that kubeadm signs with.
+func (c ClusterConfiguration) SetLocalEtcdSANs(names []string) {
+	local := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	setChild(local, "serverCertSANs", stringList(names))
+	setChild(local, "peerCertSANs", stringList(names))
+	block := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	setChild(block, "local", local)
+	setChild(c.top, "etcd", block)
+}
+
+// DropAdvertiseAddress removes apiServer.extraArgs.advertise-address, which
+// kubeadm would copy to every joining node (kubernetes/kubeadm#3175), and
+// says whether it was there. Both shapes of extraArgs are handled.
+func (c ClusterConfiguration) DropAdvertiseAddress() bool {
+	args := child(child(c.top, "apiServer"), "extraArgs")
+	if args == nil {
+		return false
+	}
+	const name = "advertise-address"
+	if args.Kind == yaml.MappingNode {
+		had := child(args, name) != nil
+		removeChild(args, name)
+		return had
+	}
+	n := len(args.Content)
+	args.Content = slices.DeleteFunc(args.Content, func(arg *yaml.Node) bool {
+		return value(child(arg, "name")) == name
+	})
+	return len(args.Content) < n
+}

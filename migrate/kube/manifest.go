@@ -1,0 +1,151 @@
+package kube
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	corev1 "k8s.io/api/core/v1"
+	k8syaml "sigs.k8s.io/yaml"
+)
+
+// ManifestsDir is where kubeadm's kubelet looks for static pod manifests
+// (kubeadm: constants.ManifestsSubDirName).
+const ManifestsDir = "/etc/kubernetes/manifests"
+
+// Manifest is a static pod manifest as read from a node.
+type Manifest struct {
+	data []byte
+	pod  corev1.Pod
+}
+
+// ParseManifest reads a static pod manifest with at least one container.
+func ParseManifest(data []byte) (Manifest, error) {
+	m := Manifest{data: data}
+	if err := k8syaml.Unmarshal(data, &m.pod); err != nil {
+		return Manifest{}, fmt.Errorf("reading the static pod manifest: %w", err)
+	}
+	if len(m.pod.Spec.Containers) == 0 {
+		return Manifest{}, fmt.Errorf("reading the static pod manifest: it has no container")
+	}
+	return m, nil
+}
+
+// Flags returns the flags of the first container's command and arguments.
+func (m Manifest) Flags() Flags {
+	c := m.pod.Spec.Containers[0]
+	return ParseFlags(append(append([]string{}, c.Command...), c.Args...))
+}
+
+// HostPath is one folder or file of the node that the pod mounts.
+type HostPath struct {
+	Name     string
+	Path     string
+	ReadOnly bool
+	// Folder says what the manifest says of it: "File", "Directory",
+	// "DirectoryOrCreate", … or "" where it says nothing.
+	Type string
+}
+
+// HostPaths lists the pod's hostPath volumes in the manifest's order.
+func (m Manifest) HostPaths() []HostPath {
+	readOnly := map[string]bool{}
+	for _, vm := range m.pod.Spec.Containers[0].VolumeMounts {
+		readOnly[vm.Name] = vm.ReadOnly
+	}
+	var out []HostPath
+	for _, v := range m.pod.Spec.Volumes {
+		if v.HostPath == nil {
+			continue
+		}
+		hp := HostPath{Name: v.Name, Path: filepath.Clean(v.HostPath.Path), ReadOnly: readOnly[v.Name]}
+		if v.HostPath.Type != nil {
+			hp.Type = string(*v.HostPath.Type)
+		}
+		out = append(out, hp)
+	}
+	return out
+}
+
+// SetFlag returns the manifest with one flag that it already has set to
+// another value, and every other byte kept.
+func (m Manifest) SetFlag(name, value string) ([]byte, error) {
+	node, err := m.flagNode(name)
+	if err != nil {
+		return nil, err
+	}
+	out, err := replaceScalar(m.data, node, "--"+name+"="+value)
+	if err != nil {
+		return nil, fmt.Errorf("setting --%s in the static pod manifest: %w", name, err)
+	}
+	again, err := ParseManifest(out)
+	if err != nil {
+		return nil, err
+	}
+	if got, _ := again.Flags().Get(name); got != value {
+		return nil, fmt.Errorf("setting --%s in the static pod manifest: read back %q", name, got)
+	}
+	return out, nil
+}
+
+func (m Manifest) flagNode(name string) (*yaml.Node, error) {
+	top, err := parseDocument(m.data)
+	if err != nil {
+		return nil, err
+	}
+	containers := child(child(top, "spec"), "containers")
+	for _, list := range []string{"command", "args"} {
+		words := child(containers.Content[0], list)
+		if words == nil {
+			continue
+		}
+		for _, w := range words.Content {
+			if strings.HasPrefix(w.Value, "--"+name+"=") {
+				return w, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("the static pod manifest has no flag --%s=…", name)
+}
+
+// Flags are a program's command-line flags in their order.
+type Flags []Flag
+
+// Flag is one --name=value; Value is "true" for a bare --name.
+type Flag struct{ Name, Value string }
+
+// ParseFlags reads flags from words as the programs of Kubernetes and etcd
+// take them: --name=value, --name value, and a bare --name. Words before the
+// first flag (the program's path) are left out.
+func ParseFlags(words []string) Flags {
+	var out Flags
+	for i := 0; i < len(words); i++ {
+		w := words[i]
+		if !strings.HasPrefix(w, "-") {
+			continue
+		}
+		name := strings.TrimLeft(w, "-")
+		if n, v, ok := strings.Cut(name, "="); ok {
+			out = append(out, Flag{n, v})
+			continue
+		}
+		if i+1 < len(words) && !strings.HasPrefix(words[i+1], "-") {
+			out = append(out, Flag{name, words[i+1]})
+			i++
+			continue
+		}
+		out = append(out, Flag{name, "true"})
+	}
+	return out
+}
+
+// Get returns the last value of a flag: a later one wins, as in pflag.
+func (f Flags) Get(name string) (string, bool) {
+	for i := len(f) - 1; i >= 0; i-- {
+		if f[i].Name == name {
+			return f[i].Value, true
+		}
+	}
+	return "", false
+}
