@@ -16,5 +16,12 @@
 //
 // A step found satisfied at first sight is recorded as such and never undone.
 // A step found "started" on resume has an unknown outcome: it is checked, and
-// applied again with the pre-image of the first time.
+// applied again with the pre-image of the first time. Where the world says
+// that it is done, it is verified and keeps that pre-image. Duty 2 is waived
+// for a step that was left unfinished: it may itself be what breaks the
+// invariants, and finishing it what mends them. Duty 6 never is.
+//
+// The invariants are also asked for before the first step of a phase. A run
+// that is told to stop finishes the step at hand; one whose context ends
+// stops at once and leaves the step's outcome unknown.
 package migrate

@@ -40,17 +40,18 @@ type Before map[string]string
 // Change is one file or object that a step will change, for the plan's diff.
 // Before and After are texts without secrets (digests in their place).
 type Change struct {
-	Object        string // "cp1:/etc/kubernetes/admin.conf", "ConfigMap kube-system/kube-proxy"
-	Before, After string
+	Object string `json:"object"` // "cp1:/etc/kubernetes/admin.conf", "ConfigMap kube-system/kube-proxy"
+	Before string `json:"before"`
+	After  string `json:"after"`
 }
 
 // Finding is what a check saw.
 type Finding struct {
-	Verdict Verdict
-	Reason  string   // one clause: what is true now
-	Remedy  string   // with Blocked: what the operator can do about it
-	Before  Before   // with Needed: the pre-image
-	Changes []Change // with Needed: what the plan shows
+	Verdict Verdict  `json:"verdict"`
+	Reason  string   `json:"reason"`            // one clause: what is true now
+	Remedy  string   `json:"remedy,omitempty"`  // with Blocked: what the operator can do about it
+	Before  Before   `json:"before,omitempty"`  // with Needed: the pre-image
+	Changes []Change `json:"changes,omitempty"` // with Needed: what the plan shows
 }
 
 // Step is one change to one node, as data. V is what reading functions get,

@@ -95,10 +95,11 @@ func (j *Journal) Log() ([]LogEntry, error) { return list[LogEntry](j, bucketLog
 func (j *Journal) Runs() ([]Run, error) { return list[Run](j, bucketRuns) }
 
 // BeginRun notes that a run of a phase begins. The returned function notes
-// its end with a result ("done", or why not).
-func (j *Journal) BeginRun(phase int) (end func(result string) error, err error) {
+// its end with a result ("done", or why not); completed says that no step of
+// the phase is left, which is noted in the same transaction.
+func (j *Journal) BeginRun(phase int) (end func(result string, completed bool) error, err error) {
 	run := Run{Phase: phase, Who: whoAmI(), Tool: j.tool, Start: j.now()}
-	err = j.update(func(tx *bolt.Tx) error {
+	err = j.update(func(tx *bolt.Tx) (err error) {
 		b := tx.Bucket([]byte(bucketRuns))
 		if run.ID, err = b.NextSequence(); err != nil {
 			return fmt.Errorf("numbering a run: %w", err)
@@ -108,10 +109,23 @@ func (j *Journal) BeginRun(phase int) (end func(result string) error, err error)
 	if err != nil {
 		return nil, err
 	}
-	return func(result string) error {
+	return func(result string, completed bool) error {
 		run.End, run.Result = j.now(), result
-		return j.update(func(tx *bolt.Tx) error { return put(tx.Bucket([]byte(bucketRuns)), number(run.ID), run) })
+		return j.update(func(tx *bolt.Tx) error { return endRun(tx, run, completed) })
 	}, nil
+}
+
+func endRun(tx *bolt.Tx, run Run, completed bool) error {
+	if err := put(tx.Bucket([]byte(bucketRuns)), number(run.ID), run); err != nil || !completed {
+		return err
+	}
+	phases, key := tx.Bucket([]byte(bucketPhases)), number(uint64(run.Phase))
+	p, begun, err := get[Phase](phases, key)
+	if err != nil || !begun || !p.Completed.IsZero() {
+		return err
+	}
+	p.Completed = run.End
+	return put(phases, key, p)
 }
 
 // Phase returns what is known of a phase; the zero Phase when it was never
@@ -125,25 +139,13 @@ func (j *Journal) Phase(phase int) (Phase, error) {
 	return p, err
 }
 
-// BeginPhase notes the fingerprints that a phase is begun (or, once
-// completed, begun again) with. It is not complete from then on.
+// BeginPhase notes the fingerprints (of the spec and of the step list) that a
+// phase is begun with or, once completed, begun again with. The phase is not
+// complete from then on.
 func (j *Journal) BeginPhase(phase int, spec, declaration string) error {
 	return j.update(func(tx *bolt.Tx) error {
 		p := Phase{Spec: spec, Declaration: declaration, Tool: j.tool, Begun: j.now()}
 		return put(tx.Bucket([]byte(bucketPhases)), number(uint64(phase)), p)
-	})
-}
-
-// CompletePhase notes that no step of the phase is left.
-func (j *Journal) CompletePhase(phase int) error {
-	return j.update(func(tx *bolt.Tx) error {
-		b := tx.Bucket([]byte(bucketPhases))
-		p, _, err := get[Phase](b, number(uint64(phase)))
-		if err != nil {
-			return err
-		}
-		p.Completed = j.now()
-		return put(b, number(uint64(phase)), p)
 	})
 }
 

@@ -1,0 +1,140 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"hamigrate/state"
+)
+
+// Op is what the engine was doing to a step when something went wrong.
+type Op string
+
+// The operations.
+const (
+	OpNeeds   Op = "needs"
+	OpCheck   Op = "check"
+	OpGuard   Op = "guard"
+	OpApply   Op = "apply"
+	OpVerify  Op = "verify"
+	OpJournal Op = "journal"
+)
+
+// Where names a step on a target.
+type Where struct {
+	Phase  int
+	Step   StepID
+	Target string
+}
+
+func (w Where) String() string { return fmt.Sprintf("%s on %s", w.Step, w.Target) }
+
+// StepError is a step that went wrong. A journal that cannot be written is
+// one too (OpJournal).
+type StepError struct {
+	Where
+	Op  Op
+	Err error
+}
+
+func (e *StepError) Error() string { return fmt.Sprintf("%s: %s: %v", e.Where, e.Op, e.Err) }
+
+// Unwrap returns the cause.
+func (e *StepError) Unwrap() error { return e.Err }
+
+// BlockedError says that it is not safe to go on, and that the step it names
+// has changed nothing. Without a step, the phase's invariants did not hold
+// before its first step.
+type BlockedError struct {
+	Where
+	Reason string // what is true now
+	Remedy string // what the operator can do about it
+	Err    error  // the cause, where there is one
+}
+
+func (e *BlockedError) Error() string {
+	at := e.Where.String()
+	if e.Step == "" {
+		at = fmt.Sprintf("phase %d", e.Phase)
+	}
+	msg := fmt.Sprintf("%s is blocked: %s", at, e.Reason)
+	if e.Remedy != "" {
+		msg += ": " + e.Remedy
+	}
+	return msg
+}
+
+// Unwrap returns the cause.
+func (e *BlockedError) Unwrap() error { return e.Err }
+
+// ErrStopped says that a run stopped between two steps because it was asked
+// to. Nothing is half done; running again carries on.
+var ErrStopped = errors.New("stopped as asked, between two steps: `migrate run` carries on")
+
+// InterruptedError says that a run was cancelled in the middle of a step, or
+// before the first one (then without a step).
+type InterruptedError struct {
+	Where
+	Op     Op
+	Status state.Status // how far the journal says the step is
+	Cause  error        // why the context ended
+	Err    error        // what was under way said
+}
+
+func (e *InterruptedError) Error() string {
+	var what string
+	switch e.Status {
+	case state.Started, state.Undoing, state.Failed:
+		what = "its outcome is unknown"
+	case state.Applied:
+		what = "it was applied but is not verified"
+	case state.Verified:
+		what = "it was done before, and the invariants were not looked at"
+	case state.Pending, state.Satisfied, state.Undone:
+		what = "nothing was changed by it"
+	}
+	at := e.Where.String()
+	if e.Step == "" {
+		at = fmt.Sprintf("phase %d", e.Phase)
+	}
+	return fmt.Sprintf("interrupted during the %s of %s, %s: `migrate run` looks first and carries on (%v)", e.Op, at, what, e.Cause)
+}
+
+// Unwrap returns the causes, so that errors.Is finds context.Canceled.
+func (e *InterruptedError) Unwrap() []error { return []error{e.Cause, e.Err} }
+
+// TimeoutError says that something polled did not become true in time.
+type TimeoutError struct {
+	Waited time.Duration
+	Last   error // what the last attempt said
+}
+
+func (e *TimeoutError) Error() string {
+	return fmt.Sprintf("still not so after %s: %v", e.Waited.Round(time.Millisecond), e.Last)
+}
+
+// Unwrap returns what the last attempt said.
+func (e *TimeoutError) Unwrap() error { return e.Last }
+
+// FingerprintError says that a phase which is part done was begun with
+// another spec or another list of steps than the one at hand.
+type FingerprintError struct {
+	Phase int
+	Name  string
+	Spec  bool   // the spec differs; else the list of steps does
+	Tool  string // version of this program that began the phase; may be empty
+}
+
+func (e *FingerprintError) Error() string {
+	begun := fmt.Sprintf("phase %d (%s) is part done", e.Phase, e.Name)
+	if e.Spec {
+		return begun + ", and the spec file has changed its meaning since it was begun: " +
+			"run again with the spec file as it was, and change it when the phase is complete"
+	}
+	tool := "the version of migrate that began it"
+	if e.Tool != "" {
+		tool = "version " + e.Tool + " of migrate, which began it"
+	}
+	return begun + ", and this version of migrate has other steps for it: complete the phase with " + tool
+}

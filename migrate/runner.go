@@ -1,0 +1,221 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"hamigrate/state"
+)
+
+// Journal is what a Runner needs of the journal; *state.Journal is one. What
+// a method has written is on disk when it returns nil.
+type Journal interface {
+	Records(phase int) ([]state.Record, error)
+	Advance(state.Key, state.Change) (state.Record, error)
+	Phase(phase int) (state.Phase, error)
+	BeginPhase(phase int, spec, declaration string) error
+	BeginRun(phase int) (end func(result string, completed bool) error, err error)
+}
+
+// Runner runs phases. Env and Journal must be set.
+type Runner[V, H any] struct {
+	Env     Env[V, H]
+	Journal Journal
+	// Spec is the spec's fingerprint: a phase that is part done is not
+	// resumed with another one.
+	Spec   string
+	Events Events       // nil: nobody is told
+	Log    hclog.Logger // nil: no log
+	// Stop, once closed, ends the run before its next step. Nil: never.
+	Stop <-chan struct{}
+}
+
+// Run does what is left of a phase, or does it again where the world has
+// drifted. See the package comment for the duties.
+//
+// Errors: *BlockedError (nothing was changed by the step it names),
+// ErrStopped, *InterruptedError (ctx ended), *FingerprintError, *StepError,
+// or a mistake in the declaration (Validate).
+func (r Runner[V, H]) Run(ctx context.Context, p Phase[V, H]) (err error) {
+	if err := Validate(p); err != nil {
+		return err
+	}
+	x := execution[V, H]{Runner: r, phase: p, began: time.Now(), done: map[state.Key]bool{}}
+	if x.Events == nil {
+		x.Events = discard{}
+	}
+	if x.Log == nil {
+		x.Log = hclog.NewNullLogger()
+	}
+	x.Log = x.Log.With("phase", p.Number)
+	if x.visits, err = visits(ctx, r.Env, p); err != nil {
+		return err
+	}
+	if x.records, err = recordsOf(r.Journal, p.Number); err != nil {
+		return err
+	}
+	if err := x.resumable(); err != nil {
+		return err
+	}
+	end, err := r.Journal.BeginRun(p.Number)
+	if err != nil {
+		return fmt.Errorf("beginning a run of phase %d: %w", p.Number, err)
+	}
+	err = x.all(ctx)
+	if endErr := end(result(err), err == nil); endErr != nil {
+		return errors.Join(err, fmt.Errorf("ending the run of phase %d: %w", p.Number, endErr))
+	}
+	return err
+}
+
+// result is what the journal keeps of a run's end.
+func result(err error) string {
+	switch {
+	case err == nil:
+		return "done"
+	case errors.Is(err, ErrStopped):
+		return "stopped"
+	default:
+		return err.Error()
+	}
+}
+
+// execution is one run of one phase.
+type execution[V, H any] struct {
+	Runner[V, H]
+	phase   Phase[V, H]
+	visits  []visit[V, H]
+	records records            // as the journal has them
+	done    map[state.Key]bool // in this run
+	begun   bool               // the journal has this run's fingerprints, the phase is under way
+	intact  bool               // the journal has this run's fingerprints, the phase is complete
+
+	began, stepBegan, lastEvent time.Time
+}
+
+// resumable refuses to carry on a phase that is part done with another spec
+// or another list of steps: the pre-images and needs would not fit.
+func (x *execution[V, H]) resumable() error {
+	known, err := x.Journal.Phase(x.phase.Number)
+	if err != nil {
+		return fmt.Errorf("reading the journal: %w", err)
+	}
+	declaration := Fingerprint(x.phase)
+	same := known.Spec == x.Spec && known.Declaration == declaration
+	complete := !known.Completed.IsZero()
+	x.begun = same && !complete && !known.Begun.IsZero()
+	x.intact = same && complete
+	if same || complete || known.Begun.IsZero() || !x.records.any(state.Status.Touched) {
+		return nil
+	}
+	return &FingerprintError{Phase: x.phase.Number, Name: x.phase.Name, Spec: known.Spec != x.Spec, Tool: known.Tool}
+}
+
+func (r records) any(is func(state.Status) bool) bool {
+	for _, rec := range r {
+		if is(rec.Status) {
+			return true
+		}
+	}
+	return false
+}
+
+func (x *execution[V, H]) all(ctx context.Context) error {
+	x.emit(Event{Kind: EventPhaseStarted, Title: x.phase.Title})
+	if err := x.firstGuard(ctx); err != nil {
+		x.emit(Event{Kind: EventStepFailed, Title: x.phase.Title, Message: err.Error()})
+		return err
+	}
+	for i, v := range x.visits {
+		if x.stopped() {
+			x.emit(Event{Kind: EventStopped, Title: x.phase.Title, Index: i, Elapsed: time.Since(x.began)})
+			return ErrStopped
+		}
+		x.stepBegan = time.Now()
+		if err := (&stepRun[V, H]{execution: x, visit: v, index: i + 1}).run(ctx); err != nil {
+			return err
+		}
+	}
+	if !x.intact {
+		if err := x.begin(); err != nil {
+			return err
+		}
+	}
+	x.emit(Event{Kind: EventPhaseDone, Title: x.phase.Title, Index: len(x.visits), Elapsed: time.Since(x.began)})
+	return nil
+}
+
+// firstGuard holds the phase back while the invariants do not hold, unless a
+// step was left unfinished: that step may be what breaks them, and finishing
+// it what mends them.
+func (x *execution[V, H]) firstGuard(ctx context.Context) error {
+	if x.records.any(state.Status.Unfinished) {
+		return nil
+	}
+	x.stepBegan = time.Now()
+	err := x.guard(ctx, Event{Title: x.phase.Title})
+	if err != nil {
+		return unguarded(ctx, Where{Phase: x.phase.Number}, state.Pending, err)
+	}
+	return nil
+}
+
+// guard polls the phase's invariants; e is what a waiting event says of whom
+// they are waited for.
+func (x *execution[V, H]) guard(ctx context.Context, e Event) error {
+	return poll(ctx, x.phase.GuardSettle, func(err error) { x.waiting(e, err) }, func(ctx context.Context) error {
+		return x.phase.Guard(ctx, x.Env.View(ClusterTarget))
+	})
+}
+
+// unguarded is the error of invariants that do not hold before a change.
+func unguarded(ctx context.Context, where Where, status state.Status, err error) error {
+	if ctx.Err() != nil {
+		return &InterruptedError{Where: where, Op: OpGuard, Status: status, Cause: context.Cause(ctx), Err: err}
+	}
+	return &BlockedError{Where: where, Err: err,
+		Reason: fmt.Sprintf("the cluster is not healthy: %v", err),
+		Remedy: "nothing was changed; mend that and run again"}
+}
+
+// begin makes sure that the journal has this run's fingerprints before the
+// first change of a record is written.
+func (x *execution[V, H]) begin() error {
+	if x.begun {
+		return nil
+	}
+	if err := x.Journal.BeginPhase(x.phase.Number, x.Spec, Fingerprint(x.phase)); err != nil {
+		return fmt.Errorf("beginning phase %d: %w", x.phase.Number, err)
+	}
+	x.begun, x.intact = true, false
+	return nil
+}
+
+func (x *execution[V, H]) stopped() bool {
+	select {
+	case <-x.Stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// emit fills in what all events have and tells Events.
+func (x *execution[V, H]) emit(e Event) {
+	x.lastEvent = time.Now()
+	e.Phase, e.PhaseName, e.Total, e.At = x.phase.Number, x.phase.Name, len(x.visits), x.lastEvent
+	x.Events.Event(e)
+}
+
+// waiting tells what a wait waits for, when there was silence for a while.
+func (x *execution[V, H]) waiting(e Event, said error) {
+	if time.Since(x.lastEvent) <= quiet {
+		return
+	}
+	e.Kind, e.Message, e.Elapsed = EventStepWaiting, said.Error(), time.Since(x.stepBegan)
+	x.emit(e)
+}

@@ -1,0 +1,159 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"hamigrate/state"
+)
+
+// stepRun is one visit of a run.
+type stepRun[V, H any] struct {
+	*execution[V, H]
+	visit visit[V, H]
+	index int
+}
+
+// run takes one step on one target through the six duties and tells how it
+// went.
+func (s *stepRun[V, H]) run(ctx context.Context) error {
+	s.tell(EventStepChecking, "")
+	how, message, err := s.take(ctx)
+	if err != nil {
+		s.tell(EventStepFailed, err.Error())
+		return err
+	}
+	s.done[s.key()] = true
+	s.tell(how, message)
+	return nil
+}
+
+// take returns what to tell when the step is done.
+func (s *stepRun[V, H]) take(ctx context.Context) (EventKind, string, error) {
+	done := func(step StepID, target string) bool { return s.execution.done[keyOf(s.phase.Number, step, target)] }
+	if missing := s.visit.unmet(s.visits, done); len(missing) > 0 {
+		return "", "", s.failed(OpNeeds, fmt.Errorf("needs %v, which is not done on all its targets", missing))
+	}
+	finding, err := s.visit.check(ctx, s.Env)
+	if err != nil {
+		return "", "", s.broken(ctx, OpCheck, err)
+	}
+	switch {
+	case finding.Verdict == Blocked:
+		return "", "", &BlockedError{Where: s.where(), Reason: finding.Reason, Remedy: finding.Remedy}
+	case finding.Verdict == Needed:
+		return EventStepDone, "", s.change(ctx, finding)
+	case s.status().Unfinished():
+		// Killed, or failed, after its effect: the effect is ours, so it ends
+		// as verified and keeps its pre-image.
+		return EventStepDone, finding.Reason, s.settle(ctx)
+	default:
+		return EventStepSatisfied, finding.Reason, s.found()
+	}
+}
+
+// found records a step that was satisfied at first sight. One that was
+// satisfied or verified before needs no new word.
+func (s *stepRun[V, H]) found() error {
+	if st := s.status(); st == state.Satisfied || st == state.Verified {
+		return nil
+	}
+	return s.advance(state.Change{Event: state.Found})
+}
+
+// change does duties 2 to 6 for a step that is needed.
+func (s *stepRun[V, H]) change(ctx context.Context, finding Finding) error {
+	// A step that was left unfinished may be what breaks the invariants, and
+	// finishing it what mends them: they are asked for afterwards only.
+	if !s.status().Unfinished() {
+		if err := s.guard(ctx, s.event("", "")); err != nil {
+			return unguarded(ctx, s.where(), s.status(), err)
+		}
+	}
+	start := state.Change{Event: state.Start, Before: finding.Before, Note: finding.Reason}
+	if err := s.advance(start); err != nil {
+		return err
+	}
+	s.tell(EventStepStarted, finding.Reason)
+	before := Before(maps.Clone(s.records[s.key()].Before))
+	if err := s.visit.Apply(ctx, s.Env.Hands(s.visit.target), before); err != nil {
+		return s.brokenAndKept(ctx, OpApply, err)
+	}
+	if err := s.advance(state.Change{Event: state.ApplyDone}); err != nil {
+		return err
+	}
+	return s.settle(ctx)
+}
+
+// settle does duties 5 and 6: the world agrees, and the invariants hold.
+func (s *stepRun[V, H]) settle(ctx context.Context) error {
+	waiting := func(err error) { s.waiting(s.event("", ""), err) }
+	verify := func(ctx context.Context) error { return s.visit.Verify(ctx, s.Env.View(s.visit.target)) }
+	if err := poll(ctx, s.visit.Settle, waiting, verify); err != nil {
+		return s.brokenAndKept(ctx, OpVerify, err)
+	}
+	if err := s.advance(state.Change{Event: state.VerifyDone}); err != nil {
+		return err
+	}
+	if err := s.guard(ctx, s.event("", "")); err != nil {
+		return s.broken(ctx, OpGuard, err)
+	}
+	return nil
+}
+
+// brokenAndKept is broken with the failure written to the journal. A step
+// that was interrupted did not fail: its record stays where it is, which
+// means that its outcome is unknown.
+func (s *stepRun[V, H]) brokenAndKept(ctx context.Context, op Op, err error) error {
+	if ctx.Err() == nil {
+		if kept := s.advance(state.Change{Event: state.FailedEvent, Error: err.Error(), Note: string(op)}); kept != nil {
+			return errors.Join(s.failed(op, err), kept)
+		}
+	}
+	return s.broken(ctx, op, err)
+}
+
+// broken is the error of an operation: interrupted where the run was
+// cancelled, failed otherwise.
+func (s *stepRun[V, H]) broken(ctx context.Context, op Op, err error) error {
+	if ctx.Err() != nil {
+		return &InterruptedError{Where: s.where(), Op: op, Status: s.status(), Cause: context.Cause(ctx), Err: err}
+	}
+	return s.failed(op, err)
+}
+
+func (s *stepRun[V, H]) failed(op Op, err error) error {
+	return &StepError{Where: s.where(), Op: op, Err: err}
+}
+
+// advance writes a change to the journal. The run's fingerprints are there
+// before the first of them.
+func (s *stepRun[V, H]) advance(c state.Change) error {
+	if err := s.begin(); err != nil {
+		return s.failed(OpJournal, err)
+	}
+	rec, err := s.Journal.Advance(s.key(), c)
+	if err != nil {
+		return s.failed(OpJournal, err)
+	}
+	s.records[s.key()] = rec
+	s.Log.Info("step moved on", "step", s.visit.ID, "node", s.visit.target, "status", rec.Status, "note", c.Note)
+	return nil
+}
+
+func (s *stepRun[V, H]) key() state.Key { return keyOf(s.phase.Number, s.visit.ID, s.visit.target) }
+
+func (s *stepRun[V, H]) status() state.Status { return s.records.status(s.key()) }
+
+func (s *stepRun[V, H]) where() Where { return Where{s.phase.Number, s.visit.ID, s.visit.target} }
+
+func (s *stepRun[V, H]) tell(kind EventKind, message string) { s.emit(s.event(kind, message)) }
+
+func (s *stepRun[V, H]) event(kind EventKind, message string) Event {
+	v := s.visit
+	return Event{Kind: kind, Step: v.ID, Title: v.Title, Target: v.target, Index: s.index,
+		Outage: v.Outage, Elapsed: time.Since(s.stepBegan), Message: message}
+}
