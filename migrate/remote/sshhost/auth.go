@@ -1,0 +1,171 @@
+package sshhost
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+)
+
+// keyring is the keys to log in with, best first.
+type keyring struct {
+	signers []ssh.Signer
+	tried   []string // what each signer is, for messages
+	agent   net.Conn // nil without an agent; must stay open while signing
+	notes   []string // why other keys could not be used
+}
+
+// openKeys collects the keys for t: a named identity file first and then what
+// the agent holds; else the agent's keys first and then the default files.
+// The order matters because sshd gives up after MaxAuthTries (6) keys.
+func openKeys(t target) (*keyring, error) {
+	k := &keyring{}
+	held := k.openAgent(t.agent)
+	if !t.explicit {
+		k.addAgent(held)
+	}
+	for _, file := range t.identities {
+		if err := k.addFile(file, held, t.explicit); err != nil {
+			k.Close()
+			return nil, err
+		}
+	}
+	if t.explicit {
+		k.addAgent(held)
+	}
+	if len(k.signers) == 0 {
+		k.Close()
+		return nil, mistakef(ErrAuthentication, nil,
+			"no key to log in to %s (%s): %s; name one as ssh.identityFile, or put one into an agent with: ssh-add",
+			t.name, t.address, strings.Join(k.notes, ", "))
+	}
+	return k, nil
+}
+
+// Close lets go of the agent.
+func (k *keyring) Close() {
+	if k.agent != nil {
+		k.agent.Close()
+	}
+}
+
+// openAgent returns the keys that the agent holds; no agent is only a note.
+func (k *keyring) openAgent(socket string) []ssh.Signer {
+	if socket == "" {
+		k.notes = append(k.notes, "no agent (SSH_AUTH_SOCK is empty)")
+		return nil
+	}
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		k.notes = append(k.notes, fmt.Sprintf("no agent (%v)", err))
+		return nil
+	}
+	k.agent = conn
+	held, err := agent.NewClient(conn).Signers()
+	if err != nil {
+		k.notes = append(k.notes, fmt.Sprintf("no agent (%v)", err))
+		return nil
+	}
+	if len(held) == 0 {
+		k.notes = append(k.notes, "the agent holds no key")
+	}
+	return held
+}
+
+func (k *keyring) addAgent(held []ssh.Signer) {
+	for _, s := range held {
+		k.add(s, "agent "+ssh.FingerprintSHA256(s.PublicKey()))
+	}
+}
+
+// add appends a key that is not there yet.
+func (k *keyring) add(s ssh.Signer, what string) {
+	same := func(have ssh.Signer) bool {
+		return bytes.Equal(have.PublicKey().Marshal(), s.PublicKey().Marshal())
+	}
+	if !slices.ContainsFunc(k.signers, same) {
+		k.signers = append(k.signers, s)
+		k.tried = append(k.tried, what)
+	}
+}
+
+// addFile adds the key of an identity file. Where the file cannot be used as
+// it is (a passphrase, a hardware key, only the public half) the agent signs
+// for it, if it holds the key. Files not named by the user may be missing.
+func (k *keyring) addFile(file string, held []ssh.Signer, explicit bool) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		if explicit {
+			return fmt.Errorf("reading ssh.identityFile: %w", err)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			k.notes = append(k.notes, err.Error())
+		} else {
+			k.notes = append(k.notes, "no "+file)
+		}
+		return nil
+	}
+	signer, parseErr := ssh.ParsePrivateKey(data)
+	if parseErr == nil {
+		k.add(signer, file)
+		return nil
+	}
+	if public := publicHalf(file, data, parseErr); public != nil {
+		for _, s := range held {
+			if bytes.Equal(s.PublicKey().Marshal(), public.Marshal()) {
+				k.add(s, file+" (agent)")
+				return nil
+			}
+		}
+	}
+	problem := fmt.Sprintf("%s cannot be used: %v", file, parseErr)
+	if locked := new(ssh.PassphraseMissingError); errors.As(parseErr, &locked) {
+		problem = fmt.Sprintf("%s is protected by a passphrase and no agent holds it (ssh-add %s)", file, file)
+	}
+	if explicit {
+		return mistakef(ErrAuthentication, parseErr, "ssh.identityFile: %s", problem)
+	}
+	k.notes = append(k.notes, problem)
+	return nil
+}
+
+// publicHalf finds the public key that belongs to a private key file which
+// could not be parsed.
+func publicHalf(file string, data []byte, parseErr error) ssh.PublicKey {
+	if locked := new(ssh.PassphraseMissingError); errors.As(parseErr, &locked) && locked.PublicKey != nil {
+		return locked.PublicKey
+	}
+	if key, _, _, _, err := ssh.ParseAuthorizedKey(data); err == nil {
+		return key
+	}
+	beside, err := os.ReadFile(file + ".pub")
+	if err != nil {
+		return nil
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey(beside)
+	if err != nil {
+		return nil
+	}
+	return key
+}
+
+// refused is the sentence for a host that took none of the keys.
+func (k *keyring) refused(t target, cause error) error {
+	copyID := "ssh-copy-id"
+	if t.explicit {
+		copyID += " -i " + t.identities[0]
+	}
+	if t.port() != "22" {
+		copyID += " -p " + t.port()
+	}
+	return mistakef(ErrAuthentication, cause,
+		"%s (%s) lets user %s in with none of the keys tried (%s): %v; give it one of them with: %s %s@%s",
+		t.name, t.address, t.user, strings.Join(k.tried, ", "), cause, copyID, t.user, t.host())
+}

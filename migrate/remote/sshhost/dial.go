@@ -1,0 +1,193 @@
+package sshhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/crypto/ssh"
+)
+
+// dialTries bounds the attempts of one dial. sshd drops dials at random while
+// more than MaxStartups of them are not logged in yet, and refuses them for a
+// moment while it restarts.
+const dialTries = 5
+
+// conn is one live SSH connection.
+type conn struct {
+	client   *ssh.Client
+	wire     *wire
+	sudo     bool // commands need sudo; set before the conn is shared
+	commands chan struct{}
+	streams  chan struct{}
+	ended    chan struct{} // closed once the connection is gone
+}
+
+// wire remembers that the connection broke, before anybody who reads from it
+// can know. x/crypto/ssh shows a lost connection to a session as a plain end
+// of output; with the flag, output that was cut is told from output that
+// ended.
+type wire struct {
+	net.Conn
+	broken atomic.Bool
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if err != nil {
+		w.broken.Store(true)
+	}
+	return n, err
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	if err != nil {
+		w.broken.Store(true)
+	}
+	return n, err
+}
+
+func (w *wire) Close() error {
+	w.broken.Store(true)
+	return w.Conn.Close()
+}
+
+// dial connects and logs in, trying again where the host was only busy. A
+// host key or a login that is refused is final.
+func dial(ctx context.Context, t target) (*conn, error) {
+	keys, err := openKeys(t)
+	if err != nil {
+		return nil, err
+	}
+	defer keys.Close()
+	hosts, err := openHostKeys(t)
+	if err != nil {
+		return nil, err
+	}
+	var last error
+	c, err := backoff.Retry(ctx, func() (*conn, error) {
+		c, err := dialOnce(ctx, t, keys, hosts)
+		last = err
+		if err != nil && !busy(err) {
+			return nil, backoff.Permanent(err)
+		}
+		return c, err
+	}, backoff.WithMaxTries(dialTries), backoff.WithBackOff(&backoff.ExponentialBackOff{
+		InitialInterval: 200 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: 5 * time.Second,
+	}))
+	if err != nil && last != nil {
+		return nil, last // rather the reason than "context canceled"
+	}
+	return c, err
+}
+
+// busy says whether a dial may succeed a moment later: the port is closed, or
+// the connection was dropped before the login began.
+func busy(err error) bool {
+	for _, kind := range []error{ErrUnknownHostKey, ErrHostKeyChanged, ErrAuthentication} {
+		if errors.Is(err, kind) {
+			return false
+		}
+	}
+	return dropped(err)
+}
+
+func dropped(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNREFUSED) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// dialOnce makes one attempt, no longer than the target's timeout.
+func dialOnce(ctx context.Context, t target, keys *keyring, hosts *hostKeys) (*conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout,
+		fmt.Errorf("%s did not answer within %v", t.address, t.timeout))
+	defer cancel()
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", t.address)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	w := &wire{Conn: raw}
+	stop := context.AfterFunc(ctx, func() { w.Close() })
+	var keyTrusted bool
+	var keyErr error
+	sshConn, channels, requests, err := ssh.NewClientConn(w, t.address, &ssh.ClientConfig{
+		User: t.user,
+		Auth: []ssh.AuthMethod{ssh.PublicKeys(keys.signers...)},
+		HostKeyCallback: func(hostname string, addr net.Addr, key ssh.PublicKey) error {
+			keyErr = hosts.check(hostname, addr, key)
+			keyTrusted = keyErr == nil
+			return keyErr
+		},
+		HostKeyAlgorithms: hosts.algorithms(),
+	})
+	inTime := stop()
+	switch {
+	case !inTime:
+		w.Close()
+		return nil, context.Cause(ctx)
+	case keyErr != nil:
+		return nil, keyErr
+	case err != nil && keyTrusted && !dropped(err):
+		return nil, keys.refused(t, err)
+	case err != nil:
+		return nil, err
+	}
+	c := &conn{
+		client:   ssh.NewClient(sshConn, channels, requests),
+		wire:     w,
+		commands: make(chan struct{}, commandSlots),
+		streams:  make(chan struct{}, streamSlots),
+		ended:    make(chan struct{}),
+	}
+	go c.watch()
+	go c.keepAlive(t.keepAlive)
+	return c, nil
+}
+
+// watch closes ended when the connection is gone.
+func (c *conn) watch() {
+	c.client.Wait() //nolint:errcheck // why it ended does not matter here
+	c.wire.Close()
+	close(c.ended)
+}
+
+// keepAlive asks for a sign of life every interval and closes the connection
+// when one question stays unanswered for keepAliveMisses intervals. Without
+// it a command on a host that vanished would hang for as long as TCP does.
+func (c *conn) keepAlive(interval time.Duration) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.ended:
+			return
+		case <-tick.C:
+		}
+		deadline := time.AfterFunc(keepAliveMisses*interval, func() { c.wire.Close() })
+		// OpenSSH answers with "failure", which is a sign of life too.
+		_, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil)
+		deadline.Stop()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// dead says whether the connection is known to be gone.
+func (c *conn) dead() bool { return c.wire.broken.Load() }
+
+// close ends the connection and waits until its goroutines know.
+func (c *conn) close() {
+	c.wire.Close()
+	<-c.ended
+}

@@ -1,0 +1,49 @@
+package sshhost
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kinds of user mistake; ask with errors.Is. The message beside each names
+// the host, what is true now and the next command.
+var (
+	// ErrUnknownHostKey is a host that known_hosts says nothing about.
+	ErrUnknownHostKey = errors.New("unknown host key")
+	// ErrHostKeyChanged is a host that shows another key than known_hosts
+	// has, or a revoked one, or a certificate that does not hold. It is never
+	// to be retried.
+	ErrHostKeyChanged = errors.New("host key changed")
+	// ErrAuthentication is a host that accepts none of our keys, or that we
+	// have no key for.
+	ErrAuthentication = errors.New("login refused")
+	// ErrPrivilege is a login user who is not root and may not sudo.
+	ErrPrivilege = errors.New("no root rights")
+	// ErrForwarding is an sshd that forbids forwarding to the address asked
+	// for in DialContext.
+	ErrForwarding = errors.New("forwarding forbidden")
+	// ErrOutputLimit is a command or a file with more than 16 MiB of output.
+	ErrOutputLimit = errors.New("more than 16 MiB of output")
+	// ErrClosed is a Host or Pool used after its Close.
+	ErrClosed = errors.New("host was closed")
+)
+
+// mistake is a sentence for the operator with the kind of its cause.
+type mistake struct {
+	kind  error
+	cause error // may be nil
+	text  string
+}
+
+func (m *mistake) Error() string { return m.text }
+
+func (m *mistake) Unwrap() []error {
+	if m.cause == nil {
+		return []error{m.kind}
+	}
+	return []error{m.kind, m.cause}
+}
+
+func mistakef(kind, cause error, format string, args ...any) error {
+	return &mistake{kind: kind, cause: cause, text: fmt.Sprintf(format, args...)}
+}

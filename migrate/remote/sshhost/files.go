@@ -1,0 +1,149 @@
+package sshhost
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hamigrate/migrate/remote"
+)
+
+// ReadFile returns a regular file of at most 16 MiB (ErrOutputLimit), read in
+// one round trip. Symbolic links are followed.
+func (h *Host) ReadFile(ctx context.Context, path string) (remote.File, error) {
+	out, err := h.script(ctx, "read", path, true, "f", readScript)
+	if err != nil {
+		return remote.File{}, fmt.Errorf("reading %s on %s: %w", path, h.target.name, err)
+	}
+	header, data, err := parseHeader(out)
+	if err != nil {
+		return remote.File{}, fmt.Errorf("reading %s on %s: %w", path, h.target.name, err)
+	}
+	return remote.File{Path: path, Data: data, Mode: header.mode, Owner: header.owner}, nil
+}
+
+// List returns the names in a folder, sorted. Symbolic links are followed.
+func (h *Host) List(ctx context.Context, dir string) ([]string, error) {
+	out, err := h.script(ctx, "list", dir, true, "d", listScript)
+	if err != nil {
+		return nil, fmt.Errorf("listing %s on %s: %w", dir, h.target.name, err)
+	}
+	body, ok := bytes.CutPrefix(out, []byte("folder\n"))
+	if !ok {
+		return nil, fmt.Errorf("listing %s on %s: %w", dir, h.target.name, fs.ErrNotExist)
+	}
+	names := strings.Split(string(body), "\x00")
+	names = names[:len(names)-1] // each is ended by NUL
+	slices.Sort(names)
+	return names, nil
+}
+
+// Remove deletes one file, or a symbolic link itself. A folder is an
+// *remote.ExitError.
+func (h *Host) Remove(ctx context.Context, path string) error {
+	if _, err := h.script(ctx, "remove", path, false, "f", removeScript); err != nil {
+		return fmt.Errorf("removing %s on %s: %w", path, h.target.name, err)
+	}
+	return nil
+}
+
+// Rename moves a file or folder, see remote.Host. The folder of the target
+// has to be there. A move across file systems that was cut is carried on by
+// the next Rename with the same arguments; both gone is fs.ErrNotExist.
+func (h *Host) Rename(ctx context.Context, from, to string) error {
+	err := h.rename(ctx, from, to)
+	if err != nil {
+		return fmt.Errorf("moving %s to %s on %s: %w", from, to, h.target.name, err)
+	}
+	return nil
+}
+
+func (h *Host) rename(ctx context.Context, from, to string) error {
+	source, err := absolute(from)
+	if err != nil {
+		return err
+	}
+	target, err := absolute(to)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	err = h.exec(ctx, call{
+		script: assign("from", source, "to", target) + renameScript,
+		label:  remote.Cmd("mv", "-n", from, to).Script,
+		stdout: &out,
+	})
+	if err != nil {
+		return err
+	}
+	switch answer := strings.TrimSpace(out.String()); answer {
+	case "moved":
+		return nil
+	case "absent":
+		return fs.ErrNotExist
+	case "exists":
+		return fs.ErrExist
+	default:
+		return fmt.Errorf("the script printed %q", answer)
+	}
+}
+
+// script runs one of our scripts on one path, which it finds in variable.
+func (h *Host) script(ctx context.Context, verb, path string, reads bool, variable, text string) ([]byte, error) {
+	path, err := absolute(path)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = h.exec(ctx, call{
+		script: assign(variable, path) + text,
+		label:  verb + " " + remote.Quote(path),
+		stdout: &out,
+		reads:  reads,
+	})
+	return out.Bytes(), err
+}
+
+// header is what readScript prints before a file's content.
+type header struct {
+	mode  fs.FileMode
+	owner string
+	size  int64
+}
+
+// headerLines is the number of lines of a header.
+const headerLines = 7
+
+func parseHeader(out []byte) (header, []byte, error) {
+	lines := bytes.SplitN(out, []byte("\n"), headerLines+1)
+	if string(lines[0]) == "absent" {
+		return header{}, nil, fs.ErrNotExist
+	}
+	if len(lines) <= headerLines || string(lines[0]) != "file" {
+		return header{}, nil, fmt.Errorf("not understood: %.40q", out)
+	}
+	field := func(i int) string { return string(lines[i]) }
+	mode, err1 := strconv.ParseUint(field(1), 8, 32)
+	size, err2 := strconv.ParseInt(field(6), 10, 64)
+	if err := errors.Join(err1, err2); err != nil {
+		return header{}, nil, fmt.Errorf("not understood: %w", err)
+	}
+	return header{
+		mode:  fs.FileMode(mode) & fs.ModePerm,
+		owner: named(field(4), field(2)) + ":" + named(field(5), field(3)),
+		size:  size,
+	}, lines[headerLines], nil
+}
+
+// named returns name, or the number where stat knows no name for it.
+func named(name, number string) string {
+	if name == "UNKNOWN" {
+		return number
+	}
+	return name
+}

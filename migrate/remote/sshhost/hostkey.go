@@ -1,0 +1,151 @@
+package sshhost
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/skeema/knownhosts"
+	"golang.org/x/crypto/ssh"
+	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+)
+
+// hostKeys checks one host's key against its known_hosts file.
+type hostKeys struct {
+	target target
+	db     *knownhosts.HostKeyDB
+}
+
+// openHostKeys reads the known_hosts file anew for each connection, so that
+// a key added in the meantime counts.
+func openHostKeys(t target) (*hostKeys, error) {
+	db, err := knownhosts.NewDB(t.knownHosts)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, mistakef(ErrUnknownHostKey, err,
+			"no host key can be checked: %s is not there; connect once by hand, compare the fingerprint it shows with the host's own, and the file is made: %s",
+			t.knownHosts, t.byHand())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading known_hosts: %w", err)
+	}
+	return &hostKeys{target: t, db: db}, nil
+}
+
+// algorithms returns the host key algorithms to offer, those known_hosts has
+// a key for first, as ssh(1) does: else the host may well show its key of
+// another type, which nobody knows. Certificates are offered only where
+// known_hosts names an authority for the host.
+func (k *hostKeys) algorithms() []string {
+	known := k.db.HostKeyAlgorithms(k.target.address)
+	authority := slices.ContainsFunc(k.db.HostKeys(k.target.address),
+		func(key knownhosts.PublicKey) bool { return key.Cert })
+	order := slices.Clone(known)
+	for _, algo := range ssh.SupportedAlgorithms().HostKeys {
+		if slices.Contains(known, algo) || strings.Contains(algo, "-cert-v01@") && !authority {
+			continue
+		}
+		order = append(order, algo)
+	}
+	return order
+}
+
+// check is the ssh.HostKeyCallback.
+func (k *hostKeys) check(hostname string, addr net.Addr, key ssh.PublicKey) error {
+	err := k.db.HostKeyCallback()(hostname, addr, key)
+	if err == nil {
+		return nil
+	}
+	t := k.target
+	var mismatch *xknownhosts.KeyError
+	var revoked *xknownhosts.RevokedError
+	switch {
+	case errors.As(err, &mismatch) && len(mismatch.Want) == 0:
+		return mistakef(ErrUnknownHostKey, err,
+			"%s does not know the %s host key of %s (%s): %s. On the host's own console run `ssh-keygen -lf %s`; if it prints the same fingerprint, trust it with: ssh-keyscan%s %s >> %s",
+			t.knownHosts, key.Type(), t.name, t.address, ssh.FingerprintSHA256(key),
+			keyFile(key), scanOptions(t, key), t.host(), t.knownHosts)
+	case errors.As(err, &mismatch):
+		return mistakef(ErrHostKeyChanged, err,
+			"STOPPED: the host key of %s (%s) is not the one in known_hosts: it shows %s %s, but %s. Either the host was installed anew or somebody stands between; nothing was sent. Find out on the host's own console with `ssh-keygen -lf %s`; only if it prints the fingerprint shown, forget the old key with: ssh-keygen -R %s -f %s",
+			t.name, t.address, key.Type(), ssh.FingerprintSHA256(key), describe(mismatch.Want),
+			keyFile(key), quoteHost(t), t.knownHosts)
+	case errors.As(err, &revoked):
+		return mistakef(ErrHostKeyChanged, err,
+			"STOPPED: the host key of %s (%s), %s %s, is revoked in %s line %d; nothing was sent. Give the host a new key, then replace that line",
+			t.name, t.address, key.Type(), ssh.FingerprintSHA256(key), revoked.Revoked.Filename, revoked.Revoked.Line)
+	default:
+		return mistakef(ErrHostKeyChanged, err,
+			"STOPPED: the host key of %s (%s) is not trusted: %v; nothing was sent. See what the host shows with: ssh -v -p %s %s@%s",
+			t.name, t.address, err, t.port(), t.user, t.host())
+	}
+}
+
+// describe tells what known_hosts has instead.
+func describe(known []xknownhosts.KnownKey) string {
+	lines := make([]string, len(known))
+	for i, k := range known {
+		lines[i] = fmt.Sprintf("%s line %d has %s %s", k.Filename, k.Line, k.Key.Type(), ssh.FingerprintSHA256(k.Key))
+	}
+	return strings.Join(lines, ", ")
+}
+
+// keyFile is where sshd keeps the public half of a key of that type.
+func keyFile(key ssh.PublicKey) string {
+	return "/etc/ssh/ssh_host_" + keyName(key) + "_key.pub"
+}
+
+// keyName is the word that ssh-keygen and ssh-keyscan have for a key type.
+func keyName(key ssh.PublicKey) string {
+	if cert, ok := key.(*ssh.Certificate); ok {
+		key = cert.Key
+	}
+	switch {
+	case strings.HasPrefix(key.Type(), "ecdsa-"):
+		return "ecdsa"
+	case key.Type() == ssh.KeyAlgoRSA:
+		return "rsa"
+	default:
+		return "ed25519"
+	}
+}
+
+func scanOptions(t target, key ssh.PublicKey) string {
+	options := " -t " + keyName(key)
+	if t.port() != "22" {
+		options += " -p " + t.port()
+	}
+	return options
+}
+
+// quoteHost is the host as known_hosts spells it, safe to paste.
+func quoteHost(t target) string {
+	if name := knownhosts.Normalize(t.address); strings.ContainsRune(name, '[') {
+		return "'" + name + "'"
+	}
+	return t.host()
+}
+
+func (t target) host() string {
+	host, _, _ := net.SplitHostPort(t.address) // made by JoinHostPort
+	return host
+}
+
+func (t target) port() string {
+	_, port, _ := net.SplitHostPort(t.address)
+	return port
+}
+
+// byHand is the ssh command that connects as we would.
+func (t target) byHand() string {
+	line := "ssh"
+	if t.port() != "22" {
+		line += " -p " + t.port()
+	}
+	if t.explicit {
+		line += " -i " + t.identities[0]
+	}
+	return line + " " + t.user + "@" + t.host()
+}

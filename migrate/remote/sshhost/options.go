@@ -1,0 +1,122 @@
+package sshhost
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"hamigrate/migrate/cluster"
+)
+
+// Defaults of cluster.SSH and of Options, and the limits of OpenSSH's sshd
+// they keep clear of (sshd_config(5)).
+const (
+	defaultUser      = "root"
+	defaultPort      = 22
+	defaultTimeout   = 10 * time.Second
+	defaultKeepAlive = 15 * time.Second
+
+	// keepAliveMisses is how many keepalives in a row may stay unanswered.
+	keepAliveMisses = 3
+	// commandSlots and streamSlots are the sessions open at once on one
+	// connection: together 8 of sshd's MaxSessions 10, as sshd counts a
+	// session until both sides have closed it. Streams have slots of their
+	// own because a copy holds one while it waits for a command slot.
+	// Forwarded connections do not count to MaxSessions.
+	commandSlots = 6
+	streamSlots  = 2
+)
+
+// Values of cluster.SSH.Become.
+const (
+	becomeAuto = "auto"
+	becomeNone = "none"
+	becomeSudo = "sudo"
+)
+
+// Options are what all connections have in common. The zero value is usable.
+type Options struct {
+	// Logger gets one debug line a command: host, script, status, duration.
+	// Standard input is never logged. Nil means no log.
+	Logger hclog.Logger
+	// KeepAlive is the time between two keepalives; after three of them
+	// without an answer the connection is closed. 0 means 15 s.
+	KeepAlive time.Duration
+	// AgentSocket is the SSH agent's socket; "" means $SSH_AUTH_SOCK.
+	AgentSocket string
+	// Home is what ~ stands for and where the default identity files and
+	// known_hosts are looked for; "" means the user's home folder.
+	Home string
+}
+
+// target is a host's cluster.SSH with every default filled in. It is the one
+// place where settings are decided: reading ~/.ssh/config belongs here.
+type target struct {
+	name       string // the host's name in the spec
+	user       string
+	address    string // host:port as dialed and as looked up in known_hosts
+	identities []string
+	explicit   bool // identities were given, not the default ones
+	knownHosts string
+	agent      string
+	become     string
+	timeout    time.Duration
+	keepAlive  time.Duration
+}
+
+func resolve(h cluster.Host, o Options) (target, error) {
+	home := o.Home
+	if home == "" {
+		dir, err := os.UserHomeDir()
+		if err != nil {
+			return target{}, fmt.Errorf("finding the home folder: %w", err)
+		}
+		home = dir
+	}
+	t := target{
+		name:       h.Name,
+		user:       or(h.SSH.User, defaultUser),
+		address:    net.JoinHostPort(or(h.SSH.Address, h.Address), strconv.Itoa(or(h.SSH.Port, defaultPort))),
+		knownHosts: expand(or(h.SSH.KnownHostsFile, "~/.ssh/known_hosts"), home),
+		agent:      or(o.AgentSocket, os.Getenv("SSH_AUTH_SOCK")),
+		become:     or(h.SSH.Become, becomeAuto),
+		timeout:    or(h.SSH.Timeout, defaultTimeout),
+		keepAlive:  or(o.KeepAlive, defaultKeepAlive),
+	}
+	switch t.become {
+	case becomeAuto, becomeNone, becomeSudo:
+	default:
+		return target{}, fmt.Errorf("ssh.become of %s is %q; it can be auto, none or sudo", h.Name, t.become)
+	}
+	if h.SSH.IdentityFile != "" {
+		t.identities, t.explicit = []string{expand(h.SSH.IdentityFile, home)}, true
+		return t, nil
+	}
+	for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
+		t.identities = append(t.identities, filepath.Join(home, ".ssh", name))
+	}
+	return t, nil
+}
+
+// or returns v, or fallback where v is the zero value.
+func or[T comparable](v, fallback T) T {
+	var zero T
+	if v == zero {
+		return fallback
+	}
+	return v
+}
+
+// expand replaces a leading ~/ by the home folder.
+func expand(path, home string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		return filepath.Join(home, rest)
+	}
+	return path
+}

@@ -1,0 +1,219 @@
+package sshhost
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"hamigrate/migrate/remote"
+)
+
+// call is one command for the host.
+type call struct {
+	// script runs by sh; label stands for it in the log and in errors where
+	// the script is one of ours and long.
+	script, label string
+	stdin         io.Reader // nil means none
+	stdout        io.Writer // nil means discarded
+	reads         bool      // changes nothing: an unknown outcome does no harm
+	stream        bool      // takes a stream slot instead of a command slot
+}
+
+func (c call) name() string { return or(c.label, c.script) }
+
+// Look runs c, which must change nothing, and returns its standard output.
+// Errors are those of Run, but a context that ends is only the context's
+// error.
+func (h *Host) Look(ctx context.Context, c remote.Command) (string, error) {
+	return h.capture(ctx, c, true)
+}
+
+// Run runs c and returns its standard output, also beside an
+// *remote.ExitError. A lost connection, or a context that ended after the
+// command began, is remote.ErrUnknownOutcome; a connection that was already
+// dead is made anew first. More than 16 MiB of output is ErrOutputLimit and
+// ends the command.
+//
+// When ctx ends, the command is sent KILL; one that runs through sudo may
+// live on, as the login user cannot signal root's processes. A process left
+// in the background must not keep the command's standard output or error, or
+// Run waits for it.
+func (h *Host) Run(ctx context.Context, c remote.Command) (string, error) {
+	return h.capture(ctx, c, false)
+}
+
+func (h *Host) capture(ctx context.Context, c remote.Command, reads bool) (string, error) {
+	var out strings.Builder
+	todo := call{script: c.Script, stdout: &out, reads: reads}
+	if c.Stdin != nil {
+		todo.stdin = bytes.NewReader(c.Stdin)
+	}
+	err := h.exec(ctx, todo)
+	var exit *remote.ExitError
+	if err != nil && !asExit(err, &exit) {
+		return "", fmt.Errorf("running `%s` on %s: %w", c.Script, h.target.name, err)
+	}
+	return out.String(), err
+}
+
+// exec runs c on the live connection and logs it.
+func (h *Host) exec(ctx context.Context, c call) error {
+	start := time.Now()
+	err := h.execOnLive(ctx, c)
+	var exit *remote.ExitError
+	switch {
+	case asExit(err, &exit):
+		h.log.Debug("ran", "script", c.name(), "status", exit.Status, "duration", time.Since(start))
+	case err != nil:
+		h.log.Debug("ran", "script", c.name(), "error", err, "duration", time.Since(start))
+	default:
+		h.log.Debug("ran", "script", c.name(), "status", 0, "duration", time.Since(start))
+	}
+	return err
+}
+
+// execOnLive dials anew once where the connection turns out to be dead before
+// the command was sent.
+func (h *Host) execOnLive(ctx context.Context, c call) error {
+	for first := true; ; first = false {
+		live, err := h.connect(ctx)
+		if err != nil {
+			return err
+		}
+		err = live.run(ctx, h.target, c)
+		if !first || !errors.Is(err, errNotSent) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// errNotSent is a connection found dead before the command was sent.
+var errNotSent = errors.New("connection lost")
+
+// run runs one call in a session of its own.
+func (c *conn) run(ctx context.Context, t target, what call) error {
+	line, err := commandLine(what.script, c.sudo)
+	if err != nil {
+		return err
+	}
+	session, release, err := c.open(ctx, what.stream)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stderr := &tail{limit: 4 << 10}
+	session.Stderr = stderr
+	session.Stdout = what.stdout
+	if !what.stream {
+		session.Stdout = &limited{w: what.stdout, left: outputLimit, over: func() { cancel(ErrOutputLimit) }}
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer release()
+		defer session.Close()
+		done <- feedAndWait(session, line, what.stdin)
+	}()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		go func() { // both block while the network does
+			session.Signal(ssh.SIGKILL) //nolint:errcheck // not every sshd can
+			session.Close()
+		}()
+		if what.reads {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("%w: %w", remote.ErrUnknownOutcome, context.Cause(ctx))
+	}
+	var exit *ssh.ExitError
+	switch {
+	case c.dead(): // also with status 0: the output may have been cut
+		return remote.ErrUnknownOutcome
+	case errors.As(err, &exit):
+		return &remote.ExitError{Host: t.name, Script: what.name(), Status: exit.ExitStatus(), Stderr: stderr.String()}
+	case errors.As(err, new(*ssh.ExitMissingError)), errors.Is(err, io.EOF):
+		return remote.ErrUnknownOutcome
+	case errors.Is(context.Cause(ctx), ErrOutputLimit): // it ended by itself all the same
+		return ErrOutputLimit
+	}
+	return err
+}
+
+// feedAndWait starts line, feeds it and returns when its status is known.
+// A command that does not read all of its input is no error, as in a shell.
+func feedAndWait(session *ssh.Session, line string, stdin io.Reader) error {
+	in, err := session.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := session.Start(line); err != nil {
+		return err
+	}
+	go func() {
+		if stdin != nil {
+			io.Copy(in, stdin) //nolint:errcheck // see above
+		}
+		in.Close()
+	}()
+	return session.Wait()
+}
+
+// open opens a session once a slot is free; release gives the slot back and
+// must be called when the session is closed.
+func (c *conn) open(ctx context.Context, stream bool) (s *ssh.Session, release func(), err error) {
+	slots := c.commands
+	if stream {
+		slots = c.streams
+	}
+	select {
+	case slots <- struct{}{}:
+	case <-c.ended:
+		return nil, nil, errNotSent
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
+	release = func() { <-slots }
+	type opened struct {
+		session *ssh.Session
+		err     error
+	}
+	got := make(chan opened)
+	go func() {
+		session, err := c.client.NewSession()
+		select {
+		case got <- opened{session, err}:
+		case <-ctx.Done():
+			if err == nil {
+				session.Close()
+			}
+			release()
+		}
+	}()
+	select {
+	case o := <-got:
+		if o.err == nil {
+			return o.session, release, nil
+		}
+		release()
+		return nil, nil, c.explain(o.err)
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
+}
+
+// explain tells a channel that sshd refuses from a connection that is gone.
+func (c *conn) explain(err error) error {
+	var refused *ssh.OpenChannelError
+	if errors.As(err, &refused) {
+		return fmt.Errorf("sshd refuses another session (MaxSessions in sshd_config?): %w", err)
+	}
+	c.wire.Close()
+	return errNotSent
+}

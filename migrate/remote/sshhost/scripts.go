@@ -1,0 +1,183 @@
+package sshhost
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+
+	"hamigrate/migrate/remote"
+)
+
+// The scripts below need POSIX sh and GNU coreutils (stat -c, mktemp,
+// head -c, mv -T, sync FILE). Their variables are assigned in front of them by
+// assign. `set -e` with a message on standard error is how they fail; what
+// the caller has to tell apart they print.
+
+// unseen is a shell function: it ends the script where $1 may be there after
+// all but hidden in a folder that may not be searched.
+const unseen = `
+unseen() {
+	up=${1%/*}
+	while [ -n "$up" ] && [ ! -d "$up" ]; do up=${up%/*}; done
+	[ -x "${up:-/}" ] || { echo "no right to look into $up" >&2; exit 1; }
+}
+`
+
+// readScript prints "absent", or "file", the mode, uid, gid, user, group and
+// size, each on a line, and then the content. Everything is read from one
+// open file: a file replaced meanwhile is seen as it was or as it is.
+const readScript = unseen + `
+set -eu
+if [ ! -e "$f" ]; then unseen "$f"; echo absent; exit 0; fi
+[ -f "$f" ] || { echo "$f is not a regular file" >&2; exit 1; }
+exec <"$f"
+stat --printf 'file\n%a\n%u\n%g\n%U\n%G\n%s\n' -
+cat
+`
+
+// listScript prints "absent", or "folder" and a line break and the names,
+// each ended by NUL.
+const listScript = unseen + `
+set -eu
+if [ ! -e "$d" ]; then unseen "$d"; echo absent; exit 0; fi
+[ -d "$d" ] || { echo "$d is not a folder" >&2; exit 1; }
+cd -- "$d"
+echo folder
+for name in * .[!.]* ..?*; do
+	if [ -e "$name" ] || [ -L "$name" ]; then printf '%s\0' "$name"; fi
+done
+`
+
+// writeScript reads $size bytes of content and a line with their SHA-256 from
+// standard input. Input that is cut anywhere does not have the right line at
+// its end, so nothing is renamed. Leftovers of an earlier writer are removed
+// first: should that one still be running behind a lost connection, its
+// rename then fails instead of undoing ours.
+const writeScript = `
+set -eu
+umask 077
+if [ -L "$f" ]; then
+	link=$f
+	f=$(readlink -f -- "$link") || { echo "$link is a symbolic link to nowhere" >&2; exit 1; }
+fi
+if [ -e "$f" ] && [ ! -f "$f" ]; then echo "$f is not a regular file" >&2; exit 1; fi
+dir=${f%/*}
+dir=${dir:-/}
+(umask 022; mkdir -p -- "$dir")
+rm -f -- "$dir/.${f##*/}.migrate-"??????
+tmp=$(mktemp -- "$dir/.${f##*/}.migrate-XXXXXX")
+trap 'rm -f -- "$tmp"' EXIT
+trap 'exit 1' HUP INT PIPE TERM
+head -c "$size" >"$tmp"
+want=
+IFS= read -r want || :
+got=$(sha256sum <"$tmp")
+if [ "${got%% *}" != "$want" ]; then
+	echo "the content for $f did not arrive whole: SHA-256 ${got%% *} instead of ${want:-nothing}" >&2
+	exit 1
+fi
+if [ -e "$f" ]; then
+	[ -n "$owner" ] || owner=$(stat -c %u:%g -- "$f")
+	[ -n "$mode" ] || mode=$(stat -c %a -- "$f")
+fi
+chown -- "${owner:-0:0}" "$tmp"
+chmod -- "${mode:-600}" "$tmp"
+sync -- "$tmp"
+mv -fT -- "$tmp" "$f"
+trap - EXIT
+sync -- "$dir"
+`
+
+// removeScript removes one file or symbolic link.
+const removeScript = `
+set -eu
+dir=${f%/*}
+rm -f -- "$f"
+[ ! -d "${dir:-/}" ] || sync -- "${dir:-/}"
+`
+
+// renameScript prints "moved", "absent" or "exists".
+//
+// Within one mount it is one rename(2). Whether it is one mount is asked by
+// hard-linking an empty file, since device numbers do not tell bind mounts
+// apart. Across mounts the source is first renamed to a dot-name beside it,
+// copied to a dot-name beside the target, synced, renamed into place, and
+// then removed; a script that was cut in between is carried on by the next
+// one, and one that fails (a full disk) puts the source back.
+const renameScript = unseen + `
+set -eu
+there() { [ -e "$1" ] || [ -L "$1" ]; }
+fdir=${from%/*} tdir=${to%/*}
+fdir=${fdir:-/} tdir=${tdir:-/}
+parked=$fdir/.${from##*/}.migrate-moving
+copy=$tdir/.${to##*/}.migrate-moving
+if ! there "$from" && there "$parked"; then
+	if there "$to"; then
+		rm -rf -- "$parked"
+		sync -- "$fdir"
+		echo moved
+		exit 0
+	fi
+	mv -T -- "$parked" "$from"
+fi
+if ! there "$from"; then
+	if there "$to"; then echo moved; exit 0; fi
+	unseen "$from"
+	echo absent
+	exit 0
+fi
+if there "$to"; then echo exists; exit 0; fi
+[ -d "$tdir" ] || { echo "$tdir is not a folder" >&2; exit 1; }
+probe=$(mktemp -- "$fdir/.migrate-XXXXXX")
+trap 'rm -f -- "$probe" "$tdir/${probe##*/}.link"' EXIT
+if ln -- "$probe" "$tdir/${probe##*/}.link" 2>/dev/null; then
+	mv -nT -- "$from" "$to" || :
+	if there "$from"; then
+		if there "$to"; then echo exists; exit 0; fi
+		exit 1
+	fi
+	sync -- "$fdir" "$tdir"
+	echo moved
+	exit 0
+fi
+rm -f -- "$probe"
+trap 'rm -rf -- "$copy"; there "$from" || mv -T -- "$parked" "$from"' EXIT
+rm -rf -- "$copy"
+mv -T -- "$from" "$parked"
+cp -a -- "$parked" "$copy"
+sync -f -- "$tdir"
+mv -nT -- "$copy" "$to" || :
+if there "$copy"; then there "$to" && echo exists; exit; fi
+trap - EXIT
+sync -- "$tdir"
+rm -rf -- "$parked"
+sync -- "$fdir"
+echo moved
+`
+
+// assign returns lines that set shell variables, given name and value in turn.
+func assign(pairs ...string) string {
+	var b strings.Builder
+	for i := 0; i < len(pairs); i += 2 {
+		fmt.Fprintf(&b, "%s=%s\n", pairs[i], remote.Quote(pairs[i+1]))
+	}
+	return b.String()
+}
+
+// absolute returns p cleaned; the scripts rely on a leading slash.
+func absolute(p string) (string, error) {
+	if !path.IsAbs(p) || path.Clean(p) == "/" {
+		return "", fmt.Errorf("%q is not the absolute path of a file or folder", p)
+	}
+	return path.Clean(p), nil
+}
+
+func writeVariables(target string, f remote.File, size int64) string {
+	mode := ""
+	if f.Mode != 0 {
+		mode = strconv.FormatUint(uint64(f.Mode&fs.ModePerm), 8)
+	}
+	return assign("f", target, "mode", mode, "owner", f.Owner, "size", strconv.FormatInt(size, 10))
+}
