@@ -1,0 +1,105 @@
+package phases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+)
+
+// NotYet is why a step has no Undo so far.
+const NotYet = "not yet"
+
+// Done is the finding of a step that has nothing to do.
+func Done(format string, args ...any) migrate.Finding {
+	return migrate.Finding{Verdict: migrate.Satisfied, Reason: fmt.Sprintf(format, args...)}
+}
+
+// Need is the finding of a step that has work to do.
+func Need(before migrate.Before, format string, args ...any) migrate.Finding {
+	return migrate.Finding{Verdict: migrate.Needed, Reason: fmt.Sprintf(format, args...), Before: before}
+}
+
+// Block is the finding of a step that can't be done as things are.
+func Block(remedy, format string, args ...any) migrate.Finding {
+	return migrate.Finding{Verdict: migrate.Blocked, Reason: fmt.Sprintf(format, args...), Remedy: remedy}
+}
+
+// BackupDir is where a step keeps the files it changes as they were.
+func BackupDir(id migrate.StepID) string {
+	return path.Join(StateDir, "backup", strings.ReplaceAll(string(id), "/", "-"))
+}
+
+// Backup copies files of a host to the step's backup folder on that host,
+// mode and owner kept. A copy that is there already is of before the first
+// attempt and stays. Secrets therefore never leave the host they live on.
+func Backup(ctx context.Context, h remote.Host, id migrate.StepID, files ...string) error {
+	dir := BackupDir(id)
+	var script strings.Builder
+	fmt.Fprintf(&script, "set -eu; umask 077; mkdir -p %s\n", remote.Quote(dir))
+	for _, f := range files {
+		to := remote.Quote(path.Join(dir, path.Base(f)))
+		fmt.Fprintf(&script, "[ -e %[2]s ] || { cp -p %[1]s %[2]s.part; sync %[2]s.part; mv %[2]s.part %[2]s; }\n", remote.Quote(f), to)
+	}
+	if _, err := h.Run(ctx, remote.Command{Script: script.String()}); err != nil {
+		return fmt.Errorf("saving %s as they were: %w", strings.Join(files, ", "), err)
+	}
+	return nil
+}
+
+// EndpointURL is the new control-plane endpoint as a kubeconfig names it.
+func (v View) EndpointURL() string { return "https://" + v.EndpointAddress() }
+
+// EndpointAddress is the endpoint as host:port.
+func (v View) EndpointAddress() string {
+	e := v.Spec().Endpoint
+	host := e.Host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return fmt.Sprintf("%s:%d", host, e.Port)
+}
+
+// KubeconfigServer reads the server of a kubeconfig file on a host. A file
+// that is not there is fs.ErrNotExist.
+func KubeconfigServer(ctx context.Context, r remote.Reader, file string) (string, error) {
+	f, err := r.ReadFile(ctx, file)
+	if err != nil {
+		return "", err
+	}
+	server, err := kube.Server(f.Data)
+	if err != nil {
+		return "", fmt.Errorf("on %s, %s: %w", r.Name(), file, err)
+	}
+	return server, nil
+}
+
+// SetKubeconfigServer changes only the server of a kubeconfig file on a host.
+// A file that is not there is left so.
+func SetKubeconfigServer(ctx context.Context, h remote.Host, file, url string) error {
+	f, err := h.ReadFile(ctx, file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	changed, err := kube.SetServer(f.Data, url)
+	if err != nil {
+		return fmt.Errorf("on %s, %s: %w", h.Name(), file, err)
+	}
+	f.Data = changed
+	return h.WriteFile(ctx, f)
+}
+
+// ServerChange is the plan's diff of a kubeconfig: only the line that
+// changes, since the rest of the file holds keys.
+func ServerChange(object, before, after string) migrate.Change {
+	return migrate.Change{Object: object, Before: "    server: " + before + "\n", After: "    server: " + after + "\n"}
+}

@@ -1,0 +1,70 @@
+package phases
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+)
+
+// Signing is one set of leaf certificates that kubeadm is to sign on the
+// first control-plane node, where the CA keys live and stay.
+type Signing struct {
+	// Dir is the scratch folder on the node, below StateDir; it is made anew.
+	Dir string
+	// Config is the ClusterConfiguration to sign with; its certificatesDir
+	// is set to the scratch folder.
+	Config kube.ClusterConfiguration
+	// NodeName and Address go into the certificates (kubeadm's
+	// localAPIEndpoint).
+	NodeName, Address string
+	// CA names the CA below the certificates folder: "ca" or "etcd/ca".
+	CA string
+	// Phases are kubeadm's: "apiserver", "etcd-server", "etcd-peer".
+	Phases []string
+}
+
+// Sign lets kubeadm sign into the scratch folder and returns the folder with
+// the certificates. The CA's files are symbolic links there, so its key is
+// neither copied nor moved. Signing into a scratch folder leaves the node's
+// own certificates whole at every instant, which moving them aside does not.
+func Sign(ctx context.Context, h remote.Host, s Signing) (pki string, err error) {
+	real := s.Config.CertificatesDir()
+	pki = path.Join(s.Dir, "pki")
+	s.Config.SetCertificatesDir(pki)
+	prepare := fmt.Sprintf(`set -eu; umask 077; rm -rf %[1]s; mkdir -p %[2]s
+ln -s %[3]s.crt %[4]s.crt; ln -s %[3]s.key %[4]s.key`,
+		remote.Quote(s.Dir), remote.Quote(path.Dir(path.Join(pki, s.CA))),
+		remote.Quote(path.Join(real, s.CA)), remote.Quote(path.Join(pki, s.CA)))
+	if _, err := h.Run(ctx, remote.Command{Script: prepare}); err != nil {
+		return "", fmt.Errorf("preparing %s for signing: %w", s.Dir, err)
+	}
+	config := path.Join(s.Dir, "kubeadm.yaml")
+	if err := h.WriteFile(ctx, remote.File{Path: config, Data: []byte(s.document()), Mode: 0o600}); err != nil {
+		return "", err
+	}
+	for _, p := range s.Phases {
+		if _, err := h.Run(ctx, remote.Cmd("kubeadm", "init", "phase", "certs", p, "--config", config)); err != nil {
+			return "", fmt.Errorf("signing the %s certificate for %s: %w", p, s.NodeName, err)
+		}
+	}
+	return pki, nil
+}
+
+// document is the configuration file for kubeadm.
+func (s Signing) document() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "apiVersion: %s\nkind: InitConfiguration\n", s.Config.APIVersion())
+	fmt.Fprintf(&b, "localAPIEndpoint: {advertiseAddress: %q}\nnodeRegistration: {name: %q, criSocket: %q}\n---\n",
+		s.Address, s.NodeName, CRISocket)
+	b.WriteString(s.Config.String())
+	return b.String()
+}
+
+// CRISocket is named in the configurations handed to kubeadm so that it does
+// not look for sockets: it stops where it finds two (kubeadm:
+// util/runtime.DetectCRISocket). Signing never connects to it.
+const CRISocket = "unix:///run/containerd/containerd.sock"

@@ -1,0 +1,116 @@
+package phases
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+
+	"hamigrate/migrate/remote"
+)
+
+// lazyHost is a host that is connected to when it is first used, so that a
+// step can name a host without a connection and an error of its own.
+type lazyHost struct {
+	world *World
+	name  string
+}
+
+var (
+	_ remote.Host     = lazyHost{}
+	_ remote.Streamer = lazyHost{}
+)
+
+func (l lazyHost) dial(ctx context.Context) (remote.Host, error) {
+	h, err := l.world.host(l.name)
+	if err != nil {
+		return nil, err
+	}
+	return l.world.hosts.Host(ctx, h)
+}
+
+func (l lazyHost) Name() string { return l.name }
+
+func (l lazyHost) ReadFile(ctx context.Context, path string) (remote.File, error) {
+	h, err := l.dial(ctx)
+	if err != nil {
+		return remote.File{}, err
+	}
+	return h.ReadFile(ctx, path)
+}
+
+func (l lazyHost) List(ctx context.Context, dir string) ([]string, error) {
+	h, err := l.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.List(ctx, dir)
+}
+
+func (l lazyHost) Look(ctx context.Context, c remote.Command) (string, error) {
+	h, err := l.dial(ctx)
+	if err != nil {
+		return "", err
+	}
+	return h.Look(ctx, c)
+}
+
+func (l lazyHost) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	h, err := l.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.DialContext(ctx, network, address)
+}
+
+func (l lazyHost) Open(ctx context.Context, path string) (io.ReadCloser, int64, error) {
+	h, err := l.dial(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	s, ok := h.(remote.Streamer)
+	if !ok {
+		return nil, 0, fmt.Errorf("opening %s:%s: the connection cannot stream", l.name, path)
+	}
+	return s.Open(ctx, path)
+}
+
+func (l lazyHost) Run(ctx context.Context, c remote.Command) (string, error) {
+	h, err := l.dial(ctx)
+	if err != nil {
+		return "", err
+	}
+	return h.Run(ctx, c)
+}
+
+func (l lazyHost) WriteFile(ctx context.Context, f remote.File) error {
+	h, err := l.dial(ctx)
+	if err != nil {
+		return err
+	}
+	return h.WriteFile(ctx, f)
+}
+
+func (l lazyHost) Copy(ctx context.Context, from remote.Reader, path string, to remote.File) error {
+	h, err := l.dial(ctx)
+	if err != nil {
+		return err
+	}
+	return h.Copy(ctx, from, path, to)
+}
+
+func (l lazyHost) Rename(ctx context.Context, from, to string) error {
+	h, err := l.dial(ctx)
+	if err != nil {
+		return err
+	}
+	return h.Rename(ctx, from, to)
+}
+
+func (l lazyHost) Remove(ctx context.Context, path string) error {
+	h, err := l.dial(ctx)
+	if err != nil {
+		return err
+	}
+	return h.Remove(ctx, path)
+}

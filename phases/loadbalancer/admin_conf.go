@@ -1,0 +1,84 @@
+package loadbalancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+)
+
+const adminConfID = "loadbalancer/admin-conf"
+
+// adminKubeconfigs are the first node's: super-admin.conf is only there from
+// kubeadm 1.29 on. controller-manager.conf, scheduler.conf and kubelet.conf
+// stay with the local API server: that is kubeadm's own rule.
+var adminKubeconfigs = []string{phases.AdminConf, "/etc/kubernetes/super-admin.conf"}
+
+// adminConf points the administrators' kubeconfigs to the endpoint.
+func adminConf() phases.Step {
+	return phases.Step{
+		ID:     adminConfID,
+		Title:  "Point admin.conf and super-admin.conf to the endpoint",
+		Why:    "The file that is used when things break must not name one machine.",
+		On:     migrate.FirstControlPlane,
+		Needs:  []migrate.StepID{nginxStreamID},
+		ByHand: "```\nsed -i 's#server: .*#server: https://{{.Endpoint}}#' /etc/kubernetes/admin.conf /etc/kubernetes/super-admin.conf\n```\n",
+		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+			return checkServers(ctx, v, adminKubeconfigs)
+		},
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			for _, file := range adminKubeconfigs {
+				if err := phases.SetKubeconfigServer(ctx, h.On(h.Target()), file, h.EndpointURL()); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Verify: func(ctx context.Context, v phases.View) error {
+			f, err := checkServers(ctx, v, adminKubeconfigs)
+			if err != nil {
+				return err
+			}
+			if f.Verdict != migrate.Satisfied {
+				return errors.New(f.Reason)
+			}
+			return nil
+		},
+		OneWay: phases.NotYet,
+		Settle: 10 * time.Second,
+	}
+}
+
+// checkServers compares the servers of kubeconfig files on the target with
+// the endpoint. Before holds the old server of each file: the rest of the
+// file is secret, and is not changed.
+func checkServers(ctx context.Context, v phases.View, files []string) (migrate.Finding, error) {
+	before := migrate.Before{}
+	var changes []migrate.Change
+	var names []string
+	for _, file := range files {
+		server, err := phases.KubeconfigServer(ctx, v.On(v.Target()), file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return migrate.Finding{}, err
+		}
+		if server != v.EndpointURL() {
+			before[file] = server
+			names = append(names, fmt.Sprintf("%s names %s", file, server))
+			changes = append(changes, phases.ServerChange(v.Target()+":"+file, server, v.EndpointURL()))
+		}
+	}
+	if len(before) == 0 {
+		return phases.Done("they name %s", v.EndpointURL()), nil
+	}
+	f := phases.Need(before, "%s", strings.Join(names, ", "))
+	f.Changes = changes
+	return f, nil
+}

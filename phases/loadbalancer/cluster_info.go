@@ -1,0 +1,100 @@
+package loadbalancer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/phases"
+)
+
+// clusterInfo points new nodes to the endpoint.
+func clusterInfo() phases.Step {
+	return phases.Step{
+		ID:    "loadbalancer/cluster-info",
+		Title: "Point cluster-info to the endpoint",
+		Why:   "A node that joins by token learns the API's address from it.",
+		On:    migrate.Once,
+		Needs: []migrate.StepID{nginxStreamID},
+		ByHand: "```\nkubectl -n kube-public edit cm cluster-info    # server: https://{{.Endpoint}}\n" +
+			"# wait until its jws-kubeconfig-* values have changed: the controller manager signs anew\n```\n",
+		Check:  checkClusterInfo,
+		Apply:  applyClusterInfo,
+		Verify: verifyClusterInfo,
+		OneWay: phases.NotYet,
+		// The bootstrap signer works on events; a minute is a controller
+		// manager that just lost its lease.
+		Settle: time.Minute,
+	}
+}
+
+func clusterInfoServer(ctx context.Context, v phases.View) (server, content string, data map[string]string, err error) {
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return "", "", nil, err
+	}
+	cm, err := k.ConfigMap(ctx, "kube-public", "cluster-info")
+	if err != nil {
+		return "", "", nil, err
+	}
+	content = cm.Data["kubeconfig"]
+	server, err = kube.Server([]byte(content))
+	if err != nil {
+		return "", "", nil, fmt.Errorf("in cluster-info: %w", err)
+	}
+	return server, content, cm.Data, nil
+}
+
+func checkClusterInfo(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	server, _, _, err := clusterInfoServer(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if server == v.EndpointURL() {
+		return phases.Done("cluster-info names %s", server), nil
+	}
+	f := phases.Need(migrate.Before{"server": server}, "cluster-info names %s", server)
+	f.Changes = []migrate.Change{phases.ServerChange("ConfigMap kube-public/cluster-info", server, v.EndpointURL())}
+	return f, nil
+}
+
+func applyClusterInfo(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	k, err := h.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	return k.EditConfigMap(ctx, "kube-public", "cluster-info", func(data map[string]string) error {
+		out, err := kube.SetServer([]byte(data["kubeconfig"]), h.EndpointURL())
+		data["kubeconfig"] = string(out)
+		return err
+	})
+}
+
+// verifyClusterInfo waits for the signatures over the new text: until every
+// living token has one, a join by that token would be refused. A cluster
+// older than a day may have no token, and then there is nothing to wait for.
+func verifyClusterInfo(ctx context.Context, v phases.View) error {
+	server, content, data, err := clusterInfoServer(ctx, v)
+	if err != nil {
+		return err
+	}
+	if server != v.EndpointURL() {
+		return fmt.Errorf("cluster-info names %s", server)
+	}
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	tokens, err := k.SigningTokens(ctx, time.Now())
+	if err != nil {
+		return err
+	}
+	for _, t := range tokens {
+		if !t.Signs(data["jws-kubeconfig-"+t.ID], content) {
+			return fmt.Errorf("cluster-info has no valid signature of token %s yet", t.ID)
+		}
+	}
+	return nil
+}

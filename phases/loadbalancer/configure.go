@@ -1,0 +1,143 @@
+package loadbalancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"strings"
+
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// layout says where on this nginx our file belongs.
+type layout struct {
+	file    string
+	bare    bool   // the file is included inside a stream block that is there
+	include string // line to append to nginx.conf, "" where none is needed
+	nofile  int
+}
+
+var (
+	streamBlock   = regexp.MustCompile(`(?ms)^\s*stream\s*\{(.*?)^\}`)
+	streamInclude = regexp.MustCompile(`(?m)^\s*include\s+(\S+)/\*\.conf\s*;`)
+)
+
+// errOwnStream is a stream block of the operator's without an include.
+var errOwnStream = errors.New("nginx.conf has a stream block of its own without an include line")
+
+// findLayout reads nginx.conf: a second stream block would be refused by
+// nginx, so one that is there is used through its include line.
+func findLayout(ctx context.Context, r remote.Reader) (layout, error) {
+	f, err := r.ReadFile(ctx, nginxConf)
+	if err != nil {
+		return layout{}, err
+	}
+	l := layout{nofile: 65536}
+	if strings.Contains(string(f.Data), "worker_rlimit_nofile") {
+		l.nofile = 0
+	}
+	if block := streamBlock.FindSubmatch(f.Data); block != nil {
+		inc := streamInclude.FindSubmatch(block[1])
+		if inc == nil {
+			return layout{}, errOwnStream
+		}
+		l.file, l.bare = path.Join(string(inc[1]), path.Base(StreamFile)), true
+		return l, nil
+	}
+	l.file = StreamFile
+	if !strings.Contains(string(f.Data), "include /etc/nginx/modules-enabled/*.conf;") {
+		l.file = "/etc/nginx/migrate.d/kube-apiserver.conf"
+		if line := "include /etc/nginx/migrate.d/*.conf;"; !strings.Contains(string(f.Data), line) {
+			l.include = line
+		}
+	}
+	return l, nil
+}
+
+// present reads our file and the backends in it; no file means none.
+func present(ctx context.Context, r remote.Reader, l layout) (string, []string, error) {
+	f, err := r.ReadFile(ctx, l.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil, nil
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return string(f.Data), Backends(f.Data), nil
+}
+
+// PresentBackends lists the API servers that a load balancer forwards to by
+// our file.
+func PresentBackends(ctx context.Context, r remote.Reader) ([]string, error) {
+	l, err := findLayout(ctx, r)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, list, err := present(ctx, r, l)
+	return list, err
+}
+
+// Configure makes a load balancer forward the endpoint's port to these
+// backends: our file is written, tested with `nginx -t`, and nginx is
+// reloaded, or started where it is stopped. When the test fails, the file of
+// before is put back and nginx has noticed nothing. A reload keeps every
+// open connection: old workers serve theirs to the end.
+func Configure(ctx context.Context, h remote.Host, v phases.View, backends []string) error {
+	l, err := findLayout(ctx, h)
+	if err != nil {
+		return fmt.Errorf("reading the configuration of nginx on %s: %w", h.Name(), err)
+	}
+	before, _, err := present(ctx, h, l)
+	if err != nil {
+		return err
+	}
+	if l.include != "" {
+		if err := appendInclude(ctx, h, l.include); err != nil {
+			return err
+		}
+	}
+	u := Upstream{Port: v.Spec().Endpoint.Port, Backends: backends, Bare: l.bare, Nofile: l.nofile}
+	if err := h.WriteFile(ctx, remote.File{Path: l.file, Data: []byte(u.Render()), Mode: 0o644}); err != nil {
+		return err
+	}
+	if _, err := h.Run(ctx, remote.Cmd("nginx", "-t")); err != nil {
+		return errors.Join(fmt.Errorf("testing the new configuration of nginx on %s (not loaded, the old one is put back): %w", h.Name(), err),
+			putBack(ctx, h, l.file, before))
+	}
+	if _, err := h.Run(ctx, remote.Command{Script: reloadScript}); err != nil {
+		return fmt.Errorf("loading the new configuration of nginx on %s: %w", h.Name(), err)
+	}
+	return nil
+}
+
+// reloadScript loads the configuration and makes sure that nginx comes back
+// after a reboot: from now on the API's clients depend on it.
+const reloadScript = `set -eu
+systemctl enable --quiet nginx
+if systemctl is-active --quiet nginx; then systemctl reload nginx; else systemctl start nginx; fi`
+
+func putBack(ctx context.Context, h remote.Host, file, before string) error {
+	if before == "" {
+		return h.Remove(ctx, file)
+	}
+	return h.WriteFile(ctx, remote.File{Path: file, Data: []byte(before)})
+}
+
+func appendInclude(ctx context.Context, h remote.Host, line string) error {
+	f, err := h.ReadFile(ctx, nginxConf)
+	if err != nil {
+		return err
+	}
+	if err := phases.Backup(ctx, h, nginxStreamID, nginxConf); err != nil {
+		return err
+	}
+	f.Data = append([]byte(strings.TrimRight(string(f.Data), "\n")), "\n"+line+"\n"...)
+	return h.WriteFile(ctx, f)
+}

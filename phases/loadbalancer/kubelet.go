@@ -1,0 +1,154 @@
+package loadbalancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// kubeletKubeconfigs: the bootstrap one is left over on some clusters and is
+// used again when the client certificate has expired.
+var kubeletKubeconfigs = []string{"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/bootstrap-kubelet.conf"}
+
+// kubelet points a worker's kubelet to the endpoint, one worker after the
+// other. Only the server's line is changed: `kubeadm init phase kubeconfig
+// kubelet` would write the local address since 1.33 (kubernetes/kubeadm#3243),
+// and the rotated client certificate is a symbolic link that must stay.
+func kubelet() phases.Step {
+	return phases.Step{
+		ID:     "loadbalancer/kubelet",
+		Title:  "Point the worker's kubelet to the endpoint",
+		Why:    "A kubelet that can't renew its lease for 50 s loses its node.",
+		On:     migrate.Workers,
+		Needs:  []migrate.StepID{nginxStreamID},
+		ByHand: "```\nsed -i 's#server: .*#server: https://{{.Endpoint}}#' /etc/kubernetes/kubelet.conf\nsystemctl restart kubelet\nkubectl get node {{.Target}}    # Ready, before the next worker\nss -tnp | grep kubelet             # talks to {{.Endpoint}}\n```\n",
+		Check:  checkKubelet,
+		Apply:  applyKubelet,
+		Verify: verifyKubelet,
+		OneWay: phases.NotYet,
+		Settle: 3 * time.Minute,
+	}
+}
+
+func checkKubelet(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	f, err := checkServers(ctx, v, kubeletKubeconfigs)
+	if err != nil || f.Verdict != migrate.Satisfied {
+		return f, err
+	}
+	// The file alone proves nothing: the kubelet reads it when it starts.
+	connected, others, err := kubeletPeers(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if connected && len(others) == 0 {
+		return phases.Done("the kubelet is connected to %s", v.EndpointAddress()), nil
+	}
+	return phases.Need(migrate.Before{}, "kubelet.conf names the endpoint, but the kubelet is not connected to it"), nil
+}
+
+func applyKubelet(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	host := h.On(h.Target())
+	for _, file := range kubeletKubeconfigs {
+		if err := phases.SetKubeconfigServer(ctx, host, file, h.EndpointURL()); err != nil {
+			return err
+		}
+	}
+	if _, err := host.Run(ctx, remote.Cmd("systemctl", "restart", "kubelet")); err != nil {
+		return fmt.Errorf("restarting the kubelet on %s: %w", h.Target(), err)
+	}
+	return nil
+}
+
+// verifyKubelet wants the node Ready, its lease renewed since the kubelet
+// started, and the kubelet's own sockets at the endpoint.
+func verifyKubelet(ctx context.Context, v phases.View) error {
+	f, err := checkServers(ctx, v, kubeletKubeconfigs)
+	if err != nil {
+		return err
+	}
+	if f.Verdict != migrate.Satisfied {
+		return errors.New(f.Reason)
+	}
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	nodes, err := k.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	if !kube.Ready(nodes[v.Target()]) {
+		return fmt.Errorf("node %s is not Ready", v.Target())
+	}
+	started, err := kubeletStarted(ctx, v)
+	if err != nil {
+		return err
+	}
+	renewed, err := k.LeaseRenewed(ctx, v.Target())
+	if err != nil {
+		return err
+	}
+	if !renewed.After(started) {
+		return fmt.Errorf("node %s has not renewed its lease since its kubelet started", v.Target())
+	}
+	connected, others, err := kubeletPeers(ctx, v)
+	if err != nil {
+		return err
+	}
+	if !connected || len(others) > 0 {
+		return fmt.Errorf("the kubelet on %s is not connected to %s alone (also: %s)", v.Target(), v.EndpointAddress(), strings.Join(others, ", "))
+	}
+	return nil
+}
+
+// kubeletStarted is the start of the kubelet's process by the node's clock,
+// the clock that the lease is written with.
+func kubeletStarted(ctx context.Context, v phases.View) (time.Time, error) {
+	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: `date -d "$(systemctl show -p ExecMainStartTimestamp --value kubelet)" +%s`})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reading when the kubelet on %s started: %w", v.Target(), err)
+	}
+	seconds, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reading when the kubelet on %s started: %w", v.Target(), err)
+	}
+	return time.Unix(seconds, 0), nil
+}
+
+// kubeletPeers reads the kubelet's established connections: is there one to
+// the endpoint, and are there others to the API server's old address?
+func kubeletPeers(ctx context.Context, v phases.View) (connected bool, others []string, err error) {
+	r := v.On(v.Target())
+	endpoint := v.Spec().Endpoint
+	script := fmt.Sprintf(`getent ahostsv4 %s | awk '{print $1}' | sort -u | sed 's/$/:%d/'; echo --; ss -Htnp state established | grep '"kubelet"' | awk '{print $4}' || true`,
+		remote.Quote(endpoint.Host), endpoint.Port)
+	out, err := r.Look(ctx, remote.Command{Script: script})
+	if err != nil {
+		return false, nil, fmt.Errorf("reading the kubelet's connections on %s: %w", v.Target(), err)
+	}
+	wanted, peers, _ := strings.Cut(out, "--\n")
+	old, err := v.APIAddress(ctx, v.First().Name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, nil, err
+	}
+	for peer := range strings.FieldsSeq(peers) {
+		peer = strings.Replace(peer, "[::ffff:", "", 1)
+		peer = strings.Replace(peer, "]:", ":", 1)
+		switch {
+		case strings.Contains("\n"+wanted, "\n"+peer+"\n"):
+			connected = true
+		case peer == old:
+			others = append(others, peer)
+		}
+	}
+	return connected, others, nil
+}

@@ -1,0 +1,135 @@
+package loadbalancer
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+const nginxStreamID = "loadbalancer/nginx-stream"
+
+// nginxStream makes nginx pass the endpoint's port through to the first API
+// server.
+func nginxStream() phases.Step {
+	return phases.Step{
+		ID:    nginxStreamID,
+		Title: "Pass the API through nginx",
+		Why:   "From here on the endpoint answers; nobody uses it yet.",
+		On:    migrate.LoadBalancers,
+		Needs: []migrate.StepID{servingCertificateID, "loadbalancer/nginx", workerConnectionsID},
+		ByHand: "Write " + StreamFile + ":\n\n```\n{{.Stream}}```\n\n" +
+			"```\nnginx -t && systemctl enable nginx && systemctl reload-or-restart nginx\n" +
+			"curl --cacert /etc/kubernetes/pki/ca.crt https://{{.Endpoint}}/readyz    # from every node\n```\n",
+		Check: checkNginxStream,
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			host := h.On(h.Target())
+			list, err := wantedBackends(ctx, h.View)
+			if err != nil {
+				return err
+			}
+			return Configure(ctx, host, h.View, list)
+		},
+		Verify: VerifyEndpoint,
+		OneWay: phases.NotYet,
+		Settle: 30 * time.Second,
+	}
+}
+
+// wantedBackends is what is there already and the first API server. Phase 3
+// adds the others; running phase 1 again must not take them out.
+func wantedBackends(ctx context.Context, v phases.View) ([]string, error) {
+	first, err := v.APIAddress(ctx, v.First().Name)
+	if err != nil {
+		return nil, err
+	}
+	list, err := PresentBackends(ctx, v.On(v.Target()))
+	if err != nil {
+		return nil, err
+	}
+	return WithBackend(list, first), nil
+}
+
+func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	r := v.On(v.Target())
+	l, err := findLayout(ctx, r)
+	switch {
+	case errors.Is(err, errOwnStream):
+		return phases.Block("add `include /etc/nginx/stream.d/*.conf;` to that stream block and make the folder", "%s: %v", v.Target(), err), nil
+	case errors.Is(err, fs.ErrNotExist):
+		return phases.Need(migrate.Before{"file": "absent"}, "nginx is not configured yet"), nil
+	case err != nil:
+		return migrate.Finding{}, err
+	}
+	before, _, err := present(ctx, r, l)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	list, err := wantedBackends(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	port := v.Spec().Endpoint.Port
+	after := Upstream{Port: port, Backends: list, Bare: l.bare, Nofile: l.nofile}.Render()
+	holder, err := portHolder(ctx, r, port)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if before == after && holder == "nginx" {
+		return phases.Done("nginx passes port %d through to %s", port, strings.Join(list, ", ")), nil
+	}
+	if holder != "" && (holder != "nginx" || before == "") {
+		return phases.Block(fmt.Sprintf("free port %d there or choose another port for spec.endpoint", port),
+			"port %d of %s is taken by %s", port, v.Target(), holder), nil
+	}
+	f := phases.Need(migrate.Before{"file": l.file, "content": before}, "nginx does not listen on port %d", port)
+	if before != "" {
+		f.Reason = "our file for nginx differs from what it should be"
+	}
+	f.Changes = []migrate.Change{{Object: v.Target() + ":" + l.file, Before: before, After: after}}
+	return f, nil
+}
+
+// portHolder names the program that listens on a port, "" for none.
+func portHolder(ctx context.Context, r remote.Reader, port int) (string, error) {
+	script := fmt.Sprintf(`ss -Hltnp '( sport = :%d )' | sed -n 's/.*users:(("\([^"]*\)".*/\1/p' | head -n 1`, port)
+	out, err := r.Look(ctx, remote.Command{Script: script})
+	if err != nil {
+		return "", fmt.Errorf("looking for who listens on port %d of %s: %w", port, r.Name(), err)
+	}
+	return strings.TrimSpace(out), nil
+}
+
+// VerifyEndpoint goes to the endpoint from every node, as its kubelet will:
+// the connection is opened on the node, the handshake checked against the
+// cluster's CA and the endpoint's name. A firewall, a hairpin that does not
+// work, or a name that only some nodes know shows here, before any client is
+// moved.
+func VerifyEndpoint(ctx context.Context, v phases.View) error {
+	ca, err := v.AdminCA(ctx)
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	workers, err := v.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, node := range append([]cluster.Host{v.First()}, workers...) {
+		_, err := kube.ServedCertificate(ctx, v.On(node.Name).DialContext, v.EndpointAddress(), roots)
+		if err != nil {
+			return fmt.Errorf("reaching the endpoint from %s: %w", node.Name, err)
+		}
+	}
+	return nil
+}

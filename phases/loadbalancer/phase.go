@@ -1,0 +1,38 @@
+// Package loadbalancer is phase 1: a load balancer in front of the API, and
+// every client that this tool knows of pointed to it. The old address goes on
+// answering, so clients it does not know of notice nothing.
+//
+//	before:  kubelets, kube-proxy ─────────────────────► cp1:6443
+//	after:   kubelets, kube-proxy ──► lb1:6443 (nginx) ─► cp1:6443
+package loadbalancer
+
+import (
+	"time"
+
+	"hamigrate/phases"
+)
+
+// Phase declares the steps in their order: the certificate first, so that no
+// client ever meets a name it does not hold; then the load balancer; then
+// what says where the API is; then those who follow it.
+func Phase() phases.Phase {
+	return phases.Phase{
+		Number: 1,
+		Name:   "loadbalancer",
+		Title:  "Put a load balancer in front of the API",
+		Why:    "Clients that know one address of one machine stop when that machine does.",
+		Steps: []phases.Step{
+			servingCertificate(),
+			nginx(),
+			workerConnections(),
+			nginxStream(),
+			kubeadmConfig(),
+			clusterInfo(),
+			kubeProxy(),
+			adminConf(),
+			kubelet(),
+		},
+		Guard:       phases.Guard,
+		GuardSettle: 2 * time.Minute,
+	}
+}

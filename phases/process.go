@@ -1,0 +1,193 @@
+package phases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+)
+
+// The ports of etcd members on the etcd hosts: etcd's registered ports.
+const (
+	EtcdClientPort = 2379
+	EtcdPeerPort   = 2380
+)
+
+// EtcdManifest is the static pod manifest of the old member.
+const EtcdManifest = kube.ManifestsDir + "/etcd.yaml"
+
+// Process is a running process of a host and the flags it really runs with:
+// a manifest says what should run, the process table what does.
+type Process struct {
+	PID   int
+	Exe   string // as the process's own mount namespace names it
+	Flags kube.Flags
+}
+
+// processScript prints, for each process with the given name: its PID, its
+// program, and one argument a line, ended by a line with only a dot.
+const processScript = `for d in /proc/[0-9]*; do
+[ "$(cat "$d/comm" 2>/dev/null)" = %s ] || continue
+exe=$(readlink "$d/exe" 2>/dev/null) || continue
+printf '%%s\n%%s\n' "${d#/proc/}" "$exe"; tr '\0' '\n' <"$d/cmdline"; echo .
+done`
+
+// Processes lists a host's processes by name (at most 15 characters, the
+// kernel's limit for /proc/PID/comm).
+func Processes(ctx context.Context, r remote.Reader, name string) ([]Process, error) {
+	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf(processScript, remote.Quote(name))})
+	if err != nil {
+		return nil, fmt.Errorf("listing %s processes on %s: %w", name, r.Name(), err)
+	}
+	var list []Process
+	for block := range strings.SplitSeq(out, "\n.\n") {
+		lines := strings.Split(strings.TrimSpace(block), "\n")
+		if len(lines) < 3 {
+			continue
+		}
+		pid, err := strconv.Atoi(lines[0])
+		if err != nil {
+			return nil, fmt.Errorf("listing %s processes on %s: unexpected output %q", name, r.Name(), lines[0])
+		}
+		list = append(list, Process{PID: pid, Exe: lines[1], Flags: kube.ParseFlags(lines[3:])})
+	}
+	return list, nil
+}
+
+// OldEtcd is the member that kubeadm made on the first control-plane node.
+type OldEtcd struct {
+	Process
+	ClientAddress string // where it answers clients, as seen from its host
+	PeerAddress   string // where it answers members, as seen from its host
+	LocalOnly     bool   // its peer listener is reachable from its host alone
+}
+
+// OldEtcd finds the old member's process. Another etcd may run on the node
+// in some pod (a virtual cluster's, say), so data folder and name must be
+// those of the static pod manifest, or of its archived copy.
+func (v View) OldEtcd(ctx context.Context) (OldEtcd, bool, error) {
+	first := v.On(v.First().Name)
+	want, err := v.OldEtcdManifest(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return OldEtcd{}, false, nil
+	}
+	if err != nil {
+		return OldEtcd{}, false, err
+	}
+	list, err := Processes(ctx, first, "etcd")
+	if err != nil {
+		return OldEtcd{}, false, err
+	}
+	for _, p := range list {
+		if !sameFlag(p.Flags, want.Flags(), "data-dir") || !sameFlag(p.Flags, want.Flags(), "name") {
+			continue
+		}
+		old := OldEtcd{Process: p}
+		old.ClientAddress, _ = listenAddress(p.Flags, "listen-client-urls")
+		old.PeerAddress, old.LocalOnly = listenAddress(p.Flags, "listen-peer-urls")
+		return old, true, nil
+	}
+	return OldEtcd{}, false, nil
+}
+
+// OldEtcdManifest reads the old member's manifest, from the manifests folder
+// or from the archive it is moved to.
+func (v View) OldEtcdManifest(ctx context.Context) (kube.Manifest, error) {
+	first := v.On(v.First().Name)
+	file, err := first.ReadFile(ctx, EtcdManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = first.ReadFile(ctx, EtcdArchive+"/etcd.yaml")
+	}
+	if err != nil {
+		return kube.Manifest{}, err
+	}
+	m, err := kube.ParseManifest(file.Data)
+	if err != nil {
+		return kube.Manifest{}, fmt.Errorf("on %s, %s: %w", first.Name(), file.Path, err)
+	}
+	return m, nil
+}
+
+// EtcdArchive is where the old member's manifest and data go.
+const EtcdArchive = StateDir + "/archive/etcd"
+
+func sameFlag(a, b kube.Flags, name string) bool {
+	x, _ := a.Get(name)
+	y, _ := b.Get(name)
+	return x == y
+}
+
+// listenAddress picks host:port of a listen flag, the loopback one first: it
+// is what the node itself uses. localOnly says that there is no other.
+func listenAddress(flags kube.Flags, name string) (address string, localOnly bool) {
+	list, _ := flags.Get(name)
+	localOnly = true
+	for raw := range strings.SplitSeq(list, ",") {
+		u, err := url.Parse(strings.TrimSpace(raw))
+		if err != nil || u.Host == "" {
+			continue
+		}
+		if !IsLoopback(u.Hostname()) {
+			localOnly = false
+			if address == "" {
+				address = u.Host
+			}
+			continue
+		}
+		address = u.Host
+	}
+	if host, port, err := net.SplitHostPort(address); err == nil && (host == "0.0.0.0" || host == "::") {
+		address = net.JoinHostPort("127.0.0.1", port)
+	}
+	return address, localOnly
+}
+
+// IsLoopback says whether a host part means the machine itself.
+func IsLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// APIServer finds the running API server of a control-plane node; false
+// means that none runs at this moment.
+func (v View) APIServer(ctx context.Context, node string) (Process, bool, error) {
+	list, err := Processes(ctx, v.On(node), "kube-apiserver")
+	if err != nil || len(list) == 0 {
+		return Process{}, false, err
+	}
+	if len(list) > 1 {
+		return Process{}, false, fmt.Errorf("finding the API server on %s: %d processes are called kube-apiserver", node, len(list))
+	}
+	return list[0], true, nil
+}
+
+// EtcdFiles are the files the API server uses as a client of etcd.
+type EtcdFiles struct{ CAFile, CertFile, KeyFile string }
+
+// EtcdFiles reads their paths from the first API server's manifest.
+func (v View) EtcdFiles(ctx context.Context) (EtcdFiles, error) {
+	first := v.On(v.First().Name)
+	file, err := first.ReadFile(ctx, kube.ManifestsDir+"/kube-apiserver.yaml")
+	if err != nil {
+		return EtcdFiles{}, err
+	}
+	m, err := kube.ParseManifest(file.Data)
+	if err != nil {
+		return EtcdFiles{}, fmt.Errorf("on %s: %w", first.Name(), err)
+	}
+	var f EtcdFiles
+	f.CAFile, _ = m.Flags().Get("etcd-cafile")
+	f.CertFile, _ = m.Flags().Get("etcd-certfile")
+	f.KeyFile, _ = m.Flags().Get("etcd-keyfile")
+	if f.CAFile == "" || f.CertFile == "" || f.KeyFile == "" {
+		return EtcdFiles{}, fmt.Errorf("on %s, kube-apiserver.yaml: --etcd-cafile, --etcd-certfile and --etcd-keyfile must all be set; this tool only handles etcd with TLS", first.Name())
+	}
+	return f, nil
+}

@@ -1,0 +1,400 @@
+// Package phases is what the three phases share: the read and change handles
+// their steps get (View and Hands), how the hosts, the API servers and the
+// etcd members are reached, and the invariants between any two steps.
+//
+// Each phase is a package of its own below this one; phase.go there lists the
+// steps in order, and every step is a file named after it.
+package phases
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/etcd"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// Step and Phase are the engine's, over the handles of this package.
+type (
+	Step  = migrate.Step[View, Hands]
+	Phase = migrate.Phase[View, Hands]
+)
+
+// StateDir is the folder on every host that holds what this tool keeps there:
+// backups of files it changed and the archive of the old etcd member. Mode
+// 0700; nothing in it is read by kubelet, nginx or etcd.
+const StateDir = "/var/lib/migrate"
+
+// AdminConf is the first control-plane node's admin kubeconfig.
+const AdminConf = "/etc/kubernetes/admin.conf"
+
+// Hosts gives connections to hosts; sshhost.Pool is one.
+type Hosts interface {
+	Host(context.Context, cluster.Host) (remote.Host, error)
+}
+
+// World is one run's connections to the real cluster. It implements
+// migrate.Env.
+type World struct {
+	spec  cluster.Spec
+	hosts Hosts
+
+	mu       sync.Mutex
+	admin    []byte
+	clients  map[string]*rest.Config
+	workers  []cluster.Host
+	etcd     *etcd.Cluster
+	etcdKey  string
+	wasReady map[string]bool
+}
+
+// NewWorld makes a World; it connects to a host when a step first needs it.
+func NewWorld(spec cluster.Spec, hosts Hosts) *World {
+	return &World{spec: spec, hosts: hosts, clients: map[string]*rest.Config{}}
+}
+
+// Close closes the etcd connections; the host connections belong to Hosts.
+func (w *World) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.etcd == nil {
+		return nil
+	}
+	return w.etcd.Close()
+}
+
+// View and Hands bind a step's handles to a target.
+func (w *World) View(target string) View { return View{world: w, target: target} }
+
+// Hands binds the changing handles to a target.
+func (w *World) Hands(target string) Hands { return Hands{View: w.View(target)} }
+
+// Targets lists the names of a selector's targets.
+func (w *World) Targets(ctx context.Context, s migrate.Selector) ([]string, error) {
+	switch s {
+	case migrate.Once:
+		return []string{"cluster"}, nil
+	case migrate.FirstControlPlane:
+		return []string{w.spec.ControlPlane.First.Name}, nil
+	case migrate.JoiningControlPlanes:
+		return names(w.spec.ControlPlane.Joining), nil
+	case migrate.EtcdHosts:
+		return names(w.spec.Etcd.Hosts), nil
+	case migrate.LoadBalancers:
+		return names(w.spec.LoadBalancer.Hosts), nil
+	case migrate.Workers:
+		workers, err := w.findWorkers(ctx)
+		return names(workers), err
+	}
+	return nil, fmt.Errorf("listing targets: unknown selector %q", s)
+}
+
+func names(hosts []cluster.Host) []string {
+	var out []string
+	for _, h := range hosts {
+		out = append(out, h.Name)
+	}
+	return out
+}
+
+// findWorkers returns the spec's workers, or every Node that is neither in
+// the spec's control plane nor marked as control plane.
+func (w *World) findWorkers(ctx context.Context) ([]cluster.Host, error) {
+	if w.spec.Workers != nil {
+		return w.spec.Workers, nil
+	}
+	w.mu.Lock()
+	known := w.workers
+	w.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	k, err := w.View("cluster").Kube(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := k.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := []cluster.Host{}
+	for name, n := range nodes {
+		if name == w.spec.ControlPlane.First.Name || slices.Contains(names(w.spec.ControlPlane.Joining), name) || kube.IsControlPlane(n) {
+			continue
+		}
+		found = append(found, cluster.Host{Name: name, Address: kube.InternalIP(n), SSH: w.spec.SSH})
+	}
+	slices.SortFunc(found, func(a, b cluster.Host) int { return strings.Compare(a.Name, b.Name) })
+	w.mu.Lock()
+	w.workers = found
+	w.mu.Unlock()
+	return found, nil
+}
+
+// host finds a host of the spec or a found worker by name.
+func (w *World) host(name string) (cluster.Host, error) {
+	w.mu.Lock()
+	workers := w.workers
+	w.mu.Unlock()
+	groups := [][]cluster.Host{{w.spec.ControlPlane.First}, w.spec.ControlPlane.Joining,
+		w.spec.LoadBalancer.Hosts, w.spec.Etcd.Hosts, w.spec.Workers, workers}
+	for _, g := range groups {
+		for _, h := range g {
+			if h.Name == name {
+				return h, nil
+			}
+		}
+	}
+	return cluster.Host{}, fmt.Errorf("host %q is in no list of the spec", name)
+}
+
+// View is what Check and Verify get: it can look at everything and change
+// nothing.
+type View struct {
+	world  *World
+	target string
+}
+
+// Hands is what Apply and Undo get.
+type Hands struct{ View }
+
+// Spec is the spec the run is for.
+func (v View) Spec() cluster.Spec { return v.world.spec }
+
+// Target is the name of the host the step is for, or "cluster".
+func (v View) Target() string { return v.target }
+
+// Self is the target's entry in the spec.
+func (v View) Self() cluster.Host {
+	h, err := v.world.host(v.target)
+	if err != nil {
+		return cluster.Host{Name: v.target}
+	}
+	return h
+}
+
+// First is the first control-plane node.
+func (v View) First() cluster.Host { return v.world.spec.ControlPlane.First }
+
+// Workers lists the workers.
+func (v View) Workers(ctx context.Context) ([]cluster.Host, error) { return v.world.findWorkers(ctx) }
+
+// On is a host by name, for looking. It connects on first use.
+func (v View) On(name string) remote.Reader { return lazyHost{v.world, name} }
+
+// On is a host by name, for changing. It connects on first use.
+func (h Hands) On(name string) remote.Host { return lazyHost{h.world, name} }
+
+// APIAddress is host:port of the API server on a control-plane node. All of
+// them listen on the first one's port, kubeadm's default unless its manifest
+// says otherwise.
+func (v View) APIAddress(ctx context.Context, node string) (string, error) {
+	h, err := v.world.host(node)
+	if err != nil {
+		return "", err
+	}
+	port := "6443"
+	file, err := v.On(v.First().Name).ReadFile(ctx, kube.ManifestsDir+"/kube-apiserver.yaml")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if err == nil {
+		m, err := kube.ParseManifest(file.Data)
+		if err != nil {
+			return "", fmt.Errorf("on %s: %w", v.First().Name, err)
+		}
+		if p, ok := m.Flags().Get("secure-port"); ok {
+			port = p
+		}
+	}
+	return net.JoinHostPort(h.Address, port), nil
+}
+
+// restConfig reaches the API server of one control-plane node, from there.
+func (w *World) restConfig(ctx context.Context, node string) (*rest.Config, error) {
+	w.mu.Lock()
+	cfg, admin := w.clients[node], w.admin
+	w.mu.Unlock()
+	if cfg != nil {
+		return cfg, nil
+	}
+	v := w.View(node)
+	if admin == nil {
+		f, err := v.On(v.First().Name).ReadFile(ctx, AdminConf)
+		if err != nil {
+			return nil, err
+		}
+		admin = f.Data
+	}
+	address, err := v.APIAddress(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err = kube.RESTConfig(admin, address, v.On(node).DialContext)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	w.admin, w.clients[node] = admin, cfg
+	w.mu.Unlock()
+	return cfg, nil
+}
+
+func (w *World) kube(ctx context.Context, node string) (kube.Client, error) {
+	cfg, err := w.restConfig(ctx, node)
+	if err != nil {
+		return kube.Client{}, fmt.Errorf("reaching the API server on %s: %w", node, err)
+	}
+	api, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return kube.Client{}, fmt.Errorf("reaching the API server on %s: %w", node, err)
+	}
+	return kube.NewClient(api), nil
+}
+
+// Kube reads the cluster's objects through the first API server.
+func (v View) Kube(ctx context.Context) (kube.Reader, error) {
+	c, err := v.world.kube(ctx, v.First().Name)
+	return c.Reader, err
+}
+
+// KubeOn reads through the API server of a control-plane node.
+func (v View) KubeOn(ctx context.Context, node string) (kube.Reader, error) {
+	c, err := v.world.kube(ctx, node)
+	return c.Reader, err
+}
+
+// Kube changes the cluster's objects through the first API server.
+func (h Hands) Kube(ctx context.Context) (kube.Client, error) {
+	return h.world.kube(ctx, h.First().Name)
+}
+
+// AdminCA returns the cluster's CA certificates, PEM, from the admin
+// kubeconfig.
+func (v View) AdminCA(ctx context.Context) ([]byte, error) {
+	cfg, err := v.world.restConfig(ctx, v.First().Name)
+	if err != nil {
+		return nil, err
+	}
+	return cfg.CAData, nil
+}
+
+// AdminConfig returns a client configuration for the API server of the first
+// control-plane node. It holds the admin's key: never print or store it.
+func (v View) AdminConfig(ctx context.Context) (*rest.Config, error) {
+	cfg, err := v.world.restConfig(ctx, v.First().Name)
+	if err != nil {
+		return nil, err
+	}
+	return rest.CopyConfig(cfg), nil
+}
+
+// Etcd looks at the etcd members that run at this moment.
+func (v View) Etcd(ctx context.Context) (*etcd.Reader, error) {
+	c, err := v.world.etcdCluster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &c.Reader, nil
+}
+
+// Etcd changes the membership.
+func (h Hands) Etcd(ctx context.Context) (*etcd.Cluster, error) { return h.world.etcdCluster(ctx) }
+
+// etcdCluster connects to what runs now: the old member as long as its
+// process is there, and every etcd host whose client port answers.
+func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
+	endpoints, err := w.etcdEndpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var key []string
+	for _, e := range endpoints {
+		key = append(key, e.Host+"="+e.Address)
+	}
+	w.mu.Lock()
+	have, haveKey := w.etcd, w.etcdKey
+	w.mu.Unlock()
+	if have != nil && haveKey == strings.Join(key, ",") {
+		return have, nil
+	}
+	cfg, err := w.etcdTLS(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.etcd != nil {
+		// Closing tells nothing that the next call would not.
+		_ = w.etcd.Close()
+	}
+	w.etcd, w.etcdKey = etcd.New(cfg, endpoints), strings.Join(key, ",")
+	return w.etcd, nil
+}
+
+func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
+	v := w.View("cluster")
+	var out []etcd.Endpoint
+	old, running, err := v.OldEtcd(ctx)
+	if err != nil {
+		return nil, err
+	}
+	first := v.First()
+	if running {
+		out = append(out, etcd.Endpoint{Host: first.Name, Address: old.ClientAddress, Dial: v.On(first.Name).DialContext})
+	}
+	for _, h := range w.spec.Etcd.Hosts {
+		address := net.JoinHostPort(h.Address, strconv.Itoa(EtcdClientPort))
+		conn, err := v.On(h.Name).DialContext(ctx, "tcp", address)
+		if err != nil {
+			continue // nothing listens there yet
+		}
+		conn.Close()
+		out = append(out, etcd.Endpoint{Host: h.Name, Address: address, Dial: v.On(h.Name).DialContext})
+	}
+	return out, nil
+}
+
+// etcdTLS uses the API server's own etcd client certificate. It is a leaf,
+// stays in memory, and its key is the one credential that both the old and
+// the new members accept.
+func (w *World) etcdTLS(ctx context.Context) (*tls.Config, error) {
+	v := w.View("cluster")
+	first := v.On(v.First().Name)
+	files, err := v.EtcdFiles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var data [3][]byte
+	for i, path := range []string{files.CAFile, files.CertFile, files.KeyFile} {
+		f, err := first.ReadFile(ctx, path)
+		if err != nil {
+			return nil, fmt.Errorf("reading the API server's etcd client certificate: %w", err)
+		}
+		data[i] = f.Data
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data[0]) {
+		return nil, fmt.Errorf("reading %s:%s: no certificate in it", v.First().Name, files.CAFile)
+	}
+	pair, err := tls.X509KeyPair(data[1], data[2])
+	if err != nil {
+		return nil, fmt.Errorf("reading the API server's etcd client certificate on %s: %w", v.First().Name, err)
+	}
+	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+}
