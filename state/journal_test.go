@@ -1,0 +1,398 @@
+package state
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	bolt "go.etcd.io/bbolt"
+)
+
+// open opens a journal that checks the whole file after each commit.
+func open(t *testing.T, path string) *Journal {
+	t.Helper()
+	j, err := Open(path, Options{Tool: "v1", Strict: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return j
+}
+
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func TestOpenMakesAPrivateFileInAPrivateFolder(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "new", "folder", "migrate.journal")
+	open(t, path)
+	for name, want := range map[string]fs.FileMode{path: 0o600, holderPath(path): 0o600, filepath.Dir(path): 0o700} {
+		if info := must[fs.FileInfo](t)(os.Stat(name)); info.Mode().Perm() != want {
+			t.Errorf("%s has mode %o, want %o", name, info.Mode().Perm(), want)
+		}
+	}
+}
+
+func TestOpenMakesAnOpenFilePrivateAgain(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "j")
+	if err := open(t, path).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	open(t, path)
+	if info := must[fs.FileInfo](t)(os.Stat(path)); info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %o", info.Mode().Perm())
+	}
+}
+
+// TestReopenAfterEveryCommit: each write is there for the next process.
+func TestReopenAfterEveryCommit(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "j")
+	key := Key{2, "etcd/add-learner", "e1"}
+	var want Record
+	for _, c := range []Change{
+		{Event: Start, Before: before("one member"), Note: "e1 is no member"},
+		{Event: FailedEvent, Error: "no route"},
+		{Event: Start, Before: before("two members")},
+		{Event: ApplyDone},
+		{Event: VerifyDone},
+	} {
+		j := open(t, path)
+		want = must[Record](t)(j.Advance(key, c))
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		j = open(t, path)
+		if diff := cmp.Diff(want, must[Record](t)(j.Record(key))); diff != "" {
+			t.Fatalf("after %s (-written +read):\n%s", c.Event, diff)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j := open(t, path)
+	var told []string
+	for i, e := range must[[]LogEntry](t)(j.Log()) {
+		if e.Seq != uint64(i+1) || e.At.IsZero() || e.Key != key {
+			t.Errorf("log entry %d: %+v", i, e)
+		}
+		told = append(told, string(e.From)+"→"+string(e.To)+" "+e.Note)
+	}
+	if diff := cmp.Diff([]string{
+		"pending→started e1 is no member", "started→failed ", "failed→started ", "started→applied ", "applied→verified ",
+	}, told); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(before("one member"), want.Before); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestARefusedEventLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	j := open(t, filepath.Join(t.TempDir(), "j"))
+	key := Key{1, "a", "x"}
+	var refused *TransitionError
+	if _, err := j.Advance(key, Change{Event: ApplyDone}); !errors.As(err, &refused) {
+		t.Fatalf("got %v", err)
+	}
+	if log := must[[]LogEntry](t)(j.Log()); len(log) != 0 {
+		t.Errorf("log: %v", log)
+	}
+	if recs := must[[]Record](t)(j.Records(1)); len(recs) != 0 {
+		t.Errorf("records: %v", recs)
+	}
+	if rec := must[Record](t)(j.Record(key)); rec.Status != Pending || rec.Key != key {
+		t.Errorf("record: %+v", rec)
+	}
+}
+
+func TestRecordsAreInOrderOfFirstStart(t *testing.T) {
+	t.Parallel()
+	j := open(t, filepath.Join(t.TempDir(), "j"))
+	advance := func(phase int, step, target string, e Event) {
+		t.Helper()
+		must[Record](t)(j.Advance(Key{phase, step, target}, Change{Event: e}))
+	}
+	advance(1, "z", "w2", Start)
+	advance(1, "b", "w1", Found)
+	advance(1, "a", "w1", Start)
+	advance(10, "other", "w1", Start) // "1" must not match "10"
+	advance(1, "z", "w2", FailedEvent)
+	advance(1, "z", "w2", Start) // a retry keeps its place
+	advance(1, "b", "w1", Start) // drifted: its first start is now
+	var got []string
+	for _, r := range must[[]Record](t)(j.Records(1)) {
+		got = append(got, r.Step)
+	}
+	if diff := cmp.Diff([]string{"z", "a", "b"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestKeysThatLookAlikeDiffer(t *testing.T) {
+	t.Parallel()
+	j := open(t, filepath.Join(t.TempDir(), "j"))
+	must[Record](t)(j.Advance(Key{1, "a/b", "c"}, Change{Event: Start}))
+	if rec := must[Record](t)(j.Record(Key{1, "a", "b/c"})); rec.Status != Pending {
+		t.Errorf("got %+v", rec)
+	}
+	for _, k := range []Key{{1, "", "x"}, {1, "x", ""}, {1, "x\x00", "y"}} {
+		if _, err := j.Advance(k, Change{Event: Start}); err == nil {
+			t.Errorf("key %+v was taken", k)
+		}
+	}
+}
+
+func TestRunsAndPhases(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "j")
+	j := open(t, path)
+	end := must[func(string, bool) error](t)(j.BeginRun(1))
+	if err := end("nothing begun", true); err != nil {
+		t.Fatal(err)
+	}
+	if p := must[Phase](t)(j.Phase(1)); p != (Phase{}) {
+		t.Errorf("a phase never begun is %+v", p)
+	}
+	if err := j.BeginPhase(1, "sha256:spec", "sha256:steps"); err != nil {
+		t.Fatal(err)
+	}
+	must[func(string, bool) error](t)(j.BeginRun(1)) // killed
+	end = must[func(string, bool) error](t)(j.BeginRun(1))
+	if p := must[Phase](t)(j.Phase(1)); p.Spec != "sha256:spec" || p.Declaration != "sha256:steps" || p.Tool != "v1" || p.Begun.IsZero() || !p.Completed.IsZero() {
+		t.Errorf("begun: %+v", p)
+	}
+	if err := end("done", true); err != nil {
+		t.Fatal(err)
+	}
+	completed := must[Phase](t)(j.Phase(1)).Completed
+	if completed.IsZero() {
+		t.Error("not completed")
+	}
+	end = must[func(string, bool) error](t)(j.BeginRun(1))
+	if err := end("done", true); err != nil {
+		t.Fatal(err)
+	}
+	if again := must[Phase](t)(j.Phase(1)).Completed; again != completed {
+		t.Errorf("completed %v, then %v", completed, again)
+	}
+	var got []string
+	for _, r := range must[[]Run](t)(j.Runs()) {
+		if !strings.Contains(r.Who, "@") || r.Tool != "v1" || r.Start.IsZero() || r.End.IsZero() != (r.Result == "") {
+			t.Errorf("run %+v", r)
+		}
+		got = append(got, r.Result)
+	}
+	if diff := cmp.Diff([]string{"nothing begun", "", "done", "done"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestBlobs(t *testing.T) {
+	t.Parallel()
+	j := open(t, filepath.Join(t.TempDir(), "j"))
+	type figures struct{ Requests, Failures int }
+	var got figures
+	if ok := must[bool](t)(j.GetBlob("probe/1", &got)); ok {
+		t.Error("found a blob that is not there")
+	}
+	for _, want := range []figures{{1993, 0}, {2000, 1}} {
+		if err := j.PutBlob("probe/1", want); err != nil {
+			t.Fatal(err)
+		}
+		if ok := must[bool](t)(j.GetBlob("probe/1", &got)); !ok || got != want {
+			t.Errorf("got %v %+v, want %+v", ok, got, want)
+		}
+	}
+	if _, err := j.GetBlob("probe/1", new(string)); err == nil {
+		t.Error("decoded an object into a string")
+	}
+}
+
+func TestAJournalBelongsToOneCluster(t *testing.T) {
+	t.Parallel()
+	j := open(t, filepath.Join(t.TempDir(), "j"))
+	for range 2 {
+		if err := j.BindCluster("uid-1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var other *ClusterError
+	if err := j.BindCluster("uid-2"); !errors.As(err, &other) || other.Want != "uid-1" || other.Got != "uid-2" {
+		t.Fatalf("got %v", err)
+	}
+	if id := must[string](t)(j.Cluster()); id != "uid-1" {
+		t.Errorf("bound to %q", id)
+	}
+}
+
+func TestReadingWhereThereIsNoJournal(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "none", "j")
+	j := must[*Journal](t)(OpenReadOnly(path, Options{}))
+	if recs := must[[]Record](t)(j.Records(1)); recs != nil {
+		t.Errorf("records %v", recs)
+	}
+	if rec := must[Record](t)(j.Record(Key{1, "a", "b"})); rec.Status != Pending {
+		t.Errorf("record %v", rec)
+	}
+	if runs := must[[]Run](t)(j.Runs()); runs != nil {
+		t.Errorf("runs %v", runs)
+	}
+	if id := must[string](t)(j.Cluster()); id != "" {
+		t.Errorf("cluster %q", id)
+	}
+	if ok := must[bool](t)(j.GetBlob("x", new(int))); ok {
+		t.Error("blob")
+	}
+	if _, err := j.Advance(Key{1, "a", "b"}, Change{Event: Start}); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("a write gave %v", err)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Dir(path)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("reading made something: %v", err)
+	}
+}
+
+func TestReadersReadTogetherAndChangeNothing(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "j")
+	j := open(t, path)
+	want := must[Record](t)(j.Advance(Key{1, "a", "b"}, Change{Event: Start}))
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	content := must[[]byte](t)(os.ReadFile(path))
+	one := must[*Journal](t)(OpenReadOnly(path, Options{}))
+	two := must[*Journal](t)(OpenReadOnly(path, Options{}))
+	for _, r := range []*Journal{one, two} {
+		if diff := cmp.Diff(want, must[Record](t)(r.Record(want.Key))); diff != "" {
+			t.Error(diff)
+		}
+		if err := r.PutBlob("x", 1); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("a write gave %v", err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if diff := cmp.Diff(content, must[[]byte](t)(os.ReadFile(path))); diff != "" {
+		t.Error("reading changed the file")
+	}
+}
+
+func TestALockedJournalNamesItsHolder(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "j")
+	holder := open(t, path)
+	for name, opener := range map[string]func(string, Options) (*Journal, error){"Open": Open, "OpenReadOnly": OpenReadOnly} {
+		_, err := opener(path, Options{Timeout: 60 * time.Millisecond})
+		var locked *LockedError
+		if !errors.Is(err, ErrLocked) || !errors.As(err, &locked) || locked.Holder == nil {
+			t.Fatalf("%s gave %v", name, err)
+		}
+		if locked.Holder.PID != os.Getpid() || locked.Holder.Who != whoAmI() {
+			t.Errorf("%s names %+v", name, locked.Holder)
+		}
+		if !strings.Contains(err.Error(), whoAmI()) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s says %q", name, err)
+		}
+	}
+	if err := holder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(holderPath(path)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the holder file outlived Close: %v", err)
+	}
+	open(t, path)
+}
+
+func TestAHolderFileLeftBehindLocksNobodyOut(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "j")
+	if err := os.WriteFile(holderPath(path), []byte(`{"pid":1,"who":"dead@host"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open(t, path)
+	if h := readHolder(path); h == nil || h.Who != whoAmI() {
+		t.Errorf("holder %+v", h)
+	}
+}
+
+func TestAFileOfAnotherFormatIsRefused(t *testing.T) {
+	t.Parallel()
+	newer := filepath.Join(t.TempDir(), "newer")
+	j := open(t, newer)
+	err := j.db.Update(func(tx *bolt.Tx) error {
+		meta := tx.Bucket([]byte(bucketMeta))
+		return errors.Join(put(meta, []byte(metaFormat), format+1), put(meta, []byte(metaTool), "v9.0.0"))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := filepath.Join(t.TempDir(), "foreign")
+	db := must[*bolt.DB](t)(bolt.Open(foreign, 0o600, nil))
+	if err := db.Update(func(tx *bolt.Tx) error { _, err := tx.CreateBucket([]byte("key")); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(j.Close(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	text := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(text, []byte(strings.Repeat("apiVersion: v1\n", 2000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]FormatError{
+		newer:   {Path: newer, Found: format + 1, Tool: "v9.0.0"},
+		foreign: {Path: foreign},
+		text:    {Path: text},
+	} {
+		for name, opener := range map[string]func(string, Options) (*Journal, error){"Open": Open, "OpenReadOnly": OpenReadOnly} {
+			content := must[[]byte](t)(os.ReadFile(path))
+			_, err := opener(path, Options{Tool: "v1"})
+			var got *FormatError
+			if !errors.As(err, &got) || *got != want {
+				t.Errorf("%s of %s gave %v, want %v", name, filepath.Base(path), err, &want)
+			}
+			if diff := cmp.Diff(content, must[[]byte](t)(os.ReadFile(path))); diff != "" {
+				t.Errorf("%s changed %s", name, filepath.Base(path))
+			}
+		}
+	}
+}
+
+func TestClosedJournal(t *testing.T) {
+	t.Parallel()
+	j := open(t, filepath.Join(t.TempDir(), "j"))
+	for range 2 {
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := j.Advance(Key{1, "a", "b"}, Change{Event: Start}); err == nil {
+		t.Error("a closed journal took a write")
+	}
+}
