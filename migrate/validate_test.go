@@ -1,0 +1,80 @@
+package migrate
+
+import (
+	"context"
+	"strings"
+	"testing"
+)
+
+func TestValidateRefuses(t *testing.T) {
+	t.Parallel()
+	type S = Step[view, hands]
+	type P = Phase[view, hands]
+	good := func() P { return phase(step("a", Once), step("b/c-2", Workers, needs("a"))) }
+	if err := Validate(good()); err != nil {
+		t.Fatalf("a good phase: %v", err)
+	}
+	for want, spoil := range map[string]func(*P){
+		"phase 0 (etcd): Number must be 1 or more":                              func(p *P) { p.Number = 0 },
+		"phase 2 (): Name, Title and Why must be set":                           func(p *P) { p.Name = "" },
+		"phase 2 (etcd): Guard and GuardSettle must be set":                     func(p *P) { p.Guard = nil },
+		"phase 2 (etcd): has no steps":                                          func(p *P) { p.Steps = nil },
+		"step 1 (): ID must be lower-case words":                                func(p *P) { p.Steps = []S{step("", Once)} },
+		"step 1 (Add Learner): ID must be":                                      func(p *P) { p.Steps = []S{step("Add Learner", Once)} },
+		"step 1 (a//b): ID must be":                                             func(p *P) { p.Steps = []S{step("a//b", Once)} },
+		"step 2 (a): ID is used twice":                                          func(p *P) { p.Steps[1] = step("a", Once) },
+		"step 1 (a): Title and Why must be set":                                 func(p *P) { p.Steps[0].Why = "" },
+		`step 1 (a): On is "etcd", which is no selector`:                        func(p *P) { p.Steps[0].On = "etcd" },
+		"step 1 (a): Check, Apply and Verify must be set":                       func(p *P) { p.Steps[0].Verify = nil },
+		"step 1 (a): exactly one of Undo and OneWay must be set":                func(p *P) { p.Steps[0].OneWay = "" },
+		"step 2 (b/c-2): exactly one of Undo and OneWay must be set":            func(p *P) { p.Steps[1].Undo = func(context.Context, hands, Before) error { return nil } },
+		"step 1 (a): Settle must be more than 0":                                func(p *P) { p.Steps[0].Settle = 0 },
+		"step 1 (a): Outage must not be negative":                               func(p *P) { p.Steps[0].Outage = -1 },
+		`step 1 (a): needs "b/c-2", which is no earlier step of this phase`:     func(p *P) { p.Steps[0].Needs = []StepID{"b/c-2"} },
+		`step 2 (b/c-2): needs "nowhere", which is no earlier step of this pha`: func(p *P) { p.Steps[1].Needs = []StepID{"a", "nowhere"} },
+	} {
+		p := good()
+		spoil(&p)
+		if err := Validate(p); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+func TestValidateTellsAllMistakesAtOnce(t *testing.T) {
+	t.Parallel()
+	err := Validate(phase(Step[view, hands]{}))
+	if got := strings.Count(err.Error(), "\n") + 1; got != 6 {
+		t.Errorf("%d mistakes:\n%v", got, err)
+	}
+}
+
+func TestFingerprintIsOfWhatIsDoneNotOfItsWords(t *testing.T) {
+	t.Parallel()
+	base := func() Phase[view, hands] {
+		return phase(step("a", Once), step("b", Workers, needs("a")), step("c", Workers))
+	}
+	same := base()
+	same.Title, same.Steps[0].Title, same.Steps[0].Why, same.Steps[1].ByHand = "x", "y", "z", "w"
+	if Fingerprint(base()) != Fingerprint(same) {
+		t.Error("other words changed the fingerprint")
+	}
+	seen := map[string]string{Fingerprint(base()): "nothing"}
+	for name, change := range map[string]func(*Phase[view, hands]){
+		"number":  func(p *Phase[view, hands]) { p.Number = 3 },
+		"id":      func(p *Phase[view, hands]) { p.Steps[0].ID = "a2" },
+		"on":      func(p *Phase[view, hands]) { p.Steps[0].On = FirstControlPlane },
+		"needs":   func(p *Phase[view, hands]) { p.Steps[2].Needs = []StepID{"a"} },
+		"rolling": func(p *Phase[view, hands]) { p.Steps[2].Rolling = true },
+		"order":   func(p *Phase[view, hands]) { p.Steps[1], p.Steps[2] = p.Steps[2], p.Steps[1] },
+		"fewer":   func(p *Phase[view, hands]) { p.Steps = p.Steps[:2] },
+	} {
+		p := base()
+		change(&p)
+		f := Fingerprint(p)
+		if other, taken := seen[f]; taken {
+			t.Errorf("%s gives the fingerprint of %s", name, other)
+		}
+		seen[f] = name
+	}
+}
