@@ -1,0 +1,223 @@
+package remotetest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"hamigrate/migrate/remote"
+)
+
+// Put sets a file and makes its folders, without counting as an operation.
+func (f *Fake) Put(file remote.File) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.put(file)
+}
+
+// Link makes a symbolic link to target, without counting as an operation.
+// Links are followed as the last element of a path only.
+func (f *Fake) Link(p, target string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.links[path.Clean(p)] = target
+	f.keepFolder(path.Dir(p))
+}
+
+// Folder makes an empty folder, without counting as an operation.
+func (f *Fake) Folder(p string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.keepFolder(path.Clean(p))
+}
+
+// Delete removes a file, a link or a folder with all in it, without counting
+// as an operation.
+func (f *Fake) Delete(p string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p = path.Clean(p)
+	f.keepFolder(path.Dir(p))
+	maps.DeleteFunc(f.Files, func(q string, _ remote.File) bool { return within(q, p) })
+	maps.DeleteFunc(f.links, func(q, _ string) bool { return within(q, p) })
+	maps.DeleteFunc(f.folders, func(q string, _ bool) bool { return within(q, p) })
+}
+
+// ReadFile implements remote.Reader.
+func (f *Fake) ReadFile(ctx context.Context, p string) (remote.File, error) {
+	clean, err := f.look(ctx, p)
+	if err != nil {
+		return remote.File{}, f.problem("reading", p, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clean = f.resolve(clean)
+	if f.isFolder(clean) {
+		return remote.File{}, f.problem("reading", p, errNotRegular)
+	}
+	if _, ok := f.Files[clean]; !ok {
+		return remote.File{}, f.problem("reading", p, fs.ErrNotExist)
+	}
+	file := f.file(clean)
+	file.Path = p
+	return file, nil
+}
+
+// List implements remote.Reader.
+func (f *Fake) List(ctx context.Context, dir string) ([]string, error) {
+	clean, err := f.look(ctx, dir)
+	if err != nil {
+		return nil, f.problem("listing", dir, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clean = f.resolve(clean)
+	if !f.isFolder(clean) {
+		if f.there(clean) {
+			return nil, f.problem("listing", dir, errNotFolder)
+		}
+		return nil, f.problem("listing", dir, fs.ErrNotExist)
+	}
+	names := map[string]bool{}
+	for p := range f.all() {
+		if rest, ok := strings.CutPrefix(p, clean+"/"); ok {
+			name, _, _ := strings.Cut(rest, "/")
+			names[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names)), nil
+}
+
+// WriteFile implements remote.Host.
+func (f *Fake) WriteFile(ctx context.Context, file remote.File) error {
+	err := f.do(ctx, "write "+file.Path, func() error { return f.write(file) })
+	return f.problem("writing", file.Path, err)
+}
+
+// Copy implements remote.Host.
+func (f *Fake) Copy(ctx context.Context, from remote.Reader, p string, to remote.File) error {
+	err := f.do(ctx, "copy "+from.Name()+":"+p+" to "+to.Path, func() error {
+		data, err := content(ctx, from, p)
+		if err != nil {
+			return err
+		}
+		to.Data = data
+		return f.write(to)
+	})
+	return f.problem("copying to", to.Path, err)
+}
+
+// content is all of a file, streamed where from can stream.
+func content(ctx context.Context, from remote.Reader, p string) ([]byte, error) {
+	streamer, ok := from.(remote.Streamer)
+	if !ok {
+		file, err := from.ReadFile(ctx, p)
+		return file.Data, err
+	}
+	r, size, err := streamer.Open(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	data, err := io.ReadAll(r)
+	if err == nil && int64(len(data)) != size {
+		err = fmt.Errorf("%d bytes instead of %d: %w", len(data), size, io.ErrUnexpectedEOF)
+	}
+	return data, err
+}
+
+func (f *Fake) write(file remote.File) error {
+	clean, err := absolute(file.Path)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	file.Path = f.resolve(clean)
+	if f.isFolder(file.Path) {
+		return errNotRegular
+	}
+	if _, ok := f.Files[file.Path]; ok {
+		have := f.file(file.Path)
+		if file.Mode == 0 {
+			file.Mode = have.Mode
+		}
+		if file.Owner == "" {
+			file.Owner = have.Owner
+		}
+	}
+	f.put(file)
+	return nil
+}
+
+// Rename implements remote.Host.
+func (f *Fake) Rename(ctx context.Context, from, to string) error {
+	err := f.do(ctx, "rename "+from+" to "+to, func() error { return f.rename(from, to) })
+	return f.problem("moving", from, err)
+}
+
+func (f *Fake) rename(from, to string) error {
+	from, err := absolute(from)
+	if err != nil {
+		return err
+	}
+	to, err = absolute(to)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case !f.there(from) && f.there(to):
+		return nil
+	case !f.there(from):
+		return fs.ErrNotExist
+	case f.there(to):
+		return fs.ErrExist
+	case !f.isFolder(path.Dir(to)):
+		return errNotFolder
+	}
+	f.keepFolder(path.Dir(from))
+	move(f.Files, from, to)
+	move(f.links, from, to)
+	move(f.folders, from, to)
+	f.keepFolder(path.Dir(to))
+	return nil
+}
+
+// move gives every key within from its place within to.
+func move[V any](m map[string]V, from, to string) {
+	for p, v := range maps.Clone(m) {
+		if within(p, from) {
+			delete(m, p)
+			m[to+strings.TrimPrefix(p, from)] = v
+		}
+	}
+}
+
+// Remove implements remote.Host.
+func (f *Fake) Remove(ctx context.Context, p string) error {
+	err := f.do(ctx, "remove "+p, func() error {
+		clean, err := absolute(p)
+		if err != nil {
+			return err
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.isFolder(clean) {
+			return errNotRegular
+		}
+		if f.there(clean) {
+			f.keepFolder(path.Dir(clean))
+		}
+		delete(f.Files, clean)
+		delete(f.links, clean)
+		return nil
+	})
+	return f.problem("removing", p, err)
+}
