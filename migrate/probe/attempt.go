@@ -1,0 +1,133 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+)
+
+// stage is how far a request got.
+type stage int32
+
+const (
+	stageConnect stage = iota
+	stageTLS
+	stageAnswer
+)
+
+func (s stage) String() string {
+	switch s {
+	case stageConnect:
+		return "connecting"
+	case stageTLS:
+		return "TLS handshake"
+	default:
+		return "waiting for the answer"
+	}
+}
+
+// attempt watches one request from below client-go and below Go's HTTP
+// transport, so that neither can hide what happened. The hooks may be called
+// after the request has ended, hence the atomics.
+type attempt struct {
+	stage atomic.Int32
+	conns atomic.Int32 // connections handed to the request; each more is one more sending
+	trips atomic.Int32 // requests that client-go made for the one asked for
+	err   atomic.Pointer[error]
+}
+
+type attemptKey struct{}
+
+// observe returns a context in which the request is watched.
+func observe(ctx context.Context) (context.Context, *attempt) {
+	a := &attempt{}
+	ctx = context.WithValue(ctx, attemptKey{}, a)
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		TLSHandshakeStart: func() { a.stage.CompareAndSwap(int32(stageConnect), int32(stageTLS)) },
+		TLSHandshakeDone:  func(tls.ConnectionState, error) {},
+		GotConn: func(httptrace.GotConnInfo) {
+			a.conns.Add(1)
+			a.stage.Store(int32(stageAnswer))
+		},
+	}), a
+}
+
+// replays is how often the request was sent again without being asked to.
+func (a *attempt) replays() int {
+	return int(max(a.conns.Load()-1, a.trips.Load()-1, 0))
+}
+
+// hidden is the failure of the last HTTP request below client-go, which
+// returns an empty watch instead of some errors (rest.Request.Watch does for
+// a timeout and for a connection that closed).
+func (a *attempt) hidden() error {
+	if p := a.err.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// stageError says how far a request got that failed.
+type stageError struct {
+	stage stage
+	err   error
+}
+
+func (e *stageError) Error() string { return fmt.Sprintf("%s: %v", e.stage, e.err) }
+func (e *stageError) Unwrap() error { return e.err }
+
+// timeoutError is an answer that did not come in time.
+type timeoutError struct{ after time.Duration }
+
+func (e *timeoutError) Error() string { return fmt.Sprintf("no answer within %s", e.after) }
+
+// explain adds to the failure of a request how far it got. An answer with an
+// error in it is left alone: it got all the way.
+func (a *attempt) explain(err error, timeout time.Duration) error {
+	var answered answeredError
+	if err == nil || errors.As(err, &answered) {
+		return err
+	}
+	if _, ok := statusOf(err); ok {
+		return err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &timeoutError{after: timeout}
+	}
+	return &stageError{stage: stage(a.stage.Load()), err: err}
+}
+
+// answeredError is an answer that came but is not what it should be.
+type answeredError string
+
+func (e answeredError) Error() string { return string(e) }
+
+// observed is a transport that tells the attempt in the request's context
+// what became of it, and adds the credentials.
+type observed struct {
+	next  http.RoundTripper
+	token func() (string, error)
+}
+
+// RoundTrip implements http.RoundTripper.
+func (o *observed) RoundTrip(req *http.Request) (*http.Response, error) {
+	if o.token != nil {
+		token, err := o.token()
+		if err != nil {
+			return nil, fmt.Errorf("getting the bearer token: %w", err)
+		}
+		req = req.Clone(req.Context())
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := o.next.RoundTrip(req)
+	if a, ok := req.Context().Value(attemptKey{}).(*attempt); ok {
+		a.trips.Add(1)
+		a.err.Store(&err)
+	}
+	return resp, err
+}

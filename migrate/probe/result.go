@@ -1,0 +1,177 @@
+package probe
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// Result is the "probe" object of a report. Figures of the quiet measurement
+// are in the fields that say so and in no other.
+type Result struct {
+	IntervalMs float64      `json:"intervalMs"` // between two requests of a path and kind
+	Paths      []PathResult `json:"paths"`
+	// Leftover says why the probe's namespace was not deleted; empty: it was.
+	Leftover string `json:"leftover,omitempty"`
+}
+
+// PathResult is one path with its totals: the sums over its kinds.
+type PathResult struct {
+	Name     string `json:"name"`
+	Requests int    `json:"requests"`
+	Failures int    `json:"failures"`
+	// LongestGapSeconds is the longest of its kinds but for the watch, P50Ms
+	// and P99Ms are those of the new connection reads.
+	LongestGapSeconds float64      `json:"longestGapSeconds"`
+	P50Ms             float64      `json:"p50Ms"`
+	P99Ms             float64      `json:"p99Ms"`
+	Kinds             []KindResult `json:"kinds"`
+}
+
+// KindResult is one kind of request through one path from one place.
+// Latencies are those of requests that succeeded; percentiles are exact
+// (nearest rank). For the watch a latency is the time from sending a write to
+// the arrival of its event, and requests are the events of acknowledged
+// writes and the list and watch requests made.
+type KindResult struct {
+	Kind     Kind           `json:"kind"`
+	From     string         `json:"from"`
+	Requests int            `json:"requests"`
+	Failures int            `json:"failures"`
+	Reasons  map[string]int `json:"reasons"` // failures by reason
+	P50Ms    float64        `json:"p50Ms"`
+	P99Ms    float64        `json:"p99Ms"`
+	MaxMs    float64        `json:"maxMs"`
+	// QuietP99Ms is null where nothing was measured in quiet: Quiet was not
+	// called, or the path was added after it.
+	QuietP99Ms *float64 `json:"quietP99Ms"`
+	// LongestGapSeconds: the time from sending the last request that
+	// succeeded before a run of failures to sending the first one that
+	// succeeded after it, minus one interval. For the watch: the longest time
+	// between two watches.
+	LongestGapSeconds float64 `json:"longestGapSeconds"`
+
+	QuietRequests int      `json:"quietRequests"`
+	QuietFailures int      `json:"quietFailures"`
+	QuietP50Ms    *float64 `json:"quietP50Ms"`
+	// Skipped requests were due while this process itself did not run.
+	Skipped int `json:"skipped"`
+	// Connections opened: 0 where a kept connection from the quiet
+	// measurement lived through all. Replays are requests that Go's HTTP
+	// transport sent again because a kept connection closed before the
+	// server took them.
+	Connections int `json:"connections"`
+	Replays     int `json:"replays"`
+	// Of the watch: events owed, of these the ones that never arrived (they
+	// are failures), and watches started again.
+	Events       *int `json:"events,omitempty"`
+	MissedEvents *int `json:"missedEvents,omitempty"`
+	Rewatches    *int `json:"rewatches,omitempty"`
+}
+
+// Requests is the number of requests and of events owed, over all paths.
+func (r Result) Requests() int {
+	return r.sum(func(k KindResult) int { return k.Requests })
+}
+
+// Failures is the number of failed requests and missed events.
+func (r Result) Failures() int {
+	return r.sum(func(k KindResult) int { return k.Failures })
+}
+
+// MissedEvents is the number of events that never arrived.
+func (r Result) MissedEvents() int {
+	return r.sum(func(k KindResult) int {
+		if k.MissedEvents == nil {
+			return 0
+		}
+		return *k.MissedEvents
+	})
+}
+
+// Skipped is the number of requests that were due and not sent because this
+// process did not run.
+func (r Result) Skipped() int {
+	return r.sum(func(k KindResult) int { return k.Skipped })
+}
+
+// LongestGap is the longest gap of any path, watches left aside.
+func (r Result) LongestGap() time.Duration {
+	var longest float64
+	for _, p := range r.Paths {
+		longest = max(longest, p.LongestGapSeconds)
+	}
+	return time.Duration(longest * float64(time.Second))
+}
+
+func (r Result) sum(of func(KindResult) int) int {
+	total := 0
+	for _, p := range r.Paths {
+		for _, k := range p.Kinds {
+			total += of(k)
+		}
+	}
+	return total
+}
+
+// results puts the figures together; the series no longer change.
+func (p *Probe) results(paths []*pathProbe) Result {
+	r := Result{IntervalMs: float64(p.interval.Microseconds()) / 1000, Paths: []PathResult{}}
+	fresh := map[string][]int32{}
+	for _, pp := range paths {
+		i := slices.IndexFunc(r.Paths, func(pr PathResult) bool { return pr.Name == pp.path.Name })
+		if i < 0 {
+			i = len(r.Paths)
+			r.Paths = append(r.Paths, PathResult{Name: pp.path.Name})
+		}
+		fresh[pp.path.Name] = append(fresh[pp.path.Name], pp.series[0].run.samples...)
+		r.Paths[i].add(pp)
+	}
+	for i := range r.Paths {
+		ps := percentiles(fresh[r.Paths[i].Name], 50, 99)
+		r.Paths[i].P50Ms, r.Paths[i].P99Ms = ps[0], ps[1]
+	}
+	return r
+}
+
+func (pr *PathResult) add(pp *pathProbe) {
+	for _, s := range pp.series {
+		k := s.result(pp.path.From)
+		pr.Requests += k.Requests
+		pr.Failures += k.Failures
+		if s.kind != Watch {
+			pr.LongestGapSeconds = max(pr.LongestGapSeconds, k.LongestGapSeconds)
+		}
+		pr.Kinds = append(pr.Kinds, k)
+	}
+}
+
+func (s *series) result(from string) KindResult {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	run := percentiles(s.run.samples, 50, 99)
+	k := KindResult{
+		Kind: s.kind, From: from,
+		Requests: s.run.requests, Failures: s.run.failures, Reasons: s.run.reasons,
+		P50Ms: run[0], P99Ms: run[1], MaxMs: float64(s.run.max.Microseconds()) / 1000,
+		LongestGapSeconds: roundedSeconds(s.run.gap),
+		QuietRequests:     s.quiet.requests, QuietFailures: s.quiet.failures,
+		Skipped: s.run.skipped, Connections: s.run.connections, Replays: s.run.replays,
+	}
+	if k.Reasons == nil {
+		k.Reasons = map[string]int{}
+	}
+	if len(s.quiet.samples) > 0 {
+		quiet := percentiles(s.quiet.samples, 50, 99)
+		k.QuietP50Ms, k.QuietP99Ms = &quiet[0], &quiet[1]
+	}
+	if s.kind == Watch {
+		k.Events, k.MissedEvents, k.Rewatches = &s.run.events, &s.run.missed, &s.run.restarts
+	}
+	return k
+}
+
+// roundedSeconds is a duration in seconds, to the millisecond.
+func roundedSeconds(d time.Duration) float64 {
+	return math.Round(d.Seconds()*1000) / 1000
+}

@@ -1,0 +1,178 @@
+package probe
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// series is everything known of one kind of request through one path.
+// It is safe for concurrent use.
+type series struct {
+	kind   Kind
+	logger hclog.Logger
+
+	mu        sync.Mutex
+	seq       uint64
+	gaps      gaps
+	mark      time.Time // requests sent before it belong to quiet; zero: no quiet part
+	quiet     stats
+	run       stats
+	lastErr   string
+	lastErrAt time.Time
+}
+
+func newSeries(kind Kind, interval time.Duration, logger hclog.Logger) *series {
+	return &series{kind: kind, logger: logger, gaps: gaps{interval: interval}}
+}
+
+// ticket is one request between its sending and its outcome.
+type ticket struct {
+	seq uint64
+	at  time.Time
+}
+
+// send notes that a request is being sent now.
+func (s *series) send() ticket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := ticket{seq: s.seq, at: time.Now()}
+	s.seq++
+	return t
+}
+
+// done notes the outcome of a request; replays is how often the HTTP
+// transport sent it again by itself.
+func (s *series) done(t ticket, replays int, err error) {
+	took := time.Since(t.at)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.part(t.at)
+	st.requests++
+	st.replays += replays
+	if err == nil {
+		st.sample(took)
+	} else {
+		s.failed(st, err)
+	}
+	s.order(t, outcome{at: t.at, ok: err == nil})
+}
+
+// discard takes a request out of the account: it was cut short by the
+// probe's own stopping and says nothing about the API.
+func (s *series) discard(t ticket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.order(t, outcome{at: t.at, discarded: true})
+}
+
+// order hands an outcome to the gap finder and reports what changed.
+func (s *series) order(t ticket, o outcome) {
+	was := s.gaps.failing
+	for _, end := range s.gaps.add(t.seq, o) {
+		st := s.part(end.at)
+		st.gap = max(st.gap, end.length)
+		s.logger.Info("requests succeed again", "gap", end.length)
+	}
+	if !was && s.gaps.failing {
+		s.logger.Warn("requests fail", "since", s.gaps.firstFail, "error", s.lastErr)
+	}
+}
+
+// watchRequest notes the outcome of a list or watch request of a watcher.
+// These are no latency samples: those of a watch are its events.
+func (s *series) watchRequest(at time.Time, restart bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.part(at)
+	st.requests++
+	if restart {
+		st.restarts++
+	}
+	if err != nil {
+		s.failed(st, err)
+	}
+	was := s.gaps.failing
+	s.gaps.failing = err != nil
+	if err != nil && !was {
+		s.gaps.firstFail = at
+		s.logger.Warn("watch requests fail", "error", s.lastErr)
+	}
+}
+
+// watchGap notes that there was no watch for a time that ends now.
+func (s *series) watchGap(since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	st := s.part(now)
+	st.gap = max(st.gap, now.Sub(since))
+}
+
+// event notes the arrival of the event of a write sent at the given time.
+func (s *series) event(sent, arrived time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.part(sent)
+	st.requests++
+	st.events++
+	st.sample(arrived.Sub(sent))
+}
+
+// missed notes that the event of an acknowledged write never arrived.
+func (s *series) missed(sent time.Time, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.part(sent)
+	st.requests++
+	st.events++
+	st.missed++
+	s.failed(st, err)
+}
+
+// connected notes that a connection was opened.
+func (s *series) connected() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.run.connections++
+}
+
+// skip notes requests that were due while this process did not run.
+func (s *series) skip(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.run.skipped += n
+}
+
+// failed counts a failure in st; s.mu is held.
+func (s *series) failed(st *stats, err error) {
+	st.fail(reason(err))
+	s.lastErr, s.lastErrAt = err.Error(), time.Now()
+}
+
+// part is the part of the measurement to which a sending time belongs; s.mu
+// is held.
+func (s *series) part(at time.Time) *stats {
+	if at.Before(s.mark) {
+		return &s.quiet
+	}
+	return &s.run
+}
+
+// endQuiet makes all requests sent so far the quiet measurement.
+func (s *series) endQuiet() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mark, s.quiet, s.run = time.Now(), s.run, stats{}
+}
+
+// end closes a gap that is still open when the measurement is over.
+func (s *series) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kind == Watch {
+		return // its gaps are told by watchGap
+	}
+	s.run.gap = max(s.run.gap, s.gaps.open())
+}
