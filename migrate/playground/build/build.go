@@ -47,7 +47,7 @@ type Image struct {
 // Request.CacheDir was.
 type Artifacts struct {
 	// Versions as in the image tags. The etcd inside may differ from its
-	// tag in one case, see etcdTools.
+	// tag for Kubernetes 1.33.13, whose etcdctl and etcdutl are of 3.5.35.
 	Kubernetes, Etcd, CoreDNS, Pause string
 	// BinDir is a folder with kubelet, kubeadm, etcd, etcdctl, etcdutl and,
 	// unless a Request.BinDir lacked it, kubectl: static binaries for hosts

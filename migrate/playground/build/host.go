@@ -11,15 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-
-	"golang.org/x/sys/unix"
-)
-
-// What must be free before something is made, in bytes: measured 5.3 GB for
-// one Kubernetes version with empty Go caches, and 1.4 GB of images.
-const (
-	buildSpace = 6 << 30
-	givenSpace = 2 << 30
 )
 
 // oldestGo is what the go.mod of the newest Kubernetes in Versions asks for.
@@ -29,29 +20,28 @@ const oldestGo = "go1.26.0"
 type hostTools struct{}
 
 func (hostTools) ready(ctx context.Context, p plan) error {
-	space := uint64(givenSpace)
-	if p.given == "" {
-		space = buildSpace
-	}
-	if err := checkSpace(p.cacheDir, space); err != nil {
-		return err
-	}
 	if _, err := (command{}).run(ctx, "mmdebstrap", "--version"); missing(err) {
 		return errors.New("the command mmdebstrap is missing: install the Debian package mmdebstrap")
 	} else if err != nil {
 		return err
 	}
-	if p.given != "" {
-		return nil
+	if p.given == "" {
+		out, err := command{env: goEnv()}.run(ctx, "go", "env", "GOVERSION")
+		if missing(err) {
+			return errors.New("the command go is not on PATH, and Kubernetes is built with it: install Go " +
+				strings.TrimPrefix(oldestGo, "go") + " or newer or, under sudo, add its folder to PATH")
+		} else if err != nil {
+			return err
+		}
+		if err := checkGo(strings.TrimSpace(out)); err != nil {
+			return err
+		}
 	}
-	out, err := command{env: goEnv()}.run(ctx, "go", "env", "GOVERSION")
-	if missing(err) {
-		return errors.New("the command go is not on PATH, and Kubernetes is built with it: install Go " +
-			strings.TrimPrefix(oldestGo, "go") + " or newer, or, under sudo, add its folder to PATH")
-	} else if err != nil {
+	all, err := claims(ctx, p)
+	if err != nil {
 		return err
 	}
-	return checkGo(strings.TrimSpace(out))
+	return checkSpace(all)
 }
 
 // checkGo refuses a Go older than the modules ask for. A version it cannot
@@ -60,18 +50,6 @@ func checkGo(have string) error {
 	have, _, _ = strings.Cut(have, " ") // "go1.26.0 X:experiment"
 	if version.IsValid(have) && version.Compare(have, oldestGo) < 0 {
 		return fmt.Errorf("the go on PATH is %s, and building Kubernetes needs %s or newer: install a newer Go", have, oldestGo)
-	}
-	return nil
-}
-
-// checkSpace refuses to start what would fill the disk.
-func checkSpace(dir string, need uint64) error {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return fmt.Errorf("asking for the free space of %s: %w", dir, err)
-	}
-	if free := s.Bavail * uint64(s.Bsize); free < need {
-		return fmt.Errorf("the folder %s has %d bytes free, and %d are needed: free some space or name another folder", dir, free, need)
 	}
 	return nil
 }
@@ -91,24 +69,12 @@ func (hostTools) compile(ctx context.Context, m module, dir string, compiled fun
 		return err
 	}
 	defer os.RemoveAll(src)
-	staged, err := stagedGoMod(ctx, m, src)
-	if err != nil {
+	if err := m.write(ctx, src); err != nil {
 		return err
-	}
-	gomod, err := m.goMod(staged)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(src, "go.mod"), []byte(gomod), 0o644); err != nil {
-		return err
-	}
-	for name, text := range m.Sources {
-		if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
-			return err
-		}
 	}
 	args := append(m.buildArgs(dir), m.Packages...)
-	build := command{dir: src, env: goEnv(), line: func(text string) bool {
+	// The linker's files go beside the result: /tmp may be small.
+	build := command{dir: src, env: append(goEnv(), "GOTMPDIR="+src), line: func(text string) bool {
 		if isPackage(text) {
 			compiled()
 			return true
@@ -120,6 +86,32 @@ func (hostTools) compile(ctx context.Context, m module, dir string, compiled fun
 	}
 	for from, to := range m.Rename {
 		if err := os.Rename(filepath.Join(dir, from), filepath.Join(dir, to)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write puts the module's files into src.
+func (m module) write(ctx context.Context, src string) error {
+	gomod := filepath.Join(src, "go.mod")
+	// Before go runs: it must not find the go.mod of a folder above.
+	if err := os.WriteFile(gomod, []byte("module playground\n"), 0o644); err != nil {
+		return err
+	}
+	staged, err := stagedGoMod(ctx, m, src)
+	if err != nil {
+		return err
+	}
+	text, err := m.goMod(staged)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(gomod, []byte(text), 0o644); err != nil {
+		return err
+	}
+	for name, text := range m.Sources {
+		if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}

@@ -21,6 +21,8 @@ const networkSuite = "bookworm"
 func networkArgs(target, sources string) []string {
 	args := []string{
 		"--variant=essential", "--include=iptables,nftables,conntrack,ipset", "--format=tar", "--skip=output/dev",
+		// Without it the package that merges /usr comes in, and with it Perl.
+		"--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
 		`--aptopt=APT::Install-Recommends "false"`, `--aptopt=Acquire::Languages "none"`,
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/info/*",

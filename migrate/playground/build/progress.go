@@ -10,8 +10,9 @@ import (
 const paceAfter = 20
 
 // meter turns work into events. Work is counted in the seconds it took where
-// it was measured; how much longer or shorter this machine takes is learnt
-// from the parts that it made itself, not from those found in the cache.
+// it was measured; how much longer this machine takes is learnt from what it
+// made itself, not from what it found in the cache. Seeming faster teaches
+// nothing: Go's own cache makes some parts take no time, and not the next.
 type meter struct {
 	report func(Event)
 	now    func() time.Time
@@ -139,7 +140,7 @@ func (m *meter) left() time.Duration {
 	}
 	pace := 1.0
 	if worked := m.worked + m.current*m.share; worked >= paceAfter {
-		pace = (m.took + m.moved.Sub(m.began)).Seconds() / worked
+		pace = max(1, (m.took+m.moved.Sub(m.began)).Seconds()/worked)
 	}
 	left := time.Duration(work*pace*float64(time.Second)) - m.now().Sub(m.moved)
 	return max(left.Round(time.Second), time.Second)
