@@ -1,0 +1,86 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+)
+
+const addLearnerID = "etcd/add-learner"
+
+// addLearner adds the host to the member list as a learner: it gets all data
+// but has no vote, so a learner that never starts harms nobody. A voter
+// added to one voter takes the quorum with it until it runs.
+func addLearner() phases.Step {
+	return phases.Step{
+		ID:      addLearnerID,
+		Title:   "Add the member as a learner",
+		Why:     "A learner has no vote: if it never starts, nothing is lost.",
+		On:      migrate.EtcdHosts,
+		Rolling: true,
+		Needs:   []migrate.StepID{unitID, peerURLID},
+		ByHand:  "```\n$ETCDCTL member add {{.Target}} --learner --peer-urls=https://{{.Address}}:2380    # its answer goes into the next step\n```\n",
+		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+			members, _, err := list(ctx, v)
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			if m, ok := memberOn(members, v.Self()); ok {
+				return phases.Done("member %x is in the list", m.ID), nil
+			}
+			// One learner at a time is etcd's own limit; one of somebody
+			// else's is not ours to judge.
+			for _, m := range members {
+				if m.Learner && !ours(m.PeerHost(), v) {
+					return phases.Block("promote or remove it first", "another learner is in the list: %s", m.PeerHost()), nil
+				}
+			}
+			f := phases.Need(migrate.Before{"members": describe(members)}, "it is not a member; the members are %s", describe(members))
+			f.Changes = []migrate.Change{{Object: "etcd: members", Before: lines(describe(members)), After: lines(describe(members) + ", " + v.Self().Address + " (" + v.Target() + ", learner, then voter)")}}
+			return f, nil
+		},
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			e, err := h.Etcd(ctx)
+			if err != nil {
+				return err
+			}
+			// A reply that was lost shows in the list: never add twice.
+			members, err := e.Members(ctx)
+			if err != nil {
+				return err
+			}
+			if _, ok := memberOn(members, h.Self()); ok {
+				return nil
+			}
+			host, _, err := aVoterHost(ctx, &e.Reader)
+			if err != nil {
+				return err
+			}
+			return e.AddLearner(ctx, host, peerURLOf(h.Self()))
+		},
+		Verify: func(ctx context.Context, v phases.View) error {
+			members, _, err := list(ctx, v)
+			if err != nil {
+				return err
+			}
+			if _, ok := memberOn(members, v.Self()); !ok {
+				return fmt.Errorf("%s is not in the member list: %s", v.Target(), describe(members))
+			}
+			return nil
+		},
+		OneWay: phases.NotYet,
+		Settle: 30 * time.Second,
+	}
+}
+
+func ours(peerHost string, v phases.View) bool {
+	for _, h := range v.Spec().Etcd.Hosts {
+		if h.Address == peerHost {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,193 @@
+package etcd
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+const certificatesID = "etcd/certificates"
+
+// renewBefore: a certificate that ends sooner is signed anew rather than used.
+const renewBefore = 30 * 24 * time.Hour
+
+// certificates gives each etcd host a server and a peer certificate, signed
+// by kubeadm on the first control-plane node with the CA that the old member
+// uses, so old and new members trust each other. The CA's key stays there;
+// the leaf keys pass through this program's memory and touch no other disk.
+func certificates() phases.Step {
+	return phases.Step{
+		ID:    certificatesID,
+		Title: "Sign the member's certificates",
+		Why:   "Members and clients of etcd know each other by certificate alone.",
+		On:    migrate.EtcdHosts,
+		Needs: []migrate.StepID{userID},
+		ByHand: "On {{.First.Name}}, with a ClusterConfiguration whose certificatesDir is a scratch folder holding links to etcd/ca.crt and etcd/ca.key:\n\n" +
+			"```\nkubeadm init phase certs etcd-server --config {{.Target}}.yaml\nkubeadm init phase certs etcd-peer --config {{.Target}}.yaml\n# copy ca.crt, server.*, peer.* to {{.Target}}:/etc/etcd/pki, keys 0600 and owned by etcd\n```\n",
+		Check:  checkCertificates,
+		Apply:  applyCertificates,
+		Verify: verifyCertificates,
+		OneWay: phases.NotYet,
+		Settle: 10 * time.Second,
+	}
+}
+
+// certificateFiles are the files of a member, all below PKIDir.
+var certificateFiles = []string{"ca.crt", "server.crt", "server.key", "peer.crt", "peer.key"}
+
+// certificateFault says what is wrong with a host's certificates, "" for
+// nothing.
+func certificateFault(ctx context.Context, v phases.View) (string, error) {
+	ca, _, err := etcdCA(ctx, v)
+	if err != nil {
+		return "", err
+	}
+	files := map[string][]byte{}
+	for _, name := range certificateFiles {
+		f, err := v.On(v.Target()).ReadFile(ctx, path.Join(PKIDir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return name + " is missing", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if strings.HasSuffix(name, ".key") && (f.Mode.Perm() != 0o600 || f.Owner != "etcd:etcd") {
+			return fmt.Sprintf("%s has mode %o and owner %s", name, f.Mode.Perm(), f.Owner), nil
+		}
+		files[name] = f.Data
+	}
+	if string(files["ca.crt"]) != string(ca) {
+		return "ca.crt is not the CA of the old member", nil
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	for _, kind := range []string{"server", "peer"} {
+		pair, err := tls.X509KeyPair(files[kind+".crt"], files[kind+".key"])
+		if err != nil {
+			return fmt.Sprintf("%s.crt and %s.key are no pair", kind, kind), nil
+		}
+		if fault := leafFault(pair.Leaf, roots, v.Self()); fault != "" {
+			return kind + ".crt " + fault, nil
+		}
+	}
+	return "", nil
+}
+
+// leafFault: 127.0.0.1 is needed in peer certificates because through the
+// relay the old member sees newcomers come from there, and etcd checks the
+// names against the remote address (client/pkg/transport: tlsListener).
+func leafFault(leaf *x509.Certificate, roots *x509.CertPool, h cluster.Host) string {
+	if missing := kube.MissingNames(leaf, []string{h.Address, "127.0.0.1"}); len(missing) > 0 {
+		return "does not hold " + strings.Join(missing, ", ")
+	}
+	if time.Until(leaf.NotAfter) < renewBefore {
+		return "ends on " + leaf.NotAfter.Format(time.DateOnly)
+	}
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}); err != nil {
+		return "is not of the old member's CA"
+	}
+	return ""
+}
+
+// etcdCA reads the CA's certificate and returns the certificates folder.
+func etcdCA(ctx context.Context, v phases.View) (ca []byte, dir string, err error) {
+	files, err := v.EtcdFiles(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	f, err := v.On(v.First().Name).ReadFile(ctx, files.CAFile)
+	if err != nil {
+		return nil, "", fmt.Errorf("reading etcd's CA: %w", err)
+	}
+	return f.Data, path.Dir(path.Dir(files.CAFile)), nil
+}
+
+func checkCertificates(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	fault, err := certificateFault(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if fault == "" {
+		return phases.Done("the certificates in %s are good", PKIDir), nil
+	}
+	_, dir, err := etcdCA(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	key := path.Join(dir, "etcd/ca.key")
+	if _, err := v.On(v.First().Name).Look(ctx, remote.Cmd("test", "-s", key)); err != nil {
+		return phases.Block("put ca.crt, server.*, peer.* signed by etcd's CA into "+v.Target()+":"+PKIDir+" and run again",
+			"%s, and %s has no %s to sign with", fault, v.First().Name, key), nil
+	}
+	return phases.Need(migrate.Before{"fault": fault}, "%s", fault), nil
+}
+
+func applyCertificates(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	k, err := h.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	cc, err := k.ClusterConfiguration(ctx)
+	if err != nil {
+		return err
+	}
+	self, first := h.Self(), h.On(h.First().Name)
+	cc.SetLocalEtcdSANs([]string{self.Name, self.Address})
+	dir := path.Join(phases.StateDir, "sign-"+self.Name)
+	pki, err := phases.Sign(ctx, first, phases.Signing{
+		Dir: dir, Config: cc, NodeName: self.Name, Address: self.Address,
+		CA: "etcd/ca", Phases: []string{"etcd-server", "etcd-peer"},
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range certificateFiles {
+		f, err := first.ReadFile(ctx, path.Join(pki, "etcd", name))
+		if err != nil {
+			return fmt.Errorf("reading a signed certificate: %w", err)
+		}
+		f.Path, f.Mode, f.Owner = path.Join(PKIDir, name), 0o640, "root:etcd"
+		if strings.HasSuffix(name, ".key") {
+			f.Mode, f.Owner = 0o600, "etcd:etcd"
+		}
+		if err := h.On(self.Name).WriteFile(ctx, f); err != nil {
+			return err
+		}
+	}
+	if _, err := first.Run(ctx, remote.Cmd("rm", "-rf", dir)); err != nil {
+		return fmt.Errorf("removing the scratch folder on %s: %w", first.Name(), err)
+	}
+	return nil
+}
+
+func verifyCertificates(ctx context.Context, v phases.View) error {
+	fault, err := certificateFault(ctx, v)
+	if err != nil {
+		return err
+	}
+	if fault != "" {
+		return fmt.Errorf("on %s: %s", v.Target(), fault)
+	}
+	// The scratch folder held the same keys.
+	left, err := v.On(v.First().Name).List(ctx, phases.StateDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if slices.Contains(left, "sign-"+v.Target()) {
+		return fmt.Errorf("the scratch folder for signing is still on %s", v.First().Name)
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/etcd"
+	"hamigrate/phases"
+)
+
+// peerURLOf is the peer URL a member on h has.
+func peerURLOf(h cluster.Host) string {
+	return "https://" + net.JoinHostPort(h.Address, strconv.Itoa(phases.EtcdPeerPort))
+}
+
+func clientURLOf(h cluster.Host) string {
+	return "https://" + net.JoinHostPort(h.Address, strconv.Itoa(phases.EtcdClientPort))
+}
+
+// memberOn finds the member on h by its peer URL: a member that has not
+// started yet has no name.
+func memberOn(members []etcd.Member, h cluster.Host) (etcd.Member, bool) {
+	i := slices.IndexFunc(members, func(m etcd.Member) bool { return slices.Contains(m.PeerURLs, peerURLOf(h)) })
+	if i < 0 {
+		return etcd.Member{}, false
+	}
+	return members[i], true
+}
+
+// oldMember finds the member of the first control-plane node: its peer URL
+// holds that node's address, or localhost, as old kubeadm stored it.
+func oldMember(members []etcd.Member, v phases.View) (etcd.Member, bool) {
+	i := slices.IndexFunc(members, func(m etcd.Member) bool {
+		host := m.PeerHost()
+		return host == v.First().Address || phases.IsLoopback(host)
+	})
+	if i < 0 {
+		return etcd.Member{}, false
+	}
+	return members[i], true
+}
+
+// list returns the members with the reader that listed them.
+func list(ctx context.Context, v phases.View) ([]etcd.Member, *etcd.Reader, error) {
+	e, err := v.Etcd(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	members, err := e.Members(ctx)
+	return members, e, err
+}
+
+// aVoterHost names a host whose member is a voter, through which the
+// membership can be changed: learners refuse. It prefers the leader's, which
+// saves a hop and is the one that MoveLeader must be asked of.
+func aVoterHost(ctx context.Context, e *etcd.Reader) (string, etcd.Status, error) {
+	var host string
+	var found etcd.Status
+	var errs []error
+	for _, name := range e.Hosts() {
+		s, err := e.Status(ctx, name)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case s.Learner || s.Leader == 0:
+		case s.Leader == s.MemberID:
+			return name, s, nil
+		case host == "":
+			host, found = name, s
+		}
+	}
+	if host == "" {
+		return "", etcd.Status{}, errors.Join(append(errs, errors.New("finding an etcd voter that knows the leader: there is none"))...)
+	}
+	return host, found, nil
+}
+
+// sameHistory compares the hashes of all members at one revision: members
+// whose IDs agree may still hold different data, because IDs are derived from
+// URLs and token.
+func sameHistory(ctx context.Context, e *etcd.Reader) error {
+	var revision int64
+	for i, host := range e.Hosts() {
+		s, err := e.Status(ctx, host)
+		if err != nil {
+			return err
+		}
+		if i == 0 || s.Revision < revision {
+			revision = s.Revision
+		}
+	}
+	type answer struct {
+		hash      uint32
+		compacted int64
+	}
+	var first answer
+	for i, host := range e.Hosts() {
+		hash, compacted, err := e.HashKV(ctx, host, revision)
+		if err != nil {
+			return err
+		}
+		got := answer{hash, compacted}
+		if i == 0 {
+			first = got
+		}
+		if got != first {
+			return fmt.Errorf("comparing members at revision %d: %s has hash %08x (compacted %d), %s has %08x (compacted %d)",
+				revision, e.Hosts()[0], first.hash, first.compacted, host, hash, compacted)
+		}
+	}
+	return nil
+}
+
+func describe(members []etcd.Member) string {
+	var out []string
+	for _, m := range members {
+		kind := "voter"
+		if m.Learner {
+			kind = "learner"
+		}
+		name := m.Name
+		if name == "" {
+			name = "not started"
+		}
+		out = append(out, fmt.Sprintf("%s (%s, %s)", m.PeerHost(), name, kind))
+	}
+	return strings.Join(out, ", ")
+}
+
+// lines turns a description into one member a line, for diffs.
+func lines(s string) string { return strings.ReplaceAll(s, "), ", ")\n") + "\n" }

@@ -1,0 +1,81 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+)
+
+const moveLeaderID = "etcd/move-leader"
+
+// moveLeader hands the leadership to a new member, so that removing the old
+// one costs no election.
+func moveLeader() phases.Step {
+	return phases.Step{
+		ID:     moveLeaderID,
+		Title:  "Move the leader to a new member",
+		Why:    "Removing a leader stops writes until the others have elected one.",
+		On:     migrate.Once,
+		Needs:  []migrate.StepID{promoteID},
+		ByHand: "```\n$ETCDCTL move-leader <ID of a new member>    # asked of the present leader\n```\n",
+		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+			members, e, err := list(ctx, v)
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			old, ok := oldMember(members, v)
+			if !ok {
+				return phases.Done("the old member is gone"), nil
+			}
+			_, s, err := aVoterHost(ctx, e)
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			if s.Leader != old.ID {
+				return phases.Done("the leader is %x, a new member", s.Leader), nil
+			}
+			return phases.Need(migrate.Before{"leader": fmt.Sprintf("%x", s.Leader)}, "the old member is the leader"), nil
+		},
+		Apply: applyMoveLeader,
+		Verify: func(ctx context.Context, v phases.View) error {
+			members, e, err := list(ctx, v)
+			if err != nil {
+				return err
+			}
+			_, s, err := aVoterHost(ctx, e)
+			if err != nil {
+				return err
+			}
+			if old, ok := oldMember(members, v); ok && s.Leader == old.ID {
+				return fmt.Errorf("the old member is still the leader")
+			}
+			return nil
+		},
+		OneWay: phases.NotYet,
+		Settle: 30 * time.Second,
+	}
+}
+
+func applyMoveLeader(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	members, err := e.Members(ctx)
+	if err != nil {
+		return err
+	}
+	old, ok := oldMember(members, h.View)
+	host, s, err := aVoterHost(ctx, &e.Reader)
+	if err != nil || !ok || s.Leader != old.ID {
+		return err
+	}
+	to, ok := memberOn(members, h.Spec().Etcd.Hosts[0])
+	if !ok || to.Learner {
+		return fmt.Errorf("%s has no voter to move the leader to", h.Spec().Etcd.Hosts[0].Name)
+	}
+	return e.MoveLeader(ctx, host, to.ID)
+}

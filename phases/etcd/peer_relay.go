@@ -1,0 +1,190 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+const (
+	peerRelayID = "etcd/peer-relay"
+	unitDir     = "/etc/systemd/system"
+	relayName   = "migrate-etcd-peer-relay"
+)
+
+// peerRelay lets members on other hosts reach an old member that listens on
+// localhost only: a socket of systemd's on the host's address, passed to
+// 127.0.0.1 by systemd-socket-proxyd. A DNAT rule would not do:
+// net.ipv4.conf.*.route_localnet is off. Changing the listener itself would
+// restart etcd, and with it the only API server.
+func peerRelay() phases.Step {
+	return phases.Step{
+		ID:     peerRelayID,
+		Title:  "Relay the old member's peer port to the host's address",
+		Why:    "The old member listens on localhost only; restarting it to change that would cost a minute without an API.",
+		On:     migrate.FirstControlPlane,
+		ByHand: "```\ngrep listen-peer-urls /etc/kubernetes/manifests/etcd.yaml    # host address there: nothing to do\nsystemd-socket-activate is not enough: install a .socket unit on {{.First.Address}}:2380 and a .service with\nExecStart=/usr/lib/systemd/systemd-socket-proxyd 127.0.0.1:2380\n```\n",
+		Check:  checkPeerRelay,
+		Apply:  applyPeerRelay,
+		Verify: verifyPeerRelay,
+		OneWay: phases.NotYet,
+		Settle: 30 * time.Second,
+	}
+}
+
+func relayAddress(v phases.View) string {
+	return net.JoinHostPort(v.First().Address, strconv.Itoa(phases.EtcdPeerPort))
+}
+
+func relayUnits(v phases.View, target string) (socket, service string) {
+	socket = fmt.Sprintf(`[Unit]
+Description=Relay of the etcd peer port while members move to other hosts (migrate)
+
+[Socket]
+ListenStream=%s
+FreeBind=true
+
+[Install]
+WantedBy=sockets.target
+`, relayAddress(v))
+	// The program's folder differs between distributions; systemd finds
+	// neither by itself.
+	service = fmt.Sprintf(`[Unit]
+Description=Relay of the etcd peer port while members move to other hosts (migrate)
+Requires=%[1]s.socket
+After=%[1]s.socket
+
+[Service]
+ExecStart=/bin/sh -c 'for d in /usr/lib/systemd /lib/systemd; do [ -x $$d/systemd-socket-proxyd ] && exec $$d/systemd-socket-proxyd %[2]s; done; exit 127'
+PrivateTmp=yes
+`, relayName, target)
+	return socket, service
+}
+
+func checkPeerRelay(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	old, running, err := v.OldEtcd(ctx)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if !running {
+		return phases.Done("no etcd runs on %s any more", v.Target()), nil
+	}
+	if !old.LocalOnly {
+		return phases.Done("the old member's peer listener is not on localhost only"), nil
+	}
+	socket, service := relayUnits(v, old.PeerAddress)
+	r := v.On(v.Target())
+	if state, err := r.Look(ctx, remote.Command{Script: "systemctl is-active " + relayName + ".socket || true"}); err != nil {
+		return migrate.Finding{}, err
+	} else if strings.TrimSpace(state) == "active" {
+		return phases.Done("%s is relayed to %s", relayAddress(v), old.PeerAddress), nil
+	}
+	if _, err := r.Look(ctx, remote.Command{Script: "[ -x /usr/lib/systemd/systemd-socket-proxyd ] || [ -x /lib/systemd/systemd-socket-proxyd ]"}); err != nil {
+		return phases.Block("install the systemd package's systemd-socket-proxyd", "%s has no systemd-socket-proxyd", v.Target()), nil
+	}
+	f := phases.Need(migrate.Before{"relay": "absent"}, "the old member listens for members on %s only", old.PeerAddress)
+	f.Changes = []migrate.Change{
+		{Object: v.Target() + ":" + path.Join(unitDir, relayName+".socket"), After: socket},
+		{Object: v.Target() + ":" + path.Join(unitDir, relayName+".service"), After: service},
+	}
+	return f, nil
+}
+
+func applyPeerRelay(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	old, running, err := h.OldEtcd(ctx)
+	if err != nil {
+		return err
+	}
+	if !running {
+		return errors.New("the old member has stopped")
+	}
+	host := h.On(h.Target())
+	socket, service := relayUnits(h.View, old.PeerAddress)
+	for name, text := range map[string]string{relayName + ".socket": socket, relayName + ".service": service} {
+		if err := host.WriteFile(ctx, remote.File{Path: path.Join(unitDir, name), Data: []byte(text), Mode: 0o644}); err != nil {
+			return err
+		}
+	}
+	script := "set -e; systemctl daemon-reload; systemctl enable --now --quiet " + relayName + ".socket"
+	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
+		return fmt.Errorf("starting the relay on %s: %w", h.Target(), err)
+	}
+	return nil
+}
+
+// verifyPeerRelay goes through the relay from every etcd host, up to the
+// certificate that the old member shows there.
+func verifyPeerRelay(ctx context.Context, v phases.View) error {
+	for _, h := range v.Spec().Etcd.Hosts {
+		if _, err := kube.ServedCertificate(ctx, v.On(h.Name).DialContext, relayAddress(v), nil); err != nil {
+			return fmt.Errorf("reaching the old member's peer port from %s: %w", h.Name, err)
+		}
+	}
+	return nil
+}
+
+// removeRelay takes it away when the old member is gone.
+func removeRelay() phases.Step {
+	return phases.Step{
+		ID:     "etcd/remove-relay",
+		Title:  "Remove the relay of the old member's peer port",
+		Why:    "It leads nowhere any more.",
+		On:     migrate.FirstControlPlane,
+		Needs:  []migrate.StepID{removeMemberID, retireManifestID},
+		ByHand: "```\nsystemctl disable --now " + relayName + ".socket " + relayName + ".service\nrm /etc/systemd/system/" + relayName + ".*; systemctl daemon-reload\n```\n",
+		Check:  checkRemoveRelay,
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			script := fmt.Sprintf(`set -eu; cd %s
+[ ! -e %[2]s.socket ] || systemctl disable --now --quiet %[2]s.socket
+systemctl stop %[2]s.service 2>/dev/null || true
+rm -f %[2]s.socket %[2]s.service; systemctl daemon-reload`, unitDir, relayName)
+			if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: script}); err != nil {
+				return fmt.Errorf("removing the relay on %s: %w", h.Target(), err)
+			}
+			return nil
+		},
+		Verify: func(ctx context.Context, v phases.View) error {
+			f, err := checkRemoveRelay(ctx, v)
+			if err != nil {
+				return err
+			}
+			if f.Verdict != migrate.Satisfied {
+				return errors.New(f.Reason)
+			}
+			return nil
+		},
+		OneWay: phases.NotYet,
+		Settle: 20 * time.Second,
+	}
+}
+
+// checkRemoveRelay says "needed" already while the relay is still to be set
+// up, so that the plan of a whole phase shows both.
+func checkRemoveRelay(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	script := fmt.Sprintf("ls %s 2>/dev/null | grep -c '^%s' || true; systemctl is-active %s.service %s.socket | grep -cx active || true", unitDir, relayName, relayName, relayName)
+	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: script})
+	if err != nil {
+		return migrate.Finding{}, fmt.Errorf("looking for the relay on %s: %w", v.Target(), err)
+	}
+	if strings.Join(strings.Fields(out), " ") != "0 0" {
+		return phases.Need(migrate.Before{"relay": "present"}, "the relay is set up"), nil
+	}
+	old, running, err := v.OldEtcd(ctx)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if running && old.LocalOnly {
+		return phases.Need(migrate.Before{"relay": "absent"}, "the relay will have been set up by then"), nil
+	}
+	return phases.Done("there is no relay"), nil
+}

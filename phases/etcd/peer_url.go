@@ -1,0 +1,102 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/phases"
+)
+
+const peerURLID = "etcd/peer-url"
+
+// peerURL corrects the stored peer URL of the old member. etcd goes by what
+// it stored when the cluster was made, not by its flags; a cluster born with
+// kubeadm 1.12 or older has https://localhost:2380 there, and a new member
+// would look for the old one on itself (kubernetes/kubeadm#1950).
+func peerURL() phases.Step {
+	return phases.Step{
+		ID:    peerURLID,
+		Title: "Store the old member's real peer URL",
+		Why:   "New members find the old one by the URL that etcd stored, not by its flags.",
+		On:    migrate.FirstControlPlane,
+		Needs: []migrate.StepID{peerRelayID},
+		ByHand: "```\nETCDCTL=\"kubectl -n kube-system exec etcd-{{.First.Name}} -- etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt --cert /etc/kubernetes/pki/etcd/server.crt --key /etc/kubernetes/pki/etcd/server.key\"\n" +
+			"$ETCDCTL member list -w table\n$ETCDCTL member update <ID> --peer-urls=https://{{.First.Address}}:2380\n```\n",
+		Check:  checkPeerURL,
+		Apply:  applyPeerURL,
+		Verify: verifyPeerURL,
+		OneWay: phases.NotYet,
+		Settle: 30 * time.Second,
+	}
+}
+
+func checkPeerURL(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	members, _, err := list(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	old, ok := oldMember(members, v)
+	if !ok {
+		return phases.Done("%s has no member any more", v.Target()), nil
+	}
+	want := peerURLOf(v.First())
+	if len(old.PeerURLs) == 1 && old.PeerURLs[0] == want {
+		return phases.Done("the stored peer URL is %s", want), nil
+	}
+	before := strings.Join(old.PeerURLs, ",")
+	// Newcomers check the name they dial against the old member's peer
+	// certificate.
+	running, up, err := v.OldEtcd(ctx)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if up {
+		cert, err := kube.ServedCertificate(ctx, v.On(v.Target()).DialContext, running.PeerAddress, nil)
+		if err != nil {
+			return migrate.Finding{}, err
+		}
+		if missing := kube.MissingNames(cert, []string{v.First().Address}); len(missing) > 0 {
+			return phases.Block("move peer.crt and peer.key aside and run `kubeadm init phase certs etcd-peer` on "+v.Target()+"; etcd reads them again at the next connection",
+				"the old member's peer certificate does not hold %s", v.First().Address), nil
+		}
+	}
+	f := phases.Need(migrate.Before{"peerURLs": before}, "the stored peer URL is %s", before)
+	f.Changes = []migrate.Change{{Object: "etcd member " + old.Name + ": peer URL", Before: before + "\n", After: want + "\n"}}
+	return f, nil
+}
+
+func applyPeerURL(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	members, err := e.Members(ctx)
+	if err != nil {
+		return err
+	}
+	old, ok := oldMember(members, h.View)
+	if !ok {
+		return errors.New("the old member is not in the member list")
+	}
+	if old.Learner {
+		return errors.New("the old member is a learner: updating one would promote it silently (etcd-io/etcd#21694)")
+	}
+	return e.SetPeerURL(ctx, h.Target(), old.ID, peerURLOf(h.First()))
+}
+
+func verifyPeerURL(ctx context.Context, v phases.View) error {
+	members, _, err := list(ctx, v)
+	if err != nil {
+		return err
+	}
+	old, ok := oldMember(members, v)
+	if !ok || len(old.PeerURLs) != 1 || old.PeerURLs[0] != peerURLOf(v.First()) {
+		return fmt.Errorf("the stored peer URL of the old member is not %s: %s", peerURLOf(v.First()), describe(members))
+	}
+	return nil
+}

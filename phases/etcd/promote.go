@@ -1,0 +1,98 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+const promoteID = "etcd/promote"
+
+// promote gives the member its vote.
+func promote() phases.Step {
+	return phases.Step{
+		ID:      promoteID,
+		Title:   "Promote the member to a voter",
+		Why:     "Only voters count for the quorum.",
+		On:      migrate.EtcdHosts,
+		Rolling: true,
+		Needs:   []migrate.StepID{startMemberID},
+		ByHand:  "```\n$ETCDCTL member promote <ID>\n$ETCDCTL endpoint hashkv --cluster -w table    # equal hashes\n```\n",
+		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+			members, _, err := list(ctx, v)
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			m, ok := memberOn(members, v.Self())
+			if ok && !m.Learner {
+				return phases.Done("member %x is a voter", m.ID), nil
+			}
+			return phases.Need(migrate.Before{"members": describe(members)}, "it is not a voter yet"), nil
+		},
+		Apply:  applyPromote,
+		Verify: verifyPromote,
+		OneWay: phases.NotYet,
+		Settle: 2 * time.Minute,
+	}
+}
+
+// applyPromote asks again while etcd finds the learner not in sync: under
+// steady writes it may be a few entries behind at any one moment.
+func applyPromote(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	var last error
+	err = wait.PollUntilContextTimeout(ctx, time.Second, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+		members, err := e.Members(ctx)
+		if err != nil {
+			last = err
+			return false, nil
+		}
+		m, ok := memberOn(members, h.Self())
+		if !ok {
+			return false, fmt.Errorf("%s is not in the member list: %s", h.Target(), describe(members))
+		}
+		if !m.Learner {
+			return true, nil
+		}
+		host, _, err := aVoterHost(ctx, &e.Reader)
+		if err != nil {
+			last = err
+			return false, nil
+		}
+		last = e.Promote(ctx, host, m.ID)
+		return last == nil, nil
+	})
+	if err != nil {
+		return errors.Join(err, last)
+	}
+	return nil
+}
+
+// verifyPromote wants a voter, and one history on all members.
+func verifyPromote(ctx context.Context, v phases.View) error {
+	members, e, err := list(ctx, v)
+	if err != nil {
+		return err
+	}
+	m, ok := memberOn(members, v.Self())
+	if !ok || m.Learner {
+		return fmt.Errorf("%s is not a voter: %s", v.Target(), describe(members))
+	}
+	own, err := e.Status(ctx, v.Target())
+	if err != nil {
+		return err
+	}
+	if own.Learner {
+		return fmt.Errorf("the member on %s does not know yet that it is a voter", v.Target())
+	}
+	return sameHistory(ctx, e)
+}

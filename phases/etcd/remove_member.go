@@ -1,0 +1,115 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/phases"
+)
+
+const removeMemberID = "etcd/remove-member"
+
+// removeMember takes the old member out of the list. The member goes first
+// and its process after: stopping the process first would leave a quorum of
+// three among three of four.
+func removeMember() phases.Step {
+	return phases.Step{
+		ID:     removeMemberID,
+		Title:  "Remove the old member",
+		Why:    "It is the last thing that ties etcd to the first control-plane node.",
+		On:     migrate.FirstControlPlane,
+		Needs:  []migrate.StepID{repointID, kubeadmConfigID},
+		ByHand: "```\n$ETCDCTL member remove <ID of {{.First.Name}}>    # through a new member\n```\n",
+		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+			members, _, err := list(ctx, v)
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			old, ok := oldMember(members, v)
+			if !ok {
+				return phases.Done("the members are %s", describe(members)), nil
+			}
+			f := phases.Need(migrate.Before{"members": describe(members), "id": fmt.Sprintf("%x", old.ID), "name": old.Name},
+				"%s is a member", v.Target())
+			f.Changes = []migrate.Change{{Object: "etcd: members", Before: lines(describe(members)), After: strings.Join(without(lines(describe(members)), old.PeerHost()), "")}}
+			return f, nil
+		},
+		Apply:  applyRemoveMember,
+		Verify: verifyRemoveMember,
+		OneWay: phases.NotYet,
+		Settle: time.Minute,
+	}
+}
+
+func without(text, peerHost string) []string {
+	var out []string
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, peerHost+" ") {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// applyRemoveMember never removes a member that an API server depends on.
+func applyRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	members, err := e.Members(ctx)
+	if err != nil {
+		return err
+	}
+	old, ok := oldMember(members, h.View)
+	if !ok {
+		return nil
+	}
+	if err := membersReady(ctx, h.View); err != nil {
+		return err
+	}
+	if err := runningServers(ctx, h.View, etcdServers(h.View)); err != nil {
+		return err
+	}
+	host, s, err := aVoterHost(ctx, &e.Reader)
+	if err != nil {
+		return err
+	}
+	if s.Leader == old.ID {
+		return fmt.Errorf("the old member has become the leader again: run once more")
+	}
+	// The call is answered by a member that stays.
+	if host == h.First().Name {
+		host = h.Spec().Etcd.Hosts[0].Name
+	}
+	return e.Remove(ctx, host, old.ID)
+}
+
+// verifyRemoveMember asks every member: one that has not seen the removal
+// would still count the old one for its quorum.
+func verifyRemoveMember(ctx context.Context, v phases.View) error {
+	members, e, err := list(ctx, v)
+	if err != nil {
+		return err
+	}
+	if _, ok := oldMember(members, v); ok {
+		return fmt.Errorf("the old member is still in the list: %s", describe(members))
+	}
+	for _, h := range v.Spec().Etcd.Hosts {
+		if m, ok := memberOn(members, h); !ok || m.Learner {
+			return fmt.Errorf("%s is not a voter: %s", h.Name, describe(members))
+		}
+		if _, err := e.Status(ctx, h.Name); err != nil {
+			return err
+		}
+	}
+	cfg, err := v.AdminConfig(ctx)
+	if err != nil {
+		return err
+	}
+	return kube.Readyz(ctx, cfg)
+}

@@ -1,0 +1,161 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/phases"
+)
+
+const (
+	repointID         = "etcd/repoint-apiserver"
+	apiServerManifest = kube.ManifestsDir + "/kube-apiserver.yaml"
+)
+
+// repointAPIServer makes the API server use the new members. --etcd-servers
+// can't be reloaded, so it is restarted, in place for now.
+func repointAPIServer() phases.Step {
+	return phases.Step{
+		ID:    repointID,
+		Title: "Point the API server to the new members",
+		Why:   "It must not depend on the old member when that is removed.",
+		On:    migrate.FirstControlPlane,
+		Needs: []migrate.StepID{promoteID, moveLeaderID},
+		// Measured on a small cluster: 36 to 44 s from the edit to ready.
+		Outage: 45 * time.Second,
+		ByHand: "Edit a copy outside the manifests folder, then move it in: the kubelet runs every file it finds there.\n\n" +
+			"```\ncp /etc/kubernetes/manifests/kube-apiserver.yaml /root/\nsed 's#--etcd-servers=.*#--etcd-servers={{.EtcdServers}}#' /root/kube-apiserver.yaml > /etc/kubernetes/.kube-apiserver.new\nmv /etc/kubernetes/.kube-apiserver.new /etc/kubernetes/manifests/kube-apiserver.yaml\n```\n",
+		Check:  checkRepoint,
+		Apply:  applyRepoint,
+		Verify: verifyRepoint,
+		OneWay: phases.NotYet,
+		// kubeadm's own wait for a control plane is 4 minutes.
+		Settle: 5 * time.Minute,
+	}
+}
+
+// etcdServers is the API server's list: the members alone, no load balancer
+// (kubernetes/kubernetes#67341) and never a learner.
+func etcdServers(v phases.View) string {
+	var urls []string
+	for _, h := range v.Spec().Etcd.Hosts {
+		urls = append(urls, clientURLOf(h))
+	}
+	return strings.Join(urls, ",")
+}
+
+func checkRepoint(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	f, err := v.On(v.Target()).ReadFile(ctx, apiServerManifest)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	m, err := kube.ParseManifest(f.Data)
+	if err != nil {
+		return migrate.Finding{}, fmt.Errorf("on %s: %w", v.Target(), err)
+	}
+	if list, ok := m.Flags().Get("etcd-servers-overrides"); ok {
+		return phases.Block("move those resources to the main etcd first", "the API server keeps some resources elsewhere: --etcd-servers-overrides=%s", list), nil
+	}
+	want := etcdServers(v)
+	have, _ := m.Flags().Get("etcd-servers")
+	if have == want {
+		if err := runningServers(ctx, v, want); err != nil {
+			return phases.Need(migrate.Before{}, "the manifest is as it should be, but %v", err), nil
+		}
+		return phases.Done("it uses %s", want), nil
+	}
+	changed, err := m.SetFlag("etcd-servers", want)
+	if err != nil {
+		return migrate.Finding{}, fmt.Errorf("on %s: %w", v.Target(), err)
+	}
+	finding := phases.Need(migrate.Before{"etcd-servers": have, "manifest": string(f.Data), "backup": phases.BackupDir(repointID)},
+		"it uses %s", have)
+	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + apiServerManifest, Before: string(f.Data), After: string(changed)}}
+	return finding, nil
+}
+
+// runningServers compares what the running process was started with.
+func runningServers(ctx context.Context, v phases.View, want string) error {
+	p, running, err := v.APIServer(ctx, v.Target())
+	if err != nil {
+		return err
+	}
+	if !running {
+		return fmt.Errorf("no API server runs on %s", v.Target())
+	}
+	if have, _ := p.Flags.Get("etcd-servers"); have != want {
+		return fmt.Errorf("the API server on %s runs with --etcd-servers=%s", v.Target(), have)
+	}
+	return nil
+}
+
+func applyRepoint(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	if err := membersReady(ctx, h.View); err != nil {
+		return err
+	}
+	host := h.On(h.Target())
+	f, err := host.ReadFile(ctx, apiServerManifest)
+	if err != nil {
+		return err
+	}
+	m, err := kube.ParseManifest(f.Data)
+	if err != nil {
+		return fmt.Errorf("on %s: %w", h.Target(), err)
+	}
+	if have, _ := m.Flags().Get("etcd-servers"); have == etcdServers(h.View) {
+		return nil
+	}
+	if err := phases.Backup(ctx, host, repointID, apiServerManifest); err != nil {
+		return err
+	}
+	if f.Data, err = m.SetFlag("etcd-servers", etcdServers(h.View)); err != nil {
+		return err
+	}
+	return host.WriteFile(ctx, f)
+}
+
+// membersReady: an API server that reads from one cluster and writes to
+// another destroys both, so one cluster and one history are proven in the
+// moment before.
+func membersReady(ctx context.Context, v phases.View) error {
+	members, e, err := list(ctx, v)
+	if err != nil {
+		return err
+	}
+	for _, h := range v.Spec().Etcd.Hosts {
+		m, ok := memberOn(members, h)
+		if !ok || m.Learner {
+			return fmt.Errorf("%s is not a voter: %s", h.Name, describe(members))
+		}
+	}
+	var clusterID uint64
+	for _, host := range e.Hosts() {
+		s, err := e.Status(ctx, host)
+		if err != nil {
+			return err
+		}
+		if clusterID != 0 && s.ClusterID != clusterID {
+			return errors.New("the members are of two clusters")
+		}
+		clusterID = s.ClusterID
+	}
+	return sameHistory(ctx, e)
+}
+
+// verifyRepoint reads the running arguments: the kubelet may not have seen
+// the change, or the old process may be on its way out still.
+func verifyRepoint(ctx context.Context, v phases.View) error {
+	if err := runningServers(ctx, v, etcdServers(v)); err != nil {
+		return err
+	}
+	cfg, err := v.AdminConfig(ctx)
+	if err != nil {
+		return err
+	}
+	return kube.Readyz(ctx, cfg)
+}

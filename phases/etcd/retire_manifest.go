@@ -1,0 +1,135 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+const (
+	retireManifestID = "etcd/retire-manifest"
+	archiveDataID    = "etcd/archive-data"
+)
+
+// retireManifest moves the old member's manifest out of the kubelet's sight.
+func retireManifest() phases.Step {
+	return phases.Step{
+		ID:     retireManifestID,
+		Title:  "Archive the old member's static pod manifest",
+		Why:    "The kubelet would start the removed member for ever, and on an empty folder it would found a new cluster with the same ID.",
+		On:     migrate.FirstControlPlane,
+		Needs:  []migrate.StepID{removeMemberID},
+		ByHand: "```\nmkdir -p -m 0700 " + phases.EtcdArchive + "\nmv /etc/kubernetes/manifests/etcd.yaml " + phases.EtcdArchive + "/\npgrep -x etcd    # until there is none\n```\n",
+		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+			_, err := v.On(v.Target()).ReadFile(ctx, phases.EtcdManifest)
+			if errors.Is(err, fs.ErrNotExist) {
+				return phases.Done("there is no etcd.yaml in the manifests folder"), nil
+			}
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			return phases.Need(migrate.Before{"manifest": phases.EtcdManifest, "archive": phases.EtcdArchive},
+				"etcd.yaml is in the manifests folder"), nil
+		},
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			host := h.On(h.Target())
+			if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", phases.StateDir, path.Dir(phases.EtcdArchive), phases.EtcdArchive)); err != nil {
+				return fmt.Errorf("making the archive on %s: %w", h.Target(), err)
+			}
+			return host.Rename(ctx, phases.EtcdManifest, path.Join(phases.EtcdArchive, "etcd.yaml"))
+		},
+		// The process, not the pod object: the kubelet may hold on to a
+		// container for its grace period.
+		Verify: func(ctx context.Context, v phases.View) error {
+			_, running, err := v.OldEtcd(ctx)
+			if err != nil {
+				return err
+			}
+			if running {
+				return fmt.Errorf("etcd still runs on %s", v.Target())
+			}
+			return nil
+		},
+		OneWay: phases.NotYet,
+		Settle: 3 * time.Minute,
+	}
+}
+
+// archiveData moves the old member's data next to its manifest. It is never
+// started again; it is kept for whoever has to look.
+func archiveData() phases.Step {
+	return phases.Step{
+		ID:     archiveDataID,
+		Title:  "Archive the old member's data",
+		Why:    "Data of a removed member that lies where etcd looks for it is a trap.",
+		On:     migrate.FirstControlPlane,
+		Needs:  []migrate.StepID{retireManifestID},
+		ByHand: "```\nmv /var/lib/etcd/member " + phases.EtcdArchive + "/member\n```\n",
+		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+			dir, err := oldDataDir(ctx, v)
+			if errors.Is(err, fs.ErrNotExist) {
+				return phases.Done("there was no etcd on %s", v.Target()), nil
+			}
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			names, err := v.On(v.Target()).List(ctx, path.Join(dir, "member"))
+			if errors.Is(err, fs.ErrNotExist) {
+				return phases.Done("%s is empty", dir), nil
+			}
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			return phases.Need(migrate.Before{"data": path.Join(dir, "member"), "archive": phases.EtcdArchive},
+				"%s/member is there (%s)", dir, strings.Join(names, ", ")), nil
+		},
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			if _, running, err := h.OldEtcd(ctx); err != nil || running {
+				return errors.Join(err, fmt.Errorf("etcd may still run on %s", h.Target()))
+			}
+			dir, err := oldDataDir(ctx, h.View)
+			if err != nil {
+				return err
+			}
+			return h.On(h.Target()).Rename(ctx, path.Join(dir, "member"), path.Join(phases.EtcdArchive, "member"))
+		},
+		Verify: func(ctx context.Context, v phases.View) error {
+			dir, err := oldDataDir(ctx, v)
+			if err != nil {
+				return err
+			}
+			_, err = v.On(v.Target()).List(ctx, path.Join(dir, "member"))
+			if err == nil {
+				return fmt.Errorf("%s:%s is still there", v.Target(), path.Join(dir, "member"))
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			return nil
+		},
+		OneWay: phases.NotYet,
+		Settle: 30 * time.Second,
+	}
+}
+
+// oldDataDir is the folder on the node that the manifest mounts as etcd's
+// data folder.
+func oldDataDir(ctx context.Context, v phases.View) (string, error) {
+	m, err := v.OldEtcdManifest(ctx)
+	if err != nil {
+		return "", err
+	}
+	dir, ok := m.Flags().Get("data-dir")
+	if !ok {
+		return "", fmt.Errorf("the old member's manifest has no --data-dir")
+	}
+	return path.Clean(dir), nil
+}

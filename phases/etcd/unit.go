@@ -1,0 +1,214 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+const (
+	unitID   = "etcd/unit"
+	unitFile = unitDir + "/etcd.service"
+	// EnvFile holds what is known only when the member is added: its
+	// initial cluster.
+	EnvFile = ConfigDir + "/etcd.env"
+)
+
+// unit writes the member's systemd unit. It is neither enabled nor started
+// here.
+func unit() phases.Step {
+	return phases.Step{
+		ID:     unitID,
+		Title:  "Write the member's systemd unit",
+		Why:    "New members inherit nothing from old ones: a database above the default quota would stop the whole cluster's writes.",
+		On:     migrate.EtcdHosts,
+		Needs:  []migrate.StepID{userID, binaryID, certificatesID},
+		ByHand: "Write /etc/systemd/system/etcd.service with User=etcd, Type=notify and every tuning flag of the running member (`tr '\\0' '\\n' < /proc/$(pgrep -x etcd)/cmdline` on {{.First.Name}}), then `systemctl daemon-reload`.\n",
+		Check:  checkUnit,
+		Apply:  applyUnit,
+		Verify: verifyUnit,
+		OneWay: phases.NotYet,
+		Settle: 10 * time.Second,
+	}
+}
+
+// ownFlags are those that belong to one member or to its host; every other
+// flag of the running member is tuning and is inherited.
+var ownFlags = map[string]bool{
+	"name": true, "data-dir": true, "wal-dir": true,
+	"listen-peer-urls": true, "listen-client-urls": true, "listen-client-http-urls": true,
+	"advertise-client-urls": true, "listen-metrics-urls": true,
+	"cert-file": true, "key-file": true, "trusted-ca-file": true, "client-cert-auth": true,
+	"peer-cert-file": true, "peer-key-file": true, "peer-trusted-ca-file": true, "peer-client-cert-auth": true,
+	"config-file": true, "force-new-cluster": true, "log-outputs": true,
+}
+
+// memberFlags are a member's flags: its own, then the running member's
+// tuning. initial-cluster and its state come from EnvFile.
+func memberFlags(h cluster.Host, running kube.Flags) []string {
+	local := fmt.Sprintf("https://127.0.0.1:%d", phases.EtcdClientPort)
+	flags := []string{
+		"--name=" + h.Name,
+		"--data-dir=" + DataDir,
+		"--listen-peer-urls=" + peerURLOf(h),
+		"--initial-advertise-peer-urls=" + peerURLOf(h),
+		"--listen-client-urls=" + local + "," + clientURLOf(h),
+		"--advertise-client-urls=" + clientURLOf(h),
+		"--listen-metrics-urls=http://127.0.0.1:2381",
+		"--cert-file=" + PKIDir + "/server.crt",
+		"--key-file=" + PKIDir + "/server.key",
+		"--trusted-ca-file=" + PKIDir + "/ca.crt",
+		"--client-cert-auth=true",
+		"--peer-cert-file=" + PKIDir + "/peer.crt",
+		"--peer-key-file=" + PKIDir + "/peer.key",
+		"--peer-trusted-ca-file=" + PKIDir + "/ca.crt",
+		"--peer-client-cert-auth=true",
+	}
+	for _, f := range running {
+		if !ownFlags[f.Name] && !strings.HasPrefix(f.Name, "initial-") && !strings.HasPrefix(f.Name, "discovery") {
+			flags = append(flags, "--"+f.Name+"="+f.Value)
+		}
+	}
+	return flags
+}
+
+// renderUnit follows etcd's own contrib/systemd/etcd.service.
+func renderUnit(flags []string) string {
+	var b strings.Builder
+	b.WriteString(`[Unit]
+Description=etcd member of the Kubernetes cluster (written by migrate)
+Documentation=https://etcd.io/docs/
+Wants=network-online.target
+After=network-online.target time-sync.target
+
+[Service]
+Type=notify
+User=etcd
+EnvironmentFile=-` + EnvFile + `
+ExecStart=` + Binary)
+	for _, f := range flags {
+		b.WriteString(" \\\n  " + quoteForSystemd(f))
+	}
+	b.WriteString(`
+Restart=always
+RestartSec=5s
+TimeoutStartSec=0
+LimitNOFILE=65536
+OOMScoreAdjust=-998
+IOSchedulingClass=best-effort
+IOSchedulingPriority=0
+
+[Install]
+WantedBy=multi-user.target
+`)
+	return b.String()
+}
+
+// quoteForSystemd keeps a word one word in ExecStart (systemd.service(5)).
+func quoteForSystemd(s string) string {
+	s = strings.NewReplacer(`%`, `%%`, `$`, `$$`).Replace(s)
+	if strings.ContainsAny(s, " \t\"'\\;") {
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	}
+	return s
+}
+
+// wantedUnit is "" when there is no old member left to inherit from.
+func wantedUnit(ctx context.Context, v phases.View) (string, error) {
+	old, running, err := v.OldEtcd(ctx)
+	if err != nil || !running {
+		return "", err
+	}
+	return renderUnit(memberFlags(v.Self(), old.Flags)), nil
+}
+
+func checkUnit(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	r := v.On(v.Target())
+	f, err := r.ReadFile(ctx, unitFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return migrate.Finding{}, err
+	}
+	have := string(f.Data)
+	want, err := wantedUnit(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if have != "" && (want == "" || have == want) {
+		return phases.Done("%s is as it should be", unitFile), nil
+	}
+	if want == "" {
+		return phases.Block("write the unit by hand, see `migrate playbook --phase 2`", "%s has no %s and the old member it would inherit from is gone", v.Target(), unitFile), nil
+	}
+	if blocked, err := foreignData(ctx, v); err != nil || blocked.Verdict == migrate.Blocked {
+		return blocked, err
+	}
+	before := have
+	finding := phases.Need(migrate.Before{"unit": before}, "the unit is not there or differs")
+	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + unitFile, Before: before, After: want}}
+	return finding, nil
+}
+
+// foreignData stops where the data folder holds something and the host is no
+// member: another cluster's data must not be joined to this one, nor wiped.
+func foreignData(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	names, err := v.On(v.Target()).List(ctx, DataDir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(names) == 0 {
+		return migrate.Finding{}, nil
+	}
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	members, _, err := list(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if _, ok := memberOn(members, v.Self()); ok {
+		return migrate.Finding{}, nil
+	}
+	return phases.Block("look what it is, and empty "+DataDir+" on "+v.Target()+" when nobody needs it",
+		"%s holds data, but %s is no member of this etcd", path.Clean(DataDir), v.Target()), nil
+}
+
+func applyUnit(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	host := h.On(h.Target())
+	if before["unit"] != "" {
+		if err := phases.Backup(ctx, host, unitID, unitFile); err != nil {
+			return err
+		}
+	}
+	want, err := wantedUnit(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	if want == "" {
+		return errors.New("the old member, whose flags the new one inherits, has stopped")
+	}
+	if err := host.WriteFile(ctx, remote.File{Path: unitFile, Data: []byte(want), Mode: 0o644, Owner: "root:root"}); err != nil {
+		return err
+	}
+	if _, err := host.Run(ctx, remote.Cmd("systemctl", "daemon-reload")); err != nil {
+		return fmt.Errorf("loading the unit on %s: %w", h.Target(), err)
+	}
+	return nil
+}
+
+func verifyUnit(ctx context.Context, v phases.View) error {
+	out, err := v.On(v.Target()).Look(ctx, remote.Cmd("systemctl", "show", "-p", "LoadState", "-p", "NeedDaemonReload", "etcd.service"))
+	if err != nil {
+		return fmt.Errorf("asking systemd on %s for the unit: %w", v.Target(), err)
+	}
+	if !strings.Contains(out, "LoadState=loaded") || strings.Contains(out, "NeedDaemonReload=yes") {
+		return fmt.Errorf("systemd on %s has not loaded etcd.service: %s", v.Target(), strings.Join(strings.Fields(out), " "))
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// Where a member lives on its host. The data folder is not /var/lib/etcd:
+// `kubeadm reset` on a host wipes that one (kubernetes/kubeadm#3225).
+const (
+	userID    = "etcd/user"
+	DataDir   = "/var/lib/etcd-external"
+	ConfigDir = "/etc/etcd"
+	PKIDir    = ConfigDir + "/pki"
+	Binary    = "/usr/local/bin/etcd"
+)
+
+// user makes the system user and the folders of a member.
+func user() phases.Step {
+	return phases.Step{
+		ID:     userID,
+		Title:  "Make the user etcd and its folders",
+		Why:    "The member runs without root's rights, and its data is nobody else's to read.",
+		On:     migrate.EtcdHosts,
+		ByHand: "```\nuseradd --system --home-dir " + DataDir + " --no-create-home --shell /usr/sbin/nologin etcd\ninstall -d -m 0700 -o etcd -g etcd " + DataDir + "\ninstall -d -m 0750 -o root -g etcd " + ConfigDir + " " + PKIDir + "\n```\n",
+		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+			out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: userState})
+			if err != nil {
+				return migrate.Finding{}, fmt.Errorf("looking at the user etcd on %s: %w", v.Target(), err)
+			}
+			if lines := strings.Fields(out); strings.Join(lines, " ") == wantedUserState {
+				return phases.Done("user and folders are there"), nil
+			}
+			return phases.Need(migrate.Before{"state": strings.TrimSpace(out)}, "the user etcd or its folders are missing"), nil
+		},
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: makeUser}); err != nil {
+				return fmt.Errorf("making the user etcd on %s: %w", h.Target(), err)
+			}
+			return nil
+		},
+		Verify: func(ctx context.Context, v phases.View) error {
+			out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: userState})
+			if err != nil {
+				return err
+			}
+			if strings.Join(strings.Fields(out), " ") != wantedUserState {
+				return errors.New("the user etcd or its folders are not as they should be: " + strings.Join(strings.Fields(out), " "))
+			}
+			return nil
+		},
+		OneWay: phases.NotYet,
+		Settle: 10 * time.Second,
+	}
+}
+
+const (
+	userState       = `id -u etcd >/dev/null 2>&1 && echo user; stat -c %U:%G:%a ` + DataDir + ` ` + ConfigDir + ` ` + PKIDir + ` 2>/dev/null || true`
+	wantedUserState = "user etcd:etcd:700 root:etcd:750 root:etcd:750"
+	makeUser        = `set -eu
+getent group etcd >/dev/null || groupadd --system etcd
+id -u etcd >/dev/null 2>&1 || useradd --system --gid etcd --home-dir ` + DataDir + ` --no-create-home --shell /usr/sbin/nologin etcd
+install -d -m 0700 -o etcd -g etcd ` + DataDir + `
+install -d -m 0750 -o root -g etcd ` + ConfigDir + ` ` + PKIDir
+)
