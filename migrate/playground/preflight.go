@@ -1,0 +1,167 @@
+package playground
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// needs are the programs `up` runs on this machine, and the Debian package
+// that has each.
+var needs = []struct{ program, pkg string }{ // read only
+	{"systemd-nspawn", "systemd-container"},
+	{"mmdebstrap", "mmdebstrap"},
+	{"ip", "iproute2"},
+	{"nsenter", "util-linux"},
+	{"unshare", "util-linux"},
+	{"mount", "mount"},
+	{"ssh", "openssh-client"},
+	{"ssh-keygen", "openssh-client"},
+	{"cp", "coreutils"},
+}
+
+const (
+	gib = 1 << 30
+	// diskFresh is what a playground needs with an empty cache: sources, build
+	// cache and images (measured: 9 GiB) and the hosts.
+	diskFresh = 12 * gib
+	// diskWarm is what the hosts of one playground need.
+	diskWarm = 4 * gib
+)
+
+// preflight says in a sentence what this machine lacks. It changes nothing.
+func preflight(o Options) error {
+	if runtime.GOOS != "linux" {
+		return &UserError{
+			Problem: "a playground needs Linux, and this is " + runtime.GOOS,
+			Remedy:  "run it in a Debian 12 virtual machine",
+		}
+	}
+	if err := needRoot(); err != nil {
+		return err
+	}
+	if missing := missingPackages(exec.LookPath); len(missing) > 0 {
+		return &UserError{
+			Problem: "this machine lacks programs the playground runs",
+			Remedy:  "apt-get install -y " + strings.Join(missing, " "),
+		}
+	}
+	if err := checkDisk(o.CacheDir, o.Dir); err != nil {
+		return err
+	}
+	return checkFilesystem(o.Dir)
+}
+
+func needRoot() error {
+	if os.Geteuid() != 0 {
+		return &UserError{
+			Problem: "the playground's hosts need root's rights to be started and stopped",
+			Remedy:  "run the same command with sudo",
+		}
+	}
+	return nil
+}
+
+// missingPackages lists the packages to install, each once.
+func missingPackages(look func(string) (string, error)) []string {
+	var missing []string
+	for _, n := range needs {
+		if _, err := look(n.program); err != nil && !slices.Contains(missing, n.pkg) {
+			missing = append(missing, n.pkg)
+		}
+	}
+	return missing
+}
+
+// checkDisk compares what will be needed with what is free, before anything
+// is written.
+func checkDisk(cacheDir, dir string) error {
+	cached, err := filepath.Glob(filepath.Join(cacheDir, "base-*", baseStamp))
+	if err != nil {
+		return err
+	}
+	need := map[string]uint64{dir: diskWarm}
+	if len(cached) == 0 {
+		need[cacheDir] = diskFresh
+	}
+	for path, bytes := range need {
+		free, err := freeBytes(path)
+		if err != nil {
+			return fmt.Errorf("looking at the free space of %s: %w", path, err)
+		}
+		if free < bytes {
+			return &UserError{
+				Problem: fmt.Sprintf("%s has %.1f GiB free and the playground needs %d GiB", path, float64(free)/gib, bytes/gib),
+				Remedy:  "free some space, or name folders on another disk with --dir and --cache",
+			}
+		}
+	}
+	return nil
+}
+
+// freeBytes is the free space where path is or would be made.
+func freeBytes(path string) (uint64, error) {
+	fsStat, err := statfs(path)
+	if err != nil {
+		return 0, err
+	}
+	return fsStat.Bavail * uint64(fsStat.Bsize), nil
+}
+
+// statfs looks at the file system of the nearest folder that exists.
+func statfs(path string) (syscall.Statfs_t, error) {
+	var s syscall.Statfs_t
+	for {
+		err := syscall.Statfs(path, &s)
+		if !errors.Is(err, fs.ErrNotExist) || path == "/" {
+			return s, err
+		}
+		path = filepath.Dir(path)
+	}
+}
+
+// checkFilesystem refuses what the kernel cannot put an overlay's upper
+// folder on (Documentation/filesystems/overlayfs.rst).
+func checkFilesystem(dir string) error {
+	s, err := statfs(dir)
+	if err != nil {
+		return fmt.Errorf("looking at the file system of %s: %w", dir, err)
+	}
+	kinds := map[int64]string{0x794c7630: "overlayfs", 0x6969: "NFS", 0x01021997: "9p"}
+	if kind := kinds[int64(s.Type)]; kind != "" {
+		return &UserError{
+			Problem: fmt.Sprintf("%s is on %s, where the hosts' file systems cannot be", dir, kind),
+			Remedy:  "name a folder on a local disk with --dir",
+		}
+	}
+	return nil
+}
+
+// raiseLimits raises the kernel's inotify limits: each host's systemd,
+// containerd and kubelet take a share, and a kubelet that gets none dies of
+// "inotify_init: too many open files". They are not lowered again: another
+// playground may need them.
+func raiseLimits() error {
+	for name, want := range map[string]int{"max_user_instances": 8192, "max_user_watches": 524288} {
+		path := "/proc/sys/fs/inotify/" + name
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if has, err := strconv.Atoi(strings.TrimSpace(string(data))); err == nil && has >= want {
+			continue
+		}
+		if err := os.WriteFile(path, []byte(strconv.Itoa(want)), 0); err != nil {
+			return fmt.Errorf("raising fs.inotify.%s: %w", name, err)
+		}
+	}
+	return nil
+}

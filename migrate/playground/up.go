@@ -1,0 +1,141 @@
+package playground
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"hamigrate/migrate/playground/build"
+)
+
+// build makes everything, from the cached parts to a ready cluster.
+func (p *Playground) build(ctx context.Context) error {
+	artifacts, err := p.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	store, err := p.ensureStore(ctx, artifacts)
+	if err != nil {
+		return err
+	}
+	if err := p.phase("making the network", func() error {
+		if err := raiseLimits(); err != nil {
+			return err
+		}
+		loadModules(ctx)
+		return p.startNetwork(ctx)
+	}); err != nil {
+		return err
+	}
+	if err := p.phase(fmt.Sprintf("making %d hosts", len(p.hosts)), func() error {
+		return p.makeHosts(ctx, artifacts, store)
+	}); err != nil {
+		return err
+	}
+	if err := p.phase("booting them", func() error {
+		return each(p.hosts, len(p.hosts), func(h Host) error { return p.startHost(ctx, h) })
+	}); err != nil {
+		return err
+	}
+	if err := p.makeCluster(ctx); err != nil {
+		return err
+	}
+	p.state.Ready = true
+	return p.save()
+}
+
+// prepare makes what is shared with other playgrounds and outlives this one.
+func (p *Playground) prepare(ctx context.Context) (build.Artifacts, error) {
+	artifacts, err := p.ensureArtifacts(ctx)
+	if err != nil {
+		return artifacts, err
+	}
+	if p.state.Base, err = p.ensureBase(ctx); err != nil {
+		return artifacts, err
+	}
+	return artifacts, p.save()
+}
+
+// makeHosts writes the folders of all hosts.
+func (p *Playground) makeHosts(ctx context.Context, a build.Artifacts, store string) error {
+	if err := p.makeLayer(ctx, a.BinDir); err != nil {
+		return err
+	}
+	key, err := p.writeIdentity(ctx)
+	if err != nil {
+		return err
+	}
+	err = each(p.hosts, runtime.NumCPU(), func(h Host) error {
+		if err := p.writeHost(ctx, h, pauseImage(a)); err != nil {
+			return err
+		}
+		if err := p.authorize(h, key); err != nil {
+			return err
+		}
+		if !h.kubernetes() {
+			return nil
+		}
+		return p.linkStore(ctx, h, store)
+	})
+	if err != nil {
+		return err
+	}
+	return p.writeKnownHosts()
+}
+
+// makeCluster turns booted hosts into a cluster, and writes the files that
+// lead to it.
+func (p *Playground) makeCluster(ctx context.Context) error {
+	data, err := p.clusterData()
+	if err != nil {
+		return err
+	}
+	if err := p.phase("kubeadm init on "+data.First.Name, func() error { return p.initCluster(ctx, data) }); err != nil {
+		return err
+	}
+	if err := p.phase("joining the workers", func() error { return p.joinWorkers(ctx, data) }); err != nil {
+		return err
+	}
+	if err := p.phase("waiting for nodes, kube-proxy and CoreDNS", func() error { return p.waitReady(ctx) }); err != nil {
+		return err
+	}
+	if err := p.writeKubeconfig(); err != nil {
+		return fmt.Errorf("writing the kubeconfig: %w", err)
+	}
+	spec, err := p.spec()
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(p.SpecFile(), []byte(spec), 0o644)
+}
+
+// phase says what is being done and how long it took.
+func (p *Playground) phase(what string, do func() error) error {
+	p.events(what)
+	began := time.Now()
+	if err := do(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if took := time.Since(began); took >= time.Second {
+		p.events(fmt.Sprintf("%s: done in %.1fs", what, took.Seconds()))
+	}
+	return nil
+}
+
+// loadModules loads what nodes need of the kernel. Where it is built in, or
+// there is no modprobe, the nodes' own errors say what is missing.
+func loadModules(ctx context.Context) {
+	if _, err := exec.LookPath("modprobe"); err != nil {
+		return
+	}
+	for _, module := range []string{"overlay", "br_netfilter", "nf_conntrack"} {
+		if _, err := os.Stat("/sys/module/" + module); err != nil {
+			_, _ = run(ctx, "modprobe", module)
+		}
+	}
+}
