@@ -38,6 +38,10 @@ func TestRunTakesStepsInOrderRollingOnesTargetByTarget(t *testing.T) {
 	}, recorded(t, j)); diff != "" {
 		t.Error(diff)
 	}
+	// The fingerprints are there before the first record, once.
+	if ph, err := j.Phase(2); err != nil || ph.Begun.After(record(t, j, "a", ClusterTarget).Ended) {
+		t.Errorf("begun %s, after the first record (%v)", ph.Begun, err)
+	}
 	if diff := cmp.Diff([]string{
 		"0/7 phase-started",
 		"1/7 step-checking a@cluster", "1/7 step-satisfied a@cluster: it is new",

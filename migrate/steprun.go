@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"hamigrate/state"
@@ -78,7 +77,7 @@ func (s *stepRun[V, H]) change(ctx context.Context, finding Finding) error {
 		return err
 	}
 	s.tell(EventStepStarted, finding.Reason)
-	before := Before(maps.Clone(s.records[s.key()].Before))
+	before := s.records[s.key()].Before // not finding.Before: this may be a retry
 	if err := s.visit.Apply(ctx, s.Env.Hands(s.visit.target), before); err != nil {
 		return s.brokenAndKept(ctx, OpApply, err)
 	}

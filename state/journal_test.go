@@ -396,3 +396,17 @@ func TestClosedJournal(t *testing.T) {
 		t.Error("a closed journal took a write")
 	}
 }
+
+// An empty file is what a kill between creating and initialising leaves.
+func TestAnEmptyFileIsAnEmptyJournal(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "j")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := must[*Journal](t)(OpenReadOnly(path, Options{}))
+	if recs := must[[]Record](t)(r.Records(1)); recs != nil {
+		t.Errorf("records %v", recs)
+	}
+	must[Record](t)(open(t, path).Advance(Key{1, "a", "b"}, Change{Event: Start}))
+}
