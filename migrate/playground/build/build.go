@@ -43,8 +43,7 @@ type Image struct {
 	Tar  string // path of a docker-archive with this one image, for `ctr -n k8s.io images import`
 }
 
-// Artifacts is what a cluster is started from. All paths are absolute if
-// Request.CacheDir was.
+// Artifacts is what a cluster is started from. All paths are absolute.
 type Artifacts struct {
 	// Versions as in the image tags. The etcd inside may differ from its
 	// tag for Kubernetes 1.33.13, whose etcdctl and etcdutl are of 3.5.35.
@@ -84,8 +83,8 @@ type tools interface {
 }
 
 func ensure(ctx context.Context, r Request, t tools) (Artifacts, error) {
-	if r.CacheDir == "" {
-		return Artifacts{}, errors.New("no cache folder given: name a folder with some gigabytes free")
+	if err := r.absolute(); err != nil {
+		return Artifacts{}, err
 	}
 	p, err := newPlan(ctx, r, t)
 	if err != nil {
@@ -124,6 +123,25 @@ func ensure(ctx context.Context, r Request, t tools) (Artifacts, error) {
 	}
 	m.finish("Ready: Kubernetes " + arts.Kubernetes)
 	return arts, nil
+}
+
+// absolute makes the folders' paths absolute: commands run in folders of
+// their own, where a relative path would mean something else.
+func (r *Request) absolute() error {
+	if r.CacheDir == "" {
+		return errors.New("no cache folder given: name a folder with some gigabytes free")
+	}
+	for _, dir := range []*string{&r.CacheDir, &r.BinDir} {
+		if *dir == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*dir)
+		if err != nil {
+			return fmt.Errorf("finding the present folder: %w", err)
+		}
+		*dir = abs
+	}
+	return nil
 }
 
 // exists tells whether a file is there.

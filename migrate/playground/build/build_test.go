@@ -34,6 +34,18 @@ func TestNoCacheFolderIsRefused(t *testing.T) {
 	}
 }
 
+func TestRelativeFoldersBecomeAbsolute(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	got, err := ensure(context.Background(), Request{Kubernetes: "1.36.3", CacheDir: "cache"}, &fakeTools{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(dir, "cache", "cluster-1.36.3", "bin"); got.BinDir != want {
+		t.Errorf("BinDir is %s, want %s", got.BinDir, want)
+	}
+}
+
 func TestEnsureMakesEverythingOnce(t *testing.T) {
 	t.Parallel()
 	cache, fake := t.TempDir(), &fakeTools{}

@@ -56,7 +56,7 @@ func versionsOf(names []string) (Artifacts, error) {
 // writeCluster fills dir with the result: bin with the programs for hosts,
 // images with one archive an image, and artifacts.json. binary returns where
 // a binary is, network is the tar of the network tools.
-func writeCluster(dir string, names []string, binary func(string) string, network string, advance func(float64)) error {
+func writeCluster(ctx context.Context, dir string, names []string, binary func(string) string, network string, advance func(float64)) error {
 	arts, err := versionsOf(names)
 	if err != nil {
 		return err
@@ -76,6 +76,9 @@ func writeCluster(dir string, names []string, binary func(string) string, networ
 		}
 	}
 	for i, image := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		recipe, err := recipeFor(image)
 		if err != nil {
 			return err

@@ -151,7 +151,7 @@ func stagedGoMod(ctx context.Context, m module, dir string) (string, error) {
 }
 
 // isPackage tells a package's name, as `go build -v` prints it, from a
-// message: messages have spaces, or start with a dash or a hash.
+// message: messages have spaces, colons or a hash.
 func isPackage(line string) bool {
 	return !strings.ContainsAny(line, " \t:#") && path.Clean(line) == line
 }

@@ -35,35 +35,45 @@ type imageRecipe struct {
 	Tools      bool // on top of the network tools' file system
 }
 
+// imageRecipes returns how to make each image, by the last word of its name.
+func imageRecipes() map[string]imageRecipe {
+	recipes := map[string]imageRecipe{
+		"etcd": {
+			Programs: map[string]string{
+				"/usr/local/bin/etcd": "etcd", "/usr/local/bin/etcdctl": "etcdctl", "/usr/local/bin/etcdutl": "etcdutl",
+			},
+			Command: []string{"/usr/local/bin/etcd"},
+		},
+		// Upstream runs as a user other than root and carries a file
+		// capability to bind port 53. Root with the one capability that the
+		// pod of kubeadm asks for (cmd/kubeadm/app/phases/addons/dns/manifests.go:
+		// drop ALL, add NET_BIND_SERVICE, no runAsNonRoot) does the same and
+		// needs no extended attributes of the disk that images are unpacked on.
+		"coredns": {Programs: map[string]string{"/coredns": "coredns"}, Entrypoint: []string{"/coredns"}},
+		// A user number other than 0, as upstream: the health job of `kubeadm
+		// upgrade` has runAsNonRoot (cmd/kubeadm/app/phases/upgrade/health.go).
+		"pause": {Programs: map[string]string{"/pause": "pause"}, Entrypoint: []string{"/pause"}, User: "65535:65535"},
+	}
+	for _, component := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"} {
+		file := "/usr/local/bin/" + component
+		recipes[component] = imageRecipe{
+			Programs: map[string]string{file: component}, Entrypoint: []string{file}, Tools: component == "kube-proxy",
+		}
+	}
+	return recipes
+}
+
 // recipeFor returns how to make the image of this name.
 func recipeFor(image string) (imageRecipe, error) {
 	component, _, err := splitImage(image)
 	if err != nil {
 		return imageRecipe{}, err
 	}
-	local := "/usr/local/bin/" + component
-	switch component {
-	case "kube-apiserver", "kube-controller-manager", "kube-scheduler":
-		return imageRecipe{Programs: map[string]string{local: component}, Entrypoint: []string{local}}, nil
-	case "kube-proxy":
-		return imageRecipe{Programs: map[string]string{local: component}, Entrypoint: []string{local}, Tools: true}, nil
-	case "etcd":
-		return imageRecipe{Programs: map[string]string{
-			local: "etcd", local + "ctl": "etcdctl", "/usr/local/bin/etcdutl": "etcdutl",
-		}, Command: []string{local}}, nil
-	case "coredns":
-		// Upstream runs as a user other than root and carries a file
-		// capability to bind port 53. Root with the one capability that the
-		// pod of kubeadm asks for (cmd/kubeadm/app/phases/addons/dns/manifests.go:
-		// drop ALL, add NET_BIND_SERVICE, no runAsNonRoot) does the same and
-		// needs no extended attributes of the disk that images are unpacked on.
-		return imageRecipe{Programs: map[string]string{"/coredns": component}, Entrypoint: []string{"/coredns"}}, nil
-	case "pause":
-		// A number other than 0, as upstream: the health job of `kubeadm
-		// upgrade` has runAsNonRoot (cmd/kubeadm/app/phases/upgrade/health.go).
-		return imageRecipe{Programs: map[string]string{"/pause": component}, Entrypoint: []string{"/pause"}, User: "65535:65535"}, nil
+	recipe, ok := imageRecipes()[component]
+	if !ok {
+		return imageRecipe{}, fmt.Errorf("kubeadm names an image that this program cannot make: %s", image)
 	}
-	return imageRecipe{}, fmt.Errorf("kubeadm names an image that this program cannot make: %s", image)
+	return recipe, nil
 }
 
 // splitImage returns the last word of an image's repository, and its tag.

@@ -21,8 +21,8 @@ type module struct {
 	// k8s.io modules by folders inside itself, which another module cannot.
 	Staged string
 	// Compiled is how many packages a build with an empty Go cache compiles,
-	// for progress only.
-	Compiled int
+	// for progress only and so no part of the recipe.
+	Compiled int `json:"-"`
 }
 
 // kubernetesPrograms are the commands of k8s.io/kubernetes that are built.

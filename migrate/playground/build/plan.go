@@ -46,13 +46,14 @@ type plan struct {
 // newPlan checks r.
 func newPlan(ctx context.Context, r Request, t tools) (plan, error) {
 	p := plan{kubernetes: r.Kubernetes, given: r.BinDir, cacheDir: r.CacheDir, folder: "cluster-" + r.Kubernetes}
-	recipe := []any{edition, runtime.GOARCH, networkArgs("", "")}
+	recipe := []any{edition, runtime.GOARCH, networkArgs("", ""), imageRecipes()}
 	if r.BinDir == "" {
 		if !slices.Contains(Versions(), r.Kubernetes) {
 			return plan{}, fmt.Errorf("Kubernetes %q cannot be built from Go modules: choose one of %s, or name a folder with ready-made binaries",
 				r.Kubernetes, strings.Join(Versions(), ", "))
 		}
-		recipe = append(recipe, kubernetesModule(r.Kubernetes), etcdTools(), pauseSource)
+		// Which etcd, CoreDNS and pause these are follows from the version.
+		recipe = append(recipe, kubernetesModule(r.Kubernetes), etcdTools(), etcdModules(""), coreDNSModule(""), pauseModule("", pauseSource))
 	} else {
 		version, files, err := checkGiven(ctx, r, t)
 		if err != nil {
@@ -113,8 +114,8 @@ func (p plan) make(ctx context.Context, c cache, t tools, m *meter) error {
 	}
 	_, err = c.ensure(ctx, part{
 		folder: p.folder, title: "Make the images of Kubernetes " + p.kubernetes, seconds: clusterSeconds, digest: p.digest,
-		make: func(_ context.Context, dir string, advance func(float64)) error {
-			return writeCluster(dir, names, where, filepath.Join(networkDir, networkFile), advance)
+		make: func(ctx context.Context, dir string, advance func(float64)) error {
+			return writeCluster(ctx, dir, names, where, filepath.Join(networkDir, networkFile), advance)
 		},
 	}, m)
 	return err
