@@ -304,6 +304,16 @@ func (v View) AdminConfig(ctx context.Context) (*rest.Config, error) {
 	return rest.CopyConfig(cfg), nil
 }
 
+// AdminConfigOn is AdminConfig for the API server of another control-plane
+// node, reached from that node.
+func (v View) AdminConfigOn(ctx context.Context, node string) (*rest.Config, error) {
+	cfg, err := v.world.restConfig(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	return rest.CopyConfig(cfg), nil
+}
+
 // Etcd looks at the etcd members that run at this moment.
 func (v View) Etcd(ctx context.Context) (*etcd.Reader, error) {
 	c, err := v.world.etcdCluster(ctx)

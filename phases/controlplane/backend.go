@@ -1,0 +1,105 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/phases"
+	"hamigrate/phases/loadbalancer"
+)
+
+// backend adds the joined API server to every load balancer.
+func backend() phases.Step {
+	return phases.Step{
+		ID:      "controlplane/backend",
+		Title:   "Add the node's API server to the load balancer",
+		Why:     "nginx can't see /readyz, so it gets an API server only when that is ready.",
+		On:      migrate.JoiningControlPlanes,
+		Rolling: true,
+		Needs:   []migrate.StepID{joinID},
+		ByHand:  "```\ncurl -k https://{{.Address}}:6443/readyz    # 200 first\n# add `server {{.Address}}:6443 max_fails=1 fail_timeout=5s;` to the upstream\nnginx -t && systemctl reload nginx\n```\n",
+		Check:   checkBackend,
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			cfg, err := h.AdminConfigOn(ctx, h.Target())
+			if err != nil {
+				return err
+			}
+			if err := kube.Readyz(ctx, cfg); err != nil {
+				return err
+			}
+			address, err := h.APIAddress(ctx, h.Target())
+			if err != nil {
+				return err
+			}
+			for _, lb := range h.Spec().LoadBalancer.Hosts {
+				host := h.On(lb.Name)
+				list, err := loadbalancer.PresentBackends(ctx, host)
+				if err != nil {
+					return err
+				}
+				if err := loadbalancer.Configure(ctx, host, h.View, loadbalancer.WithBackend(list, address)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Verify: verifyBackend,
+		OneWay: phases.NotYet,
+		Settle: 30 * time.Second,
+	}
+}
+
+func checkBackend(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	address, err := v.APIAddress(ctx, v.Target())
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	before := migrate.Before{}
+	var changes []migrate.Change
+	for _, lb := range v.Spec().LoadBalancer.Hosts {
+		list, err := loadbalancer.PresentBackends(ctx, v.On(lb.Name))
+		if err != nil {
+			return migrate.Finding{}, err
+		}
+		if slices.Contains(list, address) {
+			continue
+		}
+		before[lb.Name] = strings.Join(list, ",")
+		changes = append(changes, migrate.Change{Object: lb.Name + ": API servers behind the endpoint",
+			Before: strings.Join(append(list, ""), "\n"), After: strings.Join(append(list, address, ""), "\n")})
+	}
+	if len(before) == 0 {
+		return phases.Done("the load balancer forwards to %s", address), nil
+	}
+	f := phases.Need(before, "the load balancer does not forward to %s", address)
+	f.Changes = changes
+	return f, nil
+}
+
+// verifyBackend wants the line in each load balancer's file, the load
+// balancer's own way to the API server, and the endpoint answering from every
+// node as before.
+func verifyBackend(ctx context.Context, v phases.View) error {
+	f, err := checkBackend(ctx, v)
+	if err != nil {
+		return err
+	}
+	if f.Verdict != migrate.Satisfied {
+		return fmt.Errorf("%s", f.Reason)
+	}
+	address, err := v.APIAddress(ctx, v.Target())
+	if err != nil {
+		return err
+	}
+	for _, lb := range v.Spec().LoadBalancer.Hosts {
+		if _, err := kube.ServedCertificate(ctx, v.On(lb.Name).DialContext, address, nil); err != nil {
+			return fmt.Errorf("reaching the API server of %s from %s: %w", v.Target(), lb.Name, err)
+		}
+	}
+	return loadbalancer.VerifyEndpoint(ctx, v)
+}
