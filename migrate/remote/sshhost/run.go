@@ -165,9 +165,9 @@ func feedAndWait(session *ssh.Session, line string, stdin io.Reader) error {
 	return session.Wait()
 }
 
-// open opens a session once a slot is free; release gives the slot back and
-// must be called when the session is closed.
-func (c *conn) open(ctx context.Context, stream bool) (s *ssh.Session, release func(), err error) {
+// open opens a session once a slot is free. The function it returns gives the
+// slot back and must be called when the session is closed.
+func (c *conn) open(ctx context.Context, stream bool) (*ssh.Session, func(), error) {
 	slots := c.commands
 	if stream {
 		slots = c.streams
@@ -179,7 +179,7 @@ func (c *conn) open(ctx context.Context, stream bool) (s *ssh.Session, release f
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	}
-	release = func() { <-slots }
+	release := func() { <-slots }
 	type opened struct {
 		session *ssh.Session
 		err     error

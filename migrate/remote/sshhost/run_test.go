@@ -1,0 +1,251 @@
+package sshhost
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"hamigrate/migrate/remote"
+)
+
+// TestCutInMidCommand: the command is not repeated, its outcome is unknown,
+// and the next one gets a new connection.
+func TestCutInMidCommand(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	h := s.dial()
+	log := filepath.Join(s.home, "log")
+	for name, run := range map[string]func(context.Context, remote.Command) (string, error){"Run": h.Run, "Look": h.Look} {
+		s.set(func() {
+			s.execHook = func(s *server) { time.AfterFunc(50*time.Millisecond, s.cut) }
+		})
+		_, err := run(t.Context(), remote.Command{Script: "echo began >> " + log + "; sleep 60"})
+		wantUnknown(t, err)
+		s.set(func() { s.execHook = nil })
+		if out, err := run(t.Context(), remote.Command{Script: "echo next"}); err != nil || out != "next\n" {
+			t.Errorf("%s: the next command: %q, %v", name, out, err)
+		}
+	}
+	if got, err := os.ReadFile(log); err != nil || string(got) != "began\nbegan\n" {
+		t.Errorf("the commands ran: %q, %v", got, err)
+	}
+	if n := get(s, &s.dials); n != 3 {
+		t.Errorf("%d dials, want 3", n)
+	}
+}
+
+func wantUnknown(t *testing.T, err error) {
+	t.Helper()
+	if !errors.Is(err, remote.ErrUnknownOutcome) {
+		t.Errorf("got %v, want an unknown outcome", err)
+	}
+}
+
+// TestCutOutputIsNotWhole: a command that ended well but whose output was
+// cut must not pass for one with less output.
+func TestCutOutputIsNotWhole(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	h := s.dial()
+	s.set(func() { s.execHook = func(s *server) { time.AfterFunc(20*time.Millisecond, s.cut) } })
+	for range 5 {
+		out, err := h.Look(t.Context(), remote.Command{Script: "head -c 15000000 /dev/zero"})
+		if err == nil && len(out) != 15000000 {
+			t.Fatalf("%d bytes and no error", len(out))
+		}
+	}
+}
+
+// TestDeadWhileIdle: a connection that died between two commands is nobody's
+// trouble.
+func TestDeadWhileIdle(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	h := s.dial()
+	for range 10 {
+		s.cut()
+		if out, err := h.Run(t.Context(), remote.Command{Script: "echo again"}); err != nil || out != "again\n" {
+			t.Errorf("got %q, %v", out, err)
+		}
+	}
+}
+
+// TestHostThatVanishes: nothing answers any more, but no connection is reset
+// either; only keepalives can tell.
+func TestHostThatVanishes(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	o := s.options()
+	o.KeepAlive = 20 * time.Millisecond
+	h := s.dialWith(s.host(), o)
+	// First a command much longer than it takes to be taken for dead.
+	if _, err := h.Run(t.Context(), remote.Command{Script: "sleep 0.5"}); err != nil {
+		t.Fatalf("keepalives were answered, but: %v", err)
+	}
+	s.set(func() { s.execHook = func(s *server) { s.set(func() { s.frozen = true }) } })
+	start := time.Now()
+	_, err := h.Run(t.Context(), remote.Command{Script: "sleep 60"})
+	wantUnknown(t, err)
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+func TestCloseInMidCommand(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	h := s.dial()
+	s.set(func() { s.execHook = func(*server) { go h.Close() } })
+	_, err := h.Run(t.Context(), remote.Command{Script: "sleep 60"})
+	wantUnknown(t, err)
+	if _, err := h.Run(t.Context(), remote.Command{Script: ":"}); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	if err := h.Close(); err != nil {
+		t.Errorf("closed twice: %v", err)
+	}
+}
+
+// TestCancelKills: the command does not live on.
+func TestCancelKills(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	h := s.dial()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := h.Run(ctx, remote.Command{Script: "exec sleep 4242.4242"})
+	wantUnknown(t, err)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v is not the context's error", err)
+	}
+	for alive := true; alive; {
+		out, err := h.Look(t.Context(), remote.Command{Script: "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"})
+		var exit *remote.ExitError
+		if err != nil && !errors.As(err, &exit) { // processes end under cat
+			t.Fatal(err)
+		}
+		alive = strings.Contains(out, "sleep 4242.4242")
+	}
+}
+
+func TestOutputLimit(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	h := s.dial()
+	if out, err := h.Run(t.Context(), remote.Command{Script: "head -c 16777216 /dev/zero"}); err != nil || len(out) != 16<<20 {
+		t.Errorf("just within: %d bytes, %v", len(out), err)
+	}
+	for _, script := range []string{"head -c 16777217 /dev/zero", "yes"} {
+		if _, err := h.Run(t.Context(), remote.Command{Script: script}); !errors.Is(err, ErrOutputLimit) {
+			t.Errorf("%s: %v", script, err)
+		}
+	}
+	big := filepath.Join(s.home, "big")
+	writeFile(t, big, strings.Repeat("x", 17<<20))
+	if _, err := h.ReadFile(t.Context(), big); !errors.Is(err, ErrOutputLimit) {
+		t.Errorf("ReadFile: %v", err)
+	}
+}
+
+func TestStderrTail(t *testing.T) {
+	t.Parallel()
+	h := newServer(t).dial()
+	_, err := h.Run(t.Context(), remote.Command{Script: "seq 100000 >&2; echo reason >&2; exit 1"})
+	var exit *remote.ExitError
+	if !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if len(exit.Stderr) != 4<<10 || !strings.HasSuffix(exit.Stderr, "100000\nreason\n") {
+		t.Errorf("%d bytes: %q", len(exit.Stderr), exit.Stderr)
+	}
+}
+
+func TestTailKeepsTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, chunks := range [][]string{{"abcdefgh"}, {"abc", "defgh"}, {"abcdefg", "h"}, {"a", "b", "c", "d", "e", "f", "g", "h"}} {
+		w := &tail{limit: 3}
+		for _, c := range chunks {
+			if n, err := w.Write([]byte(c)); n != len(c) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		if w.String() != "fgh" {
+			t.Errorf("%q: %q", chunks, w.String())
+		}
+	}
+}
+
+// TestInputNobodyReads: a command may end without reading its input.
+func TestInputNobodyReads(t *testing.T) {
+	t.Parallel()
+	h := newServer(t).dial()
+	for range 5 {
+		if _, err := h.Run(t.Context(), remote.Command{Script: "exit 0", Stdin: make([]byte, 8<<20)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestSessionsAtOnce: many callers share one connection within sshd's
+// MaxSessions; the server refuses the eleventh.
+func TestSessionsAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	h := s.dial()
+	file := filepath.Join(s.home, "file")
+	writeFile(t, file, strings.Repeat("x", 1<<20))
+	var wg sync.WaitGroup
+	for range 30 {
+		wg.Go(func() {
+			if _, err := h.Run(t.Context(), remote.Command{Script: "sleep 0.05"}); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			r, _, err := h.Open(t.Context(), file)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			r.Close()
+		})
+	}
+	wg.Wait()
+	if most := get(s, &s.most); most > 10 || most < 2 {
+		t.Errorf("%d sessions at once", most)
+	}
+	if n := get(s, &s.dials); n != 1 {
+		t.Errorf("%d dials", n)
+	}
+}
+
+// TestLog: a line a command, with everything but standard input.
+func TestLog(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	var log bytes.Buffer
+	o := s.options()
+	o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: &log, Mutex: new(sync.Mutex)})
+	h := s.dialWith(s.host(), o)
+	h.Run(t.Context(), remote.Command{Script: "cat >/dev/null; exit 4", Stdin: []byte("s3cret")})
+	h.WriteFile(t.Context(), remote.File{Path: filepath.Join(s.home, "f"), Data: []byte("s3cret")})
+	h.ReadFile(t.Context(), filepath.Join(s.home, "f"))
+	text := log.String()
+	for _, want := range []string{"host=cp1", `script="cat >/dev/null; exit 4"`, "status=4", "duration=",
+		`script="write ` + s.home, `script="read ` + s.home, "become=" + h.become} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in the log:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "s3cret") {
+		t.Errorf("a secret in the log:\n%s", text)
+	}
+}
