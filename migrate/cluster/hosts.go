@@ -1,0 +1,304 @@
+package cluster
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// The groups that a host may be in, in the words of messages.
+const (
+	groupBalancer = "load balancer"
+	groupEtcd     = "etcd host"
+	groupFirst    = "first control-plane node"
+	groupJoining  = "joining control-plane node"
+	groupWorker   = "worker"
+)
+
+// inventory reads hosts and remembers where each of them stands.
+type inventory struct {
+	*decoder
+	defaults SSH
+	known    []knownHost
+}
+
+type knownHost struct {
+	Host
+	group         string
+	name, address place
+}
+
+// hosts reads a list of hosts of one group.
+func (in *inventory) hosts(p place, group string) []Host {
+	var all []Host
+	in.list(p, func(p place) { all = append(all, in.host(p, group)) })
+	return all
+}
+
+// count is the number of items of a list as written; -1 when it is no list.
+func (in *inventory) count(p place) int {
+	if seq, ok := p.node.(*ast.SequenceNode); ok {
+		return len(seq.Values)
+	}
+	return -1
+}
+
+func (in *inventory) atLeast(p place, hosts []Host, least int, remedy string) {
+	if n := in.count(p); n >= 0 && n < least {
+		in.bad(p, "has %d; %s", len(hosts), remedy)
+	}
+}
+
+func (in *inventory) host(p place, group string) Host {
+	h := knownHost{group: group, Host: Host{SSH: in.defaults}}
+	who := "it"
+	in.mapping(p,
+		field{"name", "write the host's name; for a node, the Node's name", func(p place) {
+			h.name, h.Name = p, in.decoder.name(p)
+			if h.Name != "" {
+				who = h.Name
+			}
+		}},
+		field{"address", "write the IP address that other hosts use to reach it", func(p place) {
+			h.address, h.Address = p, in.decoder.address(p, who)
+		}},
+		field{"ssh", "", func(p place) {
+			in.ssh(p, &h.SSH, field{"address", "", func(p place) { h.SSH.Address = in.hostOrIP(p) }})
+		}},
+	)
+	in.known = append(in.known, h)
+	return h.Host
+}
+
+// name reads a host's name: Kubernetes and etcd take the same ones.
+func (d *decoder) name(p place) string {
+	s, ok := d.text(p)
+	if !ok {
+		return ""
+	}
+	if len(validation.IsDNS1123Subdomain(s)) > 0 {
+		d.bad(p, "%q is not a host name: lower-case letters, digits, - and ., beginning and ending with a letter or digit", s)
+		return ""
+	}
+	return s
+}
+
+// address reads an IP address that other hosts can reach.
+func (d *decoder) address(p place, who string) string {
+	s, ok := d.text(p)
+	if !ok {
+		return ""
+	}
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		d.bad(p, "%q is not an IP address; write the address other hosts use to reach %s", s, who)
+		return ""
+	}
+	if why := unreachable(addr); why != "" {
+		d.bad(p, "%s %s; write the address other hosts use to reach %s", s, why, who)
+		return ""
+	}
+	return addr.Unmap().String()
+}
+
+// unreachable says why no other host can reach an address.
+func unreachable(addr netip.Addr) string {
+	addr = addr.Unmap()
+	switch {
+	case addr.Zone() != "":
+		return "has a zone, which means something on one host only"
+	case addr.IsLoopback():
+		return "is a loopback address, which no other host can reach"
+	case addr.IsUnspecified():
+		return "is the unspecified address, which is nobody's"
+	case addr.IsMulticast():
+		return "is a multicast address"
+	case addr.IsLinkLocalUnicast():
+		return "is a link-local address, which needs an interface to go with it"
+	default:
+		return ""
+	}
+}
+
+// hostOrIP reads a host name or an IP address.
+func (d *decoder) hostOrIP(p place) string {
+	s, ok := d.text(p)
+	if !ok {
+		return ""
+	}
+	if _, err := netip.ParseAddr(s); err != nil && !hostName(strings.ToLower(s)) {
+		d.bad(p, "%q is neither a host name nor an IP address", s)
+		return ""
+	}
+	return s
+}
+
+// hostName says whether s can be a host name. Digits and dots alone are an IP
+// address that somebody mistyped.
+func hostName(s string) bool {
+	return len(validation.IsDNS1123Subdomain(s)) == 0 && strings.Trim(s, "0123456789.") != ""
+}
+
+// endpoint reads host:port. kubeadm takes the same values for
+// controlPlaneEndpoint (cmd/kubeadm/app/util/endpoint.go), but for the port,
+// which is required here.
+func (d *decoder) endpoint(p place) Endpoint {
+	s, ok := d.text(p)
+	if !ok {
+		return Endpoint{}
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		d.bad(p, "%q is not host:port; write the port too, usually 6443 (an IPv6 address in \"[…]:6443\")", s)
+		return Endpoint{}
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil || number < 1 || number > 65535 {
+		d.bad(p, "%q is not a port; write a number from 1 to 65535, usually 6443", port)
+		return Endpoint{}
+	}
+	addr, err := netip.ParseAddr(host)
+	switch {
+	case err != nil && !hostName(host):
+		d.bad(p, "%q is neither a host name (in lower case) nor an IP address", host)
+		return Endpoint{}
+	case err != nil:
+		return Endpoint{Host: host, Port: number}
+	case unreachable(addr) != "":
+		d.bad(p, "%s %s; write the address of the load balancer", host, unreachable(addr))
+		return Endpoint{}
+	}
+	return Endpoint{Host: addr.Unmap().String(), Port: number}
+}
+
+// sshDefaults are the values of a spec without an ssh block.
+func (d *decoder) sshDefaults() SSH {
+	known := "~/.ssh/known_hosts"
+	if d.home != "" {
+		known = filepath.Join(d.home, ".ssh", "known_hosts")
+	}
+	return SSH{User: "root", Port: 22, Become: "auto", KnownHostsFile: known, Timeout: 10 * time.Second}
+}
+
+// ssh reads an ssh block over what is in s already.
+func (d *decoder) ssh(p place, s *SSH, more ...field) {
+	d.mapping(p, append([]field{
+		{"user", "", func(p place) {
+			user, ok := d.text(p)
+			if ok && (strings.ContainsAny(user, " \t@:/") || strings.HasPrefix(user, "-")) {
+				d.bad(p, "%q is not a user name", user)
+			}
+			s.User = user
+		}},
+		{"port", "", func(p place) { s.Port, _ = d.number(p, 1, 65535) }},
+		{"identityFile", "", func(p place) { s.IdentityFile = d.fileField(p) }},
+		{"knownHostsFile", "", func(p place) { s.KnownHostsFile = d.fileField(p) }},
+		{"become", "", func(p place) { s.Become, _ = d.oneOf(p, "auto", "none", "sudo") }},
+		{"timeout", "", func(p place) { s.Timeout = d.duration(p) }},
+	}, more...)...)
+}
+
+func (d *decoder) duration(p place) time.Duration {
+	s, ok := d.text(p)
+	if !ok {
+		return 0
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil || v < time.Second || v > 10*time.Minute {
+		d.bad(p, "%q is not a time from 1s to 10m, such as 10s", s)
+		return 0
+	}
+	return v
+}
+
+func (d *decoder) fileField(p place) string {
+	s, ok := d.text(p)
+	if !ok {
+		return ""
+	}
+	return d.localFile(p, s)
+}
+
+// localFile makes a path on this machine absolute, or at least relative to
+// where the program runs: ~/ is the home folder, and a relative path is
+// relative to the spec file.
+func (d *decoder) localFile(p place, s string) string {
+	rest, inHome := strings.CutPrefix(s, "~/")
+	switch {
+	case inHome && d.home == "":
+		d.bad(p, "%q: the home folder is not known (HOME is not set); write the whole path", s)
+		return ""
+	case inHome:
+		return filepath.Join(d.home, rest)
+	case strings.HasPrefix(s, "~"):
+		d.bad(p, "%q: only ~/ is understood, for your own home folder; write the whole path", s)
+		return ""
+	case filepath.IsAbs(s):
+		return filepath.Clean(s)
+	default:
+		return filepath.Join(d.dir, s)
+	}
+}
+
+// duplicates complains about a name or an address that two hosts have. One
+// machine has one part to play.
+func (in *inventory) duplicates() {
+	in.onlyOnce("name", func(h knownHost) (string, place) { return h.Name, h.name })
+	in.onlyOnce("address", func(h knownHost) (string, place) { return h.Address, h.address })
+}
+
+func (in *inventory) onlyOnce(what string, value func(knownHost) (string, place)) {
+	seen := map[string]knownHost{}
+	for _, h := range in.known {
+		v, at := value(h)
+		first, twice := seen[v]
+		switch {
+		case v == "": // missing or wrong, and told so
+		case twice:
+			_, firstAt := value(first)
+			in.bad(at, "%s is the %s of %s already%s", v, what, first.where(firstAt), why(first, h))
+		default:
+			seen[v] = h
+		}
+	}
+}
+
+func (h knownHost) where(p place) string {
+	name := h.Name
+	if name == "" {
+		name = "a host"
+	}
+	return fmt.Sprintf("the %s %s (line %d)", h.group, name, p.line())
+}
+
+func why(a, b knownHost) string {
+	groups := map[string]bool{a.group: true, b.group: true}
+	switch {
+	case groups[groupEtcd] && (groups[groupFirst] || groups[groupJoining]):
+		return "; an external etcd member needs a host of its own: it outlives a control-plane node only elsewhere, " +
+			"and on the first one ports 2379 and 2380 are taken by the etcd it replaces"
+	case a.group != b.group:
+		return "; each host has one part to play, use another one"
+	default:
+		return "; list each host once"
+	}
+}
+
+// endpointIsNoNode refuses an endpoint that dies with one node. A load
+// balancer's own address is what it usually is.
+func (in *inventory) endpointIsNoNode(p place, e Endpoint) {
+	for _, h := range in.known {
+		if h.group == groupBalancer || e.Host == "" || e.Host != h.Address && e.Host != h.Name {
+			continue
+		}
+		in.bad(p, "%s is %s; the endpoint must outlive that host: write the load balancer's address or a name for it",
+			e.Host, h.where(h.address))
+	}
+}
