@@ -316,3 +316,12 @@ func PodReady(p corev1.Pod) bool {
 	}
 	return false
 }
+
+// ServiceIP returns a Service's cluster IP.
+func (r Reader) ServiceIP(ctx context.Context, namespace, name string) (string, error) {
+	s, err := r.api.CoreV1().Services(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("reading Service %s/%s: %w", namespace, name, err)
+	}
+	return s.Spec.ClusterIP, nil
+}

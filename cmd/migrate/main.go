@@ -1,0 +1,82 @@
+// Command migrate makes a kubeadm cluster with one control-plane node highly
+// available while it runs. See README.md; each command explains itself with
+// --help.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"hamigrate/phases"
+	"hamigrate/phases/controlplane"
+	"hamigrate/phases/etcd"
+	"hamigrate/phases/loadbalancer"
+
+	"github.com/urfave/cli/v2"
+)
+
+// version is set by the Makefile (-ldflags -X main.version=…).
+var version = "dev"
+
+// allPhases is the migration, in order.
+func allPhases() []phases.Phase {
+	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(), controlplane.Phase()}
+}
+
+func main() { os.Exit(run(os.Args)) }
+
+func run(args []string) int {
+	app := newApp()
+	// The exit code is decided in one place, from the error itself.
+	app.ExitErrHandler = func(*cli.Context, error) {}
+	err := app.Run(args)
+	if err != nil && !isSilent(err) {
+		fmt.Fprintln(app.ErrWriter, "migrate: "+err.Error())
+	}
+	return exitCode(err)
+}
+
+func newApp() *cli.App {
+	return &cli.App{
+		Name:                   "migrate",
+		Usage:                  "make a kubeadm cluster with one control-plane node highly available, while it runs",
+		Version:                version,
+		Writer:                 os.Stdout,
+		ErrWriter:              os.Stderr,
+		Flags:                  commonFlags(),
+		UseShortOptionHandling: true,
+		Suggest:                true,
+		Description: "The migration has three phases: a load balancer in front of the API (1), etcd on hosts\n" +
+			"of its own (2), two more control-plane nodes (3). Practise it first: migrate rehearse.\n" +
+			"Then: write migrate.yaml (docs/spec.md), migrate plan, migrate run.\n\n" + exitStatus,
+		Commands: append([]*cli.Command{
+			planCommand(), runCommand(), statusCommand(), reportCommand(), playbookCommand(),
+			rehearseCommand(), playgroundCommand(),
+		}, notBuilt()...),
+	}
+}
+
+// notBuilt lists the commands that are part of the design and not of this
+// version. A sentence is better than an unknown command.
+func notBuilt() []*cli.Command {
+	var out []*cli.Command
+	for name, instead := range map[string]string{
+		"init":      "write the spec by hand, docs/spec.md shows how",
+		"preflight": "`migrate plan` shows what each step sees and what blocks it",
+		"audit":     "docs/architecture.md lists what the migration makes redundant",
+		"rollback":  "docs/troubleshooting.md says what each step changed and where its backup is",
+		"verify":    "`migrate plan` checks every step against the cluster",
+		"certs":     "docs/phase-2-etcd.md says which certificates nobody renews for you",
+		"restore":   "take a snapshot with `etcdctl snapshot save` before phase 2",
+		"adopt":     "a run without a journal finds what is done by looking at the cluster",
+		"unlock":    "a lock ends with its process",
+	} {
+		out = append(out, &cli.Command{
+			Name: name, Hidden: true, SkipFlagParsing: true,
+			Action: func(*cli.Context) error {
+				return fmt.Errorf("`migrate %s` is not built yet; %s", name, instead)
+			},
+		})
+	}
+	return out
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
+	"hamigrate/phases"
+	"hamigrate/phases/loadbalancer"
+	"hamigrate/playbooks"
+
+	"github.com/urfave/cli/v2"
+)
+
+func playbookCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "playbook",
+		Usage: "print a phase as instructions for a person, with this cluster's hosts",
+		Description: "Made from the same declaration that run carries out. Needs the spec only, no connection.\n" +
+			"Workers that the spec does not name are not listed.",
+		Flags: append(commonFlags(), phaseFlag()),
+		Action: func(c *cli.Context) error {
+			s, err := openSession(c)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			list, err := phasesFor(c.Int("phase"))
+			if err != nil {
+				return err
+			}
+			for _, p := range list {
+				if err := playbooks.Render(c.App.Writer, p, playbookData(s.spec)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// playbookData names the hosts of a spec for its playbooks.
+func playbookData(spec cluster.Spec) playbooks.Data {
+	first := playbooks.Host{Name: spec.ControlPlane.First.Name, Address: spec.ControlPlane.First.Address}
+	var servers []string
+	for _, h := range spec.Etcd.Hosts {
+		servers = append(servers, fmt.Sprintf("https://%s", net.JoinHostPort(h.Address, strconv.Itoa(phases.EtcdClientPort))))
+	}
+	stream := loadbalancer.Upstream{Port: spec.Endpoint.Port, Backends: []string{net.JoinHostPort(first.Address, "6443")}, Nofile: 65536}
+	return playbooks.Data{
+		Cluster:     spec.Name,
+		Endpoint:    net.JoinHostPort(spec.Endpoint.Host, strconv.Itoa(spec.Endpoint.Port)),
+		First:       first,
+		EtcdServers: strings.Join(servers, ","),
+		Stream:      stream.Render(),
+		Targets: map[migrate.Selector][]playbooks.Host{
+			migrate.FirstControlPlane:    {first},
+			migrate.JoiningControlPlanes: playbookHosts(spec.ControlPlane.Joining),
+			migrate.EtcdHosts:            playbookHosts(spec.Etcd.Hosts),
+			migrate.LoadBalancers:        playbookHosts(spec.LoadBalancer.Hosts),
+			migrate.Workers:              playbookHosts(spec.Workers),
+		},
+	}
+}
+
+func playbookHosts(hosts []cluster.Host) []playbooks.Host {
+	var out []playbooks.Host
+	for _, h := range hosts {
+		out = append(out, playbooks.Host{Name: h.Name, Address: h.Address})
+	}
+	return out
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"hamigrate/migrate"
+)
+
+// progress tells a person what a run does: on a terminal one line that moves
+// for the step at hand, elsewhere one plain line an event.
+type progress struct {
+	w      io.Writer
+	moving bool
+	colour bool
+
+	mu   sync.Mutex
+	live func() string // a short live figure for the moving line; may be nil
+	open bool          // the moving line is on the screen
+	now  migrate.Event
+}
+
+func newProgress(w io.Writer) *progress {
+	return &progress{w: w, moving: isTerminal(w), colour: wantColour(w)}
+}
+
+// Event prints one event.
+func (p *progress) Event(e migrate.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now = e
+	name := fmt.Sprintf("[%d/%d] %s · %s", e.Index, e.Total, e.Target, e.Title)
+	switch e.Kind {
+	case migrate.EventPhaseStarted:
+		p.line(paint(p.colour, bold, fmt.Sprintf("Phase %d: %s", e.Phase, e.Title)))
+	case migrate.EventStepStarted:
+		away := ""
+		if e.Outage > 0 {
+			away = fmt.Sprintf(" (the API will be away for up to %.0f s)", e.Outage.Seconds())
+		}
+		p.step("~ " + name + ": " + e.Message + away)
+	case migrate.EventStepWaiting:
+		p.step(fmt.Sprintf("… %s: waiting for %s: %s", name, seconds(e.Elapsed), e.Message))
+	case migrate.EventStepDone:
+		p.line(paint(p.colour, green, "✓ ") + name + " (" + seconds(e.Elapsed) + ")")
+	case migrate.EventStepSatisfied:
+		p.line(paint(p.colour, green, "= ") + name + ": " + e.Message)
+	case migrate.EventStepFailed:
+		p.line(paint(p.colour, red, "✗ ") + name + ": " + e.Message)
+	case migrate.EventPhaseDone:
+		p.line(paint(p.colour, green, fmt.Sprintf("Phase %d done in %s", e.Phase, seconds(e.Elapsed))))
+	case migrate.EventStopped:
+		p.line("Stopped: " + e.Message)
+	}
+}
+
+// line prints a line that stays.
+func (p *progress) line(s string) {
+	if p.open {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.open = false
+	}
+	if !p.moving {
+		s = time.Now().Format("15:04:05 ") + s
+	}
+	fmt.Fprintln(p.w, s)
+}
+
+// step prints what the next line will overwrite, on a terminal.
+func (p *progress) step(s string) {
+	if !p.moving {
+		p.line(s)
+		return
+	}
+	if p.live != nil {
+		s += " · " + p.live()
+	}
+	if r := []rune(s); len(r) > 150 {
+		s = string(r[:149]) + "…"
+	}
+	fmt.Fprint(p.w, "\r\x1b[K"+s)
+	p.open = true
+}
+
+// jsonEvents writes one JSON object a line.
+type jsonEvents struct{ e *json.Encoder }
+
+func (j jsonEvents) Event(e migrate.Event) {
+	// A reader that went away is found out by the next write of data.
+	_ = j.e.Encode(e)
+}
+
+// both tells two listeners.
+type both []migrate.Events
+
+func (b both) Event(e migrate.Event) {
+	for _, l := range b {
+		l.Event(e)
+	}
+}
+
+// onEvent is a listener that is a function.
+type onEvent func(migrate.Event)
+
+func (f onEvent) Event(e migrate.Event) { f(e) }

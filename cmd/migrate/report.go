@@ -1,0 +1,182 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"hamigrate/migrate/probe"
+	"hamigrate/state"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/urfave/cli/v2"
+)
+
+func reportCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "report",
+		Usage:       "tell what was done, from the journal",
+		Description: "The JSON is a contract with scripts: see docs/architecture.md.",
+		Flags:       append(commonFlags(), &cli.BoolFlag{Name: "json", Usage: "as JSON"}),
+		Action: func(c *cli.Context) error {
+			s, err := openSession(c)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			j, err := s.readJournal()
+			if err != nil {
+				return err
+			}
+			defer j.Close()
+			r, err := makeReport(j)
+			if err != nil {
+				return err
+			}
+			if c.Bool("json") {
+				return writeReport(c.App.Writer, r)
+			}
+			return printReport(c.App.Writer, r)
+		},
+	}
+}
+
+// report is the contract of `report --json` and `rehearse --report`.
+type report struct {
+	Cluster           string        `json:"cluster"`
+	KubernetesVersion string        `json:"kubernetesVersion"`
+	Strategy          string        `json:"strategy"`
+	StartedAt         time.Time     `json:"startedAt"`
+	Seconds           float64       `json:"seconds"`
+	Phases            []reportPhase `json:"phases"`
+	Probe             *probe.Result `json:"probe"` // null: nothing was measured
+	Result            string        `json:"result"`
+}
+
+type reportPhase struct {
+	Phase   int          `json:"phase"`
+	Name    string       `json:"name"`
+	Seconds float64      `json:"seconds"`
+	Steps   []reportStep `json:"steps"`
+}
+
+type reportStep struct {
+	ID      string       `json:"id"`
+	Node    string       `json:"node"`
+	Status  state.Status `json:"status"`
+	Seconds float64      `json:"seconds"`
+}
+
+// makeReport reads the journal. Seconds of a phase are those of its runs: the
+// night between two of them does not count.
+func makeReport(j *state.Journal) (report, error) {
+	var a about
+	if _, err := j.GetBlob("about", &a); err != nil {
+		return report{}, err
+	}
+	r := report{Cluster: a.Cluster, KubernetesVersion: a.KubernetesVersion, Strategy: a.Strategy, StartedAt: a.StartedAt, Result: "done", Phases: []reportPhase{}}
+	runs, err := j.Runs()
+	if err != nil {
+		return report{}, err
+	}
+	for _, p := range allPhases() {
+		known, err := j.Phase(p.Number)
+		if err != nil {
+			return report{}, err
+		}
+		if known.Completed.IsZero() {
+			r.Result = "failed"
+		}
+		if known.Begun.IsZero() {
+			continue
+		}
+		phase := reportPhase{Phase: p.Number, Name: p.Name, Steps: []reportStep{}}
+		for _, run := range runs {
+			if run.Phase == p.Number && !run.End.IsZero() {
+				phase.Seconds += run.End.Sub(run.Start).Seconds()
+			}
+		}
+		records, err := j.Records(p.Number)
+		if err != nil {
+			return report{}, err
+		}
+		for _, rec := range records {
+			step := reportStep{ID: rec.Step, Node: rec.Target, Status: rec.Status}
+			if !rec.Started.IsZero() && !rec.Ended.IsZero() {
+				step.Seconds = rec.Ended.Sub(rec.Started).Seconds()
+			}
+			phase.Steps = append(phase.Steps, step)
+		}
+		r.Seconds += phase.Seconds
+		r.Phases = append(r.Phases, phase)
+	}
+	var measured probe.Result
+	if ok, err := j.GetBlob("probe", &measured); err != nil {
+		return report{}, err
+	} else if ok {
+		r.Probe = &measured
+	}
+	return r, nil
+}
+
+func writeReport(w io.Writer, r report) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	if err := e.Encode(r); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}
+
+func printReport(w io.Writer, r report) error {
+	t := newTable(w, "phase", "steps done", "found done", "seconds")
+	for _, p := range r.Phases {
+		did, found := 0, 0
+		for _, s := range p.Steps {
+			switch s.Status {
+			case state.Verified:
+				did++
+			case state.Satisfied:
+				found++
+			}
+		}
+		t.AppendRow(table.Row{fmt.Sprintf("%d %s", p.Phase, p.Name), did, found, fmt.Sprintf("%.1f", p.Seconds)})
+	}
+	t.Render()
+	if r.Probe != nil {
+		fmt.Fprintln(w)
+		printProbe(w, *r.Probe)
+	}
+	_, err := fmt.Fprintf(w, "\n%s, Kubernetes %s, strategy %s: %s in %.0f s.\n", r.Cluster, r.KubernetesVersion, r.Strategy, r.Result, r.Seconds)
+	return err
+}
+
+// printProbe prints what clients saw, a line for each way and kind.
+func printProbe(w io.Writer, p probe.Result) {
+	t := newTable(w, "path", "from", "kind", "requests", "failed", "longest gap", "p50 ms", "p99 ms", "quiet p99", "max ms")
+	for _, path := range p.Paths {
+		for _, k := range path.Kinds {
+			quiet := "–"
+			if k.QuietP99Ms != nil {
+				quiet = fmt.Sprintf("%.1f", *k.QuietP99Ms)
+			}
+			t.AppendRow(table.Row{path.Name, k.From, k.Kind, k.Requests, k.Failures, fmt.Sprintf("%.1f s", k.LongestGapSeconds),
+				fmt.Sprintf("%.1f", k.P50Ms), fmt.Sprintf("%.1f", k.P99Ms), quiet, fmt.Sprintf("%.1f", k.MaxMs)})
+		}
+	}
+	t.Render()
+	if p.Leftover != "" {
+		fmt.Fprintf(w, "The probe's namespace is still there: %s\n", p.Leftover)
+	}
+}
+
+func newTable(w io.Writer, header ...any) table.Writer {
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.SetStyle(table.StyleLight)
+	t.Style().Options.SeparateColumns = false
+	t.Style().Options.DrawBorder = false
+	t.AppendHeader(table.Row(header))
+	return t
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/remote"
+	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/phases"
+	"hamigrate/state"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/urfave/cli/v2"
+)
+
+// Flags that every command with a cluster has, before or after its name.
+const (
+	flagFile    = "file"
+	flagJournal = "journal"
+	flagLog     = "log-level"
+)
+
+func commonFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: flagFile, Aliases: []string{"f"}, Usage: "the spec `FILE` (default: migrate.yaml)"},
+		&cli.StringFlag{Name: flagJournal, Usage: "the journal `FILE` (default: beside the spec, its name ending in .journal)"},
+		&cli.StringFlag{Name: flagLog, Usage: "log for machines on stderr: trace, debug, info, warn, error `LEVEL`"},
+	}
+}
+
+func outputFlag(formats ...string) cli.Flag {
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: formats[0], Usage: strings.Join(formats, " or ") + " `FORMAT`",
+		Action: func(_ *cli.Context, v string) error {
+			if !slices.Contains(formats, v) {
+				return fmt.Errorf("--output %s: write one of %s", v, strings.Join(formats, ", "))
+			}
+			return nil
+		}}
+}
+
+// common reads a flag that may stand before or after the command's name.
+func common(c *cli.Context, name string) string {
+	for _, level := range c.Lineage() {
+		if level.IsSet(name) {
+			return level.String(name)
+		}
+	}
+	return ""
+}
+
+// session is one command's work on one cluster.
+type session struct {
+	spec    cluster.Spec
+	file    string
+	journal string
+	log     hclog.Logger
+	pool    *sshhost.Pool
+	world   *phases.World
+}
+
+// hosts adapts the pool to what the phases ask for.
+type hosts struct{ pool *sshhost.Pool }
+
+func (h hosts) Host(ctx context.Context, c cluster.Host) (remote.Host, error) {
+	return h.pool.Host(ctx, c)
+}
+
+// openSession reads the spec; hosts are connected to when they are needed.
+func openSession(c *cli.Context) (*session, error) {
+	file := common(c, flagFile)
+	if file == "" {
+		file = "migrate.yaml"
+	}
+	return newSession(file, common(c, flagJournal), logger(c))
+}
+
+func newSession(file, journal string, log hclog.Logger) (*session, error) {
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no %s: name the spec with --file, or write one as docs/spec.md shows", file)
+	}
+	spec, err := cluster.Parse(file)
+	if err != nil {
+		return nil, err
+	}
+	if journal == "" {
+		journal = strings.TrimSuffix(file, filepath.Ext(file)) + ".journal"
+	}
+	pool := sshhost.NewPool(sshhost.Options{Logger: log.Named("ssh")})
+	return &session{
+		spec: spec, file: file, journal: journal, log: log, pool: pool,
+		world: phases.NewWorld(spec, hosts{pool}),
+	}, nil
+}
+
+// close gives back the connections. What it could report, the commands
+// before it have reported.
+func (s *session) close() {
+	_ = s.world.Close()
+	_ = s.pool.Close()
+}
+
+func (s *session) openJournal() (*state.Journal, error) {
+	return state.Open(s.journal, state.Options{Tool: version})
+}
+
+func (s *session) readJournal() (*state.Journal, error) {
+	return state.OpenReadOnly(s.journal, state.Options{Tool: version})
+}
+
+// phasesFor picks the phases that --phase names; 0 means all.
+func phasesFor(number int) ([]phases.Phase, error) {
+	all := allPhases()
+	if number == 0 {
+		return all, nil
+	}
+	if number < 1 || number > len(all) {
+		return nil, fmt.Errorf("--phase %d: there are the phases 1 to %d", number, len(all))
+	}
+	return all[number-1 : number], nil
+}
+
+func phaseFlag() cli.Flag {
+	return &cli.IntFlag{Name: "phase", Aliases: []string{"p"}, Usage: "only phase `N`: 1 load balancer, 2 etcd, 3 control plane"}
+}
+
+func logger(c *cli.Context) hclog.Logger {
+	level := common(c, flagLog)
+	if level == "" {
+		return hclog.NewNullLogger()
+	}
+	return hclog.New(&hclog.LoggerOptions{Name: "migrate", Level: hclog.LevelFromString(level), Output: c.App.ErrWriter, JSONFormat: !isTerminal(c.App.ErrWriter)})
+}
