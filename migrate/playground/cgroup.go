@@ -1,10 +1,12 @@
 package playground
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -54,7 +56,7 @@ func (p *Playground) makeCgroups(h Host) ([]string, error) {
 		// A new v1 cpuset has no processors and takes no process until it
 		// has; other controllers lack these files.
 		for _, name := range []string{"cpuset.mems", "cpuset.cpus"} {
-			if data, err := os.ReadFile(filepath.Join(root, name)); err == nil && root != "" && len(v1) > 0 {
+			if data, err := os.ReadFile(filepath.Join(root, name)); err == nil && slices.Contains(v1, root) {
 				if err := os.WriteFile(filepath.Join(group, name), data, 0o644); err != nil {
 					return nil, err
 				}
@@ -93,7 +95,7 @@ func onlyCgroupV1() (bool, error) {
 // removeCgroups removes the groups whose names match a pattern, in every
 // hierarchy, with what the hosts made inside. The kernel frees a group a
 // moment after its last process.
-func removeCgroups(pattern string) error {
+func removeCgroups(ctx context.Context, pattern string) error {
 	mountinfo, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return err
@@ -105,7 +107,7 @@ func removeCgroups(pattern string) error {
 			return err
 		}
 		for _, group := range groups {
-			if err := removeCgroup(group); err != nil {
+			if err := removeCgroup(ctx, group); err != nil {
 				return err
 			}
 		}
@@ -113,9 +115,8 @@ func removeCgroups(pattern string) error {
 	return nil
 }
 
-func removeCgroup(group string) error {
-	deadline := time.Now().Add(10 * time.Second)
-	for {
+func removeCgroup(ctx context.Context, group string) error {
+	return poll(ctx, 10*time.Second, group+" to be empty", func() (bool, error) {
 		var dirs []string
 		err := filepath.WalkDir(group, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() {
@@ -124,17 +125,12 @@ func removeCgroup(group string) error {
 			return nil // what vanished meanwhile needs no removing
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
-		for i := len(dirs) - 1; i >= 0; i-- {
-			err = os.Remove(dirs[i])
+		// Children first. A group that still has a process refuses.
+		for _, dir := range slices.Backward(dirs) {
+			_ = os.Remove(dir)
 		}
-		if err == nil || errors.Is(err, fs.ErrNotExist) || len(dirs) == 0 {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return err
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+		return !exists(group), nil
+	})
 }

@@ -10,7 +10,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -23,10 +25,43 @@ const (
 	readyTimeout = 3 * time.Minute
 )
 
-// ignoredPreflightErrors are what kubeadm would refuse this machine for: hosts
-// have no kernel of their own to look at, and cgroup v1 is refused from
-// Kubernetes 1.35 on.
-const ignoredPreflightErrors = "[SystemVerification, Swap, NumCPU, Mem]"
+// minMemory is what kubeadm wants of a control-plane node, in KiB
+// (kubeadm's constants.ControlPlaneMem).
+const minMemory = 1700 << 10
+
+// ignoredPreflightErrors are what kubeadm would refuse this machine for, as a
+// YAML list. SystemVerification is always among them: a host has no kernel
+// configuration to look at, and cgroup v1 is refused from Kubernetes 1.35 on.
+func ignoredPreflightErrors(swaps string, processors, memory int) string {
+	ignored := []string{"SystemVerification"}
+	if strings.Count(swaps, "\n") > 1 { // more than the header
+		ignored = append(ignored, "Swap")
+	}
+	if processors < 2 {
+		ignored = append(ignored, "NumCPU")
+	}
+	if memory < minMemory {
+		ignored = append(ignored, "Mem")
+	}
+	return "[" + strings.Join(ignored, ", ") + "]"
+}
+
+// machineIgnores is ignoredPreflightErrors of this machine.
+func machineIgnores() (string, error) {
+	swaps, err := os.ReadFile("/proc/swaps")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	meminfo, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return "", err
+	}
+	var memory int
+	if _, err := fmt.Sscanf(string(meminfo), "MemTotal: %d kB", &memory); err != nil {
+		return "", fmt.Errorf("reading /proc/meminfo: %w", err)
+	}
+	return ignoredPreflightErrors(string(swaps), runtime.NumCPU(), memory), nil
+}
 
 // clusterData is what kubeadm's configuration files are rendered with.
 type clusterData struct {
@@ -44,6 +79,10 @@ func (p *Playground) clusterData() (clusterData, error) {
 	if err != nil {
 		return clusterData{}, err
 	}
+	ignore, err := machineIgnores()
+	if err != nil {
+		return clusterData{}, err
+	}
 	token := make([]byte, 11)
 	if _, err := rand.Read(token); err != nil {
 		return clusterData{}, err
@@ -53,7 +92,7 @@ func (p *Playground) clusterData() (clusterData, error) {
 		Kubernetes: p.state.Kubernetes,
 		Token:      text[:6] + "." + text[6:],
 		First:      withRole(p.hosts, RoleFirst)[0],
-		Ignore:     ignoredPreflightErrors,
+		Ignore:     ignore,
 		PodSubnet:  podSubnet, ServiceSubnet: serviceSubnet,
 		Localhost: p.state.EtcdListen == EtcdOnLocalhost,
 		Hardened:  p.state.Hardened,
@@ -117,7 +156,7 @@ func (p *Playground) joinWorkers(ctx context.Context, data clusterData) error {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	workers := withRole(p.hosts, RoleWorker)
-	return each(workers, len(workers), func(h Host) error {
+	return each(ctx, workers, len(workers), func(ctx context.Context, h Host) error {
 		node := data
 		node.Node = h
 		config, err := render("join.yaml", node)

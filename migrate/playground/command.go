@@ -3,9 +3,9 @@ package playground
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,13 +24,13 @@ func runInput(ctx context.Context, input, program string, args ...string) (strin
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdin = strings.NewReader(input)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// A group of its own: Ctrl-C is for us to act on, and what the program
-	// started ends with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = helperAttributes()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	// A grandchild that holds on to the output must not hold us up.
 	cmd.WaitDelay = 5 * time.Second
+	runtime.LockOSThread() // see helperAttributes
 	err := cmd.Run()
+	runtime.UnlockOSThread()
 	if err == nil {
 		return stdout.String(), nil
 	}
@@ -55,21 +55,28 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// each calls do for every item, at most limit at a time, and returns all
-// errors joined.
-func each[T any](items []T, limit int, do func(T) error) error {
-	errs := make([]error, len(items))
+// each calls do for every item, at most limit at a time, and waits for all.
+// The first error ends the others' context and is returned: what the others
+// then say is of no use to anyone.
+func each[T any](ctx context.Context, items []T, limit int, do func(context.Context, T) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	gate := make(chan struct{}, max(limit, 1))
 	var wg sync.WaitGroup
-	for i, item := range items {
+	for _, item := range items {
 		wg.Go(func() {
 			gate <- struct{}{}
 			defer func() { <-gate }()
-			errs[i] = do(item)
+			if ctx.Err() != nil {
+				return
+			}
+			if err := do(ctx, item); err != nil {
+				cancel(err) // keeps the first
+			}
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return context.Cause(ctx)
 }
 
 // poll calls done every 50 ms until it says true, an error, or within is

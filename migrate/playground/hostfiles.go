@@ -51,6 +51,10 @@ type hostFile struct {
 // writeHost fills a host's upper folder and /var: after it, the host can be
 // booted.
 func (p *Playground) writeHost(ctx context.Context, h Host, pause string) error {
+	// Nobody but root looks into the hosts' disks from here.
+	if err := os.MkdirAll(filepath.Dir(p.hostDir(h)), 0o700); err != nil {
+		return err
+	}
 	for _, dir := range []string{rootDir, upperDir, workDir} {
 		if err := os.MkdirAll(p.hostFile(h, dir), 0o755); err != nil {
 			return err
@@ -73,13 +77,22 @@ func (p *Playground) writeHost(ctx context.Context, h Host, pause string) error 
 			return err
 		}
 	}
-	// Debian's host keys: RSA, ECDSA and Ed25519. Without the folder, ssh-keygen
-	// makes none and says nothing.
-	if err := p.makeParents(h, "/etc/ssh/ssh_host_ed25519_key"); err != nil {
-		return err
+	return p.makeHostKeys(ctx, h)
+}
+
+// makeHostKeys makes the keys of a host's sshd, of the kinds that cost no
+// time (an RSA key costs half a second a host).
+func (p *Playground) makeHostKeys(ctx context.Context, h Host) error {
+	for _, kind := range []string{"ed25519", "ecdsa"} {
+		path := "/etc/ssh/ssh_host_" + kind + "_key"
+		if err := p.makeParents(h, path); err != nil {
+			return err
+		}
+		if _, err := run(ctx, "ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "root@"+h.Name, "-f", p.rootFile(h, path)); err != nil {
+			return err
+		}
 	}
-	_, err = run(ctx, "ssh-keygen", "-A", "-f", p.hostFile(h, upperDir))
-	return err
+	return nil
 }
 
 func (p *Playground) writeHostFile(h Host, f hostFile) error {

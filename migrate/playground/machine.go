@@ -261,7 +261,7 @@ func (p *Playground) powerOff(ctx context.Context, h Host) error {
 			return err
 		}
 	}
-	return removeCgroups(p.cgroupName(h))
+	return removeCgroups(ctx, p.cgroupName(h))
 }
 
 func kill(pid int) error {
@@ -274,10 +274,10 @@ func kill(pid int) error {
 // down removes everything. Every part says nothing when it is not there.
 func (p *Playground) down(ctx context.Context) error {
 	p.events("switching the hosts off")
-	if err := each(p.hosts, len(p.hosts), func(h Host) error { return p.powerOff(ctx, h) }); err != nil {
+	if err := each(ctx, p.hosts, len(p.hosts), p.powerOff); err != nil {
 		return err
 	}
-	if err := removeCgroups(p.state.id() + ".*"); err != nil {
+	if err := removeCgroups(ctx, p.state.id()+".*"); err != nil {
 		return err
 	}
 	p.events("removing the network and the folder")

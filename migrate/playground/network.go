@@ -53,10 +53,20 @@ func (p *Playground) startNetwork(ctx context.Context) error {
 			return err
 		}
 	}
-	// The gateway forwards and has no route of its own: what a host sends
-	// outside is answered "unreachable" at once instead of timing out.
-	// Bridged frames pass no firewall hook, there being no rules here.
-	const settings = "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/bridge/bridge-nf-call-iptables || true"
+	for _, h := range p.hosts {
+		if !h.kubernetes() {
+			continue
+		}
+		if _, err := run(ctx, "ip", "-n", ns, "route", "add", h.podSubnet().String(), "via", h.Address.String()); err != nil {
+			return err
+		}
+	}
+	// The gateway forwards and has no route outside: what a host or a pod
+	// sends there is answered "unreachable" at once, each time. A pod that
+	// asks for a Service before kube-proxy has its rules would otherwise wait
+	// half a minute. Bridged frames pass no firewall hook, there being no
+	// rules here.
+	const settings = "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv4/icmp_ratelimit; echo 0 >/proc/sys/net/bridge/bridge-nf-call-iptables || true"
 	if _, err := run(ctx, "nsenter", "--net="+p.netns(), "sh", "-c", settings); err != nil {
 		return err
 	}

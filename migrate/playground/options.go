@@ -39,7 +39,8 @@ type Options struct {
 	// CacheDir holds what is kept between playgrounds: the Debian root file
 	// system, built binaries and images. Down leaves it.
 	CacheDir string `json:"cacheDir"`
-	// Kubernetes is a version without "v".
+	// Kubernetes is a version without "v", one that package build knows.
+	// With BinDir it may be empty: the version is that of the binaries.
 	Kubernetes string `json:"kubernetes"`
 	// BinDir holds ready-made binaries to use instead of building them.
 	BinDir string `json:"binDir,omitempty"`
@@ -75,7 +76,9 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.Name, DefaultName)
 	setDefault(&o.Dir, DefaultDir)
 	setDefault(&o.CacheDir, DefaultCacheDir)
-	setDefault(&o.Kubernetes, DefaultKubernetes)
+	if o.BinDir == "" { // else the version is that of the binaries
+		setDefault(&o.Kubernetes, DefaultKubernetes)
+	}
 	setDefault(&o.EtcdListen, EtcdOnHost)
 	o.Kubernetes = strings.TrimPrefix(o.Kubernetes, "v")
 	switch {
@@ -110,7 +113,7 @@ func (o Options) check() error {
 			Problem: fmt.Sprintf("--name %q is not a playground's name", o.Name),
 			Remedy:  "use lower-case letters, digits and dashes, a letter first, 31 at most",
 		}
-	case !versionPattern.MatchString(o.Kubernetes):
+	case o.Kubernetes != "" && !versionPattern.MatchString(o.Kubernetes):
 		return &UserError{
 			Problem: fmt.Sprintf("--kubernetes %q is not a version", o.Kubernetes),
 			Remedy:  "write it like " + DefaultKubernetes,
@@ -137,7 +140,7 @@ func (o Options) check() error {
 // differs names the first option that makes want another playground, or "".
 func (o Options) differs(want Options) string {
 	switch {
-	case o.Kubernetes != want.Kubernetes:
+	case want.Kubernetes != "" && o.Kubernetes != want.Kubernetes:
 		return "--kubernetes (" + o.Kubernetes + ")"
 	case o.EtcdListen != want.EtcdListen:
 		return "--etcd-listen (" + o.EtcdListen + ")"

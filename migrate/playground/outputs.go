@@ -21,7 +21,7 @@ type specData struct {
 }
 
 // spec renders the spec file for this playground.
-func (p *Playground) spec() (string, error) {
+func (p *Playground) spec(ignore string) (string, error) {
 	balancers := withRole(p.hosts, RoleLoadBalancer)
 	text, err := render("migrate.yaml", specData{
 		Name:          p.state.Name,
@@ -29,7 +29,7 @@ func (p *Playground) spec() (string, error) {
 		User:          p.User(),
 		Identity:      p.Identity(),
 		KnownHosts:    p.KnownHosts(),
-		Ignore:        ignoredPreflightErrors,
+		Ignore:        ignore,
 		LoadBalancers: balancers,
 		Etcd:          withRole(p.hosts, RoleEtcd),
 		First:         withRole(p.hosts, RoleFirst)[0],

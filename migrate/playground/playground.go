@@ -150,7 +150,7 @@ func Up(ctx context.Context, o Options, events Events) (*Playground, error) {
 	if err := p.save(); err != nil {
 		return nil, err
 	}
-	return p, p.build(ctx)
+	return p.make(ctx)
 }
 
 // upAgain is Up of a playground that is there: same wishes, all hosts on,
@@ -166,7 +166,7 @@ func upAgain(ctx context.Context, p *Playground, o Options) (*Playground, error)
 	if err := p.startNetwork(ctx); err != nil {
 		return nil, err
 	}
-	err := each(p.hosts, len(p.hosts), func(h Host) error {
+	err := each(ctx, p.hosts, len(p.hosts), func(ctx context.Context, h Host) error {
 		if p.running(h) {
 			return nil
 		}

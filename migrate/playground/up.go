@@ -2,10 +2,12 @@ package playground
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -13,16 +15,24 @@ import (
 	"hamigrate/migrate/playground/build"
 )
 
-// build makes everything, from the cached parts to a ready cluster.
-func (p *Playground) build(ctx context.Context) error {
-	artifacts, err := p.prepare(ctx)
+// make makes everything, from the cached parts to a ready cluster.
+func (p *Playground) make(ctx context.Context) (*Playground, error) {
+	artifacts, store, err := p.prepare(ctx)
 	if err != nil {
-		return err
+		// Nothing of this playground's own is there yet but its folder.
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		return nil, errors.Join(err, p.down(clean))
 	}
-	store, err := p.ensureStore(ctx, artifacts)
-	if err != nil {
-		return err
+	if err := p.makeAll(ctx, artifacts, store); err != nil {
+		return nil, err
 	}
+	p.state.Ready = true
+	return p, p.save()
+}
+
+// makeAll makes the playground itself.
+func (p *Playground) makeAll(ctx context.Context, artifacts build.Artifacts, store string) error {
 	if err := p.phase("making the network", func() error {
 		if err := raiseLimits(); err != nil {
 			return err
@@ -38,27 +48,26 @@ func (p *Playground) build(ctx context.Context) error {
 		return err
 	}
 	if err := p.phase("booting them", func() error {
-		return each(p.hosts, len(p.hosts), func(h Host) error { return p.startHost(ctx, h) })
+		return each(ctx, p.hosts, len(p.hosts), p.startHost)
 	}); err != nil {
 		return err
 	}
-	if err := p.makeCluster(ctx); err != nil {
-		return err
-	}
-	p.state.Ready = true
-	return p.save()
+	return p.makeCluster(ctx)
 }
 
 // prepare makes what is shared with other playgrounds and outlives this one.
-func (p *Playground) prepare(ctx context.Context) (build.Artifacts, error) {
-	artifacts, err := p.ensureArtifacts(ctx)
-	if err != nil {
-		return artifacts, err
+func (p *Playground) prepare(ctx context.Context) (artifacts build.Artifacts, store string, err error) {
+	if artifacts, err = p.ensureArtifacts(ctx); err != nil {
+		return artifacts, "", err
 	}
+	p.state.Kubernetes = strings.TrimPrefix(artifacts.Kubernetes, "v")
 	if p.state.Base, err = p.ensureBase(ctx); err != nil {
-		return artifacts, err
+		return artifacts, "", err
 	}
-	return artifacts, p.save()
+	if store, err = p.ensureStore(ctx, artifacts); err != nil {
+		return artifacts, "", err
+	}
+	return artifacts, store, p.save()
 }
 
 // makeHosts writes the folders of all hosts.
@@ -70,7 +79,7 @@ func (p *Playground) makeHosts(ctx context.Context, a build.Artifacts, store str
 	if err != nil {
 		return err
 	}
-	err = each(p.hosts, runtime.NumCPU(), func(h Host) error {
+	err = each(ctx, p.hosts, runtime.NumCPU(), func(ctx context.Context, h Host) error {
 		if err := p.writeHost(ctx, h, pauseImage(a)); err != nil {
 			return err
 		}
@@ -107,7 +116,7 @@ func (p *Playground) makeCluster(ctx context.Context) error {
 	if err := p.writeKubeconfig(); err != nil {
 		return fmt.Errorf("writing the kubeconfig: %w", err)
 	}
-	spec, err := p.spec()
+	spec, err := p.spec(data.Ignore)
 	if err != nil {
 		return err
 	}
