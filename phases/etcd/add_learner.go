@@ -42,25 +42,7 @@ func addLearner() phases.Step {
 			f.Changes = []migrate.Change{{Object: "etcd: members", Before: lines(describe(members)), After: lines(describe(members) + ", " + v.Self().Address + " (" + v.Target() + ", learner, then voter)")}}
 			return f, nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			e, err := h.Etcd(ctx)
-			if err != nil {
-				return err
-			}
-			// A reply that was lost shows in the list: never add twice.
-			members, err := e.Members(ctx)
-			if err != nil {
-				return err
-			}
-			if _, ok := memberOn(members, h.Self()); ok {
-				return nil
-			}
-			host, _, err := aVoterHost(ctx, &e.Reader)
-			if err != nil {
-				return err
-			}
-			return e.AddLearner(ctx, host, peerURLOf(h.Self()))
-		},
+		Apply: applyAddLearner,
 		Verify: func(ctx context.Context, v phases.View) error {
 			members, _, err := list(ctx, v)
 			if err != nil {
@@ -74,6 +56,27 @@ func addLearner() phases.Step {
 		OneWay: phases.NotYet,
 		Settle: 30 * time.Second,
 	}
+}
+
+func applyAddLearner(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	return changeMembership(ctx, func(ctx context.Context) error {
+		members, err := e.Members(ctx)
+		if err != nil {
+			return err
+		}
+		if _, ok := memberOn(members, h.Self()); ok {
+			return nil
+		}
+		host, _, err := aVoterHost(ctx, &e.Reader)
+		if err != nil {
+			return err
+		}
+		return e.AddLearner(ctx, host, peerURLOf(h.Self()))
+	})
 }
 
 func ours(peerHost string, v phases.View) bool {

@@ -2,14 +2,11 @@ package etcd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
-
-	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 const promoteID = "etcd/promote"
@@ -49,32 +46,24 @@ func applyPromote(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err != nil {
 		return err
 	}
-	var last error
-	err = wait.PollUntilContextTimeout(ctx, time.Second, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+	return changeMembership(ctx, func(ctx context.Context) error {
 		members, err := e.Members(ctx)
 		if err != nil {
-			last = err
-			return false, nil
+			return err
 		}
 		m, ok := memberOn(members, h.Self())
 		if !ok {
-			return false, fmt.Errorf("%s is not in the member list: %s", h.Target(), describe(members))
+			return fmt.Errorf("%s is not in the member list: %s", h.Target(), describe(members))
 		}
 		if !m.Learner {
-			return true, nil
+			return nil
 		}
 		host, _, err := aVoterHost(ctx, &e.Reader)
 		if err != nil {
-			last = err
-			return false, nil
+			return err
 		}
-		last = e.Promote(ctx, host, m.ID)
-		return last == nil, nil
+		return e.Promote(ctx, host, m.ID)
 	})
-	if err != nil {
-		return errors.Join(err, last)
-	}
-	return nil
 }
 
 // verifyPromote wants a voter, and one history on all members.

@@ -86,7 +86,16 @@ func applyRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) er
 	if host == h.First().Name {
 		host = h.Spec().Etcd.Hosts[0].Name
 	}
-	return e.Remove(ctx, host, old.ID)
+	return changeMembership(ctx, func(ctx context.Context) error {
+		members, err := e.Members(ctx)
+		if err != nil {
+			return err
+		}
+		if _, ok := oldMember(members, h.View); !ok {
+			return nil
+		}
+		return e.Remove(ctx, host, old.ID)
+	})
 }
 
 // verifyRemoveMember asks every member: one that has not seen the removal
