@@ -127,7 +127,7 @@ func (r records) any(is func(state.Status) bool) bool {
 func (x *execution[V, H]) all(ctx context.Context) error {
 	x.emit(Event{Kind: EventPhaseStarted, Title: x.phase.Title})
 	if err := x.firstGuard(ctx); err != nil {
-		x.emit(Event{Kind: EventStepFailed, Title: x.phase.Title, Message: err.Error()})
+		x.emit(Event{Kind: endKind(err), Title: x.phase.Title, Message: err.Error()})
 		return err
 	}
 	for i, v := range x.visits {
@@ -157,29 +157,49 @@ func (x *execution[V, H]) firstGuard(ctx context.Context) error {
 		return nil
 	}
 	x.stepBegan = time.Now()
-	err := x.guard(ctx, Event{Title: x.phase.Title})
-	if err != nil {
-		return unguarded(ctx, Where{Phase: x.phase.Number}, state.Pending, err)
-	}
-	return nil
+	return x.guardBefore(ctx, Where{Phase: x.phase.Number}, state.Pending, Event{Title: x.phase.Title})
 }
 
-// guard polls the phase's invariants; e is what a waiting event says of whom
-// they are waited for.
+// guardBefore waits for the invariants before a change. Nothing is under way,
+// so it need not wait any longer once the run is asked to stop. e is what a
+// waiting event says of whom they are waited for.
+func (x *execution[V, H]) guardBefore(ctx context.Context, where Where, status state.Status, e Event) error {
+	waiting, done := context.WithCancelCause(ctx)
+	defer done(nil)
+	go func() {
+		select {
+		case <-x.Stop:
+			done(ErrStopped)
+		case <-waiting.Done():
+		}
+	}()
+	err := x.guard(waiting, e)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return &InterruptedError{Where: where, Op: OpGuard, Status: status, Cause: context.Cause(ctx), Err: err}
+	case waiting.Err() != nil:
+		return ErrStopped
+	}
+	return &BlockedError{Where: where, Err: err,
+		Reason: fmt.Sprintf("the cluster is not healthy: %v", err),
+		Remedy: "nothing was changed; mend that and run again"}
+}
+
+// guard polls the phase's invariants.
 func (x *execution[V, H]) guard(ctx context.Context, e Event) error {
 	return poll(ctx, x.phase.GuardSettle, func(err error) { x.waiting(e, err) }, func(ctx context.Context) error {
 		return x.phase.Guard(ctx, x.Env.View(ClusterTarget))
 	})
 }
 
-// unguarded is the error of invariants that do not hold before a change.
-func unguarded(ctx context.Context, where Where, status state.Status, err error) error {
-	if ctx.Err() != nil {
-		return &InterruptedError{Where: where, Op: OpGuard, Status: status, Cause: context.Cause(ctx), Err: err}
+// endKind is the kind of event that an error is told with.
+func endKind(err error) EventKind {
+	if errors.Is(err, ErrStopped) {
+		return EventStopped
 	}
-	return &BlockedError{Where: where, Err: err,
-		Reason: fmt.Sprintf("the cluster is not healthy: %v", err),
-		Remedy: "nothing was changed; mend that and run again"}
+	return EventStepFailed
 }
 
 // begin makes sure that the journal has this run's fingerprints before the

@@ -332,6 +332,39 @@ func TestStopFinishesTheStepAtHand(t *testing.T) {
 	}
 }
 
+// While the invariants are waited for before a change, nothing is under way:
+// a stop need not wait for them.
+func TestStopWhileWaitingForTheInvariants(t *testing.T) {
+	t.Parallel()
+	for name, healthy := range map[string]int{"before the phase": 0, "before a step": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w, j, heard, asked := newWorld(), newJournal(t), &told{}, 0
+				w.guard = func() error {
+					if asked++; asked <= healthy {
+						return nil
+					}
+					return errNotYet
+				}
+				stop := make(chan struct{})
+				time.AfterFunc(8*time.Second, func() { close(stop) })
+				p := phase(step("a", Once))
+				p.GuardSettle = time.Minute
+				r := runner(w, j)
+				r.Stop, r.Events = stop, heard
+				start := time.Now()
+				if err := r.Run(t.Context(), p); !errors.Is(err, ErrStopped) || time.Since(start) != 8*time.Second {
+					t.Errorf("got %v after %s", err, time.Since(start))
+				}
+				if last := heard.events[len(heard.events)-1]; last.Kind != EventStopped || len(w.ops) != 0 || written(t, j) != 0 {
+					t.Errorf("did %v and told %+v", w.ops, last)
+				}
+			})
+		})
+	}
+}
+
 func TestCancelLeavesTheOutcomeUnknown(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("interrupted twice")
@@ -439,7 +472,7 @@ func TestAFailureThatCannotBeWrittenDownIsNotLost(t *testing.T) {
 	t.Parallel()
 	w, j := newWorld(), newJournal(t)
 	w.touch = func(StepID, string, string) error { return errNoRoute }
-	err := runner(w, brokenJournal{j, state.FailedEvent}).Run(t.Context(), phase(step("a", Once)))
+	err := runner(w, brokenJournal{j, state.Fail}).Run(t.Context(), phase(step("a", Once)))
 	if !errors.Is(err, errNoRoute) || !errors.Is(err, errDiskFull) {
 		t.Errorf("got %v", err)
 	}

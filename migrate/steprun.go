@@ -22,7 +22,7 @@ func (s *stepRun[V, H]) run(ctx context.Context) error {
 	s.tell(EventStepChecking, "")
 	how, message, err := s.take(ctx)
 	if err != nil {
-		s.tell(EventStepFailed, err.Error())
+		s.tell(endKind(err), err.Error())
 		return err
 	}
 	s.done[s.key()] = true
@@ -68,8 +68,8 @@ func (s *stepRun[V, H]) change(ctx context.Context, finding Finding) error {
 	// A step that was left unfinished may be what breaks the invariants, and
 	// finishing it what mends them: they are asked for afterwards only.
 	if !s.status().Unfinished() {
-		if err := s.guard(ctx, s.event("", "")); err != nil {
-			return unguarded(ctx, s.where(), s.status(), err)
+		if err := s.guardBefore(ctx, s.where(), s.status(), s.event("", "")); err != nil {
+			return err
 		}
 	}
 	start := state.Change{Event: state.Start, Before: finding.Before, Note: finding.Reason}
@@ -108,7 +108,7 @@ func (s *stepRun[V, H]) settle(ctx context.Context) error {
 // means that its outcome is unknown.
 func (s *stepRun[V, H]) brokenAndKept(ctx context.Context, op Op, err error) error {
 	if ctx.Err() == nil {
-		if kept := s.advance(state.Change{Event: state.FailedEvent, Error: err.Error(), Note: string(op)}); kept != nil {
+		if kept := s.advance(state.Change{Event: state.Fail, Error: err.Error(), Note: string(op)}); kept != nil {
 			return errors.Join(s.failed(op, err), kept)
 		}
 	}

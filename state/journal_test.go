@@ -72,7 +72,7 @@ func TestReopenAfterEveryCommit(t *testing.T) {
 	var want Record
 	for _, c := range []Change{
 		{Event: Start, Before: before("one member"), Note: "e1 is no member"},
-		{Event: FailedEvent, Error: "no route"},
+		{Event: Fail, Error: "no route"},
 		{Event: Start, Before: before("two members")},
 		{Event: ApplyDone},
 		{Event: VerifyDone},
@@ -138,7 +138,7 @@ func TestRecordsAreInOrderOfFirstStart(t *testing.T) {
 	advance(1, "b", "w1", Found)
 	advance(1, "a", "w1", Start)
 	advance(10, "other", "w1", Start) // "1" must not match "10"
-	advance(1, "z", "w2", FailedEvent)
+	advance(1, "z", "w2", Fail)
 	advance(1, "z", "w2", Start) // a retry keeps its place
 	advance(1, "b", "w1", Start) // drifted: its first start is now
 	var got []string

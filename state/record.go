@@ -35,7 +35,7 @@ type Record struct {
 type Change struct {
 	Event  Event
 	Before map[string]string // with Start: the pre-image; kept only by a first start
-	Error  string            // with FailedEvent: the error's text, without secrets
+	Error  string            // with Fail: the error's text, without secrets
 	Note   string            // one clause for the log
 }
 
@@ -63,7 +63,7 @@ func (r Record) advance(c Change, at time.Time, seq uint64) (Record, error) {
 		n.Ended = time.Time{}
 	case VerifyDone, UndoDone:
 		n.Ended = at
-	case FailedEvent:
+	case Fail:
 		n.FailedIn, n.Error, n.Ended = r.Status, c.Error, at
 		if r.Status == Failed {
 			n.FailedIn = r.FailedIn

@@ -37,18 +37,18 @@ type Event string
 
 // The events.
 const (
-	Found       Event = "found satisfied" // the check found nothing to do, and we had done nothing
-	Start       Event = "start"           // about to touch the world
-	ApplyDone   Event = "apply done"
-	VerifyDone  Event = "verify done"
-	UndoStart   Event = "undo start" // about to bring the pre-image back
-	UndoDone    Event = "undo done"
-	FailedEvent Event = "fail"
+	Found      Event = "found satisfied" // the check found nothing to do, and we had done nothing
+	Start      Event = "start"           // about to touch the world
+	ApplyDone  Event = "apply done"
+	VerifyDone Event = "verify done"
+	UndoStart  Event = "undo start" // about to bring the pre-image back
+	UndoDone   Event = "undo done"
+	Fail       Event = "fail"
 )
 
 // Events lists every event.
 func Events() []Event {
-	return []Event{Found, Start, ApplyDone, VerifyDone, UndoStart, UndoDone, FailedEvent}
+	return []Event{Found, Start, ApplyDone, VerifyDone, UndoStart, UndoDone, Fail}
 }
 
 // Next is the transition table: the status that follows s when e happens, or
@@ -82,7 +82,7 @@ func transition(e Event) (from []Status, to Status) {
 		return []Status{Started, Applied, Verified, Undoing, Failed}, Undoing
 	case UndoDone:
 		return []Status{Undoing}, Undone
-	case FailedEvent:
+	case Fail:
 		return []Status{Started, Applied, Undoing, Failed}, Failed
 	default:
 		return nil, ""

@@ -9,7 +9,7 @@ import (
 // event. "-" is a refusal.
 func TestNextOverItsFullProduct(t *testing.T) {
 	t.Parallel()
-	events := []Event{Found, Start, ApplyDone, VerifyDone, UndoStart, UndoDone, FailedEvent}
+	events := []Event{Found, Start, ApplyDone, VerifyDone, UndoStart, UndoDone, Fail}
 	table := map[Status][]Status{
 		//          found      start    apply    verify    undo     undone  fail
 		Pending:   {Satisfied, Started, "-", "-", "-", "-", "-"},
