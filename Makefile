@@ -1,0 +1,44 @@
+# migrate: see README.md. Everything here runs as root on a bare Debian 12
+# machine with Go and make; what else it needs it installs.
+
+KUBERNETES ?= 1.36.3
+BIN        := bin/migrate
+VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PACKAGES   := systemd-container mmdebstrap iproute2 openssh-client ca-certificates
+SUDO_USER_FLAG := $(if $(SUDO_USER_MODE),--sudo-user operator,)
+
+export CGO_ENABLED := 0
+
+.PHONY: help build deps rehearse test test-fast e2e verify generate clean
+
+help:            ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+build:           ## build bin/migrate
+	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/migrate
+
+# dpkg-query is asked first: with everything there, no package index is read.
+deps:            ## install the Debian packages that playgrounds need
+	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing $$missing"; apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $$missing; fi
+
+rehearse: deps build  ## build a playground cluster, migrate it while probing, print what was measured
+	$(BIN) rehearse --kubernetes $(KUBERNETES) $(SUDO_USER_FLAG) --report out/report.json $(if $(KEEP),--keep,)
+
+test: test-fast e2e   ## everything: fast tests, then the end-to-end test on a fresh playground
+
+test-fast: verify     ## all tests that need no playground
+	go test -short ./...
+
+e2e: deps build       ## the end-to-end test alone; KUBERNETES=1.33.13 and SUDO_USER_MODE=1 are taken
+	KUBERNETES=$(KUBERNETES) MIGRATE_BIN=$(CURDIR)/$(BIN) go test ./e2e -count=1 -v -timeout 45m
+
+verify:          ## formatting and vet
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "gofmt would change: $$bad"; exit 1; }
+	go vet ./...
+
+generate: build  ## write the playbooks of the example spec anew
+	for p in 1:loadbalancer 2:etcd 3:controlplane; do $(BIN) playbook -f testdata/migrate.yaml --phase $${p%%:*} > playbooks/phase-$${p%%:*}-$${p#*:}.md; done
+
+clean:           ## remove what was built here; caches and playgrounds stay
+	rm -rf bin out
