@@ -20,7 +20,8 @@ type module struct {
 	// Staged, if not empty, is the one of Requires whose go.mod replaces
 	// k8s.io modules by folders inside itself, which another module cannot.
 	Staged string
-	// Compiled is how many packages a build with an empty Go cache compiles,
+	// Compiled is how many packages a build compiles when Go's cache was
+	// empty before Kubernetes was built,
 	// for progress only and so no part of the recipe.
 	Compiled int `json:"-"`
 }
@@ -44,7 +45,7 @@ func kubernetesModule(version string) module {
 			"-X " + pkg + ".gitMinor=" + minor,
 			"-X " + pkg + ".gitTreeState=clean",
 		},
-		Compiled: 2400,
+		Compiled: 2810,
 	}
 	for _, program := range kubernetesPrograms() {
 		m.Packages = append(m.Packages, "k8s.io/kubernetes/cmd/"+program)
@@ -70,19 +71,19 @@ func etcdModules(version string) []module {
 	if !differs {
 		return []module{{
 			Requires: []string{server + " v" + version, ctl + " v" + version, utl + " v" + version},
-			Packages: []string{server, ctl, utl}, Rename: rename, Compiled: 600,
+			Packages: []string{server, ctl, utl}, Rename: rename, Compiled: 350,
 		}}
 	}
 	return []module{
-		{Requires: []string{server + " v" + version}, Packages: []string{server}, Rename: rename, Compiled: 600},
-		{Requires: []string{ctl + " v" + tools, utl + " v" + tools}, Packages: []string{ctl, utl}, Compiled: 600},
+		{Requires: []string{server + " v" + version}, Packages: []string{server}, Rename: rename, Compiled: 300},
+		{Requires: []string{ctl + " v" + tools, utl + " v" + tools}, Packages: []string{ctl, utl}, Compiled: 300},
 	}
 }
 
 // coreDNSModule builds CoreDNS; version has no v.
 func coreDNSModule(version string) module {
 	const pkg = "github.com/coredns/coredns"
-	return module{Requires: []string{pkg + " v" + version}, Packages: []string{pkg}, Compiled: 1500}
+	return module{Requires: []string{pkg + " v" + version}, Packages: []string{pkg}, Compiled: 1040}
 }
 
 // pauseModule builds the pause program, whose source is our own.
@@ -92,7 +93,7 @@ func pauseModule(version, source string) module {
 		Packages: []string{"playground"},
 		Rename:   map[string]string{"playground": "pause"},
 		LDFlags:  []string{"-X main.version=" + version},
-		Compiled: 40,
+		Compiled: 1,
 	}
 }
 

@@ -20,14 +20,15 @@ const edition = 1
 //go:embed pause/main.go.txt
 var pauseSource string
 
-// What the parts took with empty Go caches, in seconds.
+// What the parts took with empty Go caches on two otherwise idle processors,
+// in seconds.
 const (
 	kubernetesSeconds = 270
 	etcdSeconds       = 25
-	coreDNSSeconds    = 90
-	pauseSeconds      = 3
+	coreDNSSeconds    = 105
+	pauseSeconds      = 1
 	networkSeconds    = 35
-	clusterSeconds    = 10
+	clusterSeconds    = 5
 )
 
 // Versions returns the Kubernetes versions whose modules can all be had, as
