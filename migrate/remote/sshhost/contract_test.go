@@ -1,11 +1,13 @@
 package sshhost
 
 import (
+	"bufio"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"hamigrate/migrate/cluster"
@@ -41,9 +43,10 @@ func TestContractThroughSudo(t *testing.T) {
 	remotetest.Contract(t, func(*testing.T) remote.Host { return h })
 }
 
-// TestContractOnRealHost runs the suite on a host with a real sshd, given as
+// realHost is a host with a real sshd, given as
 // MIGRATE_TEST_SSH=user@address[:port],identity-file,known_hosts-file.
-func TestContractOnRealHost(t *testing.T) {
+func realHost(t *testing.T) cluster.Host {
+	t.Helper()
 	value := os.Getenv("MIGRATE_TEST_SSH")
 	if value == "" {
 		t.Skip("MIGRATE_TEST_SSH is not set")
@@ -60,17 +63,63 @@ func TestContractOnRealHost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	return cluster.Host{Name: "real", Address: address, SSH: cluster.SSH{
+		User: user, Port: port, IdentityFile: fields[1], KnownHostsFile: fields[2],
+	}}
+}
+
+func TestContractOnRealHost(t *testing.T) {
+	where := realHost(t)
 	pool := NewPool(Options{})
 	t.Cleanup(func() { pool.Close() })
 	remotetest.Contract(t, func(t *testing.T) remote.Host {
-		h, err := pool.Host(t.Context(), cluster.Host{Name: "real", Address: address, SSH: cluster.SSH{
-			User: user, Port: port, IdentityFile: fields[1], KnownHostsFile: fields[2],
-		}})
+		h, err := pool.Host(t.Context(), where)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return h
 	})
+}
+
+// TestTunnelsAreNoSessions holds 9 forwarded connections (to sshd itself,
+// whose MaxStartups allows that many) and keeps every session slot busy
+// besides: sshd's MaxSessions (10) counts sessions only.
+func TestTunnelsAreNoSessions(t *testing.T) {
+	where := realHost(t)
+	h, err := Dial(t.Context(), where, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	for range 9 {
+		c, err := h.DialContext(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(where.SSH.Port)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if banner, err := bufio.NewReader(c).ReadString('\n'); !strings.HasPrefix(banner, "SSH-2.0") {
+			t.Fatalf("got %q, %v", banner, err)
+		}
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for range 30 {
+		wg.Go(func() {
+			if _, err := h.Run(t.Context(), remote.Command{Script: "sleep 0.2"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestCancelKillsOnRealHost(t *testing.T) {
+	where := realHost(t)
+	h, err := Dial(t.Context(), where, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	cancelKills(t, h)
 }
 
 // Bodies of a fake sudo.

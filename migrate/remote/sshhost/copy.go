@@ -155,7 +155,7 @@ func (h *Host) open(ctx context.Context, path string) (io.ReadCloser, int64, err
 			label:  "read " + remote.Quote(path),
 			stdout: w,
 			reads:  true,
-			stream: true,
+			slots:  streams,
 		}))
 	}()
 	s := &stream{Reader: bufio.NewReaderSize(r, 64<<10), pipe: r, cancel: cancel}

@@ -21,12 +21,11 @@ const dialTries = 5
 
 // conn is one live SSH connection.
 type conn struct {
-	client   *ssh.Client
-	wire     *wire
-	sudo     bool // commands need sudo; set before the conn is shared
-	commands chan struct{}
-	streams  chan struct{}
-	ended    chan struct{} // closed once the connection is gone
+	client *ssh.Client
+	wire   *wire
+	sudo   bool // commands need sudo; set before the conn is shared
+	slots  [slotKinds]chan struct{}
+	ended  chan struct{} // closed once the connection is gone
 }
 
 // wire remembers that the connection broke, before anybody who reads from it
@@ -143,11 +142,10 @@ func dialOnce(ctx context.Context, t target, keys *keyring, hosts *hostKeys) (*c
 		return nil, err
 	}
 	c := &conn{
-		client:   ssh.NewClient(sshConn, channels, requests),
-		wire:     w,
-		commands: make(chan struct{}, commandSlots),
-		streams:  make(chan struct{}, streamSlots),
-		ended:    make(chan struct{}),
+		client: ssh.NewClient(sshConn, channels, requests),
+		wire:   w,
+		slots:  newSlots(),
+		ended:  make(chan struct{}),
 	}
 	go c.watch()
 	go c.keepAlive(t.keepAlive)

@@ -4,10 +4,11 @@
 //
 // Every command is one SSH session running
 //
-//	exec [sudo -n --] sh -c 'PROLOGUE' sh 'SCRIPT'
+//	exec [sudo -n --] env MIGRATE_RUN=MARK sh -c 'PROLOGUE' sh 'SCRIPT'
 //
 // where SCRIPT is spelled so that any login shell (bash, fish, csh) hands it
-// on unchanged; see commandLine. There is no terminal, and no SFTP: files are
+// on unchanged (see commandLine), and MARK is how its processes are found again
+// when they have to be killed. There is no terminal, and no SFTP: files are
 // written by a script that gets their content on its standard input, because
 // an SFTP subsystem has the login user's rights and not sudo's.
 //

@@ -43,8 +43,9 @@ func (k *hostKeys) algorithms() []string {
 	authority := slices.ContainsFunc(k.db.HostKeys(k.target.address),
 		func(key knownhosts.PublicKey) bool { return key.Cert })
 	order := slices.Clone(known)
-	for _, algo := range ssh.SupportedAlgorithms().HostKeys {
-		if slices.Contains(known, algo) || strings.Contains(algo, "-cert-v01@") && !authority {
+	rest := append([]string{ssh.KeyAlgoED25519}, ssh.SupportedAlgorithms().HostKeys...) // what ssh-keyscan users know best
+	for _, algo := range rest {
+		if slices.Contains(order, algo) || strings.Contains(algo, "-cert-v01@") && !authority {
 			continue
 		}
 		order = append(order, algo)

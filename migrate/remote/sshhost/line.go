@@ -22,19 +22,26 @@ const maxLine = 120_000
 const prologue = `PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; LC_ALL=C; export PATH LC_ALL; ` +
 	`eval "shift; $(printf %b "$1")"`
 
+// markVariable is set in the environment of a command and of all it starts,
+// so that kill finds them.
+const markVariable = "MIGRATE_RUN"
+
 // commandLine is what sshd hands to the user's login shell, which need not be
 // POSIX: fish reads backslashes inside single quotes, csh reads ! and line
 // breaks there. So the script has those bytes spelled in octal for printf %b,
-// and stays readable in sudo's log.
-func commandLine(script string, sudo bool) (string, error) {
+// and stays readable in sudo's log. The mark may be empty.
+func commandLine(script, mark string, sudo bool) (string, error) {
 	if strings.ContainsRune(script, 0) {
 		return "", errors.New("a script cannot hold a NUL byte")
 	}
-	shell := "exec sh -c '"
+	line := "exec "
 	if sudo {
-		shell = "exec sudo -n -- sh -c '"
+		line += "sudo -n -- "
 	}
-	line := shell + prologue + "' sh '" + spell(script) + "'"
+	if mark != "" {
+		line += "env " + markVariable + "=" + mark + " "
+	}
+	line += "sh -c '" + prologue + "' sh '" + spell(script) + "'"
 	if len(line) > maxLine {
 		return "", fmt.Errorf("a script of %d bytes is too long for a command line; feed it by standard input", len(script))
 	}

@@ -44,7 +44,7 @@ func text() *rapid.Generator[string] {
 }
 
 func checkLine(t rapid.TB, login []string, script, want string) {
-	line, err := commandLine(script, false)
+	line, err := commandLine(script, "MARK", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +63,7 @@ func TestScriptSurroundings(t *testing.T) {
 	for script, want := range map[string]string{
 		`echo "$# $1 $0"`:      "0  sh\n",
 		`echo $LC_ALL`:         "C\n",
+		`echo $MIGRATE_RUN`:    "MARK\n",
 		`echo "$PATH"`:         "/usr/bin:/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin\n",
 		"# a comment\necho x":  "x\n",
 		"cat <<'X'\n$a\n'\nX":  "$a\n'\n",
@@ -77,7 +78,7 @@ func TestScriptSurroundings(t *testing.T) {
 func TestScriptsThatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	for _, script := range []string{"echo \x00", strings.Repeat("x", 120_000), strings.Repeat("\n", 30_000)} {
-		if _, err := commandLine(script, true); err == nil {
+		if _, err := commandLine(script, "", true); err == nil {
 			t.Errorf("%.10q (%d bytes): no error", script, len(script))
 		}
 	}
@@ -86,7 +87,7 @@ func TestScriptsThatCannotBeSent(t *testing.T) {
 // TestLineIsReadable: what sudo logs can be read by a human.
 func TestLineIsReadable(t *testing.T) {
 	t.Parallel()
-	line, err := commandLine("systemctl restart 'kubelet'", true)
+	line, err := commandLine("systemctl restart 'kubelet'", "", true)
 	want := "exec sudo -n -- sh -c '" + prologue + `' sh 'systemctl restart \0047kubelet\0047'`
 	if err != nil || line != want {
 		t.Errorf("got %s, %v", line, err)

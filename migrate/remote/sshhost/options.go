@@ -24,14 +24,30 @@ const (
 
 	// keepAliveMisses is how many keepalives in a row may stay unanswered.
 	keepAliveMisses = 3
-	// commandSlots and streamSlots are the sessions open at once on one
-	// connection: together 8 of sshd's MaxSessions 10, as sshd counts a
-	// session until both sides have closed it. Streams have slots of their
-	// own because a copy holds one while it waits for a command slot.
-	// Forwarded connections do not count to MaxSessions.
-	commandSlots = 6
-	streamSlots  = 2
+	// killTime bounds the killing of a command whose context ended.
+	killTime = 5 * time.Second
 )
+
+// slots is a kind of session. Each kind has its own bound, so that a copy,
+// which holds a stream while it waits for a command, cannot wait for itself,
+// and a hung command can be killed when all others hang too. Together they
+// stay under sshd's MaxSessions (10), with one to spare because sshd counts a
+// session until both sides have closed it. Forwarded connections do not count.
+type slots int
+
+const (
+	commands slots = iota
+	streams
+	kills
+	slotKinds
+)
+
+// newSlots returns the semaphores: 6 commands, 2 streams, 1 kill.
+func newSlots() [slotKinds]chan struct{} {
+	return [slotKinds]chan struct{}{
+		commands: make(chan struct{}, 6), streams: make(chan struct{}, 2), kills: make(chan struct{}, 1),
+	}
+}
 
 // Values of cluster.SSH.Become.
 const (

@@ -3,6 +3,7 @@ package sshhost
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +23,8 @@ type call struct {
 	stdin         io.Reader // nil means none
 	stdout        io.Writer // nil means discarded
 	reads         bool      // changes nothing: an unknown outcome does no harm
-	stream        bool      // takes a stream slot instead of a command slot
+	slots         slots     // which of the connection's slots it takes
+	mark          string    // finds its processes if it has to be killed; "" if it ends by itself
 }
 
 func (c call) name() string { return or(c.label, c.script) }
@@ -40,17 +42,17 @@ func (h *Host) Look(ctx context.Context, c remote.Command) (string, error) {
 // dead is made anew first. More than 16 MiB of output is ErrOutputLimit and
 // ends the command.
 //
-// When ctx ends, the command is sent KILL; one that runs through sudo may
-// live on, as the login user cannot signal root's processes. A process left
-// in the background must not keep the command's standard output or error, or
-// Run waits for it.
+// When ctx ends, the command and all its descendants are killed before Run
+// returns, which takes up to 5 s more; behind a connection that is lost they
+// live on. A process left in the background must not keep the command's
+// standard output or error, or Run waits for it.
 func (h *Host) Run(ctx context.Context, c remote.Command) (string, error) {
 	return h.capture(ctx, c, false)
 }
 
 func (h *Host) capture(ctx context.Context, c remote.Command, reads bool) (string, error) {
 	var out strings.Builder
-	todo := call{script: c.Script, stdout: &out, reads: reads}
+	todo := call{script: c.Script, stdout: &out, reads: reads, mark: rand.Text()}
 	if c.Stdin != nil {
 		todo.stdin = bytes.NewReader(c.Stdin)
 	}
@@ -98,11 +100,11 @@ var errNotSent = errors.New("connection lost")
 
 // run runs one call in a session of its own.
 func (c *conn) run(ctx context.Context, t target, what call) error {
-	line, err := commandLine(what.script, c.sudo)
+	line, err := commandLine(what.script, what.mark, c.sudo)
 	if err != nil {
 		return err
 	}
-	session, release, err := c.open(ctx, what.stream)
+	session, release, err := c.open(ctx, what.slots)
 	if err != nil {
 		return err
 	}
@@ -111,7 +113,7 @@ func (c *conn) run(ctx context.Context, t target, what call) error {
 	stderr := &tail{limit: 4 << 10}
 	session.Stderr = stderr
 	session.Stdout = what.stdout
-	if !what.stream {
+	if what.slots != streams { // whose reader decides when it is enough
 		session.Stdout = &limited{w: what.stdout, left: outputLimit, over: func() { cancel(ErrOutputLimit) }}
 	}
 	done := make(chan error, 1)
@@ -123,13 +125,12 @@ func (c *conn) run(ctx context.Context, t target, what call) error {
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		go func() { // both block while the network does
-			session.Signal(ssh.SIGKILL) //nolint:errcheck // not every sshd can
-			session.Close()
-		}()
+		go session.Close() // it blocks while the network does
 		if what.reads {
+			go c.kill(t, what.mark)
 			return context.Cause(ctx)
 		}
+		c.kill(t, what.mark)
 		return fmt.Errorf("%w: %w", remote.ErrUnknownOutcome, context.Cause(ctx))
 	}
 	var exit *ssh.ExitError
@@ -144,6 +145,19 @@ func (c *conn) run(ctx context.Context, t target, what call) error {
 		return ErrOutputLimit
 	}
 	return err
+}
+
+// kill ends all processes of a command, in a session of its own: a signal
+// through the command's session does not reach what sudo started, and OpenSSH
+// refuses it for root's sessions ("requires privilege separation").
+func (c *conn) kill(t target, mark string) {
+	if mark == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), killTime)
+	defer cancel()
+	// Nothing more can be done if this fails: the outcome is unknown anyway.
+	c.run(ctx, t, call{script: assign("mark", markVariable+"="+mark) + killScript, slots: kills, reads: true}) //nolint:errcheck
 }
 
 // feedAndWait starts line, feeds it and returns when its status is known.
@@ -167,11 +181,8 @@ func feedAndWait(session *ssh.Session, line string, stdin io.Reader) error {
 
 // open opens a session once a slot is free. The function it returns gives the
 // slot back and must be called when the session is closed.
-func (c *conn) open(ctx context.Context, stream bool) (*ssh.Session, func(), error) {
-	slots := c.commands
-	if stream {
-		slots = c.streams
-	}
+func (c *conn) open(ctx context.Context, which slots) (*ssh.Session, func(), error) {
+	slots := c.slots[which]
 	select {
 	case slots <- struct{}{}:
 	case <-c.ended:

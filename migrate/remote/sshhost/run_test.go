@@ -114,25 +114,49 @@ func TestCloseInMidCommand(t *testing.T) {
 	}
 }
 
-// TestCancelKills: the command does not live on.
+// TestCancelKills: a command whose context ended does not live on, nor does
+// what it started.
 func TestCancelKills(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	h := s.dial()
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	_, err := h.Run(ctx, remote.Command{Script: "exec sleep 4242.4242"})
-	wantUnknown(t, err)
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v is not the context's error", err)
+	s.fakeUser("1000", sudoWorks)
+	for _, become := range []string{becomeNone, becomeSudo} {
+		c := s.host()
+		c.SSH.Become = become
+		cancelKills(t, s.dialWith(c, s.options()))
 	}
-	for alive := true; alive; {
-		out, err := h.Look(t.Context(), remote.Command{Script: "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"})
-		var exit *remote.ExitError
-		if err != nil && !errors.As(err, &exit) { // processes end under cat
-			t.Fatal(err)
+}
+
+func cancelKills(t *testing.T, h *Host) {
+	t.Helper()
+	for _, script := range []string{"sleep 4242.4242; sleep 4242.4242", "exec sleep 4242.4242", "(sleep 4242.4242 & setsid sleep 4242.4242)"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		_, err := h.Run(ctx, remote.Command{Script: script})
+		wantUnknown(t, err)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v is not the context's error", err)
 		}
-		alive = strings.Contains(out, "sleep 4242.4242")
+		out, err := h.Look(t.Context(), remote.Command{Script: "ps -eo args= | grep '[s]leep 4242' || :"})
+		if err != nil || out != "" {
+			t.Errorf("%s: left alive: %s%v", script, out, err)
+		}
+	}
+	// All command slots hang, and still they can be killed.
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 7 {
+		wg.Go(func() {
+			_, err := h.Run(ctx, remote.Command{Script: "sleep 4242.4242"})
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if out, err := h.Run(t.Context(), remote.Command{Script: "echo free"}); err != nil || out != "free\n" {
+		t.Errorf("afterwards: %q, %v", out, err)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // The scripts below need POSIX sh and GNU coreutils (stat -c, mktemp,
-// head -c, mv -T, sync FILE). Their variables are assigned in front of them by
+// head -c, mv -T, sync FILE) and, for killing, grep and /proc. Their variables are assigned in front of them by
 // assign. `set -e` with a message on standard error is how they fail; what
 // the caller has to tell apart they print.
 
@@ -155,6 +155,25 @@ sync -- "$tdir"
 rm -rf -- "$parked"
 sync -- "$fdir"
 echo moved
+`
+
+// killScript kills every process with $mark in its environment, again and
+// again until there is none: some may be born meanwhile, and the first of
+// them may not have begun yet.
+const killScript = `
+seen= none=0
+while [ "$none" -lt 10 ]; do
+	found=$(grep -lsF -- "$mark" /proc/[0-9]*/environ) || :
+	for p in $found; do
+		p=${p#/proc/}
+		kill -KILL "${p%/environ}" 2>/dev/null
+		seen=1
+	done
+	[ -z "$found" ] || continue
+	[ -z "$seen" ] || exit 0
+	none=$((none + 1))
+	sleep 0.1
+done
 `
 
 // assign returns lines that set shell variables, given name and value in turn.

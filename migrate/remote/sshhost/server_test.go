@@ -181,6 +181,7 @@ func (s *server) accept(c net.Conn) bool {
 	s.dials++
 	if s.refuse > 0 {
 		s.refuse--
+		io.WriteString(c, "Exceeded MaxStartups\r\n") // as OpenSSH does
 		c.Close()
 		return false
 	}
@@ -335,13 +336,7 @@ func (s *server) command(ch ssh.Channel, requests <-chan *ssh.Request, line stri
 		case <-ended:
 		}
 	}()
-	go func() {
-		for r := range requests {
-			if r.Type == "signal" {
-				syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-			}
-		}
-	}()
+	go ssh.DiscardRequests(requests) // signals too, as sshd does for root
 	cmd.Wait()
 	if status := cmd.ProcessState.ExitCode(); status >= 0 {
 		ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(status)}))
