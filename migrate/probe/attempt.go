@@ -9,6 +9,8 @@ import (
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
+
+	"k8s.io/klog/v2"
 )
 
 // stage is how far a request got.
@@ -47,6 +49,9 @@ type attemptKey struct{}
 func observe(ctx context.Context) (context.Context, *attempt) {
 	a := &attempt{}
 	ctx = context.WithValue(ctx, attemptKey{}, a)
+	// client-go logs a broken answer to standard error by itself. We count
+	// it, and a zero Logger is silent.
+	ctx = klog.NewContext(ctx, klog.Logger{})
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		TLSHandshakeStart: func() { a.stage.CompareAndSwap(int32(stageConnect), int32(stageTLS)) },
 		TLSHandshakeDone:  func(tls.ConnectionState, error) {},

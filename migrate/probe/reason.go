@@ -42,7 +42,7 @@ func cause(err error) string {
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return "no route to host"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "connection closed without an answer"
+		return "connection closed"
 	}
 	if text, ok := certificateCause(err); ok {
 		return text

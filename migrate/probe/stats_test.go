@@ -206,7 +206,7 @@ func TestReason(t *testing.T) {
 		"connecting: no route to host":                &stageError{stageConnect, dialError(syscall.EHOSTUNREACH)},
 		"connecting: no answer within 2s":             &stageError{stageConnect, &timeoutError{2 * time.Second}},
 		"connecting: ssh: rejected":                   &stageError{stageConnect, errors.New("ssh: rejected\nmore")},
-		"connection closed without an answer":         fmt.Errorf("x: %w", io.ErrUnexpectedEOF),
+		"connection closed":                           fmt.Errorf("x: %w", io.ErrUnexpectedEOF),
 		"status 429":                                  fmt.Errorf("create: %w", apierrors.NewTooManyRequests("path-1-2 of w1", 1)),
 		"status 404":                                  apierrors.NewNotFound(configMapResource, "path-1-2"),
 		"certificate: signed by an unknown authority": dialError(x509.UnknownAuthorityError{}),

@@ -2,23 +2,29 @@ package probe
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	cryptorand "crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log"
-	"maps"
+	"math/big"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"slices"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/test/bufconn"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,130 +36,119 @@ import (
 
 const fakeToken = "not-a-secret"
 
-var configMapResource = corev1.Resource("configmaps")
+// fakeLatency is how long every answer takes.
+const fakeLatency = 3 * time.Millisecond
 
-// fakeStore is what an API server keeps in etcd: several fakeServers can
-// stand in front of one.
-type fakeStore struct {
-	mu         sync.Mutex
-	version    int
-	namespaces map[string]*corev1.Namespace
-	objects    map[string]*corev1.ConfigMap
-	history    []fakeEvent
-	oldest     int           // watches from before it get status 410
-	changed    chan struct{} // closed and replaced at each change
-	drop       int           // so many of the next events are never told
-}
-
-type fakeEvent struct {
-	version int
-	kind    watch.EventType
-	object  *corev1.ConfigMap
-	lost    bool
-}
-
-func newFakeStore() *fakeStore {
-	return &fakeStore{
-		version: 100, namespaces: map[string]*corev1.Namespace{},
-		objects: map[string]*corev1.ConfigMap{}, changed: make(chan struct{}),
-	}
-}
-
-// record notes a change to cm, whose resourceVersion becomes that of the
-// change; s.mu is held.
-func (s *fakeStore) record(kind watch.EventType, cm *corev1.ConfigMap) {
-	s.version++
-	cm.ResourceVersion = strconv.Itoa(s.version)
-	e := fakeEvent{version: s.version, kind: kind, object: cm.DeepCopy(), lost: s.drop > 0}
-	s.drop = max(s.drop-1, 0)
-	s.history = append(s.history, e)
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-// since returns the events after a version, and what is closed at the next.
-func (s *fakeStore) since(version int) (events []fakeEvent, more <-chan struct{}, tooOld bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(s.history, version+1, func(e fakeEvent, v int) int { return e.version - v })
-	return slices.Clone(s.history[i:]), s.changed, version < s.oldest
-}
-
-// compact makes every present resourceVersion too old to watch from, as a
-// restarted API server's watch cache does.
-func (s *fakeStore) compact() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.version++
-	s.oldest = s.version
-}
-
-// fakeServer is an API server that can be made to fail.
+// fakeServer is an API server that can be made to fail. It listens in memory,
+// so that it lives in a synctest bubble: the tests' times are exact, whatever
+// else the machine does.
 type fakeServer struct {
 	t     *testing.T
 	store *fakeStore
 	cert  tls.Certificate
 	ca    []byte
-	addr  string
 
-	mu     sync.Mutex
-	server *http.Server
-	cut    chan struct{} // closed and replaced to end all watches
+	mu       sync.Mutex
+	server   *http.Server
+	listener *bufconn.Listener // nil: connections are refused
+	cut      chan struct{}     // closed and replaced to end all watches
 
 	requests   atomic.Int64 // arrived, but for those of set-up and removal
 	status     atomic.Int32 // answer everything with it; 0: do not
 	hang       atomic.Bool  // answer nothing
 	hangWatch  atomic.Bool  // answer no watch request
-	deaf       atomic.Bool  // present watches tell no more, and do not end
+	deaf       atomic.Bool  // the next watch with an event tells no more, and does not end
 	loseReply  atomic.Int32 // do so many writes, and cut the connection instead of answering
 	wrongUID   atomic.Bool  // answer reads with another cluster's object
 	watchStart atomic.Int64 // watches begun
 }
 
+const fakeURL = "https://127.0.0.1:6443"
+
 func newFakeServer(t *testing.T, store *fakeStore) *fakeServer {
 	t.Helper()
-	borrowed := httptest.NewTLSServer(nil) // for its certificate for 127.0.0.1
-	defer borrowed.Close()
-	f := &fakeServer{
-		t: t, store: store, cert: borrowed.TLS.Certificates[0], addr: "127.0.0.1:0",
-		ca: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: borrowed.Certificate().Raw}),
-	}
+	f := &fakeServer{t: t, store: store}
+	f.cert, f.ca = selfSigned(t)
 	f.up()
 	t.Cleanup(f.down)
 	return f
 }
 
-func (f *fakeServer) url() string { return "https://" + f.addr }
-
-// up listens, at the same address as before.
-func (f *fakeServer) up() {
+// twin is a second server in front of the same store, with the same
+// certificate.
+func (f *fakeServer) twin() *fakeServer {
 	f.t.Helper()
-	listener, err := net.Listen("tcp", f.addr)
+	twin := &fakeServer{t: f.t, store: f.store, cert: f.cert, ca: f.ca}
+	twin.up()
+	f.t.Cleanup(twin.down)
+	return twin
+}
+
+// selfSigned makes a serving certificate for 127.0.0.1, and its PEM form.
+func selfSigned(t *testing.T) (tls.Certificate, []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
 	if err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
-	f.addr = listener.Addr().String()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(cryptorand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// up begins to listen.
+func (f *fakeServer) up() { f.serve(bufconn.Listen(1 << 16)) }
+
+func (f *fakeServer) serve(listener net.Listener) {
 	server := &http.Server{
 		Handler:   f.handler(),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{f.cert}},
 		ErrorLog:  log.New(io.Discard, "", 0),
 	}
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.listener, _ = listener.(*bufconn.Listener)
 	f.server, f.cut = server, make(chan struct{})
-	f.mu.Unlock()
 	go server.ServeTLS(listener, "", "")
+}
+
+// dial is a Path.Dial.
+func (f *fakeServer) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	f.mu.Lock()
+	listener := f.listener
+	f.mu.Unlock()
+	if listener == nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	}
+	return listener.DialContext(ctx)
+}
+
+func (f *fakeServer) path(name, from string) Path {
+	return Path{Name: name, From: from, URL: fakeURL, Dial: f.dial}
 }
 
 // down cuts all connections and refuses new ones.
 func (f *fakeServer) down() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.listener = nil
 	f.server.Close()
 }
 
 // drain stops as a well-behaved server does: watches end, kept connections
 // are told to go away, requests under way are answered.
 func (f *fakeServer) drain() {
+	f.mu.Lock()
+	f.listener = nil
+	f.mu.Unlock()
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -195,6 +190,7 @@ func (f *fakeServer) handler() http.Handler {
 			return
 		}
 		f.requests.Add(1)
+		time.Sleep(fakeLatency)
 		if f.hang.Load() {
 			<-r.Context().Done()
 			panic(http.ErrAbortHandler)
@@ -232,34 +228,38 @@ func (f *fakeServer) createNamespace(w http.ResponseWriter, r *http.Request) {
 	ns := &corev1.Namespace{}
 	json.NewDecoder(r.Body).Decode(ns)
 	f.store.mu.Lock()
-	defer f.store.mu.Unlock()
+	there := f.store.namespaces[ns.Name] != nil
+	if !there {
+		f.store.namespaces[ns.Name] = ns
+	}
+	f.store.mu.Unlock()
 	f.requests.Store(0)
-	if f.store.namespaces[ns.Name] != nil {
+	if there {
 		fail(w, apierrors.NewAlreadyExists(corev1.Resource("namespaces"), ns.Name))
 		return
 	}
-	f.store.namespaces[ns.Name] = ns
 	answer(w, ns)
 }
 
 func (f *fakeServer) getNamespace(w http.ResponseWriter, r *http.Request) {
 	f.store.mu.Lock()
-	defer f.store.mu.Unlock()
-	answer(w, f.store.namespaces[r.PathValue("ns")])
+	ns := f.store.namespaces[r.PathValue("ns")]
+	f.store.mu.Unlock()
+	answer(w, ns)
 }
 
 func (f *fakeServer) deleteNamespace(w http.ResponseWriter, r *http.Request) {
 	f.store.mu.Lock()
-	defer f.store.mu.Unlock()
-	f.requests.Add(-1)
 	delete(f.store.namespaces, r.PathValue("ns"))
+	f.store.mu.Unlock()
+	f.requests.Add(-1)
 	answer(w, metav1.Status{Code: http.StatusOK, Status: metav1.StatusSuccess})
 }
 
 func (f *fakeServer) get(w http.ResponseWriter, r *http.Request) {
 	f.store.mu.Lock()
-	defer f.store.mu.Unlock()
 	cm, ok := f.store.objects[r.PathValue("name")]
+	f.store.mu.Unlock()
 	if !ok {
 		fail(w, apierrors.NewNotFound(configMapResource, r.PathValue("name")))
 		return
@@ -301,14 +301,14 @@ func (f *fakeServer) apply(method, name string, cm *corev1.ConfigMap) error {
 	case method == http.MethodPost:
 		cm.UID = types.UID(fmt.Sprintf("uid-%d", s.version))
 		s.record(watch.Added, cm)
-		s.objects[cm.Name] = cm
+		s.objects[cm.Name] = cm.DeepCopy()
 	case old == nil:
 		return apierrors.NewNotFound(configMapResource, name)
 	case method == http.MethodPut && old.ResourceVersion != cm.ResourceVersion:
 		return apierrors.NewConflict(configMapResource, name, errors.New("modified"))
 	case method == http.MethodPut:
 		s.record(watch.Modified, cm)
-		s.objects[name] = cm
+		s.objects[name] = cm.DeepCopy()
 	default:
 		delete(s.objects, name)
 		s.record(watch.Deleted, old.DeepCopy())
@@ -320,10 +320,11 @@ func (f *fakeServer) listOrWatch(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	if query.Get("watch") == "" {
 		f.store.mu.Lock()
-		defer f.store.mu.Unlock()
+		now := strconv.Itoa(f.store.version)
+		f.store.mu.Unlock()
 		answer(w, corev1.ConfigMapList{
 			TypeMeta: metav1.TypeMeta{Kind: "ConfigMapList", APIVersion: "v1"},
-			ListMeta: metav1.ListMeta{ResourceVersion: strconv.Itoa(f.store.version)},
+			ListMeta: metav1.ListMeta{ResourceVersion: now},
 		})
 		return
 	}
@@ -377,24 +378,6 @@ func (f *fakeServer) stream(w http.ResponseWriter, r *http.Request, version int,
 		case <-more:
 		}
 	}
-}
-
-func namespace(name string, ours, terminating bool) *corev1.Namespace {
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if ours {
-		ns.Labels = map[string]string{managedByLabel: managedBy}
-	}
-	if terminating {
-		ns.DeletionTimestamp = &metav1.Time{Time: time.Now()}
-	}
-	return ns
-}
-
-// namespaceNames names the namespaces that exist.
-func (s *fakeStore) namespaceNames() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.namespaces))
 }
 
 // eventually polls until the condition holds.
