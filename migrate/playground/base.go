@@ -72,7 +72,7 @@ func (p *Playground) ensureCached(ctx context.Context, folder string, fill func(
 		return nil
 	}
 	making := folder + ".making"
-	unlock, err := lock(ctx, making)
+	unlock, err := lock(ctx, making, func() { p.events("waiting for another playground to make " + filepath.Base(folder)) })
 	if err != nil {
 		return err
 	}

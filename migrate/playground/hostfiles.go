@@ -145,8 +145,42 @@ func (p *Playground) hostFiles(h Host, pause string) ([]hostFile, error) {
 			data.Routes = append(data.Routes, forTemplate(other))
 		}
 	}
+	list, err := p.commonFiles(h, data)
+	if err != nil {
+		return nil, err
+	}
+	var own map[string]string
+	switch {
+	case h.Role == RoleLoadBalancer:
+		list = append(list, wants("nginx.service"),
+			hostFile{path: "/etc/nginx/sites-enabled/default", data: "/etc/nginx/sites-available/intranet", link: true})
+		own = balancerTemplates()
+	case h.kubernetes():
+		list = append(list, wants("containerd.service"), wants("kubelet.service"),
+			hostFile{path: "/etc/systemd/system/sysinit.target.wants/playground-node.service", data: "/etc/systemd/system/playground-node.service", link: true},
+			hostFile{path: "/etc/sysctl.d/99-kubernetes.conf", data: "net.ipv4.ip_forward = 1\n"},
+			// A patch that differs from node to node, as on real clusters.
+			hostFile{path: "/etc/kubernetes/patches/kubeletconfiguration+merge.yaml", data: "providerID: playground://" + p.state.Name + "/" + h.Name + "\n"})
+		own = nodeTemplates()
+	}
+	for path, name := range own {
+		text, err := render(name, data)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, hostFile{path: path, data: text})
+	}
+	return list, nil
+}
+
+// commonFiles are those of every host.
+func (p *Playground) commonFiles(h Host, data templateData) ([]hostFile, error) {
 	id := make([]byte, 16)
 	if _, err := rand.Read(id); err != nil {
+		return nil, err
+	}
+	network, err := render("host.network", data)
+	if err != nil {
 		return nil, err
 	}
 	list := []hostFile{
@@ -158,6 +192,7 @@ func (p *Playground) hostFiles(h Host, pause string) ([]hostFile, error) {
 		// Nobody listens there, so lookups fail at once; CoreDNS wants to
 		// find some server in the file.
 		{path: "/etc/resolv.conf", data: "nameserver " + data.Gateway.String() + "\n"},
+		{path: "/etc/systemd/network/10-host0.network", data: network},
 		wants("systemd-networkd.service"),
 	}
 	for _, unit := range []string{
@@ -166,43 +201,27 @@ func (p *Playground) hostFiles(h Host, pause string) ([]hostFile, error) {
 	} {
 		list = append(list, hostFile{path: "/etc/systemd/system/" + unit, data: "/dev/null", link: true})
 	}
-	add := func(path, name string, mode fs.FileMode) error {
-		text, err := render(name, data)
-		list = append(list, hostFile{path: path, data: text, mode: mode})
-		return err
+	return list, nil
+}
+
+func balancerTemplates() map[string]string {
+	return map[string]string{
+		"/etc/nginx/sites-available/intranet": "site.nginx",
+		"/var/www/intranet/index.html":        "index.html",
 	}
-	if err := add("/etc/systemd/network/10-host0.network", "host.network", 0); err != nil {
-		return nil, err
-	}
-	if h.Role == RoleLoadBalancer {
-		list = append(list,
-			wants("nginx.service"),
-			hostFile{path: "/etc/nginx/sites-enabled/default", data: "/etc/nginx/sites-available/intranet", link: true})
-		if err := add("/etc/nginx/sites-available/intranet", "site.nginx", 0); err != nil {
-			return nil, err
-		}
-		return list, add("/var/www/intranet/index.html", "index.html", 0)
-	}
-	if !h.kubernetes() {
-		return list, nil
-	}
-	list = append(list, wants("containerd.service"), wants("kubelet.service"),
-		hostFile{path: "/etc/systemd/system/sysinit.target.wants/playground-node.service", data: "/etc/systemd/system/playground-node.service", link: true},
-		hostFile{path: "/etc/sysctl.d/99-kubernetes.conf", data: "net.ipv4.ip_forward = 1\n"},
-		hostFile{path: "/etc/kubernetes/patches/kubeletconfiguration+merge.yaml", data: "providerID: playground://" + p.state.Name + "/" + h.Name + "\n"})
-	for path, name := range map[string]string{
+}
+
+// nodeTemplates has the kubelet's unit files where and as the upstream
+// packages put them.
+func nodeTemplates() map[string]string {
+	return map[string]string{
 		"/etc/containerd/config.toml":                               "containerd.toml",
 		"/etc/cni/net.d/10-pods.conflist":                           "pods.conflist",
 		"/etc/systemd/system/playground-node.service":               "playground-node.service",
 		"/usr/local/lib/playground-node":                            "playground-node",
 		"/usr/lib/systemd/system/kubelet.service":                   "kubelet.service",
 		"/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf": "10-kubeadm.conf",
-	} {
-		if err := add(path, name, 0); err != nil {
-			return nil, err
-		}
 	}
-	return list, nil
 }
 
 func wants(unit string) hostFile {

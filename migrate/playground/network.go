@@ -29,6 +29,10 @@ func (p *Playground) startNetwork(ctx context.Context) error {
 	if p.networkUp() {
 		return nil
 	}
+	if err := raiseLimits(); err != nil {
+		return err
+	}
+	loadModules(ctx)
 	if err := p.stopNetwork(ctx); err != nil { // half made
 		return err
 	}

@@ -20,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 )
@@ -95,6 +94,10 @@ func Open(root, name string, events Events) (*Playground, error) {
 		return nil, err
 	}
 	s, err := readState(dir)
+	if errors.Is(err, fs.ErrNotExist) && exists(dir) {
+		// Interrupted at its very beginning or end: there to be taken down.
+		return newPlayground(dir, state{Options: Options{Name: name, Dir: filepath.Dir(dir)}, Slot: -1}, events), nil
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, dir)
 	}
@@ -102,6 +105,13 @@ func Open(root, name string, events Events) (*Playground, error) {
 		return nil, err
 	}
 	return newPlayground(dir, s, events), nil
+}
+
+// lock is the lock of the playground's folder; see the function lock.
+func (p *Playground) lock(ctx context.Context) (unlock func(), err error) {
+	return lock(ctx, p.dir, func() {
+		p.events("waiting for another command on playground " + p.state.Name + " to end")
+	})
 }
 
 func newPlayground(dir string, s state, events Events) *Playground {
@@ -125,7 +135,8 @@ func Up(ctx context.Context, o Options, events Events) (*Playground, error) {
 		return nil, err
 	}
 	dir := filepath.Join(o.Dir, o.Name)
-	unlock, err := lock(ctx, dir)
+	p := newPlayground(dir, state{Options: o, Created: time.Now().UTC().Truncate(time.Second), Slot: -1}, events)
+	unlock, err := p.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -140,13 +151,9 @@ func Up(ctx context.Context, o Options, events Events) (*Playground, error) {
 		if err := newPlayground(dir, s, events).down(ctx); err != nil {
 			return nil, fmt.Errorf("taking down the half-made playground: %w", err)
 		}
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, err
-		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	p := newPlayground(dir, state{Options: o, Created: time.Now().UTC().Truncate(time.Second), Slot: -1}, events)
 	if err := p.save(); err != nil {
 		return nil, err
 	}
@@ -185,7 +192,7 @@ func (p *Playground) Down(ctx context.Context) error {
 	if err := needRoot(); err != nil {
 		return err
 	}
-	unlock, err := lock(ctx, p.dir)
+	unlock, err := p.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -203,6 +210,11 @@ func (p *Playground) StopHost(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := p.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	return p.powerOff(ctx, h)
 }
 
@@ -216,6 +228,11 @@ func (p *Playground) StartHost(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := p.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if p.running(h) {
 		return nil
 	}

@@ -57,18 +57,22 @@ func (p *Playground) save() error {
 
 // lock makes the folder and holds it for one process at a time, so that an
 // `up` and a `down` of one playground cannot overlap. The lock goes with the
-// process that holds it.
-func lock(ctx context.Context, dir string) (unlock func(), err error) {
+// process that holds it. waiting is called once if there is someone to wait
+// for.
+func lock(ctx context.Context, dir string, waiting func()) (unlock func(), err error) {
 	path := filepath.Join(dir, lockFile)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for first := true; ; first = false {
 		f, err := tryLock(dir, path)
 		if err != nil {
 			return nil, fmt.Errorf("locking the playground: %w", err)
 		}
 		if f != nil {
 			return func() { removeIfEmpty(dir); f.Close() }, nil
+		}
+		if first {
+			waiting()
 		}
 		select {
 		case <-ctx.Done():

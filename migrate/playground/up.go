@@ -20,6 +20,7 @@ func (p *Playground) make(ctx context.Context) (*Playground, error) {
 	artifacts, store, err := p.prepare(ctx)
 	if err != nil {
 		// Nothing of this playground's own is there yet but its folder.
+		p.events = func(string) {}
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		return nil, errors.Join(err, p.down(clean))
@@ -34,10 +35,6 @@ func (p *Playground) make(ctx context.Context) (*Playground, error) {
 // makeAll makes the playground itself.
 func (p *Playground) makeAll(ctx context.Context, artifacts build.Artifacts, store string) error {
 	if err := p.phase("making the network", func() error {
-		if err := raiseLimits(); err != nil {
-			return err
-		}
-		loadModules(ctx)
 		return p.startNetwork(ctx)
 	}); err != nil {
 		return err
