@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"hamigrate/phases"
 	"hamigrate/phases/controlplane"
@@ -36,6 +37,34 @@ func run(args []string) int {
 	return exitCode(err)
 }
 
+// usageError makes one sentence of a wrong flag: help on stdout would end up
+// in whatever the output is piped to.
+func usageError(c *cli.Context, err error, _ bool) error {
+	name := strings.Join(strings.Fields(c.App.Name+" "+c.Command.FullName()), " ")
+	if c.Command.Name == "" || c.Command.Name == c.App.Name {
+		name = c.App.Name
+	}
+	return fmt.Errorf("%w; `%s --help` lists the flags", err, name)
+}
+
+// strict makes every command say what it does not understand: a word that is
+// no flag would else be ignored, with every flag after it.
+func strict(commands []*cli.Command) []*cli.Command {
+	for _, cmd := range commands {
+		cmd.OnUsageError = usageError
+		strict(cmd.Subcommands)
+	}
+	return commands
+}
+
+// noWords refuses arguments of commands that take only flags.
+func noWords(c *cli.Context) error {
+	if c.Args().Present() {
+		return fmt.Errorf("`%s` takes no word %q: flags begin with a dash, the spec is named with --file", c.Command.HelpName, c.Args().First())
+	}
+	return nil
+}
+
 func newApp() *cli.App {
 	return &cli.App{
 		Name:                   "migrate",
@@ -45,14 +74,20 @@ func newApp() *cli.App {
 		ErrWriter:              os.Stderr,
 		Flags:                  commonFlags(),
 		UseShortOptionHandling: true,
-		Suggest:                true,
 		Description: "The migration has three phases: a load balancer in front of the API (1), etcd on hosts\n" +
 			"of its own (2), two more control-plane nodes (3). Practise it first: migrate rehearse.\n" +
 			"Then: write migrate.yaml (docs/spec.md), migrate plan, migrate run.\n\n" + exitStatus,
-		Commands: append([]*cli.Command{
+		OnUsageError: usageError,
+		Action: func(c *cli.Context) error {
+			if !c.Args().Present() {
+				return cli.ShowAppHelp(c)
+			}
+			return fmt.Errorf("there is no command %q; `migrate --help` lists them", c.Args().First())
+		},
+		Commands: strict(append([]*cli.Command{
 			planCommand(), runCommand(), statusCommand(), reportCommand(), playbookCommand(),
 			rehearseCommand(), playgroundCommand(),
-		}, notBuilt()...),
+		}, notBuilt()...)),
 	}
 }
 

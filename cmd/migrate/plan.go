@@ -19,8 +19,9 @@ import (
 
 func planCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "plan",
-		Usage: "look at the cluster and show what run would do; change nothing",
+		Name:   "plan",
+		Before: noWords,
+		Usage:  "look at the cluster and show what run would do; change nothing",
 		Description: "Every step is checked against the cluster as it is: what is done already, what would\n" +
 			"change, as diffs, and how long the API would be away. Secrets are shown as digests.\n\n" + exitStatus,
 		Flags: append(commonFlags(), phaseFlag(), outputFlag("text", "json", "yaml"),

@@ -17,10 +17,11 @@ import (
 
 func playbookCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "playbook",
-		Usage: "print a phase as instructions for a person, with this cluster's hosts",
+		Name:   "playbook",
+		Before: noWords,
+		Usage:  "print a phase as instructions for a person, with this cluster's hosts",
 		Description: "Made from the same declaration that run carries out. Needs the spec only, no connection.\n" +
-			"Workers that the spec does not name are not listed.",
+			"Workers that the spec does not name are not listed.\n\n" + exitStatus,
 		Flags: append(commonFlags(), phaseFlag()),
 		Action: func(c *cli.Context) error {
 			s, err := openSession(c)

@@ -17,6 +17,7 @@ import (
 	"hamigrate/phases"
 
 	"github.com/google/renameio/v2"
+	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
 )
 
@@ -25,13 +26,15 @@ const quietTime = 15 * time.Second
 
 func rehearseCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "rehearse",
-		Usage: "migrate a playground cluster on this machine while measuring what its clients see",
+		Name:   "rehearse",
+		Before: noWords,
+		Usage:  "migrate a playground cluster on this machine while measuring what its clients see",
 		Description: "Builds a real kubeadm cluster of systemd-nspawn hosts in the shape of an old production\n" +
 			"cluster (etcd on localhost), plans and runs the three phases while requests are sent through\n" +
 			"the old address, the load balancer and the kubernetes Service, prints the figures, writes the\n" +
 			"report and takes the playground down.\n\n" + exitStatus,
 		Flags: []cli.Flag{
+			commonFlags()[2],
 			&cli.StringFlag{Name: "kubernetes", Value: playground.DefaultKubernetes, Usage: "Kubernetes `VERSION`"},
 			&cli.StringFlag{Name: "etcd-listen", Value: playground.EtcdOnLocalhost, Usage: "`SHAPE` of the old etcd: localhost or host"},
 			&cli.StringFlag{Name: "name", Value: "rehearsal", Usage: "the playground's `NAME`"},
@@ -45,6 +48,15 @@ func rehearseCommand() *cli.Command {
 }
 
 func rehearseAction(c *cli.Context) (err error) {
+	log, err := logger(c)
+	if err != nil {
+		return err
+	}
+	// One that is there may be somebody's: it would be migrated and taken
+	// down under their hands.
+	if _, err := playground.Open(playground.DefaultDir, c.String("name"), nil); !errors.Is(err, playground.ErrNotFound) {
+		return errors.Join(err, fmt.Errorf("a playground named %[1]s is there already: `migrate playground down --name %[1]s` removes it, --name takes another", c.String("name")))
+	}
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter)
 	defer done()
 	tell := func(message string) { fmt.Fprintln(c.App.ErrWriter, time.Now().Format("15:04:05 ")+message) }
@@ -69,7 +81,7 @@ func rehearseAction(c *cli.Context) (err error) {
 	if !c.Bool("keep") {
 		defer func() { err = errors.Join(err, takeDown(c, options, pg)) }()
 	}
-	return rehearseOn(ctx, c, pg, stop, tell)
+	return rehearseOn(ctx, c, pg, log, stop, tell)
 }
 
 // takeDown removes the playground, also after Ctrl-C and of one half made.
@@ -96,8 +108,8 @@ func takeDown(c *cli.Context, o playground.Options, pg *playground.Playground) e
 }
 
 // rehearseOn measures and migrates.
-func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, stop <-chan struct{}, tell func(string)) error {
-	s, err := newSession(pg.SpecFile(), filepath.Join(pg.Dir(), "rehearsal.journal"), logger(c))
+func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, log hclog.Logger, stop <-chan struct{}, tell func(string)) error {
+	s, err := newSession(pg.SpecFile(), filepath.Join(pg.Dir(), "rehearsal.journal"), log)
 	if err != nil {
 		return err
 	}

@@ -16,8 +16,9 @@ import (
 func reportCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "report",
+		Before:      noWords,
 		Usage:       "tell what was done, from the journal",
-		Description: "The JSON is a contract with scripts: see docs/architecture.md.",
+		Description: "The JSON is a contract with scripts: see docs/architecture.md.\n\n" + exitStatus,
 		Flags:       append(commonFlags(), &cli.BoolFlag{Name: "json", Usage: "as JSON"}),
 		Action: func(c *cli.Context) error {
 			s, err := openSession(c)
@@ -33,6 +34,9 @@ func reportCommand() *cli.Command {
 			r, err := makeReport(j)
 			if err != nil {
 				return err
+			}
+			if r.StartedAt.IsZero() {
+				return fmt.Errorf("nothing was begun yet, so there is nothing to report; next: migrate plan")
 			}
 			if c.Bool("json") {
 				return writeReport(c.App.Writer, r)
@@ -148,7 +152,12 @@ func printReport(w io.Writer, r report) error {
 		fmt.Fprintln(w)
 		printProbe(w, *r.Probe)
 	}
-	_, err := fmt.Fprintf(w, "\n%s, Kubernetes %s, strategy %s: %s in %.0f s.\n", r.Cluster, r.KubernetesVersion, r.Strategy, r.Result, r.Seconds)
+	result := r.Result
+	if result == "failed" {
+		// The contract knows no third word; a person should.
+		result = "not finished (migrate status says how far it is)"
+	}
+	_, err := fmt.Fprintf(w, "\n%s, Kubernetes %s, strategy %s: %s, %.0f s.\n", r.Cluster, r.KubernetesVersion, r.Strategy, result, r.Seconds)
 	return err
 }
 

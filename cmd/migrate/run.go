@@ -28,22 +28,27 @@ const (
 
 func runCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "run",
-		Usage: "carry out the migration, or what is left of it",
+		Name:   "run",
+		Before: noWords,
+		Usage:  "carry out the migration, or what is left of it",
 		Description: "Runs the phases in order, one step on one host at a time. Each step is checked, written\n" +
 			"to the journal with what was there before, applied and verified. After a stop of any\n" +
 			"kind, run again: it goes on from what the journal and the cluster say.\n" +
 			"Ctrl-C stops after the step at hand; Ctrl-C twice stops at once.\n\n" + exitStatus,
 		Flags: append(commonFlags(), phaseFlag(), outputFlag("text", "json"),
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask before each phase"},
-			&cli.StringFlag{Name: "strategy", Value: strategyInPlace, Usage: "how an API server is restarted; only in-place is built"}),
+			&cli.StringFlag{Name: "strategy", Value: strategyInPlace, Usage: "`HOW` an API server is restarted; only in-place is built"}),
 		Action: runAction,
 	}
 }
 
 func runAction(c *cli.Context) error {
-	if s := c.String("strategy"); s != strategyInPlace {
-		return fmt.Errorf("--strategy %s is not built yet; in-place is, and its plan names the seconds without an API", s)
+	switch s := c.String("strategy"); s {
+	case strategyInPlace:
+	case strategyOverlap:
+		return fmt.Errorf("--strategy %s is not built yet; %s is, and its plan names the seconds without an API", s, strategyInPlace)
+	default:
+		return fmt.Errorf("--strategy %s: write %s", s, strategyInPlace)
 	}
 	s, err := openSession(c)
 	if err != nil {

@@ -30,12 +30,12 @@ func commonFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagFile, Aliases: []string{"f"}, Usage: "the spec `FILE` (default: migrate.yaml)"},
 		&cli.StringFlag{Name: flagJournal, Usage: "the journal `FILE` (default: beside the spec, its name ending in .journal)"},
-		&cli.StringFlag{Name: flagLog, Usage: "log for machines on stderr: trace, debug, info, warn, error `LEVEL`"},
+		&cli.StringFlag{Name: flagLog, Usage: "log for machines on stderr from `LEVEL` on: trace, debug, info, warn or error"},
 	}
 }
 
 func outputFlag(formats ...string) cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: formats[0], Usage: strings.Join(formats, " or ") + " `FORMAT`",
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: formats[0], Usage: "`FORMAT`: " + strings.Join(formats, " or "),
 		Action: func(_ *cli.Context, v string) error {
 			if !slices.Contains(formats, v) {
 				return fmt.Errorf("--output %s: write one of %s", v, strings.Join(formats, ", "))
@@ -77,7 +77,11 @@ func openSession(c *cli.Context) (*session, error) {
 	if file == "" {
 		file = "migrate.yaml"
 	}
-	return newSession(file, common(c, flagJournal), logger(c))
+	log, err := logger(c)
+	if err != nil {
+		return nil, err
+	}
+	return newSession(file, common(c, flagJournal), log)
 }
 
 func newSession(file, journal string, log hclog.Logger) (*session, error) {
@@ -126,13 +130,24 @@ func phasesFor(number int) ([]phases.Phase, error) {
 }
 
 func phaseFlag() cli.Flag {
-	return &cli.IntFlag{Name: "phase", Aliases: []string{"p"}, Usage: "only phase `N`: 1 load balancer, 2 etcd, 3 control plane"}
+	return &cli.IntFlag{Name: "phase", Aliases: []string{"p"}, DefaultText: "all", Usage: "only phase `N`: 1 load balancer, 2 etcd, 3 control plane",
+		Action: func(_ *cli.Context, n int) error {
+			_, err := phasesFor(n)
+			if n == 0 {
+				err = fmt.Errorf("--phase 0: there are the phases 1 to %d", len(allPhases()))
+			}
+			return err
+		}}
 }
 
-func logger(c *cli.Context) hclog.Logger {
-	level := common(c, flagLog)
-	if level == "" {
-		return hclog.NewNullLogger()
+func logger(c *cli.Context) (hclog.Logger, error) {
+	name := common(c, flagLog)
+	if name == "" {
+		return hclog.NewNullLogger(), nil
 	}
-	return hclog.New(&hclog.LoggerOptions{Name: "migrate", Level: hclog.LevelFromString(level), Output: c.App.ErrWriter, JSONFormat: !isTerminal(c.App.ErrWriter)})
+	level := hclog.LevelFromString(name)
+	if level == hclog.NoLevel {
+		return nil, fmt.Errorf("--%s %s: write one of trace, debug, info, warn, error", flagLog, name)
+	}
+	return hclog.New(&hclog.LoggerOptions{Name: "migrate", Level: level, Output: c.App.ErrWriter, JSONFormat: !isTerminal(c.App.ErrWriter)}), nil
 }

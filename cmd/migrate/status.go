@@ -14,8 +14,9 @@ import (
 
 func statusCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "status",
-		Usage: "show how far the migration is, by the cluster and by the journal; change nothing",
+		Name:   "status",
+		Before: noWords,
+		Usage:  "show how far the migration is, by the cluster and by the journal; change nothing",
 		Description: "One line a step and host: what the cluster shows now, what the journal says was done and\n" +
 			"when. `--offline` leaves the cluster alone and shows the journal.\n\n" + exitStatus,
 		Flags: append(commonFlags(), phaseFlag(), outputFlag("text", "json"),
@@ -52,7 +53,7 @@ func statusAction(c *cli.Context) error {
 		return err
 	}
 	defer j.Close()
-	var rows []statusRow
+	rows := []statusRow{}
 	for _, p := range list {
 		recorded := map[state.Key]state.Record{}
 		records, err := j.Records(p.Number)

@@ -41,7 +41,12 @@ var workerConnectionsLine = regexp.MustCompile(`(?m)^(\s*worker_connections\s+)(
 // neededConnections is twice what the clients of the API take now (two each),
 // and some for everything else that nginx serves.
 func neededConnections(ctx context.Context, v phases.View) (int, error) {
-	out, err := v.On(v.First().Name).Look(ctx, remote.Command{Script: "ss -Htn state established '( sport = :6443 )' | wc -l"})
+	address, err := v.APIAddress(ctx, v.First().Name)
+	if err != nil {
+		return 0, err
+	}
+	port := address[strings.LastIndex(address, ":"):]
+	out, err := v.On(v.First().Name).Look(ctx, remote.Command{Script: "ss -Htn state established '( sport = " + port + " )' | wc -l"})
 	if err != nil {
 		return 0, fmt.Errorf("counting the API's clients on %s: %w", v.First().Name, err)
 	}

@@ -1,0 +1,308 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/crypto/ssh"
+
+	"hamigrate/migrate"
+	"hamigrate/state"
+)
+
+// TestMain lets the scripts run this test binary as `migrate`.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"migrate":           func() { os.Exit(run(os.Args)) },
+		"migrate-as-nobody": runAsNobody,
+	})
+}
+
+// runAsNobody is migrate without root's rights, for a test that has them.
+func runAsNobody() {
+	const nobody = 65534
+	if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody)); err != nil {
+		fmt.Fprintln(os.Stderr, "giving up root's rights:", err)
+		os.Exit(99)
+	}
+	os.Exit(run(os.Args))
+}
+
+// TestScripts runs testdata/script: the command line as a user meets it. No
+// script needs a cluster, and none may reach one that is there: rehearse is
+// only ever run with a name that no playground can have, playground only with
+// a --dir of the script's own.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               setUpScript,
+		Condition: func(cond string) (bool, error) {
+			if cond != "root" {
+				return false, fmt.Errorf("unknown condition %s", cond)
+			}
+			return os.Geteuid() == 0, nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":           cmdExits,
+			"expand":          cmdExpand,
+			"ssh-host":        cmdSSHHost,
+			"journal":         cmdJournal,
+			"hold-journal":    cmdHoldJournal,
+			"interrupt-twice": cmdInterruptTwice,
+		},
+	})
+}
+
+// setUpScript gives each script a home folder with a key to log in with, and
+// a port on which nobody listens.
+func setUpScript(env *testscript.Env) error {
+	home := filepath.Join(env.WorkDir, "home")
+	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
+		return err
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(home, ".ssh", "id_ed25519"), pem.EncodeToMemory(block), 0o600); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	_, closed, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return err
+	}
+	env.Setenv("HOME", home)
+	env.Setenv("SSH_AUTH_SOCK", "")
+	env.Setenv("TZ", "UTC")
+	env.Setenv("CLOSED_PORT", closed)
+	return l.Close()
+}
+
+// cmdExits: exits CODE PROGRAM [ARGS...] wants just that exit code, since
+// exit codes are a contract; `! exec` takes any.
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM [ARGS...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit := new(exec.ExitError)
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// cmdExpand: expand FILE... replaces $NAME in files by the environment's.
+func cmdExpand(ts *testscript.TestScript, _ bool, args []string) {
+	for _, file := range args {
+		text := os.Expand(ts.ReadFile(file), ts.Getenv)
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o644))
+	}
+}
+
+// cmdSSHHost: ssh-host PREFIX KIND starts an SSH server until the script's
+// end, and sets PREFIX_PORT, PREFIX_KEY (as known_hosts has it) and
+// PREFIX_FINGERPRINT. A server of the kind "refusing" lets nobody in, a
+// "silent" one says nothing at all.
+func cmdSSHHost(ts *testscript.TestScript, _ bool, args []string) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	ts.Check(err)
+	signer, err := ssh.NewSignerFromKey(key)
+	ts.Check(err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ctx, stop := context.WithCancel(context.Background())
+	ts.Defer(func() { stop(); l.Close() })
+	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
+		return nil, errors.New("nobody comes in here")
+	}}
+	config.AddHostKey(signer)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			context.AfterFunc(ctx, func() { conn.Close() })
+			if args[1] == "refusing" {
+				go ssh.NewServerConn(conn, config) //nolint:errcheck // that it fails is its purpose
+			}
+		}
+	}()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	ts.Check(err)
+	ts.Setenv(args[0]+"_PORT", port)
+	ts.Setenv(args[0]+"_KEY", strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))))
+	ts.Setenv(args[0]+"_FINGERPRINT", ssh.FingerprintSHA256(signer.PublicKey()))
+}
+
+// cmdJournal: journal KIND FILE writes a journal. "part-done" has a phase 1
+// that failed at its third step, "newer" is of a format that is still to be
+// invented.
+func cmdJournal(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[1])
+	j, err := state.Open(file, state.Options{Tool: "v0.9", Now: clock()})
+	ts.Check(err)
+	if args[0] == "part-done" {
+		fillJournal(ts, j)
+	}
+	ts.Check(j.Close())
+	if args[0] != "newer" {
+		return
+	}
+	db, err := bolt.Open(file, 0o600, nil)
+	ts.Check(err)
+	ts.Check(db.Update(func(tx *bolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte("99")) }))
+	ts.Check(db.Close())
+}
+
+// clock ticks a second with each look, so that durations are the same in
+// every run.
+func clock() func() time.Time {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return func() time.Time { now = now.Add(time.Second); return now }
+}
+
+func fillJournal(ts *testscript.TestScript, j *state.Journal) {
+	ts.Check(j.PutBlob("about", about{Cluster: "small", KubernetesVersion: "v1.36.3", Strategy: strategyInPlace,
+		StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}))
+	end, err := j.BeginRun(1)
+	ts.Check(err)
+	ts.Check(j.BeginPhase(1, "sha256:spec", "sha256:steps"))
+	advance := func(step, target string, changes ...state.Change) {
+		for _, c := range changes {
+			_, err := j.Advance(state.Key{Phase: 1, Step: step, Target: target}, c)
+			ts.Check(err)
+		}
+	}
+	start, apply := state.Change{Event: state.Start}, state.Change{Event: state.ApplyDone}
+	advance("loadbalancer/serving-certificate", "cp1", start, apply, state.Change{Event: state.VerifyDone})
+	advance("loadbalancer/nginx", "lb1", state.Change{Event: state.Found})
+	advance("loadbalancer/nginx-stream", "lb1", start, state.Change{Event: state.Fail, Error: "nginx -t said no"})
+	ts.Check(end("nginx -t said no", false))
+}
+
+// cmdHoldJournal: hold-journal FILE has the journal open for writing until
+// the script's end, as a run in another terminal has.
+func cmdHoldJournal(ts *testscript.TestScript, _ bool, args []string) {
+	j, err := state.Open(ts.MkAbs(args[0]), state.Options{Tool: "v0.9"})
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(j.Close()) })
+}
+
+// cmdInterruptTwice: interrupt-twice CODE PROGRAM [ARGS...] sends a program
+// INT, and INT again as soon as it has said something. It must end with CODE;
+// what it said is written to the file `said`.
+func cmdInterruptTwice(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	cmd := exec.Command(findProgram(ts, args[1]), args[2:]...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"), "SSH_AUTH_SOCK=", "PATH="+ts.Getenv("PATH"))
+	stderr, err := cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	// It has connected when the journal's holder is known: the journal is
+	// opened before the first host.
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if found, _ := filepath.Glob(filepath.Join(cmd.Dir, "*.lock-holder")); len(found) > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s has not opened its journal", args[1])
+		}
+	}
+	ts.Check(cmd.Process.Signal(syscall.SIGINT))
+	var said strings.Builder
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		if lines.Text() != "" && said.Len() == 0 {
+			ts.Check(cmd.Process.Signal(syscall.SIGINT))
+		}
+		if lines.Text() != "" {
+			fmt.Fprintln(&said, lines.Text())
+		}
+	}
+	err = cmd.Wait()
+	ts.Check(os.WriteFile(ts.MkAbs("said"), []byte(said.String()), 0o644))
+	if got := cmd.ProcessState.ExitCode(); got != want {
+		ts.Fatalf("exit code %d (%v), want %d; it said:\n%s", got, err, want, said.String())
+	}
+}
+
+func findProgram(ts *testscript.TestScript, name string) string {
+	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+		if file := filepath.Join(dir, name); exists(file) {
+			return file
+		}
+	}
+	ts.Fatalf("there is no program %s", name)
+	return ""
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
+// TestExitCodes holds the codes that need a cluster to be seen from outside.
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	where := migrate.Where{Phase: 2, Step: "etcd/promote", Target: "e1"}
+	for _, c := range []struct {
+		name string
+		err  error
+		code int
+	}{
+		{"done", nil, 0},
+		{"anything else", errors.New("no route to host"), 1},
+		{"a step that failed", &migrate.StepError{Where: where, Op: migrate.OpApply, Err: errors.New("x")}, 1},
+		{"changes pending", errChangesPending, 2},
+		{"blocked", &migrate.BlockedError{Where: where, Reason: "x"}, 3},
+		{"blocked, deep inside", fmt.Errorf("running: %w", &migrate.BlockedError{Where: where}), 3},
+		{"stopped between two steps", migrate.ErrStopped, 4},
+		{"another phase's name typed", fmt.Errorf("that is not it; %w", migrate.ErrStopped), 4},
+		{"stopped, and then taking the playground down failed", errors.Join(migrate.ErrStopped, errors.New("x")), 4},
+		{"locked", &state.LockedError{Path: "x"}, 7},
+		{"interrupted", &migrate.InterruptedError{Where: where, Cause: context.Canceled}, 130},
+		{"interrupted before a step", fmt.Errorf("connecting: %w", context.Canceled), 130},
+		{"a command on a host", remoteStatus(42), 42},
+	} {
+		if got := exitCode(c.err); got != c.code {
+			t.Errorf("%s: exit code %d, want %d", c.name, got, c.code)
+		}
+	}
+}
