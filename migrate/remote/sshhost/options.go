@@ -31,8 +31,8 @@ const (
 // slots is a kind of session. Each kind has its own bound, so that a copy,
 // which holds a stream while it waits for a command, cannot wait for itself,
 // and a hung command can be killed when all others hang too. Together they
-// stay under sshd's MaxSessions (10), with one to spare because sshd counts a
-// session until both sides have closed it. Forwarded connections do not count.
+// stay under sshd's MaxSessions (10), with two to spare because sshd may count
+// a closed session for a moment. Forwarded connections do not count.
 type slots int
 
 const (
@@ -42,10 +42,10 @@ const (
 	slotKinds
 )
 
-// newSlots returns the semaphores: 6 commands, 2 streams, 1 kill.
+// newSlots returns the semaphores: 5 commands, 2 streams, 1 kill.
 func newSlots() [slotKinds]chan struct{} {
 	return [slotKinds]chan struct{}{
-		commands: make(chan struct{}, 6), streams: make(chan struct{}, 2), kills: make(chan struct{}, 1),
+		commands: make(chan struct{}, 5), streams: make(chan struct{}, 2), kills: make(chan struct{}, 1),
 	}
 }
 

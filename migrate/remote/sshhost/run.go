@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/crypto/ssh"
 
 	"hamigrate/migrate/remote"
@@ -133,6 +134,14 @@ func (c *conn) run(ctx context.Context, t target, what call) error {
 		c.kill(t, what.mark)
 		return fmt.Errorf("%w: %w", remote.ErrUnknownOutcome, context.Cause(ctx))
 	}
+	if errors.Is(context.Cause(ctx), ErrOutputLimit) { // it ended by itself all the same
+		return ErrOutputLimit
+	}
+	return c.outcome(t, what, err, stderr)
+}
+
+// outcome turns the end of a session into the error of its command.
+func (c *conn) outcome(t target, what call, err error, stderr *tail) error {
 	var exit *ssh.ExitError
 	switch {
 	case c.dead(): // also with status 0: the output may have been cut
@@ -141,8 +150,6 @@ func (c *conn) run(ctx context.Context, t target, what call) error {
 		return &remote.ExitError{Host: t.name, Script: what.name(), Status: exit.ExitStatus(), Stderr: stderr.String()}
 	case errors.As(err, new(*ssh.ExitMissingError)), errors.Is(err, io.EOF):
 		return remote.ErrUnknownOutcome
-	case errors.Is(context.Cause(ctx), ErrOutputLimit): // it ended by itself all the same
-		return ErrOutputLimit
 	}
 	return err
 }
@@ -181,6 +188,9 @@ func feedAndWait(session *ssh.Session, line string, stdin io.Reader) error {
 
 // open opens a session once a slot is free. The function it returns gives the
 // slot back and must be called when the session is closed.
+//
+// sshd may still count a session that both sides have closed when the next
+// one is asked for, and refuse that; so a refusal is tried again for a while.
 func (c *conn) open(ctx context.Context, which slots) (*ssh.Session, func(), error) {
 	slots := c.slots[which]
 	select {
@@ -191,6 +201,26 @@ func (c *conn) open(ctx context.Context, which slots) (*ssh.Session, func(), err
 		return nil, nil, context.Cause(ctx)
 	}
 	release := func() { <-slots }
+	session, err := backoff.Retry(ctx, func() (*ssh.Session, error) {
+		session, err := c.openOnce(ctx)
+		var refused *ssh.OpenChannelError
+		if err != nil && !errors.As(err, &refused) {
+			return nil, backoff.Permanent(err)
+		}
+		return session, err
+	}, backoff.WithMaxTries(8), backoff.WithBackOff(&backoff.ExponentialBackOff{
+		InitialInterval: 20 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: time.Second,
+	}))
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return session, release, nil
+}
+
+// openOnce is client.NewSession, but ends with the context. An error that is
+// not a refusal of sshd means that the connection is gone.
+func (c *conn) openOnce(ctx context.Context) (*ssh.Session, error) {
 	type opened struct {
 		session *ssh.Session
 		err     error
@@ -204,27 +234,20 @@ func (c *conn) open(ctx context.Context, which slots) (*ssh.Session, func(), err
 			if err == nil {
 				session.Close()
 			}
-			release()
 		}
 	}()
 	select {
 	case o := <-got:
-		if o.err == nil {
-			return o.session, release, nil
+		var refused *ssh.OpenChannelError
+		switch {
+		case o.err == nil:
+			return o.session, nil
+		case errors.As(o.err, &refused):
+			return nil, fmt.Errorf("sshd refuses another session (is MaxSessions in its sshd_config less than 10?): %w", o.err)
 		}
-		release()
-		return nil, nil, c.explain(o.err)
+		c.wire.Close()
+		return nil, errNotSent
 	case <-ctx.Done():
-		return nil, nil, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
-}
-
-// explain tells a channel that sshd refuses from a connection that is gone.
-func (c *conn) explain(err error) error {
-	var refused *ssh.OpenChannelError
-	if errors.As(err, &refused) {
-		return fmt.Errorf("sshd refuses another session (MaxSessions in sshd_config?): %w", err)
-	}
-	c.wire.Close()
-	return errNotSent
 }

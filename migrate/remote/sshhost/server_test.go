@@ -39,7 +39,9 @@ type server struct {
 	refuse    int      // connections to drop before the banner
 	noForward bool
 	frozen    bool // nothing is answered any more
+	halfway   bool // commands end well, but the connection before their output
 	sessions  int
+	limit     int // of sessions at once
 	most      int // sessions at once
 	dials     int
 	conns     []net.Conn
@@ -70,7 +72,7 @@ func newServerFor(t *testing.T, key, login ssh.Signer) *server {
 	}
 	s := &server{
 		t: t, home: t.TempDir(), key: key, login: login, listen: listen, closed: make(chan struct{}),
-		env: os.Environ(), shell: []string{"/bin/sh", "-c"},
+		limit: 10, env: os.Environ(), shell: []string{"/bin/sh", "-c"},
 	}
 	s.serve()
 	s.know(knownhosts.Line([]string{s.address()}, s.key.PublicKey()))
@@ -272,16 +274,16 @@ func (s *server) forward(open ssh.NewChannel) {
 	c.Close()
 }
 
-// session runs one command. Like sshd it refuses the eleventh at once.
+// session runs one command. Like sshd it refuses the one above the limit.
 func (s *server) session(open ssh.NewChannel) {
 	s.mu.Lock()
 	s.sessions++
 	s.most = max(s.most, s.sessions)
-	many := s.sessions > 10
+	many := s.sessions > s.limit
 	s.mu.Unlock()
 	defer s.set(func() { s.sessions-- })
 	if many {
-		open.Reject(ssh.ResourceShortage, "open failed")
+		open.Reject(ssh.ConnectionFailed, "open failed") // as OpenSSH spells it
 		return
 	}
 	ch, requests, err := open.Accept()
@@ -298,6 +300,12 @@ func (s *server) session(open ssh.NewChannel) {
 		r.Reply(true, nil)
 		if hook := get(s, &s.execHook); hook != nil {
 			hook(s)
+		}
+		if get(s, &s.halfway) {
+			io.WriteString(ch, "half of the output")
+			ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{0}))
+			s.cut()
+			return
 		}
 		s.command(ch, requests, line.Text)
 		return
