@@ -37,15 +37,16 @@ func BackupDir(id migrate.StepID) string {
 }
 
 // Backup copies files of a host to the step's backup folder on that host,
-// mode and owner kept. A copy that is there already is of before the first
+// each under its own path, mode and owner kept. A copy that is there already is of before the first
 // attempt and stays. Secrets therefore never leave the host they live on.
 func Backup(ctx context.Context, h remote.Host, id migrate.StepID, files ...string) error {
 	dir := BackupDir(id)
 	var script strings.Builder
 	fmt.Fprintf(&script, "set -eu; umask 077; mkdir -p %s\n", remote.Quote(dir))
 	for _, f := range files {
-		to := remote.Quote(path.Join(dir, path.Base(f)))
-		fmt.Fprintf(&script, "[ -e %[2]s ] || { cp -p %[1]s %[2]s.part; sync %[2]s.part; mv %[2]s.part %[2]s; }\n", remote.Quote(f), to)
+		to := path.Join(dir, f)
+		fmt.Fprintf(&script, "[ -e %[2]s ] || { mkdir -p %[3]s; cp -p %[1]s %[2]s.part; sync %[2]s.part; mv %[2]s.part %[2]s; }\n",
+			remote.Quote(f), remote.Quote(to), remote.Quote(path.Dir(to)))
 	}
 	if _, err := h.Run(ctx, remote.Command{Script: script.String()}); err != nil {
 		return fmt.Errorf("saving %s as they were: %w", strings.Join(files, ", "), err)

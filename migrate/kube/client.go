@@ -254,11 +254,32 @@ func (c Client) CreateBootstrapToken(ctx context.Context, t BootstrapToken, expi
 			"usage-bootstrap-authentication": "true",
 			"usage-bootstrap-signing":        "true",
 			"auth-extra-groups":              "system:bootstrappers:kubeadm:default-node-token",
-			"description":                    "Made by migrate to join a control-plane node; deleted afterwards.",
+			"description":                    tokenDescription,
 		},
 	}
 	if _, err := c.api.CoreV1().Secrets("kube-system").Create(ctx, secret, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("creating a bootstrap token: %w", err)
+	}
+	return nil
+}
+
+// tokenDescription tells our tokens from others'.
+const tokenDescription = "Made by migrate to join a control-plane node; deleted afterwards."
+
+// DeleteOwnTokens deletes the bootstrap tokens that CreateBootstrapToken
+// made, also those of an earlier run that was killed.
+func (c Client) DeleteOwnTokens(ctx context.Context) error {
+	list, err := c.api.CoreV1().Secrets("kube-system").List(ctx, metav1.ListOptions{FieldSelector: "type=bootstrap.kubernetes.io/token"})
+	if err != nil {
+		return fmt.Errorf("listing bootstrap tokens: %w", err)
+	}
+	for _, s := range list.Items {
+		if s.Type != corev1.SecretTypeBootstrapToken || string(s.Data["description"]) != tokenDescription {
+			continue
+		}
+		if err := c.DeleteSecret(ctx, "kube-system", s.Name); err != nil {
+			return err
+		}
 	}
 	return nil
 }

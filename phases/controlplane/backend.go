@@ -67,6 +67,13 @@ func checkBackend(ctx context.Context, v phases.View) (migrate.Finding, error) {
 			return migrate.Finding{}, err
 		}
 		if slices.Contains(list, address) {
+			loaded, err := loadbalancer.Loaded(ctx, v.On(lb.Name))
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			if !loaded {
+				before[lb.Name] = strings.Join(list, ",")
+			}
 			continue
 		}
 		before[lb.Name] = strings.Join(list, ",")

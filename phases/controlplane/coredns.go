@@ -14,8 +14,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// spreadAnnotation makes the roll-out happen once for a set of nodes.
-const spreadAnnotation = "migrate.hamigrate/spread-over"
+// spreadAnnotation makes the roll-out happen once for a finding, however
+// often it is applied: its value is when the need was found.
+const spreadAnnotation = "migrate.hamigrate/spread-at"
 
 // coreDNS spreads CoreDNS: its pods were placed when there was one node, and
 // nothing moves them. kubeadm's own guide restarts them; its Deployment
@@ -39,14 +40,14 @@ func coreDNS() phases.Step {
 			if spread {
 				return phases.Done("CoreDNS runs on %s", strings.Join(nodes, ", ")), nil
 			}
-			return phases.Need(migrate.Before{"nodes": strings.Join(nodes, ",")}, "CoreDNS runs on %s only", strings.Join(nodes, ", ")), nil
+			return phases.Need(migrate.Before{"nodes": strings.Join(nodes, ","), "found": time.Now().UTC().Format(time.RFC3339)}, "CoreDNS runs on %s only", strings.Join(nodes, ", ")), nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Hands, before migrate.Before) error {
 			k, err := h.Kube(ctx)
 			if err != nil {
 				return err
 			}
-			return k.AnnotateDeploymentPods(ctx, "kube-system", "coredns", spreadAnnotation, time.Now().UTC().Format(time.RFC3339))
+			return k.AnnotateDeploymentPods(ctx, "kube-system", "coredns", spreadAnnotation, before["found"])
 		},
 		Verify: func(ctx context.Context, v phases.View) error {
 			k, err := v.Kube(ctx)

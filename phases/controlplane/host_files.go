@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -88,8 +89,33 @@ func mounted(ctx context.Context, v phases.View) ([]item, error) {
 				}
 			}
 		}
+		for _, i := range namedBelowPKI(m.Flags()) {
+			if _, err := first.ReadFile(ctx, i.path); err == nil && !slices.Contains(out, i) {
+				out = append(out, i)
+			}
+		}
 	}
 	return out, nil
+}
+
+// pki is a folder that kubeadm mounts as a whole; people put files of their
+// own there because of that.
+const pki = "/etc/kubernetes/pki/"
+
+// kubeadmPKI are the names that kubeadm makes or uploads itself (kubeadm:
+// phases/copycerts and phases/certs).
+var kubeadmPKI = regexp.MustCompile(`^(ca|sa|front-proxy-ca|front-proxy-client|apiserver|apiserver-kubelet-client|apiserver-etcd-client|etcd/[a-z-]+)\.(crt|key|pub)$`)
+
+// namedBelowPKI lists the files below kubeadm's folder that flags name and
+// kubeadm does not distribute.
+func namedBelowPKI(flags kube.Flags) []item {
+	var out []item
+	for _, f := range flags {
+		if rest, ok := strings.CutPrefix(path.Clean(f.Value), pki); ok && !kubeadmPKI.MatchString(rest) {
+			out = append(out, item{path: path.Clean(f.Value)})
+		}
+	}
+	return out
 }
 
 // expand lists the regular files of a mounted folder; of one that the pod

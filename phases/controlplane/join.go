@@ -35,37 +35,84 @@ func join() phases.Step {
 	}
 }
 
-func checkJoin(ctx context.Context, v phases.View) (migrate.Finding, error) {
+// joinMarker says on the target that this tool began to join it. It is there
+// from before the first change until everything made for the join is tidied
+// away, and is what tells a half-joined node from somebody's worker.
+const joinMarker = phases.StateDir + "/joining"
+
+// standing is where a target stands between "not in the cluster" and done.
+type standing struct {
+	node    bool // there is a Node object
+	plane   bool // it is marked as control plane: kubeadm's last step but one
+	begun   bool // our marker is there
+	kubelet bool // the host's kubelet belongs to some cluster
+}
+
+func whereItStands(ctx context.Context, v phases.View) (standing, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
-		return migrate.Finding{}, err
+		return standing{}, err
 	}
 	nodes, err := k.Nodes(ctx)
 	if err != nil {
-		return migrate.Finding{}, err
+		return standing{}, err
 	}
 	n, ok := nodes[v.Target()]
-	if ok && kube.IsControlPlane(n) {
-		if err := verifyJoin(ctx, v); err == nil {
-			return phases.Done("it is a control-plane node and its API server is ready"), nil
+	s := standing{node: ok, plane: ok && kube.IsControlPlane(n)}
+	for file, there := range map[string]*bool{joinMarker: &s.begun, "/etc/kubernetes/kubelet.conf": &s.kubelet} {
+		_, err := v.On(v.Target()).ReadFile(ctx, file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return standing{}, err
 		}
+		*there = err == nil
 	}
-	if ok && !kube.IsControlPlane(n) {
+	return s, nil
+}
+
+func checkJoin(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	s, err := whereItStands(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	before := migrate.Before{"node": fmt.Sprintf("in the cluster: %t", s.node)}
+	switch {
+	case s.plane && s.begun:
+		return phases.Need(before, "it has joined, but what was made for the join is still there"), nil
+	case s.plane:
+		if err := verifyJoin(ctx, v); err != nil {
+			return phases.Need(before, "it is a control-plane node, but %v", err), nil
+		}
+		return phases.Done("it is a control-plane node and its API server is ready"), nil
+	case s.begun:
+		return phases.Need(before, "an earlier attempt left it half-joined"), nil
+	case s.node:
 		return phases.Block("drain it, run `kubeadm reset` on it and delete the node, or name another host in spec.controlPlane.joining",
 			"%s is a worker of this cluster", v.Target()), nil
+	case s.kubelet:
+		return phases.Block("run `kubeadm reset` on it if nobody needs what it is part of, or name another host in spec.controlPlane.joining",
+			"%s has an /etc/kubernetes/kubelet.conf and is no node of this cluster", v.Target()), nil
 	}
 	if _, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "command -v kubeadm kubelet >/dev/null"}); err != nil {
 		return phases.Block("install the same kubeadm and kubelet as on "+v.First().Name, "%s lacks kubeadm or kubelet", v.Target()), nil
 	}
-	return phases.Need(migrate.Before{"node": fmt.Sprintf("in the cluster: %t", ok)}, "it is not a control-plane node with a ready API server"), nil
+	return phases.Need(before, "it is not in the cluster"), nil
 }
 
-// applyJoin joins the node, again from the start when an earlier attempt
-// left it half-joined: kubeadm's own preflight refuses to go on from there.
+// applyJoin joins the node. A node that has joined is never reset, whatever
+// its state is at this moment: it may carry traffic. One that an attempt of
+// ours left half-joined is reset first, because kubeadm's preflight refuses to
+// go on from there.
 func applyJoin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return err
+	}
+	s, err := whereItStands(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	if s.plane {
+		return tidy(ctx, h, k)
 	}
 	cc, err := k.ClusterConfiguration(ctx)
 	if err != nil {
@@ -74,7 +121,12 @@ func applyJoin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if _, external := cc.ExternalEtcd(); !external || cc.ControlPlaneEndpoint() == "" {
 		return errors.New("kubeadm-config names no external etcd or no control-plane endpoint: phases 1 and 2 come first")
 	}
-	if err := clean(ctx, h); err != nil {
+	if s.begun {
+		if err := reset(ctx, h, k); err != nil {
+			return err
+		}
+	}
+	if err := h.On(h.Target()).WriteFile(ctx, remote.File{Path: joinMarker, Data: []byte("migrate joins this host to the control plane\n"), Mode: 0o600}); err != nil {
 		return err
 	}
 	secrets, err := newSecrets()
@@ -82,36 +134,43 @@ func applyJoin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 		return err
 	}
 	err = joinWith(ctx, h, k, cc, secrets)
-	// What was made for the join goes away whatever became of it.
-	tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	// The secrets made for the join go away whatever became of it; the marker
+	// stays until it has succeeded.
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	return errors.Join(err,
-		k.DeleteSecret(tidy, "kube-system", "bootstrap-token-"+secrets.token.ID),
-		k.DeleteSecret(tidy, "kube-system", "kubeadm-certs"),
-		h.On(h.Target()).Remove(tidy, joinFile),
-		h.On(h.First().Name).Remove(tidy, uploadFile))
+	if err != nil {
+		return errors.Join(err, tidySecrets(after, h, k))
+	}
+	return tidy(after, h, k)
 }
 
-// clean resets what an earlier attempt left on the host. It is safe here:
-// the host is none of the etcd hosts (the spec refuses that), it has no
-// member, and the skipped phase is the one that would touch etcd's
-// membership (kubernetes/kubeadm#3225).
-func clean(ctx context.Context, h phases.Hands) error {
+// tidy removes what was made for the join, the marker last.
+func tidy(ctx context.Context, h phases.Hands, k kube.Client) error {
+	if err := tidySecrets(ctx, h, k); err != nil {
+		return err
+	}
+	return h.On(h.Target()).Remove(ctx, joinMarker)
+}
+
+func tidySecrets(ctx context.Context, h phases.Hands, k kube.Client) error {
+	return errors.Join(
+		k.DeleteOwnTokens(ctx),
+		k.DeleteSecret(ctx, "kube-system", "kubeadm-certs"),
+		h.On(h.Target()).Remove(ctx, joinFile),
+		h.On(h.First().Name).Remove(ctx, uploadFile))
+}
+
+// reset takes back what an earlier attempt of ours left. It is safe here: the
+// host is none of the etcd hosts (the spec refuses that), it has no member,
+// and the skipped phase is the one that would touch etcd's membership
+// (kubernetes/kubeadm#3225). A Ready Node of the same name would make kubeadm
+// refuse the next attempt (kubeadm: phases/join/kubelet.go).
+func reset(ctx context.Context, h phases.Hands, k kube.Client) error {
 	host := h.On(h.Target())
-	_, err := host.ReadFile(ctx, "/etc/kubernetes/kubelet.conf")
-	bootstrap, errBootstrap := host.ReadFile(ctx, "/etc/kubernetes/bootstrap-kubelet.conf")
-	manifests, errList := host.List(ctx, kube.ManifestsDir)
-	if errList != nil && !errors.Is(errList, fs.ErrNotExist) {
-		return errList
-	}
-	leftovers := err == nil || errBootstrap == nil && bootstrap.Path != "" || slices.Contains(manifests, "kube-apiserver.yaml")
-	if !leftovers {
-		return nil
-	}
 	if _, err := host.Run(ctx, remote.Cmd("kubeadm", "reset", "--force", "--skip-phases=remove-etcd-member")); err != nil {
 		return fmt.Errorf("cleaning %s after an earlier attempt: %w", h.Target(), err)
 	}
-	return nil
+	return k.DeleteNode(ctx, h.Target())
 }
 
 // verifyJoin wants a ready API server of the target's own, with the three

@@ -87,6 +87,9 @@ func checkBinary(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	case want == "":
 		return phases.Block("install etcd as "+Binary+" on "+v.Target(), "%s has no %s and there is none to copy", v.Target(), Binary), nil
 	case have == want:
+		if missing, err := ctlMissing(ctx, v); err != nil || missing {
+			return phases.Need(migrate.Before{"sha256": have}, "etcdctl is not installed"), err
+		}
 		return phases.Done("the same etcd is installed (sha256 %.12s)", have), nil
 	}
 	before := have
@@ -100,7 +103,9 @@ func checkBinary(ctx context.Context, v phases.View) (migrate.Finding, error) {
 
 func applyBinary(ctx context.Context, h phases.Hands, before migrate.Before) error {
 	host := h.On(h.Target())
-	if before["sha256"] != "absent" {
+	if have, err := digest(ctx, host, Binary); err != nil {
+		return err
+	} else if have != "" && before["sha256"] == have {
 		if err := phases.Backup(ctx, host, binaryID, Binary); err != nil {
 			return err
 		}
@@ -120,12 +125,26 @@ func applyBinary(ctx context.Context, h phases.Hands, before migrate.Before) err
 	if err := host.Copy(ctx, first, file, to); err != nil {
 		return err
 	}
-	// etcdctl is for whoever has to look by hand one night.
 	ctl := path.Join(path.Dir(file), "etcdctl")
 	if sum, err := digest(ctx, first, ctl); err != nil || sum == "" {
 		return err
 	}
 	return host.Copy(ctx, first, ctl, remote.File{Path: Binary + "ctl", Mode: 0o755, Owner: "root:root"})
+}
+
+// ctlMissing: etcdctl is for whoever has to look by hand one night, and comes
+// along where the old member's image has it.
+func ctlMissing(ctx context.Context, v phases.View) (bool, error) {
+	file, _, err := source(ctx, v)
+	if err != nil || v.Spec().Etcd.Binary != cluster.BinaryFromControlPlane || file == "" {
+		return false, err
+	}
+	want, err := digest(ctx, v.On(v.First().Name), path.Join(path.Dir(file), "etcdctl"))
+	if err != nil || want == "" {
+		return false, err
+	}
+	have, err := digest(ctx, v.On(v.Target()), Binary+"ctl")
+	return have != want, err
 }
 
 // verifyBinary runs it: a wrong architecture or C library shows here.

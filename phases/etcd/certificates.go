@@ -69,6 +69,15 @@ func certificateFault(ctx context.Context, v phases.View) (string, error) {
 		}
 		files[name] = f.Data
 	}
+	// The scratch folder for signing holds the same keys; an attempt that was
+	// cut may have left it behind.
+	left, err := v.On(v.First().Name).List(ctx, phases.StateDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if slices.Contains(left, "sign-"+v.Target()) {
+		return "the scratch folder for signing is still on " + v.First().Name, nil
+	}
 	if string(files["ca.crt"]) != string(ca) {
 		return "ca.crt is not the CA of the old member", nil
 	}
@@ -180,14 +189,6 @@ func verifyCertificates(ctx context.Context, v phases.View) error {
 	}
 	if fault != "" {
 		return fmt.Errorf("on %s: %s", v.Target(), fault)
-	}
-	// The scratch folder held the same keys.
-	left, err := v.On(v.First().Name).List(ctx, phases.StateDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if slices.Contains(left, "sign-"+v.Target()) {
-		return fmt.Errorf("the scratch folder for signing is still on %s", v.First().Name)
 	}
 	return nil
 }

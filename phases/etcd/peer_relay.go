@@ -110,8 +110,11 @@ func applyPeerRelay(ctx context.Context, h phases.Hands, _ migrate.Before) error
 	}
 	host := h.On(h.Target())
 	socket, service := relayUnits(h.View, old.PeerAddress)
-	for name, text := range map[string]string{relayName + ".socket": socket, relayName + ".service": service} {
-		if err := host.WriteFile(ctx, remote.File{Path: path.Join(unitDir, name), Data: []byte(text), Mode: 0o644}); err != nil {
+	for _, f := range []remote.File{
+		{Path: path.Join(unitDir, relayName+".service"), Data: []byte(service), Mode: 0o644},
+		{Path: path.Join(unitDir, relayName+".socket"), Data: []byte(socket), Mode: 0o644},
+	} {
+		if err := host.WriteFile(ctx, f); err != nil {
 			return err
 		}
 	}

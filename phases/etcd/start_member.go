@@ -103,6 +103,10 @@ func applyStartMember(ctx context.Context, h phases.Hands, _ migrate.Before) err
 	return nil
 }
 
+// closeEnough is how many log entries a member may be behind to count as
+// caught up: under load it is always behind by what is on its way.
+const closeEnough = 100
+
 // verifyStartMember wants the member in this cluster and its applied index
 // at the leader's. etcd itself would promote at 90 % of the log index, which
 // says little on a large log.
@@ -115,20 +119,22 @@ func verifyStartMember(ctx context.Context, v phases.View) error {
 	if !ok {
 		return fmt.Errorf("%s is not in the member list: %s", v.Target(), describe(members))
 	}
-	own, err := e.Status(ctx, v.Target())
-	if err != nil {
-		return errors.Join(err, lastWords(ctx, v))
-	}
+	// The leader is asked first: under steady writes the other order would
+	// compare with entries that the member can't have yet.
 	_, leader, err := aVoterHost(ctx, e)
 	if err != nil {
 		return err
+	}
+	own, err := e.Status(ctx, v.Target())
+	if err != nil {
+		return errors.Join(err, lastWords(ctx, v))
 	}
 	switch {
 	case own.MemberID != m.ID:
 		return fmt.Errorf("etcd on %s is member %x, the list says %x: its data is another member's", v.Target(), own.MemberID, m.ID)
 	case own.ClusterID != leader.ClusterID:
 		return fmt.Errorf("etcd on %s is of cluster %x, not of %x", v.Target(), own.ClusterID, leader.ClusterID)
-	case own.RaftApplied < leader.RaftIndex && own.Revision < leader.Revision:
+	case own.RaftApplied+closeEnough < leader.RaftIndex:
 		return fmt.Errorf("the member on %s catches up: %d of %d", v.Target(), own.RaftApplied, leader.RaftIndex)
 	}
 	return nil

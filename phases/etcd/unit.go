@@ -48,6 +48,7 @@ var ownFlags = map[string]bool{
 	"name": true, "data-dir": true, "wal-dir": true,
 	"listen-peer-urls": true, "listen-client-urls": true, "listen-client-http-urls": true,
 	"advertise-client-urls": true, "listen-metrics-urls": true,
+	"initial-advertise-peer-urls": true, "initial-cluster": true, "initial-cluster-state": true, "initial-cluster-token": true,
 	"cert-file": true, "key-file": true, "trusted-ca-file": true, "client-cert-auth": true,
 	"peer-cert-file": true, "peer-key-file": true, "peer-trusted-ca-file": true, "peer-client-cert-auth": true,
 	"config-file": true, "force-new-cluster": true, "log-outputs": true,
@@ -75,7 +76,7 @@ func memberFlags(h cluster.Host, running kube.Flags) []string {
 		"--peer-client-cert-auth=true",
 	}
 	for _, f := range running {
-		if !ownFlags[f.Name] && !strings.HasPrefix(f.Name, "initial-") && !strings.HasPrefix(f.Name, "discovery") {
+		if !ownFlags[f.Name] && !strings.HasPrefix(f.Name, "discovery") {
 			flags = append(flags, "--"+f.Name+"="+f.Value)
 		}
 	}
@@ -144,6 +145,9 @@ func checkUnit(ctx context.Context, v phases.View) (migrate.Finding, error) {
 		return migrate.Finding{}, err
 	}
 	if have != "" && (want == "" || have == want) {
+		if err := verifyUnit(ctx, v); err != nil {
+			return phases.Need(migrate.Before{"unit": have}, "%v", err), nil
+		}
 		return phases.Done("%s is as it should be", unitFile), nil
 	}
 	if want == "" {

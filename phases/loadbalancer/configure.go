@@ -22,8 +22,9 @@ type layout struct {
 }
 
 var (
-	streamBlock   = regexp.MustCompile(`(?ms)^\s*stream\s*\{(.*?)^\}`)
-	streamInclude = regexp.MustCompile(`(?m)^\s*include\s+(\S+)/\*\.conf\s*;`)
+	streamBlock    = regexp.MustCompile(`(?ms)^\s*stream\s*\{(.*?)^\}`)
+	modulesInclude = regexp.MustCompile(`(?m)^\s*include\s+/etc/nginx/modules-enabled/\*\.conf\s*;`)
+	streamInclude  = regexp.MustCompile(`(?m)^\s*include\s+(\S+)/\*\.conf\s*;`)
 )
 
 // errOwnStream is a stream block of the operator's without an include.
@@ -45,11 +46,15 @@ func findLayout(ctx context.Context, r remote.Reader) (layout, error) {
 		if inc == nil {
 			return layout{}, errOwnStream
 		}
-		l.file, l.bare = path.Join(string(inc[1]), path.Base(StreamFile)), true
+		dir := string(inc[1])
+		if !path.IsAbs(dir) {
+			dir = path.Join(path.Dir(nginxConf), dir)
+		}
+		l.file, l.bare = path.Join(dir, path.Base(StreamFile)), true
 		return l, nil
 	}
 	l.file = StreamFile
-	if !strings.Contains(string(f.Data), "include /etc/nginx/modules-enabled/*.conf;") {
+	if !modulesInclude.Match(f.Data) {
 		l.file = "/etc/nginx/migrate.d/kube-apiserver.conf"
 		if line := "include /etc/nginx/migrate.d/*.conf;"; !strings.Contains(string(f.Data), line) {
 			l.include = line
@@ -82,6 +87,24 @@ func PresentBackends(ctx context.Context, r remote.Reader) ([]string, error) {
 	}
 	_, list, err := present(ctx, r, l)
 	return list, err
+}
+
+// Loaded says whether nginx has read our file since it was last written: its
+// workers are replaced by every reload, so the youngest must not be older than
+// the file.
+func Loaded(ctx context.Context, r remote.Reader) (bool, error) {
+	l, err := findLayout(ctx, r)
+	if err != nil {
+		return false, err
+	}
+	script := fmt.Sprintf(`m=$(stat -c %%Y %s) || exit 0
+e=$(ps -C nginx -o etimes=,args= | awk '/worker process/ && !/shutting down/ {print $1}' | sort -n | head -n 1)
+[ -n "$e" ] && [ $(($(date +%%s) - e)) -ge "$m" ] && echo loaded || true`, remote.Quote(l.file))
+	out, err := r.Look(ctx, remote.Command{Script: script})
+	if err != nil {
+		return false, fmt.Errorf("asking whether nginx on %s has loaded its configuration: %w", r.Name(), err)
+	}
+	return strings.TrimSpace(out) == "loaded", nil
 }
 
 // Configure makes a load balancer forward the endpoint's port to these

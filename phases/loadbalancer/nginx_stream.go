@@ -85,7 +85,14 @@ func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, erro
 		return migrate.Finding{}, err
 	}
 	if before == after && holder == "nginx" {
-		return phases.Done("nginx passes port %d through to %s", port, strings.Join(list, ", ")), nil
+		loaded, err := Loaded(ctx, r)
+		if err != nil {
+			return migrate.Finding{}, err
+		}
+		if loaded {
+			return phases.Done("nginx passes port %d through to %s", port, strings.Join(list, ", ")), nil
+		}
+		return phases.Need(migrate.Before{"file": l.file, "content": before}, "nginx has not loaded our file"), nil
 	}
 	if holder != "" && (holder != "nginx" || before == "") {
 		return phases.Block(fmt.Sprintf("free port %d there or choose another port for spec.endpoint", port),
