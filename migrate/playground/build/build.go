@@ -45,8 +45,9 @@ type Image struct {
 
 // Artifacts is what a cluster is started from. All paths are absolute.
 type Artifacts struct {
-	// Versions as in the image tags. The etcd inside may differ from its
-	// tag for Kubernetes 1.33.13, whose etcdctl and etcdutl are of 3.5.35.
+	// Versions as in the image tags; Kubernetes is without v. The programs
+	// are of these versions, but for the etcdctl and etcdutl of Kubernetes
+	// 1.33.13, which are of 3.5.35: those of 3.5.24 are not published.
 	Kubernetes, Etcd, CoreDNS, Pause string
 	// BinDir is a folder with kubelet, kubeadm, etcd, etcdctl, etcdutl and,
 	// unless a Request.BinDir lacked it, kubectl: static binaries for hosts

@@ -67,13 +67,7 @@ func TestCancelKillsGrandchildren(t *testing.T) {
 	if took := time.Since(began); took > stopGrace {
 		t.Errorf("stopping took %v", took)
 	}
-	deadline := time.Now().Add(5 * time.Second)
-	for alive(child) {
-		if time.Now().After(deadline) {
-			t.Fatalf("process %d outlived its command", child)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	until(t, "the grandchild is gone", func() bool { return !alive(child) })
 }
 
 // alive tells whether a process exists and is no zombie.
