@@ -45,14 +45,15 @@ func (l *openLoop) run(ctx, work context.Context) {
 		case <-timer.C:
 		}
 		due = l.catchUp(due)
+		at := due
 		select {
 		case slots <- struct{}{}:
 			inFlight.Go(func() {
 				defer func() { <-slots }()
-				l.one(work, n)
+				l.one(work, n, at)
 			})
 		default:
-			l.series.done(l.series.send(), 0, errTooManyWaiting)
+			l.series.done(l.series.send(at), 0, errTooManyWaiting)
 		}
 		due = due.Add(l.interval)
 		timer.Reset(time.Until(due))
@@ -79,15 +80,19 @@ func (l *openLoop) maxWaiting() int {
 	return max(minWaiting, int(l.timeout/l.interval)*3/2)
 }
 
-func (l *openLoop) one(work context.Context, n uint64) {
+func (l *openLoop) one(work context.Context, n uint64, due time.Time) {
 	ctx, cancel := context.WithTimeout(work, l.timeout)
 	defer cancel()
 	ctx, att := observe(ctx)
-	t := l.series.send()
+	t := l.series.send(due)
 	err := att.explain(l.send(ctx, n), l.timeout)
 	if err != nil && work.Err() != nil {
 		l.series.discard(t)
 		return
+	}
+	if err == nil && time.Since(t.at) > l.timeout {
+		// The answer came after the context's end and was read all the same.
+		err = &stageError{stage: stageAnswer, err: &timeoutError{after: l.timeout}}
 	}
 	l.series.done(t, att.replays(), err)
 }

@@ -56,6 +56,10 @@ type KindResult struct {
 	QuietP50Ms    *float64 `json:"quietP50Ms"`
 	// Skipped requests were due while this process itself did not run.
 	Skipped int `json:"skipped"`
+	// MaxLateMs is how long after it was due a request was sent, at most:
+	// much more than a few milliseconds means that the measuring machine was
+	// overloaded, and that part of the latencies and failures is its own.
+	MaxLateMs float64 `json:"maxLateMs"`
 	// Connections opened: 0 where a kept connection from the quiet
 	// measurement lived through all. Replays are requests that Go's HTTP
 	// transport sent again because a kept connection closed before the
@@ -156,7 +160,7 @@ func (s *series) result(from string) KindResult {
 		P50Ms: run[0], P99Ms: run[1], MaxMs: float64(s.run.max.Microseconds()) / 1000,
 		LongestGapSeconds: roundedSeconds(s.run.gap),
 		QuietRequests:     s.quiet.requests, QuietFailures: s.quiet.failures,
-		Skipped: s.run.skipped, Connections: s.run.connections, Replays: s.run.replays,
+		Skipped: s.run.skipped, MaxLateMs: float64(s.run.late.Microseconds()) / 1000, Connections: s.run.connections, Replays: s.run.replays,
 	}
 	if k.Reasons == nil {
 		k.Reasons = map[string]int{}

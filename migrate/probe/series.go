@@ -21,7 +21,14 @@ type series struct {
 	run       stats
 	lastErr   string
 	lastErrAt time.Time
+
+	warnedAt time.Time // when a run of failures was logged last
+	warned   bool      // the present run of failures was logged
 }
+
+// logEvery bounds the log of a series that fails now and then: there is at
+// most one line in this time, and one when that run of failures is over.
+const logEvery = 10 * time.Second
 
 func newSeries(kind Kind, interval time.Duration, logger hclog.Logger) *series {
 	return &series{kind: kind, logger: logger, gaps: gaps{interval: interval}}
@@ -33,12 +40,14 @@ type ticket struct {
 	at  time.Time
 }
 
-// send notes that a request is being sent now.
-func (s *series) send() ticket {
+// send notes that a request that was due then is being sent now.
+func (s *series) send(due time.Time) ticket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := ticket{seq: s.seq, at: time.Now()}
 	s.seq++
+	st := s.part(t.at)
+	st.late = max(st.late, t.at.Sub(due))
 	return t
 }
 
@@ -73,10 +82,21 @@ func (s *series) order(t ticket, o outcome) {
 	for _, end := range s.gaps.add(t.seq, o) {
 		st := s.part(end.at)
 		st.gap = max(st.gap, end.length)
-		s.logger.Info("requests succeed again", "gap", end.length)
+		if s.warned {
+			s.logger.Info("requests succeed again", "gap", end.length.Round(time.Millisecond))
+		}
+		s.warned = false
 	}
 	if !was && s.gaps.failing {
-		s.logger.Warn("requests fail", "since", s.gaps.firstFail, "error", s.lastErr)
+		s.warn("requests fail")
+	}
+}
+
+// warn logs the beginning of a run of failures; s.mu is held.
+func (s *series) warn(message string) {
+	if s.warned = time.Since(s.warnedAt) >= logEvery; s.warned {
+		s.warnedAt = time.Now()
+		s.logger.Warn(message, "since", s.gaps.firstFail.Format(time.RFC3339Nano), "error", s.lastErr)
 	}
 }
 
@@ -97,7 +117,11 @@ func (s *series) watchRequest(at time.Time, restart bool, err error) {
 	s.gaps.failing = err != nil
 	if err != nil && !was {
 		s.gaps.firstFail = at
-		s.logger.Warn("watch requests fail", "error", s.lastErr)
+		s.warn("watch requests fail")
+	}
+	if err == nil && s.warned {
+		s.logger.Info("watch requests succeed again")
+		s.warned = false
 	}
 }
 

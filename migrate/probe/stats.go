@@ -30,6 +30,7 @@ type stats struct {
 	sampled int     // how many samples there were to choose from
 	max     time.Duration
 	gap     time.Duration
+	late    time.Duration // by which a request was sent after it was due
 }
 
 func (s *stats) fail(reason string) {

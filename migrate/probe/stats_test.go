@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"pgregory.net/rapid"
 )
@@ -232,4 +233,44 @@ func TestOffsetsAreSpread(t *testing.T) {
 			t.Errorf("offsets are too close or too large: %v", offsets)
 		}
 	}
+}
+
+// TestLateAnswer: an answer after the timeout is a failure, also when the
+// client was too busy to notice the timeout.
+func TestLateAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSeries(KeptRead, time.Second, discard())
+		loop := openLoop{series: s, interval: time.Second, timeout: 2 * time.Second,
+			send: func(context.Context, uint64) error { time.Sleep(2500 * time.Millisecond); return nil }}
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		loop.run(ctx, t.Context())
+		if s.run.failures != 2 || s.run.reasons["waiting for the answer: no answer within 2s"] != 2 || s.run.late != 0 {
+			t.Errorf("%d failures: %v", s.run.failures, s.run.reasons)
+		}
+	})
+}
+
+// TestFlappingIsLoggedNowAndThen: one line and its end in ten seconds.
+func TestFlappingIsLoggedNowAndThen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		s := newSeries(KeptRead, 50*time.Millisecond, hclog.New(&hclog.LoggerOptions{Output: &log}))
+		loop := openLoop{series: s, interval: 50 * time.Millisecond, timeout: 2 * time.Second,
+			send: func(_ context.Context, n uint64) error {
+				if n%2 == 1 {
+					return errors.New("every other one")
+				}
+				return nil
+			}}
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+		defer cancel()
+		loop.run(ctx, t.Context())
+		fail, again := strings.Count(log.String(), "requests fail"), strings.Count(log.String(), "succeed again")
+		if fail != 3 || again != 3 || s.run.failures != 250 {
+			t.Errorf("%d failures, logged %d times, and %d times their end:\n%s", s.run.failures, fail, again, log.String())
+		}
+	})
 }

@@ -106,10 +106,37 @@ func TestRefusedWatchIsFailure(t *testing.T) {
 	})
 }
 
+// TestCutWatchRequestIsFailure is the other error that client-go hides: a
+// connection that closes before the watch is answered.
+func TestCutWatchRequestIsFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, r := measure(t, func(_ *testing.T, f *fakeServer, _ *Probe) {
+			f.hangWatch.Store(true)
+			f.cutWatches()
+			time.Sleep(500 * time.Millisecond)
+			f.down()
+			f.up()
+			f.hangWatch.Store(false)
+		})
+		k := kind(t, r, Watch)
+		if k.Failures != 1 || *k.MissedEvents != 0 || k.LongestGapSeconds < 0.5 || k.LongestGapSeconds > 0.6 {
+			t.Errorf("failures %v, gap %v, want one closed connection, 0.5", k.Reasons, k.LongestGapSeconds)
+		}
+	})
+}
+
 func TestLostReplyOwesNoEvent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		_, r := measure(t, func(_ *testing.T, f *fakeServer, _ *Probe) { f.loseReply.Store(3) })
+		var ledger *ledger
+		_, r := measure(t, func(_ *testing.T, f *fakeServer, p *Probe) {
+			f.loseReply.Store(3)
+			ledger = p.probes()[0].ledger
+		})
+		if left := len(ledger.open); left != 0 {
+			t.Errorf("%d accounts are left open", left)
+		}
 		k := kind(t, r, KeptWrite)
 		if k.Failures != 3 || r.MissedEvents() != 0 || r.Failures() != 3 || k.Replays != 0 {
 			t.Errorf("failures %d in all, of the writes %v, %d sent again", r.Failures(), k.Reasons, k.Replays)
@@ -138,23 +165,24 @@ func TestLedger(t *testing.T) {
 	for name, c := range map[string]struct {
 		do                  func(*ledger)
 		requests, missed, n int
+		open                int // accounts left open besides those of missed events
 	}{
-		"answer, then event":    {func(l *ledger) { l.sent(made); l.acked(made); l.seen(made) }, 1, 0, 1},
-		"event, then answer":    {func(l *ledger) { l.sent(made); l.seen(made); l.acked(made) }, 1, 0, 1},
-		"no event":              {func(l *ledger) { l.sent(made); l.acked(made) }, 1, 1, 0},
-		"another write's event": {func(l *ledger) { l.sent(made); l.acked(made); l.seen(changed) }, 1, 1, 0},
-		"unknown, no event":     {func(l *ledger) { l.sent(made); l.unknown(made) }, 0, 0, 0},
-		"event, then unknown":   {func(l *ledger) { l.sent(made); l.seen(made); l.unknown(made) }, 0, 0, 0},
-		"unknown, then event":   {func(l *ledger) { l.sent(made); l.unknown(made); l.seen(made) }, 0, 0, 0},
-		"the same event twice":  {func(l *ledger) { l.sent(made); l.seen(made); l.seen(made); l.acked(made) }, 1, 0, 1},
-		"never answered":        {func(l *ledger) { l.sent(made) }, 0, 0, 0},
+		"answer, then event":    {func(l *ledger) { l.sent(made); l.acked(made); l.seen(made) }, 1, 0, 1, 0},
+		"event, then answer":    {func(l *ledger) { l.sent(made); l.seen(made); l.acked(made) }, 1, 0, 1, 0},
+		"no event":              {func(l *ledger) { l.sent(made); l.acked(made) }, 1, 1, 0, 0},
+		"another write's event": {func(l *ledger) { l.sent(made); l.acked(made); l.seen(changed) }, 1, 1, 0, 0},
+		"unknown, no event":     {func(l *ledger) { l.sent(made); l.unknown(made) }, 0, 0, 0, 0},
+		"event, then unknown":   {func(l *ledger) { l.sent(made); l.seen(made); l.unknown(made) }, 0, 0, 0, 0},
+		"unknown, then event":   {func(l *ledger) { l.sent(made); l.unknown(made); l.seen(made) }, 0, 0, 0, 0},
+		"the same event twice":  {func(l *ledger) { l.sent(made); l.seen(made); l.seen(made); l.acked(made) }, 1, 0, 1, 0},
+		"never answered":        {func(l *ledger) { l.sent(made) }, 0, 0, 0, 1},
 		"one came and one did not": {func(l *ledger) {
 			l.sent(made)
 			l.sent(changed)
 			l.acked(changed)
 			l.acked(made)
 			l.seen(changed)
-		}, 2, 1, 1},
+		}, 2, 1, 1, 0},
 	} {
 		s := newSeries(Watch, time.Second, nil)
 		l := newLedger(s)
@@ -171,6 +199,9 @@ func TestLedger(t *testing.T) {
 			if c.missed == 0 {
 				t.Errorf("%s: an event is owed", name)
 			}
+		}
+		if got := len(l.open); got != c.missed+c.open {
+			t.Errorf("%s: %d accounts are open, want %d", name, got, c.missed+c.open)
 		}
 		l.writeOff()
 		if s.run.requests != c.requests || s.run.missed != c.missed || len(s.run.samples) != c.n {
