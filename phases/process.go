@@ -20,8 +20,11 @@ const (
 	EtcdPeerPort   = 2380
 )
 
-// EtcdManifest is the static pod manifest of the old member.
-const EtcdManifest = kube.ManifestsDir + "/etcd.yaml"
+// The static pod manifests of the old member and of the API server.
+const (
+	EtcdManifest      = kube.ManifestsDir + "/etcd.yaml"
+	APIServerManifest = kube.ManifestsDir + "/kube-apiserver.yaml"
+)
 
 // Process is a running process of a host and the flags it really runs with:
 // a manifest says what should run, the process table what does.
@@ -156,16 +159,27 @@ func IsLoopback(host string) bool {
 }
 
 // APIServer finds the running API server of a control-plane node; false
-// means that none runs at this moment.
+// means that none runs at this moment. A second one, started for an overlap,
+// listens on another port.
 func (v View) APIServer(ctx context.Context, node string) (Process, bool, error) {
-	list, err := Processes(ctx, v.On(node), "kube-apiserver")
-	if err != nil || len(list) == 0 {
+	address, err := v.APIAddress(ctx, node)
+	if err != nil {
 		return Process{}, false, err
 	}
-	if len(list) > 1 {
-		return Process{}, false, fmt.Errorf("finding the API server on %s: %d processes are called kube-apiserver", node, len(list))
+	_, want, err := net.SplitHostPort(address)
+	if err != nil {
+		return Process{}, false, fmt.Errorf("finding the API server on %s: %w", node, err)
 	}
-	return list[0], true, nil
+	list, err := Processes(ctx, v.On(node), "kube-apiserver")
+	if err != nil {
+		return Process{}, false, err
+	}
+	for _, p := range list {
+		if port, ok := p.Flags.Get("secure-port"); port == want || !ok && want == "6443" {
+			return p, true, nil
+		}
+	}
+	return Process{}, false, nil
 }
 
 // EtcdFiles are the files the API server uses as a client of etcd.
@@ -174,7 +188,7 @@ type EtcdFiles struct{ CAFile, CertFile, KeyFile string }
 // EtcdFiles reads their paths from the first API server's manifest.
 func (v View) EtcdFiles(ctx context.Context) (EtcdFiles, error) {
 	first := v.On(v.First().Name)
-	file, err := first.ReadFile(ctx, kube.ManifestsDir+"/kube-apiserver.yaml")
+	file, err := first.ReadFile(ctx, APIServerManifest)
 	if err != nil {
 		return EtcdFiles{}, err
 	}

@@ -35,6 +35,16 @@ type (
 	Phase = migrate.Phase[View, Hands]
 )
 
+// Strategy is how an API server is restarted.
+type Strategy string
+
+// The strategies: beside a second API server that answers meanwhile, or
+// plainly, with the outage that the plan names.
+const (
+	Overlap Strategy = "overlap"
+	InPlace Strategy = "in-place"
+)
+
 // StateDir is the folder on every host that holds what this tool keeps there:
 // backups of files it changed and the archive of the old etcd member. Mode
 // 0700; nothing in it is read by kubelet, nginx or etcd.
@@ -173,6 +183,9 @@ type View struct {
 // Hands is what Apply and Undo get.
 type Hands struct{ View }
 
+// World binds other targets; a step that needs a neighbour's view uses it.
+func (v View) World() *World { return v.world }
+
 // Spec is the spec the run is for.
 func (v View) Spec() cluster.Spec { return v.world.spec }
 
@@ -209,7 +222,7 @@ func (v View) APIAddress(ctx context.Context, node string) (string, error) {
 		return "", err
 	}
 	port := "6443"
-	file, err := v.On(v.First().Name).ReadFile(ctx, kube.ManifestsDir+"/kube-apiserver.yaml")
+	file, err := v.On(v.First().Name).ReadFile(ctx, APIServerManifest)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}

@@ -20,8 +20,8 @@ import (
 var version = "dev"
 
 // allPhases is the migration, in order.
-func allPhases() []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(), controlplane.Phase()}
+func allPhases(s phases.Strategy) []phases.Phase {
+	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(s), controlplane.Phase()}
 }
 
 func main() { os.Exit(run(os.Args)) }

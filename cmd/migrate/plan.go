@@ -24,7 +24,7 @@ func planCommand() *cli.Command {
 		Usage:  "look at the cluster and show what run would do; change nothing",
 		Description: "Every step is checked against the cluster as it is: what is done already, what would\n" +
 			"change, as diffs, and how long the API would be away. Secrets are shown as digests.\n\n" + exitStatus,
-		Flags: append(commonFlags(), phaseFlag(), outputFlag("text", "json", "yaml"),
+		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json", "yaml"),
 			&cli.BoolFlag{Name: "detailed-exitcode", Usage: "exit with 2 when there is something to do"},
 			&cli.BoolFlag{Name: "rollback", Usage: "show the way back (not built yet)"}),
 		Action: planAction,
@@ -48,7 +48,7 @@ func planAction(c *cli.Context) error {
 		return err
 	}
 	defer s.close()
-	list, err := phasesFor(c.Int("phase"))
+	list, err := phasesFor(c.Int("phase"), strategyOf(c))
 	if err != nil {
 		return err
 	}

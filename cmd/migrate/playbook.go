@@ -22,14 +22,14 @@ func playbookCommand() *cli.Command {
 		Usage:  "print a phase as instructions for a person, with this cluster's hosts",
 		Description: "Made from the same declaration that run carries out. Needs the spec only, no connection.\n" +
 			"Workers that the spec does not name are not listed.\n\n" + exitStatus,
-		Flags: append(commonFlags(), phaseFlag()),
+		Flags: append(commonFlags(), phaseFlag(), strategyFlag()),
 		Action: func(c *cli.Context) error {
 			s, err := openSession(c)
 			if err != nil {
 				return err
 			}
 			defer s.close()
-			list, err := phasesFor(c.Int("phase"))
+			list, err := phasesFor(c.Int("phase"), strategyOf(c))
 			if err != nil {
 				return err
 			}

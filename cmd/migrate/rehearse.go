@@ -34,7 +34,7 @@ func rehearseCommand() *cli.Command {
 			"the old address, the load balancer and the kubernetes Service, prints the figures, writes the\n" +
 			"report and takes the playground down.\n\n" + exitStatus,
 		Flags: []cli.Flag{
-			commonFlags()[2],
+			commonFlags()[2], strategyFlag(),
 			&cli.StringFlag{Name: "kubernetes", Value: playground.DefaultKubernetes, Usage: "Kubernetes `VERSION`"},
 			&cli.StringFlag{Name: "etcd-listen", Value: playground.EtcdOnLocalhost, Usage: "`SHAPE` of the old etcd: localhost or host"},
 			&cli.StringFlag{Name: "name", Value: "rehearsal", Usage: "the playground's `NAME`"},
@@ -118,7 +118,7 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 	if err != nil {
 		return err
 	}
-	plans, err := makePlan(c, s, allPhases(), j)
+	plans, err := makePlan(c, s, allPhases(strategyOf(c)), j)
 	if err := errors.Join(err, j.Close()); err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 	bar := newProgress(c.App.ErrWriter)
 	bar.live = func() string { return fmt.Sprintf("%d requests failed", pr.Snapshot().Failures()) }
 	failed := migratePhases(ctx, s, migration{
-		phases: allPhases(), events: both{bar, addLoadBalancer(s, pr, tell)}, stop: stop,
+		strategy: strategyOf(c), phases: allPhases(strategyOf(c)), events: both{bar, addLoadBalancer(s, pr, tell)}, stop: stop,
 		confirm: func(phases.Phase) error { return nil },
 	})
 	measured := pr.Stop()

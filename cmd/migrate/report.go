@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/probe"
+	"hamigrate/phases"
 	"hamigrate/state"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -84,7 +85,7 @@ func makeReport(j *state.Journal) (report, error) {
 	if err != nil {
 		return report{}, err
 	}
-	for _, p := range allPhases() {
+	for _, p := range allPhases(phases.Strategy(a.Strategy)) {
 		known, err := j.Phase(p.Number)
 		if err != nil {
 			return report{}, err

@@ -20,12 +20,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// The strategies of design; only one is built.
-const (
-	strategyInPlace = "in-place"
-	strategyOverlap = "overlap"
-)
-
 func runCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "run",
@@ -35,27 +29,19 @@ func runCommand() *cli.Command {
 			"to the journal with what was there before, applied and verified. After a stop of any\n" +
 			"kind, run again: it goes on from what the journal and the cluster say.\n" +
 			"Ctrl-C stops after the step at hand; Ctrl-C twice stops at once.\n\n" + exitStatus,
-		Flags: append(commonFlags(), phaseFlag(), outputFlag("text", "json"),
-			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask before each phase"},
-			&cli.StringFlag{Name: "strategy", Value: strategyInPlace, Usage: "`HOW` an API server is restarted; only in-place is built"}),
+		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask before each phase"}),
 		Action: runAction,
 	}
 }
 
 func runAction(c *cli.Context) error {
-	switch s := c.String("strategy"); s {
-	case strategyInPlace:
-	case strategyOverlap:
-		return fmt.Errorf("--strategy %s is not built yet; %s is, and its plan names the seconds without an API", s, strategyInPlace)
-	default:
-		return fmt.Errorf("--strategy %s: write %s", s, strategyInPlace)
-	}
 	s, err := openSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	list, err := phasesFor(c.Int("phase"))
+	list, err := phasesFor(c.Int("phase"), strategyOf(c))
 	if err != nil {
 		return err
 	}
@@ -69,15 +55,16 @@ func runAction(c *cli.Context) error {
 	}
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter)
 	defer done()
-	return migratePhases(ctx, s, migration{phases: list, events: events, stop: stop, confirm: confirm})
+	return migratePhases(ctx, s, migration{strategy: strategyOf(c), phases: list, events: events, stop: stop, confirm: confirm})
 }
 
 // migration is what migratePhases carries out.
 type migration struct {
-	phases  []phases.Phase
-	events  migrate.Events
-	stop    <-chan struct{}
-	confirm func(phases.Phase) error
+	strategy phases.Strategy
+	phases   []phases.Phase
+	events   migrate.Events
+	stop     <-chan struct{}
+	confirm  func(phases.Phase) error
 }
 
 // about is what the report tells of a run besides its steps.
@@ -95,11 +82,11 @@ func migratePhases(ctx context.Context, s *session, m migration) error {
 		return err
 	}
 	defer j.Close()
-	if err := describeCluster(ctx, s, j); err != nil {
+	if err := describeCluster(ctx, s, j, m.strategy); err != nil {
 		return err
 	}
 	for _, p := range m.phases {
-		if err := earlierPhases(ctx, s, j, p); err != nil {
+		if err := earlierPhases(ctx, s, j, p, m.strategy); err != nil {
 			return err
 		}
 		if err := m.confirm(p); err != nil {
@@ -117,8 +104,8 @@ func migratePhases(ctx context.Context, s *session, m migration) error {
 
 // earlierPhases refuses a phase whose predecessors are not done: what the
 // cluster shows counts, not what the journal says.
-func earlierPhases(ctx context.Context, s *session, j *state.Journal, p phases.Phase) error {
-	for _, earlier := range allPhases()[:p.Number-1] {
+func earlierPhases(ctx context.Context, s *session, j *state.Journal, p phases.Phase, strategy phases.Strategy) error {
+	for _, earlier := range allPhases(strategy)[:p.Number-1] {
 		entries, err := migrate.Plan(ctx, s.world, earlier, j)
 		if err != nil {
 			return err
@@ -138,7 +125,7 @@ func earlierPhases(ctx context.Context, s *session, j *state.Journal, p phases.P
 
 // describeCluster ties the journal to the cluster and keeps what the report
 // needs; a resumed run keeps its first start.
-func describeCluster(ctx context.Context, s *session, j *state.Journal) error {
+func describeCluster(ctx context.Context, s *session, j *state.Journal, strategy phases.Strategy) error {
 	k, err := s.world.View(migrate.ClusterTarget).Kube(ctx)
 	if err != nil {
 		return err
@@ -158,7 +145,7 @@ func describeCluster(ctx context.Context, s *session, j *state.Journal) error {
 	if err != nil {
 		return err
 	}
-	return j.PutBlob("about", about{Cluster: s.spec.Name, KubernetesVersion: v, Strategy: strategyInPlace, StartedAt: time.Now().UTC()})
+	return j.PutBlob("about", about{Cluster: s.spec.Name, KubernetesVersion: v, Strategy: string(strategy), StartedAt: time.Now().UTC()})
 }
 
 // askForPhase wants the cluster's name typed: the one mistake that no check

@@ -117,9 +117,23 @@ func (s *session) readJournal() (*state.Journal, error) {
 	return state.OpenReadOnly(s.journal, state.Options{Tool: version})
 }
 
+// strategyFlag chooses how an API server is restarted.
+func strategyFlag() cli.Flag {
+	return &cli.StringFlag{Name: "strategy", Value: string(phases.Overlap),
+		Usage: "`HOW` an API server is restarted: overlap (a second one answers meanwhile) or in-place (the API is away)",
+		Action: func(_ *cli.Context, v string) error {
+			if s := phases.Strategy(v); s != phases.Overlap && s != phases.InPlace {
+				return fmt.Errorf("--strategy %s: write %s or %s", v, phases.Overlap, phases.InPlace)
+			}
+			return nil
+		}}
+}
+
+func strategyOf(c *cli.Context) phases.Strategy { return phases.Strategy(c.String("strategy")) }
+
 // phasesFor picks the phases that --phase names; 0 means all.
-func phasesFor(number int) ([]phases.Phase, error) {
-	all := allPhases()
+func phasesFor(number int, s phases.Strategy) ([]phases.Phase, error) {
+	all := allPhases(s)
 	if number == 0 {
 		return all, nil
 	}
@@ -132,9 +146,9 @@ func phasesFor(number int) ([]phases.Phase, error) {
 func phaseFlag() cli.Flag {
 	return &cli.IntFlag{Name: "phase", Aliases: []string{"p"}, DefaultText: "all", Usage: "only phase `N`: 1 load balancer, 2 etcd, 3 control plane",
 		Action: func(_ *cli.Context, n int) error {
-			_, err := phasesFor(n)
+			_, err := phasesFor(n, phases.Overlap)
 			if n == 0 {
-				err = fmt.Errorf("--phase 0: there are the phases 1 to %d", len(allPhases()))
+				err = fmt.Errorf("--phase 0: there are the phases 1 to %d", len(allPhases(phases.Overlap)))
 			}
 			return err
 		}}

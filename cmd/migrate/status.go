@@ -19,7 +19,7 @@ func statusCommand() *cli.Command {
 		Usage:  "show how far the migration is, by the cluster and by the journal; change nothing",
 		Description: "One line a step and host: what the cluster shows now, what the journal says was done and\n" +
 			"when. `--offline` leaves the cluster alone and shows the journal.\n\n" + exitStatus,
-		Flags: append(commonFlags(), phaseFlag(), outputFlag("text", "json"),
+		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
 			&cli.BoolFlag{Name: "offline", Usage: "show the journal only"}),
 		Action: statusAction,
 	}
@@ -44,7 +44,7 @@ func statusAction(c *cli.Context) error {
 		return err
 	}
 	defer s.close()
-	list, err := phasesFor(c.Int("phase"))
+	list, err := phasesFor(c.Int("phase"), strategyOf(c))
 	if err != nil {
 		return err
 	}

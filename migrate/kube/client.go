@@ -346,3 +346,43 @@ func (r Reader) ServiceIP(ctx context.Context, namespace, name string) (string, 
 	}
 	return s.Spec.ClusterIP, nil
 }
+
+// EndpointAddresses lists the ready addresses behind a Service, from its
+// endpoint slices.
+func (r Reader) EndpointAddresses(ctx context.Context, namespace, service string) ([]string, error) {
+	list, err := r.api.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + service})
+	if err != nil {
+		return nil, fmt.Errorf("listing the endpoints of %s/%s: %w", namespace, service, err)
+	}
+	var out []string
+	for _, s := range list.Items {
+		for _, e := range s.Endpoints {
+			if e.Conditions.Ready == nil || *e.Conditions.Ready {
+				out = append(out, e.Addresses...)
+			}
+		}
+	}
+	return out, nil
+}
+
+// WriteAndRead creates a ConfigMap of that name in kube-system through one
+// API server, reads it back and deletes it: an API server that is ready may
+// still be unable to write.
+func WriteAndRead(ctx context.Context, cfg *rest.Config, name string) error {
+	api, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("writing through %s: %w", cfg.Host, err)
+	}
+	maps := api.CoreV1().ConfigMaps("kube-system")
+	if _, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("writing through %s: %w", cfg.Host, err)
+	}
+	_, err = maps.Get(ctx, name, metav1.GetOptions{})
+	if gone := maps.Delete(ctx, name, metav1.DeleteOptions{}); err == nil {
+		err = gone
+	}
+	if err != nil {
+		return fmt.Errorf("reading what was written through %s: %w", cfg.Host, err)
+	}
+	return nil
+}

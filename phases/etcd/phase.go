@@ -20,30 +20,38 @@ import (
 // Phase declares the steps in their order. Everything a host needs is
 // prepared on all hosts before the first member is added, because two voters
 // survive no failure: the shorter the way from two to three, the better.
-func Phase() phases.Phase {
+func Phase(strategy phases.Strategy) phases.Phase {
+	steps := []phases.Step{
+		peerRelay(),
+		peerURL(),
+		user(),
+		binary(),
+		certificates(),
+		unit(),
+		addLearner(),
+		startMember(),
+		promote(),
+		moveLeader(),
+	}
+	if strategy == phases.Overlap {
+		steps = append(steps, restart().Before()...)
+	}
+	steps = append(steps, repointAPIServer(strategy))
+	if strategy == phases.Overlap {
+		steps = append(steps, restart().After(repointID)...)
+	}
 	return phases.Phase{
 		Number: 2,
 		Name:   "etcd",
 		Title:  "Move etcd to hosts of its own",
 		Why:    "The one etcd member is the cluster's only memory; three survive the loss of any one.",
-		Steps: []phases.Step{
-			peerRelay(),
-			peerURL(),
-			user(),
-			binary(),
-			certificates(),
-			unit(),
-			addLearner(),
-			startMember(),
-			promote(),
-			moveLeader(),
-			repointAPIServer(),
+		Steps: append(steps,
 			kubeadmConfig(),
 			removeMember(),
 			retireManifest(),
 			archiveData(),
 			removeRelay(),
-		},
+		),
 		Guard:       phases.Guard,
 		GuardSettle: 2 * time.Minute,
 	}

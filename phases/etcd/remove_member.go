@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
+	"hamigrate/phases/overlap"
 )
 
 const removeMemberID = "etcd/remove-member"
@@ -71,6 +73,9 @@ func applyRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) er
 	}
 	if err := membersReady(ctx, h.View); err != nil {
 		return err
+	}
+	if armed, err := overlap.Armed(ctx, h.On(h.Target())); err != nil || armed {
+		return errors.Join(err, errors.New("a timer on the node may still put the old API server manifest back, which needs this member: run again"))
 	}
 	if err := runningServers(ctx, h.View, etcdServers(h.View)); err != nil {
 		return err

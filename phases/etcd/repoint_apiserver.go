@@ -4,22 +4,59 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
+	"hamigrate/phases/overlap"
 )
 
-const (
-	repointID         = "etcd/repoint-apiserver"
-	apiServerManifest = kube.ManifestsDir + "/kube-apiserver.yaml"
-)
+const repointID = "etcd/repoint-apiserver"
 
 // repointAPIServer makes the API server use the new members. --etcd-servers
-// can't be reloaded, so it is restarted, in place for now.
-func repointAPIServer() phases.Step {
+// can't be reloaded, so it is restarted: overlapped by a second API server, or
+// in place.
+func repointAPIServer(strategy phases.Strategy) phases.Step {
+	s := repointInPlace()
+	if strategy == phases.Overlap {
+		s.Outage = 0
+		s.Needs = append(s.Needs, restart().RedirectID())
+		s.Apply = applyRepointOverlapped
+	}
+	return s
+}
+
+// restart is the overlap around it. The second API server gets the new
+// members first: if they do not work for it, the real one is not touched.
+func restart() overlap.Restart {
+	return overlap.Restart{
+		Prefix: "etcd",
+		Needs:  []migrate.StepID{promoteID, moveLeaderID},
+		Done: func(ctx context.Context, v phases.View) (bool, error) {
+			first := v.World().View(v.First().Name)
+			f, err := checkRepoint(ctx, first)
+			return f.Verdict == migrate.Satisfied, err
+		},
+		Flags: func(v phases.View) map[string]string { return map[string]string{"etcd-servers": etcdServers(v)} },
+	}
+}
+
+// applyRepointOverlapped has the node put the old manifest back by itself if
+// the new one does not get ready and nobody is there to see.
+func applyRepointOverlapped(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	if err := phases.Backup(ctx, h.On(h.Target()), repointID, phases.APIServerManifest); err != nil {
+		return err
+	}
+	if err := overlap.Arm(ctx, h, path.Join(phases.BackupDir(repointID), phases.APIServerManifest)); err != nil {
+		return err
+	}
+	return applyRepoint(ctx, h, before)
+}
+
+func repointInPlace() phases.Step {
 	return phases.Step{
 		ID:    repointID,
 		Title: "Point the API server to the new members",
@@ -50,7 +87,7 @@ func etcdServers(v phases.View) string {
 }
 
 func checkRepoint(ctx context.Context, v phases.View) (migrate.Finding, error) {
-	f, err := v.On(v.Target()).ReadFile(ctx, apiServerManifest)
+	f, err := v.On(v.Target()).ReadFile(ctx, phases.APIServerManifest)
 	if err != nil {
 		return migrate.Finding{}, err
 	}
@@ -75,7 +112,7 @@ func checkRepoint(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	}
 	finding := phases.Need(migrate.Before{"etcd-servers": have, "manifest": string(f.Data), "backup": phases.BackupDir(repointID)},
 		"it uses %s", have)
-	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + apiServerManifest, Before: string(f.Data), After: string(changed)}}
+	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + phases.APIServerManifest, Before: string(f.Data), After: string(changed)}}
 	return finding, nil
 }
 
@@ -99,7 +136,7 @@ func applyRepoint(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 		return err
 	}
 	host := h.On(h.Target())
-	f, err := host.ReadFile(ctx, apiServerManifest)
+	f, err := host.ReadFile(ctx, phases.APIServerManifest)
 	if err != nil {
 		return err
 	}
@@ -110,7 +147,7 @@ func applyRepoint(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if have, _ := m.Flags().Get("etcd-servers"); have == etcdServers(h.View) {
 		return nil
 	}
-	if err := phases.Backup(ctx, host, repointID, apiServerManifest); err != nil {
+	if err := phases.Backup(ctx, host, repointID, phases.APIServerManifest); err != nil {
 		return err
 	}
 	if f.Data, err = m.SetFlag("etcd-servers", etcdServers(h.View)); err != nil {
@@ -153,9 +190,5 @@ func verifyRepoint(ctx context.Context, v phases.View) error {
 	if err := runningServers(ctx, v, etcdServers(v)); err != nil {
 		return err
 	}
-	cfg, err := v.AdminConfig(ctx)
-	if err != nil {
-		return err
-	}
-	return kube.Readyz(ctx, cfg)
+	return overlap.RealReadyz(ctx, v, v.Target())
 }

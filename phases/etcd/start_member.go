@@ -63,6 +63,13 @@ func checkStartMember(ctx context.Context, v phases.View) (migrate.Finding, erro
 	if !active {
 		return phases.Need(migrate.Before{"etcd.service": "not running"}, "etcd does not run on %s", v.Target()), nil
 	}
+	members, _, err := list(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if m, ok := memberOn(members, v.Self()); ok && !m.Learner {
+		return phases.Done("etcd runs, and member %x is a voter", m.ID), nil
+	}
 	if err := verifyStartMember(ctx, v); err != nil {
 		return phases.Need(migrate.Before{"etcd.service": "running"}, "etcd runs on %s, but: %v", v.Target(), err), nil
 	}

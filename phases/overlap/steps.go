@@ -1,0 +1,347 @@
+package overlap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+
+	"k8s.io/apimachinery/pkg/util/rand"
+)
+
+// Before are the steps that come before the restart.
+func (r Restart) Before() []phases.Step { return []phases.Step{r.twin(), r.standIn(), r.redirect()} }
+
+// After are the steps that come after it; needs names it.
+func (r Restart) After(needs migrate.StepID) []phases.Step {
+	return []phases.Step{r.removeRedirect(needs), r.removeTwin()}
+}
+
+// setup makes the check of a step that prepares the overlap: nothing to do
+// where the restart is done.
+func (r Restart) setup(there func(context.Context, phases.View) (bool, error), missing string) func(context.Context, phases.View) (migrate.Finding, error) {
+	return func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		done, err := r.Done(ctx, v)
+		if err != nil {
+			return migrate.Finding{}, err
+		}
+		if done {
+			return phases.Done("the API server runs as wanted: there is nothing to overlap"), nil
+		}
+		ok, err := there(ctx, v)
+		if err != nil {
+			return migrate.Finding{}, err
+		}
+		if ok {
+			return phases.Done("it is in place"), nil
+		}
+		return phases.Need(migrate.Before{"state": "absent"}, "%s", missing), nil
+	}
+}
+
+func (r Restart) twin() phases.Step {
+	return phases.Step{
+		ID:     r.id("overlap-twin"),
+		Title:  "Start a second API server beside the real one",
+		Why:    "It answers while the real one restarts, and shows first whether the new arguments work.",
+		On:     migrate.FirstControlPlane,
+		Needs:  r.Needs,
+		ByHand: "Copy kube-apiserver.yaml to " + TwinManifest + " with another pod name, labels and port (6444), no CPU request, `--endpoint-reconciler-type=none` and `--feature-gates=APIServerIdentity=false`. Wait for status 200:\n\n```\ncurl -sk -o /dev/null -w '%{http_code}' https://{{.First.Address}}:6444/readyz\n```\n",
+		Check:  r.checkTwin,
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			host := h.On(h.Target())
+			live, err := host.ReadFile(ctx, phases.APIServerManifest)
+			if err != nil {
+				return err
+			}
+			twin, err := Twin(live.Data, r.Flags(h.View))
+			if err != nil {
+				return fmt.Errorf("on %s: %w", h.Target(), err)
+			}
+			if err := host.WriteFile(ctx, remote.File{Path: TwinManifest, Data: twin, Mode: 0o600, Owner: "root:root"}); err != nil {
+				return err
+			}
+			return nil
+		},
+		Verify: func(ctx context.Context, v phases.View) error {
+			cfg, err := twinConfig(ctx, v, v.Target())
+			if err != nil {
+				return err
+			}
+			// Not before status 200: a starting API server listens early and
+			// may answer wrongly.
+			if err := kube.Readyz(ctx, cfg); err != nil {
+				return err
+			}
+			return kube.WriteAndRead(ctx, cfg, "migrate-overlap-"+rand.String(6))
+		},
+		OneWay: phases.NotYet,
+		Settle: 4 * time.Minute,
+	}
+}
+
+// checkTwin also says where an overlap is not possible.
+func (r Restart) checkTwin(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	f, err := r.setup(func(ctx context.Context, v phases.View) (bool, error) { return twinThere(ctx, v.On(v.Target())) },
+		"one API server runs")(ctx, v)
+	if err != nil || f.Verdict != migrate.Needed {
+		return f, err
+	}
+	const remedy = "free it, or restart the API server in place with `--strategy in-place`"
+	tool, err := firewall(ctx, v.On(v.Target()))
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if tool == "" {
+		return phases.Block("install nft or iptables, or restart the API server in place with `--strategy in-place`", "%s has neither nft nor iptables", v.Target()), nil
+	}
+	script := fmt.Sprintf(`ss -Hltn 'sport = :%d' | head -n 1; echo --; awk '/MemAvailable/ {print $2}' /proc/meminfo; ps -C kube-apiserver -o rss= | sort -n | tail -n 1`, TwinPort)
+	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: script})
+	if err != nil {
+		return migrate.Finding{}, fmt.Errorf("looking for room for a second API server on %s: %w", v.Target(), err)
+	}
+	listener, memory, _ := strings.Cut(out, "--\n")
+	if strings.TrimSpace(listener) != "" {
+		return phases.Block(remedy, "port %d of %s is taken", TwinPort, v.Target()), nil
+	}
+	var available, used int
+	if _, err := fmt.Sscan(memory, &available, &used); err != nil {
+		return migrate.Finding{}, fmt.Errorf("reading the memory of %s: %w", v.Target(), err)
+	}
+	if available < used+used/2 {
+		return phases.Block(remedy, "%s has %d MiB of memory left and its API server uses %d MiB", v.Target(), available/1024, used/1024), nil
+	}
+	return f, nil
+}
+
+// standInTTL outlives the timer on the node and the restart after it, should
+// the operator's machine vanish.
+const standInTTL = 20 * time.Minute
+
+func (r Restart) standIn() phases.Step {
+	return phases.Step{
+		ID:     r.id("overlap-endpoints"),
+		Title:  "Keep the kubernetes endpoints filled",
+		Why:    "A last API server that stops takes its address out of the kubernetes Service, and every other node then refuses connections to it.",
+		On:     migrate.Once,
+		Needs:  []migrate.StepID{r.id("overlap-twin")},
+		ByHand: "Put the value of /registry/masterleases/{{.First.Address}} again under /registry/masterleases/migrate-stand-in, with an etcd lease of 20 minutes.\n",
+		Check: r.setup(func(ctx context.Context, v phases.View) (bool, error) {
+			e, err := v.Etcd(ctx)
+			if err != nil {
+				return false, err
+			}
+			_, there, err := e.Get(ctx, standInKey)
+			return there, err
+		}, "the endpoints depend on the real API server's lease alone"),
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			e, err := h.Etcd(ctx)
+			if err != nil {
+				return err
+			}
+			value, there, err := e.Get(ctx, leaseKey(h.First().Address))
+			if err != nil {
+				return err
+			}
+			if !there {
+				return fmt.Errorf("the API server of %s holds no lease for the kubernetes endpoints", h.First().Name)
+			}
+			return e.PutFor(ctx, standInKey, value, standInTTL)
+		},
+		Verify: func(ctx context.Context, v phases.View) error {
+			e, err := v.Etcd(ctx)
+			if err != nil {
+				return err
+			}
+			if _, there, err := e.Get(ctx, standInKey); err != nil || !there {
+				return errors.Join(err, errors.New("the second lease is not there"))
+			}
+			return nil
+		},
+		OneWay: phases.NotYet,
+		Settle: 20 * time.Second,
+	}
+}
+
+// The leases' keys; the API server reads the addresses from their values
+// (pkg/controlplane/reconcilers/lease.go: ListLeases), so the stand-in's own
+// name can be nobody's address.
+const (
+	leases     = "/registry/masterleases/"
+	standInKey = leases + "migrate-stand-in"
+)
+
+func leaseKey(address string) string { return leases + address }
+
+func (r Restart) redirect() phases.Step {
+	return phases.Step{
+		ID:     r.RedirectID(),
+		Title:  "Send new connections to the second API server",
+		Why:    "From here on the real one may stop and nobody notices.",
+		On:     migrate.FirstControlPlane,
+		Needs:  []migrate.StepID{r.id("overlap-twin"), r.id("overlap-endpoints")},
+		ByHand: "Redirect {{.First.Address}}:6443 and the kubernetes Service's address to port 6444, in the hooks prerouting AND output, before kube-proxy's rules (nft priority -110).\n",
+		Check: r.setup(func(ctx context.Context, v phases.View) (bool, error) { return redirected(ctx, v.On(v.Target())) },
+			"connections go to the real API server"),
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			to, err := wanted(ctx, h.View, h.Target())
+			if err != nil {
+				return err
+			}
+			return addRedirect(ctx, h.On(h.Target()), to)
+		},
+		Verify: func(ctx context.Context, v phases.View) error { return twinAnswers(ctx, v, v.Target(), true) },
+		OneWay: phases.NotYet,
+		Settle: time.Minute,
+	}
+}
+
+func (r Restart) removeRedirect(needs migrate.StepID) phases.Step {
+	return phases.Step{
+		ID:     r.id("overlap-back"),
+		Title:  "Send new connections to the real API server again",
+		Why:    "It is ready with its new arguments.",
+		On:     migrate.FirstControlPlane,
+		Needs:  []migrate.StepID{needs},
+		ByHand: "Wait until https://127.0.0.1:6443/readyz on {{.First.Name}} answers 200 (that way the redirect leaves alone), then remove the rules.\n",
+		Check: r.teardown(func(ctx context.Context, v phases.View) (bool, error) {
+			there, err := redirected(ctx, v.On(v.Target()))
+			if err != nil || there {
+				return there, err
+			}
+			return armed(ctx, v.On(v.Target()))
+		}, "new connections go to the second API server"),
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			if err := RealReadyz(ctx, h.View, h.Target()); err != nil {
+				return err
+			}
+			if err := Disarm(ctx, h.On(h.Target())); err != nil {
+				return err
+			}
+			return removeRedirect(ctx, h.On(h.Target()))
+		},
+		Verify: func(ctx context.Context, v phases.View) error {
+			if is, err := armed(ctx, v.On(v.Target())); err != nil || is {
+				return errors.Join(err, errors.New("the timer that puts the old manifest back is armed"))
+			}
+			if is, err := redirected(ctx, v.On(v.Target())); err != nil || is {
+				return errors.Join(err, errors.New("the redirect is still there"))
+			}
+			return twinAnswers(ctx, v, v.Target(), false)
+		},
+		OneWay: phases.NotYet,
+		Settle: time.Minute,
+	}
+}
+
+// teardown makes the check of a step that takes the overlap away. In the plan
+// of a whole phase it says what will have been set up by then.
+func (r Restart) teardown(there func(context.Context, phases.View) (bool, error), present string) func(context.Context, phases.View) (migrate.Finding, error) {
+	return func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		ok, err := there(ctx, v)
+		if err != nil {
+			return migrate.Finding{}, err
+		}
+		if ok {
+			return phases.Need(migrate.Before{"state": "present"}, "%s", present), nil
+		}
+		done, err := r.Done(ctx, v)
+		if err != nil {
+			return migrate.Finding{}, err
+		}
+		if !done {
+			return phases.Need(migrate.Before{"state": "to come"}, "it will have been set up by then"), nil
+		}
+		return phases.Done("it is gone"), nil
+	}
+}
+
+func (r Restart) removeTwin() phases.Step {
+	return phases.Step{
+		ID:     r.id("overlap-end"),
+		Title:  "Stop the second API server",
+		Why:    "The real one does the work; its own lease fills the kubernetes endpoints.",
+		On:     migrate.FirstControlPlane,
+		Needs:  []migrate.StepID{r.id("overlap-back")},
+		ByHand: "```\nrm " + TwinManifest + "    # after some seconds, for connections that are on their way\netcdctl del " + standInKey + "\n```\n",
+		Check: r.teardown(func(ctx context.Context, v phases.View) (bool, error) {
+			there, err := twinThere(ctx, v.On(v.Target()))
+			if err != nil || there {
+				return there, err
+			}
+			e, err := v.Etcd(ctx)
+			if err != nil {
+				return false, err
+			}
+			_, there, err = e.Get(ctx, standInKey)
+			return there, err
+		}, "the second API server runs"),
+		Apply:  applyRemoveTwin,
+		Verify: verifyRemoveTwin,
+		OneWay: phases.NotYet,
+		Settle: 2 * time.Minute,
+	}
+}
+
+func applyRemoveTwin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	host := h.On(h.Target())
+	if is, err := redirected(ctx, host); err != nil || is {
+		return errors.Join(err, errors.New("connections are still redirected to the second API server"))
+	}
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	// The real one renews its lease every 10 s; without it the endpoints
+	// would be emptied with the stand-in.
+	if _, there, err := e.Get(ctx, leaseKey(h.First().Address)); err != nil || !there {
+		return errors.Join(err, fmt.Errorf("the API server of %s holds no lease for the kubernetes endpoints yet: run again in some seconds", h.First().Name))
+	}
+	if err := e.Delete(ctx, standInKey); err != nil {
+		return err
+	}
+	return host.Remove(ctx, TwinManifest)
+}
+
+func verifyRemoveTwin(ctx context.Context, v phases.View) error {
+	list, err := phases.Processes(ctx, v.On(v.Target()), "kube-apiserver")
+	if err != nil {
+		return err
+	}
+	twin := slices.ContainsFunc(list, func(p phases.Process) bool {
+		port, _ := p.Flags.Get("secure-port")
+		return port == strconv.Itoa(TwinPort)
+	})
+	if twin {
+		return fmt.Errorf("the second API server still runs on %s", v.Target())
+	}
+	address, err := v.APIAddress(ctx, v.Target())
+	if err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	filled, err := k.EndpointAddresses(ctx, "default", "kubernetes")
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(filled, host) {
+		return fmt.Errorf("the kubernetes endpoints lack %s: %s", host, strings.Join(filled, ", "))
+	}
+	return nil
+}

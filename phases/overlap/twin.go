@@ -1,0 +1,125 @@
+package overlap
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hamigrate/migrate/kube"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	// TwinManifest is the second API server's static pod manifest.
+	TwinManifest = kube.ManifestsDir + "/migrate-apiserver-twin.yaml"
+	// TwinPort is where it listens.
+	TwinPort = 6444
+
+	twinName = "migrate-apiserver-twin"
+	probe    = "twin-port"
+)
+
+// Twin makes the manifest of a second API server from the live one's. It is
+// the same program on the same data with these differences, each of which
+// would hurt:
+//
+//   - pod name, labels and the advertise-address annotation: kubeadm expects
+//     exactly one pod with component=kube-apiserver on a node
+//     (kubeadm: util/apiclient, apiserver endpoints by annotation);
+//   - port, probes and port name;
+//   - --endpoint-reconciler-type=none: the default one keys its lease on the
+//     advertise address, so the twin's stop would take the real one out of
+//     the kubernetes endpoints (pkg/controlplane/reconcilers/lease.go);
+//   - the gates APIServerIdentity and, where it is known,
+//     UnknownVersionInteroperabilityProxy off: the identity's name is a hash
+//     of the host name, which the two share;
+//   - an audit file of its own: two writers rotate each other's away;
+//   - no CPU request: a full node would evict to admit it;
+//   - --shutdown-delay-duration=5s: it goes on serving for connections that
+//     are on their way when it is told to stop.
+//
+// flags override flags of the copy, to try the real one's next arguments.
+func Twin(live []byte, flags map[string]string) ([]byte, error) {
+	var pod corev1.Pod
+	if err := yaml.Unmarshal(live, &pod); err != nil {
+		return nil, fmt.Errorf("reading the API server's manifest: %w", err)
+	}
+	if len(pod.Spec.Containers) != 1 {
+		return nil, fmt.Errorf("reading the API server's manifest: it has %d containers; this tool copies manifests with one", len(pod.Spec.Containers))
+	}
+	pod.Name = twinName
+	pod.Labels = map[string]string{"component": twinName}
+	pod.Annotations = nil
+	pod.Status = corev1.PodStatus{}
+	c := &pod.Spec.Containers[0]
+	c.Name = twinName
+	delete(c.Resources.Requests, corev1.ResourceCPU)
+	c.Ports = []corev1.ContainerPort{{Name: probe, ContainerPort: TwinPort, Protocol: corev1.ProtocolTCP}}
+	for _, p := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
+		if p != nil && p.HTTPGet != nil {
+			p.HTTPGet.Port = intstr.FromInt32(TwinPort)
+		}
+	}
+	words, err := twinFlags(append(slices.Clone(c.Command), c.Args...), flags)
+	if err != nil {
+		return nil, err
+	}
+	c.Command, c.Args = words, nil
+	out, err := yaml.Marshal(pod)
+	if err != nil {
+		return nil, fmt.Errorf("writing the twin's manifest: %w", err)
+	}
+	return out, nil
+}
+
+func twinFlags(words []string, override map[string]string) ([]string, error) {
+	if len(words) == 0 || strings.HasPrefix(words[0], "-") {
+		return nil, fmt.Errorf("reading the API server's manifest: its command does not begin with a program")
+	}
+	live := kube.ParseFlags(words)
+	set := map[string]string{
+		"secure-port":              strconv.Itoa(TwinPort),
+		"endpoint-reconciler-type": "none",
+		"shutdown-delay-duration":  "5s",
+	}
+	gates, _ := live.Get("feature-gates")
+	set["feature-gates"] = mergeGates(gates, "APIServerIdentity=false", "UnknownVersionInteroperabilityProxy=false")
+	if audit, ok := live.Get("audit-log-path"); ok && audit != "-" {
+		set["audit-log-path"] = path.Join(path.Dir(audit), "migrate-twin-"+path.Base(audit))
+	}
+	for name, value := range override {
+		set[name] = value
+	}
+	out := []string{words[0]}
+	for _, f := range live {
+		if _, replaced := set[f.Name]; !replaced {
+			out = append(out, "--"+f.Name+"="+f.Value)
+		}
+	}
+	names := make([]string, 0, len(set))
+	for name := range set {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		out = append(out, "--"+name+"="+set[name])
+	}
+	return out, nil
+}
+
+// mergeGates sets gates in a --feature-gates value and keeps the others.
+func mergeGates(have string, set ...string) string {
+	var out []string
+	for g := range strings.SplitSeq(have, ",") {
+		name, _, _ := strings.Cut(g, "=")
+		if g != "" && !slices.ContainsFunc(set, func(s string) bool { return strings.HasPrefix(s, name+"=") }) {
+			out = append(out, g)
+		}
+	}
+	return strings.Join(append(out, set...), ",")
+}
