@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -54,7 +53,6 @@ func observe(ctx context.Context) (context.Context, *attempt) {
 	ctx = klog.NewContext(ctx, klog.Logger{})
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		TLSHandshakeStart: func() { a.stage.CompareAndSwap(int32(stageConnect), int32(stageTLS)) },
-		TLSHandshakeDone:  func(tls.ConnectionState, error) {},
 		GotConn: func(httptrace.GotConnInfo) {
 			a.conns.Add(1)
 			a.stage.Store(int32(stageAnswer))
