@@ -23,6 +23,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"hamigrate/migrate"
+	"hamigrate/phases"
 	"hamigrate/state"
 )
 
@@ -198,7 +199,7 @@ func clock() func() time.Time {
 }
 
 func fillJournal(ts *testscript.TestScript, j *state.Journal) {
-	ts.Check(j.PutBlob("about", about{Cluster: "small", KubernetesVersion: "v1.36.3", Strategy: strategyInPlace,
+	ts.Check(j.PutBlob("about", about{Cluster: "small", KubernetesVersion: "v1.36.3", Strategy: string(phases.InPlace),
 		StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}))
 	end, err := j.BeginRun(1)
 	ts.Check(err)
