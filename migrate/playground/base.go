@@ -18,6 +18,8 @@ const (
 	// baseRecipe counts the changes to finishBase.
 	baseRecipe = "1"
 	baseStamp  = ".packages"
+	// making ends the name of a folder beside the one that it will become.
+	making = ".making"
 )
 
 // ensureBase returns the shared root file system, made on first use. Its name
@@ -71,8 +73,7 @@ func (p *Playground) ensureCached(ctx context.Context, folder string, fill func(
 	if exists(folder) {
 		return nil
 	}
-	making := folder + ".making"
-	unlock, err := lock(ctx, making, func() { p.events("waiting for another playground to make " + filepath.Base(folder)) })
+	unlock, err := lock(ctx, folder+making, func() { p.events("waiting for another playground to make " + filepath.Base(folder)) })
 	if err != nil {
 		return err
 	}
@@ -80,7 +81,7 @@ func (p *Playground) ensureCached(ctx context.Context, folder string, fill func(
 	if exists(folder) {
 		return nil
 	}
-	made := filepath.Join(making, "root")
+	made := filepath.Join(folder+making, "root")
 	if err := os.RemoveAll(made); err != nil {
 		return err
 	}

@@ -49,35 +49,68 @@ func (p *Playground) ensureArtifacts(ctx context.Context) (build.Artifacts, erro
 // first use: importing them costs seconds a host, linking a folder does not.
 func (p *Playground) ensureStore(ctx context.Context, a build.Artifacts) (string, error) {
 	sum := sha256.New()
-	fmt.Fprintln(sum, p.state.Base)
-	var script strings.Builder
-	script.WriteString("set -e\ncontainerd --log-level warn &\n" +
-		"for i in $(seq 600); do ctr version >/dev/null 2>&1 && break; sleep 0.1; done\n")
-	args := []string{"--volatile=overlay", "--register=no", "--keep-unit", "--private-network", "--resolv-conf=off",
-		"--timezone=off", "--link-journal=no", "--pipe", "--quiet", "--directory=" + p.state.Base}
-	for i, image := range a.Images {
+	fmt.Fprintln(sum, p.state.Base) // its containerd is what fills the store
+	for _, image := range a.Images {
 		info, err := os.Stat(image.Tar)
 		if err != nil {
 			return "", err
 		}
 		fmt.Fprintln(sum, image.Name, info.Size(), info.ModTime().UnixNano())
-		inside := fmt.Sprintf("/image-%d.tar", i)
-		args = append(args, "--bind-ro="+image.Tar+":"+inside)
-		script.WriteString(remote.Cmd("ctr", "--namespace=k8s.io", "images", "import", inside).Script + "\n")
 	}
-	for _, image := range a.Images {
-		// An image under another name than kubeadm's would be missed only by
-		// a kubelet, minutes later.
-		script.WriteString("ctr --namespace=k8s.io images ls -q | grep -qxF " + remote.Quote(image.Name) + "\n")
-	}
-	script.WriteString("kill $!; wait $! || true\n")
 	store := filepath.Join(p.state.CacheDir, "images-"+p.state.Kubernetes+"-"+hex.EncodeToString(sum.Sum(nil)[:6]))
 	return store, p.ensureCached(ctx, store, func(made string) error {
 		p.events("unpacking the images (once)")
-		args := append(args, "--machine=migrate-images-"+filepath.Base(store)[len("images-"):], "--bind="+made+":/var/lib/containerd", "/bin/sh", "-c", script.String())
-		_, err := run(ctx, "unshare", append([]string{"--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "systemd-nspawn"}, args...)...)
-		return err
+		if err := p.importImages(ctx, a.Images, made); err != nil {
+			return err
+		}
+		return p.pruneStores(store)
 	})
+}
+
+// importImages runs the base's containerd over a folder and lets it unpack
+// the images there.
+func (p *Playground) importImages(ctx context.Context, images []build.Image, folder string) error {
+	words := []string{
+		// In namespaces of its own, so that neither a process nor a mount
+		// outlives an interruption.
+		"--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"systemd-nspawn", "--volatile=overlay", "--register=no", "--keep-unit", "--private-network", "--resolv-conf=off",
+		"--timezone=off", "--link-journal=no", "--pipe", "--quiet",
+		"--machine=" + filepath.Base(filepath.Dir(folder)), "--directory=" + p.state.Base, "--bind=" + folder + ":/var/lib/containerd",
+	}
+	script := "set -e\ncontainerd --log-level warn &\n" +
+		"for i in $(seq 600); do ctr version >/dev/null 2>&1 && break; sleep 0.1; done\n"
+	for i, image := range images {
+		inside := fmt.Sprintf("/image-%d.tar", i)
+		words = append(words, "--bind-ro="+image.Tar+":"+inside)
+		script += remote.Cmd("ctr", "--namespace=k8s.io", "images", "import", inside).Script + "\n"
+	}
+	for _, image := range images {
+		// An image under another name than kubeadm's would be missed only by
+		// a kubelet, minutes later.
+		script += "ctr --namespace=k8s.io images ls -q | grep -qxF " + remote.Quote(image.Name) + "\n"
+	}
+	script += "kill $!; wait $! || true\n"
+	_, err := run(ctx, "unshare", append(words, "/bin/sh", "-c", script)...)
+	return err
+}
+
+// pruneStores removes the stores that another build of the same images has
+// made useless. Hosts have links or copies of their own.
+func (p *Playground) pruneStores(store string) error {
+	stores, err := filepath.Glob(filepath.Join(p.state.CacheDir, "images-"+p.state.Kubernetes+"-*"))
+	if err != nil {
+		return err
+	}
+	for _, old := range stores {
+		if old == store || filepath.Ext(old) == making {
+			continue
+		}
+		if err := os.RemoveAll(old); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // linkStore gives a host a copy of the store. Blobs and unpacked layers are

@@ -215,7 +215,7 @@ func TestMissingPackagesAreNamedOnce(t *testing.T) {
 	t.Parallel()
 	none := func(string) (string, error) { return "", exec.ErrNotFound }
 	got := missingPackages(none)
-	want := []string{"systemd-container", "mmdebstrap", "iproute2", "util-linux", "mount", "openssh-client", "coreutils"}
+	want := []string{"systemd-container", "mmdebstrap", "iproute2", "util-linux", "mount", "openssh-client", "coreutils", "debian-archive-keyring"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("all missing (-want +got):\n%s", diff)
 	}

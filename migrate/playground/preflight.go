@@ -14,8 +14,8 @@ import (
 	"syscall"
 )
 
-// needs are the programs `up` runs on this machine, and the Debian package
-// that has each.
+// needs are the programs and files `up` uses of this machine, and the Debian
+// package that has each.
 var needs = []struct{ program, pkg string }{ // read only
 	{"systemd-nspawn", "systemd-container"},
 	{"mmdebstrap", "mmdebstrap"},
@@ -26,15 +26,19 @@ var needs = []struct{ program, pkg string }{ // read only
 	{"ssh", "openssh-client"},
 	{"ssh-keygen", "openssh-client"},
 	{"cp", "coreutils"},
+	// On Debian it is always there.
+	{"/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"},
 }
 
 const (
 	gib = 1 << 30
-	// diskFresh is what a playground needs with an empty cache: sources, build
-	// cache and images (measured: 9 GiB) and the hosts.
-	diskFresh = 12 * gib
-	// diskWarm is what the hosts of one playground need.
-	diskWarm = 4 * gib
+	// diskHosts is what the hosts of one playground come to need (measured: 1
+	// GiB after a migration), with room for logs and for etcd.
+	diskHosts = 3 * gib
+	// diskShared is what the first playground puts into the cache besides the
+	// binaries, for which package build has its own check: the root file
+	// system and the unpacked images (measured: 1.5 GiB).
+	diskShared = 2 * gib
 )
 
 // preflight says in a sentence what this machine lacks. It changes nothing.
@@ -48,9 +52,9 @@ func preflight(o Options) error {
 	if err := needRoot(); err != nil {
 		return err
 	}
-	if missing := missingPackages(exec.LookPath); len(missing) > 0 {
+	if missing := missingPackages(lookFor); len(missing) > 0 {
 		return &UserError{
-			Problem: "this machine lacks programs the playground runs",
+			Problem: "this machine lacks what the playground runs on",
 			Remedy:  "apt-get install -y " + strings.Join(missing, " "),
 		}
 	}
@@ -58,6 +62,15 @@ func preflight(o Options) error {
 		return err
 	}
 	return checkFilesystem(o.Dir)
+}
+
+// lookFor finds a program in PATH, or a file by its full name.
+func lookFor(name string) (string, error) {
+	if !filepath.IsAbs(name) {
+		return exec.LookPath(name)
+	}
+	_, err := os.Stat(name)
+	return name, err
 }
 
 func needRoot() error {
@@ -88,23 +101,27 @@ func checkDisk(cacheDir, dir string) error {
 	if err != nil {
 		return err
 	}
-	need := map[string]uint64{dir: diskWarm}
-	if len(cached) == 0 {
-		need[cacheDir] = diskFresh
+	if len(cached) > 0 {
+		return needBytes(dir, diskHosts)
 	}
-	for path, bytes := range need {
-		free, err := freeBytes(path)
-		if err != nil {
-			return fmt.Errorf("looking at the free space of %s: %w", path, err)
-		}
-		if free < bytes {
-			return &UserError{
-				Problem: fmt.Sprintf("%s has %.1f GiB free and the playground needs %d GiB", path, float64(free)/gib, bytes/gib),
-				Remedy:  "free some space, or name folders on another disk with --dir and --cache",
-			}
-		}
+	if err := needBytes(cacheDir, diskShared); err != nil {
+		return err
 	}
-	return nil
+	return needBytes(dir, diskHosts+diskShared) // the cache may be on the same disk
+}
+
+func needBytes(path string, need uint64) error {
+	free, err := freeBytes(path)
+	if err != nil {
+		return fmt.Errorf("looking at the free space of %s: %w", path, err)
+	}
+	if free >= need {
+		return nil
+	}
+	return &UserError{
+		Problem: fmt.Sprintf("%s has %.1f GiB free and the playground needs %d GiB", path, float64(free)/gib, need/gib),
+		Remedy:  "free some space, or name folders on another disk with --dir and --cache",
+	}
 }
 
 // freeBytes is the free space where path is or would be made.

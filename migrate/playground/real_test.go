@@ -234,7 +234,7 @@ func TestInterruptedUp(t *testing.T) {
 		})
 		t.Fatalf("not killed: %v", err)
 	}
-	for i, stage := range []string{"making the network", "making 8 hosts", "booting them", "kubeadm init", "joining"} {
+	for i, stage := range []string{"making the network", "making 9 hosts", "booting them", "kubeadm init", "joining"} {
 		o := realOptions(fmt.Sprintf("test-%d-%d", os.Getpid(), i))
 		t.Run("Cancelled/"+stage, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
