@@ -6,7 +6,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"hamigrate/phases"
 	"hamigrate/phases/controlplane"
@@ -40,11 +39,26 @@ func run(args []string) int {
 // usageError makes one sentence of a wrong flag: help on stdout would end up
 // in whatever the output is piped to.
 func usageError(c *cli.Context, err error, _ bool) error {
-	name := strings.Join(strings.Fields(c.App.Name+" "+c.Command.FullName()), " ")
-	if c.Command.Name == "" || c.Command.Name == c.App.Name {
+	name := c.Command.HelpName
+	if name == "" {
 		name = c.App.Name
 	}
 	return fmt.Errorf("%w; `%s --help` lists the flags", err, name)
+}
+
+// unknownCommand is the action of what only has subcommands.
+func unknownCommand(commands []*cli.Command, help cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		word := c.Args().First()
+		if word == "" {
+			return help(c)
+		}
+		meant := ""
+		if s := cli.SuggestCommand(commands, word); s != "" {
+			meant = ". " + s
+		}
+		return fmt.Errorf("there is no command %q%s", word, meant)
+	}
 }
 
 // strict makes every command say what it does not understand: a word that is
@@ -52,6 +66,9 @@ func usageError(c *cli.Context, err error, _ bool) error {
 func strict(commands []*cli.Command) []*cli.Command {
 	for _, cmd := range commands {
 		cmd.OnUsageError = usageError
+		if len(cmd.Subcommands) > 0 && cmd.Action == nil {
+			cmd.Action = unknownCommand(cmd.Subcommands, cli.ShowSubcommandHelp)
+		}
 		strict(cmd.Subcommands)
 	}
 	return commands
@@ -66,6 +83,10 @@ func noWords(c *cli.Context) error {
 }
 
 func newApp() *cli.App {
+	commands := strict(append([]*cli.Command{
+		planCommand(), runCommand(), statusCommand(), reportCommand(), playbookCommand(),
+		rehearseCommand(), playgroundCommand(),
+	}, notBuilt()...))
 	return &cli.App{
 		Name:                   "migrate",
 		Usage:                  "make a kubeadm cluster with one control-plane node highly available, while it runs",
@@ -78,16 +99,8 @@ func newApp() *cli.App {
 			"of its own (2), two more control-plane nodes (3). Practise it first: migrate rehearse.\n" +
 			"Then: write migrate.yaml (docs/spec.md), migrate plan, migrate run.\n\n" + exitStatus,
 		OnUsageError: usageError,
-		Action: func(c *cli.Context) error {
-			if !c.Args().Present() {
-				return cli.ShowAppHelp(c)
-			}
-			return fmt.Errorf("there is no command %q; `migrate --help` lists them", c.Args().First())
-		},
-		Commands: strict(append([]*cli.Command{
-			planCommand(), runCommand(), statusCommand(), reportCommand(), playbookCommand(),
-			rehearseCommand(), playgroundCommand(),
-		}, notBuilt()...)),
+		Action:       unknownCommand(commands, func(c *cli.Context) error { return cli.ShowAppHelp(c) }),
+		Commands:     commands,
 	}
 }
 

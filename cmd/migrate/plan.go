@@ -13,6 +13,7 @@ import (
 
 	"github.com/aymanbagabas/go-udiff"
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/urfave/cli/v2"
 	"sigs.k8s.io/yaml"
 )
@@ -126,7 +127,7 @@ func printPlan(w io.Writer, plans []phasePlan, format string) error {
 		t.Style().Options.SeparateColumns = false
 		t.Style().Options.DrawBorder = false
 		t.AppendHeader(table.Row{"", "step", "on", "what is true now", "API away", "undo"})
-		t.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: 60}})
+		t.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft}})
 		for _, e := range p.Entries {
 			away := "0 s"
 			if e.Finding.Verdict != migrate.Satisfied {

@@ -52,8 +52,6 @@ func (p *progress) Event(e migrate.Event) {
 		p.line(paint(p.colour, red, "✗ ") + name + ": " + e.Message)
 	case migrate.EventPhaseDone:
 		p.line(paint(p.colour, green, fmt.Sprintf("Phase %d done in %s", e.Phase, seconds(e.Elapsed))))
-	case migrate.EventStopped:
-		p.line("Stopped: " + e.Message)
 	}
 }
 

@@ -54,8 +54,10 @@ func rehearseAction(c *cli.Context) (err error) {
 	}
 	// One that is there may be somebody's: it would be migrated and taken
 	// down under their hands.
-	if _, err := playground.Open(playground.DefaultDir, c.String("name"), nil); !errors.Is(err, playground.ErrNotFound) {
-		return errors.Join(err, fmt.Errorf("a playground named %[1]s is there already: `migrate playground down --name %[1]s` removes it, --name takes another", c.String("name")))
+	if _, err := playground.Open(playground.DefaultDir, c.String("name"), nil); err == nil {
+		return fmt.Errorf("a playground named %[1]s is there already: `migrate playground down --name %[1]s` removes it, --name takes another", c.String("name"))
+	} else if !errors.Is(err, playground.ErrNotFound) {
+		return err
 	}
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter)
 	defer done()

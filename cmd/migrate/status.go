@@ -9,6 +9,7 @@ import (
 	"hamigrate/state"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/urfave/cli/v2"
 )
 
@@ -104,7 +105,7 @@ func printStatus(c *cli.Context, rows []statusRow) error {
 	t.Style().Options.SeparateColumns = false
 	t.Style().Options.DrawBorder = false
 	t.AppendHeader(table.Row{"phase", "", "step", "on", "journal", "when", "true now"})
-	t.SetColumnConfigs([]table.ColumnConfig{{Number: 7, WidthMax: 60}})
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 7, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft}})
 	done := 0
 	for _, r := range rows {
 		when := ""
@@ -124,6 +125,10 @@ func printStatus(c *cli.Context, rows []statusRow) error {
 		t.AppendRow(table.Row{r.Phase, mark, r.StepName, r.Target, r.Journal, when, now})
 	}
 	t.Render()
+	if c.Bool("offline") {
+		_, err := fmt.Fprintf(w, "\nOf the %d steps that were begun, %d are done. What else is left, the cluster tells: migrate status\n", len(rows), done)
+		return err
+	}
 	next := "Next: migrate run"
 	if done == len(rows) {
 		next = "Nothing is left to do."

@@ -77,6 +77,12 @@ func checkBackend(ctx context.Context, v phases.View) (migrate.Finding, error) {
 			continue
 		}
 		before[lb.Name] = strings.Join(list, ",")
+		first, err := v.APIAddress(ctx, v.First().Name)
+		if err != nil {
+			return migrate.Finding{}, err
+		}
+		// In the plan of the whole migration phase 1 will have put it there.
+		list = loadbalancer.WithBackend(list, first)
 		changes = append(changes, migrate.Change{Object: lb.Name + ": API servers behind the endpoint",
 			Before: strings.Join(append(list, ""), "\n"), After: strings.Join(append(list, address, ""), "\n")})
 	}

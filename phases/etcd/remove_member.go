@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/etcd"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
 	"hamigrate/phases/overlap"
@@ -37,7 +38,7 @@ func removeMember() phases.Step {
 			}
 			f := phases.Need(migrate.Before{"members": describe(members), "id": fmt.Sprintf("%x", old.ID), "name": old.Name},
 				"%s is a member", v.Target())
-			f.Changes = []migrate.Change{{Object: "etcd: members", Before: lines(describe(members)), After: strings.Join(without(lines(describe(members)), old.PeerHost()), "")}}
+			f.Changes = []migrate.Change{{Object: "etcd: members", Before: lines(describe(withHosts(members, v))), After: lines(describe(without(withHosts(members, v), old.ID)))}}
 			return f, nil
 		},
 		Apply:  applyRemoveMember,
@@ -47,14 +48,20 @@ func removeMember() phases.Step {
 	}
 }
 
-func without(text, peerHost string) []string {
-	var out []string
-	for line := range strings.Lines(text) {
-		if !strings.HasPrefix(line, peerHost+" ") {
-			out = append(out, line)
+// withHosts adds the members that the steps before this one will have added,
+// for the plan of a whole phase.
+func withHosts(members []etcd.Member, v phases.View) []etcd.Member {
+	members = slices.Clone(members)
+	for _, h := range v.Spec().Etcd.Hosts {
+		if _, ok := memberOn(members, h); !ok {
+			members = append(members, etcd.Member{Name: h.Name, PeerURLs: []string{peerURLOf(h)}})
 		}
 	}
-	return out
+	return members
+}
+
+func without(members []etcd.Member, id uint64) []etcd.Member {
+	return slices.DeleteFunc(slices.Clone(members), func(m etcd.Member) bool { return m.ID == id && id != 0 })
 }
 
 // applyRemoveMember never removes a member that an API server depends on.
