@@ -1,0 +1,81 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sudoUser is who logs in where root may not.
+const sudoUser = "operator"
+
+// config is what the environment asks for, see the package comment.
+type config struct {
+	name       string
+	kubernetes string
+	sudo       bool
+	keep       bool
+	binary     string
+	out        string // folder of the transcripts and, after a failure, the artifacts
+}
+
+// configure reads the environment. Where the test cannot run, it fails with
+// what to do about it: a test that skips itself is one that nobody runs.
+func configure(t *testing.T) config {
+	t.Helper()
+	if testing.Short() {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("-short leaves out the end-to-end test, and in CI nothing may be left out: run without -short")
+		}
+		t.Skip("-short leaves out the playground")
+	}
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		t.Fatal("this test makes a playground of systemd-nspawn hosts: run it as root on Linux, or with -short to leave it out")
+	}
+	out, err := filepath.Abs("../out/e2e")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(out); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := config{
+		name:       orDefault(os.Getenv("E2E_NAME"), "e2e"),
+		kubernetes: strings.TrimPrefix(orDefault(os.Getenv("KUBERNETES"), "1.36.3"), "v"),
+		sudo:       os.Getenv("SUDO_USER_MODE") == "1",
+		keep:       os.Getenv("KEEP") == "1",
+		binary:     os.Getenv("MIGRATE_BIN"),
+		out:        out,
+	}
+	if c.binary == "" {
+		c.binary = buildBinary(t)
+	}
+	return c
+}
+
+func orDefault(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// buildBinary builds the program under test.
+func buildBinary(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "migrate")
+	begun := time.Now()
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", file, "../cmd/migrate").CombinedOutput()
+	if err != nil {
+		t.Fatalf("building the binary under test: %v\n%s", err, out)
+	}
+	t.Logf("built the binary under test in %.0f s", time.Since(begun).Seconds())
+	return file
+}

@@ -1,0 +1,49 @@
+// Package e2e migrates a real cluster with the real binary and looks at what
+// came of it.
+//
+// There is one test, TestMigration: one chained scenario on one playground of
+// its own, which it makes and removes. It knows the program under test only
+// from outside, by its commands, flags, exit codes and files; every assertion
+// is made through clients of its own (client-go, etcd's client, SSH), none
+// through this module's packages. TestImportsNothing keeps that true, so a
+// mistake in the program cannot hide behind the same mistake here.
+//
+// The stages, in order:
+//
+//   - a playground is made and filled: Deployments, Secrets, ConfigMaps, a
+//     custom resource, a service account's token. When all is quiet, every key
+//     of etcd below /registry is kept.
+//   - plan says the same thing twice and changes nothing.
+//   - wrong host keys are refused.
+//   - phase 1 runs; then the rest is killed in the middle of phase 2,
+//     refused with another spec, refused while another run is at work, and
+//     carried to its end. All the while independent writers keep a list of
+//     the writes that the API acknowledged.
+//   - the end: nodes, members, hashes, arguments, certificates, sockets,
+//     configuration, every key of before, every acknowledged write.
+//   - its use: a new worker joins, kubeadm upgrade plans, Secrets and
+//     Deployments go in through one API server and come out of the others.
+//   - its purpose: with an etcd host off the API writes, with the first
+//     control-plane node off it answers and names resolve.
+//   - the playground is taken down and nothing of it is left.
+//
+// A stage that others build on ends the chain when it fails; the ones that
+// only look are all tried.
+//
+// # Running it
+//
+//	go test ./e2e -timeout 40m
+//
+// as root on Linux, with the Debian packages that the playground asks for. It
+// takes some ten minutes when binaries and images are cached already.
+// -short leaves the playground out, but not where CI is true.
+//
+//	KUBERNETES=1.33.13   the version of the cluster (default 1.36.3)
+//	SUDO_USER_MODE=1     hosts take no root login, only a user with sudo
+//	MIGRATE_BIN=FILE     the binary under test (default: built from cmd/migrate)
+//	E2E_NAME=NAME        the playground's name (default e2e)
+//	KEEP=1               leave the playground up
+//
+// What the binary printed is in out/e2e at the top of the repository, after a
+// failure also the journal, the hosts' logs and what the cluster looked like.
+package e2e

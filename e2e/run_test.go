@@ -1,0 +1,192 @@
+package e2e
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Bounds of a run; on an idle machine a whole one takes 3 minutes.
+const (
+	phaseLimit = 8 * time.Minute
+	runLimit   = 15 * time.Minute
+)
+
+// The place at which a run is killed: two voters and a learner, the most
+// delicate moment there is.
+const (
+	killAtStep   = "etcd/promote"
+	killAtTarget = "e2"
+)
+
+func runPhaseOne(t *testing.T, s *scenario) {
+	s.writers = append(s.writers, startWriter(t, s.pg, "old-address", s.pg.api("cp1")))
+	s.bin.must(t, 0, phaseLimit, s.migrate("run", "--yes", "--phase", "1")...)
+	if err := readyz(t.Context(), s.pg.kubeAnew(t, s.pg.endpoint())); err != nil {
+		t.Fatalf("after phase 1 the API does not answer through the endpoint: %v", err)
+	}
+	s.writers = append(s.writers, startWriter(t, s.pg, "endpoint", s.pg.endpoint()))
+	etcd := s.pg.etcdOn(t, s.pg.hosts["cp1"], "127.0.0.1")
+	r, err := etcd.MemberList(t.Context())
+	if err != nil || len(r.Members) != 1 {
+		t.Fatalf("--phase 1 is to leave etcd alone, and its members are %v, error %v", r, err)
+	}
+}
+
+// killInPhaseTwo runs on and kills the run at a fixed place. A second run
+// that is started while it is at work is locked out.
+func killInPhaseTwo(t *testing.T, s *scenario) {
+	inPhaseTwo, killHere := make(chan struct{}), make(chan struct{})
+	beginsPhaseTwo := sync.OnceFunc(func() { close(inPhaseTwo) })
+	isDelicate := sync.OnceFunc(func() { close(killHere) })
+	p, err := s.bin.start(t.Context(), func(line string) {
+		var e event
+		if json.Unmarshal([]byte(line), &e) != nil || e.Phase != 2 || e.Kind != "step-started" {
+			return
+		}
+		beginsPhaseTwo()
+		if e.Step == killAtStep && e.Target == killAtTarget {
+			isDelicate()
+		}
+	}, s.migrate("run", "--yes", "-o", "json")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go p.finish()
+	defer p.cmd.Process.Kill()
+	if !arrives(t, p, inPhaseTwo, "phase 2") {
+		return
+	}
+	locked := s.bin.run(t, time.Minute, s.migrate("run", "--yes")...)
+	if locked.code != 7 {
+		t.Errorf("a second run at the same time ended with exit code %d, not 7: %s", locked.code, tail(locked.stderr, 5))
+	}
+	if !arrives(t, p, killHere, killAtStep+" on "+killAtTarget) {
+		return
+	}
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.finish(); r.code != -1 {
+		t.Fatalf("the run ended with exit code %d before it could be killed", r.code)
+	}
+}
+
+// arrives waits until a run has come to a place; one that ends before fails
+// the stage.
+func arrives(t *testing.T, p *process, place <-chan struct{}, name string) bool {
+	t.Helper()
+	select {
+	case <-place:
+		return true
+	case <-p.ended:
+	case <-time.After(phaseLimit):
+	}
+	t.Fatalf("the run did not come to %s; it said last:\n%s\n%s", name, tail(p.stdout.String(), 5), tail(p.stderr.String(), 10))
+	return false
+}
+
+var binaryLine = regexp.MustCompile(`(?m)^(\s*binary:).*$`)
+
+func changedSpecIsRefused(t *testing.T, s *scenario) {
+	members := func() string {
+		r, err := s.pg.etcdOn(t, s.pg.hosts["cp1"], "127.0.0.1").MemberList(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return toJSON(t, r.Members)
+	}
+	was := members()
+	r := s.bin.run(t, planLimit, s.migrateWith(s.specWith(t, binaryLine, "${1} preinstalled"), "run", "--yes")...)
+	if r.code != 1 && r.code != 3 || !strings.Contains(r.stderr, "spec") {
+		t.Errorf("a run with another spec in the middle of phase 2 ended with exit code %d and said: %s", r.code, tail(r.stderr, 5))
+	}
+	if is := members(); is != was {
+		t.Errorf("the refused run changed the members:\n%s", strings.Join(differingLines(was, is), "\n"))
+	}
+}
+
+// carryOn runs again after the kill, to the end.
+func carryOn(t *testing.T, s *scenario) {
+	r := s.bin.must(t, 0, runLimit, s.migrate("run", "--yes", "-o", "json")...)
+	list := events(t, r.stdout)
+	for _, e := range list {
+		again := e.Phase == 1 || e.Phase == 2 && e.Step == "etcd/add-learner" && e.Target == killAtTarget
+		if again && e.Kind == "step-started" {
+			t.Errorf("%s on %s was done before the kill, and was done again", e.Step, e.Target)
+		}
+	}
+	if last := list[len(list)-1]; last.Kind != "phase-done" || last.Phase != 3 {
+		t.Errorf("the last event of the run is %v, not the end of phase 3", last)
+	}
+}
+
+// nothingLeft: a run that is done has nothing to do, and says so.
+func nothingLeft(t *testing.T, s *scenario) {
+	r := s.bin.must(t, 0, phaseLimit, s.migrate("run", "--yes", "-o", "json")...)
+	for _, e := range events(t, r.stdout) {
+		if e.Kind == "step-started" {
+			t.Errorf("a run after the last one did %s on %s again", e.Step, e.Target)
+		}
+	}
+	for _, p := range s.plan(t, 0) {
+		if p.Finding.Verdict != "satisfied" {
+			t.Errorf("plan after the last run: %s on %s is %s: %s", p.Step, p.Target, p.Finding.Verdict, p.Finding.Reason)
+		}
+	}
+	s.bin.must(t, 0, planLimit, s.migrate("status", "-o", "json")...)
+	checkReport(t, s)
+}
+
+// report is the contract of `report --json`, as far as there is something to
+// be said about a run without a probe.
+type report struct {
+	Cluster           string    `json:"cluster"`
+	KubernetesVersion string    `json:"kubernetesVersion"`
+	Strategy          string    `json:"strategy"`
+	StartedAt         time.Time `json:"startedAt"`
+	Seconds           float64   `json:"seconds"`
+	Phases            []struct {
+		Phase   int     `json:"phase"`
+		Name    string  `json:"name"`
+		Seconds float64 `json:"seconds"`
+		Steps   []struct {
+			ID      string  `json:"id"`
+			Node    string  `json:"node"`
+			Status  string  `json:"status"`
+			Seconds float64 `json:"seconds"`
+		} `json:"steps"`
+	} `json:"phases"`
+	Result string `json:"result"`
+}
+
+func checkReport(t *testing.T, s *scenario) {
+	t.Helper()
+	out := s.bin.must(t, 0, planLimit, s.migrate("report", "--json")...)
+	var r report
+	if err := json.Unmarshal([]byte(out.stdout), &r); err != nil {
+		t.Fatalf("reading report --json: %v\n%s", err, tail(out.stdout, 5))
+	}
+	if r.Cluster != s.name || strings.TrimPrefix(r.KubernetesVersion, "v") != s.kubernetes || r.Strategy == "" || r.Result != "done" || r.Seconds <= 0 || r.StartedAt.Before(s.before.at) {
+		t.Errorf("the report's head is wrong: %s, %s, strategy %q, result %q, %.0f s from %s", r.Cluster, r.KubernetesVersion, r.Strategy, r.Result, r.Seconds, r.StartedAt)
+	}
+	var names []string
+	for _, p := range r.Phases {
+		names = append(names, p.Name)
+		if p.Seconds <= 0 || len(p.Steps) == 0 {
+			t.Errorf("the report has phase %d with %.0f s and %d steps", p.Phase, p.Seconds, len(p.Steps))
+		}
+		for _, st := range p.Steps {
+			if st.ID == "" || st.Node == "" || st.Status != "verified" && st.Status != "satisfied" {
+				t.Errorf("the report says of step %q on %q that it is %q", st.ID, st.Node, st.Status)
+			}
+		}
+	}
+	if want := []string{"loadbalancer", "etcd", "controlplane"}; !slices.Equal(names, want) {
+		t.Errorf("the report has the phases %v, not %v", names, want)
+	}
+}

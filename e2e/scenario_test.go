@@ -1,0 +1,172 @@
+package e2e
+
+import (
+	"crypto/x509"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// scenario is what the stages hand on to each other.
+type scenario struct {
+	config
+	bin     *binary
+	pg      *playground
+	journal string
+	top     *testing.T // the whole test, to know whether any stage failed
+
+	before  before
+	writers []*writer
+}
+
+// before is what was true before the migration.
+type before struct {
+	registry dump
+	token    string // of a service account, signed by the first API server
+	site     string // what the unrelated site answered
+	roots    *x509.CertPool
+	at       time.Time
+	traces   leftovers
+}
+
+// stage is one part of the scenario.
+type stage struct {
+	name string
+	do   func(*testing.T, *scenario)
+	// needed: the stages after it make no sense when it fails.
+	needed bool
+}
+
+func stages() []stage {
+	const needed, look = true, false
+	return []stage{
+		{"a playground comes up", makePlayground, needed},
+		{"the cluster is filled and quiet", fill, needed},
+		{"plan changes nothing", planChangesNothing, look},
+		{"host keys are checked", hostKeysAreChecked, look},
+		{"phase 1", runPhaseOne, needed},
+		{"a run is killed in phase 2, a second one locked out", killInPhaseTwo, needed},
+		{"another spec is refused in the middle of a phase", changedSpecIsRefused, look},
+		{"a run carries on to the end", carryOn, needed},
+		{"nothing is left to do", nothingLeft, look},
+
+		{"three control-plane nodes", threeControlPlanes, look},
+		{"three etcd members", threeMembers, look},
+		{"no etcd on the control plane", noEtcdOnControlPlane, look},
+		{"every object is as it was", objectsUnchanged, look},
+		{"every acknowledged write is there", writesKept, look},
+		{"arguments of the API servers", apiServerArguments, look},
+		{"certificates on the wire", certificatesOnTheWire, look},
+		{"the load balancer uses all API servers", loadBalancerSpreads, look},
+		{"sockets of the nodes", nodeSockets, look},
+		{"configuration names the endpoint", configurationNamesEndpoint, look},
+		{"CoreDNS and the kubernetes Service", servicesSpread, look},
+		{"what one API server wrote the others read", crossReads, look},
+		{"the unrelated site", unrelatedSite, look},
+		{"no secret was written down", noSecrets, look},
+
+		{"a new worker joins", newWorkerJoins, look},
+		{"kubeadm upgrade", kubeadmUpgrade, look},
+
+		{"with one etcd host off", oneEtcdHostOff, look},
+		{"with the first control-plane node off", firstControlPlaneOff, look},
+		{"after both are back", allIsBack, look},
+
+		{"the playground goes", playgroundGoes, look},
+	}
+}
+
+// TestMigration is the scenario; see the package comment.
+func TestMigration(t *testing.T) {
+	c := configure(t)
+	s := &scenario{config: c, top: t, bin: &binary{path: c.binary, out: c.out}, journal: filepath.Join(t.TempDir(), "e2e.journal")}
+	t.Cleanup(func() { s.end(t) })
+	begun := time.Now()
+	for _, st := range stages() {
+		began := time.Now()
+		ok := t.Run(st.name, func(t *testing.T) { st.do(t, s) })
+		t.Logf("%6.1f s, %5.1f s: %s", time.Since(begun).Seconds(), time.Since(began).Seconds(), st.name)
+		if !ok && st.needed {
+			t.Fatalf("the stages after %q build on it", st.name)
+		}
+	}
+}
+
+// end keeps what helps to understand a failure and takes the playground down
+// when the last stage was not reached.
+func (s *scenario) end(t *testing.T) {
+	for _, w := range s.writers {
+		w.stop()
+	}
+	if s.pg == nil {
+		s.takeDown(t)
+		return
+	}
+	if t.Failed() {
+		s.keepArtifacts(t)
+	}
+	s.takeDown(t)
+}
+
+// migrate are the arguments of a command on the scenario's cluster.
+func (s *scenario) migrate(command string, more ...string) []string {
+	return s.migrateWith(s.pg.specFile(), command, more...)
+}
+
+func (s *scenario) migrateWith(specFile, command string, more ...string) []string {
+	return append([]string{command, "--file", specFile, "--journal", s.journal}, more...)
+}
+
+func makePlayground(t *testing.T, s *scenario) {
+	s.pg = playgroundUp(t, s.config, s.bin)
+	s.before.traces = s.pg.traces(t)
+	s.before.roots = s.pg.roots(t)
+}
+
+// fill puts objects into the cluster and notes how everything is.
+func fill(t *testing.T, s *scenario) {
+	p := s.pg
+	s.before.token = makeObjects(t, p)
+	s.before.site = askSite(t, p)
+	for _, w := range workers() {
+		if err := p.hosts[w].talksOnlyTo(t.Context(), "kubelet", p.api("cp1"), 6443); err != nil {
+			t.Fatalf("before the migration: %v", err)
+		}
+	}
+	etcd := p.etcdOn(t, p.hosts["cp1"], "127.0.0.1")
+	waitQuiet(t, etcd)
+	s.before.registry = dumpRegistry(t, etcd)
+	s.before.at = time.Now()
+	t.Logf("%d keys below %s", len(s.before.registry.values), registry)
+}
+
+// workers are the nodes that ran pods before.
+func workers() []string { return []string{"w1", "w2"} }
+
+// takeDown removes the playground, unless it is to be kept.
+func (s *scenario) takeDown(t *testing.T) {
+	if s.keep {
+		t.Logf("KEEP=1: the playground is still up; take it down with: migrate playground down --name %s", s.name)
+		return
+	}
+	args := []string{"playground", "down", "--name", s.name}
+	if r := s.bin.runDetached(downLimit, args...); r.code != 0 && s.pg != nil {
+		t.Errorf("taking the playground down: exit code %d: %s", r.code, tail(r.stderr, 5))
+	}
+}
+
+func playgroundGoes(t *testing.T, s *scenario) {
+	if s.keep {
+		t.Log("KEEP=1: left up")
+		return
+	}
+	if s.top.Failed() {
+		s.keepArtifacts(t)
+	}
+	s.bin.must(t, 0, downLimit, "playground", "down", "--name", s.name)
+	s.before.traces.check(t)
+	s.pg = nil
+	if r := s.bin.run(t, attemptTimeout, "playground", "down", "--name", s.name); r.code > 1 {
+		t.Errorf("playground down of one that is down ended with exit code %d: %s", r.code, tail(r.stderr, 3))
+	}
+}
