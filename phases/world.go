@@ -378,9 +378,6 @@ func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
 		return nil, err
 	}
 	first := v.First()
-	if running {
-		out = append(out, etcd.Endpoint{Host: first.Name, Address: old.ClientAddress, Dial: v.On(first.Name).DialContext})
-	}
 	for _, h := range w.spec.Etcd.Hosts {
 		address := net.JoinHostPort(h.Address, strconv.Itoa(EtcdClientPort))
 		conn, err := v.On(h.Name).DialContext(ctx, "tcp", address)
@@ -389,6 +386,11 @@ func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
 		}
 		conn.Close()
 		out = append(out, etcd.Endpoint{Host: h.Name, Address: address, Dial: v.On(h.Name).DialContext})
+	}
+	// The old one last: once it is removed it goes on listening for some
+	// seconds and answers nothing, while a learner refuses at once.
+	if running {
+		out = append(out, etcd.Endpoint{Host: first.Name, Address: old.ClientAddress, Dial: v.On(first.Name).DialContext})
 	}
 	return out, nil
 }
