@@ -1,0 +1,269 @@
+package phasestest
+
+import (
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote/remotetest"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"google.golang.org/grpc/test/bufconn"
+	"sigs.k8s.io/yaml"
+)
+
+// SpecFile is the spec of the world: two load balancers (the first one is the
+// endpoint), and everything else as in the example.
+const SpecFile = `apiVersion: migrate/v1alpha1
+kind: Migration
+metadata: {name: memory}
+spec:
+  endpoint: 10.88.0.5:6443
+  loadBalancer:
+    kind: nginx
+    hosts: [{name: lb1, address: 10.88.0.5}, {name: lb2, address: 10.88.0.6}]
+  etcd:
+    topology: external
+    hosts: [{name: e1, address: 10.88.0.21}, {name: e2, address: 10.88.0.22}, {name: e3, address: 10.88.0.23}]
+    binary: from-control-plane
+  controlPlane:
+    first: {name: cp1, address: 10.88.0.11}
+    joining: [{name: cp2, address: 10.88.0.12}, {name: cp3, address: 10.88.0.13}]
+    join:
+      patches: /etc/kubernetes/patches
+      ignorePreflightErrors: [SystemVerification]
+`
+
+// kubeadmConfig is kubeadm-config as kubeadm 1.36 stores it, with the files
+// of an operator who audits and encrypts.
+const kubeadmConfig = `apiServer:
+  extraArgs:
+  - name: audit-policy-file
+    value: /etc/kubernetes/audit/policy.yaml
+  - name: audit-log-path
+    value: /var/log/kubernetes/audit/audit.log
+  - name: encryption-provider-config
+    value: /etc/kubernetes/enc/enc.yaml
+  extraVolumes:
+  - hostPath: /etc/kubernetes/audit/policy.yaml
+    mountPath: /etc/kubernetes/audit/policy.yaml
+    name: audit-policy
+    pathType: File
+    readOnly: true
+  - hostPath: /var/log/kubernetes/audit
+    mountPath: /var/log/kubernetes/audit
+    name: audit-log
+    pathType: DirectoryOrCreate
+  - hostPath: /etc/kubernetes/enc
+    mountPath: /etc/kubernetes/enc
+    name: enc
+    pathType: Directory
+    readOnly: true
+apiVersion: kubeadm.k8s.io/v1beta4
+caCertificateValidityPeriod: 87600h0m0s
+certificateValidityPeriod: 8760h0m0s
+certificatesDir: /etc/kubernetes/pki
+clusterName: kubernetes
+controllerManager:
+  extraArgs:
+  - name: allocate-node-cidrs
+    value: "false"
+dns: {}
+encryptionAlgorithm: RSA-2048
+etcd:
+  local:
+    dataDir: /var/lib/etcd
+imageRepository: registry.k8s.io
+kind: ClusterConfiguration
+kubernetesVersion: v1.36.3
+networking:
+  dnsDomain: cluster.local
+  podSubnet: 10.244.0.0/16
+  serviceSubnet: 10.96.0.0/12
+proxy: {}
+scheduler: {}
+`
+
+// authorities are the CAs of all worlds: name to certificate and key.
+var authorities = sync.OnceValue(func() map[string][2]string {
+	out := map[string][2]string{}
+	for file, name := range map[string]string{"ca": "kubernetes", "etcd/ca": "etcd-ca", "front-proxy-ca": "front-proxy-ca"} {
+		cert, key, err := newAuthority(name)
+		if err != nil {
+			panic(err)
+		}
+		out[file] = [2]string{cert, key}
+	}
+	return out
+})
+
+// New makes a cluster as `kubeadm init` and two joins left it a day ago: etcd
+// listens on localhost only, lb1 is bare, lb2 serves a website with an nginx
+// that has no stream module.
+func New(t testing.TB) *World {
+	spec, err := cluster.ParseBytes("migrate.yaml", []byte(SpecFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &World{
+		Spec: spec, Faults: remotetest.NewFaults(), hosts: map[string]*Host{}, ctx: t.Context(),
+		objects: &objects{items: map[objectKey]object{}}, shared: map[string]string{},
+		listeners: map[end]*bufconn.Listener{}, outages: map[string]time.Duration{}, pids: 40,
+		clusters: []*etcdCluster{{id: 0xc1, nextID: 0xa0, index: 1000, revision: 800, keys: map[string][]byte{}}},
+	}
+	for _, h := range append(append(spec.LoadBalancer.Hosts, spec.Etcd.Hosts...), append(spec.ControlPlane.Joining, spec.ControlPlane.First)...) {
+		w.newHost(h.Name, h.Address)
+	}
+	w.newHost("w1", "10.88.0.31")
+	w.newHost("w2", "10.88.0.32")
+	w.buildHosts()
+	w.buildFirst()
+	w.buildObjects()
+	for _, name := range []string{"w1", "w2"} {
+		w.buildWorker(w.hosts[name])
+	}
+	for range 30 {
+		time.Sleep(5 * time.Second)
+		w.settle()
+	}
+	clear(w.outages)
+	if err := w.ready(); err != nil {
+		t.Fatalf("the world did not come up: %v", err)
+	}
+	return w
+}
+
+// ready says what is missing in a new world.
+func (w *World) ready() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, name := range []string{"cp1", "w1", "w2"} {
+		if node := w.node(name); node == nil || node.Status.Conditions[0].Status != corev1.ConditionTrue {
+			return fmt.Errorf("node %s is not Ready; %q; %w", name, w.hosts["cp1"].journal, w.notReady(w.hosts["cp1"]))
+		}
+	}
+	if len(w.broken) > 0 {
+		return fmt.Errorf("%q", w.broken)
+	}
+	return nil
+}
+
+// buildHosts gives the bare machines their programs.
+func (w *World) buildHosts() {
+	for _, h := range w.all() {
+		h.put("/usr/bin/apt-get", "\x7fELF", 0o755, "root:root")
+		h.put("/usr/lib/systemd/systemd-socket-proxyd", "\x7fELF", 0o755, "root:root")
+	}
+	installNginx(w.hosts["lb2"])
+	for _, name := range []string{"cp1", "cp2", "cp3", "w1", "w2"} {
+		h := w.hosts[name]
+		h.put("/usr/bin/kubeadm", "\x7fELF", 0o755, "root:root")
+		h.put("/usr/bin/kubelet", "\x7fELF", 0o755, "root:root")
+		h.put(packageUnits+"/kubelet.service", "[Service]\nExecStart=/usr/bin/kubelet\n\n[Install]\nWantedBy=multi-user.target\n", 0o644, "root:root")
+		h.put("/etc/kubernetes/patches/kubeletconfiguration+merge.yaml", "failSwapOn: false\n", 0o644, "root:root")
+	}
+}
+
+// buildFirst is the first control-plane node.
+func (w *World) buildFirst() {
+	h := w.hosts["cp1"]
+	h.clients = 150
+	for name, pair := range authorities() {
+		h.put(pkiDir+"/"+name+".crt", pair[0], 0o644, "root:root")
+		h.put(pkiDir+"/"+name+".key", pair[1], 0o600, "root:root")
+	}
+	h.put(pkiDir+"/sa.pub", "public\n", 0o600, "root:root")
+	h.put(pkiDir+"/sa.key", "private\n", 0o600, "root:root")
+	var cc clusterConfiguration
+	w.must(yaml.Unmarshal([]byte(kubeadmConfig), &cc))
+	local := []string{"cp1", "localhost", h.address, "127.0.0.1", "::1"}
+	w.must(signNode(h, cc, "cp1", h.address))
+	w.must(h.signFile(pkiDir, "etcd/ca", "etcd/server", leaf{name: "cp1", sans: local, usages: both()}))
+	w.must(h.signFile(pkiDir, "etcd/ca", "etcd/peer", leaf{name: "cp1", sans: local, usages: both()}))
+	w.must(h.signFile(pkiDir, "etcd/ca", "etcd/healthcheck-client", leaf{name: "kube-etcd-healthcheck-client", usages: client()}))
+	// kubeadm signs this one with etcd's CA too, but puts it a folder up.
+	etcdCA, err := parseAuthority(h.read(pkiDir+"/etcd/ca.crt"), h.read(pkiDir+"/etcd/ca.key"))
+	w.must(err)
+	cert, key, err := etcdCA.sign(leaf{name: "kube-apiserver-etcd-client", usages: client()})
+	w.must(err)
+	h.put(pkiDir+"/apiserver-etcd-client.crt", cert, 0o644, "root:root")
+	h.put(pkiDir+"/apiserver-etcd-client.key", key, 0o600, "root:root")
+	server := "https://" + h.address + ":6443"
+	for _, name := range []string{"admin", "super-admin", "controller-manager", "scheduler"} {
+		w.must(h.writeKubeconfig(name, server))
+	}
+	h.put("/etc/kubernetes/kubelet.conf", kubeletKubeconfig("cp1", server, h.read(pkiDir+"/ca.crt")), 0o600, "root:root")
+	h.put("/etc/kubernetes/audit/policy.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n", 0o640, "root:root")
+	h.put("/etc/kubernetes/enc/enc.yaml", "kind: EncryptionConfiguration\nresources: [] # a key\n", 0o600, "root:root")
+	h.mkdir("/var/log/kubernetes/audit", 0o700, "root:root")
+	h.put("/var/log/kubernetes/audit/audit.log", "{}\n", 0o600, "root:root")
+	manifests := controlPlaneManifests(cc, h.address)
+	maps.Copy(manifests, map[string]string{"etcd.yaml": etcdManifest("cp1", h.address, true)})
+	for name, text := range manifests {
+		h.put(kube.ManifestsDir+"/"+name, text, 0o600, "root:root")
+	}
+	h.mkdir("/var/lib/etcd", 0o700, "root:root")
+	first := &member{id: w.store().nextID, name: "cp1", peerURLs: []string{"https://127.0.0.1:2380"}, clientURLs: []string{"https://127.0.0.1:2379"}}
+	w.store().members, w.store().leader = []*member{first}, first.id
+	h.put("/var/lib/etcd/member/snap/db", fmt.Sprintf(identity, w.store().id, first.id), 0o600, "root:root")
+	h.startKubelet()
+}
+
+func (h *Host) startKubelet() {
+	u, err := h.unit("kubelet")
+	h.world.must(err)
+	h.world.must(h.startUnit("kubelet.service", u))
+}
+
+// buildWorker is a joined worker; w2 still has its bootstrap kubeconfig.
+func (w *World) buildWorker(h *Host) {
+	ca := w.hosts["cp1"].read(pkiDir + "/ca.crt")
+	server := "https://" + w.hosts["cp1"].address + ":6443"
+	h.put("/etc/kubernetes/kubelet.conf", kubeletKubeconfig(h.Name(), server, ca), 0o600, "root:root")
+	h.put(pkiDir+"/ca.crt", ca, 0o644, "root:root")
+	h.Link("/var/lib/kubelet/pki/kubelet-client-current.pem", "/var/lib/kubelet/pki/kubelet-client-2000-01-01.pem")
+	h.put("/var/lib/kubelet/pki/kubelet-client-2000-01-01.pem", "a certificate and its key\n", 0o600, "root:root")
+	if h.Name() == "w2" {
+		h.put("/etc/kubernetes/bootstrap-kubelet.conf", kubeconfig("kubernetes", server, ca, "tls-bootstrap-token-user", "    token: expired.0123456789abcdef\n"), 0o600, "root:root")
+	}
+	h.startKubelet()
+	w.must(w.register(h.Name(), h.address, false))
+}
+
+// buildObjects fills the API.
+func (w *World) buildObjects() {
+	h := w.hosts["cp1"]
+	server := "https://" + h.address + ":6443"
+	ca := h.read(pkiDir + "/ca.crt")
+	meta := func(namespace, name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: namespace, Name: name}
+	}
+	clusterInfo := "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: " + encoded(ca) +
+		"\n    server: " + server + "\n  name: \"\"\ncontexts: null\ncurrent-context: \"\"\nkind: Config\nusers: null\n"
+	proxy := "apiVersion: v1\nkind: Config\nclusters:\n- cluster:\n    certificate-authority: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt\n    server: " + server +
+		"\n  name: default\ncontexts:\n- context:\n    cluster: default\n    namespace: default\n    user: default\n  name: default\ncurrent-context: default\n" +
+		"users:\n- name: default\n  user:\n    tokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token"
+	replicas := int32(2)
+	w.must(w.create("namespaces", &corev1.Namespace{ObjectMeta: meta("", "kube-system")}))
+	w.must(w.create("services", &corev1.Service{ObjectMeta: meta("default", "kubernetes"), Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.1"}}))
+	w.must(w.create("configmaps", &corev1.ConfigMap{ObjectMeta: meta("kube-system", "kubeadm-config"), Data: map[string]string{"ClusterConfiguration": kubeadmConfig}}))
+	w.must(w.create("configmaps", &corev1.ConfigMap{ObjectMeta: meta("kube-public", "cluster-info"), Data: map[string]string{"kubeconfig": clusterInfo}}))
+	w.must(w.create("configmaps", &corev1.ConfigMap{ObjectMeta: meta("kube-system", "kube-proxy"), Data: map[string]string{"config.conf": "kind: KubeProxyConfiguration\n", "kubeconfig.conf": proxy}}))
+	// A token that signs, of somebody who is about to join a node.
+	w.must(w.create("secrets", &corev1.Secret{ObjectMeta: meta("kube-system", "bootstrap-token-abcdef"), Type: corev1.SecretTypeBootstrapToken, Data: map[string][]byte{
+		"token-id": []byte("abcdef"), "token-secret": []byte("0123456789abcdef"), "usage-bootstrap-signing": []byte("true"), "usage-bootstrap-authentication": []byte("true"),
+		"expiration": []byte(time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)),
+	}}))
+	w.must(w.create("daemonsets", &appsv1.DaemonSet{ObjectMeta: meta("kube-system", "kube-proxy")}))
+	w.must(w.create("deployments", &appsv1.Deployment{ObjectMeta: meta("kube-system", "coredns"), Spec: appsv1.DeploymentSpec{Replicas: &replicas}, Status: appsv1.DeploymentStatus{Replicas: 2, UpdatedReplicas: 2, AvailableReplicas: 2}}))
+	w.proxyServer = server
+	w.placeCoreDNS("cp1")
+	w.must(w.register("cp1", h.address, true))
+}

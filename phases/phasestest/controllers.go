@@ -1,0 +1,187 @@
+package phasestest
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// How long the controllers take.
+const (
+	signing = time.Second
+	rollOut = 20 * time.Second
+)
+
+func metav1UID(n int) types.UID { return types.UID(fmt.Sprintf("uid-%d", n)) }
+
+func micro(t time.Time) *metav1.MicroTime { return &metav1.MicroTime{Time: t} }
+
+func (w *World) node(name string) *corev1.Node {
+	return lookup[*corev1.Node](w.objects, "nodes", "", name)
+}
+
+func (w *World) lease(node string) *coordinationv1.Lease {
+	return lookup[*coordinationv1.Lease](w.objects, "leases", corev1.NamespaceNodeLease, node)
+}
+
+// setReady sets a node's Ready condition.
+func setReady(n *corev1.Node, ready bool) {
+	status := corev1.ConditionFalse
+	if ready {
+		status = corev1.ConditionTrue
+	}
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: status}}
+}
+
+// settleControllers does the controller manager's work: it needs one that
+// runs beside a ready API server.
+func (w *World) settleControllers(now time.Time) {
+	runs := slices.ContainsFunc(w.all(), func(h *Host) bool {
+		return len(h.running("kube-controller")) > 0 && w.notReady(h) == nil
+	})
+	if !runs {
+		return
+	}
+	w.cleanTokens(now)
+	w.signClusterInfo(now)
+	w.rollOutDaemonSet(now)
+	w.rollOutDeployment(now)
+}
+
+// tokens lists the bootstrap tokens.
+func (w *World) tokens() []*corev1.Secret {
+	var out []*corev1.Secret
+	for _, obj := range w.objects.find("secrets", "kube-system") {
+		if s, ok := obj.(*corev1.Secret); ok && s.Type == corev1.SecretTypeBootstrapToken {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// cleanTokens deletes expired tokens, and what they own.
+func (w *World) cleanTokens(now time.Time) {
+	for _, s := range w.tokens() {
+		expires, err := time.Parse(time.RFC3339, string(s.Data["expiration"]))
+		if err != nil || expires.After(now) {
+			continue
+		}
+		delete(w.objects.items, objectKey{"secrets", "kube-system", s.Name})
+		for key, obj := range w.objects.items {
+			if refs := obj.GetOwnerReferences(); len(refs) > 0 && refs[0].UID == s.UID {
+				delete(w.objects.items, key)
+			}
+		}
+	}
+}
+
+// signClusterInfo is the bootstrap signer.
+func (w *World) signClusterInfo(now time.Time) {
+	cm := lookup[*corev1.ConfigMap](w.objects, "configmaps", "kube-public", "cluster-info")
+	if cm == nil {
+		return
+	}
+	want := map[string]string{"kubeconfig": cm.Data["kubeconfig"]}
+	for _, s := range w.tokens() {
+		if string(s.Data["usage-bootstrap-signing"]) == "true" {
+			id := string(s.Data["token-id"])
+			want["jws-kubeconfig-"+id] = jws(cm.Data["kubeconfig"], id, string(s.Data["token-secret"]))
+		}
+	}
+	if maps.Equal(want, cm.Data) {
+		w.signAt = time.Time{}
+		return
+	}
+	if w.signAt.IsZero() {
+		w.signAt = now.Add(signing)
+	}
+	if !now.Before(w.signAt) {
+		cm.Data, w.signAt = want, time.Time{}
+		w.stamp(cm)
+	}
+}
+
+// jws signs as k8s.io/cluster-bootstrap/token/jws does, with HS256 and the
+// payload left out.
+func jws(content, id, secret string) string {
+	encode := base64.RawURLEncoding.EncodeToString
+	head := encode(fmt.Appendf(nil, `{"alg":"HS256","kid":%q}`, id))
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(head + "." + encode([]byte(content))))
+	return head + ".." + encode(mac.Sum(nil))
+}
+
+// rollOutDaemonSet replaces the kube-proxies some time after their template
+// has changed; each reads its ConfigMap when it starts.
+func (w *World) rollOutDaemonSet(now time.Time) {
+	ds := lookup[*appsv1.DaemonSet](w.objects, "daemonsets", "kube-system", "kube-proxy")
+	if ds == nil {
+		return
+	}
+	nodes := int32(len(w.objects.find("nodes", "")))
+	if ds.Generation == ds.Status.ObservedGeneration {
+		ds.Status.DesiredNumberScheduled, ds.Status.UpdatedNumberScheduled, ds.Status.NumberAvailable = nodes, nodes, nodes
+		return
+	}
+	if w.proxyAt.IsZero() {
+		w.proxyAt = now.Add(rollOut)
+		ds.Status.UpdatedNumberScheduled, ds.Status.NumberAvailable = 0, nodes-1
+	}
+	if now.Before(w.proxyAt) {
+		return
+	}
+	w.proxyAt, ds.Status.ObservedGeneration = time.Time{}, ds.Generation
+	w.rollOuts = append(w.rollOuts, "kube-proxy")
+	cm := lookup[*corev1.ConfigMap](w.objects, "configmaps", "kube-system", "kube-proxy")
+	w.proxyServer = serverOf(cm.Data["kubeconfig.conf"])
+}
+
+// rollOutDeployment replaces the CoreDNS pods and spreads them.
+func (w *World) rollOutDeployment(now time.Time) {
+	d := lookup[*appsv1.Deployment](w.objects, "deployments", "kube-system", "coredns")
+	if d == nil || d.Generation == d.Status.ObservedGeneration {
+		return
+	}
+	if w.coreDNSAt.IsZero() {
+		w.coreDNSAt = now.Add(rollOut)
+	}
+	if now.Before(w.coreDNSAt) {
+		return
+	}
+	w.coreDNSAt, d.Status.ObservedGeneration = time.Time{}, d.Generation
+	w.rollOuts = append(w.rollOuts, "coredns")
+	for _, obj := range w.objects.find("pods", "kube-system") {
+		if obj.GetLabels()["k8s-app"] == "kube-dns" {
+			delete(w.objects.items, objectKey{"pods", "kube-system", obj.GetName()})
+		}
+	}
+	var nodes []string
+	for _, obj := range w.objects.find("nodes", "") {
+		if strings.HasPrefix(obj.GetName(), "w") {
+			nodes = append(nodes, obj.GetName())
+		}
+	}
+	w.placeCoreDNS(nodes...)
+}
+
+// placeCoreDNS makes the two pods.
+func (w *World) placeCoreDNS(nodes ...string) {
+	for i := range 2 {
+		w.must(w.create("pods", &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: fmt.Sprintf("coredns-%d-%d", len(w.rollOuts), i), Labels: map[string]string{"k8s-app": "kube-dns"}},
+			Spec:       corev1.PodSpec{NodeName: nodes[i%len(nodes)]},
+			Status:     corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+		}))
+	}
+}

@@ -1,0 +1,330 @@
+package phasestest
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"hamigrate/migrate/kube"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
+)
+
+// How long the kubelet and what it runs take.
+const (
+	podNotice   = 2 * time.Second  // until a changed manifest ends the old process
+	podStart    = 3 * time.Second  // from there to the new process
+	apiStart    = 30 * time.Second // until an API server is ready
+	podBackOff  = 10 * time.Second
+	nodeReady   = 15 * time.Second // from the kubelet's start
+	nodeGrace   = 40 * time.Second // without a lease: kube-controller-manager's --node-monitor-grace-period
+	leaseEvery  = 10 * time.Second
+	certReload  = time.Second
+	apiManifest = "kube-apiserver.yaml"
+)
+
+// staticPod is one file of the manifests folder as the kubelet runs it.
+type staticPod struct {
+	text    string // of the manifest that runs, or is about to
+	proc    *process
+	startAt time.Time // when it will be started
+	endAt   time.Time // when it will be stopped; zero: not to be
+	ready   time.Time
+
+	serving *tls.Certificate // an API server's, in memory
+	pair    string           // the files as last seen
+	reload  time.Time
+}
+
+// kubeletState is what a running kubelet has in memory.
+type kubeletState struct {
+	started  time.Time
+	server   string // from its kubeconfig, read once
+	lastSeen time.Time
+}
+
+// settlePods brings the static pods of a host to what its folder says.
+func (h *Host) settlePods(now time.Time) {
+	want := map[string]string{}
+	if h.active("kubelet.service") {
+		names, err := h.Fake.List(h.world.ctx, kube.ManifestsDir)
+		if err == nil {
+			for _, n := range names {
+				if !strings.HasPrefix(n, ".") {
+					want[n] = h.read(path.Join(kube.ManifestsDir, n))
+				}
+			}
+		}
+	}
+	all := maps.Clone(want)
+	for n := range h.pods {
+		all[n] = ""
+	}
+	for _, n := range slices.Sorted(maps.Keys(all)) {
+		text, wanted := want[n]
+		if pod := h.pods[n]; pod != nil {
+			h.endPod(n, pod, text, wanted, now)
+		} else if wanted {
+			h.pods[n] = &staticPod{text: text, startAt: now.Add(podStart)}
+		}
+		if pod := h.pods[n]; pod != nil && pod.proc == nil && !now.Before(pod.startAt) {
+			h.startPod(n, pod)
+		}
+	}
+}
+
+// endPod ends a pod whose manifest is gone or differs, in its time.
+func (h *Host) endPod(name string, pod *staticPod, text string, wanted bool, now time.Time) {
+	if pod.endAt.IsZero() && (!wanted || text != pod.text) {
+		pod.endAt = now.Add(podNotice)
+	}
+	if pod.endAt.IsZero() || now.Before(pod.endAt) {
+		return
+	}
+	h.stop(pod.proc)
+	delete(h.pods, name)
+	if wanted {
+		h.pods[name] = &staticPod{text: text, startAt: pod.endAt.Add(podStart)}
+	}
+}
+
+// startPod starts a pod's process; what can't start is tried again later.
+func (h *Host) startPod(name string, pod *staticPod) {
+	pod.ready = pod.startAt
+	proc, err := h.runManifest(name, pod)
+	if err != nil {
+		h.journal = append(h.journal, fmt.Sprintf("%s: %v", name, err))
+		pod.startAt = time.Now().Add(podBackOff)
+		return
+	}
+	pod.proc = proc
+	proc.started = pod.startAt
+	if name == apiManifest {
+		pod.ready = pod.startAt.Add(apiStart)
+		h.reloadServing(pod)
+	}
+}
+
+func (h *Host) runManifest(name string, pod *staticPod) (*process, error) {
+	var p corev1.Pod
+	if err := yaml.Unmarshal([]byte(pod.text), &p); err != nil || len(p.Spec.Containers) == 0 {
+		return nil, fmt.Errorf("%s is no manifest", name)
+	}
+	for _, v := range p.Spec.Volumes {
+		if v.HostPath != nil && v.HostPath.Type != nil && *v.HostPath.Type == corev1.HostPathFile && !h.has(v.HostPath.Path) {
+			return nil, fmt.Errorf("hostPath %s is not there", v.HostPath.Path)
+		}
+	}
+	argv := append(append([]string{}, p.Spec.Containers[0].Command...), p.Spec.Containers[0].Args...)
+	exe := "/usr/local/bin/" + argv[0]
+	switch argv[0] {
+	case "kube-apiserver":
+		if err := h.world.mayServe(h, flags(argv)); err != nil {
+			return nil, err
+		}
+	case "etcd":
+		proc, err := h.world.bootMember(h, name, exe, argv, nil)
+		if err == nil {
+			root := fmt.Sprintf("/proc/%d/root", proc.pid)
+			h.put(root+exe, etcdProgram+etcdVersionNumber+"\n", 0o755, "root:root")
+			h.put(root+exe+"ctl", "\x7fELF etcdctl\n", 0o755, "root:root")
+		}
+		return proc, err
+	}
+	return h.start(argv[0][:min(15, len(argv[0]))], exe, argv), nil
+}
+
+// mayServe refuses what keeps an API server from starting, and what would be
+// worse: one that starts with another key than the others.
+func (w *World) mayServe(h *Host, f map[string]string) error {
+	for _, name := range []string{"client-ca-file", "tls-cert-file", "tls-private-key-file", "etcd-cafile", "etcd-certfile", "etcd-keyfile",
+		"service-account-key-file", "service-account-signing-key-file", "encryption-provider-config", "audit-policy-file"} {
+		if file, ok := f[name]; ok && !h.has(file) {
+			return fmt.Errorf("--%s: open %s: no such file or directory", name, file)
+		}
+	}
+	for _, name := range []string{"encryption-provider-config", "service-account-signing-key-file"} {
+		text := h.read(f[name])
+		if w.shared[name] != "" && w.shared[name] != text {
+			w.never("the API server on %s has another --%s than the first", h.Name(), name)
+		}
+		w.shared[name] = text
+	}
+	return nil
+}
+
+// notReady says why the API server of a host does not serve.
+func (w *World) notReady(h *Host) error {
+	pod := h.pods[apiManifest]
+	if pod == nil || pod.proc == nil {
+		return errors.New("it does not run")
+	}
+	if time.Now().Before(pod.ready) {
+		return errors.New("poststarthook/start-apiextensions-controllers failed")
+	}
+	for server := range strings.SplitSeq(flags(pod.proc.argv)["etcd-servers"], ",") {
+		u, err := url.Parse(server)
+		if err != nil {
+			continue
+		}
+		r, err := w.route(h, u.Host)
+		if err != nil || r.kind != etcdClient {
+			continue
+		}
+		m := r.boot.cluster.find(r.boot.member)
+		switch {
+		case r.boot.cluster != w.store():
+			w.never("the API server on %s uses another etcd", h.Name())
+		case m != nil && m.learner:
+			w.never("the API server on %s lists a learner", h.Name())
+		case m != nil && w.quorum(r.boot.cluster) && r.boot.cluster.leader != 0:
+			return nil
+		}
+	}
+	return errors.New("etcd does not answer")
+}
+
+// settleServing notices changed certificate files.
+func (h *Host) settleServing(now time.Time) {
+	pod := h.pods[apiManifest]
+	if pod == nil || pod.proc == nil {
+		return
+	}
+	f := flags(pod.proc.argv)
+	pair := h.read(f["tls-cert-file"]) + h.read(f["tls-private-key-file"])
+	if pair != pod.pair {
+		pod.pair, pod.reload = pair, now.Add(certReload)
+	}
+	if !pod.reload.IsZero() && !now.Before(pod.reload) {
+		h.reloadServing(pod)
+		pod.reload = time.Time{}
+	}
+}
+
+// active says whether a unit runs.
+func (h *Host) active(unit string) bool {
+	u := h.units[unit]
+	return u != nil && u.state == "active"
+}
+
+// settleKubelet keeps the kubelet's connection, its lease and its node.
+func (h *Host) settleKubelet(now time.Time) {
+	if !h.active("kubelet.service") {
+		return
+	}
+	k := &h.kubelet
+	if k.server == "" {
+		k.server = serverOf(h.read("/etc/kubernetes/kubelet.conf"))
+		k.lastSeen = now
+	}
+	w := h.world
+	if w.reach(h, k.server) == nil {
+		k.lastSeen = now
+		if lease := w.lease(h.Name()); lease != nil {
+			n := now.Sub(k.started) / leaseEvery
+			lease.Spec.RenewTime = micro(k.started.Add(n*leaseEvery + 300*time.Millisecond))
+		}
+	}
+	if node := w.node(h.Name()); node != nil {
+		ready := now.Sub(k.started) >= nodeReady || node.CreationTimestamp.Time.Before(k.started.Add(-nodeGrace))
+		setReady(node, ready && now.Sub(k.lastSeen) < nodeGrace)
+	}
+}
+
+// settleDead marks nodes whose kubelet has stopped.
+func (h *Host) settleDead(now time.Time) {
+	if node := h.world.node(h.Name()); node != nil && !h.active("kubelet.service") && now.Sub(h.kubelet.lastSeen) >= nodeGrace {
+		setReady(node, false)
+	}
+}
+
+// serverOf returns the server of a kubeconfig, "" where there is none.
+func serverOf(kubeconfig string) string {
+	c, err := clientcmd.Load([]byte(kubeconfig))
+	if err != nil || c.Contexts[c.CurrentContext] == nil {
+		return ""
+	}
+	cluster := c.Clusters[c.Contexts[c.CurrentContext].Cluster]
+	if cluster == nil {
+		return ""
+	}
+	return cluster.Server
+}
+
+// reach says why a client on h does not get an answer from an API server.
+func (w *World) reach(h *Host, server string) error {
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" {
+		return errors.New("no server")
+	}
+	r, err := w.route(h, u.Host)
+	if err != nil {
+		return err
+	}
+	if r.kind != apiServer {
+		return errRefused
+	}
+	if err := w.notReady(r.host); err != nil {
+		return err
+	}
+	serving := r.host.pods[apiManifest].serving
+	if serving == nil {
+		return errors.New("there is no serving certificate")
+	}
+	return serving.Leaf.VerifyHostname(u.Hostname())
+}
+
+// ss plays the three questions that are asked of it.
+func ss(p program) error {
+	line := strings.Join(p.args, " ")
+	h := p.host
+	switch {
+	case strings.HasPrefix(line, "-Hltnp ( sport = :"):
+		port := strings.Trim(strings.TrimPrefix(line, "-Hltnp ( sport = :"), " )")
+		p.listening(port)
+	case strings.HasPrefix(line, "-Htn state established ( sport = :"):
+		for n := range h.clients {
+			p.out("0 0 %s:6443 10.88.1.%d:%d\n", h.address, n%250, 30000+n)
+		}
+	case line == "-Htnp state established":
+		if h.active("kubelet.service") && h.world.reach(h, h.kubelet.server) == nil {
+			u, err := url.Parse(h.kubelet.server)
+			if err != nil {
+				return err
+			}
+			p.out("0      0      %s:33968   %s:%s  users:((\"kubelet\",pid=%d,fd=21))\n", h.address,
+				h.resolve(u.Hostname()), u.Port(), h.units["kubelet.service"].proc.pid)
+		}
+		p.out("0      0      %s:22   10.88.0.254:48592  users:((\"sshd\",pid=4,fd=4))\n", h.address)
+	default:
+		return fmt.Errorf("%q is not played", line)
+	}
+	return nil
+}
+
+func (p program) listening(port string) {
+	h := p.host
+	show := func(name string, pid int) {
+		p.out("LISTEN 0      511    0.0.0.0:%s   0.0.0.0:* users:((\"%s\",pid=%d,fd=6))\n", port, name, pid)
+	}
+	if h.nginxActive() {
+		for listen := range h.nginx.streams {
+			if fmt.Sprint(listen) == port {
+				show("nginx", h.units["nginx.service"].proc.pid)
+			}
+		}
+	}
+	for _, proc := range h.running("kube-apiserver") {
+		if flags(proc.argv)["secure-port"] == port {
+			show("kube-apiserver", proc.pid)
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package phasestest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/grpc/test/bufconn"
+)
+
+var errRefused = errors.New("connection refused")
+
+// kind is what listens at the end of a route.
+type kind int
+
+const (
+	apiServer kind = iota
+	etcdClient
+	etcdPeer
+	website
+)
+
+// route is where a connection ends.
+type route struct {
+	kind    kind
+	host    *Host
+	boot    *bootedServer // of an etcd route
+	relayed bool
+}
+
+// route finds what answers at address (host:port) when h dials it. It needs
+// w.mu held. errRefused means that nothing does.
+func (w *World) route(h *Host, address string) (route, error) {
+	name, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		return route{}, err
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return route{}, err
+	}
+	ip := h.resolve(name)
+	at := w.byAddress(ip)
+	if ip == "127.0.0.1" {
+		at = h
+	}
+	if at == nil {
+		return route{}, errRefused
+	}
+	for _, find := range []func(*Host, string, int) (route, bool){w.routeAPI, w.routeEtcd, w.routeRelay, w.routeNginx} {
+		if r, ok := find(at, ip, port); ok {
+			return r, nil
+		}
+	}
+	return route{}, errRefused
+}
+
+func (w *World) routeAPI(at *Host, _ string, port int) (route, bool) {
+	for _, p := range at.running("kube-apiserver") {
+		if flags(p.argv)["secure-port"] == strconv.Itoa(port) {
+			return route{kind: apiServer, host: at}, true
+		}
+	}
+	return route{}, false
+}
+
+func (w *World) routeEtcd(at *Host, ip string, port int) (route, bool) {
+	for _, s := range at.boots {
+		for flag, k := range map[string]kind{"listen-client-urls": etcdClient, "listen-peer-urls": etcdPeer} {
+			for listen := range strings.SplitSeq(s.flags[flag], ",") {
+				u, err := url.Parse(listen)
+				if err == nil && u.Host == net.JoinHostPort(ip, strconv.Itoa(port)) {
+					return route{kind: k, host: at, boot: s}, true
+				}
+			}
+		}
+	}
+	return route{}, false
+}
+
+// routeRelay follows a socket unit to where its service leads.
+func (w *World) routeRelay(at *Host, ip string, port int) (route, bool) {
+	for name, u := range at.units {
+		service := at.units[strings.TrimSuffix(name, ".socket")+".service"]
+		if service == nil {
+			service = &unit{text: at.read(adminUnits + "/" + strings.TrimSuffix(name, ".socket") + ".service")}
+		}
+		if u.state != "active" || !slices.Contains(option(u.text, "Socket", "ListenStream"), net.JoinHostPort(ip, strconv.Itoa(port))) {
+			continue
+		}
+		for _, exec := range option(service.text, "Service", "ExecStart") {
+			words := strings.FieldsFunc(exec, func(r rune) bool { return strings.ContainsRune(" ;'\"", r) })
+			i := slices.IndexFunc(words, func(s string) bool { return strings.HasPrefix(s, "127.0.0.1:") })
+			if i < 0 {
+				continue
+			}
+			r, err := w.route(at, words[i])
+			r.relayed = true
+			return r, err == nil
+		}
+	}
+	return route{}, false
+}
+
+// routeNginx takes the backend with the fewest connections, which is the
+// first one that answers: the fake has none that stay.
+func (w *World) routeNginx(at *Host, _ string, port int) (route, bool) {
+	if !at.nginxActive() {
+		return route{}, false
+	}
+	if slices.Contains(at.nginx.http, port) {
+		return route{kind: website, host: at}, true
+	}
+	for _, backend := range at.nginx.streams[port] {
+		if r, err := w.route(at, backend); err == nil {
+			return r, true
+		}
+	}
+	return route{}, false
+}
+
+// connect opens a connection from h.
+func (w *World) connect(ctx context.Context, h *Host, address string) (net.Conn, error) {
+	w.mu.Lock()
+	r, err := w.route(h, address)
+	if err != nil {
+		w.mu.Unlock()
+		return nil, err
+	}
+	l := w.listener(r)
+	w.mu.Unlock()
+	return l.DialContext(ctx)
+}
+
+// end is one listener of one host.
+type end struct {
+	kind kind
+	host string
+}
+
+// listener returns the listener at the end of a route; its server starts with
+// the first connection.
+func (w *World) listener(r route) *bufconn.Listener {
+	at := end{r.kind, r.host.Name()}
+	if l := w.listeners[at]; l != nil {
+		return l
+	}
+	l := bufconn.Listen(16 << 10)
+	w.listeners[at] = l
+	switch r.kind {
+	case apiServer:
+		w.serveAPI(l, r.host)
+	case etcdClient:
+		w.serveEtcd(l, r.host)
+	case etcdPeer:
+		w.servePeer(l, r.host)
+	case website:
+		w.closers = append(w.closers, func() { l.Close() })
+	}
+	return l
+}

@@ -1,0 +1,230 @@
+package phasestest
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"mvdan.cc/sh/v3/interp"
+)
+
+// textProgram returns a program that reads text and writes text.
+func textProgram(name string) func(program) error {
+	switch name {
+	case "cat":
+		return func(p program) error {
+			_, files := p.options()
+			text, err := p.input(files)
+			p.out("%s", text)
+			return err
+		}
+	case "sha256sum":
+		return func(p program) error {
+			text, err := p.input(nil)
+			p.out("%x  -\n", sha256.Sum256([]byte(text)))
+			return err
+		}
+	case "tr":
+		return tr
+	case "sed":
+		return sed
+	case "grep":
+		return grep
+	case "awk":
+		return awk
+	case "cut":
+		return cut
+	case "head", "sort", "wc":
+		return func(p program) error { return lineProgram(p, name) }
+	case "date":
+		return date
+	}
+	return nil
+}
+
+// tr replaces one character by another; both may be escapes.
+func tr(p program) error {
+	text, err := p.input(nil)
+	escapes := strings.NewReplacer(`\0`, "\x00", `\n`, "\n", `\t`, "\t")
+	p.out("%s", strings.ReplaceAll(text, escapes.Replace(p.args[0]), escapes.Replace(p.args[1])))
+	return err
+}
+
+// basic turns a basic regular expression into one of Go's.
+func basic(expr string) (*regexp.Regexp, error) {
+	swap := strings.NewReplacer(`\(`, "(", `\)`, ")", "(", `\(`, ")", `\)`, `\{`, "{", `\}`, "}", "{", `\{`, "}", `\}`,
+		"+", `\+`, "?", `\?`, "|", `\|`)
+	return regexp.Compile(swap.Replace(expr))
+}
+
+// sed plays one `s` command, with -n and the flag p.
+func sed(p program) error {
+	flags, rest := p.options()
+	_, quiet := flags["-n"]
+	command := rest[0]
+	if command[0] != 's' {
+		return fmt.Errorf("-e expression #1: command %q is not played", command)
+	}
+	parts := strings.Split(command[1:], command[1:2])
+	if len(parts) != 4 {
+		return fmt.Errorf("-e expression #1: unterminated `s' command")
+	}
+	expr, err := basic(parts[1])
+	if err != nil {
+		return err
+	}
+	with := regexp.MustCompile(`\\(\d)`).ReplaceAllString(strings.ReplaceAll(parts[2], "$", "$$"), "$${$1}")
+	text, err := p.input(rest[1:])
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		m := expr.FindStringSubmatchIndex(line)
+		if m != nil {
+			line = line[:m[0]] + string(expr.ExpandString(nil, with, line, m)) + line[m[1]:]
+		}
+		if !quiet || m != nil && strings.Contains(parts[3], "p") {
+			p.out("%s\n", line)
+		}
+	}
+	return err
+}
+
+// grep plays -c, -q, -v, -x, -F and combinations.
+func grep(p program) error {
+	var letters string
+	flags, rest := p.options()
+	for f := range flags {
+		letters += strings.TrimPrefix(f, "-")
+	}
+	has := func(flag string) bool { return strings.Contains(letters, flag) }
+	pattern := rest[0]
+	if has("F") {
+		pattern = regexp.QuoteMeta(pattern)
+	} else if expr, err := basic(pattern); err == nil {
+		pattern = expr.String()
+	}
+	if has("x") {
+		pattern = "^(?:" + pattern + ")$"
+	}
+	expr, err := regexp.Compile(pattern)
+	if err != nil {
+		return err
+	}
+	text, err := p.input(rest[1:])
+	if err != nil {
+		return err
+	}
+	n := 0
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if expr.MatchString(line) == has("v") {
+			continue
+		}
+		n++
+		if !has("c") && !has("q") {
+			p.out("%s\n", line)
+		}
+	}
+	if has("c") {
+		p.out("%d\n", n)
+	}
+	if n == 0 {
+		return interp.ExitStatus(1)
+	}
+	return nil
+}
+
+var awkPrint = regexp.MustCompile(`^\{ *print \$(\d+) *\}$`)
+
+// awk plays '{print $N}'.
+func awk(p program) error {
+	m := awkPrint.FindStringSubmatch(p.args[0])
+	if m == nil {
+		return fmt.Errorf("the program %q is not played", p.args[0])
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		return err
+	}
+	text, err := p.input(p.args[1:])
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if n <= len(words) {
+			p.out("%s\n", words[n-1])
+		} else {
+			p.out("\n")
+		}
+	}
+	return err
+}
+
+// cut plays -cFROM-TO.
+func cut(p program) error {
+	_, to, _ := strings.Cut(strings.TrimPrefix(p.args[0], "-c"), "-")
+	n, err := strconv.Atoi(to)
+	if err != nil {
+		return err
+	}
+	text, err := p.input(nil)
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		p.out("%s\n", line[:min(n, len(line))])
+	}
+	return err
+}
+
+// lineProgram plays head -n N, sort -u and wc -l.
+func lineProgram(p program, name string) error {
+	flags, rest := p.options("-n")
+	text, err := p.input(rest)
+	if err != nil {
+		return err
+	}
+	lines := slices.Collect(strings.Lines(text))
+	switch name {
+	case "head":
+		n, err := strconv.Atoi(flags["-n"])
+		if err != nil {
+			return err
+		}
+		lines = lines[:min(n, len(lines))]
+	case "sort":
+		slices.Sort(lines)
+		if _, unique := flags["-u"]; unique {
+			lines = slices.Compact(lines)
+		}
+	case "wc":
+		p.out("%d\n", len(lines))
+		return nil
+	}
+	p.out("%s", strings.Join(lines, ""))
+	return nil
+}
+
+// systemdTime is how systemctl show prints a time.
+const systemdTime = "Mon 2006-01-02 15:04:05 MST"
+
+// date -d TIME +%s.
+func date(p program) error {
+	flags, rest := p.options("-d")
+	at := time.Now()
+	if text, ok := flags["-d"]; ok {
+		var err error
+		if at, err = time.Parse(systemdTime, text); err != nil {
+			return fmt.Errorf("invalid date '%s'", text)
+		}
+	}
+	if len(rest) != 1 || rest[0] != "+%s" {
+		return fmt.Errorf("the format %q is not played", rest)
+	}
+	p.out("%d\n", at.Unix())
+	return nil
+}
+
+func sorted(list []string) []string {
+	slices.Sort(list)
+	return list
+}

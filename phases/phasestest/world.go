@@ -1,0 +1,179 @@
+package phasestest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/remote"
+	"hamigrate/migrate/remote/remotetest"
+	"hamigrate/phases"
+
+	"google.golang.org/grpc/test/bufconn"
+)
+
+// World is the cluster with its machines. Make it inside a synctest bubble
+// and Close it before the bubble ends.
+type World struct {
+	// Spec is what the operator wrote.
+	Spec cluster.Spec
+	// Faults counts every change that the operator's program makes.
+	Faults *remotetest.Faults
+
+	hosts map[string]*Host // fixed once the world is built
+
+	mu         sync.Mutex // guards what follows, and the hosts
+	ctx        context.Context
+	clusters   []*etcdCluster
+	objects    *objects
+	shared     map[string]string // what all API servers must have the same of
+	listeners  map[end]*bufconn.Listener
+	closers    []func()
+	pids       int
+	tokenCount int
+	broken     []string
+
+	signAt, proxyAt, coreDNSAt time.Time
+	rollOuts                   []string
+	proxyServer                string // what the running kube-proxies use
+
+	watched time.Time // until when Outages are counted
+	outages map[string]time.Duration
+}
+
+// Host implements phases.Hosts.
+func (w *World) Host(_ context.Context, h cluster.Host) (remote.Host, error) {
+	if err := w.Faults.Alive(); err != nil {
+		return nil, err
+	}
+	host := w.hosts[h.Name]
+	if host == nil || host.address != h.Address {
+		return nil, fmt.Errorf("connecting to %s (%s): no route to host", h.Name, h.Address)
+	}
+	return host, nil
+}
+
+// Machine returns a host by name, for tests that arrange or look at it.
+func (w *World) Machine(name string) *Host { return w.hosts[name] }
+
+// Connect is the operator's program as it starts: it knows nothing yet.
+func (w *World) Connect() *phases.World { return phases.NewWorld(w.Spec, w) }
+
+// Close ends the servers.
+func (w *World) Close() {
+	w.mu.Lock()
+	closers := w.closers
+	w.mu.Unlock()
+	for _, c := range closers {
+		c()
+	}
+}
+
+// Pass lets time go by, nobody looking.
+func (w *World) Pass(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		left := time.Until(end)
+		w.settle()
+		time.Sleep(min(left, max(time.Second, (d-left)/20)))
+	}
+	w.settle()
+}
+
+// Broken lists what happened and never may: two clusters, an API server with
+// another key, a removed leader, …
+func (w *World) Broken() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.broken)
+}
+
+// Outages says for how long clients on w1 had no API, by the address they
+// use: "old address", and "endpoint" from its first answer on.
+func (w *World) Outages() map[string]time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := map[string]time.Duration{}
+	for k, v := range w.outages {
+		out[k] = v
+	}
+	return out
+}
+
+func (w *World) never(format string, args ...any) {
+	if what := fmt.Sprintf(format, args...); !slices.Contains(w.broken, what) {
+		w.broken = append(w.broken, what)
+	}
+}
+
+// must is for mistakes of the fake itself.
+func (w *World) must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// all lists the hosts by name.
+func (w *World) all() []*Host {
+	var out []*Host
+	for _, h := range w.hosts {
+		out = append(out, h)
+	}
+	slices.SortFunc(out, func(a, b *Host) int { return strings.Compare(a.Name(), b.Name()) })
+	return out
+}
+
+func (w *World) byAddress(ip string) *Host {
+	for _, h := range w.hosts {
+		if h.address == ip {
+			return h
+		}
+	}
+	return nil
+}
+
+// settle brings the world to the present. Nothing happens while the
+// operator's program is dead: the world is looked at through it.
+func (w *World) settle() {
+	if w.Faults.Alive() != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	for _, h := range w.all() {
+		if u := h.units["etcd.service"]; u != nil && !u.retryAt.IsZero() && !now.Before(u.retryAt) {
+			w.startMember(h, u)
+		}
+		h.settlePods(now)
+		h.settleServing(now)
+	}
+	w.settleEtcd(now)
+	for _, h := range w.all() {
+		h.settleKubelet(now)
+		h.settleDead(now)
+	}
+	w.settleControllers(now)
+	w.settleOutages(now)
+}
+
+// settleOutages counts the time since the last look as out where there is no
+// answer now.
+func (w *World) settleOutages(now time.Time) {
+	from := w.hosts["w1"]
+	for name, address := range map[string]string{
+		"old address": w.Spec.ControlPlane.First.Address + ":6443",
+		"endpoint":    fmt.Sprintf("%s:%d", w.Spec.Endpoint.Host, w.Spec.Endpoint.Port),
+	} {
+		err := w.reach(from, "https://"+address)
+		if _, known := w.outages[name]; !known && err == nil {
+			w.outages[name] = 0
+		} else if known && err != nil {
+			w.outages[name] += now.Sub(w.watched)
+		}
+	}
+	w.watched = now
+}
