@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 const (
@@ -18,6 +20,9 @@ const (
 	// baseRecipe counts the changes to finishBase.
 	baseRecipe = "1"
 	baseStamp  = ".packages"
+	// fillTimeout bounds the making of one folder of the cache; measured: half
+	// a minute at most.
+	fillTimeout = 20 * time.Minute
 	// making ends the name of a folder beside the one that it will become.
 	making = ".making"
 )
@@ -29,7 +34,7 @@ func (p *Playground) ensureBase(ctx context.Context) (string, error) {
 	recipe := debianRelease + "\n" + basePackages + "\n" + baseRecipe + "\n"
 	sum := sha256.Sum256([]byte(recipe))
 	base := filepath.Join(p.state.CacheDir, "base-"+hex.EncodeToString(sum[:6]))
-	return base, p.ensureCached(ctx, base, func(made string) error {
+	return base, p.ensureCached(ctx, base, func(ctx context.Context, made string) error {
 		p.events("making the Debian root file system the hosts share (about a minute, once)")
 		// In namespaces of its own, so that neither a process nor a mount
 		// outlives an interruption.
@@ -69,7 +74,7 @@ func finishBase(base string) error {
 // ensureCached makes a folder of the cache once: make fills a folder beside
 // it, which is renamed when whole. One process makes at a time; the others
 // wait for it.
-func (p *Playground) ensureCached(ctx context.Context, folder string, fill func(made string) error) error {
+func (p *Playground) ensureCached(ctx context.Context, folder string, fill func(ctx context.Context, made string) error) error {
 	if exists(folder) {
 		return nil
 	}
@@ -88,8 +93,10 @@ func (p *Playground) ensureCached(ctx context.Context, folder string, fill func(
 	if err := os.Mkdir(made, 0o755); err != nil {
 		return err
 	}
-	if err := fill(made); err != nil {
-		return fmt.Errorf("making %s: %w", filepath.Base(folder), err)
+	ctx, cancel := context.WithTimeout(ctx, fillTimeout)
+	defer cancel()
+	if err := fill(ctx, made); err != nil {
+		return errors.Join(fmt.Errorf("making %s: %w", filepath.Base(folder), err), os.RemoveAll(made))
 	}
 	return os.Rename(made, folder)
 }

@@ -58,7 +58,7 @@ func (p *Playground) ensureStore(ctx context.Context, a build.Artifacts) (string
 		fmt.Fprintln(sum, image.Name, info.Size(), info.ModTime().UnixNano())
 	}
 	store := filepath.Join(p.state.CacheDir, "images-"+p.state.Kubernetes+"-"+hex.EncodeToString(sum.Sum(nil)[:6]))
-	return store, p.ensureCached(ctx, store, func(made string) error {
+	return store, p.ensureCached(ctx, store, func(ctx context.Context, made string) error {
 		p.events("unpacking the images (once)")
 		if err := p.importImages(ctx, a.Images, made); err != nil {
 			return err
