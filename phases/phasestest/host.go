@@ -1,6 +1,7 @@
 package phasestest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,7 @@ type Host struct {
 	journal []string // what etcd.service said
 	clients int      // connections that `ss` counts at the API server's port
 	boots   map[string]*bootedServer
+	mtimes  map[string]time.Time
 }
 
 type folder struct {
@@ -63,7 +65,7 @@ func (w *World) newHost(name, address string) *Host {
 		Fake: remotetest.New(name), world: w, address: address,
 		folders: map[string]folder{}, users: map[string]bool{"root": true, "daemon": true},
 		units: map[string]*unit{}, procs: map[int]*process{}, pods: map[string]*staticPod{},
-		boots: map[string]*bootedServer{},
+		boots: map[string]*bootedServer{}, mtimes: map[string]time.Time{},
 	}
 	h.Faults = w.Faults
 	h.OnRun("", h.shell)
@@ -103,7 +105,17 @@ func (h *Host) List(ctx context.Context, dir string) ([]string, error) {
 // WriteFile implements remote.Host.
 func (h *Host) WriteFile(ctx context.Context, f remote.File) error {
 	defer h.world.settle()
+	defer h.touch(f)
 	return h.Fake.WriteFile(ctx, f)
+}
+
+// touch keeps the time of a write that had its effect.
+func (h *Host) touch(f remote.File) {
+	if have, ok := h.Snapshot()[path.Clean(f.Path)]; ok && bytes.Equal(have.Data, f.Data) {
+		h.world.mu.Lock()
+		defer h.world.mu.Unlock()
+		h.mtimes[path.Clean(f.Path)] = time.Now()
+	}
 }
 
 // Copy implements remote.Host.
@@ -159,6 +171,7 @@ func (h *Host) has(p string) bool {
 }
 
 func (h *Host) put(p, data string, mode fs.FileMode, owner string) {
+	h.mtimes[path.Clean(p)] = time.Now()
 	h.Put(remote.File{Path: p, Data: []byte(data), Mode: mode, Owner: owner})
 }
 

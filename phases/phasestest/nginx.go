@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // nginxState is what a running nginx has in memory.
@@ -15,6 +16,7 @@ type nginxState struct {
 	loaded  string           // the text it runs with, all files in one
 	streams map[int][]string // listening port to backends, in order
 	http    []int            // other listening ports
+	workers time.Time        // when the youngest was started
 }
 
 const (
@@ -100,6 +102,19 @@ func (h *Host) reloadNginx() error {
 		return fmt.Errorf("job for nginx.service failed: %w", err)
 	}
 	h.nginx = state
+	h.nginx.workers = time.Now()
+	return nil
+}
+
+// ps plays `ps -C nginx -o etimes=,args=`.
+func ps(p program) error {
+	if line := strings.Join(p.args, " "); line != "-C nginx -o etimes=,args=" {
+		return fmt.Errorf("%q is not played", line)
+	}
+	for _, proc := range p.host.running("nginx") {
+		p.out("%7d nginx: master process /usr/sbin/nginx\n", int(time.Since(proc.started).Seconds()))
+		p.out("%7d nginx: worker process\n", int(time.Since(p.host.nginx.workers).Seconds()))
+	}
 	return nil
 }
 

@@ -38,6 +38,8 @@ func findProgram(h *Host, name string) func(program) error {
 		return journalctl
 	case "ss":
 		return ss
+	case "ps":
+		return ps
 	case "getent":
 		return getent
 	case "apt-get", "dnf":
@@ -157,6 +159,7 @@ func mv(p program) error {
 	f.Path = to
 	p.host.Delete(from)
 	p.host.Put(f)
+	p.host.mtimes[to] = p.host.mtimes[from]
 	return nil
 }
 
@@ -178,6 +181,7 @@ func cp(p program) error {
 		return fmt.Errorf("cannot create regular file '%s': No such file or directory", rest[1])
 	}
 	p.host.Put(f)
+	p.host.mtimes[f.Path] = time.Now()
 	return nil
 }
 
@@ -239,7 +243,8 @@ func stat(p program) error {
 		}
 		user, group, _ := strings.Cut(i.owner, ":")
 		p.out("%s\n", strings.NewReplacer("%U", user, "%G", group, "%u", user, "%g", group,
-			"%a", fmt.Sprintf("%o", i.mode.Perm()), "%s", strconv.FormatInt(i.size, 10), "%n", name).Replace(flags["-c"]))
+			"%a", fmt.Sprintf("%o", i.mode.Perm()), "%s", strconv.FormatInt(i.size, 10), "%Y", strconv.FormatInt(p.host.mtimes[p.abs(name)].Unix(), 10),
+			"%n", name).Replace(flags["-c"]))
 	}
 	if failed {
 		return interp.ExitStatus(1)

@@ -137,28 +137,54 @@ func grep(p program) error {
 	return nil
 }
 
-var awkPrint = regexp.MustCompile(`^\{ *print \$(\d+) *\}$`)
+var (
+	awkProgram = regexp.MustCompile(`^(.*?)\{ *print \$(\d+) *\}$`)
+	awkTerm    = regexp.MustCompile(`^(!?)/(.*)/$`)
+)
 
-// awk plays '{print $N}'.
+// awk plays '/RE/ && !/RE/ {print $N}', the condition left out or not.
 func awk(p program) error {
-	m := awkPrint.FindStringSubmatch(p.args[0])
+	m := awkProgram.FindStringSubmatch(p.args[0])
 	if m == nil {
 		return fmt.Errorf("the program %q is not played", p.args[0])
 	}
-	n, err := strconv.Atoi(m[1])
+	n, err := strconv.Atoi(m[2])
 	if err != nil {
 		return err
 	}
 	text, err := p.input(p.args[1:])
 	for line := range strings.Lines(text) {
-		words := strings.Fields(line)
-		if n <= len(words) {
+		ok, err := awkMatches(strings.TrimSpace(m[1]), strings.TrimSuffix(line, "\n"))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		if words := strings.Fields(line); n <= len(words) {
 			p.out("%s\n", words[n-1])
 		} else {
 			p.out("\n")
 		}
 	}
 	return err
+}
+
+func awkMatches(condition, line string) (bool, error) {
+	if condition == "" {
+		return true, nil
+	}
+	for term := range strings.SplitSeq(condition, "&&") {
+		m := awkTerm.FindStringSubmatch(strings.TrimSpace(term))
+		if m == nil {
+			return false, fmt.Errorf("the condition %q is not played", term)
+		}
+		ok, err := regexp.MatchString(m[2], line)
+		if err != nil || ok == (m[1] == "!") {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // cut plays -cFROM-TO.
@@ -178,7 +204,11 @@ func cut(p program) error {
 
 // lineProgram plays head -n N, sort -u and wc -l.
 func lineProgram(p program, name string) error {
-	flags, rest := p.options("-n")
+	var withValue []string
+	if name == "head" {
+		withValue = []string{"-n"}
+	}
+	flags, rest := p.options(withValue...)
 	text, err := p.input(rest)
 	if err != nil {
 		return err
@@ -193,6 +223,9 @@ func lineProgram(p program, name string) error {
 		lines = lines[:min(n, len(lines))]
 	case "sort":
 		slices.Sort(lines)
+		if _, numeric := flags["-n"]; numeric {
+			slices.SortStableFunc(lines, func(a, b string) int { return number(a) - number(b) })
+		}
 		if _, unique := flags["-u"]; unique {
 			lines = slices.Compact(lines)
 		}
@@ -202,6 +235,15 @@ func lineProgram(p program, name string) error {
 	}
 	p.out("%s", strings.Join(lines, ""))
 	return nil
+}
+
+// number is what sort -n sees of a line.
+func number(line string) int {
+	n, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // systemdTime is how systemctl show prints a time.
