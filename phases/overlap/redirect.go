@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 
 	"hamigrate/migrate/remote"
@@ -22,6 +23,15 @@ const redirectName = "migrate_overlap"
 type redirect struct {
 	address string // host:port of the API server
 	service string // host:port of the kubernetes Service
+}
+
+// port is the API server's.
+func (r redirect) port() (int, error) {
+	_, port, err := net.SplitHostPort(r.address)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(port)
 }
 
 // priority -110 is before kube-proxy's (-100, dstnat), which would rewrite

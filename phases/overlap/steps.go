@@ -197,7 +197,15 @@ func (r Restart) redirect() phases.Step {
 			if err != nil {
 				return err
 			}
-			return addRedirect(ctx, h.On(h.Target()), to)
+			host := h.On(h.Target())
+			if err := addRedirect(ctx, host, to); err != nil {
+				return err
+			}
+			port, err := to.port()
+			if err != nil {
+				return err
+			}
+			return forgetClosed(ctx, host, to, port)
 		},
 		Verify: func(ctx context.Context, v phases.View) error { return twinAnswers(ctx, v, v.Target(), true) },
 		OneWay: phases.NotYet,
@@ -224,10 +232,18 @@ func (r Restart) removeRedirect(needs migrate.StepID) phases.Step {
 			if err := RealReadyz(ctx, h.View, h.Target()); err != nil {
 				return err
 			}
-			if err := Disarm(ctx, h.On(h.Target())); err != nil {
+			host := h.On(h.Target())
+			if err := Disarm(ctx, host); err != nil {
 				return err
 			}
-			return removeRedirect(ctx, h.On(h.Target()))
+			if err := removeRedirect(ctx, host); err != nil {
+				return err
+			}
+			to, err := wanted(ctx, h.View, h.Target())
+			if err != nil {
+				return err
+			}
+			return forgetClosed(ctx, host, to, TwinPort)
 		},
 		Verify: func(ctx context.Context, v phases.View) error {
 			if is, err := armed(ctx, v.On(v.Target())); err != nil || is {
