@@ -4,7 +4,7 @@
 KUBERNETES ?= 1.36.3
 BIN        := bin/migrate
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-PACKAGES   := systemd-container mmdebstrap iproute2 openssh-client ca-certificates
+PACKAGES   := systemd-container mmdebstrap debian-archive-keyring iproute2 util-linux mount openssh-client ca-certificates git
 SUDO_USER_FLAG := $(if $(SUDO_USER_MODE),--sudo-user operator,)
 
 export CGO_ENABLED := 0

@@ -33,6 +33,9 @@ func (p *progress) Event(e migrate.Event) {
 	defer p.mu.Unlock()
 	p.now = e
 	name := fmt.Sprintf("[%d/%d] %s · %s", e.Index, e.Total, e.Target, e.Title)
+	if e.Step == "" {
+		name = "the cluster's health"
+	}
 	switch e.Kind {
 	case migrate.EventPhaseStarted:
 		p.line(paint(p.colour, bold, fmt.Sprintf("Phase %d: %s", e.Phase, e.Title)))

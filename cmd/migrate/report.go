@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"hamigrate/migrate/probe"
@@ -55,8 +56,11 @@ type report struct {
 	StartedAt         time.Time     `json:"startedAt"`
 	Seconds           float64       `json:"seconds"`
 	Phases            []reportPhase `json:"phases"`
-	Probe             *probe.Result `json:"probe"` // null: nothing was measured
-	Result            string        `json:"result"`
+	// TwoVoterSeconds is how long etcd had two voters, which survive no
+	// failure: from the first promotion to the second. 0: not done yet.
+	TwoVoterSeconds float64       `json:"twoVoterSeconds"`
+	Probe           *probe.Result `json:"probe"` // null: nothing was measured
+	Result          string        `json:"result"`
 }
 
 type reportPhase struct {
@@ -106,6 +110,9 @@ func makeReport(j *state.Journal) (report, error) {
 		if err != nil {
 			return report{}, err
 		}
+		if p.Name == "etcd" {
+			r.TwoVoterSeconds = twoVoters(records)
+		}
 		for _, rec := range records {
 			step := reportStep{ID: rec.Step, Node: rec.Target, Status: rec.Status}
 			if !rec.Started.IsZero() && !rec.Ended.IsZero() {
@@ -123,6 +130,20 @@ func makeReport(j *state.Journal) (report, error) {
 		r.Probe = &measured
 	}
 	return r, nil
+}
+
+func twoVoters(records []state.Record) float64 {
+	var promoted []time.Time
+	for _, r := range records {
+		if r.Step == "etcd/promote" && !r.Applied.IsZero() {
+			promoted = append(promoted, r.Applied)
+		}
+	}
+	slices.SortFunc(promoted, time.Time.Compare)
+	if len(promoted) < 2 {
+		return 0
+	}
+	return promoted[1].Sub(promoted[0]).Seconds()
 }
 
 func writeReport(w io.Writer, r report) error {
@@ -149,6 +170,9 @@ func printReport(w io.Writer, r report) error {
 		t.AppendRow(table.Row{fmt.Sprintf("%d %s", p.Phase, p.Name), did, found, fmt.Sprintf("%.1f", p.Seconds)})
 	}
 	t.Render()
+	if r.TwoVoterSeconds > 0 {
+		fmt.Fprintf(w, "etcd had two voters, which survive no failure, for %.1f s.\n", r.TwoVoterSeconds)
+	}
 	if r.Probe != nil {
 		fmt.Fprintln(w)
 		printProbe(w, *r.Probe)
