@@ -50,8 +50,8 @@ func (h *Host) apiTLS() (*tls.Config, error) {
 			return nil, errors.New("there is no serving certificate")
 		}
 		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM([]byte(h.read(flags(p.argv)["client-ca-file"])))
-		return &tls.Config{Certificates: []tls.Certificate{*pair}, ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven,
+		pool.AppendCertsFromPEM([]byte(h.read(p.flags["client-ca-file"])))
+		return &tls.Config{Certificates: []tls.Certificate{*pair}, ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven, CurvePreferences: []tls.CurveID{tls.X25519},
 			NextProtos: []string{"h2", "http/1.1"}, SessionTicketsDisabled: true}, nil
 	}
 	return nil, errRefused
@@ -60,7 +60,7 @@ func (h *Host) apiTLS() (*tls.Config, error) {
 // reloadServing is the API server's watch of its two files: a pair that
 // matches is used from then on.
 func (h *Host) reloadServing(pod *staticPod) {
-	f := flags(pod.proc.argv)
+	f := pod.proc.flags
 	pair, err := tls.X509KeyPair([]byte(h.read(f["tls-cert-file"])), []byte(h.read(f["tls-private-key-file"])))
 	if err == nil {
 		pod.serving = &pair
@@ -120,7 +120,7 @@ func (a apiHandler) resource(r *http.Request) (runtime.Object, error) {
 	if strings.HasPrefix(key.name, "bootstrap-token-") || r.Method == http.MethodPost {
 		op = fmt.Sprintf("api: %s %s", r.Method, key.resource) // their names are random
 	}
-	err = a.world.Faults.Do(op, func() (err error) {
+	err = a.world.do(op, func() (err error) {
 		out, err = a.change(r, key, body)
 		return err
 	})

@@ -173,7 +173,7 @@ func (w *World) removeMember(c *etcdCluster, id uint64) error {
 func (w *World) neverAlone(m *member) {
 	for _, h := range w.all() {
 		for _, p := range h.running("kube-apiserver") {
-			servers := strings.Split(flags(p.argv)["etcd-servers"], ",")
+			servers := strings.Split(p.flags["etcd-servers"], ",")
 			if len(servers) == 1 && slices.Contains(m.clientURLs, servers[0]) {
 				w.never("%s was removed while the API server on %s uses it alone", m.name, h.Name())
 			}

@@ -76,7 +76,8 @@ func (h *Host) etcdTLS(kind string, auth tls.ClientAuthType) *tls.Config {
 			pool := x509.NewCertPool()
 			pool.AppendCertsFromPEM([]byte(h.read(s.flags[kind+"trusted-ca-file"])))
 			return &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: auth,
-				NextProtos: []string{"h2"}, SessionTicketsDisabled: true}, nil
+				CurvePreferences: []tls.CurveID{tls.X25519},
+				NextProtos:       []string{"h2"}, SessionTicketsDisabled: true}, nil
 		}
 		return nil, errRefused
 	}}
@@ -132,7 +133,7 @@ func (a *etcdAPI) do(op string, change func(*bootedServer) error) (*bootedServer
 	if err != nil {
 		return nil, err
 	}
-	err = a.world.Faults.Do("etcd: "+op, func() error { return change(s) })
+	err = a.world.do("etcd: "+op, func() error { return change(s) })
 	if _, ok := status.FromError(err); !ok {
 		err = status.Error(codes.Unavailable, err.Error())
 	}

@@ -52,6 +52,7 @@ type process struct {
 	name    string // as in /proc/PID/comm
 	exe     string
 	argv    []string
+	flags   map[string]string // of argv
 	started time.Time
 }
 
@@ -83,13 +84,6 @@ func (h *Host) Look(ctx context.Context, c remote.Command) (string, error) {
 	return h.Fake.Look(ctx, c)
 }
 
-// Run implements remote.Host.
-func (h *Host) Run(ctx context.Context, c remote.Command) (string, error) {
-	h.world.settle()
-	defer h.world.settle()
-	return h.Fake.Run(ctx, c)
-}
-
 // ReadFile implements remote.Reader.
 func (h *Host) ReadFile(ctx context.Context, path string) (remote.File, error) {
 	h.world.settle()
@@ -102,11 +96,31 @@ func (h *Host) List(ctx context.Context, dir string) ([]string, error) {
 	return h.Fake.List(ctx, dir)
 }
 
+// change is an operation of the operator's on this host.
+func (h *Host) change(op string, do func() error) error {
+	h.world.settle()
+	h.world.point(h.Name()+": "+op, remotetest.Before)
+	err := do()
+	h.world.point(h.Name()+": "+op, remotetest.After)
+	h.world.settle()
+	return err
+}
+
+// Run implements remote.Host.
+func (h *Host) Run(ctx context.Context, c remote.Command) (out string, err error) {
+	err = h.change("run "+c.Script, func() error {
+		out, err = h.Fake.Run(ctx, c)
+		return err
+	})
+	return out, err
+}
+
 // WriteFile implements remote.Host.
 func (h *Host) WriteFile(ctx context.Context, f remote.File) error {
-	defer h.world.settle()
-	defer h.touch(f)
-	return h.Fake.WriteFile(ctx, f)
+	return h.change("write "+f.Path, func() error {
+		defer h.touch(f)
+		return h.Fake.WriteFile(ctx, f)
+	})
 }
 
 // touch keeps the time of a write that had its effect.
@@ -120,20 +134,17 @@ func (h *Host) touch(f remote.File) {
 
 // Copy implements remote.Host.
 func (h *Host) Copy(ctx context.Context, from remote.Reader, p string, to remote.File) error {
-	defer h.world.settle()
-	return h.Fake.Copy(ctx, from, p, to)
+	return h.change("copy "+p+" to "+to.Path, func() error { return h.Fake.Copy(ctx, from, p, to) })
 }
 
 // Rename implements remote.Host.
 func (h *Host) Rename(ctx context.Context, from, to string) error {
-	defer h.world.settle()
-	return h.Fake.Rename(ctx, from, to)
+	return h.change("rename "+from+" to "+to, func() error { return h.Fake.Rename(ctx, from, to) })
 }
 
 // Remove implements remote.Host.
 func (h *Host) Remove(ctx context.Context, p string) error {
-	defer h.world.settle()
-	return h.Fake.Remove(ctx, p)
+	return h.change("remove "+p, func() error { return h.Fake.Remove(ctx, p) })
 }
 
 // DialContext implements remote.Reader: what listens there decides.
@@ -238,7 +249,7 @@ func (h *Host) remove(p string) {
 // files the process sees as /usr/local/bin, "" for the host's own.
 func (h *Host) start(name, exe string, argv []string) *process {
 	h.world.pids++
-	p := &process{pid: h.world.pids, name: name, exe: exe, argv: argv, started: time.Now()}
+	p := &process{pid: h.world.pids, name: name, exe: exe, argv: argv, flags: flags(argv), started: time.Now()}
 	h.procs[p.pid] = p
 	dir := fmt.Sprintf("/proc/%d", p.pid)
 	h.put(dir+"/comm", name+"\n", 0o444, "root:root")

@@ -52,7 +52,7 @@ func (p program) join(file string) error {
 		{"mark-control-plane", j.mark},
 		{"wait-control-plane", j.wait},
 	} {
-		if err := p.host.Faults.Do(p.host.Name()+": kubeadm join, phase "+phase.name, phase.run); err != nil {
+		if err := p.host.world.do(p.host.Name()+": kubeadm join, phase "+phase.name, phase.run); err != nil {
 			return fmt.Errorf("error execution phase %s: %w", phase.name, err)
 		}
 	}

@@ -170,7 +170,7 @@ func (w *World) notReady(h *Host) error {
 	if time.Now().Before(pod.ready) {
 		return errors.New("poststarthook/start-apiextensions-controllers failed")
 	}
-	for server := range strings.SplitSeq(flags(pod.proc.argv)["etcd-servers"], ",") {
+	for server := range strings.SplitSeq(pod.proc.flags["etcd-servers"], ",") {
 		u, err := url.Parse(server)
 		if err != nil {
 			continue
@@ -198,7 +198,7 @@ func (h *Host) settleServing(now time.Time) {
 	if pod == nil || pod.proc == nil {
 		return
 	}
-	f := flags(pod.proc.argv)
+	f := pod.proc.flags
 	pair := h.read(f["tls-cert-file"]) + h.read(f["tls-private-key-file"])
 	if pair != pod.pair {
 		pod.pair, pod.reload = pair, now.Add(certReload)
@@ -323,7 +323,7 @@ func (p program) listening(port string) {
 		}
 	}
 	for _, proc := range h.running("kube-apiserver") {
-		if flags(proc.argv)["secure-port"] == port {
+		if proc.flags["secure-port"] == port {
 			show("kube-apiserver", proc.pid)
 		}
 	}

@@ -61,7 +61,7 @@ func (w *World) route(h *Host, address string) (route, error) {
 
 func (w *World) routeAPI(at *Host, _ string, port int) (route, bool) {
 	for _, p := range at.running("kube-apiserver") {
-		if flags(p.argv)["secure-port"] == strconv.Itoa(port) {
+		if p.flags["secure-port"] == strconv.Itoa(port) {
 			return route{kind: apiServer, host: at}, true
 		}
 	}

@@ -8,16 +8,9 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
-	"hamigrate/phases/controlplane"
-	"hamigrate/phases/etcd"
-	"hamigrate/phases/loadbalancer"
 	"hamigrate/phases/phasestest"
 	"hamigrate/state"
 )
-
-func allPhases() []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(phases.InPlace), controlplane.Phase()}
-}
 
 type logEvents struct{ t *testing.T }
 

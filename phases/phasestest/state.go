@@ -108,6 +108,7 @@ func (h *Host) runState(out map[string]string) {
 }
 
 var (
+	moment   = regexp.MustCompile(`\b20\d\d-\d\d-\d\dT[0-9:.]+Z`)
 	pemBlock = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----\n`)
 	embedded = regexp.MustCompile(`(certificate-authority-data|client-certificate-data|client-key-data): (\S+)`)
 )
@@ -151,7 +152,7 @@ func describeObject(obj object) string {
 	if err != nil {
 		return err.Error()
 	}
-	lines := strings.Split(describeText(string(data)), "\n")
+	lines := strings.Split(moment.ReplaceAllString(describeText(string(data)), "some time"), "\n")
 	lines = slices.DeleteFunc(lines, func(l string) bool { return strings.Contains(l, `"renewTime"`) })
 	return strings.Join(lines, "\n")
 }

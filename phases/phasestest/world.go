@@ -3,6 +3,7 @@ package phasestest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -23,8 +24,13 @@ type World struct {
 	Spec cluster.Spec
 	// Faults counts every change that the operator's program makes.
 	Faults *remotetest.Faults
+	// Watch is told of every instant at which the operator's program may die:
+	// before and after each of its operations, and between the parts of a
+	// command that has parts. Nil: nobody is told.
+	Watch func(Point)
 
-	hosts map[string]*Host // fixed once the world is built
+	hosts  map[string]*Host // fixed once the world is built
+	sorted []*Host
 
 	mu         sync.Mutex // guards what follows, and the hosts
 	ctx        context.Context
@@ -41,6 +47,8 @@ type World struct {
 	rollOuts                   []string
 	proxyServer                string // what the running kube-proxies use
 
+	settled time.Time // when settle last worked
+	dirty   bool      // something has changed since
 	watched time.Time // until when Outages are counted
 	outages map[string]time.Duration
 }
@@ -118,12 +126,10 @@ func (w *World) must(err error) {
 
 // all lists the hosts by name.
 func (w *World) all() []*Host {
-	var out []*Host
-	for _, h := range w.hosts {
-		out = append(out, h)
+	if len(w.sorted) != len(w.hosts) {
+		w.sorted = slices.SortedFunc(maps.Values(w.hosts), func(a, b *Host) int { return strings.Compare(a.Name(), b.Name()) })
 	}
-	slices.SortFunc(out, func(a, b *Host) int { return strings.Compare(a.Name(), b.Name()) })
-	return out
+	return w.sorted
 }
 
 func (w *World) byAddress(ip string) *Host {
@@ -135,6 +141,35 @@ func (w *World) byAddress(ip string) *Host {
 	return nil
 }
 
+// Point is an instant at which the operator's program may die.
+type Point struct {
+	Op    string
+	When  remotetest.When
+	World *Saved
+}
+
+// point is called around every operation of the operator's on a host.
+func (w *World) point(op string, when remotetest.When) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lockedPoint(op, when)
+}
+
+func (w *World) lockedPoint(op string, when remotetest.When) {
+	w.dirty = true
+	if w.Watch != nil && w.Faults.Alive() == nil {
+		w.Watch(Point{op, when, w.save()})
+	}
+}
+
+// do is an operation that is not on a host. It needs w.mu held.
+func (w *World) do(op string, effect func() error) error {
+	w.lockedPoint(op, remotetest.Before)
+	err := w.Faults.Do(op, effect)
+	w.lockedPoint(op, remotetest.After)
+	return err
+}
+
 // settle brings the world to the present. Nothing happens while the
 // operator's program is dead: the world is looked at through it.
 func (w *World) settle() {
@@ -144,6 +179,10 @@ func (w *World) settle() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
+	if !w.dirty && now.Equal(w.settled) {
+		return
+	}
+	w.dirty, w.settled = false, now
 	for _, h := range w.all() {
 		if u := h.units["etcd.service"]; u != nil && !u.retryAt.IsZero() && !now.Before(u.retryAt) {
 			w.startMember(h, u)

@@ -1,0 +1,168 @@
+package phasestest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+	"hamigrate/phases/controlplane"
+	"hamigrate/phases/etcd"
+	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/phasestest"
+	"hamigrate/state"
+)
+
+func allPhases() []phases.Phase {
+	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(phases.InPlace), controlplane.Phase()}
+}
+
+// lasting is how long to wait before two ends are compared: tokens and
+// certificates made for a join have ended by themselves by then.
+const lasting = 3 * time.Hour
+
+// death is an instant at which the operator's program died, with all that was
+// left: the world and the journal's file.
+type death struct {
+	phasestest.Point
+	phase   phases.Phase
+	journal []byte
+	at      time.Time
+}
+
+// recording is one uninterrupted run of all phases.
+type recording struct {
+	deaths []death
+	ends   map[int]*phasestest.Saved // the world after each phase
+	merged int
+}
+
+// record runs all phases and keeps every instant.
+func record(t *testing.T) recording {
+	r := recording{ends: map[int]*phasestest.Saved{}}
+	synctest.Test(t, func(t *testing.T) {
+		w := phasestest.New(t)
+		defer w.Close()
+		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
+		defer o.close()
+		for _, p := range allPhases() {
+			w.Watch = func(point phasestest.Point) {
+				r.add(t, death{Point: point, phase: p, journal: o.bytes(), at: time.Now()})
+			}
+			if err := o.run(t.Context(), p); err != nil {
+				t.Fatalf("%v; never may be: %q", err, w.Broken())
+			}
+			w.Watch = nil
+			r.ends[p.Number] = w.Save()
+		}
+		if broken := w.Broken(); len(broken) > 0 {
+			t.Errorf("never may be: %q", broken)
+		}
+	})
+	return r
+}
+
+// add keeps a death, unless nothing at all has happened since the one before.
+func (r *recording) add(t *testing.T, d death) {
+	if n := len(r.deaths); n > 0 && r.deaths[n-1].at.Equal(d.at) && bytes.Equal(r.deaths[n-1].journal, d.journal) && d.When == 0 && r.deaths[n-1].When == 1 {
+		r.merged++
+		return
+	}
+	r.deaths = append(r.deaths, d)
+}
+
+// operator is one run of the operator's program.
+type operator struct {
+	world   *phasestest.World
+	env     *phases.World
+	journal *state.Journal
+	path    string
+}
+
+func newOperator(t *testing.T, w *phasestest.World, journal string) *operator {
+	j, err := state.Open(journal, state.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &operator{w, w.Connect(), j, journal}
+}
+
+func (o *operator) close() { _ = errors.Join(o.env.Close(), o.journal.Close()) }
+
+func (o *operator) bytes() []byte {
+	data, err := os.ReadFile(o.path)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+func (o *operator) run(ctx context.Context, p phases.Phase) error {
+	r := migrate.Runner[phases.View, phases.Hands]{Env: o.env, Journal: o.journal, Spec: o.world.Spec.Fingerprint}
+	return r.Run(ctx, p)
+}
+
+// TestKilledAtAnyInstantThenRunAgain kills the operator's program before and
+// after every change it makes in the three phases, starts it again, and wants
+// the end that an uninterrupted run has.
+func TestKilledAtAnyInstantThenRunAgain(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	r := record(t)
+	ends := map[int]map[string]string{}
+	for number, saved := range r.ends {
+		synctest.Test(t, func(t *testing.T) {
+			w := saved.World(t)
+			defer w.Close()
+			w.Pass(lasting)
+			ends[number] = w.State()
+		})
+	}
+	t.Run("instants", func(t *testing.T) {
+		for i, d := range r.deaths {
+			t.Run(fmt.Sprintf("%03d %s", i, d.name()), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) { resume(t, d, ends[d.phase.Number]) })
+			})
+		}
+	})
+	t.Logf("%d instants, %d of them different", len(r.deaths)+r.merged, len(r.deaths))
+}
+
+func (d death) name() string {
+	when := "before"
+	if d.When == 1 {
+		when = "after"
+	}
+	op, _, _ := strings.Cut(d.Op, "\n")
+	return when + " " + op[:min(60, len(op))]
+}
+
+// resume starts the program again with what a death has left.
+func resume(t *testing.T, d death, want map[string]string) {
+	w := d.World.World(t)
+	defer w.Close()
+	path := filepath.Join(t.TempDir(), "journal")
+	if err := os.WriteFile(path, d.journal, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := newOperator(t, w, path)
+	defer o.close()
+	if err := o.run(t.Context(), d.phase); err != nil {
+		t.Fatalf("%v; never may be: %q", err, w.Broken())
+	}
+	w.Pass(lasting)
+	if diff := cmp.Diff(want, w.State()); diff != "" {
+		t.Errorf("the end is another one:\n%s", diff)
+	}
+}
