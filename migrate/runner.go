@@ -94,6 +94,8 @@ type execution[V, H any] struct {
 	begun   bool               // the journal has this run's fingerprints, the phase is under way
 	intact  bool               // the journal has this run's fingerprints, the phase is complete
 
+	holding bool // the step before says KeepGoing
+
 	began, stepBegan, lastEvent time.Time
 }
 
@@ -131,7 +133,8 @@ func (x *execution[V, H]) all(ctx context.Context) error {
 		return err
 	}
 	for i, v := range x.visits {
-		if x.stopped() {
+		x.holding = i > 0 && x.visits[i-1].KeepGoing
+		if x.stopped() && !x.holding {
 			x.emit(Event{Kind: EventStopped, Title: x.phase.Title, Index: i, Elapsed: time.Since(x.began)})
 			return ErrStopped
 		}
@@ -166,9 +169,13 @@ func (x *execution[V, H]) firstGuard(ctx context.Context) error {
 func (x *execution[V, H]) guardBefore(ctx context.Context, where Where, status state.Status, e Event) error {
 	waiting, done := context.WithCancelCause(ctx)
 	defer done(nil)
+	stop := x.Stop
+	if x.holding {
+		stop = nil
+	}
 	go func() {
 		select {
-		case <-x.Stop:
+		case <-stop:
 			done(ErrStopped)
 		case <-waiting.Done():
 		}

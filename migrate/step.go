@@ -66,6 +66,9 @@ type Step[V, H any] struct {
 	// Rolling steps that stand next to each other with the same selector are
 	// taken target by target: all of them on e1, then all of them on e2.
 	Rolling bool
+	// KeepGoing: a run that is asked to stop goes on past this step, because
+	// the state it leaves is worse to stay in than the one before or after.
+	KeepGoing bool
 	// Outage is how long the API is expected to be away during Apply;
 	// 0 means that no client notices.
 	Outage time.Duration

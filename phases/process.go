@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -92,12 +93,37 @@ func (v View) OldEtcd(ctx context.Context) (OldEtcd, bool, error) {
 		if !sameFlag(p.Flags, want.Flags(), "data-dir") || !sameFlag(p.Flags, want.Flags(), "name") {
 			continue
 		}
+		if p.Flags, err = withEnvironment(ctx, first, p); err != nil {
+			return OldEtcd{}, false, err
+		}
 		old := OldEtcd{Process: p}
 		old.ClientAddress, _ = listenAddress(p.Flags, "listen-client-urls")
 		old.PeerAddress, old.LocalOnly = listenAddress(p.Flags, "listen-peer-urls")
 		return old, true, nil
 	}
 	return OldEtcd{}, false, nil
+}
+
+// withEnvironment adds what the process was told by variables: etcd takes
+// ETCD_QUOTA_BACKEND_BYTES for --quota-backend-bytes where there is no flag. A
+// configuration file would make etcd ignore both, and is refused.
+func withEnvironment(ctx context.Context, r remote.Reader, p Process) (kube.Flags, error) {
+	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf(`tr '\0' '\n' </proc/%d/environ | grep '^ETCD_' || true`, p.PID)})
+	if err != nil {
+		return nil, fmt.Errorf("reading the environment of etcd on %s: %w", r.Name(), err)
+	}
+	flags := slices.Clone(p.Flags)
+	for line := range strings.Lines(out) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+		name = strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, "ETCD_")), "_", "-")
+		if _, set := flags.Get(name); ok && !set {
+			flags = append(flags, kube.Flag{Name: name, Value: value})
+		}
+	}
+	if file, ok := flags.Get("config-file"); ok {
+		return nil, fmt.Errorf("etcd on %s is configured by --config-file=%s, which this tool does not read: give it flags instead", r.Name(), file)
+	}
+	return flags, nil
 }
 
 // OldEtcdManifest reads the old member's manifest, from the manifests folder

@@ -66,7 +66,8 @@ type World struct {
 
 	mu       sync.Mutex
 	admin    []byte
-	clients  map[string]*rest.Config
+	configs  map[string]*rest.Config
+	clients  map[string]kube.Client
 	workers  []cluster.Host
 	etcd     *etcd.Cluster
 	etcdKey  string
@@ -75,7 +76,7 @@ type World struct {
 
 // NewWorld makes a World; it connects to a host when a step first needs it.
 func NewWorld(spec cluster.Spec, hosts Hosts) *World {
-	return &World{spec: spec, hosts: hosts, clients: map[string]*rest.Config{}}
+	return &World{spec: spec, hosts: hosts, configs: map[string]*rest.Config{}, clients: map[string]kube.Client{}}
 }
 
 // Close closes the etcd connections; the host connections belong to Hosts.
@@ -241,7 +242,7 @@ func (v View) APIAddress(ctx context.Context, node string) (string, error) {
 // restConfig reaches the API server of one control-plane node, from there.
 func (w *World) restConfig(ctx context.Context, node string) (*rest.Config, error) {
 	w.mu.Lock()
-	cfg, admin := w.clients[node], w.admin
+	cfg, admin := w.configs[node], w.admin
 	w.mu.Unlock()
 	if cfg != nil {
 		return cfg, nil
@@ -263,12 +264,20 @@ func (w *World) restConfig(ctx context.Context, node string) (*rest.Config, erro
 		return nil, err
 	}
 	w.mu.Lock()
-	w.admin, w.clients[node] = admin, cfg
+	w.admin, w.configs[node] = admin, cfg
 	w.mu.Unlock()
 	return cfg, nil
 }
 
+// kube keeps one client for each API server: every clientset made with a dial
+// function of its own opens a connection of its own.
 func (w *World) kube(ctx context.Context, node string) (kube.Client, error) {
+	w.mu.Lock()
+	client, known := w.clients[node]
+	w.mu.Unlock()
+	if known {
+		return client, nil
+	}
 	cfg, err := w.restConfig(ctx, node)
 	if err != nil {
 		return kube.Client{}, fmt.Errorf("reaching the API server on %s: %w", node, err)
@@ -277,7 +286,10 @@ func (w *World) kube(ctx context.Context, node string) (kube.Client, error) {
 	if err != nil {
 		return kube.Client{}, fmt.Errorf("reaching the API server on %s: %w", node, err)
 	}
-	return kube.NewClient(api), nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clients[node] = kube.NewClient(api)
+	return w.clients[node], nil
 }
 
 // Kube reads the cluster's objects through the first API server.

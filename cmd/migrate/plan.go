@@ -79,6 +79,9 @@ func planAction(c *cli.Context) error {
 }
 
 func makePlan(c *cli.Context, s *session, list []phases.Phase, j *state.Journal) ([]phasePlan, error) {
+	if err := phases.Fits(c.Context, s.world.View(migrate.ClusterTarget)); err != nil {
+		return nil, err
+	}
 	var plans []phasePlan
 	for _, p := range list {
 		entries, err := migrate.Plan(c.Context, s.world, p, j)

@@ -85,7 +85,13 @@ func migratePhases(ctx context.Context, s *session, m migration) error {
 	if err := describeCluster(ctx, s, j, m.strategy); err != nil {
 		return err
 	}
+	if err := phases.Fits(ctx, s.world.View(migrate.ClusterTarget)); err != nil {
+		return err
+	}
 	for _, p := range m.phases {
+		if err := unblocked(ctx, s, j, p); err != nil {
+			return err
+		}
 		if err := earlierPhases(ctx, s, j, p, m.strategy); err != nil {
 			return err
 		}
@@ -97,6 +103,26 @@ func migratePhases(ctx context.Context, s *session, m migration) error {
 		}
 		if err := runner.Run(ctx, p); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// unblocked refuses to begin a phase in which a step is known to be blocked:
+// better now, with nothing changed, than in its middle.
+func unblocked(ctx context.Context, s *session, j *state.Journal, p phases.Phase) error {
+	known, err := j.Phase(p.Number)
+	if err != nil || !known.Begun.IsZero() {
+		return err
+	}
+	entries, err := migrate.Plan(ctx, s.world, p, j)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Finding.Verdict == migrate.Blocked {
+			return &migrate.BlockedError{Where: migrate.Where{Phase: p.Number, Step: e.Step, Target: e.Target},
+				Reason: e.Finding.Reason, Remedy: e.Finding.Remedy}
 		}
 	}
 	return nil

@@ -67,6 +67,9 @@ type Status struct {
 // own request timeout of 5 s plus two elections (server/config: ReqTimeout).
 const callTimeout = 10 * time.Second
 
+// hashTimeout bounds the hashing of a whole database: gigabytes take a while.
+const hashTimeout = 2 * time.Minute
+
 // Reader looks at the cluster and cannot change it.
 type Reader struct {
 	tls       *tls.Config
@@ -158,7 +161,7 @@ func (r *Reader) HashKV(ctx context.Context, host string, revision int64) (hash 
 	if err != nil {
 		return 0, 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, hashTimeout)
 	defer cancel()
 	h, err := c.HashKV(ctx, c.Endpoints()[0], revision)
 	if err != nil {

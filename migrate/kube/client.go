@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -39,6 +40,8 @@ func RESTConfig(kubeconfig []byte, address string, dial Dialer) (*rest.Config, e
 	}
 	cfg.Host = (&url.URL{Scheme: "https", Host: address}).String()
 	cfg.Dial = dial
+	// The operator's proxy settings are for other ways than this one.
+	cfg.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
 	cfg.Timeout = 15 * time.Second
 	cfg.QPS, cfg.Burst = 50, 100
 	cfg.UserAgent = "migrate"

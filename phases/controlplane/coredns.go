@@ -11,6 +11,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
@@ -47,7 +48,19 @@ func coreDNS() phases.Step {
 			if err != nil {
 				return err
 			}
-			return k.AnnotateDeploymentPods(ctx, "kube-system", "coredns", spreadAnnotation, before["found"])
+			// A roll-out that is under way, or was enough, is not begun again.
+			if spread, _, err := coreDNSNodes(ctx, h.View); err != nil || spread {
+				return err
+			}
+			d, err := k.Deployment(ctx, "kube-system", "coredns")
+			if err != nil {
+				return err
+			}
+			at := before["found"]
+			if d.Spec.Template.Annotations[spreadAnnotation] == at && rolledOut(d) == nil {
+				at = time.Now().UTC().Format(time.RFC3339)
+			}
+			return k.AnnotateDeploymentPods(ctx, "kube-system", "coredns", spreadAnnotation, at)
 		},
 		Verify: func(ctx context.Context, v phases.View) error {
 			k, err := v.Kube(ctx)
@@ -58,9 +71,8 @@ func coreDNS() phases.Step {
 			if err != nil {
 				return err
 			}
-			s := d.Status
-			if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < s.Replicas || s.AvailableReplicas < s.Replicas {
-				return fmt.Errorf("rolling out CoreDNS: %d of %d pods are new and available", min(s.UpdatedReplicas, s.AvailableReplicas), s.Replicas)
+			if err := rolledOut(d); err != nil {
+				return err
 			}
 			spread, nodes, err := coreDNSNodes(ctx, v)
 			if err != nil {
@@ -74,6 +86,14 @@ func coreDNS() phases.Step {
 		OneWay: phases.NotYet,
 		Settle: 5 * time.Minute,
 	}
+}
+
+func rolledOut(d *appsv1.Deployment) error {
+	s := d.Status
+	if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < s.Replicas || s.AvailableReplicas < s.Replicas {
+		return fmt.Errorf("rolling out CoreDNS: %d of %d pods are new and available", min(s.UpdatedReplicas, s.AvailableReplicas), s.Replicas)
+	}
+	return nil
 }
 
 // coreDNSNodes lists the nodes with a ready CoreDNS pod. One replica is

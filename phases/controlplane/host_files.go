@@ -56,6 +56,9 @@ var kubeadmOwn = []string{
 	"/etc/pki", "/etc/pki/ca-trust", "/etc/pki/tls/certs", "/usr/libexec/kubernetes/kubelet-plugins/volume/exec",
 }
 
+// tooWide are folders that hold what is a node's own.
+var tooWide = []string{"/", "/etc", "/etc/kubernetes", "/var", "/var/lib", "/usr", "/root", "/home"}
+
 // item is one file or folder to carry along.
 type item struct {
 	path   string
@@ -78,6 +81,9 @@ func mounted(ctx context.Context, v phases.View) ([]item, error) {
 		for _, hp := range m.HostPaths() {
 			if slices.Contains(kubeadmOwn, hp.Path) {
 				continue
+			}
+			if slices.Contains(tooWide, hp.Path) {
+				return nil, fmt.Errorf("on %s, %s mounts the whole of %s: this tool does not know which of its files belong to the node; mount the files or a folder of their own", first.Name(), f.Path, hp.Path)
 			}
 			items, err := expand(ctx, first, hp)
 			if err != nil {

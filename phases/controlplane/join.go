@@ -24,7 +24,7 @@ func join() phases.Step {
 		Why:     "kubeadm knows best how its version wires a control-plane node.",
 		On:      migrate.JoiningControlPlanes,
 		Rolling: true,
-		Needs:   []migrate.StepID{hostFilesID},
+		Needs:   []migrate.StepID{kubeadmConfigID, hostFilesID},
 		ByHand: "```\n# on {{.First.Name}}, with the ClusterConfiguration that names etcd.external (else its certificates are left out)\nkubeadm init phase upload-certs --upload-certs --config kubeadm.yaml\nkubeadm token create --print-join-command\n" +
 			"# on {{.Target}}\nkubeadm join {{.Endpoint}} --control-plane …\n```\n",
 		Check:  checkJoin,
@@ -170,7 +170,11 @@ func reset(ctx context.Context, h phases.Hands, k kube.Client) error {
 	if _, err := host.Run(ctx, remote.Cmd("kubeadm", "reset", "--force", "--skip-phases=remove-etcd-member")); err != nil {
 		return fmt.Errorf("cleaning %s after an earlier attempt: %w", h.Target(), err)
 	}
-	return k.DeleteNode(ctx, h.Target())
+	if err := k.DeleteNode(ctx, h.Target()); err != nil {
+		return err
+	}
+	// kubeadm reset empties /etc/kubernetes/pki, files of the operator's with it.
+	return applyHostFiles(ctx, h, nil)
 }
 
 // verifyJoin wants a ready API server of the target's own, with the three

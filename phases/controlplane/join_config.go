@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -85,7 +87,19 @@ func joinWith(ctx context.Context, h phases.Hands, k kube.Client, cc kube.Cluste
 	if err != nil {
 		return err
 	}
-	config, err := joinDocument(h.View, cc, s, ca)
+	address, err := h.APIAddress(ctx, h.Target())
+	if err != nil {
+		return err
+	}
+	_, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("reading the API server's port: %w", err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("reading the API server's port: %w", err)
+	}
+	config, err := joinDocument(h.View, cc, s, ca, port)
 	if err != nil {
 		return err
 	}
@@ -102,8 +116,6 @@ func joinWith(ctx context.Context, h phases.Hands, k kube.Client, cc kube.Cluste
 // uploadCerts needs the configuration: without etcd.external in it kubeadm
 // leaves the etcd client certificate out and the join fails.
 func uploadCerts(ctx context.Context, h phases.Hands, cc kube.ClusterConfiguration, key string) error {
-	// advertise-address in extraArgs would be copied to every joining node.
-	cc.DropAdvertiseAddress()
 	first := h.First()
 	config := fmt.Sprintf("apiVersion: %s\nkind: InitConfiguration\ncertificateKey: %s\nlocalAPIEndpoint: {advertiseAddress: %q}\nnodeRegistration: {name: %q, criSocket: %q}\n---\n%s",
 		cc.APIVersion(), key, first.Address, first.Name, phases.CRISocket, cc)
@@ -137,7 +149,7 @@ func waitForSignature(ctx context.Context, k kube.Client, t kube.BootstrapToken)
 
 // joinDocument is the JoinConfiguration. Its fields are the same in v1beta3
 // and v1beta4.
-func joinDocument(v phases.View, cc kube.ClusterConfiguration, s joinSecrets, ca []byte) ([]byte, error) {
+func joinDocument(v phases.View, cc kube.ClusterConfiguration, s joinSecrets, ca []byte, port int) ([]byte, error) {
 	hashes, err := caHashes(ca)
 	if err != nil {
 		return nil, err
@@ -158,7 +170,7 @@ func joinDocument(v phases.View, cc kube.ClusterConfiguration, s joinSecrets, ca
 		"nodeRegistration": registration,
 		"controlPlane": map[string]any{
 			"certificateKey":   s.certificateKey,
-			"localAPIEndpoint": map[string]any{"advertiseAddress": self.Address, "bindPort": 6443},
+			"localAPIEndpoint": map[string]any{"advertiseAddress": self.Address, "bindPort": port},
 		},
 	}
 	if spec.Patches != "" {

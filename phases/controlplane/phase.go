@@ -21,6 +21,7 @@ func Phase() phases.Phase {
 		Title:  "Join two more control-plane nodes",
 		Why:    "From here on any one machine may stop and the API goes on answering.",
 		Steps: []phases.Step{
+			kubeadmConfig(),
 			hostFiles(),
 			join(),
 			backend(),

@@ -21,8 +21,10 @@ func addLearner() phases.Step {
 		Why:     "A learner has no vote: if it never starts, nothing is lost.",
 		On:      migrate.EtcdHosts,
 		Rolling: true,
-		Needs:   []migrate.StepID{unitID, peerURLID},
-		ByHand:  "```\n$ETCDCTL member add {{.Target}} --learner --peer-urls=https://{{.Address}}:2380    # its answer goes into the next step\n```\n",
+		// Two voters survive no failure: not a place to stop.
+		KeepGoing: true,
+		Needs:     []migrate.StepID{unitID, peerURLID},
+		ByHand:    "```\n$ETCDCTL member add {{.Target}} --learner --peer-urls=https://{{.Address}}:2380    # its answer goes into the next step\n```\n",
 		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
 			members, _, err := list(ctx, v)
 			if err != nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
@@ -91,6 +93,15 @@ func checkBinary(ctx context.Context, v phases.View) (migrate.Finding, error) {
 			return phases.Need(migrate.Before{"sha256": have}, "etcdctl is not installed"), err
 		}
 		return phases.Done("the same etcd is installed (sha256 %.12s)", have), nil
+	}
+	unit, err := v.On(v.Target()).ReadFile(ctx, unitFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return migrate.Finding{}, err
+	}
+	if active, err := unitActive(ctx, v); err != nil {
+		return migrate.Finding{}, err
+	} else if active && !strings.Contains(string(unit.Data), "(written by migrate)") {
+		return phases.Block("stop it and move its data away, or name another host in spec.etcd.hosts", "%s runs an etcd of its own", v.Target()), nil
 	}
 	before := have
 	if before == "" {

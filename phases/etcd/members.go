@@ -33,12 +33,12 @@ func memberOn(members []etcd.Member, h cluster.Host) (etcd.Member, bool) {
 	return members[i], true
 }
 
-// oldMember finds the member of the first control-plane node: its peer URL
-// holds that node's address, or localhost, as old kubeadm stored it.
+// oldMember finds the member of the first control-plane node: the one that is
+// on none of the etcd hosts. Its stored peer URL may hold anything (localhost,
+// a host name, another interface's address), and before phase 2 there is one.
 func oldMember(members []etcd.Member, v phases.View) (etcd.Member, bool) {
 	i := slices.IndexFunc(members, func(m etcd.Member) bool {
-		host := m.PeerHost()
-		return host == v.First().Address || phases.IsLoopback(host)
+		return !slices.ContainsFunc(v.Spec().Etcd.Hosts, func(h cluster.Host) bool { return slices.Contains(m.PeerURLs, peerURLOf(h)) })
 	})
 	if i < 0 {
 		return etcd.Member{}, false
@@ -109,13 +109,19 @@ func sameHistory(ctx context.Context, e *etcd.Reader) error {
 		if i == 0 {
 			first = got
 		}
+		if got.compacted != first.compacted {
+			return fmt.Errorf("comparing members at revision %d: %w", revision, errCompactedMeanwhile)
+		}
 		if got != first {
-			return fmt.Errorf("comparing members at revision %d: %s has hash %08x (compacted %d), %s has %08x (compacted %d)",
-				revision, e.Hosts()[0], first.hash, first.compacted, host, hash, compacted)
+			return fmt.Errorf("comparing members at revision %d: %s has hash %08x, %s has %08x: they hold different data, nothing must depend on the new ones",
+				revision, e.Hosts()[0], first.hash, host, hash)
 		}
 	}
 	return nil
 }
+
+// errCompactedMeanwhile: hashes compare only at one compacted revision.
+var errCompactedMeanwhile = errors.New("the API server compacted etcd in between, which happens every five minutes: run again")
 
 func describe(members []etcd.Member) string {
 	var out []string

@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -81,8 +80,12 @@ func applyRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) er
 	if err := membersReady(ctx, h.View); err != nil {
 		return err
 	}
-	if armed, err := overlap.Armed(ctx, h.On(h.Target())); err != nil || armed {
-		return errors.Join(err, errors.New("a timer on the node may still put the old API server manifest back, which needs this member: run again"))
+	// The timer would put back a manifest that needs this member.
+	if err := overlap.RealReadyz(ctx, h.View, h.Target()); err != nil {
+		return err
+	}
+	if err := overlap.Disarm(ctx, h.On(h.Target())); err != nil {
+		return err
 	}
 	if err := runningServers(ctx, h.View, etcdServers(h.View)); err != nil {
 		return err

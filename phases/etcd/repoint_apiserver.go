@@ -2,14 +2,16 @@ package etcd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/overlap"
 )
@@ -44,17 +46,18 @@ func restart() overlap.Restart {
 	}
 }
 
-// applyRepointOverlapped has the node put the old manifest back by itself if
-// the new one does not get ready and nobody is there to see.
+// applyRepointOverlapped proves in the moment before that the second API
+// server carries all clients.
 func applyRepointOverlapped(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	if err := phases.Backup(ctx, h.On(h.Target()), repointID, phases.APIServerManifest); err != nil {
-		return err
-	}
-	if err := overlap.Arm(ctx, h, path.Join(phases.BackupDir(repointID), phases.APIServerManifest)); err != nil {
+	if err := overlap.Ready(ctx, h); err != nil {
 		return err
 	}
 	return applyRepoint(ctx, h, before)
 }
+
+// lastGood is the manifest that the node puts back by itself: the one that
+// worked a moment ago, not the pre-image of the first attempt.
+const lastGood = phases.StateDir + "/kube-apiserver.last-good.yaml"
 
 func repointInPlace() phases.Step {
 	return phases.Step{
@@ -106,13 +109,15 @@ func checkRepoint(ctx context.Context, v phases.View) (migrate.Finding, error) {
 		}
 		return phases.Done("it uses %s", want), nil
 	}
-	changed, err := m.SetFlag("etcd-servers", want)
-	if err != nil {
-		return migrate.Finding{}, fmt.Errorf("on %s: %w", v.Target(), err)
+	if _, err := m.SetFlag("etcd-servers", want); err != nil {
+		return phases.Block("write --etcd-servers=… as one word on one line of the manifest", "%v", err), nil
 	}
-	finding := phases.Need(migrate.Before{"etcd-servers": have, "manifest": string(f.Data), "backup": phases.BackupDir(repointID)},
+	finding := phases.Need(migrate.Before{"etcd-servers": have, "backup": phases.BackupDir(repointID)},
 		"it uses %s", have)
-	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + phases.APIServerManifest, Before: string(f.Data), After: string(changed)}}
+	// Only the line that changes: the rest may hold secrets, such as a proxy's
+	// password in an environment variable.
+	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + phases.APIServerManifest,
+		Before: "    - --etcd-servers=" + have + "\n", After: "    - --etcd-servers=" + want + "\n"}}
 	return finding, nil
 }
 
@@ -150,6 +155,12 @@ func applyRepoint(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err := phases.Backup(ctx, host, repointID, phases.APIServerManifest); err != nil {
 		return err
 	}
+	if err := host.WriteFile(ctx, remote.File{Path: lastGood, Data: f.Data, Mode: 0o600, Owner: "root:root"}); err != nil {
+		return err
+	}
+	if err := overlap.Arm(ctx, h, lastGood); err != nil {
+		return err
+	}
 	if f.Data, err = m.SetFlag("etcd-servers", etcdServers(h.View)); err != nil {
 		return err
 	}
@@ -166,8 +177,13 @@ func membersReady(ctx context.Context, v phases.View) error {
 	}
 	for _, h := range v.Spec().Etcd.Hosts {
 		m, ok := memberOn(members, h)
-		if !ok || m.Learner {
-			return fmt.Errorf("%s is not a voter: %s", h.Name, describe(members))
+		if !ok || m.Learner || !slices.Contains(e.Hosts(), h.Name) {
+			return fmt.Errorf("%s is not a voter that answers: %s", h.Name, describe(members))
+		}
+		// From where the API server is, and not only from the host itself.
+		address := strings.TrimPrefix(clientURLOf(h), "https://")
+		if _, err := kube.ServedCertificate(ctx, v.On(v.First().Name).DialContext, address, nil); err != nil && !needsClientCert(err) {
+			return fmt.Errorf("reaching the member on %s from %s: %w", h.Name, v.First().Name, err)
 		}
 	}
 	var clusterID uint64
@@ -182,6 +198,13 @@ func membersReady(ctx context.Context, v phases.View) error {
 		clusterID = s.ClusterID
 	}
 	return sameHistory(ctx, e)
+}
+
+// needsClientCert: a member refuses a handshake without a client certificate,
+// which proves as well that it is reached.
+func needsClientCert(err error) bool {
+	var alert tls.AlertError
+	return errors.As(err, &alert)
 }
 
 // verifyRepoint reads the running arguments: the kubelet may not have seen

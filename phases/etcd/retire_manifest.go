@@ -40,6 +40,14 @@ func retireManifest() phases.Step {
 				"etcd.yaml is in the manifests folder"), nil
 		},
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			// A live voter's manifest is never taken away.
+			members, _, err := list(ctx, h.View)
+			if err != nil {
+				return err
+			}
+			if m, ok := oldMember(members, h.View); ok {
+				return fmt.Errorf("member %s (%s) is none of the etcd hosts' and is still in the list", m.Name, m.PeerHost())
+			}
 			host := h.On(h.Target())
 			if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", phases.StateDir, path.Dir(phases.EtcdArchive), phases.EtcdArchive)); err != nil {
 				return fmt.Errorf("making the archive on %s: %w", h.Target(), err)

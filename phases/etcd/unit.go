@@ -156,6 +156,11 @@ func checkUnit(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	if blocked, err := foreignData(ctx, v); err != nil || blocked.Verdict == migrate.Blocked {
 		return blocked, err
 	}
+	if active, err := unitActive(ctx, v); err != nil {
+		return migrate.Finding{}, err
+	} else if active && !strings.Contains(have, "(written by migrate)") {
+		return phases.Block("stop it and move its data away, or name another host in spec.etcd.hosts", "%s runs an etcd of its own", v.Target()), nil
+	}
 	before := have
 	finding := phases.Need(migrate.Before{"unit": before}, "the unit is not there or differs")
 	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + unitFile, Before: before, After: want}}

@@ -11,6 +11,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // endpointAnnotation on kube-proxy's pod template makes the roll-out happen
@@ -64,6 +65,9 @@ func checkKubeProxy(ctx context.Context, v phases.View) (migrate.Finding, error)
 	if server == v.EndpointURL() && ds.Spec.Template.Annotations[endpointAnnotation] == v.EndpointAddress() {
 		return phases.Done("kube-proxy uses %s", server), nil
 	}
+	if ds.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType {
+		return phases.Block("set its updateStrategy to RollingUpdate", "kube-proxy's DaemonSet has updateStrategy OnDelete, so a change would reach no node"), nil
+	}
 	f := phases.Need(migrate.Before{"server": server, "annotation": ds.Spec.Template.Annotations[endpointAnnotation]},
 		"kube-proxy uses %s", server)
 	f.Changes = []migrate.Change{phases.ServerChange("ConfigMap kube-system/kube-proxy, kubeconfig.conf", server, v.EndpointURL())}
@@ -94,9 +98,41 @@ func verifyKubeProxy(ctx context.Context, v phases.View) error {
 	if server != v.EndpointURL() {
 		return fmt.Errorf("ConfigMap kube-proxy names %s", server)
 	}
-	s := ds.Status
-	if s.ObservedGeneration < ds.Generation || s.UpdatedNumberScheduled < s.DesiredNumberScheduled || s.NumberAvailable < s.DesiredNumberScheduled {
-		return fmt.Errorf("rolling out kube-proxy: %d of %d nodes have the new one", min(s.UpdatedNumberScheduled, s.NumberAvailable), s.DesiredNumberScheduled)
+	if ds.Status.ObservedGeneration < ds.Generation {
+		return fmt.Errorf("rolling out kube-proxy: the controller has not seen the change yet")
+	}
+	return everyReadyNodeHasIt(ctx, v, ds)
+}
+
+// everyReadyNodeHasIt goes by the nodes that are Ready: one that has been
+// down for weeks must not hold up the migration; its kube-proxy starts with
+// the new configuration when it comes back.
+func everyReadyNodeHasIt(ctx context.Context, v phases.View, ds *appsv1.DaemonSet) error {
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	nodes, err := k.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	pods, err := k.Pods(ctx, "kube-system", metav1.FormatLabelSelector(ds.Spec.Selector))
+	if err != nil {
+		return err
+	}
+	done, all := 0, 0
+	for _, p := range pods {
+		n, ok := nodes[p.Spec.NodeName]
+		if !ok || !kube.Ready(n) {
+			continue
+		}
+		all++
+		if p.DeletionTimestamp == nil && p.Annotations[endpointAnnotation] == v.EndpointAddress() && kube.PodReady(p) {
+			done++
+		}
+	}
+	if done < all || all == 0 {
+		return fmt.Errorf("rolling out kube-proxy: %d of %d Ready nodes have the new one", done, all)
 	}
 	return nil
 }

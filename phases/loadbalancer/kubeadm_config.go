@@ -3,6 +3,8 @@ package loadbalancer
 import (
 	"context"
 	"fmt"
+	"net"
+	"strings"
 	"time"
 
 	"hamigrate/migrate"
@@ -29,8 +31,12 @@ func kubeadmConfig() phases.Step {
 			if err != nil {
 				return migrate.Finding{}, err
 			}
+			names, err := handMadeNames(ctx, v)
+			if err != nil {
+				return migrate.Finding{}, err
+			}
 			before := cc.String()
-			if !editEndpoint(cc, v) {
+			if !editEndpoint(cc, v, names) {
 				return phases.Done("controlPlaneEndpoint is %s", v.EndpointAddress()), nil
 			}
 			f := phases.Need(migrate.Before{"ClusterConfiguration": before}, "kubeadm-config does not name the endpoint")
@@ -42,7 +48,11 @@ func kubeadmConfig() phases.Step {
 			if err != nil {
 				return err
 			}
-			return k.EditClusterConfiguration(ctx, func(cc kube.ClusterConfiguration) { editEndpoint(cc, h.View) })
+			names, err := handMadeNames(ctx, h.View)
+			if err != nil {
+				return err
+			}
+			return k.EditClusterConfiguration(ctx, func(cc kube.ClusterConfiguration) { editEndpoint(cc, h.View, names) })
 		},
 		Verify: func(ctx context.Context, v phases.View) error {
 			k, err := v.Kube(ctx)
@@ -53,7 +63,7 @@ func kubeadmConfig() phases.Step {
 			if err != nil {
 				return err
 			}
-			if editEndpoint(cc, v) {
+			if editEndpoint(cc, v, nil) {
 				return fmt.Errorf("kubeadm-config does not hold the endpoint and its names: somebody changed it back")
 			}
 			return nil
@@ -63,9 +73,39 @@ func kubeadmConfig() phases.Step {
 	}
 }
 
+// handMadeNames are those names of the first API server's certificate that
+// kubeadm would not put into one of another node: somebody added them, and
+// clients use them through the load balancer, too.
+func handMadeNames(ctx context.Context, v phases.View) ([]string, error) {
+	cert, err := served(ctx, v.World().View(v.First().Name))
+	if err != nil {
+		return nil, err
+	}
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return nil, err
+	}
+	service, err := k.ServiceIP(ctx, "default", "kubernetes")
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, n := range kube.Names(cert) {
+		if n == v.First().Name || n == v.First().Address || n == service || n == "kubernetes" || strings.HasPrefix(n, "kubernetes.default") {
+			continue
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
 // editEndpoint makes the edit and says whether there was one to make.
-func editEndpoint(cc kube.ClusterConfiguration, v phases.View) bool {
-	changed := cc.AddCertSANs(wantedNames(v)...)
+func editEndpoint(cc kube.ClusterConfiguration, v phases.View, more []string) bool {
+	changed := cc.AddCertSANs(append(wantedNames(v), more...)...)
+	if old, _, err := net.SplitHostPort(cc.ControlPlaneEndpoint()); err == nil {
+		// Clients that still use the endpoint of before come to any API server.
+		changed = cc.AddCertSANs(old) || changed
+	}
 	if cc.ControlPlaneEndpoint() != v.EndpointAddress() {
 		cc.SetControlPlaneEndpoint(v.EndpointAddress())
 		changed = true

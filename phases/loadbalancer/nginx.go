@@ -46,9 +46,12 @@ func nginx() phases.Step {
 	}
 }
 
+// installScript installs only what is missing: a new version of an nginx that
+// serves others' sites is not ours to bring.
 const installScript = `set -eu
-if command -v apt-get >/dev/null; then DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx libnginx-mod-stream
-elif command -v dnf >/dev/null; then dnf install -y nginx nginx-mod-stream
+p=nginx; command -v nginx >/dev/null && p=
+if command -v apt-get >/dev/null; then DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $p libnginx-mod-stream
+elif command -v dnf >/dev/null; then dnf install -y $p nginx-mod-stream
 else echo "neither apt-get nor dnf is here: install nginx with its stream module by hand" >&2; exit 1; fi`
 
 // streamScript says whether nginx is there and can serve streams: built in,

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -131,6 +133,12 @@ func VerifyEndpoint(ctx context.Context, v phases.View) error {
 	workers, err := v.Workers(ctx)
 	if err != nil {
 		return err
+	}
+	for _, lb := range v.Spec().LoadBalancer.Hosts {
+		address := net.JoinHostPort(lb.Address, strconv.Itoa(v.Spec().Endpoint.Port))
+		if _, err := kube.ServedCertificate(ctx, v.On(v.First().Name).DialContext, address, roots); err != nil {
+			return fmt.Errorf("reaching the API through %s: %w", lb.Name, err)
+		}
 	}
 	for _, node := range append([]cluster.Host{v.First()}, workers...) {
 		_, err := kube.ServedCertificate(ctx, v.On(node.Name).DialContext, v.EndpointAddress(), roots)

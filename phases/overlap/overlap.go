@@ -24,6 +24,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"hamigrate/migrate"
@@ -183,7 +184,7 @@ func twinAnswers(ctx context.Context, v phases.View, node string, want bool) err
 	if err != nil {
 		return err
 	}
-	for _, w := range list {
+	return everyWay(list, func(w way) error {
 		cfg, err := v.AdminConfigOn(ctx, node)
 		if err != nil {
 			return err
@@ -197,8 +198,63 @@ func twinAnswers(ctx context.Context, v phases.View, node string, want bool) err
 		if (got == twin) != want {
 			return fmt.Errorf("from %s, %s is answered by the API server started at %s, not as it should be", w.from, w.address, got)
 		}
+		return nil
+	})
+}
+
+// everyWay asks along all ways, a few at a time, and joins what went wrong.
+func everyWay(list []way, ask func(way) error) error {
+	errs := make([]error, len(list))
+	tickets := make(chan struct{}, 8)
+	var wg sync.WaitGroup
+	for i, w := range list {
+		wg.Go(func() {
+			tickets <- struct{}{}
+			defer func() { <-tickets }()
+			errs[i] = ask(w)
+		})
 	}
-	return nil
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// twinReachable opens a connection to the twin's own port along every way: a
+// firewall between the hosts may know the API's port only, and behind the
+// redirect all clients would find out at once.
+func twinReachable(ctx context.Context, v phases.View, node string) error {
+	list, err := ways(ctx, v, node)
+	if err != nil {
+		return err
+	}
+	r, err := wanted(ctx, v, node)
+	if err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(r.address)
+	if err != nil {
+		return err
+	}
+	twin := net.JoinHostPort(host, strconv.Itoa(TwinPort))
+	return everyWay(list, func(w way) error {
+		if _, err := kube.ServedCertificate(ctx, v.On(w.from).DialContext, twin, nil); err != nil {
+			return fmt.Errorf("from %s: %w", w.from, err)
+		}
+		return nil
+	})
+}
+
+// twinReady says that the twin's manifest is in place and it answers: a file
+// alone serves nobody.
+func twinReady(ctx context.Context, v phases.View, node string) (bool, error) {
+	there, err := twinThere(ctx, v.On(node))
+	if err != nil || !there {
+		return false, err
+	}
+	cfg, err := twinConfig(ctx, v, node)
+	if err != nil {
+		return false, err
+	}
+	return kube.Readyz(ctx, cfg) == nil, nil
 }
 
 // twinThere says whether the twin's manifest is in place.

@@ -19,7 +19,9 @@ const redirectName = "migrate_overlap"
 // arrive and those that the node opens itself, to the node's address and to
 // the Service's. Connections that exist stay where they are: the nat hooks
 // see only the first packet of a flow. Connections to 127.0.0.1 are left
-// alone, which is how the real one is watched meanwhile.
+// alone, which is how the real one is watched meanwhile. The target is an
+// address and not nft's or iptables' "redirect": that takes the address of the
+// interface a packet arrived on, and those of some networks' pods have none.
 type redirect struct {
 	address string // host:port of the API server
 	service string // host:port of the kubernetes Service
@@ -45,7 +47,8 @@ func (r redirect) nft() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	rules := fmt.Sprintf("ip daddr %s tcp dport %s redirect to :%d; ip daddr %s tcp dport %s redirect to :%d;", host, port, TwinPort, svc, svcPort, TwinPort)
+	to := net.JoinHostPort(host, strconv.Itoa(TwinPort))
+	rules := fmt.Sprintf("ip daddr %s tcp dport %s dnat to %s; ip daddr %s tcp dport %s dnat to %s;", host, port, to, svc, svcPort, to)
 	return fmt.Sprintf(`add table ip %[1]s
 delete table ip %[1]s
 table ip %[1]s {
@@ -66,8 +69,8 @@ func (r redirect) iptables() (string, error) {
 		return "", err
 	}
 	return removeIptables + fmt.Sprintf(`iptables -w -t nat -N %[1]s
-iptables -w -t nat -A %[1]s -p tcp -d %[2]s --dport %[3]s -j REDIRECT --to-ports %[6]d
-iptables -w -t nat -A %[1]s -p tcp -d %[4]s --dport %[5]s -j REDIRECT --to-ports %[6]d
+iptables -w -t nat -A %[1]s -p tcp -d %[2]s --dport %[3]s -j DNAT --to-destination %[2]s:%[6]d
+iptables -w -t nat -A %[1]s -p tcp -d %[4]s --dport %[5]s -j DNAT --to-destination %[2]s:%[6]d
 iptables -w -t nat -I PREROUTING 1 -j %[1]s
 iptables -w -t nat -I OUTPUT 1 -j %[1]s
 `, redirectName, host, port, svc, svcPort, TwinPort), nil
@@ -122,7 +125,7 @@ func removeRedirect(ctx context.Context, h remote.Host) error {
 
 // redirected says whether the redirect is in place.
 func redirected(ctx context.Context, r remote.Reader) (bool, error) {
-	script := `{ nft list table ip ` + redirectName + ` 2>/dev/null || iptables -w -t nat -S ` + redirectName + ` 2>/dev/null || true; } | grep -c -i 'redirect' || true`
+	script := `{ nft list table ip ` + redirectName + ` 2>/dev/null || iptables -w -t nat -S ` + redirectName + ` 2>/dev/null || true; } | grep -c -i 'dnat to\|DNAT --to' || true`
 	out, err := r.Look(ctx, remote.Command{Script: script})
 	if err != nil {
 		return false, fmt.Errorf("looking for the redirect on %s: %w", r.Name(), err)

@@ -16,6 +16,7 @@ import (
 	"hamigrate/phases"
 
 	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // Before are the steps that come before the restart.
@@ -24,6 +25,73 @@ func (r Restart) Before() []phases.Step { return []phases.Step{r.twin(), r.stand
 // After are the steps that come after it; needs names it.
 func (r Restart) After(needs migrate.StepID) []phases.Step {
 	return []phases.Step{r.removeRedirect(needs), r.removeTwin()}
+}
+
+// applyRedirect proves the twin first and takes the redirect away again when
+// not every path ends at the twin: behind it clients would fail.
+func applyRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	cfg, err := twinConfig(ctx, h.View, h.Target())
+	if err != nil {
+		return err
+	}
+	if err := kube.WriteAndRead(ctx, cfg, "migrate-overlap-"+rand.String(6)); err != nil {
+		return err
+	}
+	if err := twinReachable(ctx, h.View, h.Target()); err != nil {
+		return err
+	}
+	to, err := wanted(ctx, h.View, h.Target())
+	if err != nil {
+		return err
+	}
+	port, err := to.port()
+	if err != nil {
+		return err
+	}
+	host := h.On(h.Target())
+	if err := addRedirect(ctx, host, to); err != nil {
+		return err
+	}
+	err = wait.PollUntilContextTimeout(ctx, time.Second, 10*time.Second, true, func(ctx context.Context) (bool, error) {
+		err = twinAnswers(ctx, h.View, h.Target(), true)
+		return err == nil, nil
+	})
+	if err != nil {
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		return errors.Join(fmt.Errorf("the redirect does not lead to the second API server on every path, and is taken away again: %w", err), removeRedirect(undo, host))
+	}
+	return forgetClosed(ctx, host, to, port)
+}
+
+// Ready is asked in the moment before the real API server is changed: the
+// twin answers on every path, and the kubernetes endpoints stay filled for
+// long enough.
+func Ready(ctx context.Context, h phases.Hands) error {
+	if err := twinAnswers(ctx, h.View, h.Target(), true); err != nil {
+		return err
+	}
+	return fillEndpoints(ctx, h)
+}
+
+// fillEndpoints writes the stand-in lease, anew if it is there.
+func fillEndpoints(ctx context.Context, h phases.Hands) error {
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	value, there, err := e.Get(ctx, leaseKey(h.First().Address))
+	if err != nil {
+		return err
+	}
+	if !there {
+		// The real one is stopped already; the stand-in holds the same bytes.
+		value, there, err = e.Get(ctx, standInKey)
+	}
+	if err != nil || !there {
+		return errors.Join(err, fmt.Errorf("the API server of %s holds no lease for the kubernetes endpoints", h.First().Name))
+	}
+	return e.PutFor(ctx, standInKey, value, standInTTL)
 }
 
 // setup makes the check of a step that prepares the overlap: nothing to do
@@ -91,7 +159,7 @@ func (r Restart) twin() phases.Step {
 
 // checkTwin also says where an overlap is not possible.
 func (r Restart) checkTwin(ctx context.Context, v phases.View) (migrate.Finding, error) {
-	f, err := r.setup(func(ctx context.Context, v phases.View) (bool, error) { return twinThere(ctx, v.On(v.Target())) },
+	f, err := r.setup(func(ctx context.Context, v phases.View) (bool, error) { return twinReady(ctx, v, v.Target()) },
 		"one API server runs")(ctx, v)
 	if err != nil || f.Verdict != migrate.Needed {
 		return f, err
@@ -110,12 +178,28 @@ func (r Restart) checkTwin(ctx context.Context, v phases.View) (migrate.Finding,
 		return migrate.Finding{}, fmt.Errorf("looking for room for a second API server on %s: %w", v.Target(), err)
 	}
 	listener, memory, _ := strings.Cut(out, "--\n")
+	if ours, err := twinThere(ctx, v.On(v.Target())); err != nil {
+		return migrate.Finding{}, err
+	} else if ours {
+		return f, nil // it is starting, or an attempt before was cut
+	}
 	if strings.TrimSpace(listener) != "" {
 		return phases.Block(remedy, "port %d of %s is taken", TwinPort, v.Target()), nil
 	}
 	var available, used int
 	if _, err := fmt.Sscan(memory, &available, &used); err != nil {
 		return migrate.Finding{}, fmt.Errorf("reading the memory of %s: %w", v.Target(), err)
+	}
+	live, err := v.On(v.Target()).ReadFile(ctx, phases.APIServerManifest)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	m, err := kube.ParseManifest(live.Data)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if bind, ok := m.Flags().Get("bind-address"); ok && !net.ParseIP(bind).IsUnspecified() {
+		return phases.Block("restart the API server in place with `--strategy in-place`", "the API server listens on --bind-address=%s only, not on 127.0.0.1 as well", bind), nil
 	}
 	if available < used+used/2 {
 		return phases.Block(remedy, "%s has %d MiB of memory left and its API server uses %d MiB", v.Target(), available/1024, used/1024), nil
@@ -143,20 +227,7 @@ func (r Restart) standIn() phases.Step {
 			_, there, err := e.Get(ctx, standInKey)
 			return there, err
 		}, "the endpoints depend on the real API server's lease alone"),
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			e, err := h.Etcd(ctx)
-			if err != nil {
-				return err
-			}
-			value, there, err := e.Get(ctx, leaseKey(h.First().Address))
-			if err != nil {
-				return err
-			}
-			if !there {
-				return fmt.Errorf("the API server of %s holds no lease for the kubernetes endpoints", h.First().Name)
-			}
-			return e.PutFor(ctx, standInKey, value, standInTTL)
-		},
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error { return fillEndpoints(ctx, h) },
 		Verify: func(ctx context.Context, v phases.View) error {
 			e, err := v.Etcd(ctx)
 			if err != nil {
@@ -192,21 +263,7 @@ func (r Restart) redirect() phases.Step {
 		ByHand: "Redirect {{.First.Address}}:6443 and the kubernetes Service's address to port 6444, in the hooks prerouting AND output, before kube-proxy's rules (nft priority -110).\n",
 		Check: r.setup(func(ctx context.Context, v phases.View) (bool, error) { return redirected(ctx, v.On(v.Target())) },
 			"connections go to the real API server"),
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			to, err := wanted(ctx, h.View, h.Target())
-			if err != nil {
-				return err
-			}
-			host := h.On(h.Target())
-			if err := addRedirect(ctx, host, to); err != nil {
-				return err
-			}
-			port, err := to.port()
-			if err != nil {
-				return err
-			}
-			return forgetClosed(ctx, host, to, port)
-		},
+		Apply:  applyRedirect,
 		Verify: func(ctx context.Context, v phases.View) error { return twinAnswers(ctx, v, v.Target(), true) },
 		OneWay: phases.NotYet,
 		Settle: time.Minute,

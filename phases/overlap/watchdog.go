@@ -16,7 +16,7 @@ import (
 // to it, may be what has failed.
 const (
 	watchdog        = "migrate-manifest-watchdog"
-	watchdogSeconds = 300
+	watchdogSeconds = 420
 )
 
 // watchdogScript runs on the node when the timer is over. It asks the real
@@ -24,11 +24,14 @@ const (
 // manifest back when that is not ready. kubectl or curl asks; with neither
 // nothing can be known, and the manifest that worked is put back.
 const watchdogScript = `ready() {
-  if command -v kubectl >/dev/null; then kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:%[2]s --tls-server-name %[1]s get --raw /readyz >/dev/null 2>&1
-  elif command -v curl >/dev/null; then [ "$(curl -sk -o /dev/null -w '%%{http_code}' https://127.0.0.1:%[2]s/readyz)" = 200 ]
+  if command -v kubectl >/dev/null; then kubectl --request-timeout 10s --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:%[2]s --tls-server-name %[1]s get --raw /readyz >/dev/null 2>&1
+  elif command -v curl >/dev/null; then case "$(curl -sk -m 10 -o /dev/null -w '%%{http_code}' https://127.0.0.1:%[2]s/readyz)" in 200|401|403) return 0;; *) return 1;; esac
   else return 1; fi
 }
-if ready; then echo "migrate: the new API server is ready, nothing to do"; exit 0; fi
+for i in 1 2 3; do
+  if ready; then echo "migrate: the new API server is ready, nothing to do"; exit 0; fi
+  sleep 5
+done
 echo "migrate: the new API server is not ready after %[5]d s, putting the old manifest back"
 cp -p %[3]s %[4]s && mv %[4]s ` + phases.APIServerManifest
 
