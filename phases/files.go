@@ -54,6 +54,15 @@ func Backup(ctx context.Context, h remote.Host, id migrate.StepID, files ...stri
 	return nil
 }
 
+// MakeStateDir makes StateDir on a host, for root alone: WriteFile would make
+// a missing folder readable by everybody.
+func MakeStateDir(ctx context.Context, h remote.Host) error {
+	if _, err := h.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", StateDir)); err != nil {
+		return fmt.Errorf("making %s on %s: %w", StateDir, h.Name(), err)
+	}
+	return nil
+}
+
 // EndpointURL is the new control-plane endpoint as a kubeconfig names it.
 func (v View) EndpointURL() string { return "https://" + v.EndpointAddress() }
 

@@ -377,7 +377,10 @@ func WriteAndRead(ctx context.Context, cfg *rest.Config, name string) error {
 		return fmt.Errorf("writing through %s: %w", cfg.Host, err)
 	}
 	maps := api.CoreV1().ConfigMaps("kube-system")
-	if _, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+	// One that an attempt before left behind serves as well: it is deleted
+	// below, and that is a write.
+	_, err = maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("writing through %s: %w", cfg.Host, err)
 	}
 	_, err = maps.Get(ctx, name, metav1.GetOptions{})

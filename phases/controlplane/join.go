@@ -126,6 +126,12 @@ func applyJoin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 			return err
 		}
 	}
+	if err := phases.MakeStateDir(ctx, h.On(h.Target())); err != nil {
+		return err
+	}
+	if err := phases.MakeStateDir(ctx, h.On(h.First().Name)); err != nil {
+		return err
+	}
 	if err := h.On(h.Target()).WriteFile(ctx, remote.File{Path: joinMarker, Data: []byte("migrate joins this host to the control plane\n"), Mode: 0o600}); err != nil {
 		return err
 	}

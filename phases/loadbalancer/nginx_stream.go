@@ -41,7 +41,7 @@ func nginxStream() phases.Step {
 			}
 			return Configure(ctx, host, h.View, list)
 		},
-		Verify: VerifyEndpoint,
+		Verify: verifyNginxStream,
 		OneWay: phases.NotYet,
 		Settle: 30 * time.Second,
 	}
@@ -118,26 +118,62 @@ func portHolder(ctx context.Context, r remote.Reader, port int) (string, error) 
 	return strings.TrimSpace(out), nil
 }
 
+// verifyNginxStream goes to the API through this load balancer and, once all
+// of them are set up, to the endpoint from every node.
+func verifyNginxStream(ctx context.Context, v phases.View) error {
+	loaded, err := Loaded(ctx, v.On(v.Target()))
+	if err != nil {
+		return err
+	}
+	if !loaded {
+		return fmt.Errorf("nginx on %s has not loaded our file", v.Target())
+	}
+	all := v.Spec().LoadBalancer.Hosts
+	if v.Target() == all[len(all)-1].Name {
+		return VerifyEndpoint(ctx, v)
+	}
+	roots, err := clusterRoots(ctx, v)
+	if err != nil {
+		return err
+	}
+	return throughLoadBalancer(ctx, v, v.Self(), roots)
+}
+
+func clusterRoots(ctx context.Context, v phases.View) (*x509.CertPool, error) {
+	ca, err := v.AdminCA(ctx)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	return roots, nil
+}
+
+func throughLoadBalancer(ctx context.Context, v phases.View, lb cluster.Host, roots *x509.CertPool) error {
+	address := net.JoinHostPort(lb.Address, strconv.Itoa(v.Spec().Endpoint.Port))
+	if _, err := kube.ServedCertificate(ctx, v.On(v.First().Name).DialContext, address, roots); err != nil {
+		return fmt.Errorf("reaching the API through %s: %w", lb.Name, err)
+	}
+	return nil
+}
+
 // VerifyEndpoint goes to the endpoint from every node, as its kubelet will:
 // the connection is opened on the node, the handshake checked against the
 // cluster's CA and the endpoint's name. A firewall, a hairpin that does not
 // work, or a name that only some nodes know shows here, before any client is
 // moved.
 func VerifyEndpoint(ctx context.Context, v phases.View) error {
-	ca, err := v.AdminCA(ctx)
+	roots, err := clusterRoots(ctx, v)
 	if err != nil {
 		return err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
 	workers, err := v.Workers(ctx)
 	if err != nil {
 		return err
 	}
 	for _, lb := range v.Spec().LoadBalancer.Hosts {
-		address := net.JoinHostPort(lb.Address, strconv.Itoa(v.Spec().Endpoint.Port))
-		if _, err := kube.ServedCertificate(ctx, v.On(v.First().Name).DialContext, address, roots); err != nil {
-			return fmt.Errorf("reaching the API through %s: %w", lb.Name, err)
+		if err := throughLoadBalancer(ctx, v, lb, roots); err != nil {
+			return err
 		}
 	}
 	for _, node := range append([]cluster.Host{v.First()}, workers...) {

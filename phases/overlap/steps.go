@@ -15,7 +15,6 @@ import (
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 
-	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
@@ -34,7 +33,7 @@ func applyRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 	if err != nil {
 		return err
 	}
-	if err := kube.WriteAndRead(ctx, cfg, "migrate-overlap-"+rand.String(6)); err != nil {
+	if err := kube.WriteAndRead(ctx, cfg, "migrate-overlap-check"); err != nil {
 		return err
 	}
 	if err := twinReachable(ctx, h.View, h.Target()); err != nil {
@@ -147,10 +146,7 @@ func (r Restart) twin() phases.Step {
 			}
 			// Not before status 200: a starting API server listens early and
 			// may answer wrongly.
-			if err := kube.Readyz(ctx, cfg); err != nil {
-				return err
-			}
-			return kube.WriteAndRead(ctx, cfg, "migrate-overlap-"+rand.String(6))
+			return kube.Readyz(ctx, cfg)
 		},
 		OneWay: phases.NotYet,
 		Settle: 4 * time.Minute,
