@@ -17,23 +17,22 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/kubernetes/scheme"
-
-	"google.golang.org/grpc/test/bufconn"
 )
 
-// apiHandler answers the clients of the API server on one host, whichever
-// process that is at the moment.
+// apiHandler answers the clients of one port of a host, whichever API server
+// has it at the moment.
 type apiHandler struct {
 	world *World
 	host  *Host
+	port  string
 }
 
-func (w *World) serveAPI(l *bufconn.Listener, h *Host) {
+func (w *World) serveAPI(l *listener, h *Host, port string) {
 	s := &http.Server{
-		Handler:  apiHandler{w, h},
+		Handler:  apiHandler{w, h, port},
 		ErrorLog: log.New(io.Discard, "", 0),
 		TLSConfig: &tls.Config{NextProtos: []string{"h2", "http/1.1"}, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			return h.apiTLS()
+			return h.apiTLS(port)
 		}},
 	}
 	go s.ServeTLS(l, "", "") //nolint:errcheck // ends with Close
@@ -41,30 +40,17 @@ func (w *World) serveAPI(l *bufconn.Listener, h *Host) {
 }
 
 // apiTLS serves the pair that the process has in memory.
-func (h *Host) apiTLS() (*tls.Config, error) {
+func (h *Host) apiTLS(port string) (*tls.Config, error) {
 	h.world.mu.Lock()
 	defer h.world.mu.Unlock()
-	for _, p := range h.running("kube-apiserver") {
-		pair := h.pods[apiManifest].serving
-		if pair == nil {
-			return nil, errors.New("there is no serving certificate")
-		}
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM([]byte(h.read(p.flags["client-ca-file"])))
-		return &tls.Config{Certificates: []tls.Certificate{*pair}, ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven, CurvePreferences: []tls.CurveID{tls.X25519},
-			NextProtos: []string{"h2", "http/1.1"}, SessionTicketsDisabled: true}, nil
+	pod := h.apiServer(port)
+	if pod == nil || pod.serving == nil {
+		return nil, errRefused
 	}
-	return nil, errRefused
-}
-
-// reloadServing is the API server's watch of its two files: a pair that
-// matches is used from then on.
-func (h *Host) reloadServing(pod *staticPod) {
-	f := pod.proc.flags
-	pair, err := tls.X509KeyPair([]byte(h.read(f["tls-cert-file"])), []byte(h.read(f["tls-private-key-file"])))
-	if err == nil {
-		pod.serving = &pair
-	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(h.read(pod.proc.flags["client-ca-file"])))
+	return &tls.Config{Certificates: []tls.Certificate{*pod.serving}, ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven,
+		CurvePreferences: []tls.CurveID{tls.X25519}, NextProtos: []string{"h2", "http/1.1"}, SessionTicketsDisabled: true}, nil
 }
 
 // ServeHTTP answers one request, or cuts the connection where nobody is there
@@ -73,10 +59,11 @@ func (a apiHandler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	a.world.settle()
 	a.world.mu.Lock()
 	defer a.world.mu.Unlock()
-	if a.world.Faults.Alive() != nil || len(a.host.running("kube-apiserver")) == 0 {
+	pod := a.host.apiServer(a.port)
+	if a.world.Faults.Alive() != nil || pod == nil {
 		panic(http.ErrAbortHandler)
 	}
-	ready := a.world.notReady(a.host)
+	ready := a.world.notReady(a.host, pod)
 	switch {
 	case r.URL.Path == "/readyz" && ready != nil:
 		http.Error(rw, fmt.Sprintf("[+]ping ok\n[-]etcd failed: %v\nreadyz check failed", ready), http.StatusInternalServerError)
@@ -89,6 +76,9 @@ func (a apiHandler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	case len(r.TLS.PeerCertificates) == 0:
 		a.reply(rw, nil, apierrors.NewUnauthorized("no client certificate"))
+		return
+	case r.URL.Path == "/metrics":
+		fmt.Fprintf(rw, "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %d.%03d\n", pod.proc.started.Unix(), pod.proc.pid)
 		return
 	case r.URL.Path == "/version":
 		rw.Header().Set("Content-Type", "application/json")
@@ -117,7 +107,7 @@ func (a apiHandler) resource(r *http.Request) (runtime.Object, error) {
 	}
 	var out runtime.Object
 	op := fmt.Sprintf("api: %s %s", r.Method, key)
-	if strings.HasPrefix(key.name, "bootstrap-token-") || r.Method == http.MethodPost {
+	if strings.HasPrefix(key.name, "bootstrap-token-") || strings.HasPrefix(key.name, "migrate-overlap-") || r.Method == http.MethodPost {
 		op = fmt.Sprintf("api: %s %s", r.Method, key.resource) // their names are random
 	}
 	err = a.world.do(op, func() (err error) {
@@ -139,6 +129,7 @@ func (a apiHandler) change(r *http.Request, key objectKey, body []byte) (runtime
 		if !ok {
 			return nil, apierrors.NewBadRequest("no object")
 		}
+		obj.SetNamespace(key.namespace)
 		if r.Method == http.MethodPost {
 			return obj, w.create(key.resource, obj)
 		}

@@ -13,9 +13,9 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"google.golang.org/grpc/test/bufconn"
 	"sigs.k8s.io/yaml"
 )
 
@@ -115,8 +115,8 @@ func New(t testing.TB) *World {
 	w := &World{
 		Spec: spec, Faults: remotetest.NewFaults(), hosts: map[string]*Host{}, ctx: t.Context(),
 		objects: &objects{items: map[objectKey]object{}}, shared: map[string]string{},
-		listeners: map[end]*bufconn.Listener{}, outages: map[string]time.Duration{}, pids: 40,
-		clusters: []*etcdCluster{{id: 0xc1, nextID: 0xa0, index: 1000, revision: 800, keys: map[string][]byte{}}},
+		listeners: map[end]*listener{}, outages: map[string]time.Duration{}, pids: 40,
+		clusters: []*etcdCluster{{id: 0xc1, nextID: 0xa0, index: 1000, revision: 800, keys: map[string]key{}, leases: map[int64]time.Duration{}}},
 	}
 	for _, h := range append(append(spec.LoadBalancer.Hosts, spec.Etcd.Hosts...), append(spec.ControlPlane.Joining, spec.ControlPlane.First)...) {
 		w.newHost(h.Name, h.Address)
@@ -146,7 +146,7 @@ func (w *World) ready() error {
 	defer w.mu.Unlock()
 	for _, name := range []string{"cp1", "w1", "w2"} {
 		if node := w.node(name); node == nil || node.Status.Conditions[0].Status != corev1.ConditionTrue {
-			return fmt.Errorf("node %s is not Ready; %q; %w", name, w.hosts["cp1"].journal, w.notReady(w.hosts["cp1"]))
+			return fmt.Errorf("node %s is not Ready; %q; %w", name, w.hosts["cp1"].journal, w.notReady(w.hosts["cp1"], w.hosts["cp1"].apiServer(apiPort)))
 		}
 	}
 	if len(w.broken) > 0 {
@@ -159,8 +159,11 @@ func (w *World) ready() error {
 func (w *World) buildHosts() {
 	for _, h := range w.all() {
 		h.put("/usr/bin/apt-get", "\x7fELF", 0o755, "root:root")
-		h.put("/usr/lib/systemd/systemd-socket-proxyd", "\x7fELF", 0o755, "root:root")
+		for _, program := range []string{"/usr/lib/systemd/systemd-socket-proxyd", "/usr/sbin/nft", "/usr/sbin/conntrack", "/usr/bin/curl"} {
+			h.put(program, "\x7fELF", 0o755, "root:root")
+		}
 	}
+
 	installNginx(w.hosts["lb2"])
 	for _, name := range []string{"cp1", "cp2", "cp3", "w1", "w2"} {
 		h := w.hosts[name]
@@ -175,6 +178,7 @@ func (w *World) buildHosts() {
 func (w *World) buildFirst() {
 	h := w.hosts["cp1"]
 	h.clients = 150
+	h.put("/proc/meminfo", "MemTotal:       8000000 kB\nMemAvailable:   4000000 kB\n", 0o444, "root:root")
 	for name, pair := range authorities() {
 		h.put(pkiDir+"/"+name+".crt", pair[0], 0o644, "root:root")
 		h.put(pkiDir+"/"+name+".key", pair[1], 0o600, "root:root")
@@ -253,6 +257,9 @@ func (w *World) buildObjects() {
 	replicas := int32(2)
 	w.must(w.create("namespaces", &corev1.Namespace{ObjectMeta: meta("", "kube-system")}))
 	w.must(w.create("services", &corev1.Service{ObjectMeta: meta("default", "kubernetes"), Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.1"}}))
+	slice := &discoveryv1.EndpointSlice{ObjectMeta: meta("default", "kubernetes"), AddressType: discoveryv1.AddressTypeIPv4}
+	slice.Labels = map[string]string{discoveryv1.LabelServiceName: "kubernetes"}
+	w.must(w.create("endpointslices", slice))
 	w.must(w.create("configmaps", &corev1.ConfigMap{ObjectMeta: meta("kube-system", "kubeadm-config"), Data: map[string]string{"ClusterConfiguration": kubeadmConfig}}))
 	w.must(w.create("configmaps", &corev1.ConfigMap{ObjectMeta: meta("kube-public", "cluster-info"), Data: map[string]string{"kubeconfig": clusterInfo}}))
 	w.must(w.create("configmaps", &corev1.ConfigMap{ObjectMeta: meta("kube-system", "kube-proxy"), Data: map[string]string{"config.conf": "kind: KubeProxyConfiguration\n", "kubeconfig.conf": proxy}}))
@@ -261,7 +268,10 @@ func (w *World) buildObjects() {
 		"token-id": []byte("abcdef"), "token-secret": []byte("0123456789abcdef"), "usage-bootstrap-signing": []byte("true"), "usage-bootstrap-authentication": []byte("true"),
 		"expiration": []byte(time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)),
 	}}))
-	w.must(w.create("daemonsets", &appsv1.DaemonSet{ObjectMeta: meta("kube-system", "kube-proxy")}))
+	proxies := &appsv1.DaemonSet{ObjectMeta: meta("kube-system", "kube-proxy")}
+	proxies.Spec.Template.Labels = map[string]string{"k8s-app": "kube-proxy"}
+	proxies.Spec.Selector = &metav1.LabelSelector{MatchLabels: proxies.Spec.Template.Labels}
+	w.must(w.create("daemonsets", proxies))
 	w.must(w.create("deployments", &appsv1.Deployment{ObjectMeta: meta("kube-system", "coredns"), Spec: appsv1.DeploymentSpec{Replicas: &replicas}, Status: appsv1.DeploymentStatus{Replicas: 2, UpdatedReplicas: 2, AvailableReplicas: 2}}))
 	w.proxyServer = server
 	w.placeCoreDNS("cp1")

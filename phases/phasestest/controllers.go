@@ -20,7 +20,7 @@ import (
 // How long the controllers take.
 const (
 	signing = time.Second
-	rollOut = 20 * time.Second
+	rollOut = 5 * time.Second
 )
 
 func metav1UID(n int) types.UID { return types.UID(fmt.Sprintf("uid-%d", n)) }
@@ -48,7 +48,7 @@ func setReady(n *corev1.Node, ready bool) {
 // runs beside a ready API server.
 func (w *World) settleControllers(now time.Time) {
 	runs := slices.ContainsFunc(w.all(), func(h *Host) bool {
-		return len(h.running("kube-controller")) > 0 && w.notReady(h) == nil
+		return len(h.running("kube-controller")) > 0 && w.reach(h, "https://"+h.address+":"+apiPort) == nil
 	})
 	if !runs {
 		return
@@ -122,29 +122,41 @@ func jws(content, id, secret string) string {
 	return head + ".." + encode(mac.Sum(nil))
 }
 
-// rollOutDaemonSet replaces the kube-proxies some time after their template
-// has changed; each reads its ConfigMap when it starts.
+// rollOutDaemonSet gives every node a kube-proxy, and replaces them some time
+// after their template has changed; each reads its ConfigMap when it starts.
 func (w *World) rollOutDaemonSet(now time.Time) {
 	ds := lookup[*appsv1.DaemonSet](w.objects, "daemonsets", "kube-system", "kube-proxy")
 	if ds == nil {
 		return
 	}
-	nodes := int32(len(w.objects.find("nodes", "")))
-	if ds.Generation == ds.Status.ObservedGeneration {
-		ds.Status.DesiredNumberScheduled, ds.Status.UpdatedNumberScheduled, ds.Status.NumberAvailable = nodes, nodes, nodes
-		return
+	if ds.Generation != ds.Status.ObservedGeneration && w.proxyAt.IsZero() {
+		ds.Status.ObservedGeneration, w.proxyAt = ds.Generation, now.Add(rollOut)
 	}
-	if w.proxyAt.IsZero() {
-		w.proxyAt = now.Add(rollOut)
-		ds.Status.UpdatedNumberScheduled, ds.Status.NumberAvailable = 0, nodes-1
+	due := !w.proxyAt.IsZero() && !now.Before(w.proxyAt)
+	nodes := w.objects.find("nodes", "")
+	for _, node := range nodes {
+		key := objectKey{"pods", "kube-system", "kube-proxy-" + node.GetName()}
+		if w.objects.items[key] != nil && !due {
+			continue
+		}
+		delete(w.objects.items, key)
+		pod := readyPod(key.name, node.GetName(), ds.Spec.Template.Labels)
+		pod.Annotations = maps.Clone(ds.Spec.Template.Annotations)
+		w.must(w.create("pods", pod))
 	}
-	if now.Before(w.proxyAt) {
-		return
+	if due {
+		w.proxyAt = time.Time{}
+		w.rollOuts = append(w.rollOuts, "kube-proxy")
+		w.proxyServer = serverOf(lookup[*corev1.ConfigMap](w.objects, "configmaps", "kube-system", "kube-proxy").Data["kubeconfig.conf"])
 	}
-	w.proxyAt, ds.Status.ObservedGeneration = time.Time{}, ds.Generation
-	w.rollOuts = append(w.rollOuts, "kube-proxy")
-	cm := lookup[*corev1.ConfigMap](w.objects, "configmaps", "kube-system", "kube-proxy")
-	w.proxyServer = serverOf(cm.Data["kubeconfig.conf"])
+}
+
+func readyPod(name, node string, labels map[string]string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: name, Labels: maps.Clone(labels)},
+		Spec:       corev1.PodSpec{NodeName: node},
+		Status:     corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+	}
 }
 
 // rollOutDeployment replaces the CoreDNS pods and spreads them.
@@ -178,10 +190,7 @@ func (w *World) rollOutDeployment(now time.Time) {
 // placeCoreDNS makes the two pods.
 func (w *World) placeCoreDNS(nodes ...string) {
 	for i := range 2 {
-		w.must(w.create("pods", &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: fmt.Sprintf("coredns-%d-%d", len(w.rollOuts), i), Labels: map[string]string{"k8s-app": "kube-dns"}},
-			Spec:       corev1.PodSpec{NodeName: nodes[i%len(nodes)]},
-			Status:     corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
-		}))
+		name := fmt.Sprintf("coredns-%d-%d", len(w.rollOuts), i)
+		w.must(w.create("pods", readyPod(name, nodes[i%len(nodes)], map[string]string{"k8s-app": "kube-dns"})))
 	}
 }

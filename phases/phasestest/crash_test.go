@@ -24,8 +24,8 @@ import (
 	"hamigrate/state"
 )
 
-func allPhases() []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(phases.InPlace), controlplane.Phase()}
+func allPhases(s phases.Strategy) []phases.Phase {
+	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(s), controlplane.Phase()}
 }
 
 // lasting is how long to wait before two ends are compared: tokens and
@@ -37,44 +37,52 @@ const lasting = 3 * time.Hour
 type death struct {
 	phasestest.Point
 	phase   phases.Phase
+	end     string // key of recording.ends
 	journal []byte
 	at      time.Time
 }
 
-// recording is one uninterrupted run of all phases.
+// recording is what uninterrupted runs have left.
 type recording struct {
 	deaths []death
-	ends   map[int]*phasestest.Saved // the world after each phase
+	ends   map[string]*phasestest.Saved // the world after each phase
 	merged int
 }
 
-// record runs all phases and keeps every instant.
-func record(t *testing.T) recording {
-	r := recording{ends: map[int]*phasestest.Saved{}}
+// record runs phases one after the other and keeps every instant. The world
+// is a new one where start is nil.
+func (r *recording) record(t *testing.T, strategy phases.Strategy, start *phasestest.Saved, list ...phases.Phase) {
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t)
+		w := world(t, start)
 		defer w.Close()
 		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 		defer o.close()
-		for _, p := range allPhases() {
+		for _, p := range list {
+			end := fmt.Sprintf("phase %d %s", p.Number, strategy)
 			w.Watch = func(point phasestest.Point) {
-				r.add(t, death{Point: point, phase: p, journal: o.bytes(), at: time.Now()})
+				r.add(death{Point: point, phase: p, end: end, journal: o.bytes(), at: time.Now()})
 			}
 			if err := o.run(t.Context(), p); err != nil {
 				t.Fatalf("%v; never may be: %q", err, w.Broken())
 			}
 			w.Watch = nil
-			r.ends[p.Number] = w.Save()
+			r.ends[end] = w.Save()
 		}
 		if broken := w.Broken(); len(broken) > 0 {
 			t.Errorf("never may be: %q", broken)
 		}
 	})
-	return r
+}
+
+func world(t *testing.T, start *phasestest.Saved) *phasestest.World {
+	if start == nil {
+		return phasestest.New(t)
+	}
+	return start.World(t)
 }
 
 // add keeps a death, unless nothing at all has happened since the one before.
-func (r *recording) add(t *testing.T, d death) {
+func (r *recording) add(d death) {
 	if n := len(r.deaths); n > 0 && r.deaths[n-1].at.Equal(d.at) && bytes.Equal(r.deaths[n-1].journal, d.journal) && d.When == 0 && r.deaths[n-1].When == 1 {
 		r.merged++
 		return
@@ -88,6 +96,7 @@ type operator struct {
 	env     *phases.World
 	journal *state.Journal
 	path    string
+	events  migrate.Events
 }
 
 func newOperator(t *testing.T, w *phasestest.World, journal string) *operator {
@@ -95,7 +104,7 @@ func newOperator(t *testing.T, w *phasestest.World, journal string) *operator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &operator{w, w.Connect(), j, journal}
+	return &operator{world: w, env: w.Connect(), journal: j, path: journal}
 }
 
 func (o *operator) close() { _ = errors.Join(o.env.Close(), o.journal.Close()) }
@@ -109,7 +118,7 @@ func (o *operator) bytes() []byte {
 }
 
 func (o *operator) run(ctx context.Context, p phases.Phase) error {
-	r := migrate.Runner[phases.View, phases.Hands]{Env: o.env, Journal: o.journal, Spec: o.world.Spec.Fingerprint}
+	r := migrate.Runner[phases.View, phases.Hands]{Env: o.env, Journal: o.journal, Spec: o.world.Spec.Fingerprint, Events: o.events}
 	return r.Run(ctx, p)
 }
 
@@ -118,21 +127,27 @@ func (o *operator) run(ctx context.Context, p phases.Phase) error {
 // the end that an uninterrupted run has.
 func TestKilledAtAnyInstantThenRunAgain(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	r := record(t)
-	ends := map[int]map[string]string{}
-	for number, saved := range r.ends {
+	r := &recording{ends: map[string]*phasestest.Saved{}}
+	all := allPhases(phases.InPlace)
+	r.record(t, phases.InPlace, nil, all...)
+	if t.Failed() {
+		return
+	}
+	r.record(t, phases.Overlap, r.ends["phase 1 in-place"], allPhases(phases.Overlap)[1])
+	ends := map[string]map[string]string{}
+	for end, saved := range r.ends {
 		synctest.Test(t, func(t *testing.T) {
 			w := saved.World(t)
 			defer w.Close()
 			w.Pass(lasting)
-			ends[number] = w.State()
+			ends[end] = w.State()
 		})
 	}
 	t.Run("instants", func(t *testing.T) {
 		for i, d := range r.deaths {
-			t.Run(fmt.Sprintf("%03d %s", i, d.name()), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s %03d %s", d.end, i, d.name()), func(t *testing.T) {
 				t.Parallel()
-				synctest.Test(t, func(t *testing.T) { resume(t, d, ends[d.phase.Number]) })
+				synctest.Test(t, func(t *testing.T) { resume(t, d, ends[d.end]) })
 			})
 		}
 	})
@@ -158,8 +173,9 @@ func resume(t *testing.T, d death, want map[string]string) {
 	}
 	o := newOperator(t, w, path)
 	defer o.close()
+	o.events = logEvents{t}
 	if err := o.run(t.Context(), d.phase); err != nil {
-		t.Fatalf("%v; never may be: %q", err, w.Broken())
+		t.Fatalf("%v; never may be: %q; %q", err, w.Broken(), w.Faults.Ops())
 	}
 	w.Pass(lasting)
 	if diff := cmp.Diff(want, w.State()); diff != "" {

@@ -2,6 +2,7 @@ package phasestest
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"path"
 	"slices"
@@ -27,7 +28,15 @@ type etcdCluster struct {
 	votingAt time.Time
 	index    uint64 // raft's
 	revision int64  // of the keys
-	keys     map[string][]byte
+	keys     map[string]key
+	leases   map[int64]time.Duration
+}
+
+// key is a value of the store; zero until means for ever.
+type key struct {
+	value string
+	lease int64
+	until time.Time
 }
 
 // member is an entry of the member list.
@@ -172,8 +181,8 @@ func (w *World) removeMember(c *etcdCluster, id uint64) error {
 // neverAlone: an API server must not list a removed member alone.
 func (w *World) neverAlone(m *member) {
 	for _, h := range w.all() {
-		for _, p := range h.running("kube-apiserver") {
-			servers := strings.Split(p.flags["etcd-servers"], ",")
+		for _, pod := range h.apiServers() {
+			servers := strings.Split(pod.proc.flags["etcd-servers"], ",")
 			if len(servers) == 1 && slices.Contains(m.clientURLs, servers[0]) {
 				w.never("%s was removed while the API server on %s uses it alone", m.name, h.Name())
 			}
@@ -213,6 +222,7 @@ func (w *World) settleEtcd(now time.Time) {
 		}
 	}
 	for _, c := range w.clusters {
+		maps.DeleteFunc(c.keys, func(_ string, k key) bool { return !k.until.IsZero() && !now.Before(k.until) })
 		if c.leader != 0 && c.find(c.leader) != nil && w.server(c, c.leader) != nil {
 			continue
 		}

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/test/bufconn"
 )
 
 // etcdAPI answers the clients of the member on one host, whichever process
@@ -25,11 +24,12 @@ type etcdAPI struct {
 	pb.UnimplementedClusterServer
 	pb.UnimplementedMaintenanceServer
 	pb.UnimplementedKVServer
+	pb.UnimplementedLeaseServer
 	world *World
 	host  *Host
 }
 
-func (w *World) serveEtcd(l *bufconn.Listener, h *Host) {
+func (w *World) serveEtcd(l *listener, h *Host) {
 	api := &etcdAPI{world: w, host: h}
 	s := grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(h.etcdTLS("", tls.RequireAndVerifyClientCert))),
@@ -38,12 +38,13 @@ func (w *World) serveEtcd(l *bufconn.Listener, h *Host) {
 	pb.RegisterClusterServer(s, api)
 	pb.RegisterMaintenanceServer(s, api)
 	pb.RegisterKVServer(s, api)
+	pb.RegisterLeaseServer(s, api)
 	go s.Serve(l) //nolint:errcheck // ends with Stop
 	w.closers = append(w.closers, s.Stop)
 }
 
 // servePeer shakes hands as the peer listener does, and has nothing to say.
-func (w *World) servePeer(l *bufconn.Listener, h *Host) {
+func (w *World) servePeer(l *listener, h *Host) {
 	config := h.etcdTLS("peer-", tls.RequireAndVerifyClientCert)
 	go func() {
 		for {
@@ -242,22 +243,30 @@ func (a *etcdAPI) MemberRemove(_ context.Context, r *pb.MemberRemoveRequest) (*p
 	return &pb.MemberRemoveResponse{Header: a.header(s), Members: list(s.cluster)}, nil
 }
 
-// Range and Put are the least of a store: single keys.
+// Range, Put and DeleteRange are the least of a store: single keys.
 func (a *etcdAPI) Range(_ context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
 	s, err := a.server()
 	if err != nil {
 		return nil, err
 	}
 	out := &pb.RangeResponse{Header: a.header(s)}
-	if value, ok := s.cluster.keys[string(r.Key)]; ok {
-		out.Kvs, out.Count = []*mvccpb.KeyValue{{Key: r.Key, Value: value}}, 1
+	if k, ok := s.cluster.keys[string(r.Key)]; ok {
+		out.Kvs, out.Count = []*mvccpb.KeyValue{{Key: r.Key, Value: []byte(k.value), Lease: k.lease}}, 1
 	}
 	return out, nil
 }
 
 func (a *etcdAPI) Put(_ context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
 	s, err := a.do("put "+string(r.Key), func(s *bootedServer) error {
-		s.cluster.keys[string(r.Key)] = r.Value
+		k := key{value: string(r.Value), lease: r.Lease}
+		if r.Lease != 0 {
+			ttl, ok := s.cluster.leases[r.Lease]
+			if !ok {
+				return rpctypes.ErrGRPCLeaseNotFound
+			}
+			k.until = time.Now().Add(ttl)
+		}
+		s.cluster.keys[string(r.Key)] = k
 		s.cluster.wrote(true)
 		return nil
 	})
@@ -265,4 +274,30 @@ func (a *etcdAPI) Put(_ context.Context, r *pb.PutRequest) (*pb.PutResponse, err
 		return nil, err
 	}
 	return &pb.PutResponse{Header: a.header(s)}, nil
+}
+
+func (a *etcdAPI) DeleteRange(_ context.Context, r *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
+	s, err := a.do("delete "+string(r.Key), func(s *bootedServer) error {
+		delete(s.cluster.keys, string(r.Key))
+		s.cluster.wrote(true)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.DeleteRangeResponse{Header: a.header(s)}, nil
+}
+
+// LeaseGrant makes a life-time; it begins when a key gets it.
+func (a *etcdAPI) LeaseGrant(_ context.Context, r *pb.LeaseGrantRequest) (*pb.LeaseGrantResponse, error) {
+	id := int64(0)
+	s, err := a.do("grant a lease", func(s *bootedServer) error {
+		id = int64(len(s.cluster.leases) + 1)
+		s.cluster.leases[id] = time.Duration(r.TTL) * time.Second
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.LeaseGrantResponse{Header: a.header(s), ID: id, TTL: r.TTL}, nil
 }

@@ -39,6 +39,7 @@ type Host struct {
 	clients int      // connections that `ss` counts at the API server's port
 	boots   map[string]*bootedServer
 	mtimes  map[string]time.Time
+	nat     map[string]natTable // nft's tables, by name
 }
 
 type folder struct {
@@ -66,7 +67,7 @@ func (w *World) newHost(name, address string) *Host {
 		Fake: remotetest.New(name), world: w, address: address,
 		folders: map[string]folder{}, users: map[string]bool{"root": true, "daemon": true},
 		units: map[string]*unit{}, procs: map[int]*process{}, pods: map[string]*staticPod{},
-		boots: map[string]*bootedServer{}, mtimes: map[string]time.Time{},
+		boots: map[string]*bootedServer{}, mtimes: map[string]time.Time{}, nat: map[string]natTable{},
 	}
 	h.Faults = w.Faults
 	h.OnRun("", h.shell)
@@ -261,6 +262,12 @@ func (h *Host) start(name, exe string, argv []string) *process {
 func (h *Host) stop(p *process) {
 	if p == nil {
 		return
+	}
+	switch p.name {
+	case apiComm:
+		h.cut([]kind{apiServer}, p.flags["secure-port"])
+	case "etcd":
+		h.cut([]kind{etcdClient, etcdPeer}, "")
 	}
 	delete(h.procs, p.pid)
 	h.Delete(fmt.Sprintf("/proc/%d", p.pid))

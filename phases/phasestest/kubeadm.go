@@ -257,7 +257,7 @@ func (p program) reset(flags map[string]string) error {
 	if _, ok := flags["--skip-phases=remove-etcd-member"]; !ok {
 		h.world.never("kubeadm reset on %s was to touch etcd's membership", h.Name())
 	}
-	if node := h.world.node(h.Name()); node != nil && h.world.notReady(h) == nil && h.behindBalancer() {
+	if node := h.world.node(h.Name()); node != nil && h.world.notReady(h, h.apiServer(apiPort)) == nil && h.behindBalancer() {
 		h.world.never("%s was reset while it served behind the load balancer", h.Name())
 	}
 	if u := h.units["kubelet.service"]; u != nil {
@@ -265,6 +265,7 @@ func (p program) reset(flags map[string]string) error {
 	}
 	p.sleep(2 * time.Second)
 	for name, pod := range h.pods {
+		h.world.resign(pod)
 		h.stop(pod.proc)
 		delete(h.pods, name)
 	}

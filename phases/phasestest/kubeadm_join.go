@@ -253,7 +253,7 @@ func (j *joining) mark() error {
 
 func (j *joining) wait() error {
 	for range 60 {
-		if j.host.world.notReady(j.host) == nil {
+		if j.host.world.notReady(j.host, j.host.apiServer(apiPort)) == nil {
 			return nil
 		}
 		j.sleep(2 * time.Second)

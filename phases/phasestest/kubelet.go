@@ -20,15 +20,12 @@ import (
 
 // How long the kubelet and what it runs take.
 const (
-	podNotice   = 2 * time.Second  // until a changed manifest ends the old process
-	podStart    = 3 * time.Second  // from there to the new process
-	apiStart    = 30 * time.Second // until an API server is ready
-	podBackOff  = 10 * time.Second
-	nodeReady   = 15 * time.Second // from the kubelet's start
-	nodeGrace   = 40 * time.Second // without a lease: kube-controller-manager's --node-monitor-grace-period
-	leaseEvery  = 10 * time.Second
-	certReload  = time.Second
-	apiManifest = "kube-apiserver.yaml"
+	podNotice  = 2 * time.Second // until a changed manifest ends the old process
+	podStart   = 3 * time.Second // from there to the new process
+	podBackOff = 10 * time.Second
+	nodeReady  = 15 * time.Second // from the kubelet's start
+	nodeGrace  = 40 * time.Second // without a lease: kube-controller-manager's --node-monitor-grace-period
+	leaseEvery = 10 * time.Second
 )
 
 // staticPod is one file of the manifests folder as the kubelet runs it.
@@ -89,6 +86,7 @@ func (h *Host) endPod(name string, pod *staticPod, text string, wanted bool, now
 	if pod.endAt.IsZero() || now.Before(pod.endAt) {
 		return
 	}
+	h.world.resign(pod)
 	h.stop(pod.proc)
 	delete(h.pods, name)
 	if wanted {
@@ -107,7 +105,7 @@ func (h *Host) startPod(name string, pod *staticPod) {
 	}
 	pod.proc = proc
 	proc.started = pod.startAt
-	if name == apiManifest {
+	if proc.name == apiComm {
 		pod.ready = pod.startAt.Add(apiStart)
 		h.reloadServing(pod)
 	}
@@ -140,73 +138,6 @@ func (h *Host) runManifest(name string, pod *staticPod) (*process, error) {
 		return proc, err
 	}
 	return h.start(argv[0][:min(15, len(argv[0]))], exe, argv), nil
-}
-
-// mayServe refuses what keeps an API server from starting, and what would be
-// worse: one that starts with another key than the others.
-func (w *World) mayServe(h *Host, f map[string]string) error {
-	for _, name := range []string{"client-ca-file", "tls-cert-file", "tls-private-key-file", "etcd-cafile", "etcd-certfile", "etcd-keyfile",
-		"service-account-key-file", "service-account-signing-key-file", "encryption-provider-config", "audit-policy-file"} {
-		if file, ok := f[name]; ok && !h.has(file) {
-			return fmt.Errorf("--%s: open %s: no such file or directory", name, file)
-		}
-	}
-	for _, name := range []string{"encryption-provider-config", "service-account-signing-key-file"} {
-		text := h.read(f[name])
-		if w.shared[name] != "" && w.shared[name] != text {
-			w.never("the API server on %s has another --%s than the first", h.Name(), name)
-		}
-		w.shared[name] = text
-	}
-	return nil
-}
-
-// notReady says why the API server of a host does not serve.
-func (w *World) notReady(h *Host) error {
-	pod := h.pods[apiManifest]
-	if pod == nil || pod.proc == nil {
-		return errors.New("it does not run")
-	}
-	if time.Now().Before(pod.ready) {
-		return errors.New("poststarthook/start-apiextensions-controllers failed")
-	}
-	for server := range strings.SplitSeq(pod.proc.flags["etcd-servers"], ",") {
-		u, err := url.Parse(server)
-		if err != nil {
-			continue
-		}
-		r, err := w.route(h, u.Host)
-		if err != nil || r.kind != etcdClient {
-			continue
-		}
-		m := r.boot.cluster.find(r.boot.member)
-		switch {
-		case r.boot.cluster != w.store():
-			w.never("the API server on %s uses another etcd", h.Name())
-		case m != nil && m.learner:
-			w.never("the API server on %s lists a learner", h.Name())
-		case m != nil && w.quorum(r.boot.cluster) && r.boot.cluster.leader != 0:
-			return nil
-		}
-	}
-	return errors.New("etcd does not answer")
-}
-
-// settleServing notices changed certificate files.
-func (h *Host) settleServing(now time.Time) {
-	pod := h.pods[apiManifest]
-	if pod == nil || pod.proc == nil {
-		return
-	}
-	f := pod.proc.flags
-	pair := h.read(f["tls-cert-file"]) + h.read(f["tls-private-key-file"])
-	if pair != pod.pair {
-		pod.pair, pod.reload = pair, now.Add(certReload)
-	}
-	if !pod.reload.IsZero() && !now.Before(pod.reload) {
-		h.reloadServing(pod)
-		pod.reload = time.Time{}
-	}
 }
 
 // active says whether a unit runs.
@@ -272,14 +203,13 @@ func (w *World) reach(h *Host, server string) error {
 	if r.kind != apiServer {
 		return errRefused
 	}
-	if err := w.notReady(r.host); err != nil {
+	if err := w.notReady(r.host, r.pod); err != nil {
 		return err
 	}
-	serving := r.host.pods[apiManifest].serving
-	if serving == nil {
+	if r.pod.serving == nil {
 		return errors.New("there is no serving certificate")
 	}
-	return serving.Leaf.VerifyHostname(u.Hostname())
+	return r.pod.serving.Leaf.VerifyHostname(u.Hostname())
 }
 
 // ss plays the three questions that are asked of it.
@@ -288,8 +218,9 @@ func ss(p program) error {
 	h := p.host
 	switch {
 	case strings.HasPrefix(line, "-Hltnp ( sport = :"):
-		port := strings.Trim(strings.TrimPrefix(line, "-Hltnp ( sport = :"), " )")
-		p.listening(port)
+		p.listening(strings.Trim(strings.TrimPrefix(line, "-Hltnp ( sport = :"), " )"))
+	case strings.HasPrefix(line, "-Hltn sport = :"):
+		p.listening(strings.TrimPrefix(line, "-Hltn sport = :"))
 	case strings.HasPrefix(line, "-Htn state established ( sport = :"):
 		for n := range h.clients {
 			p.out("0 0 %s:6443 10.88.1.%d:%d\n", h.address, n%250, 30000+n)
@@ -322,9 +253,7 @@ func (p program) listening(port string) {
 			}
 		}
 	}
-	for _, proc := range h.running("kube-apiserver") {
-		if proc.flags["secure-port"] == port {
-			show("kube-apiserver", proc.pid)
-		}
+	if pod := h.apiServer(port); pod != nil {
+		show("kube-apiserver", pod.proc.pid)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"google.golang.org/grpc/test/bufconn"
 )
@@ -28,9 +29,14 @@ const (
 type route struct {
 	kind    kind
 	host    *Host
+	port    string
+	pod     *staticPod    // of an API server's route
 	boot    *bootedServer // of an etcd route
 	relayed bool
 }
+
+// serviceIP is the kubernetes Service's.
+const serviceIP = "10.96.0.1"
 
 // route finds what answers at address (host:port) when h dials it. It needs
 // w.mu held. errRefused means that nothing does.
@@ -39,11 +45,11 @@ func (w *World) route(h *Host, address string) (route, error) {
 	if err != nil {
 		return route{}, err
 	}
+	ip, portText := w.translate(h, h.resolve(name), portText)
 	port, err := strconv.Atoi(portText)
 	if err != nil {
 		return route{}, err
 	}
-	ip := h.resolve(name)
 	at := w.byAddress(ip)
 	if ip == "127.0.0.1" {
 		at = h
@@ -59,13 +65,30 @@ func (w *World) route(h *Host, address string) (route, error) {
 	return route{}, errRefused
 }
 
-func (w *World) routeAPI(at *Host, _ string, port int) (route, bool) {
-	for _, p := range at.running("kube-apiserver") {
-		if p.flags["secure-port"] == strconv.Itoa(port) {
-			return route{kind: apiServer, host: at}, true
-		}
+// translate does what the nat rules on the way do with a new connection: the
+// dialing host's own first, then kube-proxy's, then those of the host it
+// arrives at.
+func (w *World) translate(h *Host, ip, port string) (string, string) {
+	own, ownPort := h.dnat(ip, port)
+	if own+ownPort != ip+port {
+		return own, ownPort
 	}
-	return route{}, false
+	if ip == serviceIP && port == "443" {
+		to := w.serviceAddress()
+		if to == "" {
+			return "", "0"
+		}
+		ip, port, _ = strings.Cut(to, ":")
+	}
+	if at := w.byAddress(ip); at != nil && at != h {
+		return at.dnat(ip, port)
+	}
+	return ip, port
+}
+
+func (w *World) routeAPI(at *Host, _ string, port int) (route, bool) {
+	pod := at.apiServer(strconv.Itoa(port))
+	return route{kind: apiServer, host: at, port: strconv.Itoa(port), pod: pod}, pod != nil
 }
 
 func (w *World) routeEtcd(at *Host, ip string, port int) (route, bool) {
@@ -140,20 +163,21 @@ func (w *World) connect(ctx context.Context, h *Host, address string) (net.Conn,
 type end struct {
 	kind kind
 	host string
+	port string // of an API server
 }
 
 // listener returns the listener at the end of a route; its server starts with
 // the first connection.
-func (w *World) listener(r route) *bufconn.Listener {
-	at := end{r.kind, r.host.Name()}
+func (w *World) listener(r route) *listener {
+	at := end{r.kind, r.host.Name(), r.port}
 	if l := w.listeners[at]; l != nil {
 		return l
 	}
-	l := bufconn.Listen(16 << 10)
+	l := &listener{Listener: bufconn.Listen(16 << 10)}
 	w.listeners[at] = l
 	switch r.kind {
 	case apiServer:
-		w.serveAPI(l, r.host)
+		w.serveAPI(l, r.host, r.port)
 	case etcdClient:
 		w.serveEtcd(l, r.host)
 	case etcdPeer:
@@ -162,4 +186,39 @@ func (w *World) listener(r route) *bufconn.Listener {
 		w.closers = append(w.closers, func() { l.Close() })
 	}
 	return l
+}
+
+// listener knows its connections: they end with the process.
+type listener struct {
+	*bufconn.Listener
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.conns = append(l.conns, conn)
+	}
+	return conn, err
+}
+
+func (l *listener) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.conns {
+		c.Close()
+	}
+	l.conns = nil
+}
+
+// cut ends the connections to what a process of h listened on.
+func (h *Host) cut(kinds []kind, port string) {
+	for at, l := range h.world.listeners {
+		if at.host == h.Name() && at.port == port && slices.Contains(kinds, at.kind) {
+			l.cut()
+		}
+	}
 }

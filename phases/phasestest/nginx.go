@@ -106,18 +106,6 @@ func (h *Host) reloadNginx() error {
 	return nil
 }
 
-// ps plays `ps -C nginx -o etimes=,args=`.
-func ps(p program) error {
-	if line := strings.Join(p.args, " "); line != "-C nginx -o etimes=,args=" {
-		return fmt.Errorf("%q is not played", line)
-	}
-	for _, proc := range p.host.running("nginx") {
-		p.out("%7d nginx: master process /usr/sbin/nginx\n", int(time.Since(proc.started).Seconds()))
-		p.out("%7d nginx: worker process\n", int(time.Since(p.host.nginx.workers).Seconds()))
-	}
-	return nil
-}
-
 // nginxActive says whether nginx runs.
 func (h *Host) nginxActive() bool {
 	u := h.units["nginx.service"]

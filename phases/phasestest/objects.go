@@ -10,6 +10,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -52,6 +54,8 @@ func empty(resource string) object {
 		return &corev1.Service{}
 	case "leases":
 		return &coordinationv1.Lease{}
+	case "endpointslices":
+		return &discoveryv1.EndpointSlice{}
 	case "daemonsets":
 		return &appsv1.DaemonSet{}
 	case "deployments":
@@ -70,6 +74,8 @@ func emptyList(resource string) runtime.Object {
 		return &corev1.PodList{}
 	case "configmaps":
 		return &corev1.ConfigMapList{}
+	case "endpointslices":
+		return &discoveryv1.EndpointSliceList{}
 	}
 	return nil
 }
@@ -157,12 +163,12 @@ func (w *World) update(resource string, obj object) error {
 func bumpGeneration(before, after object) {
 	a, okA := before.(*appsv1.DaemonSet)
 	b, okB := after.(*appsv1.DaemonSet)
-	if okA && okB && fmt.Sprint(a.Spec) != fmt.Sprint(b.Spec) {
+	if okA && okB && !equality.Semantic.DeepEqual(a.Spec, b.Spec) {
 		b.Generation = a.Generation + 1
 	}
 	c, okC := before.(*appsv1.Deployment)
 	d, okD := after.(*appsv1.Deployment)
-	if okC && okD && fmt.Sprint(c.Spec) != fmt.Sprint(d.Spec) {
+	if okC && okD && !equality.Semantic.DeepEqual(c.Spec, d.Spec) {
 		d.Generation = c.Generation + 1
 	}
 }

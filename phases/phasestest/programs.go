@@ -40,6 +40,14 @@ func findProgram(h *Host, name string) func(program) error {
 		return ss
 	case "ps":
 		return ps
+	case "nft":
+		return nft
+	case "conntrack":
+		return func(program) error { return nil } // the fake forgets by itself
+	case "curl":
+		return curl
+	case "systemd-run":
+		return systemdRun
 	case "getent":
 		return getent
 	case "apt-get", "dnf":
@@ -59,7 +67,8 @@ func findProgram(h *Host, name string) func(program) error {
 
 // packaged programs are there when their file is.
 var packaged = map[string]string{
-	"nginx": "/usr/sbin/nginx", "apt-get": "/usr/bin/apt-get", "dnf": "/usr/bin/dnf",
+	"nginx": "/usr/sbin/nginx", "nft": "/usr/sbin/nft", "conntrack": "/usr/sbin/conntrack", "curl": "/usr/bin/curl",
+	"apt-get": "/usr/bin/apt-get", "dnf": "/usr/bin/dnf",
 	"kubeadm": "/usr/bin/kubeadm", "kubelet": "/usr/bin/kubelet", "etcd": "/usr/local/bin/etcd",
 }
 

@@ -38,7 +38,7 @@ func textProgram(name string) func(program) error {
 		return awk
 	case "cut":
 		return cut
-	case "head", "sort", "wc":
+	case "head", "tail", "sort", "wc":
 		return func(p program) error { return lineProgram(p, name) }
 	case "date":
 		return date
@@ -57,7 +57,7 @@ func tr(p program) error {
 // basic turns a basic regular expression into one of Go's.
 func basic(expr string) (*regexp.Regexp, error) {
 	swap := strings.NewReplacer(`\(`, "(", `\)`, ")", "(", `\(`, ")", `\)`, `\{`, "{", `\}`, "}", "{", `\{`, "}", `\}`,
-		"+", `\+`, "?", `\?`, "|", `\|`)
+		`\+`, "+", `\?`, "?", `\|`, "|", "+", `\+`, "?", `\?`, "|", `\|`)
 	return regexp.Compile(swap.Replace(expr))
 }
 
@@ -202,10 +202,10 @@ func cut(p program) error {
 	return err
 }
 
-// lineProgram plays head -n N, sort -u and wc -l.
+// lineProgram plays head -n N, tail -n N, sort -u, sort -n and wc -l.
 func lineProgram(p program, name string) error {
 	var withValue []string
-	if name == "head" {
+	if name == "head" || name == "tail" {
 		withValue = []string{"-n"}
 	}
 	flags, rest := p.options(withValue...)
@@ -215,12 +215,17 @@ func lineProgram(p program, name string) error {
 	}
 	lines := slices.Collect(strings.Lines(text))
 	switch name {
-	case "head":
+	case "head", "tail":
 		n, err := strconv.Atoi(flags["-n"])
 		if err != nil {
 			return err
 		}
-		lines = lines[:min(n, len(lines))]
+		n = min(n, len(lines))
+		if name == "tail" {
+			lines = lines[len(lines)-n:]
+		} else {
+			lines = lines[:n]
+		}
 	case "sort":
 		slices.Sort(lines)
 		if _, numeric := flags["-n"]; numeric {

@@ -19,7 +19,12 @@ func (l logEvents) Event(e migrate.Event) {
 }
 
 func TestForward(t *testing.T) {
-	real := time.Now()
+	for _, strategy := range []phases.Strategy{phases.InPlace, phases.Overlap} {
+		t.Run(string(strategy), func(t *testing.T) { forward(t, strategy) })
+	}
+}
+
+func forward(t *testing.T, strategy phases.Strategy) {
 	synctest.Test(t, func(t *testing.T) {
 		w := phasestest.New(t)
 		defer w.Close()
@@ -30,7 +35,7 @@ func TestForward(t *testing.T) {
 		defer j.Close()
 		env := w.Connect()
 		defer env.Close()
-		for _, p := range allPhases() {
+		for _, p := range allPhases(strategy) {
 			r := migrate.Runner[phases.View, phases.Hands]{Env: env, Journal: j, Spec: w.Spec.Fingerprint, Events: logEvents{t}}
 			if err := r.Run(t.Context(), p); err != nil {
 				t.Fatal(err, w.Broken(), w.Faults.Ops())
@@ -41,5 +46,4 @@ func TestForward(t *testing.T) {
 		}
 		t.Log(w.Broken(), w.Outages())
 	})
-	t.Log(time.Since(real))
 }

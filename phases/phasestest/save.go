@@ -12,8 +12,6 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/remotetest"
-
-	"google.golang.org/grpc/test/bufconn"
 )
 
 // Saved is a World put aside: data without servers or connections, from which
@@ -50,7 +48,7 @@ func (w *World) save() *Saved {
 // until that one's clock is where the saved one's was.
 func (s *Saved) World(t testing.TB) *World {
 	time.Sleep(time.Until(s.at))
-	w := &World{Spec: s.spec, Faults: remotetest.NewFaults(), ctx: t.Context(), listeners: map[end]*bufconn.Listener{}, dirty: true}
+	w := &World{Spec: s.spec, Faults: remotetest.NewFaults(), ctx: t.Context(), listeners: map[end]*listener{}, dirty: true}
 	copyWorld(w, &s.world, func(name, address string) *Host {
 		h := w.newHost(name, address)
 		for _, dir := range s.files[name].folders {
@@ -109,7 +107,7 @@ func copyWorld(to, from *World, newHost func(name, address string) *Host) {
 
 func (c *etcdCluster) copy() *etcdCluster {
 	n := *c
-	n.keys, n.members = maps.Clone(c.keys), nil
+	n.keys, n.leases, n.members = maps.Clone(c.keys), maps.Clone(c.leases), nil
 	for _, m := range c.members {
 		m := *m
 		n.members = append(n.members, &m)
@@ -119,7 +117,7 @@ func (c *etcdCluster) copy() *etcdCluster {
 
 // copy takes over what runs on another host.
 func (h *Host) copy(from *Host, clusters map[*etcdCluster]*etcdCluster) {
-	h.folders, h.users, h.mtimes = maps.Clone(from.folders), maps.Clone(from.users), maps.Clone(from.mtimes)
+	h.folders, h.users, h.mtimes, h.nat = maps.Clone(from.folders), maps.Clone(from.users), maps.Clone(from.mtimes), maps.Clone(from.nat)
 	h.nginx, h.kubelet, h.clients, h.journal = from.nginx, from.kubelet, from.clients, slices.Clone(from.journal)
 	h.units, h.procs, h.pods, h.boots = map[string]*unit{}, map[int]*process{}, map[string]*staticPod{}, map[string]*bootedServer{}
 	procs := map[*process]*process{}

@@ -47,6 +47,9 @@ func (w *World) State() map[string]string {
 func (w *World) etcdState() string {
 	c := w.store()
 	var lines []string
+	for name, k := range c.keys {
+		lines = append(lines, "key "+name+" "+k.value)
+	}
 	for _, m := range c.members {
 		line := fmt.Sprintf("%s %v %v learner=%t leader=%t", m.name, m.peerURLs, m.clientURLs, m.learner, m.id == c.leader)
 		lines = append(lines, line)
@@ -102,8 +105,13 @@ func (h *Host) runState(out map[string]string) {
 		users = append(users, u)
 	}
 	out[h.Name()+" users"] = strings.Join(sorted(users), " ")
-	if pod := h.pods[apiManifest]; pod != nil && pod.serving != nil {
-		out[h.Name()+" serves"] = describeText(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pod.serving.Leaf.Raw})))
+	for _, pod := range h.apiServers() {
+		if pod.serving != nil {
+			out[h.Name()+" serves at "+pod.proc.flags["secure-port"]] = describeText(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pod.serving.Leaf.Raw})))
+		}
+	}
+	for name, table := range h.nat {
+		out[h.Name()+" nft "+name] = fmt.Sprint(table)
 	}
 }
 

@@ -20,6 +20,8 @@ type unit struct {
 	state   string // inactive, active, activating
 	started time.Time
 	retryAt time.Time // of Restart=always
+	fireAt  time.Time // of a timer
+	script  string    // that the timer runs
 	proc    *process
 }
 
@@ -116,6 +118,8 @@ func (c systemctlCall) run() error {
 		return nil
 	case "is-active", "is-enabled":
 		return c.is()
+	case "reset-failed":
+		return nil
 	case "show":
 		return c.show()
 	}
@@ -133,7 +137,7 @@ func (h *Host) reloadUnit(name string) {
 		if h.units[name].state == "inactive" {
 			delete(h.units, name)
 		}
-		return
+		return // or a transient one
 	}
 	h.units[name].text = h.read(file)
 }
@@ -269,5 +273,5 @@ func (h *Host) startUnit(name string, u *unit) error {
 
 func (h *Host) stopUnit(u *unit) {
 	h.stop(u.proc)
-	u.proc, u.state, u.retryAt = nil, "inactive", time.Time{}
+	u.proc, u.state, u.retryAt, u.fireAt = nil, "inactive", time.Time{}, time.Time{}
 }

@@ -13,8 +13,6 @@ import (
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/remotetest"
 	"hamigrate/phases"
-
-	"google.golang.org/grpc/test/bufconn"
 )
 
 // World is the cluster with its machines. Make it inside a synctest bubble
@@ -37,7 +35,7 @@ type World struct {
 	clusters   []*etcdCluster
 	objects    *objects
 	shared     map[string]string // what all API servers must have the same of
-	listeners  map[end]*bufconn.Listener
+	listeners  map[end]*listener
 	closers    []func()
 	pids       int
 	tokenCount int
@@ -100,7 +98,7 @@ func (w *World) Broken() []string {
 }
 
 // Outages says for how long clients on w1 had no API, by the address they
-// use: "old address", and "endpoint" from its first answer on.
+// use: "old address", "service", and "endpoint" from its first answer on.
 func (w *World) Outages() map[string]time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -187,10 +185,12 @@ func (w *World) settle() {
 		if u := h.units["etcd.service"]; u != nil && !u.retryAt.IsZero() && !now.Before(u.retryAt) {
 			w.startMember(h, u)
 		}
+		h.settleTimers(now)
 		h.settlePods(now)
 		h.settleServing(now)
 	}
 	w.settleEtcd(now)
+	w.settleLeases()
 	for _, h := range w.all() {
 		h.settleKubelet(now)
 		h.settleDead(now)
@@ -205,6 +205,7 @@ func (w *World) settleOutages(now time.Time) {
 	from := w.hosts["w1"]
 	for name, address := range map[string]string{
 		"old address": w.Spec.ControlPlane.First.Address + ":6443",
+		"service":     serviceIP + ":443",
 		"endpoint":    fmt.Sprintf("%s:%d", w.Spec.Endpoint.Host, w.Spec.Endpoint.Port),
 	} {
 		err := w.reach(from, "https://"+address)

@@ -1,0 +1,179 @@
+package phasestest
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+)
+
+const (
+	apiComm      = "kube-apiserver" // in /proc/PID/comm
+	apiPort      = "6443"
+	apiStart     = 10 * time.Second // until an API server is ready
+	certReload   = time.Second
+	apiManifest  = "kube-apiserver.yaml"
+	masterLeases = "/registry/masterleases/"
+)
+
+// apiServers lists the API servers that run on a host.
+func (h *Host) apiServers() []*staticPod {
+	var out []*staticPod
+	for _, name := range slices.Sorted(maps.Keys(h.pods)) {
+		if pod := h.pods[name]; pod.proc != nil && pod.proc.name == apiComm {
+			out = append(out, pod)
+		}
+	}
+	return out
+}
+
+// apiServer returns the one that listens on a port, nil for none.
+func (h *Host) apiServer(port string) *staticPod {
+	for _, pod := range h.apiServers() {
+		if pod.proc.flags["secure-port"] == port {
+			return pod
+		}
+	}
+	return nil
+}
+
+// reloadServing is the API server's watch of its two files: a pair that
+// matches is used from then on.
+func (h *Host) reloadServing(pod *staticPod) {
+	f := pod.proc.flags
+	pair, err := tls.X509KeyPair([]byte(h.read(f["tls-cert-file"])), []byte(h.read(f["tls-private-key-file"])))
+	if err == nil {
+		pod.serving = &pair
+	}
+}
+
+// mayServe refuses what keeps an API server from starting, and what would be
+// worse: one that starts with another key than the others.
+func (w *World) mayServe(h *Host, f map[string]string) error {
+	for _, name := range []string{"client-ca-file", "tls-cert-file", "tls-private-key-file", "etcd-cafile", "etcd-certfile", "etcd-keyfile",
+		"service-account-key-file", "service-account-signing-key-file", "encryption-provider-config", "audit-policy-file"} {
+		if file, ok := f[name]; ok && !h.has(file) {
+			return fmt.Errorf("--%s: open %s: no such file or directory", name, file)
+		}
+	}
+	for _, name := range []string{"encryption-provider-config", "service-account-signing-key-file"} {
+		text := h.read(f[name])
+		if w.shared[name] != "" && w.shared[name] != text {
+			w.never("the API server on %s has another --%s than the first", h.Name(), name)
+		}
+		w.shared[name] = text
+	}
+	return nil
+}
+
+// notReady says why an API server does not serve.
+func (w *World) notReady(h *Host, pod *staticPod) error {
+	if pod == nil || pod.proc == nil {
+		return errors.New("it does not run")
+	}
+	if time.Now().Before(pod.ready) {
+		return errors.New("poststarthook/start-apiextensions-controllers failed")
+	}
+	for server := range strings.SplitSeq(pod.proc.flags["etcd-servers"], ",") {
+		u, err := url.Parse(server)
+		if err != nil {
+			continue
+		}
+		r, err := w.route(h, u.Host)
+		if err != nil || r.kind != etcdClient {
+			continue
+		}
+		m := r.boot.cluster.find(r.boot.member)
+		switch {
+		case r.boot.cluster != w.store():
+			w.never("the API server on %s uses another etcd", h.Name())
+		case m != nil && m.learner:
+			w.never("the API server on %s lists a learner", h.Name())
+		case m != nil && w.quorum(r.boot.cluster) && r.boot.cluster.leader != 0:
+			return nil
+		}
+	}
+	return errors.New("etcd does not answer")
+}
+
+// settleServing notices changed certificate files.
+func (h *Host) settleServing(now time.Time) {
+	for _, pod := range h.apiServers() {
+		pair := h.read(pod.proc.flags["tls-cert-file"]) + h.read(pod.proc.flags["tls-private-key-file"])
+		if pair != pod.pair {
+			pod.pair, pod.reload = pair, now.Add(certReload)
+		}
+		if !pod.reload.IsZero() && !now.Before(pod.reload) {
+			h.reloadServing(pod)
+			pod.reload = time.Time{}
+		}
+	}
+}
+
+// leaseOf is the address that an API server publishes for the kubernetes
+// Service, "" for one that does not.
+func leaseOf(pod *staticPod) string {
+	if pod.proc == nil || pod.proc.name != apiComm || pod.proc.flags["endpoint-reconciler-type"] == "none" {
+		return ""
+	}
+	return pod.proc.flags["advertise-address"]
+}
+
+// resign is an API server's orderly end: it takes its lease away and leaves
+// the endpoints to those that hold one (pkg/controlplane/reconcilers/lease.go).
+func (w *World) resign(pod *staticPod) {
+	if address := leaseOf(pod); address != "" {
+		delete(w.store().keys, masterLeases+address)
+		w.publish()
+	}
+}
+
+// settleLeases keeps the leases of the API servers that are ready.
+func (w *World) settleLeases() {
+	for _, h := range w.all() {
+		for _, pod := range h.apiServers() {
+			address := leaseOf(pod)
+			if address == "" || w.notReady(h, pod) != nil {
+				continue
+			}
+			if _, there := w.store().keys[masterLeases+address]; !there {
+				w.store().keys[masterLeases+address] = key{value: address}
+			}
+			w.publish()
+		}
+	}
+}
+
+// publish writes the endpoints of the kubernetes Service.
+func (w *World) publish() {
+	slice := lookup[*discoveryv1.EndpointSlice](w.objects, "endpointslices", "default", "kubernetes")
+	if slice == nil {
+		return
+	}
+	var addresses []string
+	for name, k := range w.store().keys {
+		if strings.HasPrefix(name, masterLeases) {
+			addresses = append(addresses, k.value)
+		}
+	}
+	slice.Endpoints = nil
+	for _, a := range unique(addresses) {
+		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{a}})
+	}
+}
+
+// serviceAddress is where kube-proxy sends a connection to the kubernetes
+// Service, "" where it refuses it.
+func (w *World) serviceAddress() string {
+	slice := lookup[*discoveryv1.EndpointSlice](w.objects, "endpointslices", "default", "kubernetes")
+	if slice == nil || len(slice.Endpoints) == 0 {
+		return ""
+	}
+	return slice.Endpoints[0].Addresses[0] + ":" + apiPort
+}
