@@ -35,8 +35,18 @@ func certificates() phases.Step {
 		Why:   "Members and clients of etcd know each other by certificate alone.",
 		On:    migrate.EtcdHosts,
 		Needs: []migrate.StepID{userID},
-		ByHand: "On {{.First.Name}}, with a ClusterConfiguration whose certificatesDir is a scratch folder holding links to etcd/ca.crt and etcd/ca.key:\n\n" +
-			"```\nkubeadm init phase certs etcd-server --config {{.Target}}.yaml\nkubeadm init phase certs etcd-peer --config {{.Target}}.yaml\n# copy ca.crt, server.*, peer.* to {{.Target}}:/etc/etcd/pki, keys 0600 and owned by etcd\n```\n",
+		ByHand: "On {{.First.Name}}:\n\n```\n" +
+			"mkdir -p -m 0700 /root/{{.Target}}/etcd\n" +
+			"ln -s /etc/kubernetes/pki/etcd/ca.crt /etc/kubernetes/pki/etcd/ca.key /root/{{.Target}}/etcd/\n" +
+			"cat > /root/{{.Target}}.yaml <<EOF\n" +
+			"apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {advertiseAddress: {{.Address}}}\nnodeRegistration: {name: {{.Target}}}\n---\n" +
+			"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: $(kubeadm version -o short)\ncertificatesDir: /root/{{.Target}}\n" +
+			"etcd: {local: {serverCertSANs: [{{.Target}}, {{.Address}}], peerCertSANs: [{{.Target}}, {{.Address}}]}}\nEOF\n" +
+			"kubeadm init phase certs etcd-server --config /root/{{.Target}}.yaml\n" +
+			"kubeadm init phase certs etcd-peer --config /root/{{.Target}}.yaml\n" +
+			"cd /root/{{.Target}}/etcd && scp ca.crt server.crt server.key peer.crt peer.key root@{{.Address}}:/etc/etcd/pki/\n" +
+			"rm -r /root/{{.Target}} /root/{{.Target}}.yaml\n```\n\nOn {{.Target}}:\n\n" +
+			"```\nchown root:etcd /etc/etcd/pki/*.crt && chmod 0640 /etc/etcd/pki/*.crt\nchown etcd:etcd /etc/etcd/pki/*.key && chmod 0600 /etc/etcd/pki/*.key\n```\n",
 		Check:  checkCertificates,
 		Apply:  applyCertificates,
 		Verify: verifyCertificates,

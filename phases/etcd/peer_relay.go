@@ -33,7 +33,7 @@ func peerRelay() phases.Step {
 		Title:  "Relay the old member's peer port to the host's address",
 		Why:    "The old member listens on localhost only; restarting it to change that would cost a minute without an API.",
 		On:     migrate.FirstControlPlane,
-		ByHand: "```\ngrep listen-peer-urls /etc/kubernetes/manifests/etcd.yaml    # host address there: nothing to do\nsystemd-socket-activate is not enough: install a .socket unit on {{.First.Address}}:2380 and a .service with\nExecStart=/usr/lib/systemd/systemd-socket-proxyd 127.0.0.1:2380\n```\n",
+		ByHand: peerRelayByHand(),
 		Check:  checkPeerRelay,
 		Apply:  applyPeerRelay,
 		Verify: verifyPeerRelay,
@@ -46,7 +46,15 @@ func relayAddress(v phases.View) string {
 	return net.JoinHostPort(v.First().Address, strconv.Itoa(phases.EtcdPeerPort))
 }
 
-func relayUnits(v phases.View, target string) (socket, service string) {
+// peerRelayByHand shows the very units that the step writes.
+func peerRelayByHand() string {
+	socket, service := relayUnits("{{.First.Address}}:2380", "127.0.0.1:2380")
+	return "```\ngrep listen-peer-urls /etc/kubernetes/manifests/etcd.yaml    # the host's address is there: nothing to do\n```\n\n" +
+		"Else write " + path.Join(unitDir, relayName+".socket") + ":\n\n```\n" + socket + "```\n\nand " + path.Join(unitDir, relayName+".service") + ":\n\n```\n" + service +
+		"```\n\n```\nsystemctl daemon-reload && systemctl enable --now " + relayName + ".socket\n```\n"
+}
+
+func relayUnits(address, target string) (socket, service string) {
 	socket = fmt.Sprintf(`[Unit]
 Description=Relay of the etcd peer port while members move to other hosts (migrate)
 
@@ -56,7 +64,7 @@ FreeBind=true
 
 [Install]
 WantedBy=sockets.target
-`, relayAddress(v))
+`, address)
 	// The program's folder differs between distributions; systemd finds
 	// neither by itself.
 	service = fmt.Sprintf(`[Unit]
@@ -82,7 +90,7 @@ func checkPeerRelay(ctx context.Context, v phases.View) (migrate.Finding, error)
 	if !old.LocalOnly {
 		return phases.Done("the old member's peer listener is not on localhost only"), nil
 	}
-	socket, service := relayUnits(v, old.PeerAddress)
+	socket, service := relayUnits(relayAddress(v), old.PeerAddress)
 	r := v.On(v.Target())
 	if state, err := r.Look(ctx, remote.Command{Script: "systemctl is-active " + relayName + ".socket || true"}); err != nil {
 		return migrate.Finding{}, err
@@ -109,7 +117,7 @@ func applyPeerRelay(ctx context.Context, h phases.Hands, _ migrate.Before) error
 		return errors.New("the old member has stopped")
 	}
 	host := h.On(h.Target())
-	socket, service := relayUnits(h.View, old.PeerAddress)
+	socket, service := relayUnits(relayAddress(h.View), old.PeerAddress)
 	for _, f := range []remote.File{
 		{Path: path.Join(unitDir, relayName+".service"), Data: []byte(service), Mode: 0o644},
 		{Path: path.Join(unitDir, relayName+".socket"), Data: []byte(socket), Mode: 0o644},

@@ -26,11 +26,13 @@ func startMember() phases.Step {
 		// Two voters survive no failure: not a place to stop.
 		KeepGoing: true,
 		Needs:     []migrate.StepID{addLearnerID},
-		ByHand:    "Write " + EnvFile + " with exactly the present members and this one (the answer of `member add`), then start it:\n\n```\nETCD_INITIAL_CLUSTER_STATE=existing\nETCD_INITIAL_CLUSTER=<name>=<peer URL>,…\n\nsystemctl enable --now etcd\n$ETCDCTL endpoint status --cluster -w table    # RAFT APPLIED INDEX of the learner reaches the leader's\n```\n",
-		Check:     checkStartMember,
-		Apply:     applyStartMember,
-		Verify:    verifyStartMember,
-		OneWay:    phases.NotYet,
+		ByHand: "Write " + EnvFile + " with exactly the present members and this one, as `member add` answered; it differs from host to host:\n\n" +
+			"```\nETCD_INITIAL_CLUSTER_STATE=existing\nETCD_INITIAL_CLUSTER={{.First.Name}}=https://{{.First.Address}}:2380,…,{{.Target}}=https://{{.Address}}:2380\n```\n\nThen start it, and wait until its RAFT APPLIED INDEX has reached the leader's:\n\n" +
+			"```\nsystemctl enable --now etcd\n$ETCDCTL endpoint status --cluster -w table\n```\n",
+		Check:  checkStartMember,
+		Apply:  applyStartMember,
+		Verify: verifyStartMember,
+		OneWay: phases.NotYet,
 		// A snapshot of 8 GiB takes 70 s at 1 Gbit/s; slow disks take longer.
 		Settle: 10 * time.Minute,
 	}

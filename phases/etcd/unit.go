@@ -28,12 +28,14 @@ const (
 // here.
 func unit() phases.Step {
 	return phases.Step{
-		ID:     unitID,
-		Title:  "Write the member's systemd unit",
-		Why:    "New members inherit nothing from old ones: a database above the default quota would stop the whole cluster's writes.",
-		On:     migrate.EtcdHosts,
-		Needs:  []migrate.StepID{userID, binaryID, certificatesID},
-		ByHand: "Write /etc/systemd/system/etcd.service with User=etcd, Type=notify and every tuning flag of the running member (`tr '\\0' '\\n' < /proc/$(pgrep -x etcd)/cmdline` on {{.First.Name}}), then `systemctl daemon-reload`.\n",
+		ID:    unitID,
+		Title: "Write the member's systemd unit",
+		Why:   "New members inherit nothing from old ones: a database above the default quota would stop the whole cluster's writes.",
+		On:    migrate.EtcdHosts,
+		Needs: []migrate.StepID{userID, binaryID, certificatesID},
+		ByHand: "List the running member's flags, on {{.First.Name}}:\n\n```\ntr '\\0' '\\n' < /proc/$(pgrep -x etcd)/cmdline\n```\n\n" +
+			"Write " + unitFile + " on {{.Target}}, and add every flag of that list that is tuning (quota, request size, heartbeat, election, compaction, ciphers, feature gates):\n\n```\n" +
+			renderUnit(memberFlags(cluster.Host{Name: "{{.Target}}", Address: "{{.Address}}"}, nil)) + "```\n\n```\nsystemctl daemon-reload\n```\n",
 		Check:  checkUnit,
 		Apply:  applyUnit,
 		Verify: verifyUnit,

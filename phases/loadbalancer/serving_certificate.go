@@ -27,11 +27,14 @@ func servingCertificate() phases.Step {
 		Title: "Add the control-plane endpoint to the API server's certificate",
 		Why:   "A client that comes through the load balancer checks the name it called; the certificate must hold it before the first one does.",
 		On:    migrate.FirstControlPlane,
-		ByHand: "Put the new names under `apiServer.certSANs` of a copy of the ClusterConfiguration, then:\n\n" +
-			"```\nkubectl -n kube-system get cm kubeadm-config -o jsonpath='{.data.ClusterConfiguration}' > kubeadm.yaml\n" +
-			"# add {{.Endpoint}} and the load balancer's address to certSANs\n" +
-			"mkdir -p /root/old-pki && mv /etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/apiserver.key /root/old-pki/\n" +
-			"kubeadm init phase certs apiserver --config kubeadm.yaml\n" +
+		ByHand: "Sign into a scratch folder, so that the node has a whole certificate at every instant:\n\n" +
+			"```\nmkdir -p -m 0700 /root/new-pki\nln -s /etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key /root/new-pki/\n" +
+			"kubectl -n kube-system get cm kubeadm-config -o jsonpath='{.data.ClusterConfiguration}' > /root/kubeadm.yaml\n" +
+			"# in it: certificatesDir: /root/new-pki, and under apiServer.certSANs the endpoint's host, the load balancer's\n" +
+			"# address and every name that somebody added to the present certificate by hand\n" +
+			"kubeadm init phase certs apiserver --config /root/kubeadm.yaml\n" +
+			"mkdir -p -m 0700 /root/old-pki && cp -p /etc/kubernetes/pki/apiserver.* /root/old-pki/\n" +
+			"mv /root/new-pki/apiserver.key /root/new-pki/apiserver.crt /etc/kubernetes/pki/\n" +
 			"openssl s_client -connect {{.First.Address}}:6443 </dev/null | openssl x509 -noout -ext subjectAltName\n```\n",
 		Check:  checkServingCertificate,
 		Apply:  applyServingCertificate,

@@ -117,13 +117,18 @@ func (r Restart) setup(there func(context.Context, phases.View) (bool, error), m
 
 func (r Restart) twin() phases.Step {
 	return phases.Step{
-		ID:     r.id("overlap-twin"),
-		Title:  "Start a second API server beside the real one",
-		Why:    "It answers while the real one restarts, and shows first whether the new arguments work.",
-		On:     migrate.FirstControlPlane,
-		Needs:  r.Needs,
-		ByHand: "Copy kube-apiserver.yaml to " + TwinManifest + " with another pod name, labels and port (6444), no CPU request, `--endpoint-reconciler-type=none` and `--feature-gates=APIServerIdentity=false`. Wait for status 200:\n\n```\ncurl -sk -o /dev/null -w '%{http_code}' https://{{.First.Address}}:6444/readyz\n```\n",
-		Check:  r.checkTwin,
+		ID:    r.id("overlap-twin"),
+		Title: "Start a second API server beside the real one",
+		Why:   "It answers while the real one restarts, and shows first whether the new arguments work.",
+		On:    migrate.FirstControlPlane,
+		Needs: r.Needs,
+		ByHand: "Copy kube-apiserver.yaml, outside the manifests folder, and change in the copy:\n\n" +
+			"- pod and container name " + twinName + ", label `component: " + twinName + "`, no annotations, no CPU request\n" +
+			"- `--secure-port=6444`, the same port in the three probes and in `ports`\n" +
+			"- `--endpoint-reconciler-type=none`, `--shutdown-delay-duration=5s`, `--etcd-servers={{.EtcdServers}}`\n" +
+			"- `--feature-gates=APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false` (added to those that are there)\n" +
+			"- another file for `--audit-log-path`\n\n```\nmv /root/twin.yaml " + TwinManifest + "\ncurl -sk -o /dev/null -w '%{http_code}' https://{{.First.Address}}:6444/readyz    # 200\n```\n",
+		Check: r.checkTwin,
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 			host := h.On(h.Target())
 			live, err := host.ReadFile(ctx, phases.APIServerManifest)
@@ -209,12 +214,14 @@ const standInTTL = 20 * time.Minute
 
 func (r Restart) standIn() phases.Step {
 	return phases.Step{
-		ID:     r.id("overlap-endpoints"),
-		Title:  "Keep the kubernetes endpoints filled",
-		Why:    "A last API server that stops takes its address out of the kubernetes Service, and every other node then refuses connections to it.",
-		On:     migrate.Once,
-		Needs:  []migrate.StepID{r.id("overlap-twin")},
-		ByHand: "Put the value of /registry/masterleases/{{.First.Address}} again under /registry/masterleases/migrate-stand-in, with an etcd lease of 20 minutes.\n",
+		ID:    r.id("overlap-endpoints"),
+		Title: "Keep the kubernetes endpoints filled",
+		Why:   "A last API server that stops takes its address out of the kubernetes Service, and every other node then refuses connections to it.",
+		On:    migrate.Once,
+		Needs: []migrate.StepID{r.id("overlap-twin")},
+		ByHand: "```\nLEASE=$($ETCDCTL lease grant 1200 | cut -d' ' -f2)\n" +
+			"$ETCDCTL get /registry/masterleases/{{.First.Address}} --print-value-only | head -c -1 > /root/lease\n" +
+			"$ETCDCTL put --lease=$LEASE " + standInKey + " < /root/lease\n```\n",
 		Check: r.setup(func(ctx context.Context, v phases.View) (bool, error) {
 			e, err := v.Etcd(ctx)
 			if err != nil {
@@ -256,7 +263,7 @@ func (r Restart) redirect() phases.Step {
 		Why:    "From here on the real one may stop and nobody notices.",
 		On:     migrate.FirstControlPlane,
 		Needs:  []migrate.StepID{r.id("overlap-twin"), r.id("overlap-endpoints")},
-		ByHand: "Redirect {{.First.Address}}:6443 and the kubernetes Service's address to port 6444, in the hooks prerouting AND output, before kube-proxy's rules (nft priority -110).\n",
+		ByHand: redirectByHand(),
 		Check: r.setup(func(ctx context.Context, v phases.View) (bool, error) { return redirected(ctx, v.On(v.Target())) },
 			"connections go to the real API server"),
 		Apply:  applyRedirect,
@@ -266,6 +273,15 @@ func (r Restart) redirect() phases.Step {
 	}
 }
 
+// redirectByHand shows the very rules that the step loads.
+func redirectByHand() string {
+	rules, err := redirect{address: "{{.First.Address}}:6443", service: "SERVICE_IP:443"}.nft()
+	if err != nil {
+		return err.Error()
+	}
+	return "With the kubernetes Service's address for SERVICE_IP:\n\n```\nkubectl get service kubernetes\nnft -f - <<EOF\n" + rules + "EOF\n```\n"
+}
+
 func (r Restart) removeRedirect(needs migrate.StepID) phases.Step {
 	return phases.Step{
 		ID:     r.id("overlap-back"),
@@ -273,7 +289,7 @@ func (r Restart) removeRedirect(needs migrate.StepID) phases.Step {
 		Why:    "It is ready with its new arguments.",
 		On:     migrate.FirstControlPlane,
 		Needs:  []migrate.StepID{needs},
-		ByHand: "Wait until https://127.0.0.1:6443/readyz on {{.First.Name}} answers 200 (that way the redirect leaves alone), then remove the rules.\n",
+		ByHand: "The redirect leaves 127.0.0.1 alone; this asks the real one:\n\n```\ncurl -sk -o /dev/null -w '%{http_code}' https://127.0.0.1:6443/readyz    # 200\nnft delete table ip " + redirectName + "\n```\n",
 		Check: r.teardown(func(ctx context.Context, v phases.View) (bool, error) {
 			there, err := redirected(ctx, v.On(v.Target()))
 			if err != nil || there {
