@@ -8,14 +8,11 @@ package phases
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -337,101 +334,4 @@ func (v View) AdminConfigOn(ctx context.Context, node string) (*rest.Config, err
 		return nil, err
 	}
 	return rest.CopyConfig(cfg), nil
-}
-
-// Etcd looks at the etcd members that run at this moment.
-func (v View) Etcd(ctx context.Context) (*etcd.Reader, error) {
-	c, err := v.world.etcdCluster(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &c.Reader, nil
-}
-
-// Etcd changes the membership.
-func (h Hands) Etcd(ctx context.Context) (*etcd.Cluster, error) { return h.world.etcdCluster(ctx) }
-
-// etcdCluster connects to what runs now: the old member as long as its
-// process is there, and every etcd host whose client port answers.
-func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
-	endpoints, err := w.etcdEndpoints(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var key []string
-	for _, e := range endpoints {
-		key = append(key, e.Host+"="+e.Address)
-	}
-	w.mu.Lock()
-	have, haveKey := w.etcd, w.etcdKey
-	w.mu.Unlock()
-	if have != nil && haveKey == strings.Join(key, ",") {
-		return have, nil
-	}
-	cfg, err := w.etcdTLS(ctx)
-	if err != nil {
-		return nil, err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.etcd != nil {
-		// Closing tells nothing that the next call would not.
-		_ = w.etcd.Close()
-	}
-	w.etcd, w.etcdKey = etcd.New(cfg, endpoints), strings.Join(key, ",")
-	return w.etcd, nil
-}
-
-func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
-	v := w.View("cluster")
-	var out []etcd.Endpoint
-	old, running, err := v.OldEtcd(ctx)
-	if err != nil {
-		return nil, err
-	}
-	first := v.First()
-	for _, h := range w.spec.Etcd.Hosts {
-		address := net.JoinHostPort(h.Address, strconv.Itoa(EtcdClientPort))
-		conn, err := v.On(h.Name).DialContext(ctx, "tcp", address)
-		if err != nil {
-			continue // nothing listens there yet
-		}
-		conn.Close()
-		out = append(out, etcd.Endpoint{Host: h.Name, Address: address, Dial: v.On(h.Name).DialContext})
-	}
-	// The old one last: once it is removed it goes on listening for some
-	// seconds and answers nothing, while a learner refuses at once.
-	if running {
-		out = append(out, etcd.Endpoint{Host: first.Name, Address: old.ClientAddress, Dial: v.On(first.Name).DialContext})
-	}
-	return out, nil
-}
-
-// etcdTLS uses the API server's own etcd client certificate. It is a leaf,
-// stays in memory, and its key is the one credential that both the old and
-// the new members accept.
-func (w *World) etcdTLS(ctx context.Context) (*tls.Config, error) {
-	v := w.View("cluster")
-	first := v.On(v.First().Name)
-	files, err := v.EtcdFiles(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var data [3][]byte
-	for i, path := range []string{files.CAFile, files.CertFile, files.KeyFile} {
-		f, err := first.ReadFile(ctx, path)
-		if err != nil {
-			return nil, fmt.Errorf("reading the API server's etcd client certificate: %w", err)
-		}
-		data[i] = f.Data
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data[0]) {
-		return nil, fmt.Errorf("reading %s:%s: no certificate in it", v.First().Name, files.CAFile)
-	}
-	pair, err := tls.X509KeyPair(data[1], data[2])
-	if err != nil {
-		return nil, fmt.Errorf("reading the API server's etcd client certificate on %s: %w", v.First().Name, err)
-	}
-	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
