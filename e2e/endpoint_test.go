@@ -27,7 +27,7 @@ func certificatesOnTheWire(t *testing.T, s *scenario) {
 	}
 	for _, address := range addresses {
 		for _, name := range []string{endpoint, hostOf(t, address), serviceAddress, "kubernetes.default.svc.cluster.local"} {
-			conn, _, err := served(t.Context(), s.before.roots, address, name)
+			conn, _, err := served(soon(t), s.before.roots, address, name)
 			if err != nil {
 				t.Errorf("certificate: %v", err)
 				continue
@@ -43,7 +43,7 @@ func loadBalancerSpreads(t *testing.T, s *scenario) {
 	const connections = 60
 	seen := map[string]int{}
 	for range connections {
-		conn, cert, err := served(t.Context(), s.before.roots, s.pg.endpoint(), hostOf(t, s.pg.endpoint()))
+		conn, cert, err := served(soon(t), s.before.roots, s.pg.endpoint(), hostOf(t, s.pg.endpoint()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,14 +64,14 @@ func configurationNamesEndpoint(t *testing.T, s *scenario) {
 	}
 	c := s.pg.kube(t, s.pg.endpoint())
 	maps := c.CoreV1().ConfigMaps("kube-system")
-	proxy, err := maps.Get(t.Context(), "kube-proxy", metav1.GetOptions{})
+	proxy, err := maps.Get(soon(t), "kube-proxy", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := serverOf(t, proxy.Data["kubeconfig.conf"]); got != url {
 		t.Errorf("ConfigMap kube-proxy names %s, not %s", got, url)
 	}
-	pods, err := podsOf(t.Context(), c, "kube-system", "k8s-app=kube-proxy")
+	pods, err := podsOf(soon(t), c, "kube-system", "k8s-app=kube-proxy")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func configurationNamesEndpoint(t *testing.T, s *scenario) {
 			t.Errorf("kube-proxy on %s runs since %s, and so with the configuration of before", p.Spec.NodeName, p.Status.StartTime)
 		}
 	}
-	kubeadm, err := maps.Get(t.Context(), "kubeadm-config", metav1.GetOptions{})
+	kubeadm, err := maps.Get(soon(t), "kubeadm-config", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func clusterInfo(t *testing.T, s *scenario) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, config.Host+"/api/v1/namespaces/kube-public/configmaps/cluster-info", nil)
+	request, err := http.NewRequestWithContext(soon(t), http.MethodGet, config.Host+"/api/v1/namespaces/kube-public/configmaps/cluster-info", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func crossReads(t *testing.T, s *scenario) {
 			t.Errorf("creating through the API server of %s: %v", name, err)
 			continue
 		}
-		raw, err := rawSecret(t.Context(), etcd, object)
+		raw, err := rawSecret(soon(t), etcd, object)
 		if err != nil || !strings.HasPrefix(string(raw), "k8s:enc:secretbox:v1:key1:") {
 			t.Errorf("the API server of %s did not encrypt a Secret: error %v, %.30q", name, err, raw)
 		}
@@ -231,12 +231,12 @@ func crossReads(t *testing.T, s *scenario) {
 		}
 	}
 	for _, name := range controlPlanes() {
-		if err := tokenWorks(t.Context(), s.pg.restConfig(t, s.pg.api(name)), s.before.token); err != nil {
+		if err := tokenWorks(soon(t), s.pg.restConfig(t, s.pg.api(name)), s.before.token); err != nil {
 			t.Errorf("a token of before, at the API server of %s: %v", name, err)
 		}
 	}
 	for _, name := range controlPlanes() {
-		secret, err := s.pg.kube(t, s.pg.api(name)).CoreV1().Secrets(namespace).Get(t.Context(), "before-1", metav1.GetOptions{})
+		secret, err := s.pg.kube(t, s.pg.api(name)).CoreV1().Secrets(namespace).Get(soon(t), "before-1", metav1.GetOptions{})
 		if err != nil || string(secret.Data["word"]) != secretWord(1) {
 			t.Errorf("a Secret of before, through the API server of %s: %v", name, fmt.Sprint(err))
 		}

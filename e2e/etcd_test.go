@@ -13,6 +13,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 )
 
@@ -44,6 +45,7 @@ func (p *playground) etcdOn(t *testing.T, through host, address string) *clientv
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{"https://" + net.JoinHostPort(address, "2379")},
 		TLS:       p.etcdTLS(t),
+		Logger:    zap.NewNop(), // what went wrong is in the errors
 		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return through.dial(ctx, address)
 		})},

@@ -9,46 +9,48 @@ func exceptions() []exception {
 	all := []string{whole}
 	return []exception{
 		// What a cluster writes without anybody's doing.
-		{"leases/*", "renewed every few seconds by nodes, API servers and controllers", all},
-		{"masterleases/*", "renewed by the API servers: who they are is what the migration changes", all},
-		{"peerserverleases/*", "renewed by the API servers", all},
-		{"events/*", "a log that etcd itself forgets after an hour", all},
-		{"minions/*", "the kubelets' heartbeats", []string{managedFields, "status"}},
+		{key: "leases/*", reason: "renewed every few seconds by nodes, API servers and controllers", ignore: all},
+		{key: "masterleases/*", reason: "renewed by the API servers: who they are is what the migration changes", ignore: all},
+		{key: "peerserverleases/*", reason: "renewed by the API servers", ignore: all, newer: true},
+		{key: "events/*", reason: "a log that etcd itself forgets after an hour", ignore: all},
+		{key: "minions/*", reason: "the kubelets' heartbeats", ignore: []string{managedFields, "status"}},
 
 		// What phase 1 points to the endpoint.
-		{"configmaps/kube-public/cluster-info", "names the endpoint, is signed anew", []string{managedFields, "data"}},
-		{"configmaps/kube-system/kubeadm-config", "names the endpoint and the etcd hosts", []string{managedFields, "data ClusterConfiguration"}},
-		{"configmaps/kube-system/kube-proxy", "names the endpoint", []string{managedFields, "data kubeconfig.conf"}},
-		{"daemonsets/kube-system/kube-proxy", "rolled out so that kube-proxy reads its new kubeconfig, and onto the new nodes", []string{
+		{key: "configmaps/kube-public/cluster-info", reason: "names the endpoint, is signed anew", ignore: []string{managedFields, "data"}},
+		{key: "configmaps/kube-system/kubeadm-config", reason: "names the endpoint and the etcd hosts", ignore: []string{managedFields, "data ClusterConfiguration"}},
+		{key: "configmaps/kube-system/kube-proxy", reason: "names the endpoint", ignore: []string{managedFields, "data kubeconfig.conf"}},
+		{key: "daemonsets/kube-system/kube-proxy", reason: "rolled out so that kube-proxy reads its new kubeconfig, and onto the new nodes", ignore: []string{
 			managedFields, "metadata generation", "metadata annotations deprecated.daemonset.template.generation",
 			"spec template metadata annotations", "status",
 		}},
-		{"pods/kube-system/kube-proxy-*", "replaced by the roll-out", all},
-		{"pods/e2e/*", "a restarted kubelet reports the resources of running pods in more detail", []string{managedFields, "status resources"}},
+		{key: "pods/kube-system/kube-proxy-*", reason: "replaced by the roll-out", ignore: all},
+		{key: "pods/e2e/*", reason: "a restarted kubelet reports the resources of running pods in more detail", ignore: []string{managedFields, "status resources"}},
 
 		// What phase 2 does to the first control-plane node.
-		{"pods/kube-system/etcd-cp1", "etcd does not run there any more", all},
-		{"pods/kube-system/kube-apiserver-cp1", "a new mirror pod: it has other arguments", []string{
+		{key: "pods/kube-system/etcd-cp1", reason: "etcd does not run there any more", ignore: all},
+		{key: "pods/kube-system/kube-apiserver-cp1", reason: "a new mirror pod: it has other arguments", ignore: []string{
 			managedFields, "metadata uid", "metadata creationTimestamp",
 			"metadata annotations kubernetes.io/config.hash", "metadata annotations kubernetes.io/config.mirror",
 			"metadata annotations kubernetes.io/config.seen", "spec containers [] command", "status",
 		}},
-		{"pods/kube-system/kube-controller-manager-cp1", "restarts when the API server restarts in place and its lease runs out", []string{managedFields, "status"}},
-		{"pods/kube-system/kube-scheduler-cp1", "restarts when the API server restarts in place and its lease runs out", []string{managedFields, "status"}},
+		{key: "pods/kube-system/kube-controller-manager-cp1", reason: "restarts when the API server restarts in place and its lease runs out", ignore: []string{managedFields, "status"}},
+		{key: "pods/kube-system/kube-scheduler-cp1", reason: "restarts when the API server restarts in place and its lease runs out", ignore: []string{managedFields, "status"}},
+
+		{key: "servicecidrs/kubernetes", reason: "each API server that starts says anew that it is ready", ignore: []string{managedFields, "status conditions [] lastTransitionTime"}},
 
 		// What phase 3 adds.
-		{"endpointslices/default/kubernetes", "names all API servers", []string{managedFields, "metadata generation", "endpoints"}},
-		{"services/endpoints/default/kubernetes", "names all API servers", []string{managedFields, "subsets"}},
-		{"deployments/kube-system/coredns", "rolled out to spread its pods", []string{
+		{key: "endpointslices/default/kubernetes", reason: "names all API servers", ignore: []string{managedFields, "metadata generation", "endpoints"}},
+		{key: "services/endpoints/default/kubernetes", reason: "names all API servers", ignore: []string{managedFields, "subsets"}},
+		{key: "deployments/kube-system/coredns", reason: "rolled out to spread its pods", ignore: []string{
 			managedFields, "metadata generation", "metadata annotations deployment.kubernetes.io/revision",
 			"spec template metadata annotations", "status",
 		}},
-		{"replicasets/kube-system/coredns-*", "the one before the roll-out, scaled to 0", []string{managedFields, "metadata generation", "spec replicas", "status"}},
-		{"pods/kube-system/coredns-*", "replaced by the roll-out", all},
-		{"endpointslices/kube-system/kube-dns-*", "CoreDNS has other pods", []string{
+		{key: "replicasets/kube-system/coredns-*", reason: "the one before the roll-out, scaled to 0", ignore: []string{managedFields, "metadata generation", "spec replicas", "status"}},
+		{key: "pods/kube-system/coredns-*", reason: "replaced by the roll-out", ignore: all},
+		{key: "endpointslices/kube-system/kube-dns-*", reason: "CoreDNS has other pods", ignore: []string{
 			managedFields, "metadata generation", "metadata annotations endpoints.kubernetes.io/last-change-trigger-time", "endpoints",
 		}},
-		{"services/endpoints/kube-system/kube-dns", "CoreDNS has other pods", []string{
+		{key: "services/endpoints/kube-system/kube-dns", reason: "CoreDNS has other pods", ignore: []string{
 			managedFields, "metadata annotations endpoints.kubernetes.io/last-change-trigger-time", "subsets",
 		}},
 	}

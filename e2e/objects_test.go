@@ -54,7 +54,7 @@ func workload(name, image string, replicas int32, script string, volumes ...core
 // kubeProxyImage is the image that kube-proxy runs with.
 func kubeProxyImage(t *testing.T, c kubernetes.Interface) string {
 	t.Helper()
-	ds, err := c.AppsV1().DaemonSets("kube-system").Get(t.Context(), "kube-proxy", metav1.GetOptions{})
+	ds, err := c.AppsV1().DaemonSets("kube-system").Get(soon(t), "kube-proxy", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func makeCustomResource(t *testing.T, p *playground) {
 			}},
 		},
 	}}
-	if _, err := c.Resource(crds).Create(t.Context(), definition, metav1.CreateOptions{}); err != nil {
+	if _, err := c.Resource(crds).Create(soon(t), definition, metav1.CreateOptions{}); err != nil {
 		t.Fatalf("making a custom resource definition: %v", err)
 	}
 	widget := &unstructured.Unstructured{Object: map[string]any{

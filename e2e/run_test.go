@@ -26,12 +26,12 @@ const (
 func runPhaseOne(t *testing.T, s *scenario) {
 	s.writers = append(s.writers, startWriter(t, s.pg, "old-address", s.pg.api("cp1")))
 	s.bin.must(t, 0, phaseLimit, s.migrate("run", "--yes", "--phase", "1")...)
-	if err := readyz(t.Context(), s.pg.kubeAnew(t, s.pg.endpoint())); err != nil {
+	if err := readyz(soon(t), s.pg.kubeAnew(t, s.pg.endpoint())); err != nil {
 		t.Fatalf("after phase 1 the API does not answer through the endpoint: %v", err)
 	}
 	s.writers = append(s.writers, startWriter(t, s.pg, "endpoint", s.pg.endpoint()))
 	etcd := s.pg.etcdOn(t, s.pg.hosts["cp1"], "127.0.0.1")
-	r, err := etcd.MemberList(t.Context())
+	r, err := etcd.MemberList(soon(t))
 	if err != nil || len(r.Members) != 1 {
 		t.Fatalf("--phase 1 is to leave etcd alone, and its members are %v, error %v", r, err)
 	}
@@ -94,7 +94,7 @@ var binaryLine = regexp.MustCompile(`(?m)^(\s*binary:).*$`)
 
 func changedSpecIsRefused(t *testing.T, s *scenario) {
 	members := func() string {
-		r, err := s.pg.etcdOn(t, s.pg.hosts["cp1"], "127.0.0.1").MemberList(t.Context())
+		r, err := s.pg.etcdOn(t, s.pg.hosts["cp1"], "127.0.0.1").MemberList(soon(t))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -129,7 +129,7 @@ func fill(t *testing.T, s *scenario) {
 	s.before.token = makeObjects(t, p)
 	s.before.site = askSite(t, p)
 	for _, w := range workers() {
-		if err := p.hosts[w].talksOnlyTo(t.Context(), "kubelet", p.api("cp1"), 6443); err != nil {
+		if err := p.hosts[w].talksOnlyTo(soon(t), "kubelet", p.api("cp1"), 6443); err != nil {
 			t.Fatalf("before the migration: %v", err)
 		}
 	}

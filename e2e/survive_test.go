@@ -51,7 +51,7 @@ func survives(t *testing.T, c kubernetes.Interface, name string) {
 	}
 	t.Logf("the API answered after %.1f s", time.Since(off).Seconds())
 	for i := range answers {
-		if err := readWrite(t.Context(), c, name); err != nil {
+		if err := readWrite(soon(t), c, name); err != nil {
 			t.Errorf("request %d of %d after that: %v", i+1, answers, err)
 		}
 	}
@@ -62,7 +62,7 @@ func oneEtcdHostOff(t *testing.T, s *scenario) {
 	members := s.pg.members(t)
 	leader := ""
 	for name, c := range members {
-		status, err := c.Status(t.Context(), c.Endpoints()[0])
+		status, err := c.Status(soon(t), c.Endpoints()[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func firstControlPlaneOff(t *testing.T, s *scenario) {
 
 	// Somebody schedules and controls, too.
 	d := workload("made-without-cp1", kubeProxyImage(t, c), 1, "exec sleep infinity")
-	if _, err := c.AppsV1().Deployments(namespace).Create(t.Context(), d, metav1.CreateOptions{}); err != nil {
+	if _, err := c.AppsV1().Deployments(namespace).Create(soon(t), d, metav1.CreateOptions{}); err != nil {
 		t.Fatalf("making a Deployment: %v", err)
 	}
 	eventually(t, evacuation, "the pod of a Deployment made while cp1 is off", func(ctx context.Context) error {
@@ -147,7 +147,7 @@ func allIsBack(t *testing.T, s *scenario) {
 	})
 	noEtcdOnControlPlane(t, s)
 	for _, name := range controlPlanes() {
-		if err := readThrough(t.Context(), s, s.pg.kube(t, s.pg.api(name)), "through-cp1"); err != nil {
+		if err := readThrough(soon(t), s, s.pg.kube(t, s.pg.api(name)), "through-cp1"); err != nil {
 			t.Errorf("through the API server of %s: %v", name, err)
 		}
 	}

@@ -21,13 +21,13 @@ import (
 func createThrough(t *testing.T, s *scenario, name, object string) error {
 	t.Helper()
 	c := s.pg.kubeAnew(t, s.pg.api(name))
-	_, err := c.CoreV1().Secrets(namespace).Create(t.Context(), &corev1.Secret{
+	_, err := c.CoreV1().Secrets(namespace).Create(soon(t), &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: object, Namespace: namespace}, StringData: map[string]string{"word": object},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return err
 	}
-	_, err = c.AppsV1().Deployments(namespace).Create(t.Context(),
+	_, err = c.AppsV1().Deployments(namespace).Create(soon(t),
 		workload(object, kubeProxyImage(t, c), 1, "exec sleep infinity"), metav1.CreateOptions{})
 	return err
 }
@@ -115,6 +115,10 @@ func kubeadmUpgrade(t *testing.T, s *scenario) {
 	now, next := "v"+s.kubernetes, "v"+nextPatch(t, s.kubernetes)
 	cp1 := s.pg.hosts["cp1"]
 	cp1.mustWithin(t, 2*time.Minute, "kubeadm upgrade plan "+now)
+	c := s.pg.kube(t, s.pg.endpoint())
+	if err := poll(t.Context(), settle, func(ctx context.Context) error { return healthJobDone(ctx, c) }); err != nil {
+		t.Errorf("kubeadm's health job: %v", err)
+	}
 	plan := cp1.mustWithin(t, 2*time.Minute, "kubeadm upgrade plan "+next)
 	if !strings.Contains(plan, "kubeadm upgrade apply "+next) {
 		t.Errorf("kubeadm upgrade plan %s does not offer the upgrade:\n%s", next, tail(plan, 30))
@@ -139,6 +143,21 @@ func kubeadmUpgrade(t *testing.T, s *scenario) {
 			}
 		}
 	}
+}
+
+// healthJobDone looks for the end of the Job that kubeadm starts to see that
+// the cluster runs Pods. kubeadm removes the Job, its events stay.
+func healthJobDone(ctx context.Context, c kubernetes.Interface) error {
+	list, err := c.CoreV1().Events("kube-system").List(ctx, metav1.ListOptions{FieldSelector: "reason=Completed,involvedObject.kind=Job"})
+	if err != nil {
+		return err
+	}
+	for _, e := range list.Items {
+		if strings.HasPrefix(e.InvolvedObject.Name, "upgrade-health-check") {
+			return nil
+		}
+	}
+	return fmt.Errorf("no event says that a Job upgrade-health-check completed, among %d of completed Jobs", len(list.Items))
 }
 
 // nextPatch is the patch version after this one.

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -11,6 +10,14 @@ import (
 // attemptTimeout bounds one look at the world: a connection that hangs is an
 // answer too.
 const attemptTimeout = 15 * time.Second
+
+// soon is the context of one look that is not repeated.
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), attemptTimeout)
+	t.Cleanup(cancel)
+	return ctx
+}
 
 // eventually repeats a look until it returns nil. When limit has passed the
 // stage fails with what the last look said.
@@ -27,7 +34,7 @@ func poll(ctx context.Context, limit time.Duration, look func(context.Context) e
 	defer cancel()
 	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
-	last := errors.New("it was never looked at")
+	var last error
 	for {
 		attempt, done := context.WithTimeout(ctx, attemptTimeout)
 		err := look(attempt)
@@ -35,8 +42,8 @@ func poll(ctx context.Context, limit time.Duration, look func(context.Context) e
 		switch {
 		case err == nil:
 			return nil
-		case ctx.Err() == nil:
-			last = err // else: cut off by the end of the wait, and says little
+		case last == nil || ctx.Err() == nil:
+			last = err // else: cut off by the end of the wait, and says less than the one before
 		}
 		select {
 		case <-ctx.Done():

@@ -48,7 +48,7 @@ func startWriter(t *testing.T, p *playground, name, address string) *writer {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &writer{name: name, client: p.kubeAnew(t, address), cancel: cancel, begun: time.Now(), last: time.Now(), ended: make(chan struct{})}
-	_, err := w.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: writerNamespace}}, metav1.CreateOptions{})
+	_, err := w.client.CoreV1().Namespaces().Create(soon(t), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: writerNamespace}}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatalf("making the writers' namespace: %v", err)
 	}
@@ -74,8 +74,12 @@ func (w *writer) loop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			w.note(w.write(ctx, w.acked))
 		}
+		err := w.write(ctx, w.acked)
+		if ctx.Err() != nil {
+			return // cut off by stop: neither acknowledged nor failed
+		}
+		w.note(err)
 	}
 }
 
