@@ -16,7 +16,7 @@ import (
 const (
 	apiComm      = "kube-apiserver" // in /proc/PID/comm
 	apiPort      = "6443"
-	apiStart     = 10 * time.Second // until an API server is ready
+	apiStart     = 5 * time.Second // until an API server is ready
 	certReload   = time.Second
 	apiManifest  = "kube-apiserver.yaml"
 	masterLeases = "/registry/masterleases/"

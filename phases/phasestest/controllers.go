@@ -20,7 +20,7 @@ import (
 // How long the controllers take.
 const (
 	signing = time.Second
-	rollOut = 5 * time.Second
+	rollOut = 2 * time.Second
 )
 
 func metav1UID(n int) types.UID { return types.UID(fmt.Sprintf("uid-%d", n)) }

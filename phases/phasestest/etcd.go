@@ -14,7 +14,7 @@ import (
 
 // How long things take.
 const (
-	catchUp    = 3 * time.Second // of a learner
+	catchUp    = 2 * time.Second // of a learner
 	election   = 1500 * time.Millisecond
 	healthTime = 5 * time.Second // etcd: HealthInterval in server/etcdserver/server.go
 )
