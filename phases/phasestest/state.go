@@ -96,6 +96,9 @@ func (h *Host) runState(out map[string]string) {
 		if h.read(h.unitFile(name)) != u.text {
 			state += ", not what its file says"
 		}
+		if state == "inactive" {
+			continue // systemd forgets those
+		}
 		out[h.Name()+" unit "+name] = state
 	}
 	out[h.Name()+" nginx"] = h.nginx.loaded

@@ -233,6 +233,9 @@ func (c systemctlCall) one(name string) error {
 		return h.startUnit(name, u)
 	case stop:
 		h.stopUnit(u)
+		if h.unitFile(name) == "" { // a transient one is gone then
+			delete(h.units, name)
+		}
 	case c.verb == "restart":
 		h.stopUnit(u)
 		c.sleep(time.Second)
