@@ -1,0 +1,159 @@
+package loadbalancer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func backend() *rapid.Generator[string] {
+	return rapid.StringMatching(`(10\.88\.0\.[1-9][0-9]?|\[fd00::[1-9a-f]\]|cp[0-9]\.example):[1-9][0-9]{3}`)
+}
+
+// What Render writes, Backends reads, whatever the other settings are.
+func TestBackendsReadsWhatRenderWrites(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		u := Upstream{
+			Port:     rapid.IntRange(1, 65535).Draw(t, "port"),
+			Backends: rapid.SliceOfNDistinct(backend(), 1, 5, rapid.ID[string]).Draw(t, "backends"),
+			Bare:     rapid.Bool().Draw(t, "bare"),
+			Nofile:   rapid.SampledFrom([]int{0, 65536}).Draw(t, "nofile"),
+		}
+		conf := u.Render()
+		if diff := cmp.Diff(u.Backends, Backends([]byte(conf))); diff != "" {
+			t.Fatal(diff)
+		}
+		if strings.Count(conf, "{") != strings.Count(conf, "}") {
+			t.Fatalf("unbalanced:\n%s", conf)
+		}
+		if !strings.Contains(conf, fmt.Sprintf("listen %d so_keepalive", u.Port)) {
+			t.Fatalf("it does not listen on %d:\n%s", u.Port, conf)
+		}
+		if strings.Contains(conf, "stream {") == u.Bare || strings.Contains(conf, "worker_rlimit_nofile") != (u.Nofile > 0 && !u.Bare) {
+			t.Fatalf("bare %t, nofile %d:\n%s", u.Bare, u.Nofile, conf)
+		}
+	})
+}
+
+func TestBackendsOfOthers(t *testing.T) {
+	t.Parallel()
+	for _, conf := range []string{"", "server { listen 80; }", "# server 1.2.3.4:6443 max_fails=1;", "server 1.2.3.4 max_fails=1;"} {
+		if got := Backends([]byte(conf)); len(got) != 0 {
+			t.Errorf("%q: %v", conf, got)
+		}
+	}
+}
+
+func TestWithBackend(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		list, one := rapid.SliceOfDistinct(backend(), rapid.ID[string]).Draw(t, "list"), backend().Draw(t, "one")
+		before := slices.Clone(list)
+		got := WithBackend(list, one)
+		want := before
+		if !slices.Contains(before, one) {
+			want = append(slices.Clone(before), one)
+		}
+		if !slices.Equal(got, want) || !slices.Equal(list, before) || !slices.Equal(WithBackend(got, one), got) {
+			t.Fatalf("%v with %s is %v", before, one, got)
+		}
+	})
+}
+
+// debian is nginx.conf of Debian 12, shortened.
+const debian = `user www-data;
+worker_processes auto;
+pid /run/nginx.pid;
+include /etc/nginx/modules-enabled/*.conf;
+
+events {
+	worker_connections 768;
+	# multi_accept on;
+}
+
+http {
+	include /etc/nginx/conf.d/*.conf;
+	include /etc/nginx/sites-enabled/*;
+}
+`
+
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	for conf, want := range map[string]int{
+		debian:                         768,
+		"events { }\n":                 512,
+		"# worker_connections 9000;\n": 512,
+		"events {\n    worker_connections  4096 ;\n}\n": 4096,
+	} {
+		if got := configuredConnections([]byte(conf)); got != want {
+			t.Errorf("%q: %d, not %d", conf, got, want)
+		}
+	}
+}
+
+func TestRaiseConnections(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		need := rapid.IntRange(1, 200_000).Draw(t, "need")
+		out, err := raiseConnections([]byte(debian), need)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := configuredConnections(out)
+		if n < need || n < 1024 || n&(n-1) != 0 || n > 1024 && n/2 >= need {
+			t.Fatalf("%d for %d", n, need)
+		}
+		if want := strings.Replace(debian, " 768;", fmt.Sprintf(" %d;", n), 1); string(out) != want {
+			t.Fatal(cmp.Diff(want, string(out)))
+		}
+	})
+	if _, err := raiseConnections([]byte("events { }\n"), 1000); err == nil {
+		t.Error("a file without the line was accepted")
+	}
+}
+
+func TestRegexps(t *testing.T) {
+	t.Parallel()
+	const stream = "stream {\n    upstream a {\n        server 1.2.3.4:5;\n    }\n    include /etc/nginx/stream.d/*.conf;\n}\n"
+	for name, tt := range map[string]struct {
+		conf    string
+		block   bool
+		include string // of the block
+		modules bool
+	}{
+		"Debian's":           {debian, false, "", true},
+		"with a stream":      {debian + stream, true, "/etc/nginx/stream.d", true},
+		"stream before http": {strings.Replace(debian, "http {", stream+"http {", 1), true, "/etc/nginx/stream.d", true},
+		"a relative folder":  {strings.Replace(stream, "/etc/nginx/stream.d", "stream.d", 1), true, "stream.d", false},
+		"include commented":  {strings.Replace(stream, "include", "# include", 1), true, "", false},
+		"stream commented":   {debian + "#" + strings.ReplaceAll(strings.TrimSpace(stream), "\n", "\n#") + "\n", false, "", true},
+		"modules commented":  {strings.Replace(debian, "include /etc/nginx/modules", "#include /etc/nginx/modules", 1), false, "", false},
+		"Red Hat's modules":  {"include /usr/share/nginx/modules/*.conf;\n", false, "", false},
+		"a word in a word":   {"upstream {\n}\nstreams {\n}\n", false, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := streamBlock.FindStringSubmatch(tt.conf)
+			if (m != nil) != tt.block {
+				t.Fatalf("block: %q", m)
+			}
+			if m != nil {
+				got := ""
+				if inc := streamInclude.FindStringSubmatch(m[1]); inc != nil {
+					got = inc[1]
+				}
+				if got != tt.include {
+					t.Errorf("include: %q", got)
+				}
+			}
+			if modulesInclude.MatchString(tt.conf) != tt.modules {
+				t.Errorf("modules: %t", !tt.modules)
+			}
+		})
+	}
+}
