@@ -9,7 +9,7 @@ SUDO_USER_FLAG := $(if $(SUDO_USER_MODE),--sudo-user operator,)
 
 export CGO_ENABLED := 0
 
-.PHONY: help build deps rehearse test test-fast e2e verify generate clean
+.PHONY: help build deps rehearse test test-fast conformance e2e verify generate clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,10 +25,13 @@ deps:            ## install the Debian packages that playgrounds need
 rehearse: deps build  ## build a playground cluster, migrate it while probing, print what was measured
 	$(BIN) rehearse --kubernetes $(KUBERNETES) $(SUDO_USER_FLAG) --report out/report.json $(if $(KEEP),--keep,)
 
-test: test-fast e2e   ## everything: fast tests, then the end-to-end test on a fresh playground
+test: test-fast conformance e2e  ## everything: the fast tests, every crash point, the end-to-end test on a fresh playground
 
 test-fast: verify     ## all tests that need no playground
 	go test -short ./...
+
+conformance:     ## the steps' laws and every instant at which the program may die, on a cluster in memory
+	go test ./phases/... -count=1 -v -run 'Killed|Law' -timeout 20m | grep -vE '^ *(=== |--- PASS: Test.*/)'
 
 e2e: deps build       ## the end-to-end test alone; KUBERNETES=1.33.13 and SUDO_USER_MODE=1 are taken
 	KUBERNETES=$(KUBERNETES) MIGRATE_BIN=$(CURDIR)/$(BIN) go test ./e2e -count=1 -v -timeout 45m
