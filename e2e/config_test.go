@@ -54,8 +54,11 @@ func configure(t *testing.T) config {
 		binary:     os.Getenv("MIGRATE_BIN"),
 		out:        out,
 	}
-	if c.binary == "" {
+	switch {
+	case c.binary == "":
 		c.binary = buildBinary(t)
+	case !filepath.IsAbs(c.binary): // as seen from the top of the repository
+		c.binary = filepath.Join(filepath.Dir(filepath.Dir(out)), c.binary)
 	}
 	return c
 }

@@ -23,7 +23,7 @@
 //     configuration, every key of before, every acknowledged write.
 //   - its use: a new worker joins, kubeadm upgrade plans, Secrets and
 //     Deployments go in through one API server and come out of the others.
-//   - its purpose: with an etcd host off the API writes, with the first
+//   - its purpose: with the leading etcd host off the API writes, with the first
 //     control-plane node off it answers and names resolve.
 //   - the playground is taken down and nothing of it is left.
 //
@@ -35,12 +35,14 @@
 //	go test ./e2e -timeout 40m
 //
 // as root on Linux, with the Debian packages that the playground asks for. It
-// takes some ten minutes when binaries and images are cached already.
+// takes six minutes on two processors when binaries and images are cached, and
+// up to twenty more when they are not.
 // -short leaves the playground out, but not where CI is true.
 //
 //	KUBERNETES=1.33.13   the version of the cluster (default 1.36.3)
 //	SUDO_USER_MODE=1     hosts take no root login, only a user with sudo
-//	MIGRATE_BIN=FILE     the binary under test (default: built from cmd/migrate)
+//	MIGRATE_BIN=FILE     the binary under test, seen from the top of the repository
+//	                     (default: built from cmd/migrate)
 //	E2E_NAME=NAME        the playground's name (default e2e)
 //	KEEP=1               leave the playground up
 //
