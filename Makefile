@@ -28,7 +28,7 @@ rehearse: deps build  ## build a playground cluster, migrate it while probing, p
 test: test-fast conformance e2e  ## everything: the fast tests, every crash point, the end-to-end test on a fresh playground
 
 test-fast: verify     ## all tests that need no playground
-	go test -short ./...
+	go test -short $$(go list ./... | grep -v /e2e$$)
 
 conformance:     ## the steps' laws and every instant at which the program may die, on a cluster in memory
 	@mkdir -p out

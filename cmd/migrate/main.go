@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"hamigrate/phases"
 	"hamigrate/phases/controlplane"
@@ -54,7 +55,7 @@ func unknownCommand(commands []*cli.Command, help cli.ActionFunc) cli.ActionFunc
 			return help(c)
 		}
 		meant := ""
-		if s := cli.SuggestCommand(commands, word); s != "" {
+		if s := cli.SuggestCommand(commands, word); !strings.Contains(s, `""`) {
 			meant = ". " + s
 		}
 		return fmt.Errorf("there is no command %q%s", word, meant)

@@ -210,7 +210,7 @@ func stopOnSignals(ctx context.Context, w io.Writer) (_ context.Context, stop <-
 				cancel()
 				return
 			}
-			fmt.Fprintln(w, "\nStopping after the step at hand, so that nothing is half done. Ctrl-C again stops at once.")
+			fmt.Fprintln(w, "\nStopping as soon as nothing is half done. Ctrl-C again stops at once.")
 			close(stopping)
 		}
 	}()

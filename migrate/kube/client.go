@@ -287,6 +287,29 @@ func (c Client) DeleteOwnTokens(ctx context.Context) error {
 	return nil
 }
 
+// DeleteUploadedCerts deletes what `kubeadm init phase upload-certs` made:
+// Secret kubeadm-certs and the token of two hours that owns it
+// (kubeadm: phases/copycerts, createShortLivedBootstrapToken).
+func (c Client) DeleteUploadedCerts(ctx context.Context) error {
+	const name = "kubeadm-certs"
+	s, err := c.api.CoreV1().Secrets("kube-system").Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading Secret kube-system/%s: %w", name, err)
+	}
+	for _, owner := range s.OwnerReferences {
+		if owner.Kind != "Secret" || !strings.HasPrefix(owner.Name, "bootstrap-token-") {
+			continue
+		}
+		if err := c.DeleteSecret(ctx, "kube-system", owner.Name); err != nil {
+			return err
+		}
+	}
+	return c.DeleteSecret(ctx, "kube-system", name)
+}
+
 // DeleteSecret deletes a Secret; one that is not there is success.
 func (c Client) DeleteSecret(ctx context.Context, namespace, name string) error {
 	err := c.api.CoreV1().Secrets(namespace).Delete(ctx, name, metav1.DeleteOptions{})

@@ -95,6 +95,9 @@ func (m Manifest) flagNode(name string) (*yaml.Node, error) {
 		return nil, err
 	}
 	containers := child(child(top, "spec"), "containers")
+	if containers == nil || containers.Kind != yaml.SequenceNode || len(containers.Content) == 0 {
+		return nil, fmt.Errorf("the static pod manifest writes its containers in a way this tool does not edit (an alias, or other letter case)")
+	}
 	for _, list := range []string{"command", "args"} {
 		words := child(containers.Content[0], list)
 		if words == nil {

@@ -25,7 +25,9 @@ func Readyz(ctx context.Context, cfg *rest.Config) error {
 		return fmt.Errorf("asking %s for /readyz: %w", cfg.Host, err)
 	}
 	transport := &http.Transport{TLSClientConfig: tlsConfig, DialContext: cfg.Dial, DisableKeepAlives: true}
-	client := &http.Client{Transport: transport, Timeout: cfg.Timeout}
+	client := &http.Client{Transport: transport, Timeout: cfg.Timeout,
+		// A redirect is somebody else's answer.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Host+"/readyz", nil)
 	if err != nil {
 		return fmt.Errorf("asking %s for /readyz: %w", cfg.Host, err)

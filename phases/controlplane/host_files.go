@@ -117,8 +117,11 @@ var kubeadmPKI = regexp.MustCompile(`^(ca|sa|front-proxy-ca|front-proxy-client|a
 func namedBelowPKI(flags kube.Flags) []item {
 	var out []item
 	for _, f := range flags {
-		if rest, ok := strings.CutPrefix(path.Clean(f.Value), pki); ok && !kubeadmPKI.MatchString(rest) {
-			out = append(out, item{path: path.Clean(f.Value)})
+		// --tls-sni-cert-key=cert,key:name
+		for _, word := range strings.FieldsFunc(f.Value, func(r rune) bool { return r == ',' || r == ':' }) {
+			if rest, ok := strings.CutPrefix(path.Clean(word), pki); ok && !kubeadmPKI.MatchString(rest) {
+				out = append(out, item{path: path.Clean(word)})
+			}
 		}
 	}
 	return out

@@ -161,7 +161,7 @@ func tidy(ctx context.Context, h phases.Hands, k kube.Client) error {
 func tidySecrets(ctx context.Context, h phases.Hands, k kube.Client) error {
 	return errors.Join(
 		k.DeleteOwnTokens(ctx),
-		k.DeleteSecret(ctx, "kube-system", "kubeadm-certs"),
+		k.DeleteUploadedCerts(ctx),
 		h.On(h.Target()).Remove(ctx, joinFile),
 		h.On(h.First().Name).Remove(ctx, uploadFile))
 }
@@ -242,6 +242,11 @@ func sameArguments(mine, theirs kube.Flags, address string) error {
 		}
 		if have, ok := mine.Get(f.Name); !ok || have != last(theirs, f.Name) {
 			return fmt.Errorf("--%s is %q, not %q", f.Name, have, f.Value)
+		}
+	}
+	for _, f := range mine {
+		if _, ok := theirs.Get(f.Name); !ok {
+			return fmt.Errorf("--%s=%s is set on the new one only", f.Name, f.Value)
 		}
 	}
 	return nil

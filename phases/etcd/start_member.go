@@ -46,6 +46,9 @@ func environment(members []etcd.Member, v phases.View) (string, error) {
 	var parts []string
 	for _, m := range members {
 		name := m.Name
+		if name == "" && m.PeerHost() != v.Self().Address {
+			return "", fmt.Errorf("another member has not started yet: %s", describe(members))
+		}
 		if name == "" {
 			name = v.Target()
 		}

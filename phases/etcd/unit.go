@@ -155,6 +155,10 @@ func checkUnit(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	if want == "" {
 		return phases.Block("write the unit by hand, see `migrate playbook --phase 2`", "%s has no %s and the old member it would inherit from is gone", v.Target(), unitFile), nil
 	}
+	if file := namesFile(want); file != "" {
+		return phases.Block("put that file on the etcd hosts and write "+unitFile+" there by hand, see `migrate playbook --phase 2`",
+			"the running member uses a file of its node: %s", file), nil
+	}
 	if blocked, err := foreignData(ctx, v); err != nil || blocked.Verdict == migrate.Blocked {
 		return blocked, err
 	}
@@ -167,6 +171,22 @@ func checkUnit(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	finding := phases.Need(migrate.Before{"unit": before}, "the unit is not there or differs")
 	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + unitFile, Before: before, After: want}}
 	return finding, nil
+}
+
+// namesFile finds an inherited flag that names a file outside the member's
+// own folders (a revocation list, a key for tokens): it would not be there.
+func namesFile(unit string) string {
+	for line := range strings.Lines(unit) {
+		flag := strings.Trim(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(line), "\\")), `"`)
+		_, value, ok := strings.Cut(flag, "=")
+		if !strings.HasPrefix(flag, "--") || !ok || strings.HasPrefix(value, PKIDir) || value == DataDir {
+			continue
+		}
+		if strings.HasPrefix(value, "/") || strings.Contains(value, "=/") {
+			return flag
+		}
+	}
+	return ""
 }
 
 // foreignData stops where the data folder holds something and the host is no

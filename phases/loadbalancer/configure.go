@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"hamigrate/migrate/remote"
@@ -21,11 +22,7 @@ type layout struct {
 	nofile  int
 }
 
-var (
-	streamBlock    = regexp.MustCompile(`(?ms)^\s*stream\s*\{(.*?)^\}`)
-	modulesInclude = regexp.MustCompile(`(?m)^\s*include\s+/etc/nginx/modules-enabled/\*\.conf\s*;`)
-	streamInclude  = regexp.MustCompile(`(?m)^\s*include\s+(\S+)/\*\.conf\s*;`)
-)
+var streamInclude = regexp.MustCompile(`(?:^|[;{}\s])include\s+([^\s;]+)/\*\.conf\s*;`)
 
 // errOwnStream is a stream block of the operator's without an include.
 var errOwnStream = errors.New("nginx.conf has a stream block of its own without an include line")
@@ -37,27 +34,27 @@ func findLayout(ctx context.Context, r remote.Reader) (layout, error) {
 	if err != nil {
 		return layout{}, err
 	}
-	l := layout{nofile: 65536}
-	if strings.Contains(string(f.Data), "worker_rlimit_nofile") {
+	blocks, directives := mainContext(string(f.Data))
+	l := layout{nofile: 65536, file: StreamFile}
+	if slices.ContainsFunc(directives, func(d string) bool { return strings.HasPrefix(d, "worker_rlimit_nofile ") }) {
 		l.nofile = 0
 	}
-	if block := streamBlock.FindSubmatch(f.Data); block != nil {
-		inc := streamInclude.FindSubmatch(block[1])
+	if block, ok := blocks["stream"]; ok {
+		inc := streamInclude.FindStringSubmatch(block)
 		if inc == nil {
 			return layout{}, errOwnStream
 		}
-		dir := string(inc[1])
+		dir := inc[1]
 		if !path.IsAbs(dir) {
 			dir = path.Join(path.Dir(nginxConf), dir)
 		}
 		l.file, l.bare = path.Join(dir, path.Base(StreamFile)), true
 		return l, nil
 	}
-	l.file = StreamFile
-	if !modulesInclude.Match(f.Data) {
+	if !slices.Contains(directives, "include "+path.Dir(StreamFile)+"/*.conf") {
 		l.file = "/etc/nginx/migrate.d/kube-apiserver.conf"
-		if line := "include /etc/nginx/migrate.d/*.conf;"; !strings.Contains(string(f.Data), line) {
-			l.include = line
+		if line := "include /etc/nginx/migrate.d/*.conf"; !slices.Contains(directives, line) {
+			l.include = line + ";"
 		}
 	}
 	return l, nil

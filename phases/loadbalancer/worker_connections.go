@@ -36,7 +36,7 @@ func workerConnections() phases.Step {
 	}
 }
 
-var workerConnectionsLine = regexp.MustCompile(`(?m)^(\s*worker_connections\s+)(\d+)(\s*;)`)
+var workerConnectionsLine = regexp.MustCompile(`(?m)^([^#\n]*\bworker_connections\s+)(\d+)(\s*;)`)
 
 // neededConnections is twice what the clients of the API take now (two each),
 // and some for everything else that nginx serves.

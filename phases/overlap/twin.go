@@ -59,6 +59,7 @@ func Twin(live []byte, flags map[string]string) ([]byte, error) {
 	c := &pod.Spec.Containers[0]
 	c.Name = twinName
 	delete(c.Resources.Requests, corev1.ResourceCPU)
+	delete(c.Resources.Limits, corev1.ResourceCPU) // would be taken for a request
 	c.Ports = []corev1.ContainerPort{{Name: probe, ContainerPort: TwinPort, Protocol: corev1.ProtocolTCP}}
 	for _, p := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
 		if p != nil && p.HTTPGet != nil {
@@ -87,8 +88,13 @@ func twinFlags(words []string, override map[string]string) ([]string, error) {
 		"endpoint-reconciler-type": "none",
 		"shutdown-delay-duration":  "5s",
 	}
-	gates, _ := live.Get("feature-gates")
-	set["feature-gates"] = mergeGates(gates, "APIServerIdentity=false", "UnknownVersionInteroperabilityProxy=false")
+	var gates []string // given several times they add up
+	for _, f := range live {
+		if f.Name == "feature-gates" {
+			gates = append(gates, f.Value)
+		}
+	}
+	set["feature-gates"] = mergeGates(strings.Join(gates, ","), "APIServerIdentity=false", "UnknownVersionInteroperabilityProxy=false")
 	if audit, ok := live.Get("audit-log-path"); ok && audit != "-" {
 		set["audit-log-path"] = path.Join(path.Dir(audit), "migrate-twin-"+path.Base(audit))
 	}
