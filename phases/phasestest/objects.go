@@ -28,7 +28,7 @@ type object interface {
 type objectKey struct{ resource, namespace, name string }
 
 func (k objectKey) String() string {
-	return strings.Trim(k.resource+" "+k.namespace+"/"+k.name, "/")
+	return k.resource + " " + strings.Trim(k.namespace+"/"+k.name, "/")
 }
 
 // objects are what the API servers keep in etcd.

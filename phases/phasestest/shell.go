@@ -122,6 +122,9 @@ func (p program) out(format string, args ...any) { fmt.Fprintf(p.Stdout, format,
 
 // input is the standard input, or the named files one after the other.
 func (p program) input(files []string) (string, error) {
+	if len(files) == 0 && p.Stdin == nil {
+		return "", nil
+	}
 	if len(files) == 0 {
 		data, err := io.ReadAll(p.Stdin)
 		return string(data), err

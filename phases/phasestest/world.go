@@ -203,6 +203,9 @@ func (w *World) settle() {
 // answer now.
 func (w *World) settleOutages(now time.Time) {
 	from := w.hosts["w1"]
+	if from == nil {
+		return // a world of bare machines
+	}
 	for name, address := range map[string]string{
 		"old address": w.Spec.ControlPlane.First.Address + ":6443",
 		"service":     serviceIP + ":443",
