@@ -166,6 +166,10 @@ func remove(object any, path []string) {
 			delete(o, path[0])
 		} else {
 			remove(o[path[0]], path[1:])
+			// An annotation that comes and goes leaves an empty map or none.
+			if rest, ok := o[path[0]].(map[string]any); ok && len(rest) == 0 {
+				delete(o, path[0])
+			}
 		}
 	case []any:
 		if path[0] == "[]" && len(path) > 1 {
