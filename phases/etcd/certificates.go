@@ -36,16 +36,16 @@ func certificates() phases.Step {
 		On:    migrate.EtcdHosts,
 		Needs: []migrate.StepID{userID},
 		ByHand: "On {{.First.Name}}:\n\n```\n" +
-			"mkdir -p -m 0700 /root/{{.Target}}/etcd\n" +
-			"ln -s /etc/kubernetes/pki/etcd/ca.crt /etc/kubernetes/pki/etcd/ca.key /root/{{.Target}}/etcd/\n" +
-			"cat > /root/{{.Target}}.yaml <<EOF\n" +
+			"mkdir -p -m 0700 $HOME/{{.Target}}/etcd\n" +
+			"ln -s /etc/kubernetes/pki/etcd/ca.crt /etc/kubernetes/pki/etcd/ca.key $HOME/{{.Target}}/etcd/\n" +
+			"cat > $HOME/{{.Target}}.yaml <<EOF\n" +
 			"apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {advertiseAddress: {{.Address}}}\nnodeRegistration: {name: {{.Target}}}\n---\n" +
-			"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: $(kubeadm version -o short)\ncertificatesDir: /root/{{.Target}}\n" +
+			"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: $(kubeadm version -o short)\ncertificatesDir: $HOME/{{.Target}}\n" +
 			"etcd: {local: {serverCertSANs: [{{.Target}}, {{.Address}}], peerCertSANs: [{{.Target}}, {{.Address}}]}}\nEOF\n" +
-			"kubeadm init phase certs etcd-server --config /root/{{.Target}}.yaml\n" +
-			"kubeadm init phase certs etcd-peer --config /root/{{.Target}}.yaml\n" +
-			"cd /root/{{.Target}}/etcd && scp ca.crt server.crt server.key peer.crt peer.key root@{{.Address}}:/etc/etcd/pki/\n" +
-			"rm -r /root/{{.Target}} /root/{{.Target}}.yaml\n```\n\nOn {{.Target}}:\n\n" +
+			"kubeadm init phase certs etcd-server --config $HOME/{{.Target}}.yaml\n" +
+			"kubeadm init phase certs etcd-peer --config $HOME/{{.Target}}.yaml\n" +
+			"cd $HOME/{{.Target}}/etcd && scp ca.crt server.crt server.key peer.crt peer.key root@{{.Address}}:/etc/etcd/pki/\n" +
+			"rm -r $HOME/{{.Target}} $HOME/{{.Target}}.yaml\n```\n\nOn {{.Target}}:\n\n" +
 			"```\nchown root:etcd /etc/etcd/pki/*.crt && chmod 0640 /etc/etcd/pki/*.crt\nchown etcd:etcd /etc/etcd/pki/*.key && chmod 0600 /etc/etcd/pki/*.key\n```\n",
 		Check:  checkCertificates,
 		Apply:  applyCertificates,

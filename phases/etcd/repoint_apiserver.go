@@ -69,7 +69,7 @@ func repointInPlace() phases.Step {
 		// Measured on a small cluster: 36 to 44 s from the edit to ready.
 		Outage: 45 * time.Second,
 		ByHand: "Edit a copy outside the manifests folder, then move it in: the kubelet runs every file it finds there.\n\n" +
-			"```\ncp /etc/kubernetes/manifests/kube-apiserver.yaml /root/\nsed 's#--etcd-servers=.*#--etcd-servers={{.EtcdServers}}#' /root/kube-apiserver.yaml > /etc/kubernetes/.kube-apiserver.new\nmv /etc/kubernetes/.kube-apiserver.new /etc/kubernetes/manifests/kube-apiserver.yaml\n```\n",
+			"```\ncp /etc/kubernetes/manifests/kube-apiserver.yaml $HOME/\nsed 's#--etcd-servers=.*#--etcd-servers={{.EtcdServers}}#' $HOME/kube-apiserver.yaml > /etc/kubernetes/.kube-apiserver.new\nmv /etc/kubernetes/.kube-apiserver.new /etc/kubernetes/manifests/kube-apiserver.yaml\n```\n",
 		Check:  checkRepoint,
 		Apply:  applyRepoint,
 		Verify: verifyRepoint,

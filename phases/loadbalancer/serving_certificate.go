@@ -28,13 +28,13 @@ func servingCertificate() phases.Step {
 		Why:   "A client that comes through the load balancer checks the name it called; the certificate must hold it before the first one does.",
 		On:    migrate.FirstControlPlane,
 		ByHand: "Sign into a scratch folder, so that the node has a whole certificate at every instant:\n\n" +
-			"```\nmkdir -p -m 0700 /root/new-pki\nln -s /etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key /root/new-pki/\n" +
-			"kubectl -n kube-system get cm kubeadm-config -o jsonpath='{.data.ClusterConfiguration}' > /root/kubeadm.yaml\n" +
-			"# in it: certificatesDir: /root/new-pki, and under apiServer.certSANs the endpoint's host, the load balancer's\n" +
+			"```\nmkdir -p -m 0700 $HOME/new-pki\nln -s /etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key $HOME/new-pki/\n" +
+			"kubectl -n kube-system get cm kubeadm-config -o jsonpath='{.data.ClusterConfiguration}' > $HOME/kubeadm.yaml\n" +
+			"# in it: certificatesDir: $HOME/new-pki, and under apiServer.certSANs the endpoint's host, the load balancer's\n" +
 			"# address and every name that somebody added to the present certificate by hand\n" +
-			"kubeadm init phase certs apiserver --config /root/kubeadm.yaml\n" +
-			"mkdir -p -m 0700 /root/old-pki && cp -p /etc/kubernetes/pki/apiserver.* /root/old-pki/\n" +
-			"mv /root/new-pki/apiserver.key /root/new-pki/apiserver.crt /etc/kubernetes/pki/\n" +
+			"kubeadm init phase certs apiserver --config $HOME/kubeadm.yaml\n" +
+			"mkdir -p -m 0700 $HOME/old-pki && cp -p /etc/kubernetes/pki/apiserver.* $HOME/old-pki/\n" +
+			"mv $HOME/new-pki/apiserver.key $HOME/new-pki/apiserver.crt /etc/kubernetes/pki/\n" +
 			"openssl s_client -connect {{.First.Address}}:6443 </dev/null | openssl x509 -noout -ext subjectAltName\n```\n",
 		Check:  checkServingCertificate,
 		Apply:  applyServingCertificate,

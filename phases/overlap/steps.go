@@ -125,7 +125,7 @@ func (r Restart) twin() phases.Step {
 			"- `--secure-port=6444`, the same port in the three probes and in `ports`\n" +
 			"- `--endpoint-reconciler-type=none`, `--shutdown-delay-duration=5s`, `--etcd-servers={{.EtcdServers}}`\n" +
 			"- `--feature-gates=APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false` (added to those that are there)\n" +
-			"- another file for `--audit-log-path`\n\n```\nmv /root/twin.yaml " + TwinManifest + "\ncurl -sk -o /dev/null -w '%{http_code}' https://{{.First.Address}}:6444/readyz    # 200\n```\n",
+			"- another file for `--audit-log-path`\n\n```\nmv $HOME/twin.yaml " + TwinManifest + "\ncurl -sk -o /dev/null -w '%{http_code}' https://{{.First.Address}}:6444/readyz    # 200\n```\n",
 		Check: r.checkTwin,
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 			host := h.On(h.Target())
@@ -218,8 +218,8 @@ func (r Restart) standIn() phases.Step {
 		On:    migrate.Once,
 		Needs: []migrate.StepID{r.id("overlap-twin")},
 		ByHand: "```\nLEASE=$($ETCDCTL lease grant 1200 | cut -d' ' -f2)\n" +
-			"$ETCDCTL get /registry/masterleases/{{.First.Address}} --print-value-only | head -c -1 > /root/lease\n" +
-			"$ETCDCTL put --lease=$LEASE " + standInKey + " < /root/lease\n```\n",
+			"$ETCDCTL get /registry/masterleases/{{.First.Address}} --print-value-only | head -c -1 > $HOME/lease\n" +
+			"$ETCDCTL put --lease=$LEASE " + standInKey + " < $HOME/lease\n```\n",
 		Check: r.setup(func(ctx context.Context, v phases.View) (bool, error) {
 			e, err := v.Etcd(ctx)
 			if err != nil {

@@ -91,6 +91,22 @@ proxy: {}
 scheduler: {}
 `
 
+// Option is a difference to the usual world.
+type Option func(*config)
+
+type config struct {
+	etcdOnHost bool
+	kubeadm    func(string) string
+}
+
+// EtcdOnHostAddress is an old member that listens on its host's address too,
+// as kubeadm makes them.
+func EtcdOnHostAddress(o *config) { o.etcdOnHost = true }
+
+// KubeadmConfig changes the text of kubeadm-config, and with it all that
+// kubeadm makes from it.
+func KubeadmConfig(change func(string) string) Option { return func(o *config) { o.kubeadm = change } }
+
 // authorities are the CAs of all worlds: name to certificate and key.
 var authorities = sync.OnceValue(func() map[string][2]string {
 	out := map[string][2]string{}
@@ -107,7 +123,11 @@ var authorities = sync.OnceValue(func() map[string][2]string {
 // New makes a cluster as `kubeadm init` and two joins left it a day ago: etcd
 // listens on localhost only, lb1 is bare, lb2 serves a website with an nginx
 // that has no stream module.
-func New(t testing.TB) *World {
+func New(t testing.TB, options ...Option) *World {
+	var o config
+	for _, set := range options {
+		set(&o)
+	}
 	spec, err := cluster.ParseBytes("migrate.yaml", []byte(SpecFile))
 	if err != nil {
 		t.Fatal(err)
@@ -123,9 +143,13 @@ func New(t testing.TB) *World {
 	}
 	w.newHost("w1", "10.88.0.31")
 	w.newHost("w2", "10.88.0.32")
+	text := kubeadmConfig
+	if o.kubeadm != nil {
+		text = o.kubeadm(text)
+	}
 	w.buildHosts()
-	w.buildFirst()
-	w.buildObjects()
+	w.buildFirst(text, !o.etcdOnHost)
+	w.buildObjects(text)
 	for _, name := range []string{"w1", "w2"} {
 		w.buildWorker(w.hosts[name])
 	}
@@ -175,7 +199,7 @@ func (w *World) buildHosts() {
 }
 
 // buildFirst is the first control-plane node.
-func (w *World) buildFirst() {
+func (w *World) buildFirst(kubeadmConfig string, localhost bool) {
 	h := w.hosts["cp1"]
 	h.clients = 150
 	h.put("/proc/meminfo", "MemTotal:       8000000 kB\nMemAvailable:   4000000 kB\n", 0o444, "root:root")
@@ -209,12 +233,16 @@ func (w *World) buildFirst() {
 	h.mkdir("/var/log/kubernetes/audit", 0o700, "root:root")
 	h.put("/var/log/kubernetes/audit/audit.log", "{}\n", 0o600, "root:root")
 	manifests := controlPlaneManifests(cc, h.address)
-	maps.Copy(manifests, map[string]string{"etcd.yaml": etcdManifest("cp1", h.address, true)})
+	maps.Copy(manifests, map[string]string{"etcd.yaml": etcdManifest("cp1", h.address, localhost)})
 	for name, text := range manifests {
 		h.put(kube.ManifestsDir+"/"+name, text, 0o600, "root:root")
 	}
 	h.mkdir("/var/lib/etcd", 0o700, "root:root")
-	first := &member{id: w.store().nextID, name: "cp1", peerURLs: []string{"https://127.0.0.1:2380"}, clientURLs: []string{"https://127.0.0.1:2379"}}
+	address := h.address
+	if localhost {
+		address = "127.0.0.1"
+	}
+	first := &member{id: w.store().nextID, name: "cp1", peerURLs: []string{"https://" + address + ":2380"}, clientURLs: []string{"https://" + address + ":2379"}}
 	w.store().members, w.store().leader = []*member{first}, first.id
 	h.put("/var/lib/etcd/member/snap/db", fmt.Sprintf(identity, w.store().id, first.id), 0o600, "root:root")
 	h.startKubelet()
@@ -242,7 +270,7 @@ func (w *World) buildWorker(h *Host) {
 }
 
 // buildObjects fills the API.
-func (w *World) buildObjects() {
+func (w *World) buildObjects(kubeadmConfig string) {
 	h := w.hosts["cp1"]
 	server := "https://" + h.address + ":6443"
 	ca := h.read(pkiDir + "/ca.crt")

@@ -54,7 +54,7 @@ func (w *World) route(h *Host, address string) (route, error) {
 	if ip == "127.0.0.1" {
 		at = h
 	}
-	if at == nil {
+	if at == nil || !w.between(h, at) {
 		return route{}, errRefused
 	}
 	for _, find := range []func(*Host, string, int) (route, bool){w.routeAPI, w.routeEtcd, w.routeRelay, w.routeNginx} {

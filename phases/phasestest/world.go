@@ -40,6 +40,7 @@ type World struct {
 	pids       int
 	tokenCount int
 	broken     []string
+	cuts       map[[2]string]bool // pairs of machines with nothing between
 
 	signAt, proxyAt, coreDNSAt time.Time
 	rollOuts                   []string

@@ -1,0 +1,44 @@
+package phasestest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Root runs a script on a machine as somebody else's root would: it is no
+// operation of the operator's program, and no fault strikes it. Tests arrange
+// accidents with it.
+func (w *World) Root(host, script string) error {
+	w.settle()
+	out, err := w.hosts[host].shell(script, nil)
+	w.mu.Lock()
+	w.dirty = true
+	w.mu.Unlock()
+	w.settle()
+	if err != nil {
+		return fmt.Errorf("on %s: %w (%s)", host, err, out)
+	}
+	return nil
+}
+
+// Cut lets no connection be made between two machines, or again.
+func (w *World) Cut(a, b string, cut bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dirty = true
+	names := [2]string{a, b}
+	slices.Sort(names[:])
+	w.cuts = maps.Clone(w.cuts)
+	if w.cuts == nil {
+		w.cuts = map[[2]string]bool{}
+	}
+	w.cuts[names] = cut
+}
+
+// between says whether a connection from one machine to another is possible.
+func (w *World) between(a, b *Host) bool {
+	names := [2]string{a.Name(), b.Name()}
+	slices.Sort(names[:])
+	return !w.cuts[names]
+}
