@@ -247,7 +247,7 @@ func (p program) listening(port string) {
 		p.out("LISTEN 0      511    0.0.0.0:%s   0.0.0.0:* users:((\"%s\",pid=%d,fd=6))\n", port, name, pid)
 	}
 	if h.nginxActive() {
-		for listen := range h.nginx.streams {
+		for _, listen := range append(slices.Collect(maps.Keys(h.nginx.streams)), h.nginx.http...) {
 			if fmt.Sprint(listen) == port {
 				show("nginx", h.units["nginx.service"].proc.pid)
 			}
