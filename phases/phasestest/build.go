@@ -122,7 +122,8 @@ var authorities = sync.OnceValue(func() map[string][2]string {
 
 // New makes a cluster as `kubeadm init` and two joins left it a day ago: etcd
 // listens on localhost only, lb1 is bare, lb2 serves a website with an nginx
-// that has no stream module.
+// that has no stream module, e3 has a distribution's etcd.service, cp2 and cp3
+// have audit policies of their own.
 func New(t testing.TB, options ...Option) *World {
 	var o config
 	for _, set := range options {
@@ -189,6 +190,14 @@ func (w *World) buildHosts() {
 	}
 
 	installNginx(w.hosts["lb2"])
+	w.hosts["cp2"].put(auditFile, "kind: Policy\n", 0o640, "root:root")
+	w.hosts["cp3"].put(auditFile, auditPolicy, 0o644, "root:root")
+	// A distribution's etcd, not started, that systemd has in memory.
+	e3 := w.hosts["e3"]
+	e3.put(packageUnits+"/etcd.service", "[Service]\nExecStart=/usr/bin/etcd\n", 0o644, "root:root")
+	if _, err := e3.unit("etcd"); err != nil {
+		panic(err) // its file was written above
+	}
 	for _, name := range []string{"cp1", "cp2", "cp3", "w1", "w2"} {
 		h := w.hosts[name]
 		h.put("/usr/bin/kubeadm", "\x7fELF", 0o755, "root:root")
@@ -197,6 +206,13 @@ func (w *World) buildHosts() {
 		h.put("/etc/kubernetes/patches/kubeletconfiguration+merge.yaml", "failSwapOn: false\n", 0o644, "root:root")
 	}
 }
+
+// auditPolicy is a file of the operator's that the API server mounts. cp2 has
+// an old version of it, and cp3 has it with another mode.
+const (
+	auditFile   = "/etc/kubernetes/audit/policy.yaml"
+	auditPolicy = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"
+)
 
 // buildFirst is the first control-plane node.
 func (w *World) buildFirst(kubeadmConfig string, localhost bool) {
@@ -228,7 +244,7 @@ func (w *World) buildFirst(kubeadmConfig string, localhost bool) {
 		w.must(h.writeKubeconfig(name, server))
 	}
 	h.put("/etc/kubernetes/kubelet.conf", kubeletKubeconfig("cp1", server, h.read(pkiDir+"/ca.crt")), 0o600, "root:root")
-	h.put("/etc/kubernetes/audit/policy.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n", 0o640, "root:root")
+	h.put(auditFile, auditPolicy, 0o640, "root:root")
 	h.put("/etc/kubernetes/enc/enc.yaml", "kind: EncryptionConfiguration\nresources: [] # a key\n", 0o600, "root:root")
 	h.mkdir("/var/log/kubernetes/audit", 0o700, "root:root")
 	h.put("/var/log/kubernetes/audit/audit.log", "{}\n", 0o600, "root:root")
