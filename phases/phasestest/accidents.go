@@ -36,6 +36,13 @@ func (w *World) Cut(a, b string, cut bool) {
 	w.cuts[names] = cut
 }
 
+// Alarm lets etcd raise an alarm ("NOSPACE"), or take it back ("").
+func (w *World) Alarm(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.store().alarm = name
+}
+
 // between says whether a connection from one machine to another is possible.
 func (w *World) between(a, b *Host) bool {
 	names := [2]string{a.Name(), b.Name()}

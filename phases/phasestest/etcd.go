@@ -28,6 +28,7 @@ type etcdCluster struct {
 	votingAt time.Time
 	index    uint64 // raft's
 	revision int64  // of the keys
+	alarm    string // name of one that a member has raised
 	keys     map[string]key
 	leases   map[int64]time.Duration
 }

@@ -178,7 +178,11 @@ func (a *etcdAPI) Alarm(context.Context, *pb.AlarmRequest) (*pb.AlarmResponse, e
 	if err != nil {
 		return nil, err
 	}
-	return &pb.AlarmResponse{Header: a.header(s)}, nil
+	out := &pb.AlarmResponse{Header: a.header(s)}
+	if raised := s.cluster.alarm; raised != "" {
+		out.Alarms = []*pb.AlarmMember{{MemberID: s.member, Alarm: pb.AlarmType(pb.AlarmType_value[raised])}}
+	}
+	return out, nil
 }
 
 func (a *etcdAPI) MoveLeader(_ context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {

@@ -235,6 +235,18 @@ func TestUnhealthyCluster(t *testing.T) {
 	}
 }
 
+// TestAlarm: an etcd that takes no writes is not grown.
+func TestAlarm(t *testing.T) {
+	on(t, 1, phases.Overlap, func(s stage) {
+		s.Alarm("NOSPACE")
+		s.blocked(2, "NOSPACE")
+		s.Alarm("")
+		if err := s.phase(2, phases.Overlap); err != nil {
+			s.Error(err)
+		}
+	})
+}
+
 // TestNodeLostInTheMiddle: a node that was Ready at first and is not any more
 // stops the phase before its next change.
 func TestNodeLostInTheMiddle(t *testing.T) {

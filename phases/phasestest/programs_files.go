@@ -1,0 +1,237 @@
+package phasestest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"mvdan.cc/sh/v3/interp"
+)
+
+func mkdir(p program) error {
+	flags, rest := p.options("-m")
+	mode := 0o777 &^ p.umask
+	if m, ok := flags["-m"]; ok {
+		n, err := strconv.ParseUint(m, 8, 32)
+		if err != nil {
+			return err
+		}
+		mode = fs.FileMode(n)
+	}
+	for _, dir := range rest {
+		p.host.mkdir(p.abs(dir), mode, "root:root")
+	}
+	return nil
+}
+
+func mktemp(p program) error {
+	for n := 1; ; n++ {
+		if dir := fmt.Sprintf("/tmp/tmp.%d", n); !p.host.has(dir) {
+			p.host.mkdir(dir, 0o700, "root:root")
+			p.out("%s\n", dir)
+			return nil
+		}
+	}
+}
+
+// mv overwrites, as mv does.
+func mv(p program) error {
+	_, rest := p.options()
+	from, to := p.abs(rest[0]), p.abs(rest[1])
+	if i, err := p.host.stat(to); err == nil && i.IsDir() {
+		to = path.Join(to, path.Base(from))
+	}
+	f, err := p.host.Fake.ReadFile(p.ctx, from)
+	if err != nil {
+		return fmt.Errorf("cannot stat '%s': No such file or directory", rest[0])
+	}
+	f.Path = to
+	p.host.Delete(from)
+	p.host.Put(f)
+	p.host.mtimes[to] = p.host.mtimes[from]
+	return nil
+}
+
+func cp(p program) error {
+	flags, rest := p.options()
+	f, err := p.host.Fake.ReadFile(p.ctx, p.abs(rest[0]))
+	if err != nil {
+		return fmt.Errorf("cannot stat '%s': No such file or directory", rest[0])
+	}
+	if _, keep := flags["-p"]; !keep {
+		f.Owner = "root:root"
+		f.Mode &^= p.umask
+	}
+	f.Path = p.abs(rest[1])
+	if i, err := p.host.stat(f.Path); err == nil && i.IsDir() {
+		f.Path = path.Join(f.Path, path.Base(rest[0]))
+	}
+	if !p.host.has(path.Dir(f.Path)) {
+		return fmt.Errorf("cannot create regular file '%s': No such file or directory", rest[1])
+	}
+	p.host.Put(f)
+	p.host.mtimes[f.Path] = time.Now()
+	return nil
+}
+
+func rm(p program) error {
+	flags, rest := p.options()
+	_, recursive := flags["-rf"]
+	_, force := flags["-f"]
+	for _, name := range rest {
+		i, err := p.host.stat(p.abs(name))
+		isLink := p.host.linkTarget(p.abs(name)) != ""
+		switch {
+		case err != nil && !isLink && !recursive && !force:
+			return fmt.Errorf("cannot remove '%s': No such file or directory", name)
+		case err == nil && !isLink && i.IsDir() && !recursive:
+			return fmt.Errorf("cannot remove '%s': Is a directory", name)
+		case err == nil || isLink:
+			p.host.remove(p.abs(name))
+		}
+	}
+	return nil
+}
+
+func ln(p program) error {
+	_, rest := p.options()
+	if p.host.has(p.abs(rest[1])) {
+		return fmt.Errorf("failed to create symbolic link '%s': File exists", rest[1])
+	}
+	p.host.Link(p.abs(rest[1]), rest[0])
+	return nil
+}
+
+func chmod(p program) error {
+	mode, err := strconv.ParseUint(p.args[0], 8, 32)
+	if err != nil {
+		return err
+	}
+	for _, name := range p.args[1:] {
+		f, err := p.host.Fake.ReadFile(p.ctx, p.abs(name))
+		if err != nil {
+			return fmt.Errorf("cannot access '%s': No such file or directory", name)
+		}
+		f.Path, f.Mode = p.abs(name), fs.FileMode(mode)
+		p.host.Put(f)
+	}
+	return nil
+}
+
+// stat -c FORMAT, with the placeholders in use. User and group IDs are names
+// here; nobody but install takes them back.
+func stat(p program) error {
+	flags, rest := p.options("-c")
+	failed := false
+	for _, name := range rest {
+		i, err := p.host.stat(p.abs(name))
+		if err != nil {
+			fmt.Fprintf(p.Stderr, "stat: cannot statx '%s': No such file or directory\n", name)
+			failed = true
+			continue
+		}
+		user, group, _ := strings.Cut(i.owner, ":")
+		p.out("%s\n", strings.NewReplacer("%U", user, "%G", group, "%u", user, "%g", group,
+			"%a", fmt.Sprintf("%o", i.mode.Perm()), "%s", strconv.FormatInt(i.size, 10), "%Y", strconv.FormatInt(p.host.mtimes[p.abs(name)].Unix(), 10),
+			"%n", name).Replace(flags["-c"]))
+	}
+	if failed {
+		return interp.ExitStatus(1)
+	}
+	return nil
+}
+
+// install -d makes folders.
+func install(p program) error {
+	flags, dirs := p.options("-m", "-o", "-g")
+	if _, ok := flags["-d"]; !ok {
+		return errors.New("only -d is played")
+	}
+	mode, owner, group := uint64(0o755), "root", "root"
+	for flag, value := range flags {
+		var err error
+		switch flag {
+		case "-m":
+			mode, err = strconv.ParseUint(value, 8, 32)
+		case "-o":
+			owner = value
+		case "-g":
+			group = value
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{owner, group} {
+		if !p.host.users[name] {
+			return fmt.Errorf("invalid user '%s'", name)
+		}
+	}
+	for _, dir := range dirs {
+		p.host.mkdir(path.Dir(p.abs(dir)), 0o755, "root:root")
+		p.host.Folder(p.abs(dir))
+		p.host.folders[p.abs(dir)] = folder{fs.FileMode(mode), owner + ":" + group}
+	}
+	return nil
+}
+
+func readlink(p program) error {
+	to := p.host.linkTarget(p.abs(p.args[0]))
+	if to == "" {
+		return interp.ExitStatus(1)
+	}
+	p.out("%s\n", to)
+	return nil
+}
+
+// find DIR -type f.
+func find(p program) error {
+	dir := p.abs(p.args[0])
+	var paths []string
+	for name, f := range p.host.Snapshot() {
+		if f.Mode&fs.ModeSymlink == 0 && strings.HasPrefix(name, dir+"/") {
+			paths = append(paths, name)
+		}
+	}
+	for _, name := range sorted(paths) {
+		p.out("%s\n", name)
+	}
+	return nil
+}
+
+func ls(p program) error {
+	_, rest := p.options()
+	if len(rest) == 0 {
+		rest = []string{p.Dir}
+	}
+	names, err := p.host.Fake.List(p.ctx, p.abs(rest[0]))
+	if err != nil {
+		fmt.Fprintf(p.Stderr, "ls: cannot access '%s': No such file or directory\n", rest[0])
+		return interp.ExitStatus(2)
+	}
+	for _, n := range names {
+		if !strings.HasPrefix(n, ".") {
+			p.out("%s\n", n)
+		}
+	}
+	return nil
+}
+
+func id(p program) error {
+	_, rest := p.options()
+	if !p.host.users[rest[0]] {
+		return fmt.Errorf("'%s': no such user", rest[0])
+	}
+	p.out("999\n")
+	return nil
+}
+
+func addUser(p program) error {
+	_, rest := p.options("--home-dir", "--gid", "--shell")
+	p.host.users[rest[0]] = true
+	return nil
+}
