@@ -57,11 +57,19 @@ type Options struct {
 	// Hardened gives the API server an audit policy and encryption at rest,
 	// from files that kubeadm does not carry to other nodes.
 	Hardened bool `json:"hardened,omitempty"`
+	// Objects is how many ConfigMaps and Secrets, of 7 KB on average, the
+	// cluster is filled with: so many that etcd holds what an old production
+	// cluster's does.
+	Objects int `json:"objects,omitempty"`
 }
 
 // maxWorkers is how many workers fit between a playground's worker addresses
 // and its gateway; more than that is no use on one machine anyway.
 const maxWorkers = 32
+
+// maxObjects make a database of 1.4 GB. etcd accepts no more writes at 2 GiB
+// (its default --quota-backend-bytes), and needs room to go on.
+const maxObjects = 200_000
 
 var (
 	namePattern    = regexp.MustCompile(`^[a-z][a-z0-9-]{0,30}$`)
@@ -128,6 +136,11 @@ func (o Options) check() error {
 			Problem: fmt.Sprintf("--workers %d is too many", o.Workers),
 			Remedy:  fmt.Sprintf("ask for %d at most", maxWorkers),
 		}
+	case o.Objects < 0 || o.Objects > maxObjects:
+		return &UserError{
+			Problem: fmt.Sprintf("--objects %d is not a number that etcd's 2 GiB can hold", o.Objects),
+			Remedy:  fmt.Sprintf("ask for %d at most (30000 make 200 MB), or for 0, which is none", maxObjects),
+		}
 	case o.SudoUser != "" && (!userPattern.MatchString(o.SudoUser) || o.SudoUser == "root"):
 		return &UserError{
 			Problem: fmt.Sprintf("--sudo-user %q cannot be made on the hosts", o.SudoUser),
@@ -152,6 +165,8 @@ func (o Options) differs(want Options) string {
 		return fmt.Sprintf("--spare (%t)", o.Spare)
 	case o.Hardened != want.Hardened:
 		return fmt.Sprintf("--hardened (%t)", o.Hardened)
+	case o.Objects != want.Objects:
+		return fmt.Sprintf("--objects (%d)", o.Objects)
 	}
 	return ""
 }

@@ -143,15 +143,17 @@ func TestSpecFileIsAccepted(t *testing.T) {
 func TestOptionsThatCannotBe(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]Options{
-		"capital in the name":    {Name: "Lab"},
-		"path in the name":       {Name: "../etc"},
-		"version with a word":    {Kubernetes: "latest"},
-		"unknown shape":          {EtcdListen: "everywhere"},
-		"too many workers":       {Workers: maxWorkers + 1},
-		"sudo user root":         {SudoUser: "root"},
-		"sudo user with a slash": {SudoUser: "a/b"},
-		"comma in the folder":    {Dir: "/tmp/a,b"},
-		"space in the cache":     {CacheDir: "/tmp/a b"},
+		"capital in the name":     {Name: "Lab"},
+		"path in the name":        {Name: "../etc"},
+		"version with a word":     {Kubernetes: "latest"},
+		"unknown shape":           {EtcdListen: "everywhere"},
+		"too many workers":        {Workers: maxWorkers + 1},
+		"fewer objects than none": {Objects: -1},
+		"too many objects":        {Objects: maxObjects + 1},
+		"sudo user root":          {SudoUser: "root"},
+		"sudo user with a slash":  {SudoUser: "a/b"},
+		"comma in the folder":     {Dir: "/tmp/a,b"},
+		"space in the cache":      {CacheDir: "/tmp/a b"},
 	} {
 		_, err := o.withDefaults()
 		var mistake *UserError
@@ -194,6 +196,7 @@ func TestEveryOptionThatShapesAClusterIsCompared(t *testing.T) {
 		"--sudo-user":   func(o *Options) { o.SudoUser = "operator" },
 		"--spare":       func(o *Options) { o.Spare = true },
 		"--hardened":    func(o *Options) { o.Hardened = true },
+		"--objects":     func(o *Options) { o.Objects = 30_000 },
 	} {
 		want := made
 		change(&want)
