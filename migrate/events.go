@@ -34,8 +34,15 @@ type Event struct {
 	Total     int           `json:"total"` // steps times targets in this phase
 	At        time.Time     `json:"at"`
 	Elapsed   time.Duration `json:"-"` // since the step (or the phase) began; "elapsedSeconds" in JSON
-	Message   string        `json:"message,omitempty"`
-	Outage    time.Duration `json:"-"` // the step's Outage; "outageSeconds" in JSON
+	// Waited is the part of Elapsed in which programs of others were waited
+	// for: Verify and the guard until they first agreed, and in Apply what the
+	// Env measured (see Waiter). The rest is ours: checks, guards, copies, the
+	// journal, the way to the hosts. Never more than Elapsed; "waitedSeconds"
+	// in JSON.
+	Waited   time.Duration `json:"-"`
+	WaitsFor string        `json:"waitsFor,omitempty"` // the step's WaitsFor, while its Verify is waited for
+	Message  string        `json:"message,omitempty"`
+	Outage   time.Duration `json:"-"` // the step's Outage; "outageSeconds" in JSON
 }
 
 // MarshalJSON writes durations as seconds.
@@ -44,8 +51,9 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		plain
 		Elapsed float64 `json:"elapsedSeconds"`
+		Waited  float64 `json:"waitedSeconds"`
 		Outage  float64 `json:"outageSeconds"`
-	}{plain(e), e.Elapsed.Seconds(), e.Outage.Seconds()})
+	}{plain(e), e.Elapsed.Seconds(), e.Waited.Seconds(), e.Outage.Seconds()})
 }
 
 // Events is told what happens, in order and from one goroutine. It must not

@@ -68,9 +68,9 @@ func TestJSONOfEntriesAndEvents(t *testing.T) {
 			`{"phase":1,"step":"a","title":"T","why":"W","target":"cp1","finding":{"verdict":"needed","reason":"r","before":{"k":"v"},` +
 				`"changes":[{"object":"o","before":"b","after":"a"}]},"undo":"undo","recorded":"pending","outageSeconds":1.5}`},
 		{Event{Kind: EventStepDone, Phase: 1, PhaseName: "p", Step: "a", Title: "T", Target: "cp1", Index: 1, Total: 2,
-			At: time.Unix(0, 0).UTC(), Elapsed: 2 * time.Second},
+			At: time.Unix(0, 0).UTC(), Elapsed: 2 * time.Second, Waited: 1500 * time.Millisecond},
 			`{"kind":"step-done","phase":1,"phaseName":"p","step":"a","title":"T","target":"cp1","index":1,"total":2,` +
-				`"at":"1970-01-01T00:00:00Z","elapsedSeconds":2,"outageSeconds":0}`},
+				`"at":"1970-01-01T00:00:00Z","elapsedSeconds":2,"waitedSeconds":1.5,"outageSeconds":0}`},
 	} {
 		got, err := json.Marshal(c.v)
 		if err != nil {

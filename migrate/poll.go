@@ -20,16 +20,21 @@ const (
 // returns nil), limit is over (a *TimeoutError with the last error), or ctx
 // is done (its cause). After each attempt in vain it calls said with the
 // error. It is the only place of the engine that waits.
-func poll(ctx context.Context, limit time.Duration, said func(error), fn func(context.Context) error) error {
+//
+// waited is from the beginning of the first attempt to that of the last one:
+// for so long the world was not there yet. The last attempt itself is not in
+// it, since asking takes its time also where there is nothing to wait for.
+func poll(ctx context.Context, limit time.Duration, said func(error), fn func(context.Context) error) (waited time.Duration, err error) {
 	start := time.Now()
 	var last error
 	for {
-		err, cut := attempt(ctx, limit-time.Since(start), fn)
+		waited = time.Since(start)
+		err, cut := attempt(ctx, limit-waited, fn)
 		switch {
 		case err == nil:
-			return nil
+			return waited, nil
 		case ctx.Err() != nil:
-			return context.Cause(ctx)
+			return waited, context.Cause(ctx)
 		case !cut || last == nil:
 			// The error of an attempt cut short by the limit says nothing
 			// that the attempt before it did not say better.
@@ -37,14 +42,14 @@ func poll(ctx context.Context, limit time.Duration, said func(error), fn func(co
 		}
 		said(last)
 		if limit-time.Since(start) < pollInterval {
-			return &TimeoutError{Waited: time.Since(start), Last: last}
+			return waited, &TimeoutError{Waited: time.Since(start), Last: last}
 		}
 		timer := time.NewTimer(pollInterval)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return context.Cause(ctx)
+			return waited, context.Cause(ctx)
 		}
 	}
 }

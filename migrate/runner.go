@@ -97,7 +97,15 @@ type execution[V, H any] struct {
 	holding bool // the step before says KeepGoing
 
 	began, stepBegan, lastEvent time.Time
+	// waited and stepWaited are the parts in which others were waited for.
+	waited, stepWaited time.Duration
 }
+
+// beginStep starts the clock of a step, or of the guard before the first one.
+func (x *execution[V, H]) beginStep() { x.stepBegan, x.stepWaited = time.Now(), 0 }
+
+// endStep adds what the step waited to what the phase did.
+func (x *execution[V, H]) endStep() { x.waited += x.stepWaited }
 
 // resumable refuses to carry on a phase that is part done with another spec
 // or another list of steps: the pre-images and needs would not fit.
@@ -138,17 +146,18 @@ func (x *execution[V, H]) all(ctx context.Context) error {
 			x.emit(Event{Kind: EventStopped, Title: x.phase.Title, Index: i, Elapsed: time.Since(x.began)})
 			return ErrStopped
 		}
-		x.stepBegan = time.Now()
+		x.beginStep()
 		if err := (&stepRun[V, H]{execution: x, visit: v, index: i + 1}).run(ctx); err != nil {
 			return err
 		}
+		x.endStep()
 	}
 	if !x.intact {
 		if err := x.begin(); err != nil {
 			return err
 		}
 	}
-	x.emit(Event{Kind: EventPhaseDone, Title: x.phase.Title, Index: len(x.visits), Elapsed: time.Since(x.began)})
+	x.emit(Event{Kind: EventPhaseDone, Title: x.phase.Title, Index: len(x.visits), Elapsed: time.Since(x.began), Waited: x.waited})
 	return nil
 }
 
@@ -159,7 +168,8 @@ func (x *execution[V, H]) firstGuard(ctx context.Context) error {
 	if x.records.any(state.Status.Unfinished) {
 		return nil
 	}
-	x.stepBegan = time.Now()
+	x.beginStep()
+	defer x.endStep()
 	return x.guardBefore(ctx, Where{Phase: x.phase.Number}, state.Pending, Event{Title: x.phase.Title})
 }
 
@@ -196,9 +206,11 @@ func (x *execution[V, H]) guardBefore(ctx context.Context, where Where, status s
 
 // guard polls the phase's invariants.
 func (x *execution[V, H]) guard(ctx context.Context, e Event) error {
-	return poll(ctx, x.phase.GuardSettle, func(err error) { x.waiting(e, err) }, func(ctx context.Context) error {
+	waited, err := poll(ctx, x.phase.GuardSettle, func(err error) { x.waiting(e, err) }, func(ctx context.Context) error {
 		return x.phase.Guard(ctx, x.Env.View(ClusterTarget))
 	})
+	x.stepWaited += waited
+	return err
 }
 
 // endKind is the kind of event that an error is told with.

@@ -85,6 +85,9 @@ type Step[V, H any] struct {
 	OneWay string
 	// Settle bounds the polling of Verify; expiry is an error.
 	Settle time.Duration
+	// WaitsFor names the program that Verify waits for: "kubelet", "etcd".
+	// Empty: what Apply did is so at once.
+	WaitsFor string
 }
 
 // Phase is an ordered list of steps with what must hold between any two.
@@ -109,4 +112,12 @@ type Env[V, H any] interface {
 	View(target string) V
 	// Hands is read and write access for a step on a target.
 	Hands(target string) H
+}
+
+// Waiter is an Env that measures how long programs of others ran on its
+// behalf. The engine reads it before and after each Apply.
+type Waiter interface {
+	// Waited is the sum of all such waits so far. It only grows. Waits that
+	// overlap are all counted: the reader bounds what it took.
+	Waited() time.Duration
 }

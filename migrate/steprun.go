@@ -78,7 +78,7 @@ func (s *stepRun[V, H]) change(ctx context.Context, finding Finding) error {
 	}
 	s.tell(EventStepStarted, finding.Reason)
 	before := s.records[s.key()].Before // not finding.Before: this may be a retry
-	if err := s.visit.Apply(ctx, s.Env.Hands(s.visit.target), before); err != nil {
+	if err := s.measured(func() error { return s.visit.Apply(ctx, s.Env.Hands(s.visit.target), before) }); err != nil {
 		return s.brokenAndKept(ctx, OpApply, err)
 	}
 	if err := s.advance(state.Change{Event: state.ApplyDone}); err != nil {
@@ -87,11 +87,30 @@ func (s *stepRun[V, H]) change(ctx context.Context, finding Finding) error {
 	return s.settle(ctx)
 }
 
+// measured calls a changing function and adds what the Env says that others
+// took of its time. Commands that ran side by side took no more than that.
+func (s *stepRun[V, H]) measured(change func() error) error {
+	clock, ok := s.Env.(Waiter)
+	if !ok {
+		return change()
+	}
+	began, before := time.Now(), clock.Waited()
+	err := change()
+	s.stepWaited += min(clock.Waited()-before, time.Since(began))
+	return err
+}
+
 // settle does duties 5 and 6: the world agrees, and the invariants hold.
 func (s *stepRun[V, H]) settle(ctx context.Context) error {
-	waiting := func(err error) { s.waiting(s.event("", ""), err) }
+	waiting := func(err error) {
+		e := s.event("", "")
+		e.WaitsFor = s.visit.WaitsFor
+		s.waiting(e, err)
+	}
 	verify := func(ctx context.Context) error { return s.visit.Verify(ctx, s.Env.View(s.visit.target)) }
-	if err := poll(ctx, s.visit.Settle, waiting, verify); err != nil {
+	waited, err := poll(ctx, s.visit.Settle, waiting, verify)
+	s.stepWaited += waited
+	if err != nil {
 		return s.brokenAndKept(ctx, OpVerify, err)
 	}
 	if err := s.advance(state.Change{Event: state.VerifyDone}); err != nil {
@@ -154,5 +173,5 @@ func (s *stepRun[V, H]) tell(kind EventKind, message string) { s.emit(s.event(ki
 func (s *stepRun[V, H]) event(kind EventKind, message string) Event {
 	v := s.visit
 	return Event{Kind: kind, Step: v.ID, Title: v.Title, Target: v.target, Index: s.index,
-		Outage: v.Outage, Elapsed: time.Since(s.stepBegan), Message: message}
+		Outage: v.Outage, Elapsed: time.Since(s.stepBegan), Waited: s.stepWaited, Message: message}
 }

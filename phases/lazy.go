@@ -52,7 +52,7 @@ func (l lazyHost) Look(ctx context.Context, c remote.Command) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return h.Look(ctx, c)
+	return l.timed(ctx, c, h.Look)
 }
 
 func (l lazyHost) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
@@ -80,7 +80,7 @@ func (l lazyHost) Run(ctx context.Context, c remote.Command) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return h.Run(ctx, c)
+	return l.timed(ctx, c, h.Run)
 }
 
 func (l lazyHost) WriteFile(ctx context.Context, f remote.File) error {

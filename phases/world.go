@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
@@ -69,6 +70,8 @@ type World struct {
 	etcd     *etcd.Cluster
 	etcdKey  string
 	wasReady map[string]bool
+
+	waited atomic.Int64 // nanoseconds in which programs of others ran
 }
 
 // NewWorld makes a World; it connects to a host when a step first needs it.

@@ -75,7 +75,7 @@ func repointInPlace() phases.Step {
 		Verify: verifyRepoint,
 		OneWay: phases.NotYet,
 		// kubeadm's own wait for a control plane is 4 minutes.
-		Settle: 5 * time.Minute,
+		Settle: 5 * time.Minute, WaitsFor: "kubelet",
 	}
 }
 

@@ -114,7 +114,7 @@ func (r Restart) removeTwin() phases.Step {
 		Apply:  applyRemoveTwin,
 		Verify: verifyRemoveTwin,
 		OneWay: phases.NotYet,
-		Settle: 2 * time.Minute,
+		Settle: 2 * time.Minute, WaitsFor: "kubelet",
 	}
 }
 

@@ -152,7 +152,7 @@ func (r Restart) twin() phases.Step {
 			return kube.Readyz(ctx, cfg)
 		},
 		OneWay: phases.NotYet,
-		Settle: 4 * time.Minute,
+		Settle: 4 * time.Minute, WaitsFor: "kubelet",
 	}
 }
 

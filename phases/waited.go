@@ -1,0 +1,42 @@
+package phases
+
+import (
+	"context"
+	"regexp"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/remote"
+)
+
+var _ migrate.Waiter = (*World)(nil)
+
+// Waited is how long programs of others have run for this World so far:
+// kubeadm, systemd and what it starts, nginx, and the package managers.
+// Commands that ran side by side are each counted in full.
+func (w *World) Waited() time.Duration { return time.Duration(w.waited.Load()) }
+
+// Waiting begins a wait for somebody else's program, such as a member that
+// has to catch up, and returns what ends it. Run and Look of a host do it by
+// themselves for the commands they know.
+func (w *World) Waiting() (done func()) {
+	began := time.Now()
+	return func() { w.waited.Add(int64(time.Since(began))) }
+}
+
+// othersCommand finds one of others' programs where a shell expects a
+// command: at the beginning of a line, or after what ends a command or opens
+// a list, maybe with its folder and with variables before it. Paths that only
+// have such a name in them ("cp /etc/nginx/nginx.conf") are none.
+var othersCommand = regexp.MustCompile(`(?m)(?:^|[;&|({!]|\b(?:then|do|else|if|while|until)\b)[ \t]*` +
+	`(?:[A-Z_]+=\S* +)*(?:(?:/usr(?:/local)?)?/s?bin/)?` +
+	`(?:kubeadm|systemctl|systemd-run|nginx|kubectl|crictl|etcd|etcdctl|etcdutl|apt-get|dnf)(?:[\s;&|)]|$)`)
+
+// timed runs a command of a host and counts its time where the script runs a
+// program of others.
+func (l lazyHost) timed(ctx context.Context, c remote.Command, run func(context.Context, remote.Command) (string, error)) (string, error) {
+	if othersCommand.MatchString(c.Script) {
+		defer l.world.Waiting()()
+	}
+	return run(ctx, c)
+}
