@@ -84,12 +84,6 @@ func (pp *pathProbe) start(sending, working context.Context) {
 	pp.watching.Go(func() { pp.watcher.run(working) })
 }
 
-func (pp *pathProbe) end() {
-	for _, s := range pp.series {
-		s.end()
-	}
-}
-
 // close closes the connections.
 func (pp *pathProbe) close() {
 	pp.fresh()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"sync"
@@ -53,6 +54,9 @@ type Config struct {
 	// Namespace is made for the probe and deleted at the end. Probes that
 	// run at the same time need one each. Default DefaultNamespace.
 	Namespace string
+	// Guest: the namespace is there and somebody else's. It is neither made
+	// nor deleted, and other guests may probe in it at the same time.
+	Guest bool
 	// Rate is in requests a second for each path and kind. Default
 	// DefaultRate.
 	Rate float64
@@ -112,6 +116,7 @@ type Probe struct {
 	paths      []*pathProbe
 	seriesMade int
 	stopped    bool
+	leftover   string // why the namespace was not deleted
 }
 
 // Start makes the probe's namespace and begins to probe cfg.Paths. It returns
@@ -130,7 +135,8 @@ func Start(ctx context.Context, cfg Config) (*Probe, error) {
 	p := &Probe{
 		cfg:      cfg,
 		interval: time.Duration(float64(time.Second) / cfg.Rate),
-		runID:    strconv.FormatInt(time.Now().UnixMilli(), 36),
+		// Random as well: guests of one namespace may start at one instant.
+		runID: strconv.FormatInt(time.Now().UnixMilli(), 36) + strconv.FormatInt(rand.Int64N(36*36*36), 36),
 	}
 	for i, path := range cfg.Paths {
 		if _, err := newEndpoint(cfg, path); err != nil {
@@ -218,15 +224,15 @@ func (p *Probe) Stop() Result {
 		p.stopWork()
 		for _, pp := range paths {
 			pp.watching.Wait()
-			pp.end()
 		}
-		p.result = p.results(paths)
 		// The caller's context may have ended; the namespace goes anyway.
-		ctx := context.WithoutCancel(p.working)
-		if err := p.removeNamespace(ctx, paths); err != nil {
-			p.result.Leftover = err.Error()
+		if err := p.removeNamespace(context.WithoutCancel(p.working), paths); err != nil {
+			p.mu.Lock()
+			p.leftover = err.Error()
+			p.mu.Unlock()
 			p.cfg.Logger.Warn("the probe's namespace is left over", "error", err)
 		}
+		p.result = Results(p.Record())
 		for _, pp := range paths {
 			pp.close()
 		}

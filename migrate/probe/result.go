@@ -2,7 +2,6 @@ package probe
 
 import (
 	"math"
-	"slices"
 	"time"
 )
 
@@ -118,59 +117,35 @@ func (r Result) sum(of func(KindResult) int) int {
 	return total
 }
 
-// results puts the figures together; the series no longer change.
-func (p *Probe) results(paths []*pathProbe) Result {
-	r := Result{IntervalMs: float64(p.interval.Microseconds()) / 1000, Paths: []PathResult{}}
-	fresh := map[string][]int32{}
-	for _, pp := range paths {
-		i := slices.IndexFunc(r.Paths, func(pr PathResult) bool { return pr.Name == pp.path.Name })
-		if i < 0 {
-			i = len(r.Paths)
-			r.Paths = append(r.Paths, PathResult{Name: pp.path.Name})
-		}
-		fresh[pp.path.Name] = append(fresh[pp.path.Name], pp.series[0].run.samples...)
-		r.Paths[i].add(pp)
+func (pr *PathResult) add(s SeriesRecord) {
+	k := s.result()
+	pr.Requests += k.Requests
+	pr.Failures += k.Failures
+	if s.Kind != Watch {
+		pr.LongestGapSeconds = max(pr.LongestGapSeconds, k.LongestGapSeconds)
 	}
-	for i := range r.Paths {
-		ps := percentiles(fresh[r.Paths[i].Name], 50, 99)
-		r.Paths[i].P50Ms, r.Paths[i].P99Ms = ps[0], ps[1]
-	}
-	return r
+	pr.Kinds = append(pr.Kinds, k)
 }
 
-func (pr *PathResult) add(pp *pathProbe) {
-	for _, s := range pp.series {
-		k := s.result(pp.path.From)
-		pr.Requests += k.Requests
-		pr.Failures += k.Failures
-		if s.kind != Watch {
-			pr.LongestGapSeconds = max(pr.LongestGapSeconds, k.LongestGapSeconds)
-		}
-		pr.Kinds = append(pr.Kinds, k)
-	}
-}
-
-func (s *series) result(from string) KindResult {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	run := percentiles(s.run.samples, 50, 99)
+func (s SeriesRecord) result() KindResult {
+	run := percentiles(s.Run.SamplesUs, 50, 99)
 	k := KindResult{
-		Kind: s.kind, From: from,
-		Requests: s.run.requests, Failures: s.run.failures, Reasons: s.run.reasons,
-		P50Ms: run[0], P99Ms: run[1], MaxMs: float64(s.run.max.Microseconds()) / 1000,
-		LongestGapSeconds: roundedSeconds(s.run.gap),
-		QuietRequests:     s.quiet.requests, QuietFailures: s.quiet.failures,
-		Skipped: s.run.skipped, MaxLateMs: float64(s.run.late.Microseconds()) / 1000, Connections: s.run.connections, Replays: s.run.replays,
+		Kind: s.Kind, From: s.From,
+		Requests: s.Run.Requests, Failures: s.Run.Failures, Reasons: s.Run.Reasons,
+		P50Ms: run[0], P99Ms: run[1], MaxMs: float64(s.Run.Max.Microseconds()) / 1000,
+		LongestGapSeconds: roundedSeconds(s.Run.Gap),
+		QuietRequests:     s.Quiet.Requests, QuietFailures: s.Quiet.Failures,
+		Skipped: s.Run.Skipped, MaxLateMs: float64(s.Run.Late.Microseconds()) / 1000, Connections: s.Run.Connections, Replays: s.Run.Replays,
 	}
 	if k.Reasons == nil {
 		k.Reasons = map[string]int{}
 	}
-	if len(s.quiet.samples) > 0 {
-		quiet := percentiles(s.quiet.samples, 50, 99)
+	if len(s.Quiet.SamplesUs) > 0 {
+		quiet := percentiles(s.Quiet.SamplesUs, 50, 99)
 		k.QuietP50Ms, k.QuietP99Ms = &quiet[0], &quiet[1]
 	}
-	if s.kind == Watch {
-		k.Events, k.MissedEvents, k.Rewatches = &s.run.events, &s.run.missed, &s.run.restarts
+	if s.Kind == Watch {
+		k.Events, k.MissedEvents, k.Rewatches = &s.Run.Events, &s.Run.Missed, &s.Run.Rewatches
 	}
 	return k
 }

@@ -190,13 +190,3 @@ func (s *series) endQuiet() {
 	defer s.mu.Unlock()
 	s.mark, s.quiet, s.run = time.Now(), s.run, stats{}
 }
-
-// end closes a gap that is still open when the measurement is over.
-func (s *series) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.kind == Watch {
-		return // its gaps are told by watchGap
-	}
-	s.run.gap = max(s.run.gap, s.gaps.open())
-}

@@ -147,7 +147,6 @@ func TestOpenLoopKeepsItsRate(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		loop.run(ctx, t.Context())
-		s.end()
 		if s.run.requests != 200 || s.run.failures != 40 || s.run.gap != 2*time.Second {
 			t.Errorf("%d requests, %d failures, gap %v; want 200, 40, 2s", s.run.requests, s.run.failures, s.run.gap)
 		}

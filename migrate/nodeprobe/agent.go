@@ -1,0 +1,263 @@
+package nodeprobe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hamigrate/migrate/probe"
+)
+
+// AgentConfig is what an agent is started with.
+type AgentConfig struct {
+	Socket    string  // where to listen; its folder exists
+	Namespace string  // where to make the ConfigMaps that are read and written
+	Node      string  // the name to measure under: Path.From
+	Rate      float64 // requests a second for each kind
+	Digest    string  // SHA-256 of the program, to know it again
+	Run       string  // what the figures belong to
+	// Service is host:port of the kubernetes Service, as the kubelet tells it
+	// to every pod.
+	Service string
+	// Credentials is the folder with the token and the CA that the kubelet
+	// projects into the pod.
+	Credentials string
+}
+
+const (
+	// lonely is after how much silence an agent stops probing: nobody will
+	// ask for its figures any more, and its writes are a load.
+	lonely = 30 * time.Minute
+	// abandoned is when it ends altogether.
+	abandoned = 24 * time.Hour
+)
+
+// About is what an agent says of itself.
+type About struct {
+	Node    string  `json:"node"`
+	Digest  string  `json:"digest"`
+	Run     string  `json:"run"`
+	Rate    float64 `json:"rate"`
+	Probing bool    `json:"probing"` // it has begun, and was not stopped
+	Problem string  `json:"problem"` // why it has not begun yet
+}
+
+// agent serves one probe.
+type agent struct {
+	cfg   AgentConfig
+	asked atomic.Int64 // when it was last asked, Unix seconds
+
+	mu      sync.Mutex
+	probe   *probe.Probe
+	stopped bool
+	problem string
+}
+
+// Serve probes and answers on the socket until ctx ends or nobody has asked
+// for a day. It returns an error when it can't listen.
+func Serve(ctx context.Context, cfg AgentConfig) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	listener, err := listen(cfg.Socket)
+	if err != nil {
+		return err
+	}
+	a := &agent{cfg: cfg}
+	a.touch()
+	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 10 * time.Second}
+	var work sync.WaitGroup
+	work.Go(func() { a.begin(ctx) })
+	work.Go(func() { a.watchSilence(ctx, cancel) })
+	context.AfterFunc(ctx, func() { server.Close() })
+	err = server.Serve(listener)
+	cancel()
+	work.Wait()
+	a.stop()
+	if !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving on %s: %w", cfg.Socket, err)
+	}
+	return nil
+}
+
+// listen takes the socket's place, also where one was left by an agent that
+// died. Everybody on the node may connect: the SSH user need not be root, and
+// all there is to be had is figures and connections to the API server.
+func listen(path string) (net.Listener, error) {
+	beside := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%d", os.Getpid()))
+	listener, err := net.Listen("unix", beside)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", path, err)
+	}
+	if err := errors.Join(os.Chmod(beside, 0o666), os.Rename(beside, path)); err != nil {
+		listener.Close()
+		return nil, fmt.Errorf("listening on %s: %w", path, err)
+	}
+	return listener, nil
+}
+
+func (a *agent) touch() { a.asked.Store(time.Now().Unix()) }
+
+func (a *agent) silence() time.Duration { return time.Since(time.Unix(a.asked.Load(), 0)) }
+
+// begin starts the probe, as soon as the API lets it.
+func (a *agent) begin(ctx context.Context) {
+	ca, err := os.ReadFile(filepath.Join(a.cfg.Credentials, "ca.crt"))
+	if err != nil {
+		a.setProblem(err)
+		return
+	}
+	cfg := probe.Config{
+		Paths:     []probe.Path{{Name: "service", From: a.cfg.Node, URL: "https://" + a.cfg.Service}},
+		CA:        ca,
+		Token:     a.token,
+		Namespace: a.cfg.Namespace, Guest: true,
+		Rate: a.cfg.Rate,
+	}
+	retry := time.NewTicker(time.Second)
+	defer retry.Stop()
+	for {
+		p, err := probe.Start(ctx, cfg)
+		if err == nil {
+			a.mu.Lock()
+			a.probe, a.problem = p, ""
+			a.mu.Unlock()
+			return
+		}
+		a.setProblem(err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-retry.C:
+		}
+	}
+}
+
+// token is read anew each time: the kubelet renews it.
+func (a *agent) token() (string, error) {
+	text, err := os.ReadFile(filepath.Join(a.cfg.Credentials, "token"))
+	return strings.TrimSpace(string(text)), err
+}
+
+func (a *agent) setProblem(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.problem = err.Error()
+}
+
+// stop ends the probing and waits for what is due.
+func (a *agent) stop() {
+	a.mu.Lock()
+	p := a.probe
+	a.stopped = true
+	a.mu.Unlock()
+	if p != nil {
+		p.Stop()
+	}
+}
+
+func (a *agent) watchSilence(ctx context.Context, end func()) {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		switch silence := a.silence(); {
+		case silence > abandoned:
+			end()
+		case silence > lonely:
+			a.stop()
+		}
+	}
+}
+
+func (a *agent) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /about", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.about()) })
+	mux.HandleFunc("GET /live", func(w http.ResponseWriter, _ *http.Request) {
+		var live probe.Live
+		if p := a.running(); p != nil {
+			live = p.Snapshot()
+		}
+		answer(w, live)
+	})
+	mux.HandleFunc("GET /record", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.record()) })
+	mux.HandleFunc("POST /quiet", func(http.ResponseWriter, *http.Request) {
+		if p := a.running(); p != nil {
+			p.Quiet()
+		}
+	})
+	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
+		a.stop()
+		answer(w, a.record())
+	})
+	mux.HandleFunc("GET /dial", a.dial)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.touch()
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (a *agent) running() *probe.Probe {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.probe
+}
+
+func (a *agent) about() About {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return About{Node: a.cfg.Node, Digest: a.cfg.Digest, Run: a.cfg.Run, Rate: a.cfg.Rate, Probing: a.probe != nil && !a.stopped, Problem: a.problem}
+}
+
+func (a *agent) record() probe.Record {
+	if p := a.running(); p != nil {
+		return p.Record()
+	}
+	return probe.Record{}
+}
+
+// answer writes JSON. A reader that went away is none of our business.
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// dial makes the HTTP connection a connection from this pod to the kubernetes
+// Service, and to nowhere else.
+func (a *agent) dial(w http.ResponseWriter, r *http.Request) {
+	to, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", a.cfg.Service)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer to.Close()
+	from, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer from.Close()
+	if _, err := io.WriteString(from, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"); err != nil {
+		return
+	}
+	ended := make(chan struct{}, 2)
+	pass := func(dst io.Writer, src io.Reader) {
+		_, _ = io.Copy(dst, src) // either side's end is the end
+		ended <- struct{}{}
+	}
+	go pass(to, buffered)
+	go pass(from, to)
+	<-ended
+}
