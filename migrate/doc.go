@@ -21,6 +21,17 @@
 // for a step that was left unfinished: it may itself be what breaks the
 // invariants, and finishing it what mends them. Duty 6 never is.
 //
+// Steps may form a bracket (Step.Bracket): one change in parts, such as the
+// restart of an API server behind a second one. When Apply or Verify of one of
+// them fails, the run takes those that were touched back at once, newest
+// first: "undoing" is committed before the first command, Undo is called, the
+// step's Check is polled until it says that the step is still to be done, and
+// "undone" is committed. Then the invariants must hold. The run ends with the
+// error of the step and what became of the others (WayBack); running again
+// begins the bracket anew. Nothing is taken back where a step was blocked,
+// the run was stopped or interrupted, or only the invariants do not hold.
+// Killed on the way back, the next run goes forward again: it looks first.
+//
 // The invariants are also asked for before the first step of a phase. A run
 // that is told to stop finishes the step at hand; one whose context ends
 // stops at once and leaves the step's outcome unknown.

@@ -18,6 +18,7 @@ const (
 	OpGuard   Op = "guard"
 	OpApply   Op = "apply"
 	OpVerify  Op = "verify"
+	OpUndo    Op = "undo"
 	OpJournal Op = "journal"
 )
 
@@ -36,12 +37,26 @@ type StepError struct {
 	Where
 	Op  Op
 	Err error
+	// Back is what became of the step's bracket; nil where it has none, or
+	// where nothing was to be taken back.
+	Back *WayBack
 }
 
-func (e *StepError) Error() string { return fmt.Sprintf("%s: %s: %v", e.Where, e.Op, e.Err) }
+func (e *StepError) Error() string {
+	msg := fmt.Sprintf("%s: %s: %v", e.Where, e.Op, e.Err)
+	if e.Back != nil {
+		msg += "; " + e.Back.String()
+	}
+	return msg
+}
 
-// Unwrap returns the cause.
-func (e *StepError) Unwrap() error { return e.Err }
+// Unwrap returns the cause, and that of a way back that did not end well.
+func (e *StepError) Unwrap() []error {
+	if e.Back == nil || e.Back.Err == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Err, e.Back.Err}
+}
 
 // BlockedError says that it is not safe to go on, and that the step it names
 // has changed nothing. Without a step, the phase's invariants did not hold

@@ -69,6 +69,11 @@ type Step[V, H any] struct {
 	// KeepGoing: a run that is asked to stop goes on past this step, because
 	// the state it leaves is worse to stay in than the one before or after.
 	KeepGoing bool
+	// Bracket is a name that steps which stand next to each other share when
+	// they are one change in parts: when Apply or Verify of one fails, those
+	// of them that were touched are taken back at once, newest first. All of
+	// them have an Undo, and none is Rolling.
+	Bracket string
 	// Outage is how long the API is expected to be away during Apply;
 	// 0 means that no client notices.
 	Outage time.Duration
@@ -80,7 +85,11 @@ type Step[V, H any] struct {
 	Check  func(context.Context, V) (Finding, error)
 	Apply  func(context.Context, H, Before) error
 	Verify func(context.Context, V) error
-	Undo   func(context.Context, H, Before) error
+	// Undo brings back what Before tells of; afterwards Check says Needed. It
+	// is called again after it failed, or was killed, at any place, and also
+	// where Apply was cut before it did anything. What it would hurt to undo
+	// as things are, it refuses.
+	Undo func(context.Context, H, Before) error
 	// OneWay says why there is no Undo. Exactly one of the two is set.
 	OneWay string
 	// Settle bounds the polling of Verify; expiry is an error.

@@ -23,6 +23,7 @@ func (s *stepRun[V, H]) run(ctx context.Context) error {
 	how, message, err := s.take(ctx)
 	if err != nil {
 		s.tell(endKind(err), err.Error())
+		s.takeBack(ctx, err)
 		return err
 	}
 	s.done[s.key()] = true
@@ -102,13 +103,8 @@ func (s *stepRun[V, H]) measured(change func() error) error {
 
 // settle does duties 5 and 6: the world agrees, and the invariants hold.
 func (s *stepRun[V, H]) settle(ctx context.Context) error {
-	waiting := func(err error) {
-		e := s.event("", "")
-		e.WaitsFor = s.visit.WaitsFor
-		s.waiting(e, err)
-	}
 	verify := func(ctx context.Context) error { return s.visit.Verify(ctx, s.Env.View(s.visit.target)) }
-	waited, err := poll(ctx, s.visit.Settle, waiting, verify)
+	waited, err := poll(ctx, s.visit.Settle, s.stillWaiting, verify)
 	s.stepWaited += waited
 	if err != nil {
 		return s.brokenAndKept(ctx, OpVerify, err)
@@ -120,6 +116,13 @@ func (s *stepRun[V, H]) settle(ctx context.Context) error {
 		return s.broken(ctx, OpGuard, err)
 	}
 	return nil
+}
+
+// stillWaiting tells whom the step waits for.
+func (s *stepRun[V, H]) stillWaiting(err error) {
+	e := s.event("", "")
+	e.WaitsFor = s.visit.WaitsFor
+	s.waiting(e, err)
 }
 
 // brokenAndKept is broken with the failure written to the journal. A step

@@ -11,6 +11,9 @@ func TestValidateRefuses(t *testing.T) {
 	type S = Step[view, hands]
 	type P = Phase[view, hands]
 	good := func() P { return phase(step("a", Once), step("b/c-2", Workers, needs("a"))) }
+	if err := Validate(bracket()); err != nil {
+		t.Fatalf("a phase with a bracket: %v", err)
+	}
 	if err := Validate(good()); err != nil {
 		t.Fatalf("a good phase: %v", err)
 	}
@@ -31,6 +34,9 @@ func TestValidateRefuses(t *testing.T) {
 		"step 1 (a): Settle must be more than 0":                                func(p *P) { p.Steps[0].Settle = 0 },
 		"step 1 (a): Outage must not be negative":                               func(p *P) { p.Steps[0].Outage = -1 },
 		`step 1 (a): needs "b/c-2", which is no earlier step of this phase`:     func(p *P) { p.Steps[0].Needs = []StepID{"b/c-2"} },
+		"step 1 (a): a step in a bracket must have an Undo":                     func(p *P) { p.Steps[0].Bracket = "x" },
+		"step 1 (a): a step in a bracket must have an Undo and must not be Ro":  func(p *P) { bracketed(&p.Steps[0]); p.Steps[0].Rolling = true },
+		`step 3 (c): the steps of the bracket "b" do not stand next to each ot`: func(p *P) { p.Steps = []S{step("a", Once, bracketed), step("b", Once), step("c", Once, bracketed)} },
 		`step 2 (b/c-2): needs "nowhere", which is no earlier step of this pha`: func(p *P) { p.Steps[1].Needs = []StepID{"a", "nowhere"} },
 	} {
 		p := good()
@@ -56,6 +62,7 @@ func TestFingerprintIsOfWhatIsDoneNotOfItsWords(t *testing.T) {
 	}
 	same := base()
 	same.Title, same.Steps[0].Title, same.Steps[0].Why, same.Steps[1].ByHand = "x", "y", "z", "w"
+	bracketed(&same.Steps[0]) // what is undone on a failure is not what is done
 	if Fingerprint(base()) != Fingerprint(same) {
 		t.Error("other words changed the fingerprint")
 	}

@@ -1,0 +1,144 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"hamigrate/state"
+)
+
+// WayBack is what became of a bracket after one of its steps failed.
+type WayBack struct {
+	Bracket string
+	// Back are the steps that were taken back, newest first.
+	Back []Where
+	// Left are the steps that are not, newest first: they, or a part of what
+	// they do, are still in place.
+	Left []Where
+	// Err is why the way back ended before its end, or why the invariants do
+	// not hold after it. Nil: all is as it was before the bracket.
+	Err error
+}
+
+func (b *WayBack) String() string {
+	var parts []string
+	if len(b.Back) > 0 {
+		parts = append(parts, "taken back: "+join(b.Back))
+	}
+	switch {
+	case b.Err != nil && len(b.Left) > 0:
+		parts = append(parts, fmt.Sprintf("the way back ended with an error: %v", b.Err),
+			fmt.Sprintf("still in place: %s: `migrate run` looks first and goes on from there", join(b.Left)))
+	case b.Err != nil:
+		parts = append(parts, fmt.Sprintf("all is taken back, and the cluster is not healthy: %v", b.Err))
+	default:
+		parts = append(parts, "all is as it was before them: mend the cause, and `migrate run` begins them anew")
+	}
+	return strings.Join(parts, "; ")
+}
+
+func join(steps []Where) string {
+	words := make([]string, len(steps))
+	for i, w := range steps {
+		words[i] = w.String()
+	}
+	return strings.Join(words, ", ")
+}
+
+// takeBack takes the bracket of a step back when err says that its Apply or
+// its Verify failed, and adds to err what became of it. Steps that were
+// blocked have changed nothing; a run that was interrupted, or that cannot
+// write its journal, had better do nothing more.
+func (s *stepRun[V, H]) takeBack(ctx context.Context, err error) {
+	var failed *StepError
+	if s.visit.Bracket == "" || ctx.Err() != nil || !errors.As(err, &failed) || failed.Op != OpApply && failed.Op != OpVerify {
+		return
+	}
+	failed.Back = &WayBack{Bracket: s.visit.Bracket}
+	left := s.inEffect(ctx)
+	for i, one := range left {
+		if failed.Back.Err = one.undo(ctx, fmt.Sprintf("%s failed", s.where())); failed.Back.Err != nil {
+			left = left[i:]
+			break
+		}
+		failed.Back.Back = append(failed.Back.Back, one.where())
+	}
+	if failed.Back.Err != nil {
+		for _, one := range left {
+			failed.Back.Left = append(failed.Back.Left, one.where())
+		}
+		return
+	}
+	if err := s.guard(ctx, s.event("", "")); err != nil {
+		failed.Back.Err = s.broken(ctx, OpGuard, err)
+	}
+}
+
+// inEffect lists the steps of the bracket to be taken back, newest first:
+// those up to the one at hand that were touched, and of the later ones those
+// that an earlier run has left. A later step may also be recorded as verified
+// from a time when the whole phase was done; what the world says is not in
+// effect any more is none of this bracket's.
+func (s *stepRun[V, H]) inEffect(ctx context.Context) []*stepRun[V, H] {
+	var list []*stepRun[V, H]
+	for i := len(s.visits) - 1; i >= 0; i-- {
+		one := &stepRun[V, H]{execution: s.execution, visit: s.visits[i], index: i + 1}
+		if one.visit.Bracket != s.visit.Bracket || !one.status().Touched() {
+			continue
+		}
+		if one.index > s.index && !one.status().Unfinished() {
+			// A check that errs tells nothing; the undo will say why.
+			if f, err := one.visit.check(ctx, s.Env); err == nil && f.Verdict != Satisfied {
+				continue
+			}
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+// undo brings the pre-image of one step back: "undoing" is committed before
+// the first command, Undo is called, the step's Check is polled until it says
+// Needed (time that is over is an error), and "undone" is committed. A step
+// killed or failed in it is undone again, or done again by the next run: both
+// begin by looking.
+func (s *stepRun[V, H]) undo(ctx context.Context, why string) error {
+	s.beginStep()
+	defer s.endStep()
+	if err := s.advance(state.Change{Event: state.UndoStart, Note: why}); err != nil {
+		return err
+	}
+	s.tell(EventStepUndoing, why)
+	before := s.records[s.key()].Before
+	err := s.measured(func() error { return s.visit.Undo(ctx, s.Env.Hands(s.visit.target), before) })
+	if err == nil {
+		err = s.awaitNeeded(ctx)
+	}
+	if err != nil {
+		err = s.brokenAndKept(ctx, OpUndo, err)
+		s.tell(endKind(err), err.Error())
+		return err
+	}
+	if err := s.advance(state.Change{Event: state.UndoDone}); err != nil {
+		return err
+	}
+	delete(s.done, s.key())
+	s.tell(EventStepUndone, "")
+	return nil
+}
+
+// awaitNeeded polls the check until the world is one in which the step is
+// still to be done.
+func (s *stepRun[V, H]) awaitNeeded(ctx context.Context) error {
+	waited, err := poll(ctx, s.visit.Settle, s.stillWaiting, func(ctx context.Context) error {
+		finding, err := s.visit.check(ctx, s.Env)
+		if err == nil && finding.Verdict != Needed {
+			err = fmt.Errorf("its check says %s: %s", finding.Verdict, finding.Reason)
+		}
+		return err
+	})
+	s.stepWaited += waited
+	return err
+}
