@@ -60,6 +60,7 @@ func playgroundUp() *cli.Command {
 			&cli.StringFlag{Name: "sudo-user", Usage: "hosts take no root login, but that of `USER`, who has passwordless sudo"},
 			&cli.BoolFlag{Name: "spare", Usage: "one more host that is ready to join as a worker"},
 			&cli.BoolFlag{Name: "hardened", Usage: "give the API server an audit policy and encryption at rest"},
+			&cli.IntFlag{Name: "objects", Usage: "fill the cluster with `NUMBER` ConfigMaps and Secrets; 30000 make 200 MB in etcd"},
 		),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 0, ""); err != nil {
@@ -69,6 +70,7 @@ func playgroundUp() *cli.Command {
 				Name: c.String("name"), Dir: c.String("dir"), CacheDir: c.String("cache"),
 				Kubernetes: c.String("kubernetes"), BinDir: c.String("bin"), EtcdListen: c.String("etcd-listen"),
 				Workers: c.Int("workers"), SudoUser: c.String("sudo-user"), Spare: c.Bool("spare"), Hardened: c.Bool("hardened"),
+				Objects: c.Int("objects"),
 			}
 			if o.Workers == 0 {
 				o.Workers = -1 // 0 asks for the default
@@ -93,8 +95,12 @@ func explainUp(c *cli.Context, err error) error {
 	if mistake := new(playground.UserError); openErr != nil || errors.As(err, &mistake) {
 		return err
 	}
-	return fmt.Errorf("%w\nWhat is there so far is in %s: `migrate playground down --name %s` removes it, `up` makes it anew",
-		err, p.Dir(), c.String("name"))
+	again := "makes it anew"
+	if p.Complete() {
+		again = "with the same options goes on with it"
+	}
+	return fmt.Errorf("%w\nWhat is there so far is in %s: `migrate playground down --name %s` removes it, `up` %s",
+		err, p.Dir(), c.String("name"), again)
 }
 
 func playgroundStatus() *cli.Command {
@@ -131,8 +137,13 @@ func playgroundStatus() *cli.Command {
 // printPlayground prints a playground for people.
 func printPlayground(w io.Writer, s playground.Status) error {
 	state := "complete"
-	if !s.Complete {
+	switch {
+	case !s.Complete:
 		state = "half made: `migrate playground up` makes it anew, `down` removes it"
+	case s.Objects > 0 && !s.Filled:
+		state = fmt.Sprintf("not yet filled: `migrate playground up` with the same options writes those of its %d objects that are missing", s.Objects)
+	case s.Filled:
+		state = fmt.Sprintf("complete, filled with %d objects", s.Objects)
 	}
 	fmt.Fprintf(w, "playground %s, Kubernetes %s, %s\n%s\n\n", s.Name, s.Kubernetes, state, s.Dir)
 	t := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)

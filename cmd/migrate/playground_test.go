@@ -20,15 +20,19 @@ func playgroundApp(t *testing.T, words ...string) (stdout, stderr string, err er
 	return out.String(), errOut.String(), err
 }
 
-// halfMade makes the folder of a playground whose `up` was interrupted.
-func halfMade(t *testing.T) (root string) {
+// halfMade makes the folder of a playground whose `up` was interrupted before
+// it had a cluster.
+func halfMade(t *testing.T) (root string) { return inState(t, "") }
+
+// inState makes the folder of a playground with more in its state.
+func inState(t *testing.T, more string) (root string) {
 	t.Helper()
 	root = t.TempDir()
 	dir := filepath.Join(root, "lab")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	state := `{"name": "lab", "dir": "` + root + `", "kubernetes": "1.36.3", "workers": 1, "slot": 9}`
+	state := `{"name": "lab", "dir": "` + root + `", "kubernetes": "1.36.3", "workers": 1, "slot": 9` + more + `}`
 	if err := os.WriteFile(filepath.Join(dir, "playground.json"), []byte(state), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -54,6 +58,8 @@ func TestPlaygroundMistakesAreSentences(t *testing.T) {
 		{"up --name Lab", `--name "Lab" is not a playground's name`},
 		{"up --kubernetes newest", `--kubernetes "newest" is not a version`},
 		{"up --etcd-listen everywhere", "say host or localhost"},
+		{"up --objects -1", "--objects -1 is not a number that etcd's 2 GiB can hold"},
+		{"up --objects 1000000", "ask for 200000 at most"},
 		{"up cp1", `"cp1" is too much`},
 	} {
 		stdout, _, err := playgroundApp(t, strings.Fields(c.words)...)
@@ -91,6 +97,23 @@ func TestPlaygroundStatusOfAHalfMadeOne(t *testing.T) {
 	}
 	if status.Complete || len(status.Hosts) != 8 || status.Hosts[0].Name != "lb1" || status.Hosts[0].Address != "198.18.9.5" || status.Hosts[0].On {
 		t.Errorf("status: %+v", status)
+	}
+}
+
+// Interrupted while objects were written it has a cluster, which another `up`
+// goes on with instead of making it anew.
+func TestPlaygroundStatusSaysWhetherItIsFilled(t *testing.T) {
+	t.Parallel()
+	for more, want := range map[string]string{
+		`, "ready": true`:                                   "1.36.3, complete\n",
+		`, "ready": true, "objects": 500`:                   "not yet filled: `migrate playground up` with the same options writes those of its 500 objects that are missing\n",
+		`, "ready": true, "objects": 500, "filled": true`:   "complete, filled with 500 objects\n",
+		`, "ready": false, "objects": 500, "filled": false`: "half made",
+	} {
+		stdout, _, err := playgroundApp(t, "status", "--dir", inState(t, more), "--name", "lab")
+		if err != nil || !strings.Contains(stdout, want) {
+			t.Errorf("%s: %v, want %q in:\n%s", more, err, want, stdout)
+		}
 	}
 }
 

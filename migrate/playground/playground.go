@@ -118,9 +118,10 @@ func newPlayground(dir string, s state, events Events) *Playground {
 	return &Playground{dir: dir, state: s, hosts: layOut(s), events: events}
 }
 
-// Up makes a playground and returns when its cluster is ready. One that is
-// there already and was made with the same options is checked instead, its
-// stopped hosts started; one half made is taken down and made anew. Ends early
+// Up makes a playground and returns when its cluster is ready and has its
+// objects. One that is there already and was made with the same options is
+// checked instead, its stopped hosts started and missing objects written; one
+// half made is taken down and made anew. Ends early
 // with ctx's error; what is there by then is removed by Down (or the next Up).
 // Mistakes and missing requirements are *UserError.
 func Up(ctx context.Context, o Options, events Events) (*Playground, error) {
@@ -161,7 +162,7 @@ func Up(ctx context.Context, o Options, events Events) (*Playground, error) {
 }
 
 // upAgain is Up of a playground that is there: same wishes, all hosts on,
-// cluster ready.
+// cluster ready, all objects there.
 func upAgain(ctx context.Context, p *Playground, o Options) (*Playground, error) {
 	if diff := p.state.Options.differs(o); diff != "" {
 		return nil, &UserError{
@@ -183,7 +184,10 @@ func upAgain(ctx context.Context, p *Playground, o Options) (*Playground, error)
 	if err != nil {
 		return nil, err
 	}
-	return p, p.waitReady(ctx)
+	if err := p.waitReady(ctx); err != nil {
+		return nil, err
+	}
+	return p, p.fill(ctx)
 }
 
 // Down stops the hosts and removes everything the playground made. It works

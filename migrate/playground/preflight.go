@@ -35,6 +35,10 @@ const (
 	// diskHosts is what the hosts of one playground come to need (measured: 1
 	// GiB after a migration), with room for logs and for etcd.
 	diskHosts = 3 * gib
+	// diskCopies is how often the objects come to lie on the disk: in four
+	// etcd members (that of the old cluster and three new ones), in database
+	// and write-ahead log.
+	diskCopies = 8
 	// diskShared is what the first playground puts into the cache besides the
 	// binaries, for which package build has its own check: the root file
 	// system and the unpacked images (measured: 1.5 GiB).
@@ -58,7 +62,7 @@ func preflight(o Options) error {
 			Remedy:  "apt-get install -y " + strings.Join(missing, " "),
 		}
 	}
-	if err := checkDisk(o.CacheDir, o.Dir); err != nil {
+	if err := checkDisk(o); err != nil {
 		return err
 	}
 	return checkFilesystem(o.Dir)
@@ -96,18 +100,19 @@ func missingPackages(look func(string) (string, error)) []string {
 
 // checkDisk compares what will be needed with what is free, before anything
 // is written.
-func checkDisk(cacheDir, dir string) error {
-	cached, err := filepath.Glob(filepath.Join(cacheDir, "base-*", baseStamp))
+func checkDisk(o Options) error {
+	hosts := diskHosts + uint64(o.Objects)*objectBytes*diskCopies
+	cached, err := filepath.Glob(filepath.Join(o.CacheDir, "base-*", baseStamp))
 	if err != nil {
 		return err
 	}
 	if len(cached) > 0 {
-		return needBytes(dir, diskHosts)
+		return needBytes(o.Dir, hosts)
 	}
-	if err := needBytes(cacheDir, diskShared); err != nil {
+	if err := needBytes(o.CacheDir, diskShared); err != nil {
 		return err
 	}
-	return needBytes(dir, diskHosts+diskShared) // the cache may be on the same disk
+	return needBytes(o.Dir, hosts+diskShared) // the cache may be on the same disk
 }
 
 func needBytes(path string, need uint64) error {
@@ -119,7 +124,7 @@ func needBytes(path string, need uint64) error {
 		return nil
 	}
 	return &UserError{
-		Problem: fmt.Sprintf("%s has %.1f GiB free and the playground needs %d GiB", path, float64(free)/gib, need/gib),
+		Problem: fmt.Sprintf("%s has %.1f GiB free and the playground needs %.1f GiB", path, float64(free)/gib, float64(need)/gib),
 		Remedy:  "free some space, or name folders on another disk with --dir and --cache",
 	}
 }

@@ -24,6 +24,8 @@ type state struct {
 	Base string `json:"base,omitempty"`
 	// Ready is set once, when the cluster was seen ready for the first time.
 	Ready bool `json:"ready"`
+	// Filled is set once, when all Objects had been written.
+	Filled bool `json:"filled,omitempty"`
 }
 
 const (
@@ -85,7 +87,11 @@ func lock(ctx context.Context, dir string, waiting func()) (unlock func(), err e
 // tryLock returns nil without an error when another process has the lock, or
 // removed the folder between our opening the file and locking it.
 func tryLock(dir, path string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	// That it exists is said of a folder that is gone when os.MkdirAll looks
+	// what it is.
+	if err := os.MkdirAll(dir, 0o755); errors.Is(err, fs.ErrExist) {
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)

@@ -15,8 +15,12 @@ type Status struct {
 	Kubernetes string `json:"kubernetes"`
 	EtcdListen string `json:"etcdListen"`
 	SudoUser   string `json:"sudoUser,omitempty"`
-	// Complete is false while `up` is at work, and for ever after one that
-	// was interrupted.
+	// Objects is how many the cluster is to be filled with, and Filled says
+	// that all of them have been written.
+	Objects int  `json:"objects,omitempty"`
+	Filled  bool `json:"filled,omitempty"`
+	// Complete is false while `up` makes the cluster, and for ever after one
+	// that was interrupted then.
 	Complete bool         `json:"complete"`
 	Created  time.Time    `json:"created"`
 	Hosts    []HostStatus `json:"hosts"`
@@ -31,11 +35,16 @@ type HostStatus struct {
 	SSH bool `json:"ssh"`
 }
 
+// Complete says whether the playground has a cluster that has been ready: if
+// so, another Up goes on with it, and if not, makes it anew.
+func (p *Playground) Complete() bool { return p.state.Ready }
+
 // Status looks at every host. It needs no rights and changes nothing.
 func (p *Playground) Status(ctx context.Context) (Status, error) {
 	s := Status{
 		Name: p.state.Name, Dir: p.dir, Kubernetes: p.state.Kubernetes, EtcdListen: p.state.EtcdListen,
-		SudoUser: p.state.SudoUser, Complete: p.state.Ready, Created: p.state.Created,
+		SudoUser: p.state.SudoUser, Objects: p.state.Objects, Filled: p.state.Filled,
+		Complete: p.Complete(), Created: p.state.Created,
 		Hosts: make([]HostStatus, len(p.hosts)),
 	}
 	numbers := make([]int, len(p.hosts))

@@ -15,7 +15,8 @@ import (
 	"hamigrate/migrate/playground/build"
 )
 
-// make makes everything, from the cached parts to a ready cluster.
+// make makes everything, from the cached parts to a ready cluster with its
+// objects.
 func (p *Playground) make(ctx context.Context) (*Playground, error) {
 	artifacts, store, err := p.prepare(ctx)
 	if err != nil {
@@ -29,7 +30,10 @@ func (p *Playground) make(ctx context.Context) (*Playground, error) {
 		return nil, err
 	}
 	p.state.Ready = true
-	return p, p.save()
+	if err := p.save(); err != nil {
+		return nil, err
+	}
+	return p, p.fill(ctx)
 }
 
 // makeAll makes the playground itself.
