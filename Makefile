@@ -15,7 +15,7 @@ help:            ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 build:           ## build bin/migrate
-	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/migrate
+	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/migrate
 
 # dpkg-query is asked first: with everything there, no package index is read.
 deps:            ## install the Debian packages that playgrounds need

@@ -70,6 +70,7 @@ type World struct {
 	etcd     *etcd.Cluster
 	etcdKey  string
 	wasReady map[string]bool
+	pods     Pods
 
 	waited atomic.Int64 // nanoseconds in which programs of others ran
 }

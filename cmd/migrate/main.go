@@ -86,7 +86,7 @@ func noWords(c *cli.Context) error {
 func newApp() *cli.App {
 	commands := strict(append([]*cli.Command{
 		planCommand(), runCommand(), statusCommand(), reportCommand(), playbookCommand(),
-		rehearseCommand(), playgroundCommand(),
+		rehearseCommand(), benchCommand(), playgroundCommand(), probeAgentCommand(),
 	}, notBuilt()...))
 	return &cli.App{
 		Name:                   "migrate",

@@ -27,6 +27,13 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: w, moving: isTerminal(w), colour: wantColour(w)}
 }
 
+// setLive adds a live figure to the moving line.
+func (p *progress) setLive(f func() string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.live = f
+}
+
 // Event prints one event.
 func (p *progress) Event(e migrate.Event) {
 	p.mu.Lock()
@@ -46,13 +53,21 @@ func (p *progress) Event(e migrate.Event) {
 		}
 		p.step("~ " + name + ": " + e.Message + away)
 	case migrate.EventStepWaiting:
-		p.step(fmt.Sprintf("… %s: waiting for %s: %s", name, seconds(e.Elapsed), e.Message))
+		whom := ""
+		if e.WaitsFor != "" {
+			whom = " for " + e.WaitsFor
+		}
+		p.step(fmt.Sprintf("… %s: waiting%s, %s so far: %s", name, whom, seconds(e.Elapsed), e.Message))
 	case migrate.EventStepDone:
 		p.line(paint(p.colour, green, "✓ ") + name + " (" + seconds(e.Elapsed) + ")")
 	case migrate.EventStepSatisfied:
 		p.line(paint(p.colour, green, "= ") + name + ": " + e.Message)
 	case migrate.EventStepFailed:
 		p.line(paint(p.colour, red, "✗ ") + name + ": " + e.Message)
+	case migrate.EventStepUndoing:
+		p.step("< " + name + ": taking it back, since " + e.Message)
+	case migrate.EventStepUndone:
+		p.line(paint(p.colour, green, "< ") + name + ": taken back (" + seconds(e.Elapsed) + ")")
 	case migrate.EventPhaseDone:
 		p.line(paint(p.colour, green, fmt.Sprintf("Phase %d done in %s", e.Phase, seconds(e.Elapsed))))
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"hamigrate/migrate/probe"
@@ -58,9 +60,26 @@ type report struct {
 	Phases            []reportPhase `json:"phases"`
 	// TwoVoterSeconds is how long etcd had two voters, which survive no
 	// failure: from the first promotion to the second. 0: not done yet.
-	TwoVoterSeconds float64       `json:"twoVoterSeconds"`
-	Probe           *probe.Result `json:"probe"` // null: nothing was measured
-	Result          string        `json:"result"`
+	TwoVoterSeconds float64 `json:"twoVoterSeconds"`
+	// AnnouncedOutageSeconds is what the plan said before, of a rehearsal.
+	AnnouncedOutageSeconds float64 `json:"announcedOutageSeconds"`
+	// WaitedSeconds is the part of Seconds in which kubeadm, the kubelet,
+	// etcd or nginx were waited for; OursSeconds is the rest.
+	WaitedSeconds float64 `json:"waitedSeconds"`
+	OursSeconds   float64 `json:"oursSeconds"`
+	// EtcdBytes is how much etcd held when the migration began, CatchUp how
+	// long each new member took to have it.
+	EtcdBytes int64     `json:"etcdBytes"`
+	CatchUp   []catchUp `json:"catchUp"`
+
+	Probe  *probe.Result `json:"probe"` // null: nothing was measured
+	Result string        `json:"result"`
+}
+
+// catchUp is how long a member took from its start to having all data.
+type catchUp struct {
+	Node    string  `json:"node"`
+	Seconds float64 `json:"seconds"`
 }
 
 type reportPhase struct {
@@ -74,7 +93,11 @@ type reportStep struct {
 	ID      string       `json:"id"`
 	Node    string       `json:"node"`
 	Status  state.Status `json:"status"`
-	Seconds float64      `json:"seconds"`
+	Seconds float64      `json:"seconds"` // from the first change to the proof
+	// TotalSeconds is with the checks before and the guards around it;
+	// WaitedSeconds of it were waited for others' programs.
+	TotalSeconds  float64 `json:"totalSeconds"`
+	WaitedSeconds float64 `json:"waitedSeconds"`
 }
 
 // makeReport reads the journal. Seconds of a phase are those of its runs: the
@@ -84,7 +107,12 @@ func makeReport(j *state.Journal) (report, error) {
 	if _, err := j.GetBlob("about", &a); err != nil {
 		return report{}, err
 	}
-	r := report{Cluster: a.Cluster, KubernetesVersion: a.KubernetesVersion, Strategy: a.Strategy, StartedAt: a.StartedAt, Result: "done", Phases: []reportPhase{}}
+	r := report{Cluster: a.Cluster, KubernetesVersion: a.KubernetesVersion, Strategy: a.Strategy, StartedAt: a.StartedAt,
+		EtcdBytes: a.EtcdBytes, Result: "done", Phases: []reportPhase{}, CatchUp: []catchUp{}}
+	var took timings
+	if _, err := j.GetBlob(timingsBlob, &took); err != nil {
+		return report{}, err
+	}
 	runs, err := j.Runs()
 	if err != nil {
 		return report{}, err
@@ -114,22 +142,32 @@ func makeReport(j *state.Journal) (report, error) {
 			r.TwoVoterSeconds = twoVoters(records)
 		}
 		for _, rec := range records {
-			step := reportStep{ID: rec.Step, Node: rec.Target, Status: rec.Status}
-			if !rec.Started.IsZero() && !rec.Ended.IsZero() {
-				step.Seconds = rec.Ended.Sub(rec.Started).Seconds()
+			step := stepOf(rec, took)
+			if rec.Step == "etcd/start-member" && rec.Status == state.Verified {
+				r.CatchUp = append(r.CatchUp, catchUp{rec.Target, step.Seconds})
 			}
+			r.WaitedSeconds += step.WaitedSeconds
 			phase.Steps = append(phase.Steps, step)
 		}
 		r.Seconds += phase.Seconds
 		r.Phases = append(r.Phases, phase)
 	}
-	var measured probe.Result
-	if ok, err := j.GetBlob("probe", &measured); err != nil {
+	r.OursSeconds = max(r.Seconds-r.WaitedSeconds, 0)
+	var measured measurements
+	if _, err := j.GetBlob(measurementsBlob, &measured); err != nil {
 		return report{}, err
-	} else if ok {
-		r.Probe = &measured
 	}
+	r.Probe = measured.result()
 	return r, nil
+}
+
+func stepOf(rec state.Record, took timings) reportStep {
+	time := took.of(rec.Phase, rec.Step, rec.Target)
+	step := reportStep{ID: rec.Step, Node: rec.Target, Status: rec.Status, TotalSeconds: time.Total.Seconds(), WaitedSeconds: time.Waited.Seconds()}
+	if !rec.Started.IsZero() && !rec.Ended.IsZero() {
+		step.Seconds = rec.Ended.Sub(rec.Started).Seconds()
+	}
+	return step
 }
 
 func twoVoters(records []state.Record) float64 {
@@ -146,7 +184,7 @@ func twoVoters(records []state.Record) float64 {
 	return promoted[1].Sub(promoted[0]).Seconds()
 }
 
-func writeReport(w io.Writer, r report) error {
+func writeReport(w io.Writer, r any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	if err := e.Encode(r); err != nil {
@@ -173,6 +211,7 @@ func printReport(w io.Writer, r report) error {
 	if r.TwoVoterSeconds > 0 {
 		fmt.Fprintf(w, "etcd had two voters, which survive no failure, for %.1f s.\n", r.TwoVoterSeconds)
 	}
+	printWhere(w, r)
 	if r.Probe != nil {
 		fmt.Fprintln(w)
 		printProbe(w, *r.Probe)
@@ -184,6 +223,36 @@ func printReport(w io.Writer, r report) error {
 	}
 	_, err := fmt.Fprintf(w, "\n%s, Kubernetes %s, strategy %s: %s, %.0f s.\n", r.Cluster, r.KubernetesVersion, r.Strategy, result, r.Seconds)
 	return err
+}
+
+// longSteps is how many steps the table of where the time went has.
+const longSteps = 10
+
+// printWhere tells where the time went.
+func printWhere(w io.Writer, r report) {
+	if r.WaitedSeconds == 0 {
+		return
+	}
+	var steps []reportStep
+	for _, p := range r.Phases {
+		steps = append(steps, p.Steps...)
+	}
+	slices.SortStableFunc(steps, func(a, b reportStep) int { return cmp.Compare(b.TotalSeconds, a.TotalSeconds) })
+	fmt.Fprintln(w)
+	t := newTable(w, "step", "on", "seconds", "waited for others", "ours")
+	for _, s := range steps[:min(len(steps), longSteps)] {
+		t.AppendRow(table.Row{s.ID, s.Node, fmt.Sprintf("%.1f", s.TotalSeconds), fmt.Sprintf("%.1f", s.WaitedSeconds), fmt.Sprintf("%.1f", s.TotalSeconds-s.WaitedSeconds)})
+	}
+	t.Render()
+	fmt.Fprintf(w, "Of %.0f s, %.0f s were waited for kubeadm, kubelet, etcd and nginx; %.0f s (%.0f %%) were ours.\n",
+		r.Seconds, r.WaitedSeconds, r.OursSeconds, 100*r.OursSeconds/r.Seconds)
+	if len(r.CatchUp) > 0 {
+		var each []string
+		for _, c := range r.CatchUp {
+			each = append(each, fmt.Sprintf("%s %.1f s", c.Node, c.Seconds))
+		}
+		fmt.Fprintf(w, "The new members had all data (%.1f MB) after: %s.\n", float64(r.EtcdBytes)/1e6, strings.Join(each, ", "))
+	}
 }
 
 // printProbe prints what clients saw, a line for each way and kind.

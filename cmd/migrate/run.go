@@ -29,8 +29,9 @@ func runCommand() *cli.Command {
 			"to the journal with what was there before, applied and verified. After a stop of any\n" +
 			"kind, run again: it goes on from what the journal and the cluster say.\n" +
 			"Ctrl-C stops after the step at hand; Ctrl-C twice stops at once.\n\n" + exitStatus,
-		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
+		Flags: append(append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask before each phase"}),
+			measuringFlags(2, time.Minute)...),
 		Action: runAction,
 	}
 }
@@ -45,7 +46,8 @@ func runAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	var events migrate.Events = newProgress(c.App.ErrWriter)
+	bar := newProgress(c.App.ErrWriter)
+	var events migrate.Events = bar
 	if c.String("output") == "json" {
 		events = jsonEvents{json.NewEncoder(c.App.Writer)}
 	}
@@ -55,16 +57,26 @@ func runAction(c *cli.Context) error {
 	}
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter)
 	defer done()
-	return migratePhases(ctx, s, migration{strategy: strategyOf(c), phases: list, events: events, stop: stop, confirm: confirm})
+	m := migration{strategy: strategyOf(c), chosen: c.IsSet("strategy"), phases: list, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, teller(c)), bar: bar}
+	if !c.Bool("yes") {
+		m.inPlace = func(b *migrate.BlockedError, away time.Duration) error { return askInPlace(c, b, away) }
+	}
+	return migratePhases(ctx, s, m)
 }
 
 // migration is what migratePhases carries out.
 type migration struct {
 	strategy phases.Strategy
+	chosen   bool // the strategy was asked for: not the default
 	phases   []phases.Phase
 	events   migrate.Events
 	stop     <-chan struct{}
 	confirm  func(phases.Phase) error
+	// inPlace asks whether to do without the overlap where that is blocked;
+	// nil: nobody can be asked.
+	inPlace   func(b *migrate.BlockedError, away time.Duration) error
+	measuring measuring
+	bar       *progress // gets the live figures; may be nil
 }
 
 // about is what the report tells of a run besides its steps.
@@ -73,59 +85,7 @@ type about struct {
 	KubernetesVersion string    `json:"kubernetesVersion"`
 	Strategy          string    `json:"strategy"`
 	StartedAt         time.Time `json:"startedAt"`
-}
-
-// migratePhases runs phases in order with the session's journal.
-func migratePhases(ctx context.Context, s *session, m migration) error {
-	j, err := s.openJournal()
-	if err != nil {
-		return err
-	}
-	defer j.Close()
-	if err := describeCluster(ctx, s, j, m.strategy); err != nil {
-		return err
-	}
-	if err := phases.Fits(ctx, s.world.View(migrate.ClusterTarget)); err != nil {
-		return err
-	}
-	for _, p := range m.phases {
-		if err := unblocked(ctx, s, j, p); err != nil {
-			return err
-		}
-		if err := earlierPhases(ctx, s, j, p, m.strategy); err != nil {
-			return err
-		}
-		if err := m.confirm(p); err != nil {
-			return err
-		}
-		runner := migrate.Runner[phases.View, phases.Hands]{
-			Env: s.world, Journal: j, Spec: s.spec.Fingerprint, Events: m.events, Log: s.log, Stop: m.stop,
-		}
-		if err := runner.Run(ctx, p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// unblocked refuses to begin a phase in which a step is known to be blocked:
-// better now, with nothing changed, than in its middle.
-func unblocked(ctx context.Context, s *session, j *state.Journal, p phases.Phase) error {
-	known, err := j.Phase(p.Number)
-	if err != nil || !known.Begun.IsZero() {
-		return err
-	}
-	entries, err := migrate.Plan(ctx, s.world, p, j)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.Finding.Verdict == migrate.Blocked {
-			return &migrate.BlockedError{Where: migrate.Where{Phase: p.Number, Step: e.Step, Target: e.Target},
-				Reason: e.Finding.Reason, Remedy: e.Finding.Remedy}
-		}
-	}
-	return nil
+	EtcdBytes         int64     `json:"etcdBytes"` // the old member's database, then
 }
 
 // earlierPhases refuses a phase whose predecessors are not done: what the
@@ -171,7 +131,27 @@ func describeCluster(ctx context.Context, s *session, j *state.Journal, strategy
 	if err != nil {
 		return err
 	}
-	return j.PutBlob("about", about{Cluster: s.spec.Name, KubernetesVersion: v, Strategy: string(strategy), StartedAt: time.Now().UTC()})
+	size, err := etcdSize(ctx, s.world.View(migrate.ClusterTarget))
+	if err != nil {
+		return err
+	}
+	return j.PutBlob("about", about{Cluster: s.spec.Name, KubernetesVersion: v, Strategy: string(strategy), StartedAt: time.Now().UTC(), EtcdBytes: size})
+}
+
+// etcdSize is how big the database is, in bytes; any member's will do.
+func etcdSize(ctx context.Context, v phases.View) (int64, error) {
+	e, err := v.Etcd(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, host := range e.Hosts() {
+		s, err := e.Status(ctx, host)
+		if err != nil {
+			return 0, err
+		}
+		return s.DBSize, nil
+	}
+	return 0, errors.New("reading the size of etcd's database: no member answers")
 }
 
 // askForPhase wants the cluster's name typed: the one mistake that no check
@@ -187,6 +167,22 @@ func askForPhase(c *cli.Context, name string, p phases.Phase) error {
 	}
 	if strings.TrimSpace(line) != name {
 		return fmt.Errorf("that is not %q: phase %d was not begun; %w", name, p.Number, migrate.ErrStopped)
+	}
+	return nil
+}
+
+// askInPlace wants the word typed: it is about an outage.
+func askInPlace(c *cli.Context, b *migrate.BlockedError, away time.Duration) error {
+	if f, ok := c.App.Reader.(*os.File); ok && !isTerminal(f) {
+		return b
+	}
+	fmt.Fprintf(c.App.ErrWriter, "No second API server can carry the clients meanwhile: %s.\nDone in place, the API will be away for up to %.0f s. Type in-place to do that: ", b.Reason, away.Seconds())
+	line, err := bufio.NewReader(c.App.Reader).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	if strings.TrimSpace(line) != string(phases.InPlace) {
+		return b
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,20 +43,29 @@ const (
 	abandoned = 24 * time.Hour
 )
 
-// About is what an agent says of itself.
+// About is what an agent says of itself. Instance is another one for each
+// start, so that nobody takes the figures of two agents for one's.
 type About struct {
-	Node    string  `json:"node"`
-	Digest  string  `json:"digest"`
-	Run     string  `json:"run"`
-	Rate    float64 `json:"rate"`
-	Probing bool    `json:"probing"` // it has begun, and was not stopped
-	Problem string  `json:"problem"` // why it has not begun yet
+	Instance string  `json:"instance"`
+	Node     string  `json:"node"`
+	Digest   string  `json:"digest"`
+	Run      string  `json:"run"`
+	Rate     float64 `json:"rate"`
+	Probing  bool    `json:"probing"` // it has begun, and was not stopped
+	Problem  string  `json:"problem"` // why it has not begun yet
+}
+
+// measured is what an agent's figures travel in.
+type measured struct {
+	Instance string       `json:"instance"`
+	Record   probe.Record `json:"record"`
 }
 
 // agent serves one probe.
 type agent struct {
-	cfg   AgentConfig
-	asked atomic.Int64 // when it was last asked, Unix seconds
+	cfg      AgentConfig
+	instance string
+	asked    atomic.Int64 // when it was last asked, Unix seconds
 
 	mu      sync.Mutex
 	probe   *probe.Probe
@@ -72,7 +82,7 @@ func Serve(ctx context.Context, cfg AgentConfig) error {
 	if err != nil {
 		return err
 	}
-	a := &agent{cfg: cfg}
+	a := &agent{cfg: cfg, instance: strconv.FormatInt(time.Now().UnixNano(), 36)}
 	a.touch()
 	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 10 * time.Second}
 	var work sync.WaitGroup
@@ -219,14 +229,15 @@ func (a *agent) running() *probe.Probe {
 func (a *agent) about() About {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return About{Node: a.cfg.Node, Digest: a.cfg.Digest, Run: a.cfg.Run, Rate: a.cfg.Rate, Probing: a.probe != nil && !a.stopped, Problem: a.problem}
+	return About{Instance: a.instance, Node: a.cfg.Node, Digest: a.cfg.Digest, Run: a.cfg.Run, Rate: a.cfg.Rate, Probing: a.probe != nil && !a.stopped, Problem: a.problem}
 }
 
-func (a *agent) record() probe.Record {
+func (a *agent) record() measured {
+	m := measured{Instance: a.instance}
 	if p := a.running(); p != nil {
-		return p.Record()
+		m.Record = p.Record()
 	}
-	return probe.Record{}
+	return m
 }
 
 // answer writes JSON. A reader that went away is none of our business.

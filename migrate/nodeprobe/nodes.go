@@ -17,6 +17,7 @@ import (
 	"hamigrate/migrate/remote"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 )
 
 // Node is a node to probe from.
@@ -28,8 +29,8 @@ type Node struct {
 // Config says where to probe from, and how.
 type Config struct {
 	Nodes []Node
-	API   kubernetes.Interface // makes and removes the pods
-	Rate  float64              // requests a second for each kind
+	API   *rest.Config // makes and removes the pods, with an admin's rights
+	Rate  float64      // requests a second for each kind
 	// Run names what the figures belong to: agents of another one are not
 	// gone on with.
 	Run string
@@ -47,6 +48,7 @@ const settleTime = 90 * time.Second
 // use, but for Close, which ends them.
 type Probes struct {
 	cfg     Config
+	api     kubernetes.Interface
 	digest  string
 	callers map[string]*caller
 
@@ -60,10 +62,10 @@ type Probes struct {
 func Start(ctx context.Context, cfg Config) (*Probes, map[string]error) {
 	p := &Probes{cfg: cfg, callers: map[string]*caller{}, last: map[string]probe.Live{}}
 	missing := map[string]error{}
-	program, err := os.ReadFile(cfg.Program)
+	program, err := p.prepare()
 	if err != nil {
 		for _, n := range cfg.Nodes {
-			missing[n.Name] = fmt.Errorf("reading this program: %w", err)
+			missing[n.Name] = err
 		}
 		return p, missing
 	}
@@ -82,6 +84,17 @@ func Start(ctx context.Context, cfg Config) (*Probes, map[string]error) {
 		missing[n] = err
 	}
 	return p, missing
+}
+
+// prepare makes the API client and reads this program.
+func (p *Probes) prepare() (program []byte, err error) {
+	if p.api, err = kubernetes.NewForConfig(p.cfg.API); err != nil {
+		return nil, fmt.Errorf("making a client for the probe's pods: %w", err)
+	}
+	if program, err = os.ReadFile(p.cfg.Program); err != nil {
+		return nil, fmt.Errorf("reading this program: %w", err)
+	}
+	return program, nil
 }
 
 // ours says whether an agent of this very program probes there.
@@ -135,7 +148,7 @@ func (p *Probes) startOne(ctx context.Context, n Node, program []byte) (*caller,
 	err := poll(ctx, func() (bool, error) {
 		var about About
 		if last = c.call(ctx, "GET", "/about", &about); last != nil {
-			return false, nil
+			return false, p.ended(ctx, n.Name)
 		}
 		if about.Problem != "" {
 			last = errors.New(about.Problem)
@@ -143,7 +156,7 @@ func (p *Probes) startOne(ctx context.Context, n Node, program []byte) (*caller,
 		return about.Probing && about.Digest == p.digest && about.Run == p.cfg.Run, nil
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the probe on %s: %w", n.Name, errors.Join(err, last)), p.podProblem(context.WithoutCancel(ctx), n.Name))
+		return nil, fmt.Errorf("starting the probe on %s: %w (%w; %w)", n.Name, err, last, p.podProblem(context.WithoutCancel(ctx), n.Name))
 	}
 	return c, nil
 }
@@ -211,35 +224,31 @@ func (p *Probes) Snapshot(ctx context.Context) probe.Live {
 	return all
 }
 
-// Record fetches what was measured so far.
-func (p *Probes) Record(ctx context.Context) (probe.Record, error) {
-	return p.gather(func(c *caller, r *probe.Record) error { return c.call(ctx, "GET", "/record", r) })
+// Record fetches what was measured so far, by agent: the key is another one
+// for each agent that ever ran, and the figures of one key only grow.
+func (p *Probes) Record(ctx context.Context) (map[string]probe.Record, error) {
+	return p.gather(ctx, "GET", "/record")
 }
 
 // Stop ends the measurement on all nodes and returns it. An agent that can't
 // be reached is an error, and the others' figures are returned with it.
-func (p *Probes) Stop(ctx context.Context) (probe.Record, error) {
-	return p.gather(func(c *caller, r *probe.Record) error { return c.call(ctx, "POST", "/stop", r) })
+func (p *Probes) Stop(ctx context.Context) (map[string]probe.Record, error) {
+	return p.gather(ctx, "POST", "/stop")
 }
 
-func (p *Probes) gather(ask func(*caller, *probe.Record) error) (probe.Record, error) {
+func (p *Probes) gather(ctx context.Context, method, path string) (map[string]probe.Record, error) {
 	all := make(map[string]probe.Record, len(p.callers))
 	err := p.each(func(node string, c *caller) error {
-		var r probe.Record
-		if err := ask(c, &r); err != nil {
+		var m measured
+		if err := c.call(ctx, method, path, &m); err != nil {
 			return err
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		all[node] = r
+		all[node+"/"+m.Instance] = m.Record
 		return nil
 	})
-	var sum probe.Record
-	for _, node := range slices.Sorted(maps.Keys(all)) {
-		sum.IntervalMs = all[node].IntervalMs
-		sum.Series = append(sum.Series, all[node].Series...)
-	}
-	return sum, err
+	return all, err
 }
 
 // each asks all agents at the same time.
@@ -262,6 +271,9 @@ func (p *Probes) each(ask func(string, *caller) error) error {
 // Close removes the pods, their namespace and the copies of the program, and
 // sees that they are gone. Figures not fetched before are lost.
 func (p *Probes) Close(ctx context.Context) error {
+	if p.api == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	if err := p.removeNamespace(ctx); err != nil {

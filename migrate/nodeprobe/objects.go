@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -32,7 +33,7 @@ func (p *Probes) prepareNamespace(ctx context.Context, anew bool) error {
 			return err
 		}
 	}
-	core, rbac := p.cfg.API.CoreV1(), p.cfg.API.RbacV1()
+	core, rbac := p.api.CoreV1(), p.api.RbacV1()
 	labels := map[string]string{
 		managedByLabel: managedBy,
 		// The pods mount folders of the node.
@@ -77,7 +78,7 @@ func (p *Probes) makePod(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	pods := p.cfg.API.CoreV1().Pods(Namespace)
+	pods := p.api.CoreV1().Pods(Namespace)
 	now := int64(0)
 	if err := pods.Delete(ctx, podName(node), metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("removing the probe's old pod on %s: %w", node, err)
@@ -108,7 +109,7 @@ func podName(node string) string { return "probe-" + node }
 
 // imageOn finds an image that the node has: that of a pod which runs there.
 func (p *Probes) imageOn(ctx context.Context, node string) (string, error) {
-	list, err := p.cfg.API.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("spec.nodeName", node).String()})
+	list, err := p.api.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("spec.nodeName", node).String()})
 	if err != nil {
 		return "", fmt.Errorf("listing the pods on %s: %w", node, err)
 	}
@@ -168,11 +169,21 @@ func (p *Probes) pod(node, image string) *corev1.Pod {
 	}
 }
 
+// ended is an error when the pod of a node has ended: it will not come back.
+// That it can't be asked for is none.
+func (p *Probes) ended(ctx context.Context, node string) error {
+	pod, err := p.api.CoreV1().Pods(Namespace).Get(ctx, podName(node), metav1.GetOptions{})
+	if err == nil && (pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded) {
+		return errors.New("the pod has ended")
+	}
+	return nil
+}
+
 // podProblem says why a pod does not run, as far as its status tells.
 func (p *Probes) podProblem(ctx context.Context, node string) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTime)
 	defer cancel()
-	pod, err := p.cfg.API.CoreV1().Pods(Namespace).Get(ctx, podName(node), metav1.GetOptions{})
+	pod, err := p.api.CoreV1().Pods(Namespace).Get(ctx, podName(node), metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("reading the probe's pod on %s: %w", node, err)
 	}
@@ -181,7 +192,11 @@ func (p *Probes) podProblem(ctx context.Context, node string) error {
 			return fmt.Errorf("its pod waits: %s %s", w.Reason, w.Message)
 		}
 		if t := c.State.Terminated; t != nil {
-			return fmt.Errorf("its pod ended: %s %s (exit code %d)", t.Reason, t.Message, t.ExitCode)
+			last, tail := int64(3), ""
+			if log, err := p.api.CoreV1().Pods(Namespace).GetLogs(podName(node), &corev1.PodLogOptions{TailLines: &last}).DoRaw(ctx); err == nil {
+				tail = ": " + strings.TrimSpace(string(log))
+			}
+			return fmt.Errorf("its pod ended with exit code %d%s", t.ExitCode, tail)
 		}
 	}
 	return fmt.Errorf("its pod is %s %s", pod.Status.Phase, pod.Status.Message)
@@ -190,7 +205,7 @@ func (p *Probes) podProblem(ctx context.Context, node string) error {
 // removeNamespace removes the namespace with all that is in it, and waits
 // until it is gone. A namespace of that name that is not ours is left alone.
 func (p *Probes) removeNamespace(ctx context.Context) error {
-	namespaces := p.cfg.API.CoreV1().Namespaces()
+	namespaces := p.api.CoreV1().Namespaces()
 	found, err := namespaces.Get(ctx, Namespace, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"syscall"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // maxReasonLength bounds a reason that has to be taken from an error's text.
@@ -48,7 +50,7 @@ func cause(err error) string {
 		return text
 	}
 	if code, ok := statusOf(err); ok {
-		return fmt.Sprintf("status %d", code)
+		return statusCause(code, err)
 	}
 	if errors.As(err, &opErr) {
 		return short(opErr.Err.Error())
@@ -75,6 +77,17 @@ func certificateCause(err error) (string, bool) {
 		return "certificate: expired or not yet valid", true
 	}
 	return "", false
+}
+
+// statusCause adds the API server's own words where the fault is its own: they
+// name etcd's error and no object.
+func statusCause(code int, err error) string {
+	var status apierrors.APIStatus
+	// A body that is no Status of Kubernetes says nothing worth a line.
+	if code < http.StatusInternalServerError || !errors.As(err, &status) || apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
+		return fmt.Sprintf("status %d", code)
+	}
+	return short(fmt.Sprintf("status %d: %s", code, status.Status().Message))
 }
 
 // statusOf returns the HTTP status of an API server's answer that client-go

@@ -18,6 +18,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 )
 
@@ -208,6 +209,7 @@ func TestReason(t *testing.T) {
 		"connecting: ssh: rejected":                   &stageError{stageConnect, errors.New("ssh: rejected\nmore")},
 		"connection closed":                           fmt.Errorf("x: %w", io.ErrUnexpectedEOF),
 		"status 429":                                  fmt.Errorf("create: %w", apierrors.NewTooManyRequests("path-1-2 of w1", 1)),
+		"status 500: etcdserver: leader changed":      fmt.Errorf("create: %w", &apierrors.StatusError{ErrStatus: metav1.Status{Code: 500, Message: "etcdserver: leader changed"}}),
 		"status 404":                                  apierrors.NewNotFound(configMapResource, "path-1-2"),
 		"certificate: signed by an unknown authority": dialError(x509.UnknownAuthorityError{}),
 		"certificate: not valid for this address":     x509.HostnameError{Certificate: &x509.Certificate{}, Host: "10.0.0.1"},

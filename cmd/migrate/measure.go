@@ -1,0 +1,354 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/nodeprobe"
+	"hamigrate/migrate/probe"
+	"hamigrate/phases"
+	"hamigrate/state"
+)
+
+// measuring says how the API is probed while it is migrated.
+type measuring struct {
+	rate  float64       // requests a second for each path and kind; 0: not at all
+	quiet time.Duration // how long before anything is changed
+	most  time.Duration // see gate.most
+	tell  func(string)
+}
+
+// measurements is the journal's blob of what was measured: one record for the
+// operator's side of each run, one for each agent on a node.
+type measurements struct {
+	Records map[string]probe.Record `json:"records"`
+}
+
+const (
+	measurementsBlob = "measurements"
+	// saveEvery bounds what a killed run loses of its own figures.
+	saveEvery = 10 * time.Second
+	lookEvery = time.Second
+	// endTime bounds the end of a measurement, whatever the run's context.
+	endTime = 3 * time.Minute
+	// operatorKey begins the keys of this program's own records.
+	operatorKey = "operator/"
+)
+
+// measurement probes the API from this machine and from pods, while phases
+// run.
+type measurement struct {
+	measuring
+	s     *session
+	j     *state.Journal
+	gate  *gate
+	probe *probe.Probe
+	nodes *nodeprobe.Probes
+	key   string // of this run's own record
+
+	saved    measurements
+	lbAdded  bool
+	stopWork context.CancelFunc
+	work     sync.WaitGroup
+
+	mu   sync.Mutex
+	live probe.Live
+}
+
+// startMeasurement begins to probe and waits until the quiet figures are
+// there, or ctx or stop ends. On a resumed phase there is no quiet to measure.
+func startMeasurement(ctx context.Context, s *session, j *state.Journal, how measuring, resumed bool, stop <-chan struct{}) (*measurement, error) {
+	m := &measurement{measuring: how, s: s, j: j, gate: newGate(how.most), key: operatorKey + strconv.FormatInt(time.Now().UnixNano(), 36)}
+	if _, err := j.GetBlob(measurementsBlob, &m.saved); err != nil {
+		return nil, err
+	}
+	if m.saved.Records == nil {
+		m.saved.Records = map[string]probe.Record{}
+	}
+	if err := m.start(ctx, stop); err != nil {
+		return nil, errors.Join(err, m.removeNodes(ctx))
+	}
+	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	m.stopWork = cancel
+	if !resumed && m.quiet > 0 {
+		m.tell(fmt.Sprintf("measuring for %s what clients see, before anything is changed", m.quiet))
+		select {
+		case <-time.After(m.quiet):
+		case <-ctx.Done():
+		case <-stop:
+		}
+	}
+	m.probe.Quiet()
+	if err := m.nodes.Quiet(ctx); err != nil {
+		m.tell(err.Error())
+	}
+	// What failed before, in quiet or in a run that was killed, is in the
+	// figures and no reason to stop now.
+	m.gate.accept(m.look(ctx))
+	m.work.Go(func() { m.watch(working) })
+	return m, nil
+}
+
+// start ends early when the run is asked to stop: nothing has begun yet.
+func (m *measurement) start(ctx context.Context, stop <-chan struct{}) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-stop:
+			cancel(migrate.ErrStopped)
+		case <-ctx.Done():
+		}
+	}()
+	err := m.begin(ctx)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (m *measurement) begin(ctx context.Context) error {
+	v := m.s.world.View(migrate.ClusterTarget)
+	var a about
+	if _, err := m.j.GetBlob("about", &a); err != nil {
+		return err
+	}
+	cfg, err := v.AdminConfig(ctx)
+	if err != nil {
+		return err
+	}
+	pair, err := tls.X509KeyPair(cfg.CertData, cfg.KeyData)
+	if err != nil {
+		return fmt.Errorf("reading the admin's certificate: %w", err)
+	}
+	places, err := placesToProbeFrom(ctx, v)
+	if err != nil {
+		return err
+	}
+	if err := m.startNodes(ctx, places, a); err != nil {
+		return err
+	}
+	paths, err := m.paths(ctx, v, places)
+	if err != nil {
+		return err
+	}
+	m.probe, err = probe.Start(context.WithoutCancel(ctx), probe.Config{
+		Paths: paths, CA: cfg.CAData, Rate: m.rate, Logger: m.s.log.Named("probe"),
+		Certificate: func() (*tls.Certificate, error) { return &pair, nil },
+	})
+	return err
+}
+
+// placesToProbeFrom: kube-proxy's rules have another effect on the first
+// control-plane node than on a worker.
+func placesToProbeFrom(ctx context.Context, v phases.View) ([]string, error) {
+	workers, err := v.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	places := []string{v.First().Name}
+	if len(workers) > 0 {
+		places = append(places, workers[0].Name)
+	}
+	return places, nil
+}
+
+// startNodes starts the probes in pods. A node where that is not possible is
+// told, and probed from its own network instead.
+func (m *measurement) startNodes(ctx context.Context, places []string, a about) error {
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	cfg, err := m.s.world.View(migrate.ClusterTarget).AdminConfig(ctx)
+	if err != nil {
+		return err
+	}
+	var nodes []nodeprobe.Node
+	for _, place := range places {
+		nodes = append(nodes, nodeprobe.Node{Name: place, Host: m.s.world.Hands(place).On(place)})
+	}
+	var missing map[string]error
+	m.nodes, missing = nodeprobe.Start(ctx, nodeprobe.Config{
+		Nodes: nodes, API: cfg, Rate: m.rate, Program: program, Arguments: []string{probeAgentName},
+		Run: strconv.FormatInt(a.StartedAt.UnixNano(), 36),
+	})
+	for _, place := range slices.Sorted(maps.Keys(missing)) {
+		m.tell(fmt.Sprintf("no probe in a pod on %s, the node's own network is used instead: %v", place, missing[place]))
+	}
+	m.s.world.UsePods(m.nodes)
+	return nil
+}
+
+// paths are those that are probed from this program.
+func (m *measurement) paths(ctx context.Context, v phases.View, places []string) ([]probe.Path, error) {
+	old, err := v.APIAddress(ctx, v.First().Name)
+	if err != nil {
+		return nil, err
+	}
+	paths := []probe.Path{m.fromHere(ctx, v, "old-address", old)}
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ip, err := k.ServiceIP(ctx, "default", "kubernetes")
+	if err != nil {
+		return nil, err
+	}
+	for _, place := range places {
+		if slices.Contains(m.nodes.Nodes(), place) {
+			continue
+		}
+		paths = append(paths, probe.Path{Name: "service", From: place + " (host network)",
+			URL: "https://" + net.JoinHostPort(ip, "443"), Dial: kube.Dialer(v.On(place).DialContext)})
+	}
+	return paths, nil
+}
+
+// fromHere is a path from this machine where that reaches the address, else
+// through the SSH connection to a node. A refused connection was reached.
+func (m *measurement) fromHere(ctx context.Context, v phases.View, name, address string) probe.Path {
+	path := probe.Path{Name: name, From: "operator", URL: "https://" + address}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err == nil {
+		conn.Close()
+		return path
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return path
+	}
+	from := v.First().Name
+	if workers, err := v.Workers(ctx); err == nil && len(workers) > 0 {
+		from = workers[0].Name
+	}
+	m.tell(fmt.Sprintf("%s is not reached from this machine (%v): it is probed from %s", address, err, from))
+	path.From, path.Dial = from+" (host network)", kube.Dialer(v.On(from).DialContext)
+	return path
+}
+
+// Event adds the load balancer once it serves.
+func (m *measurement) Event(e migrate.Event) {
+	m.gate.Event(e)
+	done := e.Kind == migrate.EventStepDone || e.Kind == migrate.EventStepSatisfied
+	if m.lbAdded || e.Phase == 1 && !(done && e.Step == "loadbalancer/nginx-stream") {
+		return
+	}
+	m.lbAdded = true
+	v := m.s.world.View(migrate.ClusterTarget)
+	if err := m.probe.AddPath(m.fromHere(context.Background(), v, "load-balancer", v.EndpointAddress())); err != nil {
+		m.tell("probing the load balancer: " + err.Error())
+	}
+}
+
+// watch looks every second, and saves now and then.
+func (m *measurement) watch(ctx context.Context) {
+	look, save := time.NewTicker(lookEvery), time.NewTicker(saveEvery)
+	defer look.Stop()
+	defer save.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-save.C:
+			if err := m.save(m.nodes.Record(ctx)); err != nil {
+				m.s.log.Warn("saving what was measured", "error", err)
+			}
+		case <-look.C:
+			m.gate.look(m.look(ctx))
+		}
+	}
+}
+
+// look takes the figures of this second.
+func (m *measurement) look(ctx context.Context) probe.Live {
+	live := m.probe.Snapshot()
+	live.Paths = append(live.Paths, m.nodes.Snapshot(ctx).Paths...)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.live = live
+	return live
+}
+
+// save writes all figures to the journal; what could not be fetched now stays
+// as it was.
+func (m *measurement) save(nodes map[string]probe.Record, unreached error) error {
+	maps.Copy(m.saved.Records, nodes)
+	m.saved.Records[m.key] = m.probe.Record()
+	return errors.Join(unreached, m.j.PutBlob(measurementsBlob, m.saved))
+}
+
+// Failures is how many requests have failed until a second ago.
+func (m *measurement) Failures() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.live.Failures()
+}
+
+// end stops the probes, keeps their figures and removes what they made. After
+// an interruption (ctx has ended) the pods are left probing: the next run
+// goes on with them, and nothing of the time between is lost.
+func (m *measurement) end(ctx context.Context) error {
+	m.stopWork()
+	m.work.Wait()
+	m.s.world.UsePods(nil)
+	if ctx.Err() != nil {
+		return m.save(nil, nil)
+	}
+	m.probe.Stop()
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	if err := m.save(m.nodes.Stop(stopping)); err != nil {
+		return fmt.Errorf("keeping what was measured: %w", err)
+	}
+	return m.removeNodes(ctx)
+}
+
+func (m *measurement) removeNodes(ctx context.Context) error {
+	if m.nodes == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	if err := m.nodes.Close(ctx); err != nil {
+		return fmt.Errorf("removing the probe's pods: %w", err)
+	}
+	return nil
+}
+
+// result makes the figures of all runs.
+func (ms measurements) result() *probe.Result {
+	if len(ms.Records) == 0 {
+		return nil
+	}
+	var list []probe.Record
+	operator := func(key string) int {
+		if strings.HasPrefix(key, operatorKey) {
+			return 0
+		}
+		return 1
+	}
+	keys := slices.SortedFunc(maps.Keys(ms.Records), func(a, b string) int {
+		return cmp.Or(operator(a)-operator(b), strings.Compare(a, b))
+	})
+	for _, key := range keys {
+		list = append(list, ms.Records[key])
+	}
+	r := probe.Results(list...)
+	return &r
+}

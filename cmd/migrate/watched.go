@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+	"hamigrate/state"
+)
+
+// migratePhases runs phases in order with the session's journal, and probes
+// the API from before the first change to after the last one.
+func migratePhases(ctx context.Context, s *session, m migration) (err error) {
+	j, err := s.openJournal()
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	if err := describeCluster(ctx, s, j, m.strategy); err != nil {
+		return err
+	}
+	if err := phases.Fits(ctx, s.world.View(migrate.ClusterTarget)); err != nil {
+		return err
+	}
+	w := &watched{migration: m, s: s, j: j}
+	defer func() { err = errors.Join(err, w.end(ctx)) }()
+	for _, p := range m.phases {
+		if err := w.run(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watched runs phases under one measurement, which begins with the first
+// phase that has something to do.
+type watched struct {
+	migration
+	s *session
+	j *state.Journal
+	m *measurement
+}
+
+func (w *watched) run(ctx context.Context, p phases.Phase) error {
+	p, err := w.asBegun(p)
+	if err != nil {
+		return err
+	}
+	if p, err = w.unblocked(ctx, p); err != nil {
+		return err
+	}
+	if err := earlierPhases(ctx, w.s, w.j, p, w.strategy); err != nil {
+		return err
+	}
+	if err := w.confirm(p); err != nil {
+		return err
+	}
+	if err := w.measure(ctx, p); err != nil {
+		return err
+	}
+	events := both{w.events, &timekeeper{j: w.j, log: w.s.log}}
+	stop := w.stop
+	if w.m != nil {
+		events = append(events, w.m)
+		var done func()
+		stop, done = either(w.stop, w.m.gate.stop)
+		defer done()
+	}
+	runner := migrate.Runner[phases.View, phases.Hands]{
+		Env: w.s.world, Journal: w.j, Spec: w.s.spec.Fingerprint, Events: events, Log: w.s.log, Stop: stop,
+	}
+	err = runner.Run(ctx, p)
+	if w.m != nil {
+		return w.m.gate.explain(err)
+	}
+	return err
+}
+
+// either is closed when a or b is.
+func either(a, b <-chan struct{}) (stop <-chan struct{}, done func()) {
+	out, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		select {
+		case <-a:
+		case <-b:
+		case <-ended:
+			return
+		}
+		close(out)
+	}()
+	return out, func() { close(ended) }
+}
+
+// measure starts the measurement, unless it is on, is not wanted or p has
+// nothing to do. Where a phase is half done, one that can't be started is no
+// reason to leave it there.
+func (w *watched) measure(ctx context.Context, p phases.Phase) error {
+	if w.m != nil || w.measuring.rate == 0 {
+		return nil
+	}
+	known, err := w.j.Phase(p.Number)
+	if err != nil {
+		return err
+	}
+	entries, err := migrate.Plan(ctx, w.s.world, p, w.j)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(entries, func(e migrate.Entry) bool { return e.Finding.Verdict != migrate.Satisfied }) {
+		return nil
+	}
+	resumed := !known.Begun.IsZero() && known.Completed.IsZero()
+	m, err := startMeasurement(ctx, w.s, w.j, w.measuring, resumed, w.stop)
+	switch {
+	case err == nil:
+		w.m = m
+		if w.bar != nil {
+			w.bar.setLive(func() string { return fmt.Sprintf("%d requests failed", m.Failures()) })
+		}
+	case resumed:
+		w.measuring.tell(fmt.Sprintf("going on without measuring what clients see: %v", err))
+		w.measuring.rate = 0
+	default:
+		return fmt.Errorf("measuring what clients see (--probe-rate 0 does without): %w", err)
+	}
+	return nil
+}
+
+// end ends the measurement and says what it found.
+func (w *watched) end(ctx context.Context) error {
+	if w.m == nil {
+		return nil
+	}
+	err := w.m.end(ctx)
+	if r := w.m.saved.result(); r != nil && ctx.Err() == nil {
+		w.measuring.tell(fmt.Sprintf("%d of %d requests of the API's clients failed, the longest gap was %.1f s; migrate report has the rest",
+			r.Failures(), r.Requests(), r.LongestGap().Seconds()))
+	}
+	return err
+}
+
+// unblocked refuses to begin a phase in which a step is known to be blocked:
+// better now, with nothing changed, than in its middle. Where only the
+// overlap is blocked, the phase can be done in place, if that is agreed to.
+func (w *watched) unblocked(ctx context.Context, p phases.Phase) (phases.Phase, error) {
+	known, err := w.j.Phase(p.Number)
+	if err != nil || !known.Begun.IsZero() {
+		return p, err
+	}
+	blocked, err := firstBlocked(ctx, w.s, w.j, p)
+	if err != nil || blocked == nil {
+		return p, err
+	}
+	other, away, err := withoutOverlap(ctx, w.s, w.j, p, blocked)
+	if err != nil || away == 0 {
+		return p, errors.Join(err, blocked)
+	}
+	if w.inPlace == nil {
+		blocked.Remedy += fmt.Sprintf(", which keeps the API away for up to %.0f s", away.Seconds())
+		return p, blocked
+	}
+	if err := w.inPlace(blocked, away); err != nil {
+		return p, err
+	}
+	return other, w.switchTo(phases.InPlace)
+}
+
+// asBegun is the phase with the strategy it was begun with, where that is not
+// the default and none was asked for: half of a phase done one way is not
+// finished the other.
+func (w *watched) asBegun(p phases.Phase) (phases.Phase, error) {
+	known, err := w.j.Phase(p.Number)
+	if err != nil || w.chosen || known.Begun.IsZero() || !known.Completed.IsZero() {
+		return p, err
+	}
+	other := allPhases(phases.InPlace)[p.Number-1]
+	if known.Declaration != migrate.Fingerprint(other) || known.Declaration == migrate.Fingerprint(p) {
+		return p, nil
+	}
+	w.measuring.tell(fmt.Sprintf("phase %d was begun with --strategy %s and goes on so", p.Number, phases.InPlace))
+	return other, w.switchTo(phases.InPlace)
+}
+
+// switchTo makes the rest of the run use another strategy.
+func (w *watched) switchTo(s phases.Strategy) error {
+	w.strategy = s
+	w.measuring.most = max(w.measuring.most, inPlaceSlack)
+	var a about
+	if _, err := w.j.GetBlob("about", &a); err != nil {
+		return err
+	}
+	a.Strategy = string(s)
+	return w.j.PutBlob("about", a)
+}
+
+func firstBlocked(ctx context.Context, s *session, j *state.Journal, p phases.Phase) (*migrate.BlockedError, error) {
+	entries, err := migrate.Plan(ctx, s.world, p, j)
+	if err != nil {
+		return nil, err
+	}
+	return blockedIn(entries), nil
+}
+
+func blockedIn(entries []migrate.Entry) *migrate.BlockedError {
+	for _, e := range entries {
+		if e.Finding.Verdict == migrate.Blocked {
+			return &migrate.BlockedError{Where: migrate.Where{Phase: e.Phase, Step: e.Step, Target: e.Target},
+				Reason: e.Finding.Reason, Remedy: e.Finding.Remedy}
+		}
+	}
+	return nil
+}
+
+// withoutOverlap is the phase done in place, and how long the API will be
+// away then; 0 when that is blocked as well or is no other way.
+func withoutOverlap(ctx context.Context, s *session, j *state.Journal, p phases.Phase, blocked *migrate.BlockedError) (phases.Phase, time.Duration, error) {
+	other := allPhases(phases.InPlace)[p.Number-1]
+	if slices.ContainsFunc(other.Steps, func(st phases.Step) bool { return st.ID == blocked.Step }) {
+		return p, 0, nil
+	}
+	entries, err := migrate.Plan(ctx, s.world, other, j)
+	if err != nil || blockedIn(entries) != nil {
+		return p, 0, err
+	}
+	return other, outageOf(entries), nil
+}
+
+// outageOf is how long the API will be away, as announced by the steps that
+// are still to be done.
+func outageOf(entries []migrate.Entry) time.Duration {
+	var away time.Duration
+	for _, e := range entries {
+		if e.Finding.Verdict != migrate.Satisfied {
+			away += e.Outage
+		}
+	}
+	return away
+}

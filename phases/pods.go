@@ -1,0 +1,47 @@
+package phases
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+)
+
+// Pods opens connections to the kubernetes Service from pods on nodes, whose
+// way there is another one than the nodes' own.
+type Pods interface {
+	// Nodes lists the nodes on which there is such a pod.
+	Nodes() []string
+	// Dial connects from the pod on a node to the kubernetes Service.
+	Dial(ctx context.Context, node string) (net.Conn, error)
+}
+
+// UsePods makes pods another place from which paths are proven; nil takes it
+// back. Without it they are proven from the nodes alone.
+func (w *World) UsePods(p Pods) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pods = p
+}
+
+// PodNodes lists the nodes from whose pods the Service can be tried.
+func (v View) PodNodes() []string {
+	v.world.mu.Lock()
+	defer v.world.mu.Unlock()
+	if v.world.pods == nil {
+		return nil
+	}
+	return v.world.pods.Nodes()
+}
+
+// DialFromPod connects from a pod on a node of PodNodes to the kubernetes
+// Service.
+func (v View) DialFromPod(ctx context.Context, node string) (net.Conn, error) {
+	v.world.mu.Lock()
+	pods := v.world.pods
+	v.world.mu.Unlock()
+	if pods == nil || !slices.Contains(pods.Nodes(), node) {
+		return nil, fmt.Errorf("dialing from a pod on %s: there is none", node)
+	}
+	return pods.Dial(ctx, node)
+}
