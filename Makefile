@@ -9,7 +9,7 @@ SUDO_USER_FLAG := $(if $(SUDO_USER_MODE),--sudo-user operator,)
 
 export CGO_ENABLED := 0
 
-.PHONY: help build deps rehearse test test-fast conformance e2e verify generate clean
+.PHONY: help build deps rehearse bench test test-fast conformance e2e verify generate clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -24,6 +24,9 @@ deps:            ## install the Debian packages that playgrounds need
 
 rehearse: deps build  ## build a playground cluster, migrate it while probing, print what was measured
 	$(BIN) rehearse --kubernetes $(KUBERNETES) $(SUDO_USER_FLAG) --report out/report.json $(if $(KEEP),--keep,)
+
+bench: deps build     ## rehearse in place and overlapped, one after the other, and compare what clients saw
+	$(BIN) bench --kubernetes $(KUBERNETES) $(SUDO_USER_FLAG) --report out/bench.json
 
 test: test-fast conformance e2e  ## everything: the fast tests, every crash point, the end-to-end test on a fresh playground
 

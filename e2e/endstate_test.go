@@ -112,6 +112,9 @@ func writesKept(t *testing.T, s *scenario) {
 	for _, w := range s.writers {
 		w.stop()
 		t.Log(w)
+		if w.failures > 0 {
+			t.Errorf("%s", w)
+		}
 		for _, name := range controlPlanes() {
 			if err := w.check(soon(t), s.pg.kube(t, s.pg.api(name))); err != nil {
 				t.Errorf("read through %s: %v", name, err)

@@ -23,9 +23,16 @@ const (
 	killAtTarget = "e2"
 )
 
+// measured are the arguments of a run with a shorter quiet time and a higher
+// rate than people want. A run stops, with an exit code that fails the stage,
+// when a single request of its probe fails.
+func (s *scenario) measured(command string, more ...string) []string {
+	return s.migrate(command, append([]string{"--quiet", "10s", "--probe-rate", "10"}, more...)...)
+}
+
 func runPhaseOne(t *testing.T, s *scenario) {
 	s.writers = append(s.writers, startWriter(t, s.pg, "old-address", s.pg.api("cp1")))
-	s.bin.must(t, 0, phaseLimit, s.migrate("run", "--yes", "--phase", "1")...)
+	s.bin.must(t, 0, phaseLimit, s.measured("run", "--yes", "--phase", "1")...)
 	if err := readyz(soon(t), s.pg.kubeAnew(t, s.pg.endpoint())); err != nil {
 		t.Fatalf("after phase 1 the API does not answer through the endpoint: %v", err)
 	}
@@ -52,7 +59,7 @@ func killInPhaseTwo(t *testing.T, s *scenario) {
 		if e.Step == killAtStep && e.Target == killAtTarget {
 			isDelicate()
 		}
-	}, s.migrate("run", "--yes", "-o", "json")...)
+	}, s.measured("run", "--yes", "-o", "json")...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +119,7 @@ func changedSpecIsRefused(t *testing.T, s *scenario) {
 
 // carryOn runs again after the kill, to the end.
 func carryOn(t *testing.T, s *scenario) {
-	r := s.bin.must(t, 0, runLimit, s.migrate("run", "--yes", "-o", "json")...)
+	r := s.bin.must(t, 0, runLimit, s.measured("run", "--yes", "-o", "json")...)
 	list := events(t, r.stdout)
 	for _, e := range list {
 		again := e.Phase == 1 || e.Phase == 2 && e.Step == "etcd/add-learner" && e.Target == killAtTarget
@@ -161,7 +168,30 @@ type report struct {
 			Seconds float64 `json:"seconds"`
 		} `json:"steps"`
 	} `json:"phases"`
-	Result string `json:"result"`
+	TwoVoterSeconds float64 `json:"twoVoterSeconds"`
+	Probe           *probed `json:"probe"`
+	Result          string  `json:"result"`
+}
+
+// probed is what clients saw.
+type probed struct {
+	Paths []struct {
+		Name     string `json:"name"`
+		Requests int    `json:"requests"`
+		Failures int    `json:"failures"`
+		Kinds    []struct {
+			Kind         string         `json:"kind"`
+			From         string         `json:"from"`
+			Requests     int            `json:"requests"`
+			Failures     int            `json:"failures"`
+			Reasons      map[string]int `json:"reasons"`
+			QuietP99Ms   *float64       `json:"quietP99Ms"`
+			P99Ms        float64        `json:"p99Ms"`
+			MaxMs        float64        `json:"maxMs"`
+			MaxLateMs    float64        `json:"maxLateMs"`
+			MissedEvents *int           `json:"missedEvents"`
+		} `json:"kinds"`
+	} `json:"paths"`
 }
 
 func checkReport(t *testing.T, s *scenario) {
@@ -189,4 +219,45 @@ func checkReport(t *testing.T, s *scenario) {
 	if want := []string{"loadbalancer", "etcd", "controlplane"}; !slices.Equal(names, want) {
 		t.Errorf("the report has the phases %v, not %v", names, want)
 	}
+	if r.TwoVoterSeconds <= 0 || r.TwoVoterSeconds > 60 { // the run was killed in that very moment
+		t.Errorf("the report says that etcd had two voters for %.1f s", r.TwoVoterSeconds)
+	}
+	checkProbe(t, r)
+}
+
+// checkProbe wants that no client noticed anything: not one failed request,
+// not one missed event, on any path, through a kill in the middle.
+func checkProbe(t *testing.T, r report) {
+	t.Helper()
+	if r.Probe == nil {
+		t.Fatal("the report says nothing of what clients saw")
+	}
+	all := 0
+	var seen []string
+	for _, p := range r.Probe.Paths {
+		all += p.Requests
+		for _, k := range p.Kinds {
+			seen = append(seen, p.Name+" "+k.From+" "+k.Kind)
+			t.Logf("%s from %s, %s: %d requests, %d failed, p99 %.0f ms, max %.0f ms, sent at most %.0f ms late", p.Name, k.From, k.Kind, k.Requests, k.Failures, k.P99Ms, k.MaxMs, k.MaxLateMs)
+			if k.Failures > 0 {
+				t.Errorf("%d of %d failed: %s from %s, %s: %v", k.Failures, k.Requests, p.Name, k.From, k.Kind, k.Reasons)
+			}
+			// Each place and kind has been asked for the whole time: the run
+			// takes more than a minute and a half.
+			if least := int(r.Seconds * 10 / 2); k.Requests < least && p.Name != "load-balancer" {
+				t.Errorf("%s from %s, %s: %d requests in %.0f s are less than %d", p.Name, k.From, k.Kind, k.Requests, r.Seconds, least)
+			}
+			if k.Kind == "watch" && k.MissedEvents == nil {
+				t.Errorf("%s from %s: nothing is said of missed events", p.Name, k.From)
+			}
+		}
+	}
+	for _, place := range []string{"old-address operator", "load-balancer operator", "service cp1", "service w1"} {
+		for _, kind := range []string{"new connection read", "kept read", "kept write", "watch"} {
+			if !slices.Contains(seen, place+" "+kind) {
+				t.Errorf("nothing is said of %s, %s; there is %q", place, kind, seen)
+			}
+		}
+	}
+	t.Logf("%d requests and events", all)
 }

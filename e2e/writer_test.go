@@ -16,8 +16,7 @@ import (
 
 // writer is a client of the API that works through the whole migration and
 // remembers every write that was acknowledged. A write that is not
-// acknowledged is tried again: being away for a while is allowed, forgetting
-// is not.
+// acknowledged is tried again, and counts as a failure.
 type writer struct {
 	name   string
 	client *kubernetes.Clientset

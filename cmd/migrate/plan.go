@@ -65,11 +65,9 @@ func planAction(c *cli.Context) error {
 	if err := printPlan(c.App.Writer, plans, c.String("output")); err != nil {
 		return err
 	}
-	for _, p := range plans {
-		for _, e := range p.Entries {
-			if e.Finding.Verdict == migrate.Blocked {
-				return &migrate.BlockedError{Where: migrate.Where{Phase: e.Phase, Step: e.Step, Target: e.Target}, Reason: e.Finding.Reason, Remedy: e.Finding.Remedy}
-			}
+	for i, p := range plans {
+		if blocked := blockedIn(p.Entries); blocked != nil {
+			return withWayOut(c.Context, s, j, list[i], blocked)
 		}
 	}
 	if c.Bool("detailed-exitcode") && pending(plans) > 0 {

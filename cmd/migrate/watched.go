@@ -160,8 +160,7 @@ func (w *watched) unblocked(ctx context.Context, p phases.Phase) (phases.Phase, 
 		return p, errors.Join(err, blocked)
 	}
 	if w.inPlace == nil {
-		blocked.Remedy += fmt.Sprintf(", which keeps the API away for up to %.0f s", away.Seconds())
-		return p, blocked
+		return p, cost(blocked, away)
 	}
 	if err := w.inPlace(blocked, away); err != nil {
 		return p, err
@@ -195,6 +194,26 @@ func (w *watched) switchTo(s phases.Strategy) error {
 	}
 	a.Strategy = string(s)
 	return w.j.PutBlob("about", a)
+}
+
+// cost adds to a block of the overlap what the other way would cost.
+func cost(b *migrate.BlockedError, away time.Duration) *migrate.BlockedError {
+	with := *b
+	with.Remedy += fmt.Sprintf("; in place, the API will be away for up to %.0f s", away.Seconds())
+	return &with
+}
+
+// withWayOut is blocked, with what the phase would cost in place where only
+// the overlap is blocked.
+func withWayOut(ctx context.Context, s *session, j *state.Journal, p phases.Phase, blocked *migrate.BlockedError) error {
+	_, away, err := withoutOverlap(ctx, s, j, p, blocked)
+	if err != nil {
+		return errors.Join(blocked, err)
+	}
+	if away == 0 {
+		return blocked
+	}
+	return cost(blocked, away)
 }
 
 func firstBlocked(ctx context.Context, s *session, j *state.Journal, p phases.Phase) (*migrate.BlockedError, error) {
