@@ -36,13 +36,14 @@ func peerRelay() phases.Step {
 		ByHand: peerRelayByHand(),
 		Check:  checkPeerRelay,
 		Apply:  applyPeerRelay,
-		Verify: verifyPeerRelay,
+		Verify: oldMemberReached,
 		OneWay: phases.NotYet,
 		Settle: 30 * time.Second,
 	}
 }
 
-func relayAddress(v phases.View) string {
+// firstPeerAddress is where members on other hosts reach the old member.
+func firstPeerAddress(v phases.View) string {
 	return net.JoinHostPort(v.First().Address, strconv.Itoa(phases.EtcdPeerPort))
 }
 
@@ -90,12 +91,12 @@ func checkPeerRelay(ctx context.Context, v phases.View) (migrate.Finding, error)
 	if !old.LocalOnly {
 		return phases.Done("the old member's peer listener is not on localhost only"), nil
 	}
-	socket, service := relayUnits(relayAddress(v), old.PeerAddress)
+	socket, service := relayUnits(firstPeerAddress(v), old.PeerAddress)
 	r := v.On(v.Target())
 	if state, err := r.Look(ctx, remote.Command{Script: "systemctl is-active " + relayName + ".socket || true"}); err != nil {
 		return migrate.Finding{}, err
 	} else if strings.TrimSpace(state) == "active" {
-		return phases.Done("%s is relayed to %s", relayAddress(v), old.PeerAddress), nil
+		return phases.Done("%s is relayed to %s", firstPeerAddress(v), old.PeerAddress), nil
 	}
 	if _, err := r.Look(ctx, remote.Command{Script: "[ -x /usr/lib/systemd/systemd-socket-proxyd ] || [ -x /lib/systemd/systemd-socket-proxyd ]"}); err != nil {
 		return phases.Block("install the systemd package's systemd-socket-proxyd", "%s has no systemd-socket-proxyd", v.Target()), nil
@@ -117,7 +118,7 @@ func applyPeerRelay(ctx context.Context, h phases.Hands, _ migrate.Before) error
 		return errors.New("the old member has stopped")
 	}
 	host := h.On(h.Target())
-	socket, service := relayUnits(relayAddress(h.View), old.PeerAddress)
+	socket, service := relayUnits(firstPeerAddress(h.View), old.PeerAddress)
 	for _, f := range []remote.File{
 		{Path: path.Join(unitDir, relayName+".service"), Data: []byte(service), Mode: 0o644},
 		{Path: path.Join(unitDir, relayName+".socket"), Data: []byte(socket), Mode: 0o644},
@@ -133,11 +134,11 @@ func applyPeerRelay(ctx context.Context, h phases.Hands, _ migrate.Before) error
 	return nil
 }
 
-// verifyPeerRelay goes through the relay from every etcd host, up to the
-// certificate that the old member shows there.
-func verifyPeerRelay(ctx context.Context, v phases.View) error {
+// oldMemberReached goes from every etcd host to the old member, through the
+// relay where there is one, up to the certificate that it shows there.
+func oldMemberReached(ctx context.Context, v phases.View) error {
 	for _, h := range v.Spec().Etcd.Hosts {
-		if _, err := kube.ServedCertificate(ctx, v.On(h.Name).DialContext, relayAddress(v), nil); err != nil {
+		if _, err := kube.ServedCertificate(ctx, v.On(h.Name).DialContext, firstPeerAddress(v), nil); err != nil {
 			return fmt.Errorf("reaching the old member's peer port from %s: %w", h.Name, err)
 		}
 	}

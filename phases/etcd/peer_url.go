@@ -18,13 +18,17 @@ const peerURLID = "etcd/peer-url"
 // it stored when the cluster was made, not by its flags; a cluster born with
 // kubeadm 1.12 or older has https://localhost:2380 there, and a new member
 // would look for the old one on itself (kubernetes/kubeadm#1950).
-func peerURL() phases.Step {
+func peerURL(strategy phases.Strategy) phases.Step {
+	listener := migrate.StepID(peerRelayID)
+	if strategy == phases.InPlace {
+		listener = listenID
+	}
 	return phases.Step{
 		ID:    peerURLID,
 		Title: "Store the old member's real peer URL",
 		Why:   "New members find the old one by the URL that etcd stored, not by its flags.",
 		On:    migrate.FirstControlPlane,
-		Needs: []migrate.StepID{peerRelayID},
+		Needs: []migrate.StepID{listener},
 		ByHand: "```\nETCDCTL=\"kubectl -n kube-system exec etcd-{{.First.Name}} -- etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt --cert /etc/kubernetes/pki/etcd/server.crt --key /etc/kubernetes/pki/etcd/server.key\"\n" +
 			"$ETCDCTL member list -w table\n$ETCDCTL member update <ID> --peer-urls=https://{{.First.Address}}:2380\n```\n",
 		Check:  checkPeerURL,
@@ -49,25 +53,32 @@ func checkPeerURL(ctx context.Context, v phases.View) (migrate.Finding, error) {
 		return phases.Done("the stored peer URL is %s", want), nil
 	}
 	before := strings.Join(old.PeerURLs, ",")
-	// Newcomers check the name they dial against the old member's peer
-	// certificate.
 	running, up, err := v.OldEtcd(ctx)
 	if err != nil {
 		return migrate.Finding{}, err
 	}
 	if up {
-		cert, err := kube.ServedCertificate(ctx, v.On(v.Target()).DialContext, running.PeerAddress, nil)
-		if err != nil {
-			return migrate.Finding{}, err
-		}
-		if missing := kube.MissingNames(cert, []string{v.First().Address}); len(missing) > 0 {
-			return phases.Block("move peer.crt and peer.key aside and run `kubeadm init phase certs etcd-peer` on "+v.Target()+"; etcd reads them again at the next connection",
-				"the old member's peer certificate does not hold %s", v.First().Address), nil
+		if blocked, err := peerCertificateFits(ctx, v, running); err != nil || blocked.Verdict == migrate.Blocked {
+			return blocked, err
 		}
 	}
 	f := phases.Need(migrate.Before{"peerURLs": before}, "the stored peer URL is %s", before)
 	f.Changes = []migrate.Change{{Object: "etcd member " + old.Name + ": peer URL", Before: before + "\n", After: want + "\n"}}
 	return f, nil
+}
+
+// peerCertificateFits is Blocked where the old member's peer certificate lacks
+// the address: newcomers check the name they dial against it.
+func peerCertificateFits(ctx context.Context, v phases.View, old phases.OldEtcd) (migrate.Finding, error) {
+	cert, err := kube.ServedCertificate(ctx, v.On(v.Target()).DialContext, old.PeerAddress, nil)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if missing := kube.MissingNames(cert, []string{v.First().Address}); len(missing) > 0 {
+		return phases.Block("move peer.crt and peer.key aside and run `kubeadm init phase certs etcd-peer` on "+v.Target()+"; etcd reads them again at the next connection",
+			"the old member's peer certificate does not hold %s", v.First().Address), nil
+	}
+	return migrate.Finding{}, nil
 }
 
 func applyPeerURL(ctx context.Context, h phases.Hands, _ migrate.Before) error {

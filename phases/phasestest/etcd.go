@@ -1,6 +1,7 @@
 package phasestest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -206,6 +207,7 @@ func (w *World) moveLeader(c *etcdCluster, asked, to uint64) error {
 // settleEtcd holds elections and ends the processes of removed members.
 func (w *World) settleEtcd(now time.Time) {
 	for _, h := range w.all() {
+		h.settleReconnect(now)
 		for key, s := range h.boots {
 			if h.procs[s.proc.pid] == nil {
 				delete(h.boots, key)
@@ -269,7 +271,7 @@ func (w *World) bootMember(h *Host, key, exe string, argv []string, env map[stri
 			f[flag] = env[variable]
 		}
 	}
-	if err := h.memberFiles(f); err != nil {
+	if err := errors.Join(h.memberFiles(f), h.mayListen(f)); err != nil {
 		return nil, err
 	}
 	s := &bootedServer{host: h, flags: f, since: time.Now()}

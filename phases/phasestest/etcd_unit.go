@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -124,6 +125,28 @@ func (h *Host) memberFiles(f map[string]string) error {
 	}
 	if key := h.file(f["key-file"]); data.owner != key.Owner {
 		return fmt.Errorf("cannot access data directory: it is %s's, the key is %s's", data.owner, key.Owner)
+	}
+	return nil
+}
+
+// mayListen refuses addresses that the host does not have and those that
+// something else listens on.
+func (h *Host) mayListen(f map[string]string) error {
+	taken := map[string]bool{}
+	for _, flag := range []string{"listen-client-urls", "listen-peer-urls"} {
+		for raw := range strings.SplitSeq(f[flag], ",") {
+			u, err := url.Parse(raw)
+			if err != nil {
+				return fmt.Errorf("--%s: %w", flag, err)
+			}
+			if u.Hostname() != "127.0.0.1" && u.Hostname() != h.address {
+				return fmt.Errorf("listen tcp %s: bind: cannot assign requested address", u.Host)
+			}
+			if taken[u.Host] || h.socket(u.Host) != "" {
+				return fmt.Errorf("listen tcp %s: bind: address already in use", u.Host)
+			}
+			taken[u.Host] = true
+		}
 	}
 	return nil
 }

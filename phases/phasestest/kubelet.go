@@ -23,6 +23,12 @@ const (
 	podNotice  = 2 * time.Second // until a changed manifest ends the old process
 	podStart   = 3 * time.Second // from there to the new process
 	podBackOff = 10 * time.Second
+	// mirrorWait is added where the API server hangs because it has lost its
+	// etcd: before the kubelet starts the new pod it deletes the mirror of the
+	// old one, and gives that up after 34 s. An API server that is gone
+	// refuses at once. On real nodes etcd ran again 45 to 48 s after the edit
+	// of its manifest.
+	mirrorWait = 42 * time.Second
 	nodeReady  = 15 * time.Second // from the kubelet's start
 	nodeGrace  = 40 * time.Second // without a lease: kube-controller-manager's --node-monitor-grace-period
 	leaseEvery = 10 * time.Second
@@ -35,6 +41,7 @@ type staticPod struct {
 	startAt time.Time // when it will be started
 	endAt   time.Time // when it will be stopped; zero: not to be
 	ready   time.Time
+	lost    time.Time // when an API server has lost its etcd; zero: it has one
 
 	serving *tls.Certificate // an API server's, in memory
 	pair    string           // the files as last seen
@@ -87,10 +94,15 @@ func (h *Host) endPod(name string, pod *staticPod, text string, wanted bool, now
 		return
 	}
 	h.world.resign(pod)
+	h.neverNeeded(name)
 	h.stop(pod.proc)
 	delete(h.pods, name)
 	if wanted {
-		h.pods[name] = &staticPod{text: text, startAt: pod.endAt.Add(podStart)}
+		start := pod.endAt.Add(podStart)
+		if pod.proc != nil && h.apiHangs() {
+			start = start.Add(mirrorWait)
+		}
+		h.pods[name] = &staticPod{text: text, startAt: start}
 	}
 }
 

@@ -93,6 +93,9 @@ func (w *World) routeAPI(at *Host, _ string, port int) (route, bool) {
 
 func (w *World) routeEtcd(at *Host, ip string, port int) (route, bool) {
 	for _, s := range at.boots {
+		if at.procs[s.proc.pid] == nil {
+			continue // it has just ended
+		}
 		for flag, k := range map[string]kind{"listen-client-urls": etcdClient, "listen-peer-urls": etcdPeer} {
 			for listen := range strings.SplitSeq(s.flags[flag], ",") {
 				u, err := url.Parse(listen)
@@ -107,13 +110,10 @@ func (w *World) routeEtcd(at *Host, ip string, port int) (route, bool) {
 
 // routeRelay follows a socket unit to where its service leads.
 func (w *World) routeRelay(at *Host, ip string, port int) (route, bool) {
-	for name, u := range at.units {
+	if name := at.socket(net.JoinHostPort(ip, strconv.Itoa(port))); name != "" {
 		service := at.units[strings.TrimSuffix(name, ".socket")+".service"]
 		if service == nil {
 			service = &unit{text: at.read(adminUnits + "/" + strings.TrimSuffix(name, ".socket") + ".service")}
-		}
-		if u.state != "active" || !slices.Contains(option(u.text, "Socket", "ListenStream"), net.JoinHostPort(ip, strconv.Itoa(port))) {
-			continue
 		}
 		for _, exec := range option(service.text, "Service", "ExecStart") {
 			words := strings.FieldsFunc(exec, func(r rune) bool { return strings.ContainsRune(" ;'\"", r) })
@@ -127,6 +127,16 @@ func (w *World) routeRelay(at *Host, ip string, port int) (route, bool) {
 		}
 	}
 	return route{}, false
+}
+
+// socket names the socket unit that listens on host:port, "" for none.
+func (h *Host) socket(address string) string {
+	for name, u := range h.units {
+		if u.state == "active" && slices.Contains(option(u.text, "Socket", "ListenStream"), address) {
+			return name
+		}
+	}
+	return ""
 }
 
 // routeNginx takes the backend with the fewest connections, which is the

@@ -36,6 +36,8 @@ func findProgram(h *Host, name string) func(program) error {
 		return journalctl
 	case "ss":
 		return ss
+	case "ip":
+		return ip
 	case "ps":
 		return ps
 	case "nft":
@@ -124,6 +126,20 @@ func sleep(p program) error {
 	d, err := time.ParseDuration(p.args[0] + "s")
 	p.sleep(d)
 	return err
+}
+
+// ip plays `ip -o addr show to ADDRESS`.
+func ip(p program) error {
+	address, ok := strings.CutPrefix(strings.Join(p.args, " "), "-o addr show to ")
+	switch {
+	case !ok:
+		return fmt.Errorf("%q is not played", p.args)
+	case address == p.host.address:
+		p.out("2: host0    inet %s/24 brd 10.88.0.255 scope global host0\\       valid_lft forever preferred_lft forever\n", address)
+	case address == "127.0.0.1":
+		p.out("1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n")
+	}
+	return nil
 }
 
 // getent looks up addresses and groups.
