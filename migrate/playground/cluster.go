@@ -52,13 +52,9 @@ func machineIgnores() (string, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	meminfo, err := os.ReadFile("/proc/meminfo")
+	memory, err := machineMemory("MemTotal")
 	if err != nil {
 		return "", err
-	}
-	var memory int
-	if _, err := fmt.Sscanf(string(meminfo), "MemTotal: %d kB", &memory); err != nil {
-		return "", fmt.Errorf("reading /proc/meminfo: %w", err)
 	}
 	return ignoredPreflightErrors(string(swaps), runtime.NumCPU(), memory), nil
 }

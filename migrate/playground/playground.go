@@ -155,6 +155,10 @@ func Up(ctx context.Context, o Options, events Events) (*Playground, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
+	// Not of one that is there: its objects are in memory already.
+	if err := checkMemory(o.Objects); err != nil {
+		return nil, err
+	}
 	if err := p.save(); err != nil {
 		return nil, err
 	}

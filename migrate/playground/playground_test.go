@@ -251,6 +251,29 @@ func TestPreflightErrorsAreIgnoredWhereTheMachineIsAtFault(t *testing.T) {
 	}
 }
 
+func TestObjectsThatDoNotFitIntoMemoryAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		objects, available int
+		want               string
+	}{
+		{0, 0, ""},
+		{30_000, 5 << 20, ""},
+		{30_000, 2 << 20, "--objects 30000 takes 4.2 GiB of memory and this machine has 2.0 GiB available: ask for 14316 at most"},
+	} {
+		err := needMemory(c.objects, c.available)
+		if mistake := new(UserError); c.want == "" && err != nil || c.want != "" && (!errors.As(err, &mistake) || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%d objects in %d KiB: %v", c.objects, c.available, err)
+		}
+	}
+	if total, err := machineMemory("MemTotal"); err != nil || total < 1<<17 {
+		t.Errorf("this machine has %d KiB, %v", total, err)
+	}
+	if _, err := machineMemory("MemNone"); err == nil {
+		t.Error("a line that is not there is no error")
+	}
+}
+
 func TestCgroupHierarchies(t *testing.T) {
 	t.Parallel()
 	const hybrid = `24 1 0:22 / /sys/fs/cgroup rw shared:9 - tmpfs tmpfs rw

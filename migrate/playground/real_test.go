@@ -25,7 +25,7 @@ import (
 const killedUp = "MIGRATE_TEST_KILLED_UP"
 
 func realOptions(name string) Options {
-	return Options{Name: name, Workers: 1, Spare: true, EtcdListen: EtcdOnLocalhost}
+	return Options{Name: name, Workers: 1, Spare: true, EtcdListen: EtcdOnLocalhost, Objects: 200}
 }
 
 // leftovers lists what is there of a playground: processes, namespace, links,
@@ -163,6 +163,13 @@ func TestRealPlayground(t *testing.T) {
 		ssh(t, p, spare, join+" --ignore-preflight-errors=SystemVerification,Swap,NumCPU,Mem")
 		ssh(t, p, first, "kubectl wait node/"+spare+" --for=condition=Ready --timeout=60s")
 	})
+	const count = "kubectl get configmaps,secrets -A -l app.kubernetes.io/managed-by=migrate-playground -o name | wc -l"
+	t.Run("Filled", func(t *testing.T) {
+		if out := ssh(t, p, first, count); strings.TrimSpace(out) != strconv.Itoa(o.Objects) {
+			t.Errorf("%s objects, want %d", out, o.Objects)
+		}
+		ssh(t, p, first, "kubectl delete configmap -n objects-1 settings-000000 settings-000001")
+	})
 	t.Run("PowerCut", func(t *testing.T) {
 		if err := p.StopHost(t.Context(), first); err != nil {
 			t.Fatal(err)
@@ -188,6 +195,9 @@ func TestRealPlayground(t *testing.T) {
 		}
 		if !again.state.Created.Equal(created) || again.state.Slot != p.state.Slot {
 			t.Errorf("made anew: %+v", again.state)
+		}
+		if out := ssh(t, p, first, count); strings.TrimSpace(out) != strconv.Itoa(o.Objects) {
+			t.Errorf("%s objects after two were deleted, want %d", out, o.Objects)
 		}
 		other := o
 		other.Workers = 2
