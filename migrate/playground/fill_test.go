@@ -43,7 +43,7 @@ func startAPI(t *testing.T) *apiServer {
 	never := func(int) bool { return false }
 	a := &apiServer{
 		t: t, objects: map[string]int{}, busy: never, broken: never,
-		metrics: "# HELP x\n" + sizeMetric + `{storage_cluster_id="etcd-0"} 2.5e+07` + "\n" + sizeMetric + `{storage_cluster_id="etcd-1"} 2.6e+07` + "\n",
+		metrics: "# HELP x\n" + sizeMetric + `{storage_cluster_id="etcd-0"} 2.6e+07` + "\n" + sizeMetric + `{storage_cluster_id="etcd-1"} 2.5e+07` + "\n",
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v1/namespaces", a.create)
