@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 
 	"hamigrate/migrate/etcd"
 )
@@ -55,27 +56,38 @@ func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 	return w.etcd, nil
 }
 
+// etcdEndpoints looks for all of them side by side.
 func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
-	v := w.View("cluster")
-	var out []etcd.Endpoint
+	v, hosts := w.View("cluster"), w.spec.Etcd.Hosts
+	found := make([]*etcd.Endpoint, len(hosts))
+	var wg sync.WaitGroup
+	for i, h := range hosts {
+		wg.Go(func() {
+			address := net.JoinHostPort(h.Address, strconv.Itoa(EtcdClientPort))
+			conn, err := v.On(h.Name).DialContext(ctx, "tcp", address)
+			if err != nil {
+				return // nothing listens there yet
+			}
+			_ = conn.Close() // it was opened, which is the answer
+			found[i] = &etcd.Endpoint{Host: h.Name, Address: address, Dial: v.On(h.Name).DialContext}
+		})
+	}
 	old, running, err := v.OldEtcd(ctx)
+	wg.Wait()
 	if err != nil {
 		return nil, err
 	}
-	first := v.First()
-	for _, h := range w.spec.Etcd.Hosts {
-		address := net.JoinHostPort(h.Address, strconv.Itoa(EtcdClientPort))
-		conn, err := v.On(h.Name).DialContext(ctx, "tcp", address)
-		if err != nil {
-			continue // nothing listens there yet
+	var out []etcd.Endpoint
+	for _, e := range found {
+		if e != nil {
+			out = append(out, *e)
 		}
-		conn.Close()
-		out = append(out, etcd.Endpoint{Host: h.Name, Address: address, Dial: v.On(h.Name).DialContext})
 	}
 	// The old one last: once it is removed it goes on listening for some
 	// seconds and answers nothing, while a learner refuses at once.
 	if running {
-		out = append(out, etcd.Endpoint{Host: first.Name, Address: old.ClientAddress, Dial: v.On(first.Name).DialContext})
+		first := v.First().Name
+		out = append(out, etcd.Endpoint{Host: first, Address: old.ClientAddress, Dial: v.On(first).DialContext})
 	}
 	return out, nil
 }
@@ -90,19 +102,15 @@ func (w *World) etcdTLS(ctx context.Context) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	var data [3][]byte
-	for i, path := range []string{files.CAFile, files.CertFile, files.KeyFile} {
-		f, err := first.ReadFile(ctx, path)
-		if err != nil {
-			return nil, fmt.Errorf("reading the API server's etcd client certificate: %w", err)
-		}
-		data[i] = f.Data
+	data, err := ReadFiles(ctx, first, files.CAFile, files.CertFile, files.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the API server's etcd client certificate: %w", err)
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data[0]) {
+	if !pool.AppendCertsFromPEM(data[0].Data) {
 		return nil, fmt.Errorf("reading %s:%s: no certificate in it", v.First().Name, files.CAFile)
 	}
-	pair, err := tls.X509KeyPair(data[1], data[2])
+	pair, err := tls.X509KeyPair(data[1].Data, data[2].Data)
 	if err != nil {
 		return nil, fmt.Errorf("reading the API server's etcd client certificate on %s: %w", v.First().Name, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
@@ -61,6 +62,23 @@ func MakeStateDir(ctx context.Context, h remote.Host) error {
 		return fmt.Errorf("making %s on %s: %w", StateDir, h.Name(), err)
 	}
 	return nil
+}
+
+// ReadFiles reads files of a host side by side, in the order of their paths.
+// The error is that of the first of them that has one.
+func ReadFiles(ctx context.Context, r remote.Reader, paths ...string) ([]remote.File, error) {
+	files, errs := make([]remote.File, len(paths)), make([]error, len(paths))
+	var wg sync.WaitGroup
+	for i, p := range paths {
+		wg.Go(func() { files[i], errs[i] = r.ReadFile(ctx, p) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
 }
 
 // EndpointURL is the new control-plane endpoint as a kubeconfig names it.

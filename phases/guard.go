@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"hamigrate/migrate/kube"
 )
@@ -16,21 +17,41 @@ import (
 //   - every node that was Ready at the first look is Ready;
 //   - every etcd voter answers, knows the leader, and reports the one
 //     cluster ID; no alarm is raised.
+//
+// The API and etcd are asked side by side: the guard comes before and after
+// every step, and is most of what a run does itself. Nothing is remembered from
+// one guard to the next but who was Ready.
 func Guard(ctx context.Context, v View) error {
+	var api, members error
+	var wg sync.WaitGroup
+	wg.Go(func() { api = v.guardAPI(ctx) })
+	wg.Go(func() { members = v.guardEtcd(ctx) })
+	wg.Wait()
+	return errors.Join(api, members)
+}
+
+// guardAPI checks the nodes and then each API server, over a connection of
+// its own: one that takes no new connections must not pass.
+func (v View) guardAPI(ctx context.Context) error {
 	nodes, err := v.guardNodes(ctx)
 	if err != nil {
 		return err
 	}
-	for _, node := range nodes {
-		cfg, err := v.world.restConfig(ctx, node)
-		if err != nil {
-			return err
-		}
-		if err := kube.Readyz(ctx, cfg); err != nil {
-			return fmt.Errorf("checking the API server on %s: %w", node, err)
-		}
+	errs := make([]error, len(nodes))
+	var wg sync.WaitGroup
+	for i, node := range nodes {
+		wg.Go(func() {
+			cfg, err := v.world.restConfig(ctx, node)
+			if err == nil {
+				err = kube.Readyz(ctx, cfg)
+			}
+			if err != nil {
+				errs[i] = fmt.Errorf("checking the API server on %s: %w", node, err)
+			}
+		})
 	}
-	return v.guardEtcd(ctx)
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // guardNodes checks the nodes' readiness and returns the control-plane nodes
@@ -77,35 +98,31 @@ func (v View) guardEtcd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	members, err := e.Members(ctx)
+	look, err := e.Look(ctx)
 	if err != nil {
 		return err
 	}
-	alarms, err := e.Alarms(ctx)
-	if err != nil {
-		return err
-	}
-	if len(alarms) > 0 {
-		return fmt.Errorf("checking etcd: alarm %s", strings.Join(alarms, ", "))
+	if len(look.Alarms) > 0 {
+		return fmt.Errorf("checking etcd: alarm %s", strings.Join(look.Alarms, ", "))
 	}
 	answered := map[uint64]bool{}
 	var clusterID uint64
-	for _, host := range e.Hosts() {
-		s, err := e.Status(ctx, host)
-		if err != nil {
+	for _, a := range look.Answers {
+		if a.Err != nil {
 			continue // counted below: a voter that does not answer is named
 		}
+		s := a.Status
 		if clusterID != 0 && s.ClusterID != clusterID {
-			return fmt.Errorf("checking etcd: the member on %s is of cluster %x, the others of %x: two clusters", host, s.ClusterID, clusterID)
+			return fmt.Errorf("checking etcd: the member on %s is of cluster %x, the others of %x: two clusters", a.Host, s.ClusterID, clusterID)
 		}
 		clusterID = s.ClusterID
 		if s.Leader == 0 {
-			return fmt.Errorf("checking etcd: the member on %s knows no leader", host)
+			return fmt.Errorf("checking etcd: the member on %s knows no leader", a.Host)
 		}
 		answered[s.MemberID] = true
 	}
 	var errs []error
-	for _, m := range members {
+	for _, m := range look.Members {
 		if !m.Learner && !answered[m.ID] {
 			errs = append(errs, fmt.Errorf("checking etcd: voter %s (%s) does not answer", m.Name, m.PeerHost()))
 		}

@@ -36,33 +36,49 @@ type Process struct {
 }
 
 // processScript prints, for each process with the given name: its PID, its
-// program, and one argument a line, ended by a line with only a dot.
+// program, and one argument a line, ended by a line with only a dot. It starts
+// no program for the processes of other names: a node has hundreds.
 const processScript = `for d in /proc/[0-9]*; do
-[ "$(cat "$d/comm" 2>/dev/null)" = %s ] || continue
-exe=$(readlink "$d/exe" 2>/dev/null) || continue
-printf '%%s\n%%s\n' "${d#/proc/}" "$exe"; tr '\0' '\n' <"$d/cmdline"; echo .
-done`
+IFS= read -r name <"$d/comm" && [ "$name" = %s ] || continue
+exe=$(readlink "$d/exe") || continue
+printf '%%s\n%%s\n' "${d#/proc/}" "$exe"; tr '\0' '\n' <"$d/cmdline"; %secho .
+done 2>/dev/null`
 
 // Processes lists a host's processes by name (at most 15 characters, the
 // kernel's limit for /proc/PID/comm).
 func Processes(ctx context.Context, r remote.Reader, name string) ([]Process, error) {
-	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf(processScript, remote.Quote(name))})
+	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf(processScript, remote.Quote(name), "")})
 	if err != nil {
 		return nil, fmt.Errorf("listing %s processes on %s: %w", name, r.Name(), err)
 	}
-	var list []Process
+	list, _, err := parseProcesses(out)
+	if err != nil {
+		return nil, fmt.Errorf("listing %s processes on %s: %w", name, r.Name(), err)
+	}
+	return list, nil
+}
+
+// environmentMark is the line between a process's arguments and those of its
+// environment's variables that were asked for.
+const environmentMark = ".environment"
+
+// parseProcesses reads what processScript printed; variables has, for each
+// process, the lines below environmentMark.
+func parseProcesses(out string) (list []Process, variables [][]string, err error) {
 	for block := range strings.SplitSeq(out, "\n.\n") {
+		block, environment, _ := strings.Cut(block+"\n", "\n"+environmentMark+"\n")
 		lines := strings.Split(strings.TrimSpace(block), "\n")
 		if len(lines) < 3 {
 			continue
 		}
 		pid, err := strconv.Atoi(lines[0])
 		if err != nil {
-			return nil, fmt.Errorf("listing %s processes on %s: unexpected output %q", name, r.Name(), lines[0])
+			return nil, nil, fmt.Errorf("unexpected output %q", lines[0])
 		}
 		list = append(list, Process{PID: pid, Exe: lines[1], Flags: kube.ParseFlags(lines[3:])})
+		variables = append(variables, strings.Split(environment, "\n"))
 	}
-	return list, nil
+	return list, variables, nil
 }
 
 // OldEtcd is the member that kubeadm made on the first control-plane node.
@@ -73,28 +89,52 @@ type OldEtcd struct {
 	LocalOnly     bool   // its peer listener is reachable from its host alone
 }
 
-// OldEtcd finds the old member's process. Another etcd may run on the node
-// in some pod (a virtual cluster's, say), so data folder and name must be
-// those of the static pod manifest, or of its archived copy.
+// oldEtcdScript prints the processes named etcd with the variables that etcd
+// reads, then manifestMark, and then the old member's manifest with its path
+// on a line before it, from where it is or was moved to.
+func oldEtcdScript() string {
+	variables := "echo " + environmentMark + `; tr '\0' '\n' <"$d/environ" | grep '^ETCD_'; `
+	return fmt.Sprintf(processScript, "etcd", variables) + fmt.Sprintf(`
+echo %s
+for f in %s %s; do
+[ ! -e "$f" ] || { echo "$f"; cat "$f"; exit; }
+done`, manifestMark, EtcdManifest, archivedManifest)
+}
+
+const (
+	manifestMark     = ".manifest"
+	archivedManifest = EtcdArchive + "/etcd.yaml"
+)
+
+// OldEtcd finds the old member's process, by one command: nearly every step
+// asks for it. Another etcd may run on the node in some pod (a virtual
+// cluster's, say), so data folder and name must be those of the static pod
+// manifest, or of its archived copy.
 func (v View) OldEtcd(ctx context.Context) (OldEtcd, bool, error) {
 	first := v.On(v.First().Name)
-	want, err := v.OldEtcdManifest(ctx)
-	if errors.Is(err, fs.ErrNotExist) {
+	out, err := first.Look(ctx, remote.Command{Script: oldEtcdScript()})
+	if err != nil {
+		return OldEtcd{}, false, fmt.Errorf("looking for etcd on %s: %w", first.Name(), err)
+	}
+	processes, found, _ := strings.Cut("\n"+out, "\n"+manifestMark+"\n")
+	file, text, there := strings.Cut(found, "\n")
+	if !there {
 		return OldEtcd{}, false, nil
 	}
+	want, err := kube.ParseManifest([]byte(text))
 	if err != nil {
-		return OldEtcd{}, false, err
+		return OldEtcd{}, false, fmt.Errorf("on %s, %s: %w", first.Name(), file, err)
 	}
-	list, err := Processes(ctx, first, "etcd")
+	list, variables, err := parseProcesses(processes + "\n")
 	if err != nil {
-		return OldEtcd{}, false, err
+		return OldEtcd{}, false, fmt.Errorf("listing etcd processes on %s: %w", first.Name(), err)
 	}
-	for _, p := range list {
+	for i, p := range list {
 		if !sameFlag(p.Flags, want.Flags(), "data-dir") || !sameFlag(p.Flags, want.Flags(), "name") {
 			continue
 		}
-		if p.Flags, err = withEnvironment(ctx, first, p); err != nil {
-			return OldEtcd{}, false, err
+		if p.Flags, err = withVariables(p.Flags, variables[i]); err != nil {
+			return OldEtcd{}, false, fmt.Errorf("reading the arguments of etcd on %s: %w", first.Name(), err)
 		}
 		old := OldEtcd{Process: p}
 		old.ClientAddress, _ = listenAddress(p.Flags, "listen-client-urls")
@@ -104,16 +144,12 @@ func (v View) OldEtcd(ctx context.Context) (OldEtcd, bool, error) {
 	return OldEtcd{}, false, nil
 }
 
-// withEnvironment adds what the process was told by variables: etcd takes
+// withVariables adds what the process was told by variables: etcd takes
 // ETCD_QUOTA_BACKEND_BYTES for --quota-backend-bytes where there is no flag. A
 // configuration file would make etcd ignore both, and is refused.
-func withEnvironment(ctx context.Context, r remote.Reader, p Process) (kube.Flags, error) {
-	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf(`tr '\0' '\n' </proc/%d/environ | grep '^ETCD_' || true`, p.PID)})
-	if err != nil {
-		return nil, fmt.Errorf("reading the environment of etcd on %s: %w", r.Name(), err)
-	}
-	flags := slices.Clone(p.Flags)
-	for line := range strings.Lines(out) {
+func withVariables(flags kube.Flags, variables []string) (kube.Flags, error) {
+	flags = slices.Clone(flags)
+	for _, line := range variables {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		name = strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, "ETCD_")), "_", "-")
 		if _, set := flags.Get(name); ok && !set {
@@ -121,7 +157,7 @@ func withEnvironment(ctx context.Context, r remote.Reader, p Process) (kube.Flag
 		}
 	}
 	if file, ok := flags.Get("config-file"); ok {
-		return nil, fmt.Errorf("etcd on %s is configured by --config-file=%s, which this tool does not read: give it flags instead", r.Name(), file)
+		return nil, fmt.Errorf("it is configured by --config-file=%s, which this tool does not read: give it flags instead", file)
 	}
 	return flags, nil
 }
@@ -132,7 +168,7 @@ func (v View) OldEtcdManifest(ctx context.Context) (kube.Manifest, error) {
 	first := v.On(v.First().Name)
 	file, err := first.ReadFile(ctx, EtcdManifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		file, err = first.ReadFile(ctx, EtcdArchive+"/etcd.yaml")
+		file, err = first.ReadFile(ctx, archivedManifest)
 	}
 	if err != nil {
 		return kube.Manifest{}, err

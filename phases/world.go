@@ -66,6 +66,7 @@ type World struct {
 	admin    []byte
 	configs  map[string]*rest.Config
 	clients  map[string]kube.Client
+	apiPort  string // of the API servers, once it was read
 	workers  []cluster.Host
 	etcd     *etcd.Cluster
 	etcdKey  string
@@ -223,22 +224,46 @@ func (v View) APIAddress(ctx context.Context, node string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	port := "6443"
-	file, err := v.On(v.First().Name).ReadFile(ctx, APIServerManifest)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	port, err := v.world.apiServerPort(ctx)
+	if err != nil {
 		return "", err
-	}
-	if err == nil {
-		m, err := kube.ParseManifest(file.Data)
-		if err != nil {
-			return "", fmt.Errorf("on %s: %w", v.First().Name, err)
-		}
-		if p, ok := m.Flags().Get("secure-port"); ok {
-			port = p
-		}
 	}
 	return net.JoinHostPort(h.Address, port), nil
 }
+
+// apiServerPort is read from the manifest once: no step changes it, and the
+// clients of the API servers are kept for the whole run as well.
+func (w *World) apiServerPort(ctx context.Context) (string, error) {
+	w.mu.Lock()
+	port := w.apiPort
+	w.mu.Unlock()
+	if port != "" {
+		return port, nil
+	}
+	first := w.View("cluster").On(w.spec.ControlPlane.First.Name)
+	file, err := first.ReadFile(ctx, APIServerManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return defaultAPIPort, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	m, err := kube.ParseManifest(file.Data)
+	if err != nil {
+		return "", fmt.Errorf("on %s: %w", first.Name(), err)
+	}
+	port, ok := m.Flags().Get("secure-port")
+	if !ok {
+		port = defaultAPIPort
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.apiPort = port
+	return port, nil
+}
+
+// defaultAPIPort is kubeadm's (apis/kubeadm/v1beta4: DefaultAPIBindPort).
+const defaultAPIPort = "6443"
 
 // restConfig reaches the API server of one control-plane node, from there.
 func (w *World) restConfig(ctx context.Context, node string) (*rest.Config, error) {
