@@ -11,8 +11,8 @@ import (
 )
 
 // The scripts below need POSIX sh and GNU coreutils (stat -c, mktemp,
-// head -c, mv -T, sync FILE) and, for killing, grep and /proc. Their variables are assigned in front of them by
-// assign. `set -e` with a message on standard error is how they fail; what
+// dd iflag=count_bytes, mv -T, sync FILE) and, for killing, grep and /proc.
+// Their variables are assigned in front of them by assign. `set -e` with a message on standard error is how they fail; what
 // the caller has to tell apart they print.
 
 // unseen is a shell function: it ends the script where $1 may be there after
@@ -54,7 +54,10 @@ done
 // standard input. Input that is cut anywhere does not have the right line at
 // its end, so nothing is renamed. Leftovers of an earlier writer are removed
 // first: should that one still be running behind a lost connection, its
-// rename then fails instead of undoing ours.
+// rename then fails instead of undoing ours (and nocreat keeps it from making
+// its file again). The checksum is read back while
+// the content is on its way to the disk: both take their time with a large
+// file.
 const writeScript = `
 set -eu
 umask 077
@@ -65,26 +68,29 @@ fi
 if [ -e "$f" ] && [ ! -f "$f" ]; then echo "$f is not a regular file" >&2; exit 1; fi
 dir=${f%/*}
 dir=${dir:-/}
-(umask 022; mkdir -p -- "$dir")
-rm -f -- "$dir/.${f##*/}.migrate-"??????
+[ -d "$dir" ] || (umask 022; mkdir -p -- "$dir")
+for left in "$dir/.${f##*/}.migrate-"??????; do
+	[ ! -e "$left" ] || rm -f -- "$left"
+done
 tmp=$(mktemp -- "$dir/.${f##*/}.migrate-XXXXXX")
 trap 'rm -f -- "$tmp"' EXIT
 trap 'exit 1' HUP INT PIPE TERM
-head -c "$size" >"$tmp"
+dd bs=1M iflag=fullblock,count_bytes count="$size" of="$tmp" conv=nocreat status=none
 want=
 IFS= read -r want || :
-got=$(sha256sum <"$tmp")
-if [ "${got%% *}" != "$want" ]; then
-	echo "the content for $f did not arrive whole: SHA-256 ${got%% *} instead of ${want:-nothing}" >&2
-	exit 1
-fi
 if [ -e "$f" ]; then
 	[ -n "$owner" ] || owner=$(stat -c %u:%g -- "$f")
 	[ -n "$mode" ] || mode=$(stat -c %a -- "$f")
 fi
 chown -- "${owner:-0:0}" "$tmp"
 chmod -- "${mode:-600}" "$tmp"
-sync -- "$tmp"
+sync -- "$tmp" &
+got=$(sha256sum <"$tmp")
+wait "$!"
+if [ "${got%% *}" != "$want" ]; then
+	echo "the content for $f did not arrive whole: SHA-256 ${got%% *} instead of ${want:-nothing}" >&2
+	exit 1
+fi
 mv -fT -- "$tmp" "$f"
 trap - EXIT
 sync -- "$dir"
