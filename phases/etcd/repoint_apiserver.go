@@ -27,6 +27,7 @@ func repointAPIServer(strategy phases.Strategy) phases.Step {
 		s.Outage = 0
 		s.Needs = append(s.Needs, restart().RedirectID())
 		s.Apply = applyRepointOverlapped
+		s.Undo, s.OneWay, s.Bracket = undoRepoint, "", restart().Bracket()
 	}
 	return s
 }
@@ -47,9 +48,14 @@ func restart() overlap.Restart {
 }
 
 // applyRepointOverlapped proves in the moment before that the second API
-// server carries all clients.
+// server carries all clients. An attempt before may have been taken back just
+// now: a process that runs with the arguments wanted and is about to be
+// stopped would be taken for the new one.
 func applyRepointOverlapped(ctx context.Context, h phases.Hands, before migrate.Before) error {
 	if err := overlap.Ready(ctx, h); err != nil {
+		return err
+	}
+	if err := awaitKubelet(ctx, h.View); err != nil {
 		return err
 	}
 	return applyRepoint(ctx, h, before)

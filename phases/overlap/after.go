@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -139,16 +138,8 @@ func applyRemoveTwin(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 }
 
 func verifyRemoveTwin(ctx context.Context, v phases.View) error {
-	list, err := phases.Processes(ctx, v.On(v.Target()), "kube-apiserver")
-	if err != nil {
+	if err := twinGone(ctx, v); err != nil {
 		return err
-	}
-	twin := slices.ContainsFunc(list, func(p phases.Process) bool {
-		port, _ := p.Flags.Get("secure-port")
-		return port == strconv.Itoa(TwinPort)
-	})
-	if twin {
-		return fmt.Errorf("the second API server still runs on %s", v.Target())
 	}
 	address, err := v.APIAddress(ctx, v.Target())
 	if err != nil {

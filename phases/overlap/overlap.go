@@ -12,6 +12,10 @@
 //	          … the real one is changed and restarts; a timer on the node puts
 //	          the old manifest back if that fails and nobody is there …
 //	back      timer disarmed, redirect removed, then stand-in and twin
+//
+// When one of these fails, the restart included, the run takes them back at
+// once in the reverse order (undo.go): the old manifest first, and nothing
+// else before the real one answers again.
 package overlap
 
 import (
@@ -54,6 +58,11 @@ func (r Restart) id(name string) migrate.StepID { return migrate.StepID(r.Prefix
 
 // RedirectID is the last step before the restart.
 func (r Restart) RedirectID() migrate.StepID { return r.id("overlap-redirect") }
+
+// Bracket is the name of the bracket that the steps before the restart and the
+// restart itself form: they are taken back when one of them fails. The steps
+// after it only take things away, and are repeated until they are done.
+func (r Restart) Bracket() string { return r.Prefix + "/overlap" }
 
 // twinConfig reaches the twin from its node. Its certificate is the real
 // one's, which holds the node's address and not the loopback one.
@@ -128,26 +137,49 @@ func startTime(ctx context.Context, cfg *rest.Config) (string, error) {
 	return "", errors.Join(lines.Err(), fmt.Errorf("asking %s who answers: its metrics do not tell", cfg.Host))
 }
 
-// way is one path that clients take.
-type way struct{ from, address string }
+// way is one path that clients take. Connections begin on the host from or,
+// with pod, in a pod there; these lead to the Service alone.
+type way struct {
+	from, address string
+	pod           bool
+}
 
-// ways lists them: from the node and a worker to the node's address and to
-// the Service, from the load balancer to the node's address.
+func (w way) String() string {
+	if w.pod {
+		return "from a pod on " + w.from
+	}
+	return "from " + w.from
+}
+
+// dial opens connections along w.
+func (w way) dial(v phases.View) kube.Dialer {
+	if w.pod {
+		return func(ctx context.Context, _, _ string) (net.Conn, error) { return v.DialFromPod(ctx, w.from) }
+	}
+	return v.On(w.from).DialContext
+}
+
+// ways lists them: from the node and the workers to the node's address and to
+// the Service, from pods to the Service where there are any of ours, from the
+// load balancer to the node's address.
 func ways(ctx context.Context, v phases.View, node string) ([]way, error) {
 	r, err := wanted(ctx, v, node)
 	if err != nil {
 		return nil, err
 	}
-	list := []way{{node, r.address}, {node, r.service}}
+	list := []way{{from: node, address: r.address}, {from: node, address: r.service}}
 	workers, err := v.Workers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, w := range workers {
-		list = append(list, way{w.Name, r.address}, way{w.Name, r.service})
+		list = append(list, way{from: w.Name, address: r.address}, way{from: w.Name, address: r.service})
 	}
 	for _, lb := range v.Spec().LoadBalancer.Hosts {
-		list = append(list, way{lb.Name, r.address})
+		list = append(list, way{from: lb.Name, address: r.address})
+	}
+	for _, pod := range v.PodNodes() {
+		list = append(list, way{from: pod, address: r.service, pod: true})
 	}
 	return list, nil
 }
@@ -190,13 +222,13 @@ func twinAnswers(ctx context.Context, v phases.View, node string, want bool) err
 			return err
 		}
 		cfg.Host = "https://" + w.address
-		cfg.Dial = v.On(w.from).DialContext
+		cfg.Dial = w.dial(v)
 		got, err := startTime(ctx, cfg)
 		if err != nil {
-			return fmt.Errorf("from %s: %w", w.from, err)
+			return fmt.Errorf("%s: %w", w, err)
 		}
 		if (got == twin) != want {
-			return fmt.Errorf("from %s, %s is answered by the API server started at %s, not as it should be", w.from, w.address, got)
+			return fmt.Errorf("%s, %s is answered by the API server started at %s, not as it should be", w, w.address, got)
 		}
 		return nil
 	})
@@ -236,8 +268,11 @@ func twinReachable(ctx context.Context, v phases.View, node string) error {
 	}
 	twin := net.JoinHostPort(host, strconv.Itoa(TwinPort))
 	return everyWay(list, func(w way) error {
-		if _, err := kube.ServedCertificate(ctx, v.On(w.from).DialContext, twin, nil); err != nil {
-			return fmt.Errorf("from %s: %w", w.from, err)
+		if w.pod {
+			return nil // it is let through to the Service and to nothing else
+		}
+		if _, err := kube.ServedCertificate(ctx, w.dial(v), twin, nil); err != nil {
+			return fmt.Errorf("%s: %w", w, err)
 		}
 		return nil
 	})

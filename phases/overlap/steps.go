@@ -127,21 +127,7 @@ func (r Restart) twin() phases.Step {
 			"- `--feature-gates=APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false` (added to those that are there)\n" +
 			"- another file for `--audit-log-path`\n\n```\nmv $HOME/twin.yaml " + TwinManifest + "\ncurl -sk -o /dev/null -w '%{http_code}' https://{{.First.Address}}:6444/readyz    # 200\n```\n",
 		Check: r.checkTwin,
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			host := h.On(h.Target())
-			live, err := host.ReadFile(ctx, phases.APIServerManifest)
-			if err != nil {
-				return err
-			}
-			twin, err := Twin(live.Data, r.Flags(h.View))
-			if err != nil {
-				return fmt.Errorf("on %s: %w", h.Target(), err)
-			}
-			if err := host.WriteFile(ctx, remote.File{Path: TwinManifest, Data: twin, Mode: 0o600, Owner: "root:root"}); err != nil {
-				return err
-			}
-			return nil
-		},
+		Apply: r.applyTwin,
 		Verify: func(ctx context.Context, v phases.View) error {
 			cfg, err := twinConfig(ctx, v, v.Target())
 			if err != nil {
@@ -151,9 +137,29 @@ func (r Restart) twin() phases.Step {
 			// may answer wrongly.
 			return kube.Readyz(ctx, cfg)
 		},
-		OneWay: phases.NotYet,
+		Undo: undoTwin, Bracket: r.Bracket(),
 		Settle: 4 * time.Minute, WaitsFor: "kubelet",
 	}
+}
+
+func (r Restart) applyTwin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	host := h.On(h.Target())
+	live, err := host.ReadFile(ctx, phases.APIServerManifest)
+	if err != nil {
+		return err
+	}
+	twin, err := Twin(live.Data, r.Flags(h.View))
+	if err != nil {
+		return fmt.Errorf("on %s: %w", h.Target(), err)
+	}
+	if there, err := twinThere(ctx, host); err != nil {
+		return err
+	} else if !there {
+		if err := Await(ctx, h.View, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) }); err != nil {
+			return fmt.Errorf("waiting for the end of the one of an attempt before: %w", err)
+		}
+	}
+	return host.WriteFile(ctx, remote.File{Path: TwinManifest, Data: twin, Mode: 0o600, Owner: "root:root"})
 }
 
 // checkTwin also says where an overlap is not possible.
@@ -177,10 +183,16 @@ func (r Restart) checkTwin(ctx context.Context, v phases.View) (migrate.Finding,
 		return migrate.Finding{}, fmt.Errorf("looking for room for a second API server on %s: %w", v.Target(), err)
 	}
 	listener, memory, _ := strings.Cut(out, "--\n")
-	if ours, err := twinThere(ctx, v.On(v.Target())); err != nil {
+	there, err := twinThere(ctx, v.On(v.Target()))
+	if err != nil {
 		return migrate.Finding{}, err
-	} else if ours {
-		return f, nil // it is starting, or an attempt before was cut
+	}
+	runs, err := twinRuns(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if there || runs {
+		return f, nil // it is starting or ending: an attempt before was cut
 	}
 	if strings.TrimSpace(listener) != "" {
 		return phases.Block(remedy, "port %d of %s is taken", TwinPort, v.Target()), nil
@@ -239,7 +251,7 @@ func (r Restart) standIn() phases.Step {
 			}
 			return nil
 		},
-		OneWay: phases.NotYet,
+		Undo: undoStandIn, Bracket: r.Bracket(),
 		Settle: 20 * time.Second,
 	}
 }
@@ -266,7 +278,7 @@ func (r Restart) redirect() phases.Step {
 			"connections go to the real API server"),
 		Apply:  applyRedirect,
 		Verify: func(ctx context.Context, v phases.View) error { return twinAnswers(ctx, v, v.Target(), true) },
-		OneWay: phases.NotYet,
-		Settle: time.Minute,
+		Undo:   undoRedirect,
+		Settle: time.Minute, Bracket: r.Bracket(),
 	}
 }

@@ -1,6 +1,7 @@
 package phasestest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -41,6 +42,22 @@ func (w *World) Alarm(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.store().alarm = name
+}
+
+// Ail makes the API servers ill whose arguments are so: they end at their
+// start, or they run and never become ready. Nil: all are well.
+func (w *World) Ail(ill func(flags map[string]string) bool, atStart bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dirty, w.ill, w.illAtStart = true, ill, atStart
+}
+
+// ails says what is wrong with an API server, at its start or later.
+func (w *World) ails(flags map[string]string, atStart bool) error {
+	if w.ill != nil && w.illAtStart == atStart && w.ill(flags) {
+		return errors.New("it does not like its arguments")
+	}
+	return nil
 }
 
 // between says whether a connection from one machine to another is possible.

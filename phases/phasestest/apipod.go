@@ -69,7 +69,7 @@ func (w *World) mayServe(h *Host, f map[string]string) error {
 		}
 		w.shared[name] = text
 	}
-	return nil
+	return w.ails(f, true)
 }
 
 // notReady says why an API server does not serve.
@@ -79,6 +79,9 @@ func (w *World) notReady(h *Host, pod *staticPod) error {
 	}
 	if time.Now().Before(pod.ready) {
 		return errors.New("poststarthook/start-apiextensions-controllers failed")
+	}
+	if err := w.ails(pod.proc.flags, false); err != nil {
+		return err
 	}
 	for server := range strings.SplitSeq(pod.proc.flags["etcd-servers"], ",") {
 		u, err := url.Parse(server)

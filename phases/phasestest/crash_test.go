@@ -93,6 +93,7 @@ func label(op string, when remotetest.When) string {
 func resume(t *testing.T, d death, r run, later time.Duration) {
 	w := d.World.World(t)
 	defer w.Close()
+	defer r.unnoticed(t, w)()
 	w.Pass(later)
 	path := filepath.Join(t.TempDir(), "journal")
 	if err := os.WriteFile(path, d.journal, 0o600); err != nil {
@@ -104,6 +105,25 @@ func resume(t *testing.T, d death, r run, later time.Duration) {
 		t.Fatalf("%v; never may be: %q", err, w.Broken())
 	}
 	sameEnd(t, w, r)
+}
+
+// unnoticed wants that no client notices anything until the function that it
+// returns is called, where the phase announces no outage.
+func (r run) unnoticed(t *testing.T, w *phasestest.World) func() {
+	before := w.Outages()
+	return func() {
+		t.Helper()
+		for _, s := range r.phase.Steps {
+			if s.Outage > 0 {
+				return
+			}
+		}
+		for from, out := range w.Outages() {
+			if out > before[from] {
+				t.Errorf("through the %s there was no API for %s", from, out-before[from])
+			}
+		}
+	}
 }
 
 // sameEnd wants the end that the run has without a fault.
@@ -151,6 +171,7 @@ func TestFailedAnywhereThenRunAgain(t *testing.T) {
 func failOnce(t *testing.T, r run, n int, when remotetest.When) bool {
 	w := r.start.World(t)
 	defer w.Close()
+	defer r.unnoticed(t, w)()
 	w.Faults.FailAt(n, when, remote.ErrUnknownOutcome)
 	path := filepath.Join(t.TempDir(), "journal")
 	o := newOperator(t, w, path)

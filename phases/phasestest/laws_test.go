@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +23,10 @@ import (
 //
 //   - Check changes nothing, and neither does Verify;
 //   - after Apply, Verify becomes nil and Check Satisfied;
-//   - Apply twice is Apply once.
+//   - Apply twice is Apply once;
+//   - Undo changes nothing where nothing was applied; after it Check becomes
+//     Needed; Undo twice is Undo once; and the steps of a bracket, undone in
+//     the reverse order, leave the world as it was before them.
 func TestLawsOfEveryStep(t *testing.T) {
 	t.Parallel()
 	for _, strategy := range []phases.Strategy{phases.InPlace, phases.Overlap} {
@@ -37,7 +42,7 @@ func laws(t *testing.T, strategy phases.Strategy) {
 	defer w.Close()
 	env := w.Connect()
 	defer env.Close()
-	applied := 0
+	applied, undone := 0, 0
 	for _, p := range allPhases(strategy) {
 		plan, err := migrate.Plan(t.Context(), env, p, noJournal{})
 		if err != nil {
@@ -47,17 +52,57 @@ func laws(t *testing.T, strategy phases.Strategy) {
 		for _, s := range p.Steps {
 			steps[s.ID] = s
 		}
-		for _, e := range plan {
+		var bracket []law
+		var before map[string]string
+		for i, e := range plan {
 			l := law{t: t, world: w, env: env, step: steps[e.Step], target: e.Target}
-			if l.hold() {
-				applied++
+			if len(bracket) == 0 {
+				before = w.State()
 			}
-			if t.Failed() {
-				return
+			var changed bool
+			if l.before, changed = l.hold(); changed {
+				applied++
+				if l.step.Bracket != "" {
+					bracket = append(bracket, l)
+				}
+			}
+			if len(bracket) > 0 && (i == len(plan)-1 || steps[plan[i+1].Step].Bracket != l.step.Bracket) {
+				undone += backAndForth(bracket, before)
+				bracket = nil
 			}
 		}
 	}
-	t.Logf("%d changes", applied)
+	t.Logf("%d changes, %d of them taken back and made again", applied, undone)
+}
+
+// backAndForth undoes the steps of a bracket, newest first, compares the world
+// with the one before them, and applies them again.
+func backAndForth(bracket []law, before map[string]string) int {
+	for _, l := range slices.Backward(bracket) {
+		l.undo(l.t.Context())
+		once := l.world.State()
+		l.undo(l.t.Context())
+		if twice := l.world.State(); !maps.Equal(once, twice) {
+			l.fatal("undone twice, the world is another one than undone once:\n%s", cmp.Diff(once, twice))
+		}
+	}
+	if now := withoutCopies(bracket[0].world.State()); !maps.Equal(before, now) {
+		bracket[0].fatal("undone with the steps after it, the world is another one than before it:\n%s", cmp.Diff(before, now))
+	}
+	for _, l := range bracket {
+		if _, changed := l.hold(); !changed {
+			l.fatal("undone, and there is nothing to apply")
+		}
+	}
+	return len(bracket)
+}
+
+// withoutCopies leaves out the copies of a changed file that stay on its host.
+func withoutCopies(state map[string]string) map[string]string {
+	maps.DeleteFunc(state, func(name, _ string) bool {
+		return strings.HasPrefix(name, "cp1 /var/lib/migrate/backup/etcd-repoint-apiserver/") || name == "cp1 /var/lib/migrate/kube-apiserver.last-good.yaml"
+	})
+	return state
 }
 
 // noJournal is a journal without records.
@@ -72,6 +117,7 @@ type law struct {
 	env    *phases.World
 	step   phases.Step
 	target string
+	before migrate.Before
 }
 
 func (l law) fatal(format string, args ...any) {
@@ -79,15 +125,22 @@ func (l law) fatal(format string, args ...any) {
 	l.t.Fatalf("%s on %s: %s", l.step.ID, l.target, fmt.Sprintf(format, args...))
 }
 
-// hold says whether there was something to apply.
-func (l law) hold() bool {
+// hold says whether there was something to apply, and how it was before.
+func (l law) hold() (before migrate.Before, changed bool) {
 	ctx := l.t.Context()
 	first := l.check(ctx)
 	if first.Verdict == migrate.Satisfied {
-		return false
+		return nil, false
 	}
 	if first.Verdict != migrate.Needed {
 		l.fatal("%s: %s", first.Verdict, first.Reason)
+	}
+	if l.before = first.Before; l.step.Undo != nil {
+		none := l.world.State()
+		l.undo(ctx)
+		if now := l.world.State(); !maps.Equal(none, now) {
+			l.fatal("undone before it was applied, it has changed something:\n%s", cmp.Diff(none, now))
+		}
 	}
 	l.apply(ctx, first.Before)
 	once := l.world.State()
@@ -95,7 +148,18 @@ func (l law) hold() bool {
 	if twice := l.world.State(); !maps.Equal(once, twice) {
 		l.fatal("applied twice, the world is another one than applied once:\n%s", cmp.Diff(once, twice))
 	}
-	return true
+	return first.Before, true
+}
+
+// undo does what the engine does on the way back.
+func (l law) undo(ctx context.Context) {
+	if err := l.step.Undo(ctx, l.env.Hands(l.target), l.before); err != nil {
+		l.fatal("undo: %v", err)
+	}
+	l.world.Pass(30 * time.Second)
+	if f := l.check(ctx); f.Verdict != migrate.Needed {
+		l.fatal("undone, but Check says %s: %s", f.Verdict, f.Reason)
+	}
 }
 
 // check looks twice, and wants the world as it was.

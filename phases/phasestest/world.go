@@ -41,6 +41,8 @@ type World struct {
 	tokenCount int
 	broken     []string
 	cuts       map[[2]string]bool // pairs of machines with nothing between
+	ill        func(flags map[string]string) bool
+	illAtStart bool
 
 	signAt, proxyAt, coreDNSAt time.Time
 	rollOuts                   []string

@@ -1,0 +1,131 @@
+package overlap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// The way back, should the restart or one of the steps before it fail: the
+// same order backward. Each step refuses where the one after it is not taken
+// back, because clients would find out.
+
+const (
+	// podEnd is the kubelet's time to stop a pod: it looks into the manifests
+	// folder, the API server serves on for 5 s, its requests come to an end,
+	// at most terminationGracePeriodSeconds (30 s).
+	podEnd = 90 * time.Second
+	// leaseRenewal is more than the 10 s between two renewals of an API
+	// server's lease (pkg/controlplane/reconcilers/lease.go).
+	leaseRenewal = 30 * time.Second
+	// oneTry bounds one question, so that a lost packet does not eat the wait.
+	oneTry = 20 * time.Second
+)
+
+// Await asks once a second until so returns nil, for at most limit. Time that
+// is over is an error with the last answer. The wait is counted as one for
+// others' programs.
+func Await(ctx context.Context, v phases.View, limit time.Duration, so func(context.Context) error) error {
+	defer v.World().Waiting()()
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, time.Second, limit, true, func(ctx context.Context) (bool, error) {
+		ctx, cancel := context.WithTimeout(ctx, oneTry)
+		defer cancel()
+		last = so(ctx)
+		return last == nil, nil
+	})
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("still not so after %s: %w", limit, last)
+}
+
+// twinRuns says whether a process of the second API server runs, ready or not.
+func twinRuns(ctx context.Context, v phases.View) (bool, error) {
+	list, err := phases.Processes(ctx, v.On(v.Target()), "kube-apiserver")
+	return slices.ContainsFunc(list, func(p phases.Process) bool {
+		port, _ := p.Flags.Get("secure-port")
+		return port == strconv.Itoa(TwinPort)
+	}), err
+}
+
+// twinGone is the error that the second API server still runs.
+func twinGone(ctx context.Context, v phases.View) error {
+	runs, err := twinRuns(ctx, v)
+	if err == nil && runs {
+		err = fmt.Errorf("the second API server still runs on %s", v.Target())
+	}
+	return err
+}
+
+// undoTwin waits for the end of the process: one that is on its way out still
+// has the port and answers for a moment, which the next attempt would take
+// for a new one.
+func undoTwin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	host := h.On(h.Target())
+	if is, err := redirected(ctx, host); err != nil || is {
+		return errors.Join(err, errors.New("connections are still redirected to the second API server"))
+	}
+	if err := host.Remove(ctx, TwinManifest); err != nil {
+		return err
+	}
+	return Await(ctx, h.View, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) })
+}
+
+// undoStandIn leaves the endpoints to the real API server's lease, when that
+// is there: without both they would be emptied.
+func undoStandIn(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	_, there, err := e.Get(ctx, standInKey)
+	if err != nil || !there {
+		return err
+	}
+	err = Await(ctx, h.View, leaseRenewal, func(ctx context.Context) error {
+		if _, there, err := e.Get(ctx, leaseKey(h.First().Address)); err != nil || !there {
+			return errors.Join(err, errors.New("the lease is not there"))
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the lease that the API server of %s holds for the kubernetes endpoints: %w", h.First().Name, err)
+	}
+	return e.Delete(ctx, standInKey)
+}
+
+// undoRedirect gives the clients back to the real API server when that
+// answers.
+func undoRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	host := h.On(h.Target())
+	is, err := redirected(ctx, host)
+	if err != nil {
+		return err
+	}
+	if is {
+		if err := RealReadyz(ctx, h.View, h.Target()); err != nil {
+			return fmt.Errorf("the API server on %s is not ready, so the redirect stays and the second one goes on carrying the clients: %w", h.Target(), err)
+		}
+		if err := removeRedirect(ctx, host); err != nil {
+			return err
+		}
+	}
+	// Also where it is gone: the attempt before may have been cut just here.
+	to, err := wanted(ctx, h.View, h.Target())
+	if err != nil {
+		return err
+	}
+	return forgetClosed(ctx, host, to, TwinPort)
+}

@@ -1,0 +1,404 @@
+package phasestest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/remote"
+	"hamigrate/migrate/remote/remotetest"
+	"hamigrate/phases"
+	"hamigrate/phases/phasestest"
+)
+
+// hears is a listener that is a function.
+type hears func(migrate.Event)
+
+func (h hears) Event(e migrate.Event) { h(e) }
+
+// heard is run with a listener.
+func (o *operator) heard(ctx context.Context, p phases.Phase, h hears) error {
+	r := migrate.Runner[phases.View, phases.Hands]{Env: o.env, Journal: o.journal, Spec: o.world.Spec.Fingerprint, Events: h}
+	return r.Run(ctx, p)
+}
+
+// realWithNewMembers picks the first API server, once it is pointed to the new
+// members.
+func realWithNewMembers(flags map[string]string) bool {
+	return flags["secure-port"] == "6443" && strings.Contains(flags["etcd-servers"], "10.88.0.21")
+}
+
+func twin(flags map[string]string) bool { return flags["secure-port"] == "6444" }
+
+// bracketSteps are the steps of the overlap's bracket, newest first.
+func bracketSteps() []migrate.StepID {
+	return []migrate.StepID{"etcd/repoint-apiserver", "etcd/overlap-redirect", "etcd/overlap-endpoints", "etcd/overlap-twin"}
+}
+
+// takenBack wants the error of a step whose bracket was taken back, these
+// steps of it.
+func takenBack(t *testing.T, err error, failed migrate.StepID, back ...migrate.StepID) {
+	t.Helper()
+	var e *migrate.StepError
+	if !errors.As(err, &e) || e.Step != failed || e.Back == nil || e.Back.Err != nil || len(e.Back.Left) > 0 {
+		t.Fatalf("got %v", err)
+	}
+	var got []migrate.StepID
+	for _, w := range e.Back.Back {
+		got = append(got, w.Step)
+	}
+	if diff := cmp.Diff(back, got); diff != "" {
+		t.Errorf("taken back: %s", diff)
+	}
+}
+
+// uninterrupted is how phase 2 ends in a copy of the world where nothing
+// happens to it.
+func (s stage) uninterrupted() run {
+	s.T.Helper()
+	w := s.Save().World(s.T)
+	defer w.Close()
+	path := filepath.Join(s.TempDir(), "journal")
+	if err := os.WriteFile(path, s.bytes(), 0o600); err != nil {
+		s.Fatal(err)
+	}
+	o := newOperator(s.T, w, path)
+	defer o.close()
+	p := allPhases(phases.Overlap)[1]
+	if err := o.run(s.Context(), p); err != nil {
+		s.Fatal(err)
+	}
+	w.Pass(lasting)
+	return run{phase: p, end: w.State()}
+}
+
+// asBefore wants a world as it was, but for the copies of files that a way
+// back leaves.
+func (s stage) asBefore(before map[string]string) {
+	s.T.Helper()
+	s.Pass(time.Minute)
+	now := withoutCopies(s.State())
+	if !maps.Equal(before, now) {
+		s.Errorf("not all is as it was:\n%s", cmp.Diff(before, now))
+	}
+}
+
+// TestTheOverlapIsTakenBack: something in the bracket goes wrong. The run
+// takes back what it did, no client notices, and a run after the cause is
+// mended ends like one that nothing happened to.
+func TestTheOverlapIsTakenBack(t *testing.T) {
+	const sameButNearby = "nft -f - <<EOF\ntable ip nearby {\n chain a { type nat hook prerouting priority -200; }\n" +
+		" chain b { type nat hook output priority -200; ip daddr 10.96.0.1 tcp dport 443 dnat to 10.88.0.11:6443; }\n}\nEOF"
+	steps := bracketSteps()
+	tests := []struct {
+		name   string
+		ill    func(map[string]string) bool
+		start  bool             // it is ill at its start
+		at     migrate.StepID   // when this step has started,
+		script string           // this happens on w2
+		mend   string           // and is mended by this
+		failed migrate.StepID   // the step that fails
+		back   []migrate.StepID // what is taken back
+	}{
+		{name: "the real one ends at its start", ill: realWithNewMembers, start: true, failed: steps[0], back: steps},
+		{name: "the real one is never ready", ill: realWithNewMembers, failed: steps[0], back: steps},
+		{name: "the second one ends at its start", ill: twin, start: true, failed: steps[3], back: steps[3:]},
+		{name: "the second one is never ready", ill: twin, failed: steps[3], back: steps[3:]},
+		{name: "a path leads past the redirect", at: steps[1], script: sameButNearby, mend: "nft -f - <<EOF\ndelete table ip nearby\nEOF", failed: steps[1], back: steps[1:]},
+		{name: "a path leads past it in the last moment", at: steps[0], script: sameButNearby, mend: "nft -f - <<EOF\ndelete table ip nearby\nEOF", failed: steps[0], back: steps},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			on(t, 1, phases.Overlap, func(s stage) {
+				want := s.uninterrupted()
+				s.Ail(test.ill, test.start)
+				outages := s.Outages()
+				var before map[string]string
+				err := s.heard(s.Context(), want.phase, func(e migrate.Event) {
+					if e.Step == steps[3] && e.Kind == migrate.EventStepChecking {
+						s.Pass(time.Minute)
+						before = s.State()
+					}
+					if e.Step == test.at && e.Kind == migrate.EventStepStarted {
+						s.root("w2", test.script)
+					}
+				})
+				takenBack(s.T, err, test.failed, test.back...)
+				if test.mend != "" {
+					s.root("w2", test.mend)
+				}
+				s.asBefore(before)
+				if now := s.Outages(); !maps.Equal(outages, now) {
+					s.Errorf("clients noticed: %v, before %v", now, outages)
+				}
+				s.Ail(nil, false)
+				if err := s.phase(2, phases.Overlap); err != nil {
+					s.Fatalf("when it is mended: %v", err)
+				}
+				sameEnd(s.T, s.World, want)
+				if now := s.Outages(); !maps.Equal(outages, now) {
+					s.Errorf("clients noticed: %v, before %v", now, outages)
+				}
+			})
+		})
+	}
+}
+
+// away is the way to the machines, one of which may be gone.
+type away struct {
+	*phasestest.World
+	name string
+}
+
+func (a *away) Host(ctx context.Context, h cluster.Host) (remote.Host, error) {
+	if h.Name == a.name {
+		return nil, fmt.Errorf("connecting to %s: no route to host", h.Name)
+	}
+	return a.World.Host(ctx, h)
+}
+
+// TestTheNodeIsAwayOnTheWayBack: what can't be taken back is named, the second
+// API server goes on carrying the clients, and the node helps itself.
+func TestTheNodeIsAwayOnTheWayBack(t *testing.T) {
+	for i, step := range bracketSteps() {
+		t.Run(string(step), func(t *testing.T) {
+			on(t, 1, phases.Overlap, func(s stage) {
+				want := s.uninterrupted()
+				s.Ail(realWithNewMembers, false)
+				outages := s.Outages()
+				way := &away{World: s.World}
+				s.env.Close()
+				s.env = phases.NewWorld(s.Spec, way)
+				err := s.heard(s.Context(), want.phase, func(e migrate.Event) {
+					if e.Step == step && e.Kind == migrate.EventStepUndoing {
+						way.name = "cp1"
+					}
+				})
+				var e *migrate.StepError
+				if !errors.As(err, &e) || e.Back == nil || e.Back.Err == nil || len(e.Back.Back) != i || len(e.Back.Left) != 4-i || e.Back.Left[0].Step != step {
+					s.Fatalf("got %v", err)
+				}
+				s.Pass(15 * time.Minute)
+				if now := s.Outages(); !maps.Equal(outages, now) {
+					s.Errorf("clients noticed: %v, before %v", now, outages)
+				}
+				if runs := s.State()["cp1 runs"]; strings.Count(runs, "10.88.0.21") != strings.Count(runs, "migrate-twin") {
+					s.Errorf("the node has not put the old manifest back: %s", runs)
+				}
+				s.Ail(nil, false)
+				if err := s.phase(2, phases.Overlap); err != nil {
+					s.Fatalf("when it is mended: %v", err)
+				}
+				sameEnd(s.T, s.World, want)
+			})
+		})
+	}
+}
+
+// TestWhatTheWayBackLeavesAlone: a manifest that somebody else has changed, and
+// an old member that is not there any more.
+func TestWhatTheWayBackLeavesAlone(t *testing.T) {
+	const manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+	for name, script := range map[string]string{
+		"was changed by somebody else": "sed 's/--authorization-mode=.*/--authorization-mode=RBAC/' " + manifest + " > /x; mv /x " + manifest,
+		"needs the old etcd member":    "mv /etc/kubernetes/manifests/etcd.yaml /",
+	} {
+		t.Run(name, func(t *testing.T) {
+			on(t, 1, phases.Overlap, func(s stage) {
+				s.Ail(realWithNewMembers, false)
+				outages := s.Outages()
+				var left string
+				err := s.heard(s.Context(), allPhases(phases.Overlap)[1], func(e migrate.Event) {
+					if e.Step == bracketSteps()[0] && e.Kind == migrate.EventStepUndoing {
+						s.root("cp1", script)
+						s.Pass(30 * time.Second)
+						left = s.State()["cp1 "+manifest]
+					}
+				})
+				var e *migrate.StepError
+				if !errors.As(err, &e) || e.Back == nil || e.Back.Err == nil || len(e.Back.Left) != 4 || !strings.Contains(err.Error(), name) {
+					s.Fatalf("got %v", err)
+				}
+				if got := s.State()["cp1 "+manifest]; got != left {
+					s.Errorf("the manifest is\n%s", got)
+				}
+				if now := s.Outages(); !maps.Equal(outages, now) {
+					s.Errorf("clients noticed: %v, before %v", now, outages)
+				}
+			})
+		})
+	}
+}
+
+// wayBack is a run of phase 2 whose bracket is taken back, since the real API
+// server never gets ready.
+type wayBack struct {
+	run
+	first, last int     // its operations on the way back, counted from 1
+	deaths      []death // every instant of the way back
+}
+
+// takeBack runs it once; in is the world and the journal that the phase
+// begins with.
+func takeBack(t *testing.T) (w wayBack, journal []byte) {
+	synctest.Test(t, func(t *testing.T) {
+		world := phasestest.New(t)
+		defer world.Close()
+		o := newOperator(t, world, filepath.Join(t.TempDir(), "journal"))
+		defer func() { o.close() }()
+		if err := o.run(t.Context(), allPhases(phases.Overlap)[0]); err != nil {
+			t.Fatal(err)
+		}
+		s := stage{t, world, o}
+		w.run = s.uninterrupted()
+		world.Ail(realWithNewMembers, false)
+		w.start, journal = world.Save(), o.bytes()
+		begun := len(world.Faults.Ops())
+		err := o.heard(t.Context(), w.phase, func(e migrate.Event) {
+			if e.Kind != migrate.EventStepUndoing || world.Watch != nil {
+				return
+			}
+			w.first = len(world.Faults.Ops()) - begun + 1
+			world.Watch = func(p phasestest.Point) {
+				d := death{Point: p, journal: o.bytes(), at: time.Now()}
+				if n := len(w.deaths); n == 0 || !w.deaths[n-1].like(d) {
+					w.deaths = append(w.deaths, d)
+				}
+			}
+		})
+		takenBack(t, err, bracketSteps()[0], bracketSteps()...)
+		w.ops = world.Faults.Ops()[begun:]
+		w.last = len(w.ops)
+	})
+	return w, journal
+}
+
+// TestKilledOnTheWayBackThenRunAgain kills the program before and after every
+// change on the way back and starts it again: with the cause mended, which
+// must end like a run that nothing happened to, and with the cause still
+// there, which must take everything back.
+func TestKilledOnTheWayBackThenRunAgain(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	back, _ := takeBack(t)
+	if t.Failed() {
+		return
+	}
+	again := 0
+	t.Run("instants", func(t *testing.T) {
+		for i, d := range back.deaths {
+			for name, c := range map[string]struct {
+				later time.Duration
+				ill   bool
+			}{"": {}, " late": {later: 30 * time.Minute}, " ill": {ill: true}, " late and ill": {30 * time.Minute, true}} {
+				if !share(i+len(name), 7) {
+					continue
+				}
+				again++
+				t.Run(fmt.Sprintf("%03d %s%s", i, label(d.Op, d.When), name), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) { resumeBack(t, d, back.run, c.later, c.ill) })
+				})
+			}
+		}
+	})
+	t.Logf("%d instants of the way back; %d times run again", len(back.deaths), again)
+}
+
+// resumeBack starts the program again after a death on the way back.
+func resumeBack(t *testing.T, d death, r run, later time.Duration, ill bool) {
+	w := d.World.World(t)
+	defer w.Close()
+	outages := w.Outages()
+	w.Pass(later)
+	path := filepath.Join(t.TempDir(), "journal")
+	if err := os.WriteFile(path, d.journal, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := newOperator(t, w, path)
+	defer o.close()
+	if ill {
+		// What the journal calls undone is not taken back twice.
+		err := o.run(t.Context(), r.phase)
+		var e *migrate.StepError
+		if !errors.As(err, &e) || e.Back == nil || e.Back.Err != nil || len(e.Back.Back) != len(bracketSteps()) {
+			t.Fatalf("ill still: %v", err)
+		}
+	}
+	w.Ail(nil, false)
+	if err := o.run(t.Context(), r.phase); err != nil {
+		t.Fatalf("%v; never may be: %q", err, w.Broken())
+	}
+	sameEnd(t, w, r)
+	if now := w.Outages(); !maps.Equal(outages, now) {
+		t.Errorf("clients noticed: %v, before %v", now, outages)
+	}
+}
+
+// TestFailedOnTheWayBackThenRunAgain lets each change on the way back fail,
+// once without and once with its effect. What is then left in place is named,
+// and a run with the cause mended ends well.
+func TestFailedOnTheWayBackThenRunAgain(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	back, journal := takeBack(t)
+	if t.Failed() {
+		return
+	}
+	t.Run("operations", func(t *testing.T) {
+		for n := back.first; n <= back.last; n++ {
+			for _, when := range []remotetest.When{remotetest.Before, remotetest.After} {
+				if !share(n, 4) {
+					continue
+				}
+				t.Run(fmt.Sprintf("%03d %s", n, label(back.ops[n-1], when)), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) { failBack(t, back.run, journal, n, when) })
+				})
+			}
+		}
+	})
+	t.Logf("%d operations of the way back failed", back.last-back.first+1)
+}
+
+func failBack(t *testing.T, r run, journal []byte, n int, when remotetest.When) {
+	w := r.start.World(t)
+	defer w.Close()
+	w.Faults.FailAt(n, when, remote.ErrUnknownOutcome)
+	path := filepath.Join(t.TempDir(), "journal")
+	if err := os.WriteFile(path, journal, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := newOperator(t, w, path)
+	outages := w.Outages()
+	first := o.run(t.Context(), r.phase)
+	o.close()
+	var e *migrate.StepError
+	if !errors.As(first, &e) || e.Back == nil || len(e.Back.Back)+len(e.Back.Left) != len(bracketSteps()) || (e.Back.Err == nil) != (len(e.Back.Left) == 0) {
+		t.Fatalf("first: %v", first)
+	}
+	if op := r.ops[n-1]; !slices.Equal(w.Faults.Ops()[:n], r.ops[:n]) {
+		t.Fatalf("it did not come to %s", op)
+	}
+	w.Ail(nil, false)
+	o = newOperator(t, w, path)
+	defer o.close()
+	if err := o.run(t.Context(), r.phase); err != nil {
+		t.Fatalf("first: %v\nthen: %v\nnever may be: %q", first, err, w.Broken())
+	}
+	sameEnd(t, w, r)
+	if now := w.Outages(); !maps.Equal(outages, now) {
+		t.Errorf("clients noticed: %v, before %v", now, outages)
+	}
+}
