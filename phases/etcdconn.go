@@ -8,8 +8,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 
+	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/etcd"
 )
 
@@ -60,20 +60,22 @@ func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
 	v, hosts := w.View("cluster"), w.spec.Etcd.Hosts
 	found := make([]*etcd.Endpoint, len(hosts))
-	var wg sync.WaitGroup
-	for i, h := range hosts {
-		wg.Go(func() {
-			address := net.JoinHostPort(h.Address, strconv.Itoa(EtcdClientPort))
-			conn, err := v.On(h.Name).DialContext(ctx, "tcp", address)
-			if err != nil {
-				return // nothing listens there yet
-			}
-			_ = conn.Close() // it was opened, which is the answer
-			found[i] = &etcd.Endpoint{Host: h.Name, Address: address, Dial: v.On(h.Name).DialContext}
+	var old OldEtcd
+	var running bool
+	err := SideBySide(
+		func() (err error) { old, running, err = v.OldEtcd(ctx); return err },
+		func() error {
+			return ForEach(hosts, func(i int, h cluster.Host) error {
+				address := net.JoinHostPort(h.Address, strconv.Itoa(EtcdClientPort))
+				conn, err := v.On(h.Name).DialContext(ctx, "tcp", address)
+				if err != nil {
+					return nil // nothing listens there yet
+				}
+				_ = conn.Close() // it was opened, which is the answer
+				found[i] = &etcd.Endpoint{Host: h.Name, Address: address, Dial: v.On(h.Name).DialContext}
+				return nil
+			})
 		})
-	}
-	old, running, err := v.OldEtcd(ctx)
-	wg.Wait()
 	if err != nil {
 		return nil, err
 	}

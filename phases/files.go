@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path"
 	"strings"
-	"sync"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
@@ -64,21 +63,15 @@ func MakeStateDir(ctx context.Context, h remote.Host) error {
 	return nil
 }
 
-// ReadFiles reads files of a host side by side, in the order of their paths.
-// The error is that of the first of them that has one.
+// ReadFiles reads files of a host side by side and returns them in the order
+// of their paths, with the error of the first that has one.
 func ReadFiles(ctx context.Context, r remote.Reader, paths ...string) ([]remote.File, error) {
-	files, errs := make([]remote.File, len(paths)), make([]error, len(paths))
-	var wg sync.WaitGroup
-	for i, p := range paths {
-		wg.Go(func() { files[i], errs[i] = r.ReadFile(ctx, p) })
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return files, nil
+	files := make([]remote.File, len(paths))
+	err := ForEach(paths, func(i int, path string) (err error) {
+		files[i], err = r.ReadFile(ctx, path)
+		return err
+	})
+	return files, err
 }
 
 // EndpointURL is the new control-plane endpoint as a kubeconfig names it.

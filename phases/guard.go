@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"hamigrate/migrate/kube"
 )
@@ -23,10 +22,9 @@ import (
 // one guard to the next but who was Ready.
 func Guard(ctx context.Context, v View) error {
 	var api, members error
-	var wg sync.WaitGroup
-	wg.Go(func() { api = v.guardAPI(ctx) })
-	wg.Go(func() { members = v.guardEtcd(ctx) })
-	wg.Wait()
+	_ = SideBySide(
+		func() error { api = v.guardAPI(ctx); return nil },
+		func() error { members = v.guardEtcd(ctx); return nil })
 	return errors.Join(api, members)
 }
 
@@ -37,21 +35,16 @@ func (v View) guardAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	errs := make([]error, len(nodes))
-	var wg sync.WaitGroup
-	for i, node := range nodes {
-		wg.Go(func() {
-			cfg, err := v.world.restConfig(ctx, node)
-			if err == nil {
-				err = kube.Readyz(ctx, cfg)
-			}
-			if err != nil {
-				errs[i] = fmt.Errorf("checking the API server on %s: %w", node, err)
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return ForEach(nodes, func(_ int, node string) error {
+		cfg, err := v.world.restConfig(ctx, node)
+		if err == nil {
+			err = kube.Readyz(ctx, cfg)
+		}
+		if err != nil {
+			return fmt.Errorf("checking the API server on %s: %w", node, err)
+		}
+		return nil
+	})
 }
 
 // guardNodes checks the nodes' readiness and returns the control-plane nodes

@@ -35,16 +35,13 @@ func Sign(ctx context.Context, h remote.Host, s Signing) (pki string, err error)
 	real := s.Config.CertificatesDir()
 	pki = path.Join(s.Dir, "pki")
 	s.Config.SetCertificatesDir(pki)
-	prepare := fmt.Sprintf(`set -eu; umask 077; rm -rf %[1]s; mkdir -p %[2]s
-ln -s %[3]s.crt %[4]s.crt; ln -s %[3]s.key %[4]s.key`,
-		remote.Quote(s.Dir), remote.Quote(path.Dir(path.Join(pki, s.CA))),
-		remote.Quote(path.Join(real, s.CA)), remote.Quote(path.Join(pki, s.CA)))
-	if _, err := h.Run(ctx, remote.Command{Script: prepare}); err != nil {
-		return "", fmt.Errorf("preparing %s for signing: %w", s.Dir, err)
-	}
 	config := path.Join(s.Dir, "kubeadm.yaml")
-	if err := h.WriteFile(ctx, remote.File{Path: config, Data: []byte(s.document()), Mode: 0o600}); err != nil {
-		return "", err
+	prepare := fmt.Sprintf(`set -eu; umask 077; rm -rf %[1]s; mkdir -p %[2]s
+ln -s %[3]s.crt %[4]s.crt; ln -s %[3]s.key %[4]s.key; cat >%[5]s`,
+		remote.Quote(s.Dir), remote.Quote(path.Dir(path.Join(pki, s.CA))),
+		remote.Quote(path.Join(real, s.CA)), remote.Quote(path.Join(pki, s.CA)), remote.Quote(config))
+	if _, err := h.Run(ctx, remote.Command{Script: prepare, Stdin: []byte(s.document())}); err != nil {
+		return "", fmt.Errorf("preparing %s for signing: %w", s.Dir, err)
 	}
 	for _, p := range s.Phases {
 		if _, err := h.Run(ctx, remote.Cmd("kubeadm", "init", "phase", "certs", p, "--config", config)); err != nil {

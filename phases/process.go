@@ -116,6 +116,15 @@ func (v View) OldEtcd(ctx context.Context) (OldEtcd, bool, error) {
 	if err != nil {
 		return OldEtcd{}, false, fmt.Errorf("looking for etcd on %s: %w", first.Name(), err)
 	}
+	old, running, err := parseOldEtcd(out)
+	if err != nil {
+		return OldEtcd{}, false, fmt.Errorf("looking for etcd on %s: %w", first.Name(), err)
+	}
+	return old, running, nil
+}
+
+// parseOldEtcd reads what oldEtcdScript printed.
+func parseOldEtcd(out string) (OldEtcd, bool, error) {
 	processes, found, _ := strings.Cut("\n"+out, "\n"+manifestMark+"\n")
 	file, text, there := strings.Cut(found, "\n")
 	if !there {
@@ -123,18 +132,18 @@ func (v View) OldEtcd(ctx context.Context) (OldEtcd, bool, error) {
 	}
 	want, err := kube.ParseManifest([]byte(text))
 	if err != nil {
-		return OldEtcd{}, false, fmt.Errorf("on %s, %s: %w", first.Name(), file, err)
+		return OldEtcd{}, false, fmt.Errorf("%s: %w", file, err)
 	}
 	list, variables, err := parseProcesses(processes + "\n")
 	if err != nil {
-		return OldEtcd{}, false, fmt.Errorf("listing etcd processes on %s: %w", first.Name(), err)
+		return OldEtcd{}, false, err
 	}
 	for i, p := range list {
 		if !sameFlag(p.Flags, want.Flags(), "data-dir") || !sameFlag(p.Flags, want.Flags(), "name") {
 			continue
 		}
 		if p.Flags, err = withVariables(p.Flags, variables[i]); err != nil {
-			return OldEtcd{}, false, fmt.Errorf("reading the arguments of etcd on %s: %w", first.Name(), err)
+			return OldEtcd{}, false, err
 		}
 		old := OldEtcd{Process: p}
 		old.ClientAddress, _ = listenAddress(p.Flags, "listen-client-urls")

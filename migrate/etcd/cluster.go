@@ -67,6 +67,9 @@ type Status struct {
 // own request timeout of 5 s plus two elections (server/config: ReqTimeout).
 const callTimeout = 10 * time.Second
 
+// keptTimeout bounds a question over a connection that may be broken.
+const keptTimeout = 2 * time.Second
+
 // hashTimeout bounds the hashing of a whole database: gigabytes take a while.
 const hashTimeout = 2 * time.Minute
 
@@ -134,15 +137,21 @@ func (r *Reader) client(host string) (*clientv3.Client, error) {
 	return c, nil
 }
 
-// Status asks the member on one host. Learners answer, too.
+// Status asks the member on one host. Learners answer, too. It is asked over
+// the connection that is kept; where that does not work it is asked once more
+// over a new one, since gRPC waits longer and longer before it connects again
+// to a member that was away.
 func (r *Reader) Status(ctx context.Context, host string) (Status, error) {
 	c, err := r.client(host)
 	if err != nil {
 		return Status{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	s, err := c.Status(ctx, c.Endpoints()[0])
+	kept, cancel := context.WithTimeout(ctx, keptTimeout)
+	s, err := etcdserverpb.NewMaintenanceClient(c.ActiveConnection()).Status(kept, &etcdserverpb.StatusRequest{})
+	cancel()
+	if err != nil {
+		s, err = statusAnew(ctx, c)
+	}
 	if err != nil {
 		return Status{}, fmt.Errorf("asking etcd on %s for its status: %w", host, err)
 	}
@@ -152,6 +161,14 @@ func (r *Reader) Status(ctx context.Context, host string) (Status, error) {
 		RaftIndex: s.RaftIndex, RaftApplied: s.RaftAppliedIndex, Revision: s.Header.Revision,
 		Errors: s.Errors,
 	}, nil
+}
+
+// statusAnew makes a connection for one question, as etcd's client does.
+func statusAnew(ctx context.Context, c *clientv3.Client) (*etcdserverpb.StatusResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	s, err := c.Status(ctx, c.Endpoints()[0])
+	return (*etcdserverpb.StatusResponse)(s), err
 }
 
 // HashKV returns the hash of the member's keys up to a revision, and the

@@ -50,7 +50,7 @@ func backend() phases.Step {
 		},
 		Verify: verifyBackend,
 		OneWay: phases.NotYet,
-		Settle: 30 * time.Second,
+		Settle: 30 * time.Second, WaitsFor: "nginx",
 	}
 }
 
@@ -62,15 +62,11 @@ func checkBackend(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	before := migrate.Before{}
 	var changes []migrate.Change
 	for _, lb := range v.Spec().LoadBalancer.Hosts {
-		list, err := loadbalancer.PresentBackends(ctx, v.On(lb.Name))
+		list, loaded, err := loadbalancer.Forwarding(ctx, v.On(lb.Name))
 		if err != nil {
 			return migrate.Finding{}, err
 		}
 		if slices.Contains(list, address) {
-			loaded, err := loadbalancer.Loaded(ctx, v.On(lb.Name))
-			if err != nil {
-				return migrate.Finding{}, err
-			}
 			if !loaded {
 				before[lb.Name] = strings.Join(list, ",")
 			}

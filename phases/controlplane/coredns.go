@@ -84,7 +84,7 @@ func coreDNS() phases.Step {
 			return nil
 		},
 		OneWay: phases.NotYet,
-		Settle: 5 * time.Minute,
+		Settle: 5 * time.Minute, WaitsFor: "CoreDNS",
 	}
 }
 

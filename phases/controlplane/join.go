@@ -31,7 +31,7 @@ func join() phases.Step {
 		Apply:  applyJoin,
 		Verify: verifyJoin,
 		OneWay: phases.NotYet,
-		Settle: 5 * time.Minute,
+		Settle: 5 * time.Minute, WaitsFor: "kubelet",
 	}
 }
 
@@ -49,24 +49,32 @@ type standing struct {
 }
 
 func whereItStands(ctx context.Context, v phases.View) (standing, error) {
-	k, err := v.Kube(ctx)
-	if err != nil {
-		return standing{}, err
+	var s standing
+	err := phases.SideBySide(
+		func() error {
+			k, err := v.Kube(ctx)
+			if err != nil {
+				return err
+			}
+			nodes, err := k.Nodes(ctx)
+			n, ok := nodes[v.Target()]
+			s.node, s.plane = ok, ok && kube.IsControlPlane(n)
+			return err
+		},
+		func() (err error) { s.begun, err = there(ctx, v.On(v.Target()), joinMarker); return err },
+		func() (err error) {
+			s.kubelet, err = there(ctx, v.On(v.Target()), "/etc/kubernetes/kubelet.conf")
+			return err
+		})
+	return s, err
+}
+
+func there(ctx context.Context, r remote.Reader, file string) (bool, error) {
+	_, err := r.ReadFile(ctx, file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	nodes, err := k.Nodes(ctx)
-	if err != nil {
-		return standing{}, err
-	}
-	n, ok := nodes[v.Target()]
-	s := standing{node: ok, plane: ok && kube.IsControlPlane(n)}
-	for file, there := range map[string]*bool{joinMarker: &s.begun, "/etc/kubernetes/kubelet.conf": &s.kubelet} {
-		_, err := v.On(v.Target()).ReadFile(ctx, file)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return standing{}, err
-		}
-		*there = err == nil
-	}
-	return s, nil
+	return err == nil, err
 }
 
 func checkJoin(ctx context.Context, v phases.View) (migrate.Finding, error) {
@@ -198,11 +206,31 @@ func verifyJoin(ctx context.Context, v phases.View) error {
 	if !ok || !kube.IsControlPlane(n) || !kube.Ready(n) {
 		return fmt.Errorf("%s is not a Ready control-plane node", v.Target())
 	}
-	mine, running, err := v.APIServer(ctx, v.Target())
-	if err != nil {
-		return err
-	}
-	theirs, firstRunning, err := v.APIServer(ctx, v.First().Name)
+	return phases.SideBySide(
+		func() error { return sameServers(ctx, v) },
+		func() error {
+			cfg, err := v.AdminConfigOn(ctx, v.Target())
+			if err != nil {
+				return err
+			}
+			return kube.Readyz(ctx, cfg)
+		},
+		func() error {
+			names, err := v.On(v.Target()).List(ctx, kube.ManifestsDir)
+			if err == nil && slices.Contains(names, "etcd.yaml") {
+				err = fmt.Errorf("%s got an etcd member of its own", v.Target())
+			}
+			return err
+		})
+}
+
+// sameServers compares the running API server of the target with the first's.
+func sameServers(ctx context.Context, v phases.View) error {
+	var mine, theirs phases.Process
+	var running, firstRunning bool
+	err := phases.SideBySide(
+		func() (err error) { mine, running, err = v.APIServer(ctx, v.Target()); return err },
+		func() (err error) { theirs, firstRunning, err = v.APIServer(ctx, v.First().Name); return err })
 	if err != nil {
 		return err
 	}
@@ -211,20 +239,6 @@ func verifyJoin(ctx context.Context, v phases.View) error {
 	}
 	if err := sameArguments(mine.Flags, theirs.Flags, v.Self().Address); err != nil {
 		return fmt.Errorf("comparing the API servers of %s and %s: %w", v.Target(), v.First().Name, err)
-	}
-	cfg, err := v.AdminConfigOn(ctx, v.Target())
-	if err != nil {
-		return err
-	}
-	if err := kube.Readyz(ctx, cfg); err != nil {
-		return err
-	}
-	names, err := v.On(v.Target()).List(ctx, kube.ManifestsDir)
-	if err != nil {
-		return err
-	}
-	if slices.Contains(names, "etcd.yaml") {
-		return fmt.Errorf("%s got an etcd member of its own", v.Target())
 	}
 	return nil
 }

@@ -80,7 +80,10 @@ func joinWith(ctx context.Context, h phases.Hands, k kube.Client, cc kube.Cluste
 	if err := k.CreateBootstrapToken(ctx, s.token, time.Now().Add(tokenLife)); err != nil {
 		return err
 	}
-	if err := waitForSignature(ctx, k, s.token); err != nil {
+	signed := h.World().Waiting()
+	err := waitForSignature(ctx, k, s.token)
+	signed()
+	if err != nil {
 		return err
 	}
 	ca, err := h.AdminCA(ctx)

@@ -56,7 +56,7 @@ func addLearner() phases.Step {
 			return nil
 		},
 		OneWay: phases.NotYet,
-		Settle: 30 * time.Second,
+		Settle: 30 * time.Second, WaitsFor: "etcd",
 	}
 }
 
@@ -65,7 +65,7 @@ func applyAddLearner(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 	if err != nil {
 		return err
 	}
-	return changeMembership(ctx, func(ctx context.Context) error {
+	return changeMembership(ctx, h.World(), func(ctx context.Context) error {
 		members, err := e.Members(ctx)
 		if err != nil {
 			return err

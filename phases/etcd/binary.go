@@ -49,50 +49,70 @@ func digest(ctx context.Context, r remote.Reader, file string) (string, error) {
 	return sum, nil
 }
 
-// source says where etcd comes from and its checksum; "" means that what the
-// host has is taken.
-func source(ctx context.Context, v phases.View) (file, sum string, err error) {
+// source says where etcd comes from; "" means that what the host has is taken.
+func source(ctx context.Context, v phases.View) (string, error) {
 	switch from := v.Spec().Etcd.Binary; from {
 	case cluster.BinaryPreinstalled:
-		return "", "", nil
+		return "", nil
 	case cluster.BinaryFromControlPlane:
 		old, running, err := v.OldEtcd(ctx)
 		if err != nil || !running {
-			return "", "", err
+			return "", err
 		}
 		// /proc/PID/exe names a path inside the container.
-		file = path.Join(fmt.Sprintf("/proc/%d/root", old.PID), old.Exe)
-		sum, err = digest(ctx, v.On(v.First().Name), file)
-		return file, sum, err
+		return path.Join(fmt.Sprintf("/proc/%d/root", old.PID), old.Exe), nil
 	default:
-		data, err := os.ReadFile(from)
-		if err != nil {
-			return "", "", fmt.Errorf("reading spec.etcd.binary: %w", err)
-		}
-		s := sha256.Sum256(data)
-		return from, hex.EncodeToString(s[:]), nil
+		return from, nil
 	}
 }
 
+// programs are the SHA-256 of etcd and of etcdctl, "" for none. etcdctl is for
+// whoever has to look by hand one night, and comes along where the old
+// member's image has it.
+type programs struct{ etcd, ctl string }
+
+// wantedPrograms reads them at their source.
+func wantedPrograms(ctx context.Context, v phases.View) (programs, error) {
+	file, err := source(ctx, v)
+	if err != nil || file == "" {
+		return programs{}, err
+	}
+	if v.Spec().Etcd.Binary == cluster.BinaryFromControlPlane {
+		return programsAt(ctx, v.On(v.First().Name), file)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return programs{}, fmt.Errorf("reading spec.etcd.binary: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	return programs{etcd: hex.EncodeToString(sum[:])}, nil
+}
+
+// programsAt reads those of a host, where etcdctl lies beside etcd.
+func programsAt(ctx context.Context, r remote.Reader, etcd string) (programs, error) {
+	var p programs
+	err := phases.SideBySide(
+		func() (err error) { p.etcd, err = digest(ctx, r, etcd); return err },
+		func() (err error) { p.ctl, err = digest(ctx, r, path.Join(path.Dir(etcd), "etcdctl")); return err })
+	return p, err
+}
+
 func checkBinary(ctx context.Context, v phases.View) (migrate.Finding, error) {
-	have, err := digest(ctx, v.On(v.Target()), Binary)
-	if err != nil {
-		return migrate.Finding{}, err
-	}
-	_, want, err := source(ctx, v)
-	if err != nil {
-		return migrate.Finding{}, err
-	}
+	var have, want programs
+	err := phases.SideBySide(
+		func() (err error) { have, err = programsAt(ctx, v.On(v.Target()), Binary); return err },
+		func() (err error) { want, err = wantedPrograms(ctx, v); return err })
 	switch {
-	case want == "" && have != "":
+	case err != nil:
+		return migrate.Finding{}, err
+	case want.etcd == "" && have.etcd != "":
 		return phases.Done("%s is installed", Binary), nil
-	case want == "":
+	case want.etcd == "":
 		return phases.Block("install etcd as "+Binary+" on "+v.Target(), "%s has no %s and there is none to copy", v.Target(), Binary), nil
-	case have == want:
-		if missing, err := ctlMissing(ctx, v); err != nil || missing {
-			return phases.Need(migrate.Before{"sha256": have}, "etcdctl is not installed"), err
-		}
-		return phases.Done("the same etcd is installed (sha256 %.12s)", have), nil
+	case have.etcd == want.etcd && want.ctl != "" && have.ctl != want.ctl:
+		return phases.Need(migrate.Before{"sha256": have.etcd}, "etcdctl is not installed"), nil
+	case have.etcd == want.etcd:
+		return phases.Done("the same etcd is installed (sha256 %.12s)", have.etcd), nil
 	}
 	unit, err := v.On(v.Target()).ReadFile(ctx, unitFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -103,12 +123,12 @@ func checkBinary(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	} else if active && !strings.Contains(string(unit.Data), "(written by migrate)") {
 		return phases.Block("stop it and move its data away, or name another host in spec.etcd.hosts", "%s runs an etcd of its own", v.Target()), nil
 	}
-	before := have
+	before := have.etcd
 	if before == "" {
 		before = "absent"
 	}
 	f := phases.Need(migrate.Before{"sha256": before, "backup": phases.BackupDir(binaryID)}, "etcd is not installed, or another one is")
-	f.Changes = []migrate.Change{{Object: v.Target() + ":" + Binary, Before: "sha256:" + before + "\n", After: "sha256:" + want + "\n"}}
+	f.Changes = []migrate.Change{{Object: v.Target() + ":" + Binary, Before: "sha256:" + before + "\n", After: "sha256:" + want.etcd + "\n"}}
 	return f, nil
 }
 
@@ -121,7 +141,7 @@ func applyBinary(ctx context.Context, h phases.Hands, before migrate.Before) err
 			return err
 		}
 	}
-	file, _, err := source(ctx, h.View)
+	file, err := source(ctx, h.View)
 	if err != nil {
 		return err
 	}
@@ -132,44 +152,39 @@ func applyBinary(ctx context.Context, h phases.Hands, before migrate.Before) err
 		}
 		return host.WriteFile(ctx, to)
 	}
-	first := h.On(h.First().Name)
+	first, ctl := h.On(h.First().Name), path.Join(path.Dir(file), "etcdctl")
 	if err := host.Copy(ctx, first, file, to); err != nil {
 		return err
 	}
-	ctl := path.Join(path.Dir(file), "etcdctl")
-	if sum, err := digest(ctx, first, ctl); err != nil || sum == "" {
-		return err
+	out, err := first.Look(ctx, remote.Command{Script: "[ ! -e " + remote.Quote(ctl) + " ] || echo there"})
+	if err != nil {
+		return fmt.Errorf("looking for %s on %s: %w", ctl, first.Name(), err)
+	}
+	if strings.TrimSpace(out) != "there" {
+		return nil
 	}
 	return host.Copy(ctx, first, ctl, remote.File{Path: Binary + "ctl", Mode: 0o755, Owner: "root:root"})
 }
 
-// ctlMissing: etcdctl is for whoever has to look by hand one night, and comes
-// along where the old member's image has it.
-func ctlMissing(ctx context.Context, v phases.View) (bool, error) {
-	file, _, err := source(ctx, v)
-	if err != nil || v.Spec().Etcd.Binary != cluster.BinaryFromControlPlane || file == "" {
-		return false, err
-	}
-	want, err := digest(ctx, v.On(v.First().Name), path.Join(path.Dir(file), "etcdctl"))
-	if err != nil || want == "" {
-		return false, err
-	}
-	have, err := digest(ctx, v.On(v.Target()), Binary+"ctl")
-	return have != want, err
-}
-
 // verifyBinary runs it: a wrong architecture or C library shows here.
 func verifyBinary(ctx context.Context, v phases.View) error {
-	f, err := checkBinary(ctx, v)
+	var out string
+	err := phases.SideBySide(
+		func() error {
+			f, err := checkBinary(ctx, v)
+			if err == nil && f.Verdict != migrate.Satisfied {
+				err = fmt.Errorf("on %s: %s", v.Target(), f.Reason)
+			}
+			return err
+		},
+		func() (err error) {
+			if out, err = v.On(v.Target()).Look(ctx, remote.Cmd(Binary, "--version")); err != nil {
+				err = fmt.Errorf("running etcd on %s: %w", v.Target(), err)
+			}
+			return err
+		})
 	if err != nil {
 		return err
-	}
-	if f.Verdict != migrate.Satisfied {
-		return fmt.Errorf("on %s: %s", v.Target(), f.Reason)
-	}
-	out, err := v.On(v.Target()).Look(ctx, remote.Cmd(Binary, "--version"))
-	if err != nil {
-		return fmt.Errorf("running etcd on %s: %w", v.Target(), err)
 	}
 	e, err := v.Etcd(ctx)
 	if err != nil {

@@ -59,31 +59,42 @@ func certificates() phases.Step {
 var certificateFiles = []string{"ca.crt", "server.crt", "server.key", "peer.crt", "peer.key"}
 
 // certificateFault says what is wrong with a host's certificates, "" for
-// nothing.
-func certificateFault(ctx context.Context, v phases.View) (string, error) {
-	ca, _, err := etcdCA(ctx, v)
+// nothing; ca is what etcdCA reads.
+func certificateFault(ctx context.Context, v phases.View, ca []byte) (string, error) {
+	read := make([]remote.File, len(certificateFiles))
+	var left []string
+	err := phases.SideBySide(
+		func() error {
+			return phases.ForEach(certificateFiles, func(i int, name string) (err error) {
+				read[i], err = v.On(v.Target()).ReadFile(ctx, path.Join(PKIDir, name))
+				if errors.Is(err, fs.ErrNotExist) {
+					return nil
+				}
+				return err
+			})
+		},
+		// The scratch folder for signing holds the same keys; an attempt that
+		// was cut may have left it behind.
+		func() (err error) {
+			left, err = v.On(v.First().Name).List(ctx, phases.StateDir)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		})
 	if err != nil {
 		return "", err
 	}
 	files := map[string][]byte{}
-	for _, name := range certificateFiles {
-		f, err := v.On(v.Target()).ReadFile(ctx, path.Join(PKIDir, name))
-		if errors.Is(err, fs.ErrNotExist) {
+	for i, name := range certificateFiles {
+		f := read[i]
+		if f.Path == "" {
 			return name + " is missing", nil
-		}
-		if err != nil {
-			return "", err
 		}
 		if strings.HasSuffix(name, ".key") && (f.Mode.Perm() != 0o600 || f.Owner != "etcd:etcd") {
 			return fmt.Sprintf("%s has mode %o and owner %s", name, f.Mode.Perm(), f.Owner), nil
 		}
 		files[name] = f.Data
-	}
-	// The scratch folder for signing holds the same keys; an attempt that was
-	// cut may have left it behind.
-	left, err := v.On(v.First().Name).List(ctx, phases.StateDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
 	}
 	if slices.Contains(left, "sign-"+v.Target()) {
 		return "the scratch folder for signing is still on " + v.First().Name, nil
@@ -135,16 +146,16 @@ func etcdCA(ctx context.Context, v phases.View) (ca []byte, dir string, err erro
 }
 
 func checkCertificates(ctx context.Context, v phases.View) (migrate.Finding, error) {
-	fault, err := certificateFault(ctx, v)
+	ca, dir, err := etcdCA(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	fault, err := certificateFault(ctx, v, ca)
 	if err != nil {
 		return migrate.Finding{}, err
 	}
 	if fault == "" {
 		return phases.Done("the certificates in %s are good", PKIDir), nil
-	}
-	_, dir, err := etcdCA(ctx, v)
-	if err != nil {
-		return migrate.Finding{}, err
 	}
 	key := path.Join(dir, "etcd/ca.key")
 	if _, err := v.On(v.First().Name).Look(ctx, remote.Cmd("test", "-s", key)); err != nil {
@@ -173,11 +184,16 @@ func applyCertificates(ctx context.Context, h phases.Hands, _ migrate.Before) er
 	if err != nil {
 		return err
 	}
+	var signed []string
 	for _, name := range certificateFiles {
-		f, err := first.ReadFile(ctx, path.Join(pki, "etcd", name))
-		if err != nil {
-			return fmt.Errorf("reading a signed certificate: %w", err)
-		}
+		signed = append(signed, path.Join(pki, "etcd", name))
+	}
+	files, err := phases.ReadFiles(ctx, first, signed...)
+	if err != nil {
+		return fmt.Errorf("reading a signed certificate: %w", err)
+	}
+	for i, name := range certificateFiles {
+		f := files[i]
 		f.Path, f.Mode, f.Owner = path.Join(PKIDir, name), 0o640, "root:etcd"
 		if strings.HasSuffix(name, ".key") {
 			f.Mode, f.Owner = 0o600, "etcd:etcd"
@@ -193,7 +209,11 @@ func applyCertificates(ctx context.Context, h phases.Hands, _ migrate.Before) er
 }
 
 func verifyCertificates(ctx context.Context, v phases.View) error {
-	fault, err := certificateFault(ctx, v)
+	ca, _, err := etcdCA(ctx, v)
+	if err != nil {
+		return err
+	}
+	fault, err := certificateFault(ctx, v, ca)
 	if err != nil {
 		return err
 	}

@@ -63,16 +63,15 @@ func aVoterHost(ctx context.Context, e *etcd.Reader) (string, etcd.Status, error
 	var host string
 	var found etcd.Status
 	var errs []error
-	for _, name := range e.Hosts() {
-		s, err := e.Status(ctx, name)
-		switch {
-		case err != nil:
-			errs = append(errs, err)
+	for _, a := range e.Statuses(ctx) {
+		switch s := a.Status; {
+		case a.Err != nil:
+			errs = append(errs, a.Err)
 		case s.Learner || s.Leader == 0:
 		case s.Leader == s.MemberID:
-			return name, s, nil
+			return a.Host, s, nil
 		case host == "":
-			host, found = name, s
+			host, found = a.Host, s
 		}
 	}
 	if host == "" {
@@ -86,13 +85,12 @@ func aVoterHost(ctx context.Context, e *etcd.Reader) (string, etcd.Status, error
 // URLs and token.
 func sameHistory(ctx context.Context, e *etcd.Reader) error {
 	var revision int64
-	for i, host := range e.Hosts() {
-		s, err := e.Status(ctx, host)
-		if err != nil {
-			return err
+	for i, a := range e.Statuses(ctx) {
+		if a.Err != nil {
+			return a.Err
 		}
-		if i == 0 || s.Revision < revision {
-			revision = s.Revision
+		if i == 0 || a.Status.Revision < revision {
+			revision = a.Status.Revision
 		}
 	}
 	type answer struct {

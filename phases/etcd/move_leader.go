@@ -55,7 +55,7 @@ func moveLeader() phases.Step {
 			return nil
 		},
 		OneWay: phases.NotYet,
-		Settle: 30 * time.Second,
+		Settle: 30 * time.Second, WaitsFor: "etcd",
 	}
 }
 

@@ -35,7 +35,7 @@ func peerURL(strategy phases.Strategy) phases.Step {
 		Apply:  applyPeerURL,
 		Verify: verifyPeerURL,
 		OneWay: phases.NotYet,
-		Settle: 30 * time.Second,
+		Settle: 30 * time.Second, WaitsFor: "etcd",
 	}
 }
 

@@ -37,7 +37,7 @@ func promote() phases.Step {
 		Apply:  applyPromote,
 		Verify: verifyPromote,
 		OneWay: phases.NotYet,
-		Settle: 2 * time.Minute,
+		Settle: 2 * time.Minute, WaitsFor: "etcd",
 	}
 }
 
@@ -48,7 +48,7 @@ func applyPromote(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err != nil {
 		return err
 	}
-	return changeMembership(ctx, func(ctx context.Context) error {
+	return changeMembership(ctx, h.World(), func(ctx context.Context) error {
 		members, err := e.Members(ctx)
 		if err != nil {
 			return err

@@ -43,7 +43,7 @@ func removeMember() phases.Step {
 		Apply:  applyRemoveMember,
 		Verify: verifyRemoveMember,
 		OneWay: phases.NotYet,
-		Settle: time.Minute,
+		Settle: time.Minute, WaitsFor: "etcd",
 	}
 }
 
@@ -101,7 +101,7 @@ func applyRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) er
 	if host == h.First().Name {
 		host = h.Spec().Etcd.Hosts[0].Name
 	}
-	return changeMembership(ctx, func(ctx context.Context) error {
+	return changeMembership(ctx, h.World(), func(ctx context.Context) error {
 		members, err := e.Members(ctx)
 		if err != nil {
 			return err

@@ -67,7 +67,7 @@ func retireManifest() phases.Step {
 			return nil
 		},
 		OneWay: phases.NotYet,
-		Settle: 3 * time.Minute,
+		Settle: 3 * time.Minute, WaitsFor: "kubelet",
 	}
 }
 

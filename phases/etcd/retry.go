@@ -8,6 +8,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"hamigrate/phases"
 )
 
 // notYet are etcd's refusals that time alone mends: a membership change
@@ -21,16 +23,22 @@ var notYet = []error{
 
 // changeMembership calls change until etcd takes it, for at most two
 // minutes. change must look at the member list first: an answer that was
-// lost is no reason to do a thing twice.
-func changeMembership(ctx context.Context, change func(context.Context) error) error {
+// lost is no reason to do a thing twice. The time between a refusal and the
+// next attempt is a wait for etcd.
+func changeMembership(ctx context.Context, w *phases.World, change func(context.Context) error) error {
 	var last error
-	err := wait.PollUntilContextTimeout(ctx, time.Second, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+	waited := func() {}
+	defer func() { waited() }()
+	err := wait.PollUntilContextTimeout(ctx, 250*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+		waited()
+		waited = func() {}
 		last = change(ctx)
 		if last == nil {
 			return true, nil
 		}
 		for _, e := range notYet {
 			if errors.Is(rpctypes.Error(root(last)), e) {
+				waited = w.Waiting()
 				return false, nil
 			}
 		}

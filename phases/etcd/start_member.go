@@ -34,7 +34,7 @@ func startMember() phases.Step {
 		Verify: verifyStartMember,
 		OneWay: phases.NotYet,
 		// A snapshot of 8 GiB takes 70 s at 1 Gbit/s; slow disks take longer.
-		Settle: 10 * time.Minute,
+		Settle: 10 * time.Minute, WaitsFor: "etcd",
 	}
 }
 
@@ -84,11 +84,17 @@ func checkStartMember(ctx context.Context, v phases.View) (migrate.Finding, erro
 }
 
 func unitActive(ctx context.Context, v phases.View) (bool, error) {
+	state, err := unitState(ctx, v)
+	return state == "active", err
+}
+
+// unitState is systemd's word for it: "active", "activating", "inactive" …
+func unitState(ctx context.Context, v phases.View) (string, error) {
 	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-active etcd.service || true"})
 	if err != nil {
-		return false, fmt.Errorf("asking systemd on %s for etcd.service: %w", v.Target(), err)
+		return "", fmt.Errorf("asking systemd on %s for etcd.service: %w", v.Target(), err)
 	}
-	return strings.TrimSpace(out) == "active", nil
+	return strings.TrimSpace(out), nil
 }
 
 func applyStartMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
@@ -125,6 +131,15 @@ const closeEnough = 100
 // at the leader's. etcd itself would promote at 90 % of the log index, which
 // says little on a large log.
 func verifyStartMember(ctx context.Context, v phases.View) error {
+	// Until it has told systemd that it serves, it takes connections and
+	// answers none of them.
+	state, err := unitState(ctx, v)
+	if err != nil {
+		return err
+	}
+	if state != "active" {
+		return errors.Join(fmt.Errorf("etcd on %s does not serve yet: systemd calls it %s", v.Target(), state), lastWords(ctx, v))
+	}
 	members, e, err := list(ctx, v)
 	if err != nil {
 		return err

@@ -61,15 +61,20 @@ func checkServers(ctx context.Context, v phases.View, files []string) (migrate.F
 	before := migrate.Before{}
 	var changes []migrate.Change
 	var names []string
-	for _, file := range files {
-		server, err := phases.KubeconfigServer(ctx, v.On(v.Target()), file)
+	servers, there := make([]string, len(files)), make([]bool, len(files))
+	err := phases.ForEach(files, func(i int, file string) (err error) {
+		servers[i], err = phases.KubeconfigServer(ctx, v.On(v.Target()), file)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue
+			return nil
 		}
-		if err != nil {
-			return migrate.Finding{}, err
-		}
-		if server != v.EndpointURL() {
+		there[i] = err == nil
+		return err
+	})
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	for i, file := range files {
+		if server := servers[i]; there[i] && server != v.EndpointURL() {
 			before[file] = server
 			names = append(names, fmt.Sprintf("%s names %s", file, server))
 			changes = append(changes, phases.ServerChange(v.Target()+":"+file, server, v.EndpointURL()))

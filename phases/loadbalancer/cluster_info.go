@@ -26,7 +26,7 @@ func clusterInfo() phases.Step {
 		OneWay: phases.NotYet,
 		// The bootstrap signer works on events; a minute is a controller
 		// manager that just lost its lease.
-		Settle: time.Minute,
+		Settle: time.Minute, WaitsFor: "kube-controller-manager",
 	}
 }
 

@@ -86,14 +86,26 @@ func PresentBackends(ctx context.Context, r remote.Reader) ([]string, error) {
 	return list, err
 }
 
-// Loaded says whether nginx has read our file since it was last written: its
+// Forwarding is PresentBackends, and says besides whether nginx has read our
+// file since it was last written.
+func Forwarding(ctx context.Context, r remote.Reader) (backends []string, loaded bool, err error) {
+	l, err := findLayout(ctx, r)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	err = phases.SideBySide(
+		func() (err error) { _, backends, err = present(ctx, r, l); return err },
+		func() (err error) { loaded, err = l.loaded(ctx, r); return err })
+	return backends, loaded, err
+}
+
+// loaded says whether nginx has read our file since it was last written: its
 // workers are replaced by every reload, so the youngest must not be older than
 // the file.
-func Loaded(ctx context.Context, r remote.Reader) (bool, error) {
-	l, err := findLayout(ctx, r)
-	if err != nil {
-		return false, err
-	}
+func (l layout) loaded(ctx context.Context, r remote.Reader) (bool, error) {
 	script := fmt.Sprintf(`m=$(stat -c %%Y %s) || exit 0
 e=$(ps -C nginx -o etimes=,args= | awk '/worker process/ && !/shutting down/ {print $1}' | sort -n | head -n 1)
 [ -n "$e" ] && [ $(($(date +%%s) - e)) -ge "$m" ] && echo loaded || true`, remote.Quote(l.file))

@@ -33,7 +33,7 @@ func kubeProxy() phases.Step {
 		Apply:  applyKubeProxy,
 		Verify: verifyKubeProxy,
 		OneWay: phases.NotYet,
-		Settle: 10 * time.Minute,
+		Settle: 10 * time.Minute, WaitsFor: "kube-proxy",
 	}
 }
 

@@ -35,7 +35,7 @@ func kubelet() phases.Step {
 		Apply:  applyKubelet,
 		Verify: verifyKubelet,
 		OneWay: phases.NotYet,
-		Settle: 3 * time.Minute,
+		Settle: 3 * time.Minute, WaitsFor: "kubelet",
 	}
 }
 
@@ -71,13 +71,27 @@ func applyKubelet(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 // verifyKubelet wants the node Ready, its lease renewed since the kubelet
 // started, and the kubelet's own sockets at the endpoint.
 func verifyKubelet(ctx context.Context, v phases.View) error {
-	f, err := checkServers(ctx, v, kubeletKubeconfigs)
-	if err != nil {
-		return err
-	}
-	if f.Verdict != migrate.Satisfied {
-		return errors.New(f.Reason)
-	}
+	return phases.SideBySide(
+		func() error {
+			f, err := checkServers(ctx, v, kubeletKubeconfigs)
+			if err == nil && f.Verdict != migrate.Satisfied {
+				err = errors.New(f.Reason)
+			}
+			return err
+		},
+		func() error { return nodeSeen(ctx, v) },
+		func() error {
+			connected, others, err := kubeletPeers(ctx, v)
+			if err == nil && (!connected || len(others) > 0) {
+				err = fmt.Errorf("the kubelet on %s is not connected to %s alone (also: %s)", v.Target(), v.EndpointAddress(), strings.Join(others, ", "))
+			}
+			return err
+		})
+}
+
+// nodeSeen wants the node Ready and its lease renewed since its kubelet
+// started.
+func nodeSeen(ctx context.Context, v phases.View) error {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return err
@@ -99,13 +113,6 @@ func verifyKubelet(ctx context.Context, v phases.View) error {
 	}
 	if !renewed.After(started) {
 		return fmt.Errorf("node %s has not renewed its lease since its kubelet started", v.Target())
-	}
-	connected, others, err := kubeletPeers(ctx, v)
-	if err != nil {
-		return err
-	}
-	if !connected || len(others) > 0 {
-		return fmt.Errorf("the kubelet on %s is not connected to %s alone (also: %s)", v.Target(), v.EndpointAddress(), strings.Join(others, ", "))
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func nginxStream() phases.Step {
 		},
 		Verify: verifyNginxStream,
 		OneWay: phases.NotYet,
-		Settle: 30 * time.Second,
+		Settle: 30 * time.Second, WaitsFor: "nginx",
 	}
 }
 
@@ -72,25 +72,21 @@ func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, erro
 	case err != nil:
 		return migrate.Finding{}, err
 	}
-	before, _, err := present(ctx, r, l)
-	if err != nil {
-		return migrate.Finding{}, err
-	}
-	list, err := wantedBackends(ctx, v)
-	if err != nil {
-		return migrate.Finding{}, err
-	}
 	port := v.Spec().Endpoint.Port
-	after := Upstream{Port: port, Backends: list, Bare: l.bare, Nofile: l.nofile}.Render()
-	holder, err := portHolder(ctx, r, port)
+	var before, first, holder string
+	var list []string
+	var loaded bool
+	err = phases.SideBySide(
+		func() (err error) { before, list, err = present(ctx, r, l); return err },
+		func() (err error) { first, err = v.APIAddress(ctx, v.First().Name); return err },
+		func() (err error) { holder, err = portHolder(ctx, r, port); return err },
+		func() (err error) { loaded, err = l.loaded(ctx, r); return err })
 	if err != nil {
 		return migrate.Finding{}, err
 	}
+	list = WithBackend(list, first)
+	after := Upstream{Port: port, Backends: list, Bare: l.bare, Nofile: l.nofile}.Render()
 	if before == after && holder == "nginx" {
-		loaded, err := Loaded(ctx, r)
-		if err != nil {
-			return migrate.Finding{}, err
-		}
 		if loaded {
 			return phases.Done("nginx passes port %d through to %s", port, strings.Join(list, ", ")), nil
 		}
@@ -121,7 +117,11 @@ func portHolder(ctx context.Context, r remote.Reader, port int) (string, error) 
 // verifyNginxStream goes to the API through this load balancer and, once all
 // of them are set up, to the endpoint from every node.
 func verifyNginxStream(ctx context.Context, v phases.View) error {
-	loaded, err := Loaded(ctx, v.On(v.Target()))
+	l, err := findLayout(ctx, v.On(v.Target()))
+	if err != nil {
+		return err
+	}
+	loaded, err := l.loaded(ctx, v.On(v.Target()))
 	if err != nil {
 		return err
 	}
@@ -171,16 +171,19 @@ func VerifyEndpoint(ctx context.Context, v phases.View) error {
 	if err != nil {
 		return err
 	}
-	for _, lb := range v.Spec().LoadBalancer.Hosts {
-		if err := throughLoadBalancer(ctx, v, lb, roots); err != nil {
-			return err
-		}
-	}
-	for _, node := range append([]cluster.Host{v.First()}, workers...) {
-		_, err := kube.ServedCertificate(ctx, v.On(node.Name).DialContext, v.EndpointAddress(), roots)
-		if err != nil {
-			return fmt.Errorf("reaching the endpoint from %s: %w", node.Name, err)
-		}
-	}
-	return nil
+	return phases.SideBySide(
+		func() error {
+			return phases.ForEach(v.Spec().LoadBalancer.Hosts, func(_ int, lb cluster.Host) error {
+				return throughLoadBalancer(ctx, v, lb, roots)
+			})
+		},
+		func() error {
+			return phases.ForEach(append([]cluster.Host{v.First()}, workers...), func(_ int, node cluster.Host) error {
+				_, err := kube.ServedCertificate(ctx, v.On(node.Name).DialContext, v.EndpointAddress(), roots)
+				if err != nil {
+					return fmt.Errorf("reaching the endpoint from %s: %w", node.Name, err)
+				}
+				return nil
+			})
+		})
 }

@@ -42,7 +42,7 @@ func servingCertificate() phases.Step {
 		OneWay: phases.NotYet,
 		// The API server looks at the files when told by inotify, else once a
 		// minute.
-		Settle: 2 * time.Minute,
+		Settle: 2 * time.Minute, WaitsFor: "kube-apiserver",
 	}
 }
 
