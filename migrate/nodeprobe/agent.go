@@ -78,17 +78,19 @@ type agent struct {
 func Serve(ctx context.Context, cfg AgentConfig) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	listener, err := listen(cfg.Socket)
+	a := &agent{cfg: cfg, instance: strconv.FormatInt(time.Now().UnixNano(), 36)}
+	listener, err := listen(cfg.Socket, a.instance)
 	if err != nil {
 		return err
 	}
-	a := &agent{cfg: cfg, instance: strconv.FormatInt(time.Now().UnixNano(), 36)}
 	a.touch()
-	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 10 * time.Second}
+	// A connection that was upgraded is not the server's any more: it ends
+	// with its request's context.
+	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	var work sync.WaitGroup
 	work.Go(func() { a.begin(ctx) })
 	work.Go(func() { a.watchSilence(ctx, cancel) })
-	context.AfterFunc(ctx, func() { server.Close() })
+	work.Go(func() { <-ctx.Done(); server.Close() })
 	err = server.Serve(listener)
 	cancel()
 	work.Wait()
@@ -100,10 +102,11 @@ func Serve(ctx context.Context, cfg AgentConfig) error {
 }
 
 // listen takes the socket's place, also where one was left by an agent that
-// died. Everybody on the node may connect: the SSH user need not be root, and
-// all there is to be had is figures and connections to the API server.
-func listen(path string) (net.Listener, error) {
-	beside := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%d", os.Getpid()))
+// died. Its name at first is the agent's own: process IDs are all 1 in pods,
+// and the agent before may be about to end. Who may connect is decided by the
+// folder (see install): the SSH user need not be root.
+func listen(path, instance string) (net.Listener, error) {
+	beside := filepath.Join(filepath.Dir(path), "."+instance)
 	listener, err := net.Listen("unix", beside)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", path, err)
@@ -119,31 +122,20 @@ func (a *agent) touch() { a.asked.Store(time.Now().Unix()) }
 
 func (a *agent) silence() time.Duration { return time.Since(time.Unix(a.asked.Load(), 0)) }
 
-// begin starts the probe, as soon as the API lets it.
+// begin starts the probe, as soon as the API lets it, unless it was stopped
+// before.
 func (a *agent) begin(ctx context.Context) {
-	ca, err := os.ReadFile(filepath.Join(a.cfg.Credentials, "ca.crt"))
-	if err != nil {
-		a.setProblem(err)
-		return
-	}
-	cfg := probe.Config{
-		Paths:     []probe.Path{{Name: "service", From: a.cfg.Node, URL: "https://" + a.cfg.Service}},
-		CA:        ca,
-		Token:     a.token,
-		Namespace: a.cfg.Namespace, Guest: true,
-		Rate: a.cfg.Rate,
-	}
 	retry := time.NewTicker(time.Second)
 	defer retry.Stop()
 	for {
-		p, err := probe.Start(ctx, cfg)
-		if err == nil {
-			a.mu.Lock()
-			a.probe, a.problem = p, ""
-			a.mu.Unlock()
+		p, err := a.start(ctx)
+		switch over := a.started(p, err); {
+		case over && p != nil:
+			p.Stop()
+			return
+		case over || err == nil:
 			return
 		}
-		a.setProblem(err)
 		select {
 		case <-ctx.Done():
 			return
@@ -152,16 +144,40 @@ func (a *agent) begin(ctx context.Context) {
 	}
 }
 
+func (a *agent) start(ctx context.Context) (*probe.Probe, error) {
+	ca, err := os.ReadFile(filepath.Join(a.cfg.Credentials, "ca.crt"))
+	if err != nil {
+		return nil, err
+	}
+	return probe.Start(ctx, probe.Config{
+		Paths:     []probe.Path{{Name: "service", From: a.cfg.Node, URL: "https://" + a.cfg.Service}},
+		CA:        ca,
+		Token:     a.token,
+		Namespace: a.cfg.Namespace, Guest: true,
+		Rate: a.cfg.Rate,
+	})
+}
+
+// started keeps what came of a start. Over: the agent was stopped meanwhile,
+// and what it has told of its figures stays true.
+func (a *agent) started(p *probe.Probe, err error) (over bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.stopped:
+		return true
+	case err != nil:
+		a.problem = err.Error()
+	default:
+		a.probe, a.problem = p, ""
+	}
+	return false
+}
+
 // token is read anew each time: the kubelet renews it.
 func (a *agent) token() (string, error) {
 	text, err := os.ReadFile(filepath.Join(a.cfg.Credentials, "token"))
 	return strings.TrimSpace(string(text)), err
-}
-
-func (a *agent) setProblem(err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.problem = err.Error()
 }
 
 // stop ends the probing and waits for what is due.
@@ -263,12 +279,15 @@ func (a *agent) dial(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.WriteString(from, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"); err != nil {
 		return
 	}
-	ended := make(chan struct{}, 2)
+	stop := context.AfterFunc(r.Context(), func() { from.Close() })
+	defer stop()
+	var passing sync.WaitGroup
 	pass := func(dst io.Writer, src io.Reader) {
-		_, _ = io.Copy(dst, src) // either side's end is the end
-		ended <- struct{}{}
+		_, _ = io.Copy(dst, src) // either side's end is the end of both
+		from.Close()
+		to.Close()
 	}
-	go pass(to, buffered)
-	go pass(from, to)
-	<-ended
+	passing.Go(func() { pass(to, buffered) })
+	passing.Go(func() { pass(from, to) })
+	passing.Wait()
 }

@@ -19,8 +19,12 @@ const (
 	socketDir = "/run/migrate-probe"
 	socket    = socketDir + "/agent.sock"
 
-	// stopTime bounds the agent's wait for answers and events that are due.
+	// stopTime bounds the agent's wait for answers and events that are due,
+	// and the way of its record.
 	stopTime = 30 * time.Second
+	// liveTime bounds a look at all agents: whoever looks wants to know of the
+	// others, when one does not answer.
+	liveTime = 2 * time.Second
 )
 
 // caller asks the agent on one node, through SSH and the node's socket.

@@ -11,7 +11,8 @@
 //	/var/lib/migrate/probe/migrate     a copy of this program
 //	/run/migrate-probe/agent.sock      where the pod listens (Serve)
 //
-// and in the cluster a namespace with one pod a node, bound to it by name. The
+// (the socket's folder is open to root and to the SSH user's group: whoever
+// reaches the socket can end the measurement), and in the cluster a namespace with one pod a node, bound to it by name. The
 // pod uses an image that is on the node already, so nothing is pulled; its
 // token is the one that the kubelet projects, valid for an hour and renewed.
 //
@@ -20,5 +21,5 @@
 // memory until they are asked for: a cut SSH connection loses none, and
 // neither does the death of the operator's program, whose successor finds the
 // pods still probing and goes on with them. An agent that nobody asks for
-// half an hour stops probing.
+// half an hour stops probing, and keeps its figures for a day.
 package nodeprobe

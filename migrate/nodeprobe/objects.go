@@ -28,6 +28,8 @@ const (
 // prepareNamespace makes the namespace and the account that the pods use.
 // With anew, one that an earlier run left is removed first.
 func (p *Probes) prepareNamespace(ctx context.Context, anew bool) error {
+	ctx, cancel := within(ctx, settleTime)
+	defer cancel()
 	if anew {
 		if err := p.removeNamespace(ctx); err != nil {
 			return err
@@ -43,6 +45,7 @@ func (p *Probes) prepareNamespace(ctx context.Context, anew bool) error {
 	if err := ignoreExists(err); err != nil {
 		return fmt.Errorf("making namespace %s: %w", Namespace, err)
 	}
+	p.made = true
 	meta := metav1.ObjectMeta{Name: account, Namespace: Namespace}
 	_, err = core.ServiceAccounts(Namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: meta}, metav1.CreateOptions{})
 	if err := ignoreExists(err); err != nil {
@@ -85,9 +88,7 @@ func (p *Probes) makePod(ctx context.Context, node string) error {
 	}
 	err = poll(ctx, func() (bool, error) {
 		_, err := pods.Create(ctx, p.pod(node, image), metav1.CreateOptions{})
-		// Until the old one is gone; and right after the namespace was made
-		// its default objects may be missing (serviceaccount admission).
-		if apierrors.IsAlreadyExists(err) || apierrors.IsForbidden(err) && ctx.Err() == nil && missingAccount(err) {
+		if apierrors.IsAlreadyExists(err) { // the old one, until it is gone
 			return false, nil
 		}
 		return err == nil, err
@@ -96,13 +97,6 @@ func (p *Probes) makePod(ctx context.Context, node string) error {
 		return fmt.Errorf("making the probe's pod on %s: %w", node, err)
 	}
 	return nil
-}
-
-// missingAccount: the admission plugin answers Forbidden with a cause for an
-// account that its cache has not seen yet.
-func missingAccount(err error) bool {
-	var status apierrors.APIStatus
-	return errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.RetryAfterSeconds > 0
 }
 
 func podName(node string) string { return "probe-" + node }
@@ -137,7 +131,7 @@ func rank(p corev1.Pod) int {
 func (p *Probes) pod(node, image string) *corev1.Pod {
 	no, yes, second := false, true, int64(1)
 	root := int64(0)
-	directory, create := corev1.HostPathDirectory, corev1.HostPathDirectoryOrCreate
+	directory := corev1.HostPathDirectory
 	args := append(slices.Clone(p.cfg.Arguments), "--socket", socket, "--namespace", Namespace, "--node", node,
 		"--rate", strconv.FormatFloat(p.cfg.Rate, 'g', -1, 64), "--digest", p.digest, "--run", p.cfg.Run)
 	return &corev1.Pod{
@@ -163,16 +157,19 @@ func (p *Probes) pod(node, image string) *corev1.Pod {
 			}},
 			Volumes: []corev1.Volume{
 				{Name: "program", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: programDir, Type: &directory}}},
-				{Name: "socket", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: socketDir, Type: &create}}},
+				{Name: "socket", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: socketDir, Type: &directory}}},
 			},
 		},
 	}
 }
 
-// ended is an error when the pod of a node has ended: it will not come back.
-// That it can't be asked for is none.
+// ended is an error when the pod of a node has ended or was taken away: it
+// will not come back. That it can't be asked for is none.
 func (p *Probes) ended(ctx context.Context, node string) error {
 	pod, err := p.api.CoreV1().Pods(Namespace).Get(ctx, podName(node), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return errors.New("the pod was removed")
+	}
 	if err == nil && (pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded) {
 		return errors.New("the pod has ended")
 	}
@@ -181,7 +178,7 @@ func (p *Probes) ended(ctx context.Context, node string) error {
 
 // podProblem says why a pod does not run, as far as its status tells.
 func (p *Probes) podProblem(ctx context.Context, node string) error {
-	ctx, cancel := context.WithTimeout(ctx, stopTime)
+	ctx, cancel := within(ctx, stopTime)
 	defer cancel()
 	pod, err := p.api.CoreV1().Pods(Namespace).Get(ctx, podName(node), metav1.GetOptions{})
 	if err != nil {
@@ -205,6 +202,8 @@ func (p *Probes) podProblem(ctx context.Context, node string) error {
 // removeNamespace removes the namespace with all that is in it, and waits
 // until it is gone. A namespace of that name that is not ours is left alone.
 func (p *Probes) removeNamespace(ctx context.Context) error {
+	ctx, cancel := within(ctx, settleTime)
+	defer cancel()
 	namespaces := p.api.CoreV1().Namespaces()
 	found, err := namespaces.Get(ctx, Namespace, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
