@@ -123,7 +123,7 @@ func (r Restart) twin() phases.Step {
 		ByHand: "Copy kube-apiserver.yaml, outside the manifests folder, and change in the copy:\n\n" +
 			"- pod and container name " + twinName + ", label `component: " + twinName + "`, no annotations, no CPU request\n" +
 			"- `--secure-port=6444`, the same port in the three probes and in `ports`\n" +
-			"- `--endpoint-reconciler-type=none`, `--shutdown-delay-duration=5s`, `--etcd-servers={{.EtcdServers}}`\n" +
+			"- `--endpoint-reconciler-type=none`, `--shutdown-delay-duration=15s`, `--goaway-chance=0.02`, `--etcd-servers={{.EtcdServers}}`\n" +
 			"- `--feature-gates=APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false` (added to those that are there)\n" +
 			"- another file for `--audit-log-path`\n\n```\nmv $HOME/twin.yaml " + TwinManifest + "\ncurl -sk -o /dev/null -w '%{http_code}' https://{{.First.Address}}:6444/readyz    # 200\n```\n",
 		Check: r.checkTwin,

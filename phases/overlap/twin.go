@@ -40,8 +40,12 @@ const (
 //     of the host name, which the two share;
 //   - an audit file of its own: two writers rotate each other's away;
 //   - no CPU request: a full node would evict to admit it;
-//   - --shutdown-delay-duration=5s: it goes on serving for connections that
-//     are on their way when it is told to stop.
+//   - --goaway-chance=0.02, the most it takes, and --shutdown-delay-duration=15s:
+//     when it is told to stop, it goes on serving for 15 s, and in that time
+//     asks the clients that kept their connections to open new ones, which
+//     lead to the real one by then. Those that are still there at the end may
+//     be answered 503 (apiserver: filters/waitgroup.go); with 20 busy clients
+//     that was some 20 requests each time, and none with these two.
 //
 // flags override flags of the copy, to try the real one's next arguments.
 func Twin(live []byte, flags map[string]string) ([]byte, error) {
@@ -86,7 +90,8 @@ func twinFlags(words []string, override map[string]string) ([]string, error) {
 	set := map[string]string{
 		"secure-port":              strconv.Itoa(TwinPort),
 		"endpoint-reconciler-type": "none",
-		"shutdown-delay-duration":  "5s",
+		"shutdown-delay-duration":  "15s",
+		"goaway-chance":            "0.02",
 	}
 	var gates []string // given several times they add up
 	for _, f := range live {

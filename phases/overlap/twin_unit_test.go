@@ -87,7 +87,7 @@ func TestTwinFlags(t *testing.T) {
 	live := kube.ParseFlags(parsePod(t, []byte(kubeadmAPIServer)).Spec.Containers[0].Command)
 	_, twin := twinOf(t, kubeadmAPIServer, map[string]string{"etcd-servers": "https://10.88.0.21:2379", "added": "x"})
 	want := map[string]string{
-		"secure-port": "6444", "endpoint-reconciler-type": "none", "shutdown-delay-duration": "5s",
+		"secure-port": "6444", "endpoint-reconciler-type": "none", "shutdown-delay-duration": "15s", "goaway-chance": "0.02",
 		"feature-gates":  "APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false",
 		"audit-log-path": "/var/log/kubernetes/migrate-twin-audit.log",
 		"etcd-servers":   "https://10.88.0.21:2379", "added": "x",
@@ -120,7 +120,7 @@ func TestTwinOfOthers(t *testing.T) {
 		"a contradicting gate is gone":   {changed(t, port, port+"    - --feature-gates=APIServerIdentity=true,B=false\n"), "feature-gates", "B=false,APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false", nil},
 		"audit to standard output":       {changed(t, "--audit-log-path=/var/log/kubernetes/audit.log", "--audit-log-path=-"), "audit-log-path", "-", nil},
 		"another reconciler":             {changed(t, port, port+"    - --endpoint-reconciler-type=lease\n"), "endpoint-reconciler-type", "none", nil},
-		"its delay is shorter":           {changed(t, port, port+"    - --shutdown-delay-duration=60s\n"), "shutdown-delay-duration", "5s", nil},
+		"its delay is shorter":           {changed(t, port, port+"    - --shutdown-delay-duration=60s\n"), "shutdown-delay-duration", "15s", nil},
 		"another port":                   {changed(t, port, "    - --secure-port=443\n"), "secure-port", "6444", nil},
 		"a port in two words":            {changed(t, port, "    - --secure-port\n    - \"443\"\n"), "secure-port", "6444", nil},
 		"an override of what is set":     {kubeadmAPIServer, "shutdown-delay-duration", "9s", map[string]string{"shutdown-delay-duration": "9s"}},

@@ -20,8 +20,8 @@ import (
 
 const (
 	// podEnd is the kubelet's time to stop a pod: it looks into the manifests
-	// folder, the API server serves on for 5 s, its requests come to an end,
-	// at most terminationGracePeriodSeconds (30 s).
+	// folder, the API server serves on for 15 s, its watches are cut after
+	// terminationGracePeriodSeconds (30 s).
 	podEnd = 90 * time.Second
 	// leaseRenewal is more than the 10 s between two renewals of an API
 	// server's lease (pkg/controlplane/reconcilers/lease.go).
