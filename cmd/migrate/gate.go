@@ -10,8 +10,9 @@ import (
 )
 
 // knownLate is how long after its sending a request may be known to have
-// failed: the probe's timeout, and some time to look.
-const knownLate = probe.DefaultTimeout + 3*time.Second
+// failed: the probe's timeout, a look every second, and two seconds for nodes
+// that are slow to be asked.
+const knownLate = probe.DefaultTimeout + 5*time.Second
 
 // gate asks a run to stop when clients can't use the API and the step at hand
 // has not announced that.
@@ -29,7 +30,9 @@ type gate struct {
 	stop      chan struct{} // closed: stop at the next safe point
 }
 
-func newGate(most time.Duration) *gate { return &gate{most: most, stop: make(chan struct{})} }
+func newGate(most time.Duration) *gate {
+	return &gate{most: most, step: "the time before the first step", stop: make(chan struct{})}
+}
 
 // Event keeps in mind what the step at hand has announced.
 func (g *gate) Event(e migrate.Event) {

@@ -56,14 +56,22 @@ func TestGate(t *testing.T) {
 		do   func(*gateWorld)
 		trip bool
 	}{
-		"nothing fails":                   {0, func(w *gateWorld) { w.step(migrate.EventStepStarted, 0); w.sees(60, false) }, false},
-		"one second, none announced":      {0, func(w *gateWorld) { w.step(migrate.EventStepStarted, 0); w.sees(1, true) }, true},
-		"shorter than allowed":            {5 * time.Second, func(w *gateWorld) { w.sees(4, true); w.sees(9, false); w.sees(4, true) }, false},
-		"longer than allowed":             {5 * time.Second, func(w *gateWorld) { w.sees(7, true) }, true},
-		"announced, and not longer":       {0, func(w *gateWorld) { w.step(migrate.EventStepStarted, 45*time.Second); w.sees(40, true); w.sees(9, false) }, false},
-		"announced, and longer":           {0, func(w *gateWorld) { w.step(migrate.EventStepStarted, 45*time.Second); w.sees(47, true) }, true},
-		"announced, longer, allowed":      {30 * time.Second, func(w *gateWorld) { w.step(migrate.EventStepStarted, 45*time.Second); w.sees(70, true) }, false},
-		"known late, right after the end": {0, func(w *gateWorld) { w.step(migrate.EventStepStarted, 9e9); w.step(migrate.EventStepDone, 9e9); w.sees(3, true) }, false},
+		"nothing fails":              {0, func(w *gateWorld) { w.step(migrate.EventStepStarted, 0); w.sees(60, false) }, false},
+		"one second, none announced": {0, func(w *gateWorld) { w.step(migrate.EventStepStarted, 0); w.sees(1, true) }, true},
+		"shorter than allowed":       {5 * time.Second, func(w *gateWorld) { w.sees(4, true); w.sees(9, false); w.sees(4, true) }, false},
+		"longer than allowed":        {5 * time.Second, func(w *gateWorld) { w.sees(7, true) }, true},
+		"announced, and not longer": {0, func(w *gateWorld) {
+			w.step(migrate.EventStepStarted, 45*time.Second)
+			w.sees(40, true)
+			w.sees(9, false)
+		}, false},
+		"announced, and longer":      {0, func(w *gateWorld) { w.step(migrate.EventStepStarted, 45*time.Second); w.sees(47, true) }, true},
+		"announced, longer, allowed": {30 * time.Second, func(w *gateWorld) { w.step(migrate.EventStepStarted, 45*time.Second); w.sees(70, true) }, false},
+		"known late, right after the end": {0, func(w *gateWorld) {
+			w.step(migrate.EventStepStarted, 9e9)
+			w.step(migrate.EventStepDone, 9e9)
+			w.sees(3, true)
+		}, false},
 		"long after the announced one": {0, func(w *gateWorld) {
 			w.step(migrate.EventStepStarted, 9e9)
 			w.sees(5, true)
@@ -109,6 +117,11 @@ func TestGateSaysWhy(t *testing.T) {
 	}
 	if !errors.Is(err, migrate.ErrStopped) || exitCode(err) != 4 {
 		t.Errorf("exit code %d of %v", exitCode(err), err)
+	}
+	early := newGateWorld(0)
+	early.sees(1, true)
+	if err := early.explain(migrate.ErrStopped); !strings.Contains(err.Error(), "before the first step") {
+		t.Errorf("before any step: %v", err)
 	}
 	if quiet := newGateWorld(0); quiet.explain(nil) != nil {
 		t.Error("an error where nothing was stopped")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -32,33 +31,26 @@ type measuring struct {
 	tell  func(string)
 }
 
-// measurements is the journal's blob of what was measured: one record for the
-// operator's side of each run, one for each agent on a node.
-type measurements struct {
-	Records map[string]probe.Record `json:"records"`
-}
-
 const (
-	measurementsBlob = "measurements"
 	// saveEvery bounds what a killed run loses of its own figures.
 	saveEvery = 10 * time.Second
 	lookEvery = time.Second
-	// endTime bounds the end of a measurement, whatever the run's context.
+	// endTime bounds each part of the end of a measurement.
 	endTime = 3 * time.Minute
-	// operatorKey begins the keys of this program's own records.
-	operatorKey = "operator/"
 )
 
 // measurement probes the API from this machine and from pods, while phases
 // run.
 type measurement struct {
 	measuring
-	s     *session
-	j     *state.Journal
-	gate  *gate
-	probe *probe.Probe
-	nodes *nodeprobe.Probes
-	key   string // of this run's own record
+	s      *session
+	j      *state.Journal
+	gate   *gate
+	probe  *probe.Probe
+	cut    context.CancelFunc // ends probe at once
+	nodes  *nodeprobe.Probes
+	places []string // nodes where there is, or should be, a pod
+	key    string   // of this run's own record
 
 	saved    measurements
 	lbAdded  bool
@@ -80,7 +72,7 @@ func startMeasurement(ctx context.Context, s *session, j *state.Journal, how mea
 		m.saved.Records = map[string]probe.Record{}
 	}
 	if err := m.start(ctx, stop); err != nil {
-		return nil, errors.Join(err, m.removeNodes(ctx))
+		return nil, errors.Join(err, m.giveUp(ctx))
 	}
 	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m.stopWork = cancel
@@ -100,6 +92,7 @@ func startMeasurement(ctx context.Context, s *session, j *state.Journal, how mea
 	// figures and no reason to stop now.
 	m.gate.accept(m.look(ctx))
 	m.work.Go(func() { m.watch(working) })
+	m.work.Go(func() { m.saveNowAndThen(working) })
 	return m, nil
 }
 
@@ -139,6 +132,7 @@ func (m *measurement) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.places = places
 	if err := m.startNodes(ctx, places, a); err != nil {
 		return err
 	}
@@ -146,11 +140,23 @@ func (m *measurement) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.probe, err = probe.Start(context.WithoutCancel(ctx), probe.Config{
+	// It outlives ctx: how it ends is decided by end.
+	probing, cut := context.WithCancel(context.WithoutCancel(ctx))
+	release := context.AfterFunc(ctx, cut)
+	m.probe, err = probe.Start(probing, probe.Config{
 		Paths: paths, CA: cfg.CAData, Rate: m.rate, Logger: m.s.log.Named("probe"),
 		Certificate: func() (*tls.Certificate, error) { return &pair, nil },
 	})
-	return err
+	if !release() && err == nil {
+		m.probe.Stop()
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		cut()
+		return err
+	}
+	m.cut = cut
+	return nil
 }
 
 // placesToProbeFrom: kube-proxy's rules have another effect on the first
@@ -187,6 +193,9 @@ func (m *measurement) startNodes(ctx context.Context, places []string, a about) 
 		Nodes: nodes, API: cfg, Rate: m.rate, Program: program, Arguments: []string{probeAgentName},
 		Run: strconv.FormatInt(a.StartedAt.UnixNano(), 36),
 	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	for _, place := range slices.Sorted(maps.Keys(missing)) {
 		m.tell(fmt.Sprintf("no probe in a pod on %s, the node's own network is used instead: %v", place, missing[place]))
 	}
@@ -223,9 +232,7 @@ func (m *measurement) paths(ctx context.Context, v phases.View, places []string)
 // through the SSH connection to a node. A refused connection was reached.
 func (m *measurement) fromHere(ctx context.Context, v phases.View, name, address string) probe.Path {
 	path := probe.Path{Name: name, From: "operator", URL: "https://" + address}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	conn, err := (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, "tcp", address)
 	if err == nil {
 		conn.Close()
 		return path
@@ -256,22 +263,40 @@ func (m *measurement) Event(e migrate.Event) {
 	}
 }
 
-// watch looks every second, and saves now and then.
+// watch looks every second.
 func (m *measurement) watch(ctx context.Context) {
-	look, save := time.NewTicker(lookEvery), time.NewTicker(saveEvery)
-	defer look.Stop()
-	defer save.Stop()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-save.C:
-			if err := m.save(m.nodes.Record(ctx)); err != nil {
-				m.s.log.Warn("saving what was measured", "error", err)
-			}
-		case <-look.C:
+		case <-tick.C:
 			m.gate.look(m.look(ctx))
 		}
+	}
+}
+
+// saveNowAndThen is beside watch: fetching the figures of a node that hangs
+// takes long, and the gate must not wait for it.
+func (m *measurement) saveNowAndThen(ctx context.Context) {
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	for told := false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		nodes, unreached := m.nodes.Record(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		err := m.save(nodes, unreached)
+		if err != nil && !told {
+			m.tell(fmt.Sprintf("a part of what clients see is not known at present: %v", err))
+		}
+		told = err != nil
 	}
 }
 
@@ -288,9 +313,15 @@ func (m *measurement) look(ctx context.Context) probe.Live {
 // save writes all figures to the journal; what could not be fetched now stays
 // as it was.
 func (m *measurement) save(nodes map[string]probe.Record, unreached error) error {
-	maps.Copy(m.saved.Records, nodes)
-	m.saved.Records[m.key] = m.probe.Record()
-	return errors.Join(unreached, m.j.PutBlob(measurementsBlob, m.saved))
+	return errors.Join(unreached, m.keep(nodes, map[string]probe.Record{m.key: m.probe.Record()}))
+}
+
+// keep writes records to the journal, in place of what their keys had.
+func (m *measurement) keep(records ...map[string]probe.Record) error {
+	for _, r := range records {
+		maps.Copy(m.saved.Records, r)
+	}
+	return m.j.PutBlob(measurementsBlob, m.saved)
 }
 
 // Failures is how many requests have failed until a second ago.
@@ -302,53 +333,58 @@ func (m *measurement) Failures() int {
 
 // end stops the probes, keeps their figures and removes what they made. After
 // an interruption (ctx has ended) the pods are left probing: the next run
-// goes on with them, and nothing of the time between is lost.
+// goes on with them, and nothing of the time between is lost. One that comes
+// while the end is waited for ends that.
 func (m *measurement) end(ctx context.Context) error {
+	defer m.cut()
 	m.stopWork()
 	m.work.Wait()
 	m.s.world.UsePods(nil)
 	if ctx.Err() != nil {
+		m.leave(m.nodes.Nodes())
 		return m.save(nil, nil)
 	}
+	release := context.AfterFunc(ctx, m.cut)
+	defer release()
 	m.probe.Stop()
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	stopping, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
-	if err := m.save(m.nodes.Stop(stopping)); err != nil {
-		return fmt.Errorf("keeping what was measured: %w", err)
+	err := m.save(m.nodes.Stop(stopping))
+	if err != nil {
+		err = fmt.Errorf("fetching the last of what was measured (what was fetched before is kept): %w", err)
 	}
-	return m.removeNodes(ctx)
+	return errors.Join(err, m.removeNodes(ctx))
 }
 
-func (m *measurement) removeNodes(ctx context.Context) error {
+// giveUp takes back what was begun of a measurement. Pods of an earlier run
+// may be among it: what they know is kept.
+func (m *measurement) giveUp(ctx context.Context) error {
+	m.s.world.UsePods(nil)
 	if m.nodes == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	if ctx.Err() != nil {
+		m.leave(m.places)
+		return nil
+	}
+	stopping, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	records, err := m.nodes.Stop(stopping)
+	return errors.Join(err, m.keep(records), m.removeNodes(ctx))
+}
+
+// leave says what an interrupted run does not take away.
+func (m *measurement) leave(on []string) {
+	if len(on) > 0 {
+		m.tell("the probe's pods are left on " + strings.Join(on, " and ") + " and stop in half an hour; the next `migrate run` goes on with them and removes them")
+	}
+}
+
+func (m *measurement) removeNodes(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
 	if err := m.nodes.Close(ctx); err != nil {
 		return fmt.Errorf("removing the probe's pods: %w", err)
 	}
 	return nil
-}
-
-// result makes the figures of all runs.
-func (ms measurements) result() *probe.Result {
-	if len(ms.Records) == 0 {
-		return nil
-	}
-	var list []probe.Record
-	operator := func(key string) int {
-		if strings.HasPrefix(key, operatorKey) {
-			return 0
-		}
-		return 1
-	}
-	keys := slices.SortedFunc(maps.Keys(ms.Records), func(a, b string) int {
-		return cmp.Or(operator(a)-operator(b), strings.Compare(a, b))
-	})
-	for _, key := range keys {
-		list = append(list, ms.Records[key])
-	}
-	r := probe.Results(list...)
-	return &r
 }

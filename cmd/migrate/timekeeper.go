@@ -16,7 +16,8 @@ type timings struct {
 }
 
 // timing is one step on one target, from its first check to the guard after
-// it, and the part in which others' programs were waited for.
+// it and with its being taken back, and the part in which others' programs
+// were waited for.
 type timing struct {
 	Phase  int            `json:"phase"`
 	Step   migrate.StepID `json:"step"`
@@ -37,8 +38,11 @@ type timekeeper struct {
 // Event adds the time of a step that ended, well or not.
 func (k *timekeeper) Event(e migrate.Event) {
 	switch e.Kind {
-	case migrate.EventStepDone, migrate.EventStepSatisfied, migrate.EventStepFailed:
+	case migrate.EventStepDone, migrate.EventStepSatisfied, migrate.EventStepFailed, migrate.EventStepUndone:
 	default:
+		return
+	}
+	if e.Step == "" { // the phase's own: its first guard failed
 		return
 	}
 	var all timings

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"hamigrate/migrate/probe"
+)
+
+// measurements is the journal's blob of what was measured: one record for the
+// operator's side of each run, one for each agent on a node.
+type measurements struct {
+	Records map[string]probe.Record `json:"records"`
+}
+
+const (
+	measurementsBlob = "measurements"
+	// operatorKey begins the keys of this program's own records.
+	operatorKey = "operator/"
+)
+
+// result makes the figures of all runs.
+func (ms measurements) result() *probe.Result {
+	if len(ms.Records) == 0 {
+		return nil
+	}
+	var list []probe.Record
+	operator := func(key string) int {
+		if strings.HasPrefix(key, operatorKey) {
+			return 0
+		}
+		return 1
+	}
+	keys := slices.SortedFunc(maps.Keys(ms.Records), func(a, b string) int {
+		return cmp.Or(operator(a)-operator(b), strings.Compare(a, b))
+	})
+	for _, key := range keys {
+		list = append(list, ms.Records[key])
+	}
+	r := probe.Results(list...)
+	return &r
+}
