@@ -77,5 +77,6 @@ func applyMoveLeader(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 	if !ok || to.Learner {
 		return fmt.Errorf("%s has no voter to move the leader to", h.Spec().Etcd.Hosts[0].Name)
 	}
+	defer h.World().Waiting()() // until the members have a new one
 	return e.MoveLeader(ctx, host, to.ID)
 }
