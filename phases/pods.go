@@ -2,17 +2,23 @@ package phases
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
 )
+
+// ErrNoPod means that a pod can't be reached to connect from: that says nothing
+// about the API.
+var ErrNoPod = errors.New("the pod to connect from is not reached")
 
 // Pods opens connections to the kubernetes Service from pods on nodes, whose
 // way there is another one than the nodes' own.
 type Pods interface {
 	// Nodes lists the nodes on which there is such a pod.
 	Nodes() []string
-	// Dial connects from the pod on a node to the kubernetes Service.
+	// Dial connects from the pod on a node to the kubernetes Service. That
+	// the pod itself is not reached is ErrNoPod.
 	Dial(ctx context.Context, node string) (net.Conn, error)
 }
 
@@ -41,7 +47,7 @@ func (v View) DialFromPod(ctx context.Context, node string) (net.Conn, error) {
 	pods := v.world.pods
 	v.world.mu.Unlock()
 	if pods == nil || !slices.Contains(pods.Nodes(), node) {
-		return nil, fmt.Errorf("dialing from a pod on %s: there is none", node)
+		return nil, fmt.Errorf("dialing from a pod on %s: there is none: %w", node, ErrNoPod)
 	}
 	return pods.Dial(ctx, node)
 }

@@ -159,6 +159,17 @@ func (m *measurement) begin(ctx context.Context) error {
 	return nil
 }
 
+// podsOf lets the phases prove their paths from the probe's pods.
+type podsOf struct{ *nodeprobe.Probes }
+
+func (p podsOf) Dial(ctx context.Context, node string) (net.Conn, error) {
+	conn, err := p.Probes.Dial(ctx, node)
+	if errors.Is(err, nodeprobe.ErrUnreached) {
+		return nil, fmt.Errorf("%w: %w", phases.ErrNoPod, err)
+	}
+	return conn, err
+}
+
 // placesToProbeFrom: kube-proxy's rules have another effect on the first
 // control-plane node than on a worker.
 func placesToProbeFrom(ctx context.Context, v phases.View) ([]string, error) {
@@ -188,6 +199,10 @@ func (m *measurement) startNodes(ctx context.Context, places []string, a about) 
 	for _, place := range places {
 		nodes = append(nodes, nodeprobe.Node{Name: place, Host: m.s.world.Hands(place).On(place)})
 	}
+	m.saved.Left = true
+	if err := m.j.PutBlob(measurementsBlob, m.saved); err != nil {
+		return err
+	}
 	var missing map[string]error
 	m.nodes, missing = nodeprobe.Start(ctx, nodeprobe.Config{
 		Nodes: nodes, API: cfg, Rate: m.rate, Program: program, Arguments: []string{probeAgentName},
@@ -199,7 +214,7 @@ func (m *measurement) startNodes(ctx context.Context, places []string, a about) 
 	for _, place := range slices.Sorted(maps.Keys(missing)) {
 		m.tell(fmt.Sprintf("no probe in a pod on %s, the node's own network is used instead: %v", place, missing[place]))
 	}
-	m.s.world.UsePods(m.nodes)
+	m.s.world.UsePods(podsOf{m.nodes})
 	return nil
 }
 
@@ -386,5 +401,6 @@ func (m *measurement) removeNodes(ctx context.Context) error {
 	if err := m.nodes.Close(ctx); err != nil {
 		return fmt.Errorf("removing the probe's pods: %w", err)
 	}
-	return nil
+	m.saved.Left = false
+	return m.j.PutBlob(measurementsBlob, m.saved)
 }

@@ -88,7 +88,7 @@ func newMeasurement(t *testing.T, api *barelyAPI) (*measurement, func() string) 
 	m := &measurement{
 		measuring: measuring{tell: tell}, j: j, gate: newGate(0), key: operatorKey + "1", probe: p, cut: cut,
 		s: &session{log: hclog.NewNullLogger(), world: phases.NewWorld(spec, nil)}, nodes: &nodeprobe.Probes{},
-		saved: measurements{map[string]probe.Record{}}, stopWork: func() {},
+		saved: measurements{Records: map[string]probe.Record{}}, stopWork: func() {},
 	}
 	return m, func() string { mu.Lock(); defer mu.Unlock(); return strings.Join(said, "\n") }
 }

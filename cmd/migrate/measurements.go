@@ -13,6 +13,8 @@ import (
 // operator's side of each run, one for each agent on a node.
 type measurements struct {
 	Records map[string]probe.Record `json:"records"`
+	// Left: pods were started, and were not seen gone yet.
+	Left bool `json:"left"`
 }
 
 const (

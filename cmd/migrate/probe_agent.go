@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"hamigrate/migrate/nodeprobe"
 
@@ -28,7 +30,7 @@ func probeAgentCommand() *cli.Command {
 			if host == "" || port == "" {
 				return errors.New("this command runs in a pod that `migrate run` makes, and nowhere else")
 			}
-			ctx, _, done := stopOnSignals(c.Context, c.App.ErrWriter)
+			ctx, done := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 			defer done()
 			return nodeprobe.Serve(ctx, nodeprobe.AgentConfig{
 				Socket: c.String("socket"), Namespace: c.String("namespace"), Node: c.String("node"), Rate: c.Float64("rate"),

@@ -34,6 +34,13 @@ func (p *progress) setLive(f func() string) {
 	p.live = f
 }
 
+// say prints a line that is no event.
+func (p *progress) say(message string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.line(message)
+}
+
 // Event prints one event.
 func (p *progress) Event(e migrate.Event) {
 	p.mu.Lock()

@@ -128,6 +128,7 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 		return nil, err
 	}
 	bar := newProgress(c.App.ErrWriter)
+	how.tell = bar.say
 	failed := migratePhases(ctx, s, migration{
 		strategy: strategy, chosen: true, phases: allPhases(strategy), events: bar, bar: bar, stop: stop,
 		confirm: func(phases.Phase) error { return nil }, measuring: how,

@@ -57,7 +57,7 @@ func runAction(c *cli.Context) error {
 	}
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter)
 	defer done()
-	m := migration{strategy: strategyOf(c), chosen: c.IsSet("strategy"), phases: list, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, teller(c)), bar: bar}
+	m := migration{strategy: strategyOf(c), chosen: c.IsSet("strategy"), phases: list, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar}
 	if !c.Bool("yes") {
 		m.inPlace = func(b *migrate.BlockedError, away time.Duration) error { return askInPlace(c, b, away) }
 	}
@@ -204,6 +204,7 @@ func stopOnSignals(ctx context.Context, w io.Writer) (_ context.Context, stop <-
 			if asked {
 				fmt.Fprintln(w, "\nStopping now: the outcome of the step at hand will be unknown until `migrate run` looks at it again.")
 				cancel()
+				signal.Stop(signals) // a third one ends the program
 				return
 			}
 			fmt.Fprintln(w, "\nStopping as soon as nothing is half done. Ctrl-C again stops at once.")

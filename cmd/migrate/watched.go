@@ -130,10 +130,27 @@ func (w *watched) measure(ctx context.Context, p phases.Phase) error {
 	return nil
 }
 
+// collect takes up the measurement of a run that was interrupted after its
+// last change: nothing is left to do, and its pods still probe.
+func (w *watched) collect(ctx context.Context) error {
+	var saved measurements
+	if _, err := w.j.GetBlob(measurementsBlob, &saved); err != nil || !saved.Left || w.measuring.rate == 0 || ctx.Err() != nil {
+		return err
+	}
+	m, err := startMeasurement(ctx, w.s, w.j, w.measuring, true, w.stop)
+	if err != nil {
+		return fmt.Errorf("removing the probe's pods that an interrupted run left: %w", err)
+	}
+	w.m = m
+	return nil
+}
+
 // end ends the measurement and says what it found.
 func (w *watched) end(ctx context.Context) error {
 	if w.m == nil {
-		return nil
+		if err := w.collect(ctx); err != nil || w.m == nil {
+			return err
+		}
 	}
 	err := w.m.end(ctx)
 	if r := w.m.saved.result(); r != nil && ctx.Err() == nil {

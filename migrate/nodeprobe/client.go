@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -70,11 +71,15 @@ func (c *caller) call(ctx context.Context, method, path string, out any) error {
 	return nil
 }
 
+// ErrUnreached means that the agent is not reached: that says nothing about
+// the API.
+var ErrUnreached = errors.New("the probe's pod is not reached")
+
 // dial opens a connection from the pod to the kubernetes Service.
 func (c *caller) dial(ctx context.Context) (net.Conn, error) {
 	conn, err := c.node.DialContext(ctx, "unix", socket)
 	if err != nil {
-		return nil, fmt.Errorf("reaching the probe on %s: %w", c.node.Name(), err)
+		return nil, fmt.Errorf("reaching the probe on %s: %w: %w", c.node.Name(), ErrUnreached, err)
 	}
 	through, err := upgrade(ctx, conn)
 	if err != nil {
@@ -94,7 +99,7 @@ func upgrade(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(ErrUnreached, err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		defer resp.Body.Close()
