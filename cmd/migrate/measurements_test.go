@@ -53,7 +53,7 @@ func TestMeasurementsResult(t *testing.T) {
 			t.Parallel()
 			// Maps have no order: once could be luck.
 			for range 20 {
-				if got := places(measurements{tt.records}.result()); !slices.Equal(got, tt.want) {
+				if got := places(measurements{Records: tt.records}.result()); !slices.Equal(got, tt.want) {
 					t.Fatalf("%q, want %q", got, tt.want)
 				}
 			}
@@ -74,7 +74,7 @@ func TestMeasurementsKept(t *testing.T) {
 	}
 	t.Cleanup(func() { j.Close() })
 	run := func(key string) *measurement {
-		m := &measurement{j: j, key: operatorKey + key, saved: measurements{map[string]probe.Record{}}}
+		m := &measurement{j: j, key: operatorKey + key, saved: measurements{Records: map[string]probe.Record{}}}
 		if _, err := j.GetBlob(measurementsBlob, &m.saved); err != nil {
 			t.Fatal(err)
 		}
