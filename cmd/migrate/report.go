@@ -63,8 +63,10 @@ type report struct {
 	TwoVoterSeconds float64 `json:"twoVoterSeconds"`
 	// AnnouncedOutageSeconds is what the plan said before, of a rehearsal.
 	AnnouncedOutageSeconds float64 `json:"announcedOutageSeconds"`
-	// WaitedSeconds is the part of Seconds in which kubeadm, the kubelet,
-	// etcd or nginx were waited for; OursSeconds is the rest.
+	// WaitedSeconds is the part of all steps' time in which kubeadm, the
+	// kubelet, etcd or nginx were waited for; OursSeconds is the rest. With
+	// failed attempts among them, which are no part of a phase's Seconds of a
+	// run that was killed, the two may be more than Seconds.
 	WaitedSeconds float64 `json:"waitedSeconds"`
 	OursSeconds   float64 `json:"oursSeconds"`
 	// EtcdBytes is how much etcd held when the migration began, CatchUp how
@@ -147,12 +149,12 @@ func makeReport(j *state.Journal) (report, error) {
 				r.CatchUp = append(r.CatchUp, catchUp{rec.Target, step.Seconds})
 			}
 			r.WaitedSeconds += step.WaitedSeconds
+			r.OursSeconds += max(step.TotalSeconds-step.WaitedSeconds, 0)
 			phase.Steps = append(phase.Steps, step)
 		}
 		r.Seconds += phase.Seconds
 		r.Phases = append(r.Phases, phase)
 	}
-	r.OursSeconds = max(r.Seconds-r.WaitedSeconds, 0)
 	var measured measurements
 	if _, err := j.GetBlob(measurementsBlob, &measured); err != nil {
 		return report{}, err
@@ -244,8 +246,9 @@ func printWhere(w io.Writer, r report) {
 		t.AppendRow(table.Row{s.ID, s.Node, fmt.Sprintf("%.1f", s.TotalSeconds), fmt.Sprintf("%.1f", s.WaitedSeconds), fmt.Sprintf("%.1f", s.TotalSeconds-s.WaitedSeconds)})
 	}
 	t.Render()
-	fmt.Fprintf(w, "Of %.0f s, %.0f s were waited for kubeadm, kubelet, etcd and nginx; %.0f s (%.0f %%) were ours.\n",
-		r.Seconds, r.WaitedSeconds, r.OursSeconds, 100*r.OursSeconds/r.Seconds)
+	all := r.WaitedSeconds + r.OursSeconds
+	fmt.Fprintf(w, "Of %.1f s in all steps, %.1f s were waited for kubeadm, kubelet, etcd and nginx; %.1f s (%.0f %%) were ours.\n",
+		all, r.WaitedSeconds, r.OursSeconds, 100*r.OursSeconds/all)
 	if len(r.CatchUp) > 0 {
 		var each []string
 		for _, c := range r.CatchUp {
