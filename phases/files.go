@@ -14,7 +14,7 @@ import (
 )
 
 // NotYet is why a step has no Undo so far.
-const NotYet = "not yet"
+const NotYet = migrate.NotYet
 
 // Done is the finding of a step that has nothing to do.
 func Done(format string, args ...any) migrate.Finding {

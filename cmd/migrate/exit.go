@@ -10,7 +10,8 @@ import (
 
 const exitStatus = `EXIT STATUS
    0 done · 1 error · 2 changes pending (plan --detailed-exitcode) · 3 blocked by a check
-   4 stopped safely, resumable · 7 locked by another operator · 130 interrupted`
+   4 stopped safely, resumable · 5 failed, and what belongs together was taken back
+   6 the way back failed: needs a human · 7 locked by another operator · 130 interrupted`
 
 // errChangesPending is how plan --detailed-exitcode says that there is
 // something to do.
@@ -33,6 +34,7 @@ func exitCode(err error) int {
 	var blocked *migrate.BlockedError
 	var interrupted *migrate.InterruptedError
 	var status remoteStatus
+	var step *migrate.StepError
 	switch {
 	case err == nil:
 		return 0
@@ -48,6 +50,10 @@ func exitCode(err error) int {
 		return 130
 	case errors.As(err, &blocked):
 		return 3
+	case errors.As(err, &step) && step.Back != nil && step.Back.Err == nil:
+		return 5
+	case errors.As(err, &step) && (step.Back != nil || step.Op == migrate.OpUndo):
+		return 6
 	}
 	return 1
 }

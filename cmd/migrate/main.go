@@ -85,7 +85,7 @@ func noWords(c *cli.Context) error {
 
 func newApp() *cli.App {
 	commands := strict(append([]*cli.Command{
-		planCommand(), runCommand(), statusCommand(), reportCommand(), playbookCommand(),
+		planCommand(), runCommand(), rollbackCommand(), statusCommand(), reportCommand(), playbookCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), probeAgentCommand(),
 	}, notBuilt()...))
 	return &cli.App{
@@ -113,7 +113,6 @@ func notBuilt() []*cli.Command {
 		"init":      "write the spec by hand, docs/spec.md shows how",
 		"preflight": "`migrate plan` shows what each step sees and what blocks it",
 		"audit":     "docs/architecture.md lists what the migration makes redundant",
-		"rollback":  "docs/troubleshooting.md says what each step changed and where its backup is",
 		"verify":    "`migrate plan` checks every step against the cluster",
 		"certs":     "docs/phase-2-etcd.md says which certificates nobody renews for you",
 		"restore":   "take a snapshot with `etcdctl snapshot save` before phase 2",

@@ -53,7 +53,8 @@ type measurement struct {
 	key    string   // of this run's own record
 
 	saved    measurements
-	lbAdded  bool
+	lb       *probe.Path // once it is probed
+	back     bool        // what runs is a rollback
 	stopWork context.CancelFunc
 	work     sync.WaitGroup
 
@@ -264,16 +265,29 @@ func (m *measurement) fromHere(ctx context.Context, v phases.View, name, address
 	return path
 }
 
-// Event adds the load balancer once it serves.
+// loadBalancerStep makes the load balancer serve.
+const loadBalancerStep = "loadbalancer/nginx-stream"
+
+// Event adds the load balancer once it serves, and takes it out before the
+// way back takes it away.
 func (m *measurement) Event(e migrate.Event) {
 	m.gate.Event(e)
-	done := e.Kind == migrate.EventStepDone || e.Kind == migrate.EventStepSatisfied
-	if m.lbAdded || e.Phase == 1 && !(done && e.Step == "loadbalancer/nginx-stream") {
+	if e.Step == loadBalancerStep && e.Kind == migrate.EventStepUndoing {
+		if m.lb != nil {
+			if err := m.probe.RemovePath(m.lb.Name, m.lb.From); err != nil {
+				m.tell(err.Error())
+			}
+		}
 		return
 	}
-	m.lbAdded = true
+	done := e.Kind == migrate.EventStepDone || e.Kind == migrate.EventStepSatisfied
+	if m.lb != nil || e.Phase == 1 && !m.back && !(done && e.Step == loadBalancerStep) {
+		return
+	}
 	v := m.s.world.View(migrate.ClusterTarget)
-	if err := m.probe.AddPath(m.fromHere(context.Background(), v, "load-balancer", v.EndpointAddress())); err != nil {
+	path := m.fromHere(context.Background(), v, "load-balancer", v.EndpointAddress())
+	m.lb = &path
+	if err := m.probe.AddPath(path); err != nil {
 		m.tell("probing the load balancer: " + err.Error())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func planCommand() *cli.Command {
 			"change, as diffs, and how long the API would be away. Secrets are shown as digests.\n\n" + exitStatus,
 		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json", "yaml"),
 			&cli.BoolFlag{Name: "detailed-exitcode", Usage: "exit with 2 when there is something to do"},
-			&cli.BoolFlag{Name: "rollback", Usage: "show the way back (not built yet)"}),
+			&cli.BoolFlag{Name: "rollback", Usage: "show what `migrate rollback` would undo"}),
 		Action: planAction,
 	}
 }
@@ -41,14 +42,14 @@ type phasePlan struct {
 }
 
 func planAction(c *cli.Context) error {
-	if c.Bool("rollback") {
-		return fmt.Errorf("`migrate plan --rollback` is not built yet; docs/troubleshooting.md says what each step changed and where its backup is")
-	}
 	s, err := openSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	if c.Bool("rollback") {
+		return planBack(c, s)
+	}
 	list, err := phasesFor(c.Int("phase"), strategyOf(c))
 	if err != nil {
 		return err
@@ -74,6 +75,38 @@ func planAction(c *cli.Context) error {
 		return errChangesPending
 	}
 	return nil
+}
+
+// planBack shows the way back.
+func planBack(c *cli.Context, s *session) error {
+	j, err := s.readJournal()
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	list := []migrate.RollbackEntry{}
+	for _, p := range slices.Backward(phasesAsBegun(j)) {
+		if n := c.Int("phase"); n != 0 && n != p.Number {
+			continue
+		}
+		entries, err := migrate.RollbackPlan(c.Context, s.world, p, j)
+		if err != nil {
+			return err
+		}
+		list = append(list, entries...)
+	}
+	switch c.String("output") {
+	case "json":
+		return writeReport(c.App.Writer, list)
+	case "yaml":
+		data, err := yaml.Marshal(list)
+		if err != nil {
+			return fmt.Errorf("writing the plan: %w", err)
+		}
+		_, err = c.App.Writer.Write(data)
+		return err
+	}
+	return printRollback(c.App.Writer, list)
 }
 
 func makePlan(c *cli.Context, s *session, list []phases.Phase, j *state.Journal) ([]phasePlan, error) {

@@ -62,6 +62,12 @@ func (w *watched) run(ctx context.Context, p phases.Phase) error {
 	if err := w.measure(ctx, p); err != nil {
 		return err
 	}
+	return w.with(func(r migrate.Runner[phases.View, phases.Hands]) error { return r.Run(ctx, p) })
+}
+
+// with runs do with a runner whose events everybody hears who has to, and
+// which is stopped by the operator or by the gate.
+func (w *watched) with(do func(migrate.Runner[phases.View, phases.Hands]) error) error {
 	events := both{w.events, &timekeeper{j: w.j, log: w.s.log}}
 	stop := w.stop
 	if w.m != nil {
@@ -70,10 +76,9 @@ func (w *watched) run(ctx context.Context, p phases.Phase) error {
 		stop, done = either(w.stop, w.m.gate.stop)
 		defer done()
 	}
-	runner := migrate.Runner[phases.View, phases.Hands]{
+	err := do(migrate.Runner[phases.View, phases.Hands]{
 		Env: w.s.world, Journal: w.j, Spec: w.s.spec.Fingerprint, Events: events, Log: w.s.log, Stop: stop,
-	}
-	err = runner.Run(ctx, p)
+	})
 	if w.m != nil {
 		return w.m.gate.explain(err)
 	}
@@ -113,7 +118,22 @@ func (w *watched) measure(ctx context.Context, p phases.Phase) error {
 	if !slices.ContainsFunc(entries, func(e migrate.Entry) bool { return e.Finding.Verdict != migrate.Satisfied }) {
 		return nil
 	}
-	resumed := !known.Begun.IsZero() && known.Completed.IsZero()
+	return w.begin(ctx, !known.Begun.IsZero() && known.Completed.IsZero())
+}
+
+// measureAnyway starts the measurement of a rollback.
+func (w *watched) measureAnyway(ctx context.Context) error {
+	if w.m != nil || w.measuring.rate == 0 {
+		return nil
+	}
+	err := w.begin(ctx, true)
+	if w.m != nil {
+		w.m.back = true
+	}
+	return err
+}
+
+func (w *watched) begin(ctx context.Context, resumed bool) error {
 	m, err := startMeasurement(ctx, w.s, w.j, w.measuring, resumed, w.stop)
 	switch {
 	case err == nil:

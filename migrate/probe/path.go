@@ -32,6 +32,9 @@ type pathProbe struct {
 	fresh         func()
 	reads, writes *api
 	watches       *api
+
+	stopSend, stopWork context.CancelFunc
+	ended              bool // by RemovePath; Probe.mu guards it
 }
 
 // newPathProbe makes what probes a path, without starting it; p.mu is held.
@@ -78,6 +81,10 @@ func (p *Probe) offset() time.Duration {
 
 // start begins: sending ends the sending of requests, working all of it.
 func (pp *pathProbe) start(sending, working context.Context) {
+	working, pp.stopWork = context.WithCancel(working)
+	sending, stop := context.WithCancel(sending)
+	pp.stopSend = stop
+	context.AfterFunc(working, stop)
 	for _, loop := range pp.open {
 		pp.loops.Go(func() { loop.run(sending, working) })
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -182,7 +183,7 @@ func (p *Probe) AddPath(path Path) error {
 		return fmt.Errorf("adding path %s: the probe has been stopped", path.Name)
 	}
 	for _, pp := range p.paths {
-		if err := distinct(path, pp.path); err != nil {
+		if err := distinct(path, pp.path); err != nil && !pp.ended {
 			return err
 		}
 	}
@@ -192,6 +193,28 @@ func (p *Probe) AddPath(path Path) error {
 	}
 	p.paths = append(p.paths, pp)
 	pp.start(p.sending, p.working)
+	return nil
+}
+
+// RemovePath ends the probing of one path, as Stop ends that of all: it waits
+// for the answers and events still due. Its figures stay. It returns an error
+// when there is no such path.
+func (p *Probe) RemovePath(name, from string) error {
+	p.mu.Lock()
+	i := slices.IndexFunc(p.paths, func(pp *pathProbe) bool { return pp.path.Name == name && pp.path.From == from && !pp.ended })
+	if i < 0 || p.stopped {
+		p.mu.Unlock()
+		return fmt.Errorf("removing path %s from %q: it is not probed", name, from)
+	}
+	pp := p.paths[i]
+	pp.ended = true
+	p.mu.Unlock()
+	pp.stopSend()
+	pp.loops.Wait()
+	p.settle([]*pathProbe{pp})
+	pp.stopWork()
+	pp.watching.Wait()
+	pp.close()
 	return nil
 }
 

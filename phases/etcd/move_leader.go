@@ -2,17 +2,26 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/etcd"
 	"hamigrate/phases"
 )
 
-const moveLeaderID = "etcd/move-leader"
+const (
+	moveLeaderID = "etcd/move-leader"
+	// quietLooks bounds how often the log is looked at until nothing is added
+	// to it: the API server is held for a second and no longer. Others than
+	// the API server may write, too.
+	quietLooks = 10
+)
 
 // moveLeader hands the leadership to a new member, so that removing the old
-// one costs no election.
+// one costs no election. The API server is held for that moment: a leader that
+// hands over drops what is proposed to it.
 func moveLeader() phases.Step {
 	return phases.Step{
 		ID:     moveLeaderID,
@@ -20,7 +29,8 @@ func moveLeader() phases.Step {
 		Why:    "Removing a leader stops writes until the others have elected one.",
 		On:     migrate.Once,
 		Needs:  []migrate.StepID{promoteID},
-		ByHand: "```\n$ETCDCTL move-leader <ID of a new member>    # asked of the present leader\n```\n",
+		ByHand: "A write that falls into this moment is answered with status 500, because a leader that hands over drops what is proposed to it; nothing acknowledged is lost.\n\n" +
+			"```\n$ETCDCTL move-leader <ID of a new member>    # asked of the present leader\n```\n",
 		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
 			members, e, err := list(ctx, v)
 			if err != nil {
@@ -77,6 +87,30 @@ func applyMoveLeader(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 	if !ok || to.Learner {
 		return fmt.Errorf("%s has no voter to move the leader to", h.Spec().Etcd.Hosts[0].Name)
 	}
+	release, err := h.HoldAPIServer(ctx, h.First().Name)
+	if err != nil {
+		return err
+	}
+	err = handOver(ctx, h, e, host, to.ID)
+	letGo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return errors.Join(err, release(letGo))
+}
+
+// handOver moves the leader once nothing more is proposed to it: what was
+// under way when the API server was held has found its way into the log.
+func handOver(ctx context.Context, h phases.Hands, e *etcd.Cluster, host string, to uint64) error {
 	defer h.World().Waiting()() // until the members have a new one
-	return e.MoveLeader(ctx, host, to.ID)
+	var last uint64
+	for range quietLooks {
+		s, err := e.Status(ctx, host)
+		if err != nil {
+			return err
+		}
+		if s.RaftIndex == last && s.RaftApplied == s.RaftIndex {
+			break
+		}
+		last = s.RaftIndex
+	}
+	return e.MoveLeader(ctx, host, to)
 }

@@ -48,6 +48,8 @@ func findProgram(h *Host, name string) func(program) error {
 		return curl
 	case "systemd-run":
 		return systemdRun
+	case "kill":
+		return kill
 	case "getent":
 		return getent
 	case "apt-get", "dnf":

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+	"hamigrate/state"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/urfave/cli/v2"
+)
+
+func rollbackCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "rollback",
+		Before: noWords,
+		Usage:  "take a phase back: what the journal says was changed, newest first",
+		Description: "Undoes the steps of a phase, each by its own way back, with the same checks between them\n" +
+			"as run has, while the API is probed. What was there before the migration is left alone. From\n" +
+			"the middle of a phase as well as from its end; the last phase first. Without --phase it goes\n" +
+			"back phase by phase and asks before each. `migrate plan --rollback` shows it beforehand.\n\n" + exitStatus,
+		Flags: append(append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask before each phase"}),
+			measuringFlags(2, 0)...),
+		Action: rollbackAction,
+	}
+}
+
+func rollbackAction(c *cli.Context) error {
+	s, err := openSession(c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter)
+	defer done()
+	bar := newProgress(c.App.ErrWriter)
+	var events migrate.Events = bar
+	if c.String("output") == "json" {
+		events = jsonEvents{json.NewEncoder(c.App.Writer)}
+	}
+	confirm := func(phases.Phase) error { return nil }
+	if !c.Bool("yes") {
+		confirm = func(p phases.Phase) error { return askForPhase(c, s.spec.Name, p) }
+	}
+	return rollBack(ctx, s, c.Int("phase"), migration{
+		events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar,
+	})
+}
+
+// rollBack takes back the phase of that number, or with 0 all of them.
+func rollBack(ctx context.Context, s *session, number int, m migration) (err error) {
+	if _, err := os.Stat(s.journal); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no journal %s, and only it knows what was there before: name it with --journal", s.journal)
+	}
+	j, err := s.openJournal()
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	if any, err := anythingTouched(j); err != nil || !any {
+		return errors.Join(err, errNothingBack)
+	}
+	if err := sameCluster(ctx, s, j); err != nil {
+		return err
+	}
+	list, err := phasesBack(ctx, s, j, number)
+	if err != nil {
+		return err
+	}
+	w := &watched{migration: m, s: s, j: j}
+	defer func() { err = errors.Join(err, w.end(ctx)) }()
+	for _, p := range list {
+		if err := m.confirm(asBack(p)); err != nil {
+			return err
+		}
+		if err := w.measureAnyway(ctx); err != nil {
+			return err
+		}
+		if err := w.with(func(r migrate.Runner[phases.View, phases.Hands]) error { return r.Rollback(ctx, p) }); err != nil {
+			if errors.Is(err, migrate.ErrStopped) {
+				return fmt.Errorf("the way back was stopped: `migrate rollback --phase %d` goes on back, and forward again goes this: %w", p.Number, err)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+var errNothingBack = errors.New("there is nothing to take back: by the journal, nothing that has a way back was changed")
+
+// anythingTouched asks the journal alone, before any host is connected to.
+func anythingTouched(j *state.Journal) (bool, error) {
+	for _, p := range allPhases(phases.Overlap) {
+		list, err := j.Records(p.Number)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(list, func(r state.Record) bool { return r.Status.Touched() }) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// asBack words a phase for the question before its rollback.
+func asBack(p phases.Phase) phases.Phase {
+	p.Title, p.Why = "take back: "+p.Title, "What the journal says was changed is undone, newest first."
+	return p
+}
+
+// sameCluster refuses a journal of another cluster.
+func sameCluster(ctx context.Context, s *session, j *state.Journal) error {
+	k, err := s.world.View(migrate.ClusterTarget).Kube(ctx)
+	if err != nil {
+		return err
+	}
+	id, err := k.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	return j.BindCluster(id)
+}
+
+// phasesBack lists the phases to take back, the last one first. A phase on
+// which a later one stands is refused.
+func phasesBack(ctx context.Context, s *session, j *state.Journal, number int) ([]phases.Phase, error) {
+	var back []phases.Phase
+	for _, p := range slices.Backward(phasesAsBegun(j)) {
+		entries, err := migrate.RollbackPlan(ctx, s.world, p, j)
+		if err != nil {
+			return nil, err
+		}
+		standing := migrate.Standing(entries)
+		switch {
+		case number != 0 && p.Number > number && standing:
+			return nil, &migrate.BlockedError{Where: migrate.Where{Phase: p.Number, Step: entries[0].Step, Target: entries[0].Target},
+				Reason: fmt.Sprintf("phase %d stands on phase %d", p.Number, number), Remedy: fmt.Sprintf("first: migrate rollback --phase %d", p.Number)}
+		case standing && (number == 0 || p.Number == number):
+			back = append(back, p)
+		}
+	}
+	if len(back) == 0 {
+		return nil, errNothingBack
+	}
+	return back, nil
+}
+
+// phasesAsBegun are the phases with the strategies they were begun with.
+func phasesAsBegun(j *state.Journal) []phases.Phase {
+	list := allPhases(phases.Overlap)
+	for i, p := range allPhases(phases.InPlace) {
+		if known, err := j.Phase(p.Number); err == nil && known.Declaration == migrate.Fingerprint(p) {
+			list[i] = p
+		}
+	}
+	return list
+}
+
+// printRollback prints what a rollback would do.
+func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "Plan: nothing to take back; by the journal, nothing was changed.")
+		return err
+	}
+	t := newTable(w, "phase", "step", "on", "by the journal", "the way back")
+	undone, blocked := 0, 0
+	for _, e := range list {
+		what := "is undone"
+		switch {
+		case e.Blocked != "":
+			what = "not possible: " + e.Blocked
+			blocked++
+		case e.Stays != "":
+			what = "stays: " + e.Stays
+		default:
+			undone++
+		}
+		t.AppendRow(table.Row{e.Phase, e.Title, e.Target, e.Recorded, what})
+	}
+	t.Render()
+	_, err := fmt.Fprintf(w, "Plan: %d steps to undo, newest first; %d have no way back yet. Nothing was changed.\n", undone, blocked)
+	return err
+}

@@ -1,0 +1,177 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"hamigrate/state"
+)
+
+// NotYet is the OneWay of a step whose Undo is not written yet. A phase in
+// which one was done can't be rolled back; steps that are one-way for any
+// other reason are left as they are.
+const NotYet = "not yet"
+
+// RollbackEntry is one row of the way back: a step on a target that the
+// journal says we changed.
+type RollbackEntry struct {
+	Phase    int          `json:"phase"`
+	Step     StepID       `json:"step"`
+	Title    string       `json:"title"`
+	Target   string       `json:"target"`
+	Recorded state.Status `json:"recorded"`
+	Before   Before       `json:"before,omitempty"` // what is brought back
+	// Stays says why the step is left as it is; empty: it is undone.
+	Stays string `json:"stays,omitempty"`
+	// Blocked says why the phase can't be rolled back because of it.
+	Blocked string `json:"blocked,omitempty"`
+}
+
+// RollbackPlan lists what a rollback of a phase would undo, in its order:
+// newest first. It looks at the journal and the declaration, not at the
+// cluster: every Undo looks for itself. Steps found satisfied at the start,
+// and steps undone before, are not in it.
+func RollbackPlan[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], j planJournal) ([]RollbackEntry, error) {
+	if err := Validate(p); err != nil {
+		return nil, err
+	}
+	all, err := visits(ctx, env, p)
+	if err != nil {
+		return nil, err
+	}
+	list, err := j.Records(p.Number)
+	if err != nil {
+		return nil, fmt.Errorf("reading the journal: %w", err)
+	}
+	var entries []RollbackEntry
+	for _, rec := range slices.Backward(list) {
+		if rec.Status.Touched() {
+			entries = append(entries, rollbackEntry(rec, all))
+		}
+	}
+	return entries, nil
+}
+
+func rollbackEntry[V, H any](rec state.Record, all []visit[V, H]) RollbackEntry {
+	e := RollbackEntry{Phase: rec.Phase, Step: StepID(rec.Step), Title: rec.Step, Target: rec.Target, Recorded: rec.Status, Before: rec.Before}
+	i := slices.IndexFunc(all, func(v visit[V, H]) bool { return string(v.ID) == rec.Step && v.target == rec.Target })
+	switch {
+	case i < 0:
+		e.Stays = rec.Target + " is no target of the phase any more"
+	case all[i].OneWay == NotYet:
+		e.Title, e.Blocked = all[i].Title, "its way back is not built yet"
+	default:
+		e.Title, e.Stays = all[i].Title, all[i].OneWay
+	}
+	return e
+}
+
+// Standing says whether something of a phase is left that a rollback of it
+// would undo.
+func Standing(entries []RollbackEntry) bool {
+	return slices.ContainsFunc(entries, func(e RollbackEntry) bool { return e.Stays == "" })
+}
+
+// Rollback takes a phase back: what the journal says we changed, newest
+// first, each by its own step's Undo, with the invariants before and after
+// each. A step found satisfied at the start is left alone, and so is one that
+// is one-way for a reason. It may be stopped and killed like Run, at any
+// point of a phase, and goes on when it is called again.
+//
+// Errors: those of Run. *BlockedError where a step has no way back yet:
+// nothing was changed then.
+func (r Runner[V, H]) Rollback(ctx context.Context, p Phase[V, H]) (err error) {
+	entries, err := RollbackPlan(ctx, r.Env, p, r.Journal)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Blocked != "" {
+			return &BlockedError{Where: Where{e.Phase, e.Step, e.Target}, Reason: e.Blocked, Remedy: "nothing was changed"}
+		}
+	}
+	x := execution[V, H]{Runner: r, phase: p, began: time.Now(), done: map[state.Key]bool{}}
+	if x.Events == nil {
+		x.Events = discard{}
+	}
+	if x.Log == nil {
+		x.Log = hclog.NewNullLogger()
+	}
+	x.Log = x.Log.With("phase", p.Number)
+	if x.visits, err = visits(ctx, r.Env, p); err != nil {
+		return err
+	}
+	if x.records, err = recordsOf(r.Journal, p.Number); err != nil {
+		return err
+	}
+	end, err := r.Journal.BeginRun(p.Number)
+	if err != nil {
+		return fmt.Errorf("beginning a rollback of phase %d: %w", p.Number, err)
+	}
+	err = x.back(ctx, entries)
+	if endErr := end(rollbackResult(err), false); endErr != nil {
+		return errors.Join(err, fmt.Errorf("ending the rollback of phase %d: %w", p.Number, endErr))
+	}
+	return err
+}
+
+func rollbackResult(err error) string {
+	if err == nil {
+		return "rolled back"
+	}
+	return "rollback: " + result(err)
+}
+
+// back undoes the entries in their order.
+func (x *execution[V, H]) back(ctx context.Context, entries []RollbackEntry) error {
+	x.emit(Event{Kind: EventPhaseStarted, Title: "Take back: " + x.phase.Title})
+	if err := x.firstGuard(ctx); err != nil {
+		x.emit(Event{Kind: endKind(err), Title: x.phase.Title, Message: err.Error()})
+		return err
+	}
+	for n, e := range entries {
+		i := slices.IndexFunc(x.visits, func(v visit[V, H]) bool { return v.ID == e.Step && v.target == e.Target })
+		if e.Stays != "" {
+			x.emit(Event{Kind: EventStepSatisfied, Step: e.Step, Title: e.Title, Target: e.Target, Index: n + 1, Message: "stays as it is: " + e.Stays})
+			continue
+		}
+		// What the step before leaves is the state that this undo came to: one
+		// that is worse to stay in than to go on from.
+		x.holding = i >= 0 && i < len(x.visits) && x.visits[i].KeepGoing && n > 0
+		if x.stopped() && !x.holding {
+			x.emit(Event{Kind: EventStopped, Title: x.phase.Title, Index: n, Elapsed: time.Since(x.began)})
+			return ErrStopped
+		}
+		one := &stepRun[V, H]{execution: x, visit: x.visits[i], index: n + 1}
+		if err := one.undoGuarded(ctx); err != nil {
+			return err
+		}
+	}
+	x.emit(Event{Kind: EventPhaseDone, Title: "Taken back: " + x.phase.Title, Index: len(entries), Elapsed: time.Since(x.began), Waited: x.waited})
+	return nil
+}
+
+// undoGuarded is undo with the invariants around it.
+func (s *stepRun[V, H]) undoGuarded(ctx context.Context) error {
+	s.beginStep()
+	if !s.status().Unfinished() {
+		if err := s.guardBefore(ctx, s.where(), s.status(), s.event("", "")); err != nil {
+			s.tell(endKind(err), err.Error())
+			return err
+		}
+	}
+	if err := s.undo(ctx, "rollback"); err != nil {
+		return err
+	}
+	if err := s.guard(ctx, s.event("", "")); err != nil {
+		err = s.broken(ctx, OpGuard, err)
+		s.tell(endKind(err), err.Error())
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+package phases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"hamigrate/migrate/remote"
+)
+
+const (
+	// holdUnit is the timer that lets a held API server go on, should nobody
+	// else do it.
+	holdUnit = "migrate-apiserver-release"
+	// holdSeconds is how long an API server can be held at most: less than
+	// what clients wait for an answer, and than its leases last.
+	holdSeconds = 1
+)
+
+// HoldAPIServer makes the API server of a control-plane node stand still
+// (SIGSTOP) until release is called, at most for a second: a timer on the node
+// lets it go on by itself. Its clients' requests wait meanwhile; none fails.
+//
+// It is for the moment in which etcd's leader moves: a leader that is about to
+// hand over drops what is proposed to it (etcd-io/raft, stepLeader:
+// ErrProposalDropped), and the API server passes that on as status 500.
+func (h Hands) HoldAPIServer(ctx context.Context, node string) (release func(context.Context) error, err error) {
+	p, running, err := h.APIServer(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	if !running {
+		return nil, fmt.Errorf("holding the API server on %s: none runs", node)
+	}
+	host := h.On(node)
+	forget := "systemctl stop " + holdUnit + ".timer 2>/dev/null || true"
+	script := fmt.Sprintf("set -e; %[1]s; systemd-run --quiet --collect --unit=%[2]s --on-active=%[3]d --timer-property=AccuracySec=50ms /bin/sh -c 'kill -CONT %[4]d'; kill -STOP %[4]d",
+		forget, holdUnit, holdSeconds, p.PID)
+	release = func(ctx context.Context) error {
+		if _, err := host.Run(ctx, remote.Command{Script: fmt.Sprintf("kill -CONT %d; %s", p.PID, forget)}); err != nil {
+			return fmt.Errorf("letting the API server on %s go on (a timer does in %d s): %w", node, holdSeconds, err)
+		}
+		return nil
+	}
+	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
+		return nil, errors.Join(fmt.Errorf("holding the API server on %s: %w", node, err), release(context.WithoutCancel(ctx)))
+	}
+	return release, nil
+}
