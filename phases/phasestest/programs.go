@@ -48,7 +48,7 @@ func findProgram(h *Host, name string) func(program) error {
 		return curl
 	case "systemd-run":
 		return systemdRun
-	case "kill":
+	case "send-signal":
 		return kill
 	case "getent":
 		return getent
