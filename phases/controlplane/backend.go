@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,14 +10,17 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/loadbalancer"
 )
 
+const backendID = "controlplane/backend"
+
 // backend adds the joined API server to every load balancer.
 func backend() phases.Step {
 	return phases.Step{
-		ID:      "controlplane/backend",
+		ID:      backendID,
 		Title:   "Add the node's API server to the load balancer",
 		Why:     "nginx can't see /readyz, so it gets an API server only when that is ready.",
 		On:      migrate.JoiningControlPlanes,
@@ -49,7 +53,7 @@ func backend() phases.Step {
 			return nil
 		},
 		Verify: verifyBackend,
-		OneWay: phases.NotYet,
+		Undo:   undoBackend,
 		Settle: 30 * time.Second, WaitsFor: "nginx",
 	}
 }
@@ -88,6 +92,48 @@ func checkBackend(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	f := phases.Need(before, "the load balancer does not forward to %s", address)
 	f.Changes = changes
 	return f, nil
+}
+
+// undoBackend takes the API server out of each load balancer and leaves the
+// other lines as they are now. nginx then sends no new connection there. Those
+// that are open stay: kubelets and controllers keep theirs for days, so there
+// is no end to wait for, and nginx can only cut them. Their clients are asked
+// to leave by the API server itself when it stops in order (HTTP/2 GOAWAY,
+// watches ended), which the way back of the join lets it do.
+func undoBackend(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	address, err := h.APIAddress(ctx, h.Target())
+	if err != nil {
+		return err
+	}
+	for _, lb := range h.Spec().LoadBalancer.Hosts {
+		host := h.On(lb.Name)
+		list, loaded, err := loadbalancer.Forwarding(ctx, host)
+		if err != nil {
+			return err
+		}
+		rest := slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == address })
+		if len(rest) == len(list) && (loaded || len(list) == 0) {
+			continue
+		}
+		if err := someoneAnswers(ctx, host, rest); err != nil {
+			return fmt.Errorf("the API server of %s stays behind %s: %w", h.Target(), lb.Name, err)
+		}
+		if err := loadbalancer.Configure(ctx, host, h.View, rest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// someoneAnswers wants an API server besides the one that leaves.
+func someoneAnswers(ctx context.Context, lb remote.Reader, backends []string) error {
+	err := errors.New("there is no other one")
+	for _, b := range backends {
+		if _, err = kube.ServedCertificate(ctx, lb.DialContext, b, nil); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // verifyBackend wants the line in each load balancer's file, the load

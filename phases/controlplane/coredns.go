@@ -83,7 +83,7 @@ func coreDNS() phases.Step {
 			}
 			return nil
 		},
-		OneWay: phases.NotYet,
+		OneWay: "pods on several nodes answer as well as before, and which nodes is the scheduler's choice; those on a node that leaves are moved with it",
 		Settle: 5 * time.Minute, WaitsFor: "CoreDNS",
 	}
 }

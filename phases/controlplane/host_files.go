@@ -43,7 +43,7 @@ func hostFiles() phases.Step {
 			}
 			return nil
 		},
-		OneWay: phases.NotYet,
+		Undo:   undoHostFiles,
 		Settle: 10 * time.Second,
 	}
 }
@@ -162,7 +162,7 @@ func difference(ctx context.Context, v phases.View, i item) (string, error) {
 	if i.folder {
 		_, err := v.On(v.Target()).List(ctx, i.path)
 		if errors.Is(err, fs.ErrNotExist) {
-			return i.path + " is missing", nil
+			return i.path + missingWord, nil
 		}
 		return "", err
 	}
@@ -173,7 +173,7 @@ func difference(ctx context.Context, v phases.View, i item) (string, error) {
 	have, err := v.On(v.Target()).ReadFile(ctx, i.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return i.path + " is missing", nil
+		return i.path + missingWord, nil
 	case err != nil:
 		return "", err
 	case sha256.Sum256(have.Data) != sha256.Sum256(want.Data):
@@ -191,11 +191,13 @@ func checkHostFiles(ctx context.Context, v phases.View) (migrate.Finding, error)
 	}
 	var faults []string
 	var changes []migrate.Change
+	faultOf := map[item]string{}
 	for _, i := range items {
 		fault, err := difference(ctx, v, i)
 		if err != nil {
 			return migrate.Finding{}, err
 		}
+		faultOf[i] = fault
 		if fault != "" {
 			faults = append(faults, fault)
 			// Their contents may be keys: the plan shows only that they come.
@@ -205,7 +207,12 @@ func checkHostFiles(ctx context.Context, v phases.View) (migrate.Finding, error)
 	if len(faults) == 0 {
 		return phases.Done("it has all %d of them", len(items)), nil
 	}
-	f := phases.Need(migrate.Before{"state": strings.Join(faults, "\n")}, "%s", strings.Join(faults, ", "))
+	before, err := hostFilesBefore(ctx, v, items, faultOf)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	before["state"] = strings.Join(faults, "\n")
+	f := phases.Need(before, "%s", strings.Join(faults, ", "))
 	f.Changes = changes
 	return f, nil
 }
@@ -234,7 +241,7 @@ func applyHostFiles(ctx context.Context, h phases.Hands, _ migrate.Before) error
 		if err != nil {
 			return err
 		}
-		if !strings.HasSuffix(fault, "is missing") {
+		if !strings.HasSuffix(fault, missingWord) {
 			if err := phases.Backup(ctx, host, hostFilesID, i.path); err != nil {
 				return err
 			}

@@ -30,7 +30,7 @@ func join() phases.Step {
 		Check:  checkJoin,
 		Apply:  applyJoin,
 		Verify: verifyJoin,
-		OneWay: phases.NotYet,
+		Undo:   undoJoin,
 		Settle: 5 * time.Minute, WaitsFor: "kubelet",
 	}
 }
@@ -45,6 +45,7 @@ type standing struct {
 	node    bool // there is a Node object
 	plane   bool // it is marked as control plane: kubeadm's last step but one
 	begun   bool // our marker is there
+	leaving bool // that of our way back is
 	kubelet bool // the host's kubelet belongs to some cluster
 }
 
@@ -62,6 +63,7 @@ func whereItStands(ctx context.Context, v phases.View) (standing, error) {
 			return err
 		},
 		func() (err error) { s.begun, err = there(ctx, v.On(v.Target()), joinMarker); return err },
+		func() (err error) { s.leaving, err = there(ctx, v.On(v.Target()), leaveMarker); return err },
 		func() (err error) {
 			s.kubelet, err = there(ctx, v.On(v.Target()), "/etc/kubernetes/kubelet.conf")
 			return err
@@ -84,6 +86,8 @@ func checkJoin(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	}
 	before := migrate.Before{"node": fmt.Sprintf("in the cluster: %t", s.node)}
 	switch {
+	case s.leaving:
+		return phases.Need(before, "an earlier way back left it half-removed"), nil
 	case s.plane && s.begun:
 		return phases.Need(before, "it has joined, but what was made for the join is still there"), nil
 	case s.plane:
@@ -103,6 +107,9 @@ func checkJoin(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	if _, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "command -v kubeadm kubelet >/dev/null"}); err != nil {
 		return phases.Block("install the same kubeadm and kubelet as on "+v.First().Name, "%s lacks kubeadm or kubelet", v.Target()), nil
 	}
+	if before["kubelet"], err = kubeletState(ctx, v.On(v.Target())); err != nil {
+		return migrate.Finding{}, err
+	}
 	return phases.Need(before, "it is not in the cluster"), nil
 }
 
@@ -119,7 +126,7 @@ func applyJoin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err != nil {
 		return err
 	}
-	if s.plane {
+	if s.plane && !s.leaving {
 		return tidy(ctx, h, k)
 	}
 	cc, err := k.ClusterConfiguration(ctx)
@@ -129,12 +136,15 @@ func applyJoin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if _, external := cc.ExternalEtcd(); !external || cc.ControlPlaneEndpoint() == "" {
 		return errors.New("kubeadm-config names no external etcd or no control-plane endpoint: phases 1 and 2 come first")
 	}
-	if s.begun {
-		if err := reset(ctx, h, k); err != nil {
+	if s.begun || s.leaving {
+		if err := unjoin(ctx, h, k, nil); err != nil {
 			return err
 		}
 	}
 	if err := phases.MakeStateDir(ctx, h.On(h.Target())); err != nil {
+		return err
+	}
+	if err := saveForeign(ctx, h.On(h.Target())); err != nil {
 		return err
 	}
 	if err := phases.MakeStateDir(ctx, h.On(h.First().Name)); err != nil {
@@ -172,23 +182,6 @@ func tidySecrets(ctx context.Context, h phases.Hands, k kube.Client) error {
 		k.DeleteUploadedCerts(ctx),
 		h.On(h.Target()).Remove(ctx, joinFile),
 		h.On(h.First().Name).Remove(ctx, uploadFile))
-}
-
-// reset takes back what an earlier attempt of ours left. It is safe here: the
-// host is none of the etcd hosts (the spec refuses that), it has no member,
-// and the skipped phase is the one that would touch etcd's membership
-// (kubernetes/kubeadm#3225). A Ready Node of the same name would make kubeadm
-// refuse the next attempt (kubeadm: phases/join/kubelet.go).
-func reset(ctx context.Context, h phases.Hands, k kube.Client) error {
-	host := h.On(h.Target())
-	if _, err := host.Run(ctx, remote.Cmd("kubeadm", "reset", "--force", "--skip-phases=remove-etcd-member")); err != nil {
-		return fmt.Errorf("cleaning %s after an earlier attempt: %w", h.Target(), err)
-	}
-	if err := k.DeleteNode(ctx, h.Target()); err != nil {
-		return err
-	}
-	// kubeadm reset empties /etc/kubernetes/pki, files of the operator's with it.
-	return applyHostFiles(ctx, h, nil)
 }
 
 // verifyJoin wants a ready API server of the target's own, with the three

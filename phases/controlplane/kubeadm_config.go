@@ -3,6 +3,7 @@ package controlplane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"hamigrate/migrate"
@@ -54,7 +55,40 @@ func kubeadmConfig() phases.Step {
 			}
 			return err
 		},
-		OneWay: phases.NotYet,
+		Undo:   undoKubeadmConfig,
 		Settle: 10 * time.Second,
 	}
+}
+
+// undoKubeadmConfig puts the text of before back. Where kubeadm-config has got
+// other changes since, it would lose them, and refuses.
+func undoKubeadmConfig(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	k, err := h.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	const key = "ClusterConfiguration"
+	old, err := kube.ParseClusterConfiguration(before[key])
+	if err != nil {
+		return fmt.Errorf("reading kubeadm-config of before: %w", err)
+	}
+	old.DropAdvertiseAddress()
+	now, err := k.ClusterConfiguration(ctx)
+	if err != nil {
+		return err
+	}
+	if now.String() == before[key] {
+		return nil
+	}
+	return k.EditConfigMap(ctx, "kube-system", "kubeadm-config", func(data map[string]string) error {
+		now, err := kube.ParseClusterConfiguration(data[key])
+		if err != nil {
+			return err
+		}
+		if now.String() != old.String() {
+			return errors.New("it was changed since the step took advertise-address out: put that back into apiServer.extraArgs with `kubectl -n kube-system edit cm kubeadm-config`, and roll back again")
+		}
+		data[key] = before[key]
+		return nil
+	})
 }

@@ -1,0 +1,339 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/overlap"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// leaveMarker says on the target that this tool began to take it out of the
+// cluster. It is there from before the first change until all is as it was
+// before the join, and is what tells such a node from somebody's.
+const leaveMarker = phases.StateDir + "/leaving"
+
+const (
+	// evictLimit bounds the wait for disruption budgets.
+	evictLimit = 5 * time.Minute
+	// stopLimit is the kubelet's time to end the API server's pod: a look
+	// into the manifests folder and terminationGracePeriodSeconds (30 s).
+	stopLimit = 2 * time.Minute
+	// followLimit bounds the wait for the endpoints and every kube-proxy.
+	followLimit = 2 * time.Minute
+	// unseen is how long endpoints must have been as they are where the rules
+	// of a node can't be read: kube-proxy writes all of them anew at least
+	// that often (--iptables-sync-period, 30 s by default).
+	unseen = 30 * time.Second
+)
+
+// masterLease is the key of an API server's lease in etcd, which fills the
+// kubernetes endpoints (pkg/controlplane/reconcilers/lease.go).
+func masterLease(address string) string { return "/registry/masterleases/" + address }
+
+// leave takes the target out of the cluster. Everything that is refused is
+// refused before the first change. Then new connections for its API server go
+// to the first one's, it stops in its own orderly way, and when no kube-proxy
+// sends anybody there any more, the Node goes and kubeadm resets the host. It
+// may be begun again at any place.
+func leave(ctx context.Context, h phases.Hands, k kube.Client) error {
+	if err := mayLeave(ctx, h.View); err != nil {
+		return err
+	}
+	host := h.On(h.Target())
+	if err := phases.MakeStateDir(ctx, host); err != nil {
+		return err
+	}
+	if err := host.WriteFile(ctx, remote.File{Path: leaveMarker, Data: []byte("migrate takes this host out of the cluster\n"), Mode: 0o600}); err != nil {
+		return err
+	}
+	if err := k.Cordon(ctx, h.Target()); err != nil {
+		return err
+	}
+	if err := evictAll(ctx, h, k); err != nil {
+		return err
+	}
+	if err := stopAPIServer(ctx, h); err != nil {
+		return err
+	}
+	// A kubelet that runs would write its Node's status, or the Node, again.
+	if _, err := host.Run(ctx, remote.Command{Script: "systemctl stop kubelet"}); err != nil {
+		return fmt.Errorf("stopping the kubelet on %s: %w", h.Target(), err)
+	}
+	if err := k.DeleteNode(ctx, h.Target()); err != nil {
+		return err
+	}
+	// The skipped phase is the one that would touch etcd (kubernetes/kubeadm#3225).
+	if _, err := host.Run(ctx, remote.Cmd("kubeadm", "reset", "--force", "--skip-phases=remove-etcd-member")); err != nil {
+		return fmt.Errorf("resetting %s: %w", h.Target(), err)
+	}
+	return nil
+}
+
+// mayLeave refuses what would hurt somebody.
+func mayLeave(ctx context.Context, v phases.View) error {
+	address, err := v.APIAddress(ctx, v.Target())
+	if err != nil {
+		return err
+	}
+	for _, lb := range v.Spec().LoadBalancer.Hosts {
+		list, loaded, err := loadbalancer.Forwarding(ctx, v.On(lb.Name))
+		if err != nil {
+			return err
+		}
+		if slices.Contains(list, address) || !loaded {
+			return fmt.Errorf("%s forwards to the API server of %s, or has not loaded its file: undo %s first", lb.Name, v.Target(), backendID)
+		}
+	}
+	if err := firstStays(ctx, v); err != nil {
+		return err
+	}
+	if err := noEtcd(ctx, v); err != nil {
+		return err
+	}
+	pods, err := podsToMove(ctx, v)
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		if why := kube.CantMove(p); why != "" {
+			return fmt.Errorf("pod %s/%s runs on %s, and %s: move it, or `kubectl drain %s --ignore-daemonsets --delete-emptydir-data --force` if nobody needs it",
+				p.Namespace, p.Name, v.Target(), why, v.Target())
+		}
+	}
+	return nil
+}
+
+// firstStays wants the API server that takes over: ready, and in the
+// kubernetes endpoints by a lease of its own. It is never the one that leaves.
+func firstStays(ctx context.Context, v phases.View) error {
+	first := v.First()
+	if first.Name == v.Target() {
+		return fmt.Errorf("%s is the first control-plane node: it stays", first.Name)
+	}
+	cfg, err := v.AdminConfigOn(ctx, first.Name)
+	if err != nil {
+		return err
+	}
+	if err := kube.Readyz(ctx, cfg); err != nil {
+		return fmt.Errorf("%s can't leave while the API server of %s is not ready: %w", v.Target(), first.Name, err)
+	}
+	e, err := v.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	if _, there, err := e.Get(ctx, masterLease(first.Address)); err != nil || !there {
+		return errors.Join(err, fmt.Errorf("%s can't leave while the API server of %s holds no lease for the kubernetes endpoints: it renews it every 10 s, try again", v.Target(), first.Name))
+	}
+	return nil
+}
+
+// noEtcd refuses hosts with a member, or anybody's etcd: a reset has wiped
+// data folders of external members before (kubernetes/kubeadm#3225).
+func noEtcd(ctx context.Context, v phases.View) error {
+	for _, e := range v.Spec().Etcd.Hosts {
+		if e.Name == v.Target() || e.Address == v.Self().Address {
+			return fmt.Errorf("%s is the etcd host %s: it is never reset", v.Target(), e.Name)
+		}
+	}
+	names, err := v.On(v.Target()).List(ctx, kube.ManifestsDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	running, err := phases.Processes(ctx, v.On(v.Target()), "etcd")
+	if err != nil {
+		return err
+	}
+	if slices.Contains(names, "etcd.yaml") || len(running) > 0 {
+		return fmt.Errorf("an etcd runs on %s, or is meant to: a reset might take its data, so nothing is done; take it away first, or take the node out by hand", v.Target())
+	}
+	return nil
+}
+
+// podsToMove lists the pods on the target that are not the node's own.
+func podsToMove(ctx context.Context, v phases.View) ([]corev1.Pod, error) {
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := k.Pods(ctx, "", "")
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(p corev1.Pod) bool { return p.Spec.NodeName != v.Target() || kube.StaysWithNode(p) }), nil
+}
+
+// evictAll evicts one pod at a time, and the next one only when CoreDNS is
+// whole again: both of its pods may be here and on the node that leaves next.
+func evictAll(ctx context.Context, h phases.Hands, k kube.Client) error {
+	pods, err := podsToMove(ctx, h.View)
+	if err != nil || len(pods) == 0 {
+		return err
+	}
+	err = overlap.Await(ctx, h.View, evictLimit, func(ctx context.Context) error {
+		d, err := k.Deployment(ctx, "kube-system", "coredns")
+		if err == nil {
+			err = rolledOut(d)
+		}
+		if err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+		pods, err := podsToMove(ctx, h.View)
+		if err != nil || len(pods) == 0 {
+			return err
+		}
+		if p := pods[0]; p.DeletionTimestamp == nil {
+			if err := k.Evict(ctx, p.Namespace, p.Name); err != nil {
+				return err
+			}
+		}
+		return fmt.Errorf("%d pods have not left %s yet", len(pods), h.Target())
+	})
+	if err != nil {
+		return fmt.Errorf("draining %s: %w", h.Target(), err)
+	}
+	return nil
+}
+
+// stopAPIServer stops the control plane of the target. The controllers go
+// first, since their API server is this one. The redirect carries new Service
+// connections from before the API server refuses any until no kube-proxy sends
+// one here. An orderly end takes the API server's lease away by itself; that
+// of one which had no such end would last for 15 s.
+func stopAPIServer(ctx context.Context, h phases.Hands) error {
+	host, address := h.On(h.Target()), h.Self().Address
+	for _, name := range []string{"kube-controller-manager", "kube-scheduler"} {
+		if err := host.Remove(ctx, path.Join(kube.ManifestsDir, name+".yaml")); err != nil {
+			return err
+		}
+	}
+	running, err := phases.Processes(ctx, host, "kube-apiserver")
+	if err != nil {
+		return err
+	}
+	listed := listedAsEndpoint(ctx, h.View) != nil // or it can't be known
+	if len(running) > 0 || listed {
+		if err := overlap.RedirectAway(ctx, h, h.First().Name); err != nil {
+			return err
+		}
+		// Nobody but the kubelet ends a static pod in order.
+		if _, err := host.Run(ctx, remote.Command{Script: "systemctl is-active --quiet kubelet || systemctl start kubelet"}); err != nil {
+			return fmt.Errorf("starting the kubelet on %s to end its pods: %w", h.Target(), err)
+		}
+	}
+	if err := host.Remove(ctx, phases.APIServerManifest); err != nil {
+		return err
+	}
+	if err := overlap.Await(ctx, h.View, stopLimit, func(ctx context.Context) error { return apiServerGone(ctx, h.View) }); err != nil {
+		return fmt.Errorf("stopping the API server of %s: %w", h.Target(), err)
+	}
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	if _, there, err := e.Get(ctx, masterLease(address)); err != nil || there {
+		if err := errors.Join(err, e.Delete(ctx, masterLease(address))); err != nil {
+			return err
+		}
+	}
+	if err := awaitProxies(ctx, h.View); err != nil {
+		return fmt.Errorf("waiting until nobody is sent to the API server of %s: %w", h.Target(), err)
+	}
+	return overlap.EndRedirectAway(ctx, host)
+}
+
+func apiServerGone(ctx context.Context, v phases.View) error {
+	list, err := phases.Processes(ctx, v.On(v.Target()), "kube-apiserver")
+	if err == nil && len(list) > 0 {
+		err = fmt.Errorf("it still runs, as process %d", list[0].PID)
+	}
+	return err
+}
+
+// listedAsEndpoint is the error that the kubernetes endpoints name the target.
+func listedAsEndpoint(ctx context.Context, v phases.View) error {
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := k.EndpointAddresses(ctx, "default", "kubernetes")
+	if err == nil && slices.Contains(list, v.Self().Address) {
+		err = fmt.Errorf("the kubernetes endpoints still name %s", v.Self().Address)
+	}
+	return err
+}
+
+// awaitProxies waits for the endpoints, and then for the rules of every node:
+// as long as there is a redirect to carry those who are sent here.
+func awaitProxies(ctx context.Context, v phases.View) error {
+	redirected, err := overlap.RedirectedAway(ctx, v.On(v.Target()))
+	if err != nil {
+		return err
+	}
+	var since time.Time
+	return overlap.Await(ctx, v, followLimit, func(ctx context.Context) error {
+		if err := listedAsEndpoint(ctx, v); err != nil || !redirected {
+			return err
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		return proxiesFollow(ctx, v, time.Since(since))
+	})
+}
+
+// rulesScript prints "blind" where no tool shows kube-proxy's rules, else how
+// many of them name an address and port: as host:port (iptables, IPVS) or as
+// "host . port" (nftables).
+const rulesScript = `seen=; n=0
+add() { case $1 in *"$2"*) seen=y; n=$((n + $(echo "$1" | grep -c -E '%[1]s'))) ;; esac; }
+for t in iptables-save iptables-legacy-save; do if command -v $t >/dev/null; then add "$($t -t nat 2>/dev/null)" KUBE-SEP-; fi; done
+if command -v nft >/dev/null; then add "$(nft list table ip kube-proxy 2>/dev/null)" kube-proxy; fi
+if command -v ipvsadm >/dev/null; then add "$(ipvsadm -Ln 2>/dev/null)" '-> '; fi
+if [ -n "$seen" ]; then echo $n; else echo blind; fi`
+
+// proxiesFollow is the error that some node's rules still lead to the target;
+// stable is for how long the endpoints have not named it.
+func proxiesFollow(ctx context.Context, v phases.View, stable time.Duration) error {
+	address, err := v.APIAddress(ctx, v.Target())
+	if err != nil {
+		return err
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	workers, err := v.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	nodes := append(slices.Clone(workers), v.First())
+	script := fmt.Sprintf(rulesScript, "(^|[^0-9.])"+regexp.QuoteMeta(host)+"(:| [.] )"+port+"([^0-9]|$)")
+	return phases.ForEach(nodes, func(i int, _ cluster.Host) error {
+		out, err := v.On(nodes[i].Name).Look(ctx, remote.Command{Script: script})
+		switch n := strings.TrimSpace(out); {
+		case err != nil:
+			return fmt.Errorf("reading the Service rules of %s: %w", nodes[i].Name, err)
+		case n == "0" || n == "blind" && stable >= unseen:
+			return nil
+		case n == "blind":
+			return fmt.Errorf("the Service rules of %s can't be read, so it gets %s", nodes[i].Name, unseen)
+		}
+		return fmt.Errorf("the Service rules of %s still lead to %s", nodes[i].Name, address)
+	})
+}

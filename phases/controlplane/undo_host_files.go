@@ -1,0 +1,165 @@
+package controlplane
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// The keys of the pre-image: files that were not there, files that were
+// others, mounted folders that were not there, and folders above all these
+// that were not there.
+const (
+	keyMissing = "missing"
+	keyOthers  = "others"
+	keyFolders = "folders"
+	keyAbove   = "above"
+)
+
+// missingWord ends the fault of something that is not there.
+const missingWord = " is missing"
+
+// hostFilesBefore lists what the step will make and what it will replace.
+func hostFilesBefore(ctx context.Context, v phases.View, items []item, faultOf map[item]string) (migrate.Before, error) {
+	lists := map[string][]string{}
+	for _, i := range items {
+		fault := faultOf[i]
+		if fault == "" {
+			continue
+		}
+		if !strings.HasSuffix(fault, missingWord) {
+			lists[keyOthers] = append(lists[keyOthers], i.path)
+			continue
+		}
+		key := keyMissing
+		if i.folder {
+			key = keyFolders
+		}
+		lists[key] = append(lists[key], i.path)
+		above, err := missingAbove(ctx, v.On(v.Target()), i.path)
+		if err != nil {
+			return nil, err
+		}
+		lists[keyAbove] = append(lists[keyAbove], above...)
+	}
+	before := migrate.Before{}
+	for key, list := range lists {
+		slices.Sort(list)
+		before[key] = strings.Join(slices.Compact(list), "\n")
+	}
+	return before, nil
+}
+
+// missingAbove lists the folders above a path that are not there.
+func missingAbove(ctx context.Context, r remote.Reader, p string) (out []string, err error) {
+	for dir := path.Dir(p); dir != "/"; dir = path.Dir(dir) {
+		_, err := r.List(ctx, dir)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return out, err
+		}
+		out = append(out, dir)
+	}
+	return out, nil
+}
+
+func lines(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
+}
+
+// undoHostFiles removes what was not there, restores what was another file,
+// and removes the folders that were made. What a pod has written into one of
+// those meanwhile, a log, is nobody's to delete: such a folder is moved aside.
+func undoHostFiles(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	host := h.On(h.Target())
+	if joined, err := there(ctx, host, phases.APIServerManifest); err != nil || joined {
+		return errors.Join(err, fmt.Errorf("the API server of %s mounts these files: undo %s first", h.Target(), joinID))
+	}
+	for _, f := range lines(before[keyMissing]) {
+		if is, err := there(ctx, host, f); err != nil {
+			return err
+		} else if !is {
+			continue
+		}
+		if err := host.Remove(ctx, f); err != nil {
+			return err
+		}
+	}
+	for _, f := range lines(before[keyOthers]) {
+		if err := putBack(ctx, host, f); err != nil {
+			return err
+		}
+	}
+	for _, key := range []string{keyFolders, keyAbove} {
+		folders := lines(before[key])
+		slices.SortFunc(folders, func(a, b string) int { return cmp.Compare(len(b), len(a)) }) // the inner ones first
+		for _, dir := range folders {
+			if err := removeFolder(ctx, host, dir, key == keyFolders); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// putBack restores a file from the step's copy; without a copy it was never
+// replaced.
+func putBack(ctx context.Context, host remote.Host, file string) error {
+	saved, err := host.ReadFile(ctx, path.Join(phases.BackupDir(hostFilesID), file))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	saved.Path = file
+	now, err := host.ReadFile(ctx, file)
+	if err == nil && string(now.Data) == string(saved.Data) && now.Mode == saved.Mode && now.Owner == saved.Owner {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return host.WriteFile(ctx, saved)
+}
+
+// leftovers is where folders with something in them go.
+const leftovers = phases.StateDir + "/archive/host-files"
+
+// removeFolder removes an empty folder. One with something in it is moved
+// aside where the step made it for the API server, and else is somebody's now.
+func removeFolder(ctx context.Context, host remote.Host, dir string, ours bool) error {
+	names, err := host.List(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		if _, err := host.Run(ctx, remote.Cmd("rmdir", dir)); err != nil {
+			return fmt.Errorf("removing %s on %s: %w", dir, host.Name(), err)
+		}
+		return nil
+	}
+	if !ours {
+		return nil
+	}
+	if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", path.Join(leftovers, path.Dir(dir)))); err != nil {
+		return fmt.Errorf("making %s on %s: %w", leftovers, host.Name(), err)
+	}
+	for n := 1; ; n++ {
+		to := fmt.Sprintf("%s.%d", path.Join(leftovers, dir), n)
+		if err := host.Rename(ctx, dir, to); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+}

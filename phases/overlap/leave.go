@@ -1,0 +1,231 @@
+package overlap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// awayName is the nft table, or the beginning of the names of the chains of
+// iptables, that hold the redirect of a node that leaves.
+const awayName = "migrate_leaving"
+
+// away sends new connections for the API server of a node that leaves to the
+// one of a node that stays: those that arrive, for as long as some kube-proxy
+// still knows its address, and those that the node opens itself. Unlike
+// redirect it leads to another host, so the answers must come back this way:
+// hence the masquerade. Connections that exist are left alone, and so are
+// those to 127.0.0.1.
+type away struct {
+	from    string // host:port of the API server that leaves
+	service string // host:port of the kubernetes Service
+	to      string // host:port of the API server that stays
+}
+
+func (a away) hostPorts() (out [6]string, err error) {
+	for i, address := range []string{a.from, a.service, a.to} {
+		if out[2*i], out[2*i+1], err = net.SplitHostPort(address); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// nft loads the table whole or not at all. The priorities are before
+// kube-proxy's: -100 (dstnat) and 100 (srcnat).
+func (a away) nft() (string, error) {
+	p, err := a.hostPorts()
+	if err != nil {
+		return "", err
+	}
+	rules := fmt.Sprintf("ip daddr %s tcp dport %s dnat to %s; ip daddr %s tcp dport %s dnat to %s;", p[0], p[1], a.to, p[2], p[3], a.to)
+	return fmt.Sprintf(`add table ip %[1]s
+delete table ip %[1]s
+table ip %[1]s {
+  chain arriving { type nat hook prerouting priority -110; policy accept; %[2]s }
+  chain local { type nat hook output priority -110; policy accept; %[2]s }
+  chain onward { type nat hook postrouting priority 90; policy accept; ip daddr %[3]s tcp dport %[4]s ct status dnat masquerade; }
+}
+`, awayName, rules, p[4], p[5]), nil
+}
+
+func (a away) iptables() (string, error) {
+	p, err := a.hostPorts()
+	if err != nil {
+		return "", err
+	}
+	return removeAwayIptables + fmt.Sprintf(`iptables -w -t nat -N %[1]s
+iptables -w -t nat -N %[1]s_onward
+iptables -w -t nat -A %[1]s -p tcp -d %[2]s --dport %[3]s -j DNAT --to-destination %[8]s
+iptables -w -t nat -A %[1]s -p tcp -d %[4]s --dport %[5]s -j DNAT --to-destination %[8]s
+iptables -w -t nat -A %[1]s_onward -p tcp -d %[6]s --dport %[7]s -m conntrack --ctstate DNAT -j MASQUERADE
+iptables -w -t nat -I POSTROUTING 1 -j %[1]s_onward
+iptables -w -t nat -I PREROUTING 1 -j %[1]s
+iptables -w -t nat -I OUTPUT 1 -j %[1]s
+`, awayName, p[0], p[1], p[2], p[3], p[4], p[5], a.to), nil
+}
+
+const removeAwayIptables = `for c in PREROUTING OUTPUT; do while iptables -w -t nat -D $c -j ` + awayName + ` 2>/dev/null; do :; done; done
+while iptables -w -t nat -D POSTROUTING -j ` + awayName + `_onward 2>/dev/null; do :; done
+for c in ` + awayName + ` ` + awayName + `_onward; do iptables -w -t nat -F $c 2>/dev/null || true; iptables -w -t nat -X $c 2>/dev/null || true; done
+`
+
+// RedirectAway sends new connections for the API server of the target to the
+// one of node to, which stays, and proves it along every path that clients
+// take. Where it can't be proven, it is taken away again, and the error says
+// which path it was. Done twice it is done once.
+func RedirectAway(ctx context.Context, h phases.Hands, to string) error {
+	real, err := wanted(ctx, h.View, h.Target())
+	if err != nil {
+		return err
+	}
+	stays, err := h.APIAddress(ctx, to)
+	if err != nil {
+		return err
+	}
+	if stays == real.address {
+		return fmt.Errorf("redirecting the clients of %s to itself", to)
+	}
+	port, err := real.port()
+	if err != nil {
+		return err
+	}
+	a := away{from: real.address, service: real.service, to: stays}
+	host := h.On(h.Target())
+	if err := a.add(ctx, host); err != nil {
+		return err
+	}
+	err = Await(ctx, h.View, 20*time.Second, func(ctx context.Context) error { return a.proven(ctx, h.View, to) })
+	if err != nil {
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		return errors.Join(fmt.Errorf("not every path for the API server of %s leads to the one of %s, so the redirect is taken away again: %w", h.Target(), to, err),
+			EndRedirectAway(undo, host))
+	}
+	return forgetClosed(ctx, host, real, port)
+}
+
+func (a away) add(ctx context.Context, h remote.Host) error {
+	tool, err := firewall(ctx, h)
+	if err != nil {
+		return err
+	}
+	var c remote.Command
+	var text string
+	switch tool {
+	case "nft":
+		text, err = a.nft()
+		c = remote.Command{Script: "nft -f -", Stdin: []byte(text)}
+	case "iptables":
+		text, err = a.iptables()
+		c = remote.Command{Script: "set -e\n" + text}
+	default:
+		return fmt.Errorf("%s has neither nft nor iptables", h.Name())
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := h.Run(ctx, c); err != nil {
+		return fmt.Errorf("redirecting %s to %s: %w", a.from, a.to, err)
+	}
+	return nil
+}
+
+// proven asks along every way who answers: at the address that leaves it must
+// be the API server that stays, and at the Service none but the one that
+// leaves. One that answers no more has no clients to lose.
+func (a away) proven(ctx context.Context, v phases.View, to string) error {
+	cfg, err := v.AdminConfigOn(ctx, to)
+	if err != nil {
+		return err
+	}
+	stays, err := startTime(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	p, err := a.hostPorts()
+	if err != nil {
+		return err
+	}
+	leaves, err := a.leaving(ctx, v)
+	if err != nil {
+		return err
+	}
+	list, err := ways(ctx, v, v.Target())
+	if err != nil {
+		return err
+	}
+	return everyWay(list, func(w way) error {
+		cfg, err := v.AdminConfigOn(ctx, to)
+		if err != nil {
+			return err
+		}
+		cfg.Host, cfg.Dial = "https://"+w.address, w.dial(v)
+		if w.address == a.from {
+			cfg.ServerName = p[4] // the certificate of the one that answers
+		}
+		got, err := startTime(ctx, cfg)
+		switch {
+		case errors.Is(err, phases.ErrNoPod):
+			return nil // the measurement's trouble, and not the clients'
+		case err != nil:
+			return fmt.Errorf("%s: %w", w, err)
+		case w.address == a.from && got != stays, got == leaves:
+			return fmt.Errorf("%s, %s is answered by the API server started at %s, not as it should be", w, w.address, got)
+		}
+		return nil
+	})
+}
+
+// leaving says when the API server that leaves was started, "" for one that
+// does not answer.
+func (a away) leaving(ctx context.Context, v phases.View) (string, error) {
+	port, err := redirect{address: a.from}.port()
+	if err != nil {
+		return "", err
+	}
+	cfg, err := loopbackConfig(ctx, v, v.Target(), port)
+	if err != nil {
+		return "", err
+	}
+	started, err := startTime(ctx, cfg)
+	if err != nil {
+		return "", nil // it does not answer, which is an answer here
+	}
+	return started, nil
+}
+
+// EndRedirectAway removes what RedirectAway has set up on a host; where there
+// is nothing, it changes nothing. Connections that were redirected go on: the
+// kernel remembers them.
+func EndRedirectAway(ctx context.Context, h remote.Host) error {
+	is, err := RedirectedAway(ctx, h)
+	if err != nil || !is {
+		return err
+	}
+	script := "set -e\nif command -v nft >/dev/null; then nft -f - <<EOF\nadd table ip " + awayName + "\ndelete table ip " + awayName + "\nEOF\nelse\n" + removeAwayIptables + "fi"
+	if _, err := h.Run(ctx, remote.Command{Script: script}); err != nil {
+		return fmt.Errorf("removing the redirect of the leaving node on %s: %w", h.Name(), err)
+	}
+	return nil
+}
+
+// RedirectedAway says whether RedirectAway's rules are in place on a host.
+func RedirectedAway(ctx context.Context, r remote.Reader) (bool, error) {
+	script := `{ nft list table ip ` + awayName + ` 2>/dev/null || iptables -w -t nat -S ` + awayName + ` 2>/dev/null || true; } | grep -c -i 'dnat to\|DNAT --to' || true`
+	out, err := r.Look(ctx, remote.Command{Script: script})
+	if err != nil {
+		return false, fmt.Errorf("looking for the redirect of the leaving node on %s: %w", r.Name(), err)
+	}
+	n := strings.TrimSpace(out)
+	if n == "" {
+		return false, errors.New("looking for the redirect of the leaving node: no answer")
+	}
+	return n != "0", nil
+}
