@@ -49,7 +49,10 @@ func adminConf() phases.Step {
 			}
 			return nil
 		},
-		OneWay: phases.NotYet,
+		Undo: func(ctx context.Context, h phases.Hands, before migrate.Before) error {
+			_, err := serversBack(ctx, h, adminKubeconfigs, before)
+			return err
+		},
 		Settle: 10 * time.Second,
 	}
 }

@@ -23,7 +23,7 @@ func clusterInfo() phases.Step {
 		Check:  checkClusterInfo,
 		Apply:  applyClusterInfo,
 		Verify: verifyClusterInfo,
-		OneWay: phases.NotYet,
+		Undo:   undoClusterInfo,
 		// The bootstrap signer works on events; a minute is a controller
 		// manager that just lost its lease.
 		Settle: time.Minute, WaitsFor: "kube-controller-manager",
@@ -72,16 +72,52 @@ func applyClusterInfo(ctx context.Context, h phases.Hands, _ migrate.Before) err
 	})
 }
 
-// verifyClusterInfo waits for the signatures over the new text: until every
-// living token has one, a join by that token would be refused. A cluster
-// older than a day may have no token, and then there is nothing to wait for.
+// undoClusterInfo names the server of before again, and waits for the
+// signatures like the way there.
+func undoClusterInfo(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	server, _, _, err := clusterInfoServer(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	if server == h.EndpointURL() {
+		old, err := recorded(before, "server", "the server in ConfigMap kube-public/cluster-info")
+		if err != nil {
+			return err
+		}
+		k, err := h.Kube(ctx)
+		if err != nil {
+			return err
+		}
+		err = k.EditConfigMap(ctx, "kube-public", "cluster-info", func(data map[string]string) error {
+			out, err := kube.SetServer([]byte(data["kubeconfig"]), old)
+			data["kubeconfig"] = string(out)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return await(ctx, h.View, time.Minute, func(ctx context.Context) error { return clusterInfoSigned(ctx, h.View) })
+}
+
 func verifyClusterInfo(ctx context.Context, v phases.View) error {
-	server, content, data, err := clusterInfoServer(ctx, v)
+	server, _, _, err := clusterInfoServer(ctx, v)
 	if err != nil {
 		return err
 	}
 	if server != v.EndpointURL() {
 		return fmt.Errorf("cluster-info names %s", server)
+	}
+	return clusterInfoSigned(ctx, v)
+}
+
+// clusterInfoSigned wants the signatures over the new text: until every living
+// token has one, a join by that token would be refused. A cluster older than a
+// day may have no token, and then there is nothing to wait for.
+func clusterInfoSigned(ctx context.Context, v phases.View) error {
+	_, content, data, err := clusterInfoServer(ctx, v)
+	if err != nil {
+		return err
 	}
 	k, err := v.Kube(ctx)
 	if err != nil {

@@ -22,6 +22,13 @@ type layout struct {
 	nofile  int
 }
 
+// ownFolder is where our file goes when nginx.conf has no folder for it, by a
+// line of our own.
+const (
+	ownFolder  = "/etc/nginx/migrate.d"
+	ownInclude = "include " + ownFolder + "/*.conf"
+)
+
 var streamInclude = regexp.MustCompile(`(?:^|[;{}\s])include\s+([^\s;]+)/\*\.conf\s*;`)
 
 // errOwnStream is a stream block of the operator's without an include.
@@ -52,9 +59,9 @@ func findLayout(ctx context.Context, r remote.Reader) (layout, error) {
 		return l, nil
 	}
 	if !slices.Contains(directives, "include "+path.Dir(StreamFile)+"/*.conf") {
-		l.file = "/etc/nginx/migrate.d/kube-apiserver.conf"
-		if line := "include /etc/nginx/migrate.d/*.conf"; !slices.Contains(directives, line) {
-			l.include = line + ";"
+		l.file = ownFolder + "/kube-apiserver.conf"
+		if !slices.Contains(directives, ownInclude) {
+			l.include = ownInclude + ";"
 		}
 	}
 	return l, nil
@@ -170,6 +177,11 @@ func appendInclude(ctx context.Context, h remote.Host, line string) error {
 	if err := phases.Backup(ctx, h, nginxStreamID, nginxConf); err != nil {
 		return err
 	}
-	f.Data = append([]byte(strings.TrimRight(string(f.Data), "\n")), "\n"+line+"\n"...)
+	f.Data = withLine(f.Data, line)
 	return h.WriteFile(ctx, f)
+}
+
+// withLine is a text with one line more at its end.
+func withLine(text []byte, line string) []byte {
+	return []byte(strings.TrimRight(string(text), "\n") + "\n" + line + "\n")
 }

@@ -18,6 +18,9 @@ import (
 // once for an endpoint, however often the step is applied.
 const endpointAnnotation = "migrate.hamigrate/control-plane-endpoint"
 
+// kubeProxyRollOut bounds the roll-out over all nodes, one after the other.
+const kubeProxyRollOut = 10 * time.Minute
+
 // kubeProxy points kube-proxy to the endpoint and rolls it out; it reads its
 // kubeconfig only when it starts.
 func kubeProxy() phases.Step {
@@ -32,8 +35,8 @@ func kubeProxy() phases.Step {
 		Check:  checkKubeProxy,
 		Apply:  applyKubeProxy,
 		Verify: verifyKubeProxy,
-		OneWay: phases.NotYet,
-		Settle: 10 * time.Minute, WaitsFor: "kube-proxy",
+		Undo:   undoKubeProxy,
+		Settle: kubeProxyRollOut, WaitsFor: "kube-proxy",
 	}
 }
 
@@ -90,6 +93,55 @@ func applyKubeProxy(ctx context.Context, h phases.Hands, _ migrate.Before) error
 	return k.AnnotateDaemonSetPods(ctx, "kube-system", "kube-proxy", endpointAnnotation, h.EndpointAddress())
 }
 
+// undoKubeProxy names the server of before again, makes the pod template what
+// it was, and waits until every Ready node has the pod of before: the endpoint
+// answers meanwhile.
+func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	server, ds, err := kubeProxyState(ctx, h.View)
+	if apierrors.IsNotFound(err) {
+		return nil // somebody has replaced it
+	}
+	if err != nil {
+		return err
+	}
+	k, err := h.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	if server == h.EndpointURL() {
+		old, err := recorded(before, "server", "the server in ConfigMap kube-system/kube-proxy")
+		if err != nil {
+			return err
+		}
+		err = k.EditConfigMap(ctx, "kube-system", "kube-proxy", func(data map[string]string) error {
+			out, err := kube.SetServer([]byte(data["kubeconfig.conf"]), old)
+			data["kubeconfig.conf"] = string(out)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	annotation := before["annotation"]
+	switch has := ds.Spec.Template.Annotations[endpointAnnotation]; {
+	case has == annotation:
+	case annotation == "":
+		err = k.DropDaemonSetPodsAnnotation(ctx, "kube-system", "kube-proxy", endpointAnnotation)
+	default:
+		err = k.AnnotateDaemonSetPods(ctx, "kube-system", "kube-proxy", endpointAnnotation, annotation)
+	}
+	if err != nil {
+		return err
+	}
+	return await(ctx, h.View, kubeProxyRollOut, func(ctx context.Context) error {
+		_, ds, err := kubeProxyState(ctx, h.View)
+		if err != nil {
+			return err
+		}
+		return rolledOut(ctx, h.View, ds, annotation)
+	})
+}
+
 func verifyKubeProxy(ctx context.Context, v phases.View) error {
 	server, ds, err := kubeProxyState(ctx, v)
 	if err != nil {
@@ -98,16 +150,17 @@ func verifyKubeProxy(ctx context.Context, v phases.View) error {
 	if server != v.EndpointURL() {
 		return fmt.Errorf("ConfigMap kube-proxy names %s", server)
 	}
+	return rolledOut(ctx, v, ds, v.EndpointAddress())
+}
+
+// rolledOut wants the pods with this value of the annotation, "" for none, on
+// every Ready node. It goes by the nodes that are Ready: one that has been
+// down for weeks must not hold up the migration; its kube-proxy starts with
+// the new configuration when it comes back.
+func rolledOut(ctx context.Context, v phases.View, ds *appsv1.DaemonSet, annotation string) error {
 	if ds.Status.ObservedGeneration < ds.Generation {
 		return fmt.Errorf("rolling out kube-proxy: the controller has not seen the change yet")
 	}
-	return everyReadyNodeHasIt(ctx, v, ds)
-}
-
-// everyReadyNodeHasIt goes by the nodes that are Ready: one that has been
-// down for weeks must not hold up the migration; its kube-proxy starts with
-// the new configuration when it comes back.
-func everyReadyNodeHasIt(ctx context.Context, v phases.View, ds *appsv1.DaemonSet) error {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return err
@@ -127,7 +180,7 @@ func everyReadyNodeHasIt(ctx context.Context, v phases.View, ds *appsv1.DaemonSe
 			continue
 		}
 		all++
-		if p.DeletionTimestamp == nil && p.Annotations[endpointAnnotation] == v.EndpointAddress() && kube.PodReady(p) {
+		if p.DeletionTimestamp == nil && p.Annotations[endpointAnnotation] == annotation && kube.PodReady(p) {
 			done++
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 	"time"
 
@@ -22,27 +23,7 @@ func kubeadmConfig() phases.Step {
 		Needs: []migrate.StepID{nginxStreamID},
 		ByHand: "```\nkubectl -n kube-system edit cm kubeadm-config\n" +
 			"# controlPlaneEndpoint: {{.Endpoint}}\n# apiServer.certSANs: add the endpoint's host and the load balancer's address\n```\n",
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
-			k, err := v.Kube(ctx)
-			if err != nil {
-				return migrate.Finding{}, err
-			}
-			cc, err := k.ClusterConfiguration(ctx)
-			if err != nil {
-				return migrate.Finding{}, err
-			}
-			names, err := handMadeNames(ctx, v)
-			if err != nil {
-				return migrate.Finding{}, err
-			}
-			before := cc.String()
-			if !editEndpoint(cc, v, names) {
-				return phases.Done("controlPlaneEndpoint is %s", v.EndpointAddress()), nil
-			}
-			f := phases.Need(migrate.Before{"ClusterConfiguration": before}, "kubeadm-config does not name the endpoint")
-			f.Changes = []migrate.Change{{Object: "ConfigMap kube-system/kubeadm-config", Before: before, After: cc.String()}}
-			return f, nil
-		},
+		Check: checkKubeadmConfig,
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 			k, err := h.Kube(ctx)
 			if err != nil {
@@ -68,10 +49,92 @@ func kubeadmConfig() phases.Step {
 			}
 			return nil
 		},
-		OneWay: phases.NotYet,
+		Undo:   undoKubeadmConfig,
 		Settle: 10 * time.Second,
 	}
 }
+
+func checkKubeadmConfig(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	cm, err := k.ConfigMap(ctx, "kube-system", "kubeadm-config")
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	text := cm.Data[clusterConfiguration]
+	cc, err := kube.ParseClusterConfiguration(text)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	names, err := handMadeNames(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	shown := cc.String()
+	if !editEndpoint(cc, v, names) {
+		return phases.Done("controlPlaneEndpoint is %s", v.EndpointAddress()), nil
+	}
+	f := phases.Need(migrate.Before{clusterConfiguration: text}, "kubeadm-config does not name the endpoint")
+	f.Changes = []migrate.Change{{Object: "ConfigMap kube-system/kubeadm-config", Before: shown, After: cc.String()}}
+	return f, nil
+}
+
+// undoKubeadmConfig brings the text of before back.
+func undoKubeadmConfig(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	k, err := h.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	cm, err := k.ConfigMap(ctx, "kube-system", "kubeadm-config")
+	if err != nil {
+		return err
+	}
+	old, err := recorded(before, clusterConfiguration, "the ClusterConfiguration in ConfigMap kube-system/kubeadm-config")
+	if err != nil {
+		return err
+	}
+	text, err := withoutEndpoint(h.View, cm.Data[clusterConfiguration], old)
+	if err != nil || text == cm.Data[clusterConfiguration] {
+		return err
+	}
+	return k.EditConfigMap(ctx, "kube-system", "kubeadm-config", func(data map[string]string) (err error) {
+		data[clusterConfiguration], err = withoutEndpoint(h.View, data[clusterConfiguration], old)
+		return err
+	})
+}
+
+// withoutEndpoint returns the text of before where nothing but our edit was
+// made since. Where kubeadm upgraded the cluster meanwhile, or somebody edited
+// it, only controlPlaneEndpoint goes back: more names harm nobody.
+func withoutEndpoint(v phases.View, now, old string) (string, error) {
+	cc, err := kube.ParseClusterConfiguration(now)
+	if err != nil {
+		return "", err
+	}
+	made, err := kube.ParseClusterConfiguration(old)
+	if err != nil {
+		return "", err
+	}
+	former := made.ControlPlaneEndpoint()
+	editEndpoint(made, v, cc.CertSANs())
+	switch {
+	case made.String() == now:
+		return old, nil
+	case now == old || cc.ControlPlaneEndpoint() != v.EndpointAddress():
+		return now, nil
+	case former == "":
+		return endpointLine.ReplaceAllString(now, ""), nil
+	}
+	cc.SetControlPlaneEndpoint(former)
+	return cc.String(), nil
+}
+
+var endpointLine = regexp.MustCompile(`(?m)^controlPlaneEndpoint:.*\n?`)
+
+// clusterConfiguration is the key in the ConfigMap and in Before.
+const clusterConfiguration = "ClusterConfiguration"
 
 // handMadeNames are those names of the first API server's certificate that
 // kubeadm would not put into one of another node: somebody added them, and

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ func kubelet() phases.Step {
 		Check:  checkKubelet,
 		Apply:  applyKubelet,
 		Verify: verifyKubelet,
-		OneWay: phases.NotYet,
+		Undo:   undoKubelet,
 		Settle: 3 * time.Minute, WaitsFor: "kubelet",
 	}
 }
@@ -45,7 +46,7 @@ func checkKubelet(ctx context.Context, v phases.View) (migrate.Finding, error) {
 		return f, err
 	}
 	// The file alone proves nothing: the kubelet reads it when it starts.
-	connected, others, err := kubeletPeers(ctx, v)
+	connected, others, err := endpointPeers(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
 	}
@@ -81,7 +82,7 @@ func verifyKubelet(ctx context.Context, v phases.View) error {
 		},
 		func() error { return nodeSeen(ctx, v) },
 		func() error {
-			connected, others, err := kubeletPeers(ctx, v)
+			connected, others, err := endpointPeers(ctx, v)
 			if err == nil && (!connected || len(others) > 0) {
 				err = fmt.Errorf("the kubelet on %s is not connected to %s alone (also: %s)", v.Target(), v.EndpointAddress(), strings.Join(others, ", "))
 			}
@@ -131,29 +132,42 @@ func kubeletStarted(ctx context.Context, v phases.View) (time.Time, error) {
 	return time.Unix(seconds, 0), nil
 }
 
-// kubeletPeers reads the kubelet's established connections: is there one to
-// the endpoint, and are there others to the API server's old address?
-func kubeletPeers(ctx context.Context, v phases.View) (connected bool, others []string, err error) {
-	r := v.On(v.Target())
-	endpoint := v.Spec().Endpoint
-	script := fmt.Sprintf(`getent ahostsv4 %s | awk '{print $1}' | sort -u | sed 's/$/:%d/'; echo --; ss -Htnp state established | grep '"kubelet"' | awk '{print $4}' || true`,
-		remote.Quote(endpoint.Host), endpoint.Port)
-	out, err := r.Look(ctx, remote.Command{Script: script})
-	if err != nil {
-		return false, nil, fmt.Errorf("reading the kubelet's connections on %s: %w", v.Target(), err)
-	}
-	wanted, peers, _ := strings.Cut(out, "--\n")
+// endpointPeers is kubeletPeers on the way there: to the endpoint, and no
+// longer to the API server's old address.
+func endpointPeers(ctx context.Context, v phases.View) (connected bool, others []string, err error) {
 	old, err := v.APIAddress(ctx, v.First().Name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, nil, err
 	}
+	return kubeletPeers(ctx, v, v.EndpointAddress(), old)
+}
+
+// kubeletPeers reads the kubelet's established connections: is there one to
+// the wanted address (host:port), and are there others to the unwanted one?
+// Names are resolved on the node.
+func kubeletPeers(ctx context.Context, v phases.View, wanted, unwanted string) (connected bool, others []string, err error) {
+	var script strings.Builder
+	for _, address := range []string{wanted, unwanted} {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return false, nil, fmt.Errorf("reading the kubelet's connections on %s: %w", v.Target(), err)
+		}
+		fmt.Fprintf(&script, "getent ahostsv4 %s | awk '{print $1}' | sort -u | sed 's/$/:%s/'; echo --\n", remote.Quote(host), port)
+	}
+	script.WriteString(`ss -Htnp state established | grep '"kubelet"' | awk '{print $4}' || true`)
+	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: script.String()})
+	if err != nil {
+		return false, nil, fmt.Errorf("reading the kubelet's connections on %s: %w", v.Target(), err)
+	}
+	wantedLines, out, _ := strings.Cut(out, "--\n")
+	unwantedLines, peers, _ := strings.Cut(out, "--\n")
 	for peer := range strings.FieldsSeq(peers) {
 		peer = strings.Replace(peer, "[::ffff:", "", 1)
 		peer = strings.Replace(peer, "]:", ":", 1)
 		switch {
-		case strings.Contains("\n"+wanted, "\n"+peer+"\n"):
+		case strings.Contains("\n"+wantedLines, "\n"+peer+"\n"):
 			connected = true
-		case peer == old:
+		case strings.Contains("\n"+unwantedLines, "\n"+peer+"\n"):
 			others = append(others, peer)
 		}
 	}

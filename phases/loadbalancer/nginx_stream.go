@@ -42,7 +42,7 @@ func nginxStream() phases.Step {
 			return Configure(ctx, host, h.View, list)
 		},
 		Verify: verifyNginxStream,
-		OneWay: phases.NotYet,
+		Undo:   undoNginxStream,
 		Settle: 30 * time.Second, WaitsFor: "nginx",
 	}
 }
@@ -73,30 +73,32 @@ func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, erro
 		return migrate.Finding{}, err
 	}
 	port := v.Spec().Endpoint.Port
-	var before, first, holder string
+	var before, first, holder, active, enabled string
 	var list []string
 	var loaded bool
 	err = phases.SideBySide(
 		func() (err error) { before, list, err = present(ctx, r, l); return err },
 		func() (err error) { first, err = v.APIAddress(ctx, v.First().Name); return err },
 		func() (err error) { holder, err = portHolder(ctx, r, port); return err },
-		func() (err error) { loaded, err = l.loaded(ctx, r); return err })
+		func() (err error) { loaded, err = l.loaded(ctx, r); return err },
+		func() (err error) { active, enabled, err = serviceState(ctx, r); return err })
 	if err != nil {
 		return migrate.Finding{}, err
 	}
+	preImage := migrate.Before{"file": l.file, "content": before, "active": active, "enabled": enabled}
 	list = WithBackend(list, first)
 	after := Upstream{Port: port, Backends: list, Bare: l.bare, Nofile: l.nofile}.Render()
 	if before == after && holder == "nginx" {
 		if loaded {
 			return phases.Done("nginx passes port %d through to %s", port, strings.Join(list, ", ")), nil
 		}
-		return phases.Need(migrate.Before{"file": l.file, "content": before}, "nginx has not loaded our file"), nil
+		return phases.Need(preImage, "nginx has not loaded our file"), nil
 	}
 	if holder != "" && (holder != "nginx" || before == "") {
 		return phases.Block(fmt.Sprintf("free port %d there or choose another port for spec.endpoint", port),
 			"port %d of %s is taken by %s", port, v.Target(), holder), nil
 	}
-	f := phases.Need(migrate.Before{"file": l.file, "content": before}, "nginx does not listen on port %d", port)
+	f := phases.Need(preImage, "nginx does not listen on port %d", port)
 	if before != "" {
 		f.Reason = "our file for nginx differs from what it should be"
 	}

@@ -12,6 +12,9 @@ import (
 // the modules' own files (50-…), so no file of somebody else is touched.
 const StreamFile = "/etc/nginx/modules-enabled/95-migrate-kube-apiserver.conf"
 
+// ownHeader is how a file begins that is ours.
+const ownHeader = "# Written by migrate: "
+
 // Upstream is one list of API servers behind one port.
 type Upstream struct {
 	Port     int
@@ -35,7 +38,7 @@ const upstreamName = "migrate_kube_apiserver"
 //     each reload.
 func (u Upstream) Render() string {
 	var b strings.Builder
-	b.WriteString("# Written by migrate: the Kubernetes API, passed through as TCP.\n# Change it with migrate, or take its line of backends as yours and edit at will.\n")
+	b.WriteString(ownHeader + "the Kubernetes API, passed through as TCP.\n# Change it with migrate, or take its line of backends as yours and edit at will.\n")
 	if u.Nofile > 0 && !u.Bare {
 		fmt.Fprintf(&b, "worker_rlimit_nofile %d;\n", u.Nofile)
 	}

@@ -2,7 +2,10 @@ package loadbalancer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -31,7 +34,7 @@ func workerConnections() phases.Step {
 		Check:  checkWorkerConnections,
 		Apply:  applyWorkerConnections,
 		Verify: verifyWorkerConnections,
-		OneWay: phases.NotYet,
+		Undo:   undoWorkerConnections,
 		Settle: 10 * time.Second,
 	}
 }
@@ -57,6 +60,25 @@ func neededConnections(ctx context.Context, v phases.View) (int, error) {
 	return 4*clients + 256, nil
 }
 
+// wantedConnections is neededConnections, and more than there are now where
+// they are what an earlier run has found too few: the number was brought back
+// since, and the clients of this moment may be fewer by chance.
+func wantedConnections(ctx context.Context, v phases.View, conf []byte) (int, error) {
+	need, err := neededConnections(ctx, v)
+	have := configuredConnections(conf)
+	if err != nil || have < need {
+		return need, err
+	}
+	kept, err := v.On(v.Target()).ReadFile(ctx, path.Join(phases.BackupDir(workerConnectionsID), nginxConf))
+	if errors.Is(err, fs.ErrNotExist) {
+		return need, nil
+	}
+	if err == nil && configuredConnections(kept.Data) == have {
+		need = have + 1
+	}
+	return need, err
+}
+
 // configuredConnections is nginx's limit, 512 where nothing is said
 // (ngx_event.c: DEFAULT_CONNECTIONS).
 func configuredConnections(conf []byte) int {
@@ -72,15 +94,15 @@ func configuredConnections(conf []byte) int {
 }
 
 func checkWorkerConnections(ctx context.Context, v phases.View) (migrate.Finding, error) {
-	need, err := neededConnections(ctx, v)
-	if err != nil {
-		return migrate.Finding{}, err
-	}
 	f, err := v.On(v.Target()).ReadFile(ctx, nginxConf)
 	if err != nil {
 		// Without an nginx.conf nginx is still to be installed, and its
 		// package brings one.
 		return phases.Need(nil, "nginx is not configured yet"), nil
+	}
+	need, err := wantedConnections(ctx, v, f.Data)
+	if err != nil {
+		return migrate.Finding{}, err
 	}
 	have := configuredConnections(f.Data)
 	if have >= need {
@@ -110,12 +132,12 @@ func raiseConnections(conf []byte, need int) ([]byte, error) {
 }
 
 func applyWorkerConnections(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	need, err := neededConnections(ctx, h.View)
+	host := h.On(h.Target())
+	f, err := host.ReadFile(ctx, nginxConf)
 	if err != nil {
 		return err
 	}
-	host := h.On(h.Target())
-	f, err := host.ReadFile(ctx, nginxConf)
+	need, err := wantedConnections(ctx, h.View, f.Data)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,83 @@
+package loadbalancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// The way back is the way there, backward: those who follow the endpoint
+// first, then what names it, the load balancer last. The old address answers
+// all the time, so a client that is sent back to it finds it there. What
+// somebody else has changed since is left as it is.
+
+// oneTry bounds one question, so that a lost packet does not eat the wait.
+const oneTry = 20 * time.Second
+
+// await asks once a second until so returns nil, for at most limit. Time that
+// is over is an error with the last answer.
+func await(ctx context.Context, v phases.View, limit time.Duration, so func(context.Context) error) error {
+	defer v.World().Waiting()()
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, time.Second, limit, true, func(ctx context.Context) (bool, error) {
+		ctx, cancel := context.WithTimeout(ctx, oneTry)
+		defer cancel()
+		last = so(ctx)
+		return last == nil, nil
+	})
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("still not so after %s: %w", limit, last)
+}
+
+// recorded is a value of the pre-image; one that is missing is a sentence.
+func recorded(before migrate.Before, key, what string) (string, error) {
+	if before[key] == "" {
+		return "", fmt.Errorf("the journal does not say what %s was before: set it back by hand, and run again", what)
+	}
+	return before[key], nil
+}
+
+// serversBack gives kubeconfig files on the target the server of before, where
+// they name the endpoint, and says whether there was one to change. A file
+// without a pre-image, as on a worker that joined later, gets the first API
+// server's own address: the endpoint will not answer for ever.
+func serversBack(ctx context.Context, h phases.Hands, files []string, before migrate.Before) (changed bool, err error) {
+	host := h.On(h.Target())
+	first, err := h.APIAddress(ctx, h.First().Name)
+	if err != nil {
+		return false, err
+	}
+	for _, file := range files {
+		server, err := phases.KubeconfigServer(ctx, host, file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return changed, err
+		}
+		if server != h.EndpointURL() {
+			continue
+		}
+		old := before[file]
+		if old == "" || old == h.EndpointURL() {
+			old = "https://" + first
+		}
+		if err := phases.SetKubeconfigServer(ctx, host, file, old); err != nil {
+			return changed, err
+		}
+		changed = true
+	}
+	return changed, nil
+}

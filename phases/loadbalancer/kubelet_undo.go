@@ -1,0 +1,69 @@
+package loadbalancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// kubeletBack is how long a kubelet may take to be back at the old address.
+const kubeletBack = 3 * time.Minute
+
+// undoKubelet points the kubelet to the server of before and waits, like the
+// way there, until the node is Ready, its lease renewed and the kubelet
+// connected there alone. A kubelet that is so already is not restarted. before
+// may be nil: a worker that joined later has no record.
+func undoKubelet(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	moved, err := serversBack(ctx, h, kubeletKubeconfigs, before)
+	if err != nil {
+		return err
+	}
+	host := h.On(h.Target())
+	server, err := phases.KubeconfigServer(ctx, host, kubeletKubeconfigs[0])
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // no kubelet follows it
+	}
+	if err != nil {
+		return err
+	}
+	to, err := url.Parse(server)
+	if err != nil {
+		return fmt.Errorf("on %s, %s: reading the server: %w", h.Target(), kubeletKubeconfigs[0], err)
+	}
+	// A run that was killed may have changed the file and no more.
+	if moved || kubeletAt(ctx, h.View, to) != nil {
+		if _, err := host.Run(ctx, remote.Cmd("systemctl", "restart", "kubelet")); err != nil {
+			return fmt.Errorf("restarting the kubelet on %s: %w", h.Target(), err)
+		}
+	}
+	err = await(ctx, h.View, kubeletBack, func(ctx context.Context) error {
+		return phases.SideBySide(
+			func() error { return nodeSeen(ctx, h.View) },
+			func() error { return kubeletAt(ctx, h.View, to) })
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the kubelet on %s to be back at %s: %w", h.Target(), server, err)
+	}
+	return nil
+}
+
+// kubeletAt wants the kubelet connected to a server and not to the endpoint.
+func kubeletAt(ctx context.Context, v phases.View, server *url.URL) error {
+	wanted := server.Host
+	if server.Port() == "" {
+		wanted += ":443"
+	}
+	connected, others, err := kubeletPeers(ctx, v, wanted, v.EndpointAddress())
+	if err == nil && (!connected || len(others) > 0) {
+		err = fmt.Errorf("the kubelet on %s is not connected to %s alone (also: %s)", v.Target(), wanted, strings.Join(others, ", "))
+	}
+	return err
+}

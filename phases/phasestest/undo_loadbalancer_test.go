@@ -1,0 +1,366 @@
+package phasestest_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/phasestest"
+	"hamigrate/state"
+)
+
+// way is a step on a target to be taken back.
+type way struct {
+	step   phases.Step
+	target string
+	before migrate.Before
+}
+
+func (w way) String() string { return fmt.Sprintf("%s on %s", w.step.ID, w.target) }
+
+// waysBack lists what phase 1 has changed by the journal and can be undone,
+// newest first.
+func (o *operator) waysBack(t *testing.T) []way {
+	t.Helper()
+	records, err := o.journal.Records(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(records, func(a, b state.Record) int { return int(b.Order) - int(a.Order) })
+	var out []way
+	for _, r := range records {
+		s := stepOf(loadbalancer.Phase(), migrate.StepID(r.Step))
+		if r.Status.Touched() && s.Undo != nil {
+			out = append(out, way{s, r.Target, r.Before})
+		}
+	}
+	return out
+}
+
+func stepOf(p phases.Phase, id migrate.StepID) phases.Step {
+	i := slices.IndexFunc(p.Steps, func(s phases.Step) bool { return s.ID == id })
+	return p.Steps[i]
+}
+
+// undo does what the engine does.
+func (w way) undo(ctx context.Context, env *phases.World) error {
+	if err := w.step.Undo(ctx, env.Hands(w.target), w.before); err != nil {
+		return fmt.Errorf("%s: %w", w, err)
+	}
+	var f migrate.Finding
+	var err error
+	for end := time.Now().Add(w.step.Settle); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+		if f, err = w.step.Check(ctx, env.View(w.target)); err == nil && f.Verdict == migrate.Needed {
+			return loadbalancer.Phase().Guard(ctx, env.View(migrate.ClusterTarget))
+		}
+	}
+	return fmt.Errorf("%s: its check says %s: %s (%w)", w, f.Verdict, f.Reason, err)
+}
+
+var counted = regexp.MustCompile(`(?m)^ *"(generation|observedGeneration|kind|apiVersion)": .*\n|,$`)
+
+// uncounted is an object without how often it was changed, and without the
+// kind that its last writer has sent along or not.
+func uncounted(text string) string { return counted.ReplaceAllString(text, "") }
+
+// takenBackState is a State without what phase 1 may leave behind:
+//
+//   - the names in the first API server's certificate, file and wire;
+//   - nginx on lb1, installed where none was, and its stream module on lb2;
+//   - the copies of changed files in /var/lib/migrate;
+//   - that kube-proxy was rolled out, and how often its DaemonSet was changed.
+func takenBackState(w *phasestest.World) map[string]string {
+	out := map[string]string{}
+	for name, text := range w.State() {
+		host, what, _ := strings.Cut(name, " ")
+		switch {
+		case name == "cp1 /etc/kubernetes/pki/apiserver.crt", name == "cp1 serves at 6443":
+		case name == "roll-outs", strings.HasPrefix(what, "/var/lib/migrate"):
+		case host == "lb1" && strings.Contains(strings.ReplaceAll(name, "runs", "nginx"), "nginx"):
+		case name == "lb2 /etc/nginx/modules-enabled/50-mod-stream.conf", name == "lb2 /usr/lib/nginx/modules/ngx_stream_module.so":
+		case name == "lb2 nginx":
+			out[name] = strings.Replace(text, "load_module modules/ngx_stream_module.so;\n", "", 1)
+		default:
+			out[name] = uncounted(text)
+		}
+	}
+	return out
+}
+
+// TestPhase1IsTakenBack: undone newest first, each step twice, the cluster is
+// what it was, and nobody has noticed. The phase done again ends as at first.
+func TestPhase1IsTakenBack(t *testing.T) {
+	on(t, 0, phases.Overlap, func(s stage) {
+		start := takenBackState(s.World)
+		if err := s.phase(1, phases.Overlap); err != nil {
+			s.Fatal(err)
+		}
+		s.Pass(time.Minute)
+		end, kubelets := s.State(), restarts(s.World)
+		list := s.waysBack(s.T)
+		if len(list) != 10 {
+			s.Fatalf("%d ways back: %v", len(list), list)
+		}
+		for _, w := range list {
+			if err := w.undo(s.Context(), s.env); err != nil {
+				s.Fatal(err)
+			}
+			s.Pass(30 * time.Second)
+			once := s.State()
+			if err := w.undo(s.Context(), s.env); err != nil {
+				s.Fatalf("the second time: %v", err)
+			}
+			s.Pass(30 * time.Second)
+			if twice := s.State(); !maps.Equal(once, twice) {
+				s.Errorf("%s: undone twice is another world than undone once:\n%s", w, cmp.Diff(once, twice))
+			}
+		}
+		if now := takenBackState(s.World); !maps.Equal(start, now) {
+			s.Errorf("not all is as it was:\n%s", cmp.Diff(start, now))
+		}
+		if n := restarts(s.World) - kubelets; n != 2 {
+			s.Errorf("%d restarts of kubelets for two workers", n)
+		}
+		for _, path := range []string{"old address", "service"} {
+			if out := s.Outages()[path]; out != 0 {
+				s.Errorf("%s: no answer for %s", path, out)
+			}
+		}
+		s.root("lb1", "nginx -t")
+		s.again(end)
+	})
+}
+
+// restarts counts the kubelets that the operator has restarted.
+func restarts(w *phasestest.World) int {
+	return len(slices.DeleteFunc(slices.Clone(w.Faults.Ops()), func(op string) bool { return !strings.Contains(op, "restart kubelet") }))
+}
+
+// again does phase 1 with a new journal and wants the end of the first time.
+func (s stage) again(end map[string]string) {
+	s.T.Helper()
+	o := newOperator(s.T, s.World, filepath.Join(s.TempDir(), "again"))
+	defer o.close()
+	if err := o.run(s.Context(), loadbalancer.Phase()); err != nil {
+		s.Fatalf("forward again: %v", err)
+	}
+	s.Pass(time.Minute)
+	count := func(state map[string]string) map[string]string {
+		out := map[string]string{}
+		for name, text := range state {
+			if name != "roll-outs" {
+				out[name] = uncounted(text)
+			}
+		}
+		return out
+	}
+	if first, now := count(end), count(s.State()); !maps.Equal(first, now) {
+		s.Errorf("done again it ends otherwise:\n%s", cmp.Diff(first, now))
+	}
+}
+
+// TestPhase1KilledOnTheWayBack kills the program at every instant of the way
+// back, and goes on back from there, at once and late.
+func TestPhase1KilledOnTheWayBack(t *testing.T) {
+	type instant struct {
+		phasestest.Point
+		left []way
+		at   time.Time
+	}
+	var instants []instant
+	var want map[string]string
+	synctest.Test(t, func(t *testing.T) {
+		w := phasestest.New(t)
+		defer w.Close()
+		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
+		defer o.close()
+		if err := o.run(t.Context(), loadbalancer.Phase()); err != nil {
+			t.Fatal(err)
+		}
+		list := o.waysBack(t)
+		for i, one := range list {
+			w.Watch = func(p phasestest.Point) { instants = append(instants, instant{p, list[i:], time.Now()}) }
+			if err := one.undo(t.Context(), o.env); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Watch = nil
+		w.Pass(time.Minute)
+		want = takenBackState(w)
+	})
+	if t.Failed() {
+		return
+	}
+	for n, i := range instants {
+		if !share(n, 3) {
+			continue
+		}
+		t.Run(fmt.Sprintf("%03d %s", n, label(i.Op, i.When)), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := i.World.World(t)
+				defer w.Close()
+				env := w.Connect()
+				defer env.Close()
+				w.Pass(time.Duration(n%2) * 10 * time.Minute)
+				if _, err := env.Targets(t.Context(), migrate.Workers); err != nil {
+					t.Fatal(err)
+				}
+				for _, one := range i.left {
+					if err := one.undo(t.Context(), env); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.Pass(time.Minute)
+				if now := takenBackState(w); !maps.Equal(want, now) {
+					t.Errorf("it ends otherwise:\n%s", cmp.Diff(want, now))
+				}
+				if out := w.Outages()["old address"] + w.Outages()["service"]; out != 0 {
+					t.Errorf("no answer for %s", out)
+				}
+			})
+		})
+	}
+	t.Logf("%d instants of the way back", len(instants))
+}
+
+// TestAWorkerWithoutARecord: it joined after phase 1, and is moved before the
+// load balancer stops to answer.
+func TestAWorkerWithoutARecord(t *testing.T) {
+	on(t, 0, phases.Overlap, func(s stage) {
+		start := takenBackState(s.World)
+		if err := s.phase(1, phases.Overlap); err != nil {
+			s.Fatal(err)
+		}
+		for _, w := range s.waysBack(s.T) {
+			if w.step.ID == "loadbalancer/kubelet" && w.target == "w2" {
+				continue
+			}
+			if err := w.undo(s.Context(), s.env); err != nil {
+				s.Fatal(err)
+			}
+		}
+		s.Pass(time.Minute)
+		if now := takenBackState(s.World); !maps.Equal(start, now) {
+			s.Errorf("not all is as it was:\n%s", cmp.Diff(start, now))
+		}
+	})
+}
+
+// TestTheLoadBalancerStaysWhileItIsNamed: what still leads clients to the
+// endpoint is named, and nothing is changed.
+func TestTheLoadBalancerStaysWhileItIsNamed(t *testing.T) {
+	on(t, 1, phases.Overlap, func(s stage) {
+		ops := len(s.Faults.Ops())
+		for _, w := range s.waysBack(s.T) {
+			if w.step.ID != "loadbalancer/nginx-stream" {
+				continue
+			}
+			err := w.undo(s.Context(), s.env)
+			for _, word := range []string{"/etc/kubernetes/admin.conf", "super-admin.conf", "cluster-info", "kube-proxy", "https://10.88.0.11:6443", w.target} {
+				if err == nil || !strings.Contains(err.Error(), word) {
+					s.Errorf("%q is not in: %v", word, err)
+				}
+			}
+		}
+		if now := s.Faults.Ops(); len(now) != ops {
+			s.Errorf("it made changes: %q", now[ops:])
+		}
+	})
+}
+
+// TestKubeadmUpgradedBetween: what somebody else has written into
+// kubeadm-config since stays.
+func TestKubeadmUpgradedBetween(t *testing.T) {
+	on(t, 1, phases.Overlap, func(s stage) {
+		k, err := s.env.Hands("cluster").Kube(s.Context())
+		if err != nil {
+			s.Fatal(err)
+		}
+		err = k.EditConfigMap(s.Context(), "kube-system", "kubeadm-config", func(data map[string]string) error {
+			data["ClusterConfiguration"] = strings.Replace(data["ClusterConfiguration"], "v1.36.3", "v1.36.4", 1)
+			return nil
+		})
+		if err != nil {
+			s.Fatal(err)
+		}
+		for _, w := range s.waysBack(s.T) {
+			if w.step.ID != "loadbalancer/kubeadm-config" {
+				continue
+			}
+			if err := w.undo(s.Context(), s.env); err != nil {
+				s.Fatal(err)
+			}
+		}
+		config := s.State()["object configmaps kube-system/kubeadm-config"]
+		if strings.Contains(config, "controlPlaneEndpoint") || !strings.Contains(config, "v1.36.4") {
+			s.Errorf("kubeadm-config is\n%s", config)
+		}
+	})
+}
+
+// TestAnNginxThatWasStopped is stopped again, its nginx.conf without our line
+// and with its own end of lines.
+func TestAnNginxThatWasStopped(t *testing.T) {
+	conf := "load_module modules/ngx_stream_module.so;\nevents {\n worker_connections 900;\n}\nhttp {\n}\n\n\n"
+	on(t, 0, phases.Overlap, func(s stage) {
+		s.root("lb2", "systemctl disable nginx; systemctl stop nginx; rm -f /etc/nginx/modules-enabled/50-mod-stream.conf; printf '"+strings.ReplaceAll(conf, "\n", `\n`)+"' > /etc/nginx/nginx.conf")
+		start := takenBackState(s.World)
+		if err := s.phase(1, phases.Overlap); err != nil {
+			s.Fatal(err)
+		}
+		if now := s.State()["lb2 /etc/nginx/nginx.conf"]; !strings.Contains(now, "/etc/nginx/migrate.d/") {
+			s.Fatalf("nginx.conf is\n%s", now)
+		}
+		for _, w := range s.waysBack(s.T) {
+			if err := w.undo(s.Context(), s.env); err != nil {
+				s.Fatal(err)
+			}
+		}
+		s.Pass(time.Minute)
+		now := takenBackState(s.World)
+		for name := range start {
+			if name == "lb2 nginx" { // what a stopped one last had loaded
+				continue
+			}
+			if start[name] != now[name] {
+				s.Errorf("%s: %s", name, cmp.Diff(start[name], now[name]))
+			}
+		}
+	})
+}
+
+// TestFewerClientsThanOnceDoNotHideTheStep: worker_connections are as an
+// earlier run has found them too few.
+func TestFewerClientsThanOnceDoNotHideTheStep(t *testing.T) {
+	on(t, 0, phases.Overlap, func(s stage) {
+		const dir = "/var/lib/migrate/backup/loadbalancer-worker-connections/etc/nginx"
+		s.root("lb2", "sed 's/ 768;/ 900;/' /etc/nginx/nginx.conf > /x; mv /x /etc/nginx/nginx.conf")
+		step := stepOf(loadbalancer.Phase(), "loadbalancer/worker-connections")
+		for _, want := range []migrate.Verdict{migrate.Satisfied, migrate.Needed} {
+			f, err := step.Check(s.Context(), s.env.View("lb2"))
+			if err != nil || f.Verdict != want {
+				s.Errorf("it is %s: %s (%v), wanted %s", f.Verdict, f.Reason, err, want)
+			}
+			s.root("lb2", "mkdir -p "+dir+"; cp -p /etc/nginx/nginx.conf "+dir+"/nginx.conf")
+		}
+		if err := step.Apply(s.Context(), s.env.Hands("lb2"), nil); err != nil {
+			s.Fatal(err)
+		}
+		if f, err := step.Check(s.Context(), s.env.View("lb2")); err != nil || f.Verdict != migrate.Satisfied {
+			s.Errorf("applied, it is %s: %s (%v)", f.Verdict, f.Reason, err)
+		}
+	})
+}
