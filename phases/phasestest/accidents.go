@@ -37,6 +37,17 @@ func (w *World) Cut(a, b string, cut bool) {
 	w.cuts[names] = cut
 }
 
+// Place puts a pod of a ReplicaSet's on a node, or one that nothing makes anew.
+func (w *World) Place(name, node string, controlled bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	pod := readyPod(name, node, map[string]string{"app": name})
+	if controlled {
+		pod.OwnerReferences = controlledBy("ReplicaSet", name)
+	}
+	w.must(w.create("pods", pod))
+}
+
 // Alarm lets etcd raise an alarm ("NOSPACE"), or take it back ("").
 func (w *World) Alarm(name string) {
 	w.mu.Lock()

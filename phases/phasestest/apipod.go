@@ -171,6 +171,51 @@ func (w *World) publish() {
 	}
 }
 
+// proxyLag is how long a kube-proxy takes to follow the endpoints.
+const proxyLag = 2 * time.Second
+
+// settleProxies lets the kube-proxies follow the endpoints. Where these are
+// emptied or filled they do so at once: what clients notice then is told by
+// the Service itself.
+func (w *World) settleProxies(now time.Time) {
+	var want []string
+	if slice := lookup[*discoveryv1.EndpointSlice](w.objects, "endpointslices", "default", "kubernetes"); slice != nil {
+		for _, e := range slice.Endpoints {
+			want = append(want, e.Addresses...)
+		}
+	}
+	switch {
+	case slices.Equal(want, w.proxied):
+		w.followAt = time.Time{}
+	case w.followAt.IsZero() && len(want) > 0 && len(w.proxied) > 0:
+		w.followAt = now.Add(proxyLag)
+	case !now.Before(w.followAt):
+		w.proxied, w.followAt = want, time.Time{}
+	}
+}
+
+// everyEndpoint is the error that some client of the Service is refused, who
+// is sent to one of several API servers at random. That there is none at all
+// is the Service's own outage.
+func (w *World) everyEndpoint(from *Host) error {
+	if len(w.proxied) < 2 {
+		return nil
+	}
+	for _, address := range w.proxied {
+		r, err := w.route(from, address+":"+apiPort)
+		switch {
+		case err != nil:
+			return err
+		case r.kind != apiServer || r.pod.serving == nil:
+			return errRefused
+		}
+		if err := errors.Join(w.notReady(r.host, r.pod), r.pod.serving.Leaf.VerifyHostname(serviceIP)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // serviceAddress is where kube-proxy sends a connection to the kubernetes
 // Service, "" where it refuses it.
 func (w *World) serviceAddress() string {

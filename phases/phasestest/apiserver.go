@@ -94,7 +94,13 @@ func (a apiHandler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 
 // resource carries out a request for an object or a list.
 func (a apiHandler) resource(r *http.Request) (runtime.Object, error) {
-	key, ok := parsePath(r.URL.Path)
+	path, evicts := strings.CutSuffix(r.URL.Path, "/eviction")
+	key, ok := parsePath(path)
+	if ok && evicts && key.resource == "pods" && r.Method == http.MethodPost {
+		return &metav1.Status{Status: metav1.StatusSuccess}, a.world.do("api: evict "+key.String(), func() error {
+			return a.world.delete(key.resource, key.namespace, key.name)
+		})
+	}
 	if !ok {
 		return nil, apierrors.NewBadRequest("path " + r.URL.Path + " is not played")
 	}

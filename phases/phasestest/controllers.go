@@ -142,6 +142,7 @@ func (w *World) rollOutDaemonSet(now time.Time) {
 		delete(w.objects.items, key)
 		pod := readyPod(key.name, node.GetName(), ds.Spec.Template.Labels)
 		pod.Annotations = maps.Clone(ds.Spec.Template.Annotations)
+		pod.OwnerReferences = controlledBy("DaemonSet", ds.Name)
 		w.must(w.create("pods", pod))
 	}
 	if due {
@@ -149,6 +150,12 @@ func (w *World) rollOutDaemonSet(now time.Time) {
 		w.rollOuts = append(w.rollOuts, "kube-proxy")
 		w.proxyServer = serverOf(lookup[*corev1.ConfigMap](w.objects, "configmaps", "kube-system", "kube-proxy").Data["kubeconfig.conf"])
 	}
+}
+
+// controlledBy is the owner reference of a pod that something makes anew.
+func controlledBy(kind, name string) []metav1.OwnerReference {
+	is := true
+	return []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: kind, Name: name, Controller: &is}}
 }
 
 func readyPod(name, node string, labels map[string]string) *corev1.Pod {

@@ -260,9 +260,13 @@ func (p program) reset(flags map[string]string) error {
 	if node := h.world.node(h.Name()); node != nil && h.world.notReady(h, h.apiServer(apiPort)) == nil && h.behindBalancer() {
 		h.world.never("%s was reset while it served behind the load balancer", h.Name())
 	}
+	if slices.Contains(h.world.proxied, h.address) {
+		h.world.never("%s was reset while kube-proxies sent clients there", h.Name())
+	}
 	if u := h.units["kubelet.service"]; u != nil {
 		h.stopUnit(u)
 	}
+	h.kubelet.server = ""
 	p.sleep(2 * time.Second)
 	for name, pod := range h.pods {
 		h.world.resign(pod)

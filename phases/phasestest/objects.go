@@ -180,7 +180,28 @@ func (w *World) delete(resource, namespace, name string) error {
 	}
 	delete(w.objects.items, key)
 	w.store().wrote(true)
+	if resource == "nodes" {
+		w.forgetNode(name)
+	}
 	return nil
+}
+
+// forgetNode is what the garbage collectors do after a Node.
+func (w *World) forgetNode(name string) {
+	delete(w.objects.items, objectKey{"leases", corev1.NamespaceNodeLease, name})
+	for key, obj := range w.objects.items {
+		if pod, ok := obj.(*corev1.Pod); ok && pod.Spec.NodeName == name {
+			if !ownedBy(pod, "DaemonSet") {
+				w.never("node %s was deleted with pod %s on it", name, pod.Name)
+			}
+			delete(w.objects.items, key)
+		}
+	}
+}
+
+func ownedBy(obj object, kind string) bool {
+	owner := metav1.GetControllerOf(obj)
+	return owner != nil && owner.Kind == kind
 }
 
 // selected says whether an object matches a list's selectors.

@@ -97,6 +97,18 @@ func rm(p program) error {
 	return nil
 }
 
+// rmdir removes empty folders.
+func rmdir(p program) error {
+	for _, name := range p.args {
+		names, err := p.host.Fake.List(p.ctx, p.abs(name))
+		if err != nil || len(names) > 0 {
+			return fmt.Errorf("failed to remove '%s': %d entries, %v", name, len(names), err)
+		}
+		p.host.remove(p.abs(name))
+	}
+	return nil
+}
+
 func ln(p program) error {
 	_, rest := p.options()
 	if p.host.has(p.abs(rest[1])) {

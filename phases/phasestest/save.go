@@ -63,6 +63,11 @@ func (s *Saved) World(t testing.TB) *World {
 		}
 		return h
 	})
+	for _, h := range w.hosts {
+		for dir := range h.folders { // the empty ones, too
+			h.Folder(dir)
+		}
+	}
 	return w
 }
 
@@ -98,6 +103,7 @@ func copyWorld(to, from *World, newHost func(name, address string) *Host) {
 	to.pids, to.tokenCount, to.broken = from.pids, from.tokenCount, slices.Clone(from.broken)
 	to.signAt, to.proxyAt, to.coreDNSAt, to.watched = from.signAt, from.proxyAt, from.coreDNSAt, from.watched
 	to.cuts, to.ill, to.illAtStart = maps.Clone(from.cuts), from.ill, from.illAtStart
+	to.proxied, to.followAt = slices.Clone(from.proxied), from.followAt
 	to.rollOuts, to.proxyServer = slices.Clone(from.rollOuts), from.proxyServer
 	for name, h := range from.hosts {
 		n := newHost(name, h.address)

@@ -46,7 +46,9 @@ type World struct {
 
 	signAt, proxyAt, coreDNSAt time.Time
 	rollOuts                   []string
-	proxyServer                string // what the running kube-proxies use
+	proxyServer                string   // what the running kube-proxies use
+	proxied                    []string // where they send the Service's connections
+	followAt                   time.Time
 
 	settled time.Time // when settle last worked
 	dirty   bool      // something has changed since
@@ -199,6 +201,7 @@ func (w *World) settle() {
 		h.settleDead(now)
 	}
 	w.settleControllers(now)
+	w.settleProxies(now)
 	w.settleOutages(now)
 }
 
@@ -220,6 +223,9 @@ func (w *World) settleOutages(now time.Time) {
 		} else if known && err != nil {
 			w.outages[name] += now.Sub(w.watched)
 		}
+	}
+	if err := w.everyEndpoint(from); err != nil {
+		w.outages["each endpoint of the service"] += now.Sub(w.watched)
 	}
 	w.watched = now
 }

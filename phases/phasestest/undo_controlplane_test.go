@@ -1,0 +1,315 @@
+package phasestest_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+	"hamigrate/phases/controlplane"
+	"hamigrate/phases/phasestest"
+)
+
+// rollback takes a phase back, as a new start of the program.
+func (o *operator) rollback(ctx context.Context, p phases.Phase) error {
+	r := migrate.Runner[phases.View, phases.Hands]{Env: o.env, Journal: o.journal, Spec: o.world.Spec.Fingerprint}
+	return r.Rollback(ctx, p)
+}
+
+// withoutPhase3 leaves out what phase 3 may leave behind when it is taken back:
+// CoreDNS where it was spread to, our own folder on the joining nodes, and in
+// it copies of files.
+func withoutPhase3(state map[string]string) map[string]string {
+	state = maps.Clone(state)
+	maps.DeleteFunc(state, func(name, _ string) bool {
+		for _, allowed := range []string{"roll-outs", "object deployments kube-system/coredns", "object pods kube-system/coredns-",
+			"cp2 /var/lib/migrate/", "cp3 /var/lib/migrate/"} {
+			if strings.HasPrefix(name, allowed) {
+				return !slices.Contains([]string{"joining", "leaving", "join.yaml"}, filepath.Base(name))
+			}
+		}
+		return false
+	})
+	return state
+}
+
+// spread leaves out how often CoreDNS was spread.
+func spread(state map[string]string) map[string]string {
+	state = maps.Clone(state)
+	maps.DeleteFunc(state, func(name, _ string) bool {
+		return name == "roll-outs" || strings.HasPrefix(name, "object pods kube-system/coredns-")
+	})
+	return state
+}
+
+// noticed wants no outage since before.
+func noticed(t *testing.T, w *phasestest.World, before map[string]time.Duration) {
+	t.Helper()
+	for from, out := range w.Outages() {
+		if out > before[from] {
+			t.Errorf("through the %s there was no API for %s", from, out-before[from])
+		}
+	}
+}
+
+// TestControlPlaneIsTakenBack takes the whole phase back and does it again.
+func TestControlPlaneIsTakenBack(t *testing.T) {
+	on(t, 2, phases.Overlap, func(s stage) {
+		s.Pass(lasting)
+		before, outages := s.State(), s.Outages()
+		if err := s.phase(3, phases.Overlap); err != nil {
+			s.Fatal(err)
+		}
+		s.Pass(lasting)
+		end := s.State()
+		if err := s.rollback(s.Context(), controlplane.Phase()); err != nil {
+			s.Fatal(err)
+		}
+		s.Pass(lasting)
+		if diff := cmp.Diff(withoutPhase3(before), withoutPhase3(s.State())); diff != "" {
+			s.Errorf("taken back, not all is as it was:\n%s", diff)
+		}
+		if err := s.phase(3, phases.Overlap); err != nil {
+			s.Fatalf("done again: %v", err)
+		}
+		s.Pass(lasting)
+		if diff := cmp.Diff(spread(end), spread(s.State())); diff != "" {
+			s.Errorf("done again, the end is another one:\n%s", diff)
+		}
+		noticed(s.T, s.World, outages)
+	})
+}
+
+// TestLawsOfControlPlanesWayBack: each step undone leaves the world as it was
+// before that step, twice as once.
+func TestLawsOfControlPlanesWayBack(t *testing.T) {
+	pinned := func(text string) string {
+		return strings.Replace(text, "  - name: audit-policy-file\n", "  - name: advertise-address\n    value: 10.88.0.11\n  - name: audit-policy-file\n", 1)
+	}
+	on(t, 2, phases.InPlace, func(s stage) {
+		s.root("cp2", "mkdir -p /etc/kubernetes/pki /etc/kubernetes/enc; echo mine > /etc/kubernetes/pki/own.pem; echo other > /etc/kubernetes/enc/enc.yaml")
+		s.Pass(25 * time.Hour) // all tokens have ended
+		p := controlplane.Phase()
+		plan, err := migrate.Plan(s.Context(), s.env, p, noJournal{})
+		if err != nil {
+			s.Fatal(err)
+		}
+		type done struct {
+			law
+			was map[string]string
+		}
+		var list []done
+		for _, e := range plan {
+			i := slices.IndexFunc(p.Steps, func(step phases.Step) bool { return step.ID == e.Step })
+			l := law{t: s.T, world: s.World, env: s.env, step: p.Steps[i], target: e.Target}
+			s.Pass(time.Minute)
+			was := s.State()
+			changed := false
+			if l.before, changed = l.hold(); changed && l.step.Undo != nil {
+				list = append(list, done{l, was})
+			}
+		}
+		if len(list) != 7 {
+			s.Fatalf("%d steps with a way back were applied", len(list))
+		}
+		outages := s.Outages()
+		for _, d := range slices.Backward(list) {
+			d.undo(s.Context())
+			once := s.State()
+			d.undo(s.Context())
+			if diff := cmp.Diff(once, s.State()); diff != "" {
+				d.fatal("undone twice, the world is another one than undone once:\n%s", diff)
+			}
+			if diff := cmp.Diff(withoutPhase3(d.was), withoutPhase3(once)); diff != "" {
+				d.fatal("undone, not all is as it was before it:\n%s", diff)
+			}
+		}
+		noticed(s.T, s.World, outages)
+		for _, d := range list {
+			if _, changed := d.hold(); !changed {
+				d.fatal("undone, and there is nothing to apply")
+			}
+		}
+	}, phasestest.KubeadmConfig(pinned))
+}
+
+// controlPlaneDeaths runs phase 3 and takes it back, and returns all instants
+// of one of the two at which the program may die, with where it begins.
+func controlPlaneDeaths(t *testing.T, back bool) (deaths []death, r run, end map[string]string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := phasestest.New(t)
+		defer w.Close()
+		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
+		defer o.close()
+		for _, p := range allPhases(phases.Overlap)[:2] {
+			if err := o.run(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		watch := func(p phasestest.Point) {
+			d := death{Point: p, journal: o.bytes(), at: time.Now()}
+			if n := len(deaths); n == 0 || !deaths[n-1].like(d) {
+				deaths = append(deaths, d)
+			}
+		}
+		aside := func() map[string]string {
+			saved := w.Save().World(t)
+			defer saved.Close()
+			saved.Pass(lasting)
+			return saved.State()
+		}
+		r.phase, end = controlplane.Phase(), aside()
+		if !back {
+			w.Watch = watch
+		}
+		if err := o.run(t.Context(), r.phase); err != nil {
+			t.Fatal(err)
+		}
+		w.Watch = nil
+		r.end = aside()
+		if back {
+			w.Watch = watch
+			if err := o.rollback(t.Context(), r.phase); err != nil {
+				t.Fatal(err)
+			}
+			w.Watch = nil
+		}
+	})
+	return deaths, r, end
+}
+
+// TestControlPlaneKilledThenTakenBack kills the program at any instant of phase
+// 3, and of its way back, and then takes the phase back: nobody notices, and
+// all is as it was. Killed on the way back, the phase is also gone on with.
+func TestControlPlaneKilledThenTakenBack(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	for name, back := range map[string]bool{"forward": false, "back": true} {
+		t.Run(name, func(t *testing.T) {
+			deaths, r, before := controlPlaneDeaths(t, back)
+			if t.Failed() {
+				return
+			}
+			t.Run("instants", func(t *testing.T) {
+				for i, d := range deaths {
+					if !share(i, 5) {
+						continue
+					}
+					title := fmt.Sprintf("%03d %s", i, label(d.Op, d.When))
+					t.Run(title, func(t *testing.T) {
+						t.Parallel()
+						synctest.Test(t, func(t *testing.T) { takeUp(t, d, r, before, true) })
+					})
+					if back {
+						t.Run(title+" forward", func(t *testing.T) {
+							t.Parallel()
+							synctest.Test(t, func(t *testing.T) { takeUp(t, d, r, before, false) })
+						})
+					}
+				}
+			})
+			t.Logf("%d instants", len(deaths))
+		})
+	}
+}
+
+// takeUp starts the program again with what a death has left, to take the
+// phase back or to do it.
+func takeUp(t *testing.T, d death, r run, before map[string]string, back bool) {
+	w := d.World.World(t)
+	defer w.Close()
+	outages := w.Outages()
+	path := filepath.Join(t.TempDir(), "journal")
+	if err := os.WriteFile(path, d.journal, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := newOperator(t, w, path)
+	defer o.close()
+	do := o.run
+	if back {
+		do = o.rollback
+	}
+	if err := do(t.Context(), r.phase); err != nil {
+		t.Fatalf("%v; never may be: %q", err, w.Broken())
+	}
+	w.Pass(lasting)
+	noticed(t, w, outages)
+	want, got := withoutPhase3(before), withoutPhase3(w.State())
+	if !back {
+		want, got = spread(r.end), spread(w.State())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the end is another one:\n%s", diff)
+	}
+	if broken := w.Broken(); len(broken) > 0 {
+		t.Errorf("never may be: %q", broken)
+	}
+}
+
+// TestNodesThatMayNotLeave: what would hurt is refused before the first change
+// on that node.
+func TestNodesThatMayNotLeave(t *testing.T) {
+	for name, c := range map[string]struct {
+		host, script string
+		place        bool // a pod of nobody's
+		behind       bool // the load balancer
+	}{
+		"nothing makes it anew": {place: true},
+		"an etcd runs on cp2":   {host: "cp2", script: "mkdir -p /proc/99; echo etcd > /proc/99/comm; echo etcd > /proc/99/cmdline; ln -s /usr/bin/etcd /proc/99/exe"},
+		"lb1 forwards to":       {behind: true},
+		"connection refused":    {host: "cp1", script: "mv /etc/kubernetes/manifests/kube-apiserver.yaml /kube-apiserver.yaml"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			on(t, 3, phases.Overlap, func(s stage) {
+				p := controlplane.Phase()
+				undo := func(id migrate.StepID, target string) error {
+					i := slices.IndexFunc(p.Steps, func(step phases.Step) bool { return step.ID == id })
+					return p.Steps[i].Undo(s.Context(), s.env.Hands(target), nil)
+				}
+				if !c.behind {
+					if err := undo("controlplane/backend", "cp2"); err != nil {
+						s.Fatal(err)
+					}
+				}
+				if c.place {
+					s.Place("alone", "cp2", false)
+				}
+				if c.script != "" {
+					s.root(c.host, c.script)
+				}
+				s.Pass(time.Minute)
+				ops := len(s.Faults.Ops())
+				if err := undo("controlplane/join", "cp2"); err == nil || !strings.Contains(err.Error(), name) {
+					s.Errorf("got %v", err)
+				}
+				if now := s.Faults.Ops(); len(now) != ops {
+					s.Errorf("it made changes: %q", now[ops:])
+				}
+			})
+		})
+	}
+}
+
+// TestPodsMoveWithTheNode: what something makes anew is evicted.
+func TestPodsMoveWithTheNode(t *testing.T) {
+	on(t, 3, phases.Overlap, func(s stage) {
+		s.Place("mover", "cp3", true)
+		if err := s.rollback(s.Context(), controlplane.Phase()); err != nil {
+			s.Fatal(err)
+		}
+		if !slices.ContainsFunc(s.Faults.Ops(), func(op string) bool { return op == "api: evict pods kube-system/mover" }) {
+			s.Error("it was not evicted")
+		}
+	})
+}
