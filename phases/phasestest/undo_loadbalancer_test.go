@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -234,6 +235,58 @@ func TestPhase1KilledOnTheWayBack(t *testing.T) {
 		})
 	}
 	t.Logf("%d instants of the way back", len(instants))
+}
+
+// TestPhase1TakenBackFromItsMiddle kills the program at every instant of the
+// way there, and goes back from what the journal then says.
+func TestPhase1TakenBackFromItsMiddle(t *testing.T) {
+	var deaths []death
+	var start map[string]string
+	synctest.Test(t, func(t *testing.T) {
+		w := phasestest.New(t)
+		defer w.Close()
+		start = takenBackState(w)
+		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
+		defer o.close()
+		w.Watch = func(p phasestest.Point) { deaths = append(deaths, death{Point: p, journal: o.bytes(), at: time.Now()}) }
+		if err := o.run(t.Context(), loadbalancer.Phase()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if t.Failed() {
+		return
+	}
+	for n, d := range deaths {
+		if !share(n, 3) {
+			continue
+		}
+		t.Run(fmt.Sprintf("%03d %s", n, label(d.Op, d.When)), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := d.World.World(t)
+				defer w.Close()
+				path := filepath.Join(t.TempDir(), "journal")
+				if err := os.WriteFile(path, d.journal, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				o := newOperator(t, w, path)
+				defer o.close()
+				if _, err := o.env.Targets(t.Context(), migrate.Workers); err != nil {
+					t.Fatal(err)
+				}
+				for _, one := range o.waysBack(t) {
+					if err := one.undo(t.Context(), o.env); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.Pass(time.Minute)
+				if now := takenBackState(w); !maps.Equal(start, now) {
+					t.Errorf("not all is as it was:\n%s", cmp.Diff(start, now))
+				}
+			})
+		})
+	}
+	t.Logf("%d instants of the way there", len(deaths))
 }
 
 // TestAWorkerWithoutARecord: it joined after phase 1, and is moved before the
