@@ -24,11 +24,11 @@ const (
 // hands over drops what is proposed to it.
 func moveLeader() phases.Step {
 	return phases.Step{
-		ID:     moveLeaderID,
-		Title:  "Move the leader to a new member",
-		Why:    "Removing a leader stops writes until the others have elected one.",
-		On:     migrate.Once,
-		Needs:  []migrate.StepID{promoteID},
+		ID:    moveLeaderID,
+		Title: "Move the leader to a new member",
+		Why:   "Removing a leader stops writes until the others have elected one.",
+		On:    migrate.Once,
+		Needs: []migrate.StepID{promoteID},
 		ByHand: "A write that falls into this moment is answered with status 500, because a leader that hands over drops what is proposed to it; nothing acknowledged is lost.\n\n" +
 			"```\n$ETCDCTL move-leader <ID of a new member>    # asked of the present leader\n```\n",
 		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {

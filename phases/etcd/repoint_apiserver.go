@@ -51,14 +51,14 @@ func restart() overlap.Restart {
 // server carries all clients. An attempt before may have been taken back just
 // now: a process that runs with the arguments wanted and is about to be
 // stopped would be taken for the new one.
-func applyRepointOverlapped(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func applyRepointOverlapped(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err := overlap.Ready(ctx, h); err != nil {
 		return err
 	}
 	if err := awaitKubelet(ctx, h.View); err != nil {
 		return err
 	}
-	return applyRepoint(ctx, h, before)
+	return changeEtcdServers(ctx, h, func() error { return overlap.StopGently(ctx, h, h.Target()) })
 }
 
 // lastGood is the manifest that the node puts back by itself: the one that
@@ -143,6 +143,11 @@ func runningServers(ctx context.Context, v phases.View, want string) error {
 }
 
 func applyRepoint(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	return changeEtcdServers(ctx, h, func() error { return nil })
+}
+
+// changeEtcdServers edits the manifest; last is done in the moment before.
+func changeEtcdServers(ctx context.Context, h phases.Hands, last func() error) error {
 	if err := membersReady(ctx, h.View); err != nil {
 		return err
 	}
@@ -168,6 +173,9 @@ func applyRepoint(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 		return err
 	}
 	if f.Data, err = m.SetFlag("etcd-servers", etcdServers(h.View)); err != nil {
+		return err
+	}
+	if err := last(); err != nil {
 		return err
 	}
 	return host.WriteFile(ctx, f)

@@ -29,6 +29,9 @@ func (h *Host) dnat(ip, port string) (string, string) {
 	return ip, port
 }
 
+// holdTable is a filter, and the kernel ends it by itself.
+const holdTable = "migrate_hold"
+
 var (
 	nftLine  = regexp.MustCompile(`^(add|delete) table ip (\S+)$`)
 	nftTable = regexp.MustCompile(`(?s)^table ip (\S+) \{(.*)\}$`)
@@ -47,9 +50,16 @@ func nft(p program) error {
 		p.out("%s\n", table.text)
 		return nil
 	}
+	if line := strings.Join(p.args, " "); line == "delete table ip "+holdTable {
+		delete(h.nat, holdTable)
+		return nil
+	}
 	text, err := p.input(nil)
 	if err != nil {
 		return err
+	}
+	if strings.Contains(text, "table ip "+holdTable+" {") {
+		return nil // a filter for some tenths of a second, in which nobody asks here
 	}
 	for text = strings.TrimSpace(text); text != ""; {
 		line, rest, _ := strings.Cut(text, "\n")

@@ -6,10 +6,13 @@ import (
 	"strconv"
 )
 
-// kill plays STOP and CONT of a process that runs: one that stands still for a
-// second is, to whoever asks it, one that is slow.
+// kill plays signals to an API server that runs. STOP and CONT: one that
+// stands still for a second is, to whoever asks it, one that is slow. TERM: it
+// gives up its lease at once and its clients in the next half minute, which is
+// when the kubelet acts on the changed manifest; without a change the kubelet
+// starts it anew, and it is as if nothing had been.
 func kill(p program) error {
-	if len(p.args) != 2 || !slices.Contains([]string{"-STOP", "-CONT"}, p.args[0]) {
+	if len(p.args) != 2 || !slices.Contains([]string{"-STOP", "-CONT", "-TERM"}, p.args[0]) {
 		return fmt.Errorf("%q is not played", p.args)
 	}
 	pid, err := strconv.Atoi(p.args[1])
@@ -18,6 +21,9 @@ func kill(p program) error {
 	}
 	for _, pod := range p.host.apiServers() {
 		if pod.proc.pid == pid {
+			if p.args[0] == "-TERM" {
+				p.host.world.resign(pod)
+			}
 			return nil
 		}
 	}
