@@ -30,7 +30,7 @@ func binary() phases.Step {
 		Title:  "Install the etcd that runs on the first control-plane node",
 		Why:    "The same bytes can't be the wrong version, and nothing has to be downloaded.",
 		On:     migrate.EtcdHosts,
-		ByHand: "```\n# on {{.First.Name}}: the program of the running container\nscp /proc/$(pgrep -x etcd)/root/usr/local/bin/etcd /proc/$(pgrep -x etcd)/root/usr/local/bin/etcdctl root@{{.Address}}:/usr/local/bin/\n```\n",
+		ByHand: "```\n# on {{.First.Name}}: the program of the running container\ncd /proc/$(pgrep -x etcd)/root && scp usr/local/bin/etcd usr/local/bin/etcdctl root@{{.Address}}:/usr/local/bin/\n```\n",
 		Check:  checkBinary,
 		Apply:  applyBinary,
 		Verify: verifyBinary,
