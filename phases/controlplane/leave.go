@@ -185,7 +185,7 @@ func evictAll(ctx context.Context, h phases.Hands, k kube.Client) error {
 	if err != nil || len(pods) == 0 {
 		return err
 	}
-	err = overlap.Await(ctx, h.View, evictLimit, func(ctx context.Context) error {
+	err = phases.Await(ctx, h.View, evictLimit, func(ctx context.Context) error {
 		d, err := k.Deployment(ctx, "kube-system", "coredns")
 		if err == nil {
 			err = rolledOut(d)
@@ -239,7 +239,7 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 	if err := host.Remove(ctx, phases.APIServerManifest); err != nil {
 		return err
 	}
-	if err := overlap.Await(ctx, h.View, stopLimit, func(ctx context.Context) error { return apiServerGone(ctx, h.View) }); err != nil {
+	if err := phases.Await(ctx, h.View, stopLimit, func(ctx context.Context) error { return apiServerGone(ctx, h.View) }); err != nil {
 		return fmt.Errorf("stopping the API server of %s: %w", h.Target(), err)
 	}
 	e, err := h.Etcd(ctx)
@@ -286,7 +286,7 @@ func awaitProxies(ctx context.Context, v phases.View) error {
 		return err
 	}
 	var since time.Time
-	return overlap.Await(ctx, v, followLimit, func(ctx context.Context) error {
+	return phases.Await(ctx, v, followLimit, func(ctx context.Context) error {
 		if err := listedAsEndpoint(ctx, v); err != nil || !redirected {
 			return err
 		}

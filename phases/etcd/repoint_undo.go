@@ -36,7 +36,7 @@ func undoRepoint(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 		return overlap.Disarm(ctx, host) // the attempt was cut before the edit
 	}
 	servers, _ := good.Flags().Get("etcd-servers")
-	err = overlap.Await(ctx, h.View, oldReady, func(ctx context.Context) error {
+	err = phases.Await(ctx, h.View, oldReady, func(ctx context.Context) error {
 		if err := runningServers(ctx, h.View, servers); err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func awaitKubelet(ctx context.Context, v phases.View) error {
 		return fmt.Errorf("on %s: %w", v.Target(), err)
 	}
 	servers, _ := m.Flags().Get("etcd-servers")
-	err = overlap.Await(ctx, v, kubeletActs, func(ctx context.Context) error {
+	err = phases.Await(ctx, v, kubeletActs, func(ctx context.Context) error {
 		p, running, err := v.APIServer(ctx, v.Target())
 		if err != nil || !running {
 			return err

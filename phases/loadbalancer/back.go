@@ -5,41 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
-
-	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // The way back is the way there, backward: those who follow the endpoint
 // first, then what names it, the load balancer last. The old address answers
 // all the time, so a client that is sent back to it finds it there. What
 // somebody else has changed since is left as it is.
-
-// oneTry bounds one question, so that a lost packet does not eat the wait.
-const oneTry = 20 * time.Second
-
-// await asks once a second until so returns nil, for at most limit. Time that
-// is over is an error with the last answer.
-func await(ctx context.Context, v phases.View, limit time.Duration, so func(context.Context) error) error {
-	defer v.World().Waiting()()
-	var last error
-	err := wait.PollUntilContextTimeout(ctx, time.Second, limit, true, func(ctx context.Context) (bool, error) {
-		ctx, cancel := context.WithTimeout(ctx, oneTry)
-		defer cancel()
-		last = so(ctx)
-		return last == nil, nil
-	})
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	}
-	return fmt.Errorf("still not so after %s: %w", limit, last)
-}
 
 // recorded is a value of the pre-image; one that is missing is a sentence.
 func recorded(before migrate.Before, key, what string) (string, error) {

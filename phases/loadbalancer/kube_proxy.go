@@ -133,7 +133,7 @@ func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) e
 	if err != nil {
 		return err
 	}
-	return await(ctx, h.View, kubeProxyRollOut, func(ctx context.Context) error {
+	return phases.Await(ctx, h.View, kubeProxyRollOut, func(ctx context.Context) error {
 		_, ds, err := kubeProxyState(ctx, h.View)
 		if err != nil {
 			return err

@@ -44,7 +44,7 @@ func undoKubelet(ctx context.Context, h phases.Hands, before migrate.Before) err
 			return fmt.Errorf("restarting the kubelet on %s: %w", h.Target(), err)
 		}
 	}
-	err = await(ctx, h.View, kubeletBack, func(ctx context.Context) error {
+	err = phases.Await(ctx, h.View, kubeletBack, func(ctx context.Context) error {
 		return phases.SideBySide(
 			func() error { return nodeSeen(ctx, h.View) },
 			func() error { return kubeletAt(ctx, h.View, to) })

@@ -101,7 +101,7 @@ func RedirectAway(ctx context.Context, h phases.Hands, to string) error {
 	if err := a.add(ctx, host); err != nil {
 		return err
 	}
-	err = Await(ctx, h.View, 20*time.Second, func(ctx context.Context) error { return a.proven(ctx, h.View, to) })
+	err = phases.Await(ctx, h.View, 20*time.Second, func(ctx context.Context) error { return a.proven(ctx, h.View, to) })
 	if err != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()

@@ -155,7 +155,7 @@ func (r Restart) applyTwin(ctx context.Context, h phases.Hands, _ migrate.Before
 	if there, err := twinThere(ctx, host); err != nil {
 		return err
 	} else if !there {
-		if err := Await(ctx, h.View, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) }); err != nil {
+		if err := phases.Await(ctx, h.View, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) }); err != nil {
 			return fmt.Errorf("waiting for the end of the one of an attempt before: %w", err)
 		}
 	}

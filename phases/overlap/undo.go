@@ -10,8 +10,6 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
-
-	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // The way back, should the restart or one of the steps before it fail: the
@@ -26,30 +24,7 @@ const (
 	// leaseRenewal is more than the 10 s between two renewals of an API
 	// server's lease (pkg/controlplane/reconcilers/lease.go).
 	leaseRenewal = 30 * time.Second
-	// oneTry bounds one question, so that a lost packet does not eat the wait.
-	oneTry = 20 * time.Second
 )
-
-// Await asks once a second until so returns nil, for at most limit. Time that
-// is over is an error with the last answer. The wait is counted as one for
-// others' programs.
-func Await(ctx context.Context, v phases.View, limit time.Duration, so func(context.Context) error) error {
-	defer v.World().Waiting()()
-	var last error
-	err := wait.PollUntilContextTimeout(ctx, time.Second, limit, true, func(ctx context.Context) (bool, error) {
-		ctx, cancel := context.WithTimeout(ctx, oneTry)
-		defer cancel()
-		last = so(ctx)
-		return last == nil, nil
-	})
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	}
-	return fmt.Errorf("still not so after %s: %w", limit, last)
-}
 
 // twinRuns says whether a process of the second API server runs, ready or not.
 func twinRuns(ctx context.Context, v phases.View) (bool, error) {
@@ -80,7 +55,7 @@ func undoTwin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err := host.Remove(ctx, TwinManifest); err != nil {
 		return err
 	}
-	return Await(ctx, h.View, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) })
+	return phases.Await(ctx, h.View, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) })
 }
 
 // undoStandIn leaves the endpoints to the real API server's lease, when that
@@ -94,7 +69,7 @@ func undoStandIn(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err != nil || !there {
 		return err
 	}
-	err = Await(ctx, h.View, leaseRenewal, func(ctx context.Context) error {
+	err = phases.Await(ctx, h.View, leaseRenewal, func(ctx context.Context) error {
 		if _, there, err := e.Get(ctx, leaseKey(h.First().Address)); err != nil || !there {
 			return errors.Join(err, errors.New("the lease is not there"))
 		}
