@@ -26,6 +26,11 @@ type RollbackEntry struct {
 	Target   string       `json:"target"`
 	Recorded state.Status `json:"recorded"`
 	Before   Before       `json:"before,omitempty"` // what is brought back
+	// Changes are the diffs of the way back: what the step was to change when
+	// it was first begun, the other way round.
+	Changes []Change `json:"changes,omitempty"`
+	// Now is what is true on the cluster, by the step's check; only Look asks.
+	Now string `json:"now,omitempty"`
 	// Stays says why the step is left as it is; empty: it is undone.
 	Stays string `json:"stays,omitempty"`
 	// Blocked says why the phase can't be rolled back because of it.
@@ -59,6 +64,9 @@ func RollbackPlan[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], j
 
 func rollbackEntry[V, H any](rec state.Record, all []visit[V, H]) RollbackEntry {
 	e := RollbackEntry{Phase: rec.Phase, Step: StepID(rec.Step), Title: rec.Step, Target: rec.Target, Recorded: rec.Status, Before: rec.Before}
+	for _, ed := range rec.Edits {
+		e.Changes = append(e.Changes, Change{Object: ed.Object, Before: ed.After, After: ed.Before})
+	}
 	i := slices.IndexFunc(all, func(v visit[V, H]) bool { return string(v.ID) == rec.Step && v.target == rec.Target })
 	switch {
 	case i < 0:
@@ -69,6 +77,32 @@ func rollbackEntry[V, H any](rec state.Record, all []visit[V, H]) RollbackEntry 
 		e.Title, e.Stays = all[i].Title, all[i].OneWay
 	}
 	return e
+}
+
+// Look asks the check of every entry that is to be undone what is true on the
+// cluster now, and writes it into Now. A check that fails is told there, too:
+// the way back may be what mends it.
+func Look[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], entries []RollbackEntry) error {
+	all, err := visits(ctx, env, p)
+	if err != nil {
+		return err
+	}
+	for i, e := range entries {
+		n := slices.IndexFunc(all, func(v visit[V, H]) bool { return v.ID == e.Step && v.target == e.Target })
+		if n < 0 {
+			continue
+		}
+		f, err := all[n].check(ctx, env)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			entries[i].Now = fmt.Sprintf("not seen: %v", err)
+		default:
+			entries[i].Now = f.Reason
+		}
+	}
+	return nil
 }
 
 // Standing says whether something of a phase is left that a rollback of it

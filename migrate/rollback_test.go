@@ -218,3 +218,35 @@ func (l *lab) rollback(ctx context.Context, kill int) (died bool, err error) {
 	}()
 	return false, runner(l.world, l).Rollback(ctx, l.phase)
 }
+
+// TestTheWayBackIsShownAsDiffs: what a step said it would change when it was
+// first begun is shown the other way round, with what is true now.
+func TestTheWayBackIsShownAsDiffs(t *testing.T) {
+	t.Parallel()
+	w, j := newWorld(), newJournal(t)
+	s := step("a", Once, undoable)
+	check := s.Check
+	s.Check = func(ctx context.Context, v view) (Finding, error) {
+		f, err := check(ctx, v)
+		if f.Verdict == Needed {
+			f.Changes = []Change{{Object: "cp1:/etc/a", Before: "old\n", After: "new\n"}}
+		}
+		return f, err
+	}
+	p := phase(s)
+	r := runner(w, j)
+	if err := r.Run(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := RollbackPlan(t.Context(), r.Env, p, j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Change{{Object: "cp1:/etc/a", Before: "new\n", After: "old\n"}}
+	if len(entries) != 1 || !cmp.Equal(want, entries[0].Changes) || entries[0].Now != "" {
+		t.Fatalf("got %+v", entries)
+	}
+	if err := Look(t.Context(), r.Env, p, entries); err != nil || entries[0].Now == "" {
+		t.Errorf("what is true now: %q, %v", entries[0].Now, err)
+	}
+}

@@ -74,6 +74,9 @@ func (s *stepRun[V, H]) change(ctx context.Context, finding Finding) error {
 		}
 	}
 	start := state.Change{Event: state.Start, Before: finding.Before, Note: finding.Reason}
+	for _, ch := range finding.Changes {
+		start.Edits = append(start.Edits, state.Edit(ch))
+	}
 	if err := s.advance(start); err != nil {
 		return err
 	}

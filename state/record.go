@@ -2,6 +2,7 @@ package state
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -22,6 +23,9 @@ type Record struct {
 	// Before is the pre-image of the first start. It outlives retries and
 	// drift: it is what an undo brings back. It holds no secret.
 	Before map[string]string `json:"before,omitempty"`
+	// Edits are the texts that the first start was to change, for the diffs of
+	// the way back and of the report. They hold no secret either.
+	Edits []Edit `json:"edits,omitempty"`
 	// Order grows with each step begun; a rollback goes through it backwards.
 	Order        uint64    `json:"order"`
 	Attempts     int       `json:"attempts"` // how often Start happened
@@ -31,10 +35,18 @@ type Record struct {
 	Ended        time.Time `json:"ended,omitzero"` // satisfied, verified, undone or failed
 }
 
+// Edit is one file or object with its text before a step and after it.
+type Edit struct {
+	Object string `json:"object"`
+	Before string `json:"before"`
+	After  string `json:"after"`
+}
+
 // Change is an event with what belongs to it.
 type Change struct {
 	Event  Event
 	Before map[string]string // with Start: the pre-image; kept only by a first start
+	Edits  []Edit            // with Start: what it is to change; kept like Before
 	Error  string            // with Fail: the error's text, without secrets
 	Note   string            // one clause for the log
 }
@@ -53,7 +65,7 @@ func (r Record) advance(c Change, at time.Time, seq uint64) (Record, error) {
 		n = Record{Key: r.Key, Status: to, Order: seq, Ended: at}
 	case Start:
 		if !r.Status.Touched() {
-			n = Record{Key: r.Key, Status: to, Order: seq, FirstStarted: at, Before: maps.Clone(c.Before)}
+			n = Record{Key: r.Key, Status: to, Order: seq, FirstStarted: at, Before: maps.Clone(c.Before), Edits: slices.Clone(c.Edits)}
 		}
 		n.Attempts++
 		n.Started, n.Applied, n.Ended = at, time.Time{}, time.Time{}

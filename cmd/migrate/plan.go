@@ -93,6 +93,9 @@ func planBack(c *cli.Context, s *session) error {
 		if err != nil {
 			return err
 		}
+		if err := migrate.Look(c.Context, s.world, p, entries); err != nil {
+			return err
+		}
 		list = append(list, entries...)
 	}
 	switch c.String("output") {

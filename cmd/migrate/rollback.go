@@ -9,12 +9,14 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
 	"hamigrate/state"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/urfave/cli/v2"
 )
 
@@ -171,7 +173,8 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 		_, err := fmt.Fprintln(w, "Plan: nothing to take back; by the journal, nothing was changed.")
 		return err
 	}
-	t := newTable(w, "phase", "step", "on", "by the journal", "the way back")
+	t := newTable(w, "phase", "step", "on", "what is true now", "the way back")
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft}})
 	undone, blocked := 0, 0
 	for _, e := range list {
 		what := "is undone"
@@ -184,9 +187,18 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 		default:
 			undone++
 		}
-		t.AppendRow(table.Row{e.Phase, e.Title, e.Target, e.Recorded, what})
+		now := e.Now
+		if e.Recorded != state.Verified {
+			now = strings.TrimPrefix(now+"; by the journal "+string(e.Recorded), "; ")
+		}
+		t.AppendRow(table.Row{e.Phase, e.Title, e.Target, now, what})
 	}
 	t.Render()
+	for _, e := range list {
+		if e.Stays == "" && e.Blocked == "" {
+			printChanges(w, e.Changes, wantColour(w))
+		}
+	}
 	_, err := fmt.Fprintf(w, "Plan: %d steps to undo, newest first; %d have no way back yet. Nothing was changed.\n", undone, blocked)
 	return err
 }
