@@ -119,6 +119,7 @@ func makeReport(j *state.Journal) (report, error) {
 	if err != nil {
 		return report{}, err
 	}
+	standing, undone := false, false
 	for _, p := range allPhases(phases.Strategy(a.Strategy)) {
 		known, err := j.Phase(p.Number)
 		if err != nil {
@@ -145,6 +146,8 @@ func makeReport(j *state.Journal) (report, error) {
 		}
 		for _, rec := range records {
 			step := stepOf(rec, took)
+			undone = undone || rec.Status == state.Undone
+			standing = standing || rec.Status.Touched() && !staysAsItIs(p, rec)
 			if rec.Step == "etcd/start-member" && rec.Status == state.Verified {
 				r.CatchUp = append(r.CatchUp, catchUp{rec.Target, step.Seconds})
 			}
@@ -155,12 +158,20 @@ func makeReport(j *state.Journal) (report, error) {
 		r.Seconds += phase.Seconds
 		r.Phases = append(r.Phases, phase)
 	}
+	if undone && !standing {
+		r.Result = "rolled-back"
+	}
 	var measured measurements
 	if _, err := j.GetBlob(measurementsBlob, &measured); err != nil {
 		return report{}, err
 	}
 	r.Probe = measured.result()
 	return r, nil
+}
+
+// staysAsItIs says whether a rollback leaves what a step did, for a reason.
+func staysAsItIs(p phases.Phase, rec state.Record) bool {
+	return slices.ContainsFunc(p.Steps, func(st phases.Step) bool { return string(st.ID) == rec.Step && st.OneWay != "" })
 }
 
 func stepOf(rec state.Record, took timings) reportStep {
