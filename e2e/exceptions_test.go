@@ -55,3 +55,50 @@ func exceptions() []exception {
 		}},
 	}
 }
+
+// exceptionsBack is the whole list of what may differ between the keys of
+// before and those after the way back.
+func exceptionsBack() []exception {
+	all := []string{whole}
+	restarted := []string{
+		managedFields, "metadata uid", "metadata creationTimestamp", "metadata annotations kubernetes.io/config.mirror",
+		"metadata annotations kubernetes.io/config.seen", "status",
+	}
+	return []exception{
+		{key: "leases/*", reason: "renewed every few seconds by nodes, API servers and controllers", ignore: all},
+		{key: "masterleases/*", reason: "renewed by the API servers", ignore: all},
+		{key: "peerserverleases/*", reason: "renewed by the API servers", ignore: all, newer: true},
+		{key: "events/*", reason: "a log that etcd itself forgets after an hour", ignore: all},
+		{key: "minions/*", reason: "the kubelets' heartbeats", ignore: []string{managedFields, "status"}},
+
+		{key: "configmaps/kube-public/cluster-info", reason: "changed and changed back; signed for tokens that come and go", ignore: []string{managedFields, "data jws-kubeconfig-*"}},
+		{key: "configmaps/kube-system/kubeadm-config", reason: "changed and changed back", ignore: []string{managedFields}},
+		{key: "configmaps/kube-system/kube-proxy", reason: "changed and changed back", ignore: []string{managedFields}},
+		{key: "daemonsets/kube-system/kube-proxy", reason: "rolled out twice", ignore: []string{
+			managedFields, "metadata generation", "metadata annotations deprecated.daemonset.template.generation", "status",
+		}},
+		{key: "pods/kube-system/kube-proxy-*", reason: "replaced by the roll-outs", ignore: all},
+		{key: "pods/e2e/*", reason: "a restarted kubelet reports the resources of running pods in more detail", ignore: []string{managedFields, "status"}},
+
+		{key: "pods/kube-system/etcd-cp1", reason: "a new mirror pod of the same manifest", ignore: restarted},
+		{key: "pods/kube-system/kube-apiserver-cp1", reason: "a new mirror pod of the same manifest", ignore: restarted},
+		{key: "pods/kube-system/kube-controller-manager-cp1", reason: "restarts when its lease runs out or its host was off", ignore: []string{managedFields, "status"}},
+		{key: "pods/kube-system/kube-scheduler-cp1", reason: "restarts when its lease runs out or its host was off", ignore: []string{managedFields, "status"}},
+		{key: "servicecidrs/kubernetes", reason: "each API server that starts says anew that it is ready", ignore: []string{managedFields, "status conditions [] lastTransitionTime"}},
+
+		{key: "endpointslices/default/kubernetes", reason: "named all API servers for a while", ignore: []string{managedFields, "metadata generation"}},
+		{key: "services/endpoints/default/kubernetes", reason: "named all API servers for a while", ignore: []string{managedFields}},
+		{key: "deployments/kube-system/coredns", reason: "stays rolled out", ignore: []string{
+			managedFields, "metadata generation", "metadata annotations deployment.kubernetes.io/revision",
+			"spec template metadata annotations", "status",
+		}},
+		{key: "replicasets/kube-system/coredns-*", reason: "the one before the roll-out, scaled to 0", ignore: []string{managedFields, "metadata generation", "spec replicas", "status"}},
+		{key: "pods/kube-system/coredns-*", reason: "replaced by the roll-out", ignore: all},
+		{key: "endpointslices/kube-system/kube-dns-*", reason: "CoreDNS has other pods", ignore: []string{
+			managedFields, "metadata generation", "metadata annotations endpoints.kubernetes.io/last-change-trigger-time", "endpoints",
+		}},
+		{key: "services/endpoints/kube-system/kube-dns", reason: "CoreDNS has other pods", ignore: []string{
+			managedFields, "metadata annotations endpoints.kubernetes.io/last-change-trigger-time", "subsets",
+		}},
+	}
+}

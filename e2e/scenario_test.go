@@ -16,6 +16,7 @@ type scenario struct {
 	top     *testing.T // the whole test, to know whether any stage failed
 
 	before  before
+	alone   bool // cp1 is the only control-plane node, before and after
 	writers []*writer
 }
 
@@ -27,6 +28,8 @@ type before struct {
 	roots    *x509.CertPool
 	at       time.Time
 	traces   leftovers
+	// inventories are the facts of every host.
+	inventories map[string]string
 }
 
 // stage is one part of the scenario.
@@ -71,6 +74,17 @@ func stages() []stage {
 		{"with one etcd host off", oneEtcdHostOff, look},
 		{"with the first control-plane node off", firstControlPlaneOff, look},
 		{"after both are back", allIsBack, look},
+
+		{"rollback out of order is refused", outOfOrderIsRefused, look},
+		{"the way back is shown", wayBackIsShown, look},
+		{"phase 3 is taken back", phaseThreeBack, needed},
+		{"phase 2 is taken back", phaseTwoBack, needed},
+		{"phase 1 is taken back", phaseOneBack, needed},
+		{"every write acknowledged on the way back is there", writesKept, look},
+		{"all is as it was before", asBefore, look},
+		{"from the middle of phase 2 and back", halfWayAndBack, needed},
+		{"every write acknowledged half way is there", writesKept, look},
+		{"all is as it was before, again", asBefore, look},
 
 		{"the playground goes", playgroundGoes, look},
 	}
@@ -136,6 +150,7 @@ func fill(t *testing.T, s *scenario) {
 	etcd := p.etcdOn(t, p.hosts["cp1"], "127.0.0.1")
 	waitQuiet(t, etcd)
 	s.before.registry = dumpRegistry(t, etcd)
+	s.before.inventories = inventories(t, p)
 	s.before.at = time.Now()
 	t.Logf("%d keys below %s", len(s.before.registry.values), registry)
 }
