@@ -13,6 +13,7 @@ type scenario struct {
 	bin     *binary
 	pg      *playground
 	journal string
+	spec    string     // another spec file than the playground's, where set
 	top     *testing.T // the whole test, to know whether any stage failed
 
 	before  before
@@ -86,6 +87,13 @@ func stages() []stage {
 		{"every write acknowledged half way is there", writesKept, look},
 		{"all is as it was before, again", asBefore, look},
 
+		{"forward again, as a user with sudo", forwardWithSudo, needed},
+		{"three control-plane nodes again", threeControlPlanes, look},
+		{"three etcd members again", threeMembers, look},
+		{"no etcd on the control plane again", noEtcdOnControlPlane, look},
+		{"arguments of the API servers again", apiServerArguments, look},
+		{"every write acknowledged since is there", writesKept, look},
+
 		{"the playground goes", playgroundGoes, look},
 	}
 }
@@ -124,7 +132,11 @@ func (s *scenario) end(t *testing.T) {
 
 // migrate are the arguments of a command on the scenario's cluster.
 func (s *scenario) migrate(command string, more ...string) []string {
-	return s.migrateWith(s.pg.specFile(), command, more...)
+	spec := s.spec
+	if spec == "" {
+		spec = s.pg.specFile()
+	}
+	return s.migrateWith(spec, command, more...)
 }
 
 func (s *scenario) migrateWith(specFile, command string, more ...string) []string {
