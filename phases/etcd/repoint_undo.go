@@ -155,21 +155,11 @@ func putBack(ctx context.Context, h phases.Hands, before migrate.Before, may fun
 		return "", err
 	}
 	if former == nil {
-		// Somebody has made another edit, too. All of it is kept but ours, if
-		// the API server works with it: what does not, somebody is mending.
-		err := phases.Await(ctx, h.View, restarting, func(ctx context.Context) error { return verifyRepoint(ctx, h.View) })
-		if err != nil {
-			return "", fmt.Errorf("%s on %s was changed by somebody else meanwhile and is left as it is: mend it there, or copy %s over it: %w",
-				phases.APIServerManifest, h.Target(), backupOfManifest(), err)
+		// It worked, or the error says what to do.
+		if former, err = editedByOthers(ctx, h.View, m, before); err != nil {
+			return "", err
 		}
 		standing = true
-		old, err := formerServers(ctx, h.View, before)
-		if err != nil {
-			return "", err
-		}
-		if former, err = m.SetFlag("etcd-servers", old); err != nil {
-			return "", err
-		}
 	}
 	serves := oldMemberServes
 	if standing {
@@ -214,6 +204,22 @@ func formerManifest(ctx context.Context, v phases.View, now remote.File) ([]byte
 		}
 	}
 	return nil, nil
+}
+
+// editedByOthers is a manifest that somebody has edited, too. All of it is kept
+// but our edit, if the API server works with it: what does not, somebody is
+// mending.
+func editedByOthers(ctx context.Context, v phases.View, m kube.Manifest, before migrate.Before) ([]byte, error) {
+	err := phases.Await(ctx, v, restarting, func(ctx context.Context) error { return verifyRepoint(ctx, v) })
+	if err != nil {
+		return nil, fmt.Errorf("%s on %s was changed by somebody else meanwhile and is left as it is: mend it there, or copy %s over it: %w",
+			phases.APIServerManifest, v.Target(), backupOfManifest(), err)
+	}
+	servers, err := formerServers(ctx, v, before)
+	if err != nil {
+		return nil, err
+	}
+	return m.SetFlag("etcd-servers", servers)
 }
 
 // backupOfManifest is the copy of before the first attempt.
@@ -289,7 +295,7 @@ func usesOldMemberAlone(ctx context.Context, v phases.View) error {
 		return err
 	}
 	for _, h := range v.Spec().Etcd.Hosts {
-		if strings.Contains(servers, clientURLOf(h)) {
+		if slices.Contains(strings.Split(servers, ","), clientURLOf(h)) {
 			return fmt.Errorf("the API server on %s uses the member on %s: its manifest says --etcd-servers=%s", first.Target(), h.Name, servers)
 		}
 	}
