@@ -8,6 +8,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -395,18 +396,37 @@ func (r Reader) EndpointAddresses(ctx context.Context, namespace, service string
 // API server, reads it back and deletes it: an API server that is ready may
 // still be unable to write.
 func WriteAndRead(ctx context.Context, cfg *rest.Config, name string) error {
+	return WriteAndReadThere(ctx, cfg, cfg, name)
+}
+
+// WriteAndReadThere writes through one API server and reads through another,
+// which proves that what the two serve is one etcd: an API server with the
+// data of a member that has left the cluster is ready as well.
+func WriteAndReadThere(ctx context.Context, cfg, there *rest.Config, name string) error {
 	api, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		return fmt.Errorf("writing through %s: %w", cfg.Host, err)
 	}
+	other, err := kubernetes.NewForConfig(there)
+	if err != nil {
+		return fmt.Errorf("reading through %s: %w", there.Host, err)
+	}
 	maps := api.CoreV1().ConfigMaps("kube-system")
-	// One that an attempt before left behind serves as well: it is deleted
-	// below, and that is a write.
-	_, err = maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
+	wanted := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	made, err := maps.Create(ctx, wanted, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		// An attempt before left it behind, and both may have it.
+		if err = maps.Delete(ctx, name, metav1.DeleteOptions{}); err == nil {
+			made, err = maps.Create(ctx, wanted, metav1.CreateOptions{})
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("writing through %s: %w", cfg.Host, err)
 	}
-	_, err = maps.Get(ctx, name, metav1.GetOptions{})
+	read, err := other.CoreV1().ConfigMaps("kube-system").Get(ctx, name, metav1.GetOptions{})
+	if err == nil && read.UID != made.UID {
+		err = errors.New("another one is there")
+	}
 	if gone := maps.Delete(ctx, name, metav1.DeleteOptions{}); err == nil {
 		err = gone
 	}

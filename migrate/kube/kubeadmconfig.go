@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -140,6 +141,52 @@ func (c ClusterConfiguration) SetLocalEtcdSANs(names []string) {
 	block := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	setChild(block, "local", local)
 	setChild(c.top, "etcd", block)
+}
+
+// SetEtcdOf replaces the whole etcd block by that of another configuration, of
+// before an upgrade maybe: extraArgs take the shape of c's version.
+func (c ClusterConfiguration) SetEtcdOf(o ClusterConfiguration) {
+	block := child(o.top, "etcd")
+	if block == nil {
+		removeChild(c.top, "etcd")
+		return
+	}
+	block = clone(block)
+	if c.APIVersion() != o.APIVersion() {
+		reshapeArgs(child(child(block, "local"), "extraArgs"), strings.HasSuffix(c.APIVersion(), "/v1beta3"))
+	}
+	setChild(c.top, "etcd", block)
+}
+
+func clone(n *yaml.Node) *yaml.Node {
+	out := *n
+	out.Content = nil
+	for _, inner := range n.Content {
+		out.Content = append(out.Content, clone(inner))
+	}
+	return &out
+}
+
+// reshapeArgs makes a map of a list of names and values, or a list of a map.
+func reshapeArgs(args *yaml.Node, asMap bool) {
+	if args == nil || args.Kind == yaml.MappingNode == asMap {
+		return
+	}
+	var out []*yaml.Node
+	if asMap {
+		for _, arg := range args.Content {
+			out = append(out, scalar(value(child(arg, "name"))), child(arg, "value"))
+		}
+		args.Kind, args.Tag, args.Content = yaml.MappingNode, "!!map", out
+		return
+	}
+	for i := 0; i+1 < len(args.Content); i += 2 {
+		arg := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+		setChild(arg, "name", args.Content[i])
+		setChild(arg, "value", args.Content[i+1])
+		out = append(out, arg)
+	}
+	args.Kind, args.Tag, args.Style, args.Content = yaml.SequenceNode, "!!seq", 0, out
 }
 
 // DropAdvertiseAddress removes apiServer.extraArgs.advertise-address, which

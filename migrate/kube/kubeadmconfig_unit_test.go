@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -202,5 +203,42 @@ func TestParseClusterConfigurationRefuses(t *testing.T) {
 		if _, err := ParseClusterConfiguration(text); err == nil {
 			t.Errorf("%q was accepted", text)
 		}
+	}
+}
+
+// TestEtcdOfBefore: the etcd section of before goes back into what the
+// configuration has become, in the shape of its version.
+func TestEtcdOfBefore(t *testing.T) {
+	t.Parallel()
+	const asMap = "etcd:\n  local:\n    dataDir: /var/lib/etcd\n    extraArgs:\n      quota-backend-bytes: \"8589934592\"\n      snapshot-count: \"5000\"\n"
+	const asList = "etcd:\n  local:\n    dataDir: /var/lib/etcd\n    extraArgs:\n    - name: quota-backend-bytes\n      value: \"8589934592\"\n    - name: snapshot-count\n      value: \"5000\"\n"
+	const head = "apiVersion: kubeadm.k8s.io/%s\nclusterName: kubernetes\n%skind: ClusterConfiguration\n"
+	for _, test := range []struct{ name, old, now, want string }{
+		{"v1beta4 as it was", fmt.Sprintf(head, "v1beta4", asList), "v1beta4", asList},
+		{"v1beta3 as it was", fmt.Sprintf(head, "v1beta3", asMap), "v1beta3", asMap},
+		{"upgraded meanwhile", fmt.Sprintf(head, "v1beta3", asMap), "v1beta4", asList},
+		{"and the other way round", fmt.Sprintf(head, "v1beta4", asList), "v1beta3", asMap},
+		{"no section", fmt.Sprintf(head, "v1beta4", ""), "v1beta4", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			old, err := ParseClusterConfiguration(test.old)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := old.String()
+			now, err := ParseClusterConfiguration(fmt.Sprintf(head, test.now, "etcd: {}\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			now.SetExternalEtcd(ExternalEtcd{Endpoints: []string{"https://10.88.0.21:2379"}})
+			now.SetEtcdOf(old)
+			if got, want := now.String(), fmt.Sprintf(head, test.now, test.want); got != want {
+				t.Errorf("got\n%s\nwanted\n%s", got, want)
+			}
+			if old.String() != before {
+				t.Errorf("the one of before has become\n%s", old.String())
+			}
+		})
 	}
 }

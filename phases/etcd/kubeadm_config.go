@@ -23,7 +23,11 @@ func kubeadmConfig() phases.Step {
 		Needs:  []migrate.StepID{repointID},
 		ByHand: "```\nkubectl -n kube-system edit cm kubeadm-config\n# etcd:\n#   external:\n#     endpoints: [{{.EtcdServers}}]\n#     caFile: /etc/kubernetes/pki/etcd/ca.crt\n#     certFile: /etc/kubernetes/pki/apiserver-etcd-client.crt\n#     keyFile: /etc/kubernetes/pki/apiserver-etcd-client.key\n```\n",
 		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
-			cc, want, err := wantedConfig(ctx, v)
+			text, want, err := wantedConfig(ctx, v)
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			cc, err := kube.ParseClusterConfiguration(text)
 			if err != nil {
 				return migrate.Finding{}, err
 			}
@@ -32,7 +36,7 @@ func kubeadmConfig() phases.Step {
 			}
 			before := cc.String()
 			cc.SetExternalEtcd(want)
-			f := phases.Need(migrate.Before{"ClusterConfiguration": before}, "kubeadm-config does not name the new members")
+			f := phases.Need(migrate.Before{clusterConfiguration: text}, "kubeadm-config does not name the new members")
 			f.Changes = []migrate.Change{{Object: "ConfigMap kube-system/kubeadm-config", Before: before, After: cc.String()}}
 			return f, nil
 		},
@@ -48,7 +52,11 @@ func kubeadmConfig() phases.Step {
 			return k.EditClusterConfiguration(ctx, func(cc kube.ClusterConfiguration) { cc.SetExternalEtcd(want) })
 		},
 		Verify: func(ctx context.Context, v phases.View) error {
-			cc, want, err := wantedConfig(ctx, v)
+			text, want, err := wantedConfig(ctx, v)
+			if err != nil {
+				return err
+			}
+			cc, err := kube.ParseClusterConfiguration(text)
 			if err != nil {
 				return err
 			}
@@ -57,31 +65,86 @@ func kubeadmConfig() phases.Step {
 			}
 			return nil
 		},
-		OneWay: phases.NotYet,
+		Undo:   undoKubeadmConfig,
 		Settle: 10 * time.Second,
 	}
 }
 
-// wantedConfig uses the files that the API server uses: they are where every
-// joining node will have them, because kubeadm uploads them from there.
-func wantedConfig(ctx context.Context, v phases.View) (kube.ClusterConfiguration, kube.ExternalEtcd, error) {
+// clusterConfiguration is the key in the ConfigMap and in Before.
+const clusterConfiguration = "ClusterConfiguration"
+
+// wantedConfig returns what is there as well. It uses the files that the API
+// server uses: they are where every joining node will have them, because
+// kubeadm uploads them from there.
+func wantedConfig(ctx context.Context, v phases.View) (text string, want kube.ExternalEtcd, err error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
-		return kube.ClusterConfiguration{}, kube.ExternalEtcd{}, err
+		return "", want, err
 	}
-	cc, err := k.ClusterConfiguration(ctx)
+	cm, err := k.ConfigMap(ctx, "kube-system", "kubeadm-config")
 	if err != nil {
-		return kube.ClusterConfiguration{}, kube.ExternalEtcd{}, err
+		return "", want, err
 	}
 	files, err := v.EtcdFiles(ctx)
 	if err != nil {
-		return kube.ClusterConfiguration{}, kube.ExternalEtcd{}, err
+		return "", want, err
 	}
-	want := kube.ExternalEtcd{CAFile: files.CAFile, CertFile: files.CertFile, KeyFile: files.KeyFile}
+	want = kube.ExternalEtcd{CAFile: files.CAFile, CertFile: files.CertFile, KeyFile: files.KeyFile}
 	for _, h := range v.Spec().Etcd.Hosts {
 		want.Endpoints = append(want.Endpoints, clientURLOf(h))
 	}
-	return cc, want, nil
+	return cm.Data[clusterConfiguration], want, nil
+}
+
+// undoKubeadmConfig brings the text of before back, or its etcd section alone
+// where kubeadm or somebody has edited the rest meanwhile.
+func undoKubeadmConfig(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	old := before[clusterConfiguration]
+	if old == "" {
+		return errors.New("the journal does not say what kubeadm-config was before: put etcd.local back with `kubectl -n kube-system edit cm kubeadm-config`, and roll back again")
+	}
+	now, want, err := wantedConfig(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	text, err := withoutExternal(now, old, want)
+	if err != nil || text == now {
+		return err
+	}
+	k, err := h.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	return k.EditConfigMap(ctx, "kube-system", "kubeadm-config", func(data map[string]string) (err error) {
+		data[clusterConfiguration], err = withoutExternal(data[clusterConfiguration], old, want)
+		return err
+	})
+}
+
+// withoutExternal is now with the etcd section of old. One that is neither of
+// before nor ours is somebody's decision: a kubeadm upgrade would act on it.
+func withoutExternal(now, old string, want kube.ExternalEtcd) (string, error) {
+	cc, err := kube.ParseClusterConfiguration(now)
+	if err != nil {
+		return "", err
+	}
+	made, err := kube.ParseClusterConfiguration(old)
+	if err != nil {
+		return "", err
+	}
+	same := cc.String()
+	have, external := cc.ExternalEtcd()
+	cc.SetEtcdOf(made)
+	made.SetExternalEtcd(want)
+	switch {
+	case made.String() == now:
+		return old, nil
+	case cc.String() == same:
+		return now, nil
+	case !external || !slices.Equal(have.Endpoints, want.Endpoints):
+		return "", errors.New("the etcd section of kubeadm-config was changed by somebody else meanwhile and is left as it is: put etcd.local back with `kubectl -n kube-system edit cm kubeadm-config`, and roll back again")
+	}
+	return cc.String(), nil
 }
 
 func matches(cc kube.ClusterConfiguration, want kube.ExternalEtcd) bool {

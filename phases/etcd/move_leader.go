@@ -64,7 +64,9 @@ func moveLeader() phases.Step {
 			}
 			return nil
 		},
-		OneWay: phases.NotYet,
+		Undo: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			return leaderToOldMember(ctx, h)
+		},
 		Settle: 30 * time.Second, WaitsFor: "etcd",
 	}
 }
@@ -87,11 +89,40 @@ func applyMoveLeader(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 	if !ok || to.Learner {
 		return fmt.Errorf("%s has no voter to move the leader to", h.Spec().Etcd.Hosts[0].Name)
 	}
+	return handOverHeld(ctx, h, e, host, to.ID)
+}
+
+// leaderToOldMember hands the leadership back, as it was taken; done twice it
+// is done once. On the way back the members' own steps need it, too: a leader
+// that is removed costs an election, and one may have been elected among the
+// new members at any time.
+func leaderToOldMember(ctx context.Context, h phases.Hands) error {
+	if err := oldMemberServes(ctx, h.View); err != nil {
+		return fmt.Errorf("the leader can't be moved to the old member: %w", err)
+	}
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	members, err := e.Members(ctx)
+	if err != nil {
+		return err
+	}
+	old, _ := oldMember(members, h.View)
+	host, s, err := aVoterHost(ctx, &e.Reader)
+	if err != nil || s.Leader == old.ID {
+		return err
+	}
+	return handOverHeld(ctx, h, e, host, old.ID)
+}
+
+// handOverHeld is handOver while the API server stands still.
+func handOverHeld(ctx context.Context, h phases.Hands, e *etcd.Cluster, host string, to uint64) error {
 	release, err := h.HoldAPIServer(ctx, h.First().Name)
 	if err != nil {
 		return err
 	}
-	err = handOver(ctx, h, e, host, to.ID)
+	err = handOver(ctx, h, e, host, to)
 	letGo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return errors.Join(err, release(letGo))

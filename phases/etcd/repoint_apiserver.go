@@ -1,10 +1,12 @@
 package etcd
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +29,7 @@ func repointAPIServer(strategy phases.Strategy) phases.Step {
 		s.Outage = 0
 		s.Needs = append(s.Needs, restart().RedirectID())
 		s.Apply = applyRepointOverlapped
-		s.Undo, s.OneWay, s.Bracket = undoRepoint, "", restart().Bracket()
+		s.Undo, s.Bracket = undoRepointOverlapped, restart().Bracket()
 	}
 	return s
 }
@@ -44,6 +46,13 @@ func restart() overlap.Restart {
 			return f.Verdict == migrate.Satisfied, err
 		},
 		Flags: func(v phases.View) map[string]string { return map[string]string{"etcd-servers": etcdServers(v)} },
+		Former: func(ctx context.Context, v phases.View) (map[string]string, error) {
+			if err := oldMemberKeepsAll(ctx, v); err != nil {
+				return nil, err
+			}
+			servers, err := formerServers(ctx, v, nil)
+			return map[string]string{"etcd-servers": servers}, err
+		},
 	}
 }
 
@@ -62,7 +71,8 @@ func applyRepointOverlapped(ctx context.Context, h phases.Hands, _ migrate.Befor
 }
 
 // lastGood is the manifest that the node puts back by itself: the one that
-// worked a moment ago, not the pre-image of the first attempt.
+// worked a moment ago, not the pre-image of the first attempt. On the way back
+// that is one with the new members.
 const lastGood = phases.StateDir + "/kube-apiserver.last-good.yaml"
 
 func repointInPlace() phases.Step {
@@ -79,7 +89,7 @@ func repointInPlace() phases.Step {
 		Check:  checkRepoint,
 		Apply:  applyRepoint,
 		Verify: verifyRepoint,
-		OneWay: phases.NotYet,
+		Undo:   undoRepoint,
 		// kubeadm's own wait for a control plane is 4 minutes.
 		Settle: 5 * time.Minute, WaitsFor: "kubelet",
 	}
@@ -166,19 +176,48 @@ func changeEtcdServers(ctx context.Context, h phases.Hands, last func() error) e
 	if err := phases.Backup(ctx, host, repointID, phases.APIServerManifest); err != nil {
 		return err
 	}
-	if err := host.WriteFile(ctx, remote.File{Path: lastGood, Data: f.Data, Mode: 0o600, Owner: "root:root"}); err != nil {
+	changed, err := m.SetFlag("etcd-servers", etcdServers(h.View))
+	if err != nil {
 		return err
+	}
+	return replaceManifest(ctx, h, f, changed, last)
+}
+
+// replaceManifest writes the API server's manifest with a timer on the node
+// that brings back the one that worked; last is done in the moment before.
+func replaceManifest(ctx context.Context, h phases.Hands, f remote.File, changed []byte, last func() error) error {
+	host := h.On(h.Target())
+	keep, err := worked(ctx, h.View, changed)
+	if err != nil {
+		return err
+	}
+	if !keep {
+		if err := host.WriteFile(ctx, remote.File{Path: lastGood, Data: f.Data, Mode: 0o600, Owner: "root:root"}); err != nil {
+			return err
+		}
 	}
 	if err := overlap.Arm(ctx, h, lastGood); err != nil {
-		return err
-	}
-	if f.Data, err = m.SetFlag("etcd-servers", etcdServers(h.View)); err != nil {
 		return err
 	}
 	if err := last(); err != nil {
 		return err
 	}
+	f.Data = changed
 	return host.WriteFile(ctx, f)
+}
+
+// worked says that the last good manifest on the node is the one to be
+// written, and that the one in its place does not work: forward again from a
+// way back that failed, and the other way round.
+func worked(ctx context.Context, v phases.View, changed []byte) (bool, error) {
+	good, err := v.On(v.Target()).ReadFile(ctx, lastGood)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil || !bytes.Equal(good.Data, changed) {
+		return false, err
+	}
+	return overlap.RealReadyz(ctx, v, v.Target()) != nil, nil
 }
 
 // membersReady: an API server that reads from one cluster and writes to

@@ -63,7 +63,7 @@ func (r Restart) removeRedirect(needs migrate.StepID) phases.Step {
 			}
 			return twinAnswers(ctx, v, v.Target(), false)
 		},
-		OneWay: phases.NotYet,
+		Undo:   r.undoBack,
 		Settle: time.Minute,
 	}
 }
@@ -112,7 +112,7 @@ func (r Restart) removeTwin() phases.Step {
 		}, "the second API server runs"),
 		Apply:  applyRemoveTwin,
 		Verify: verifyRemoveTwin,
-		OneWay: phases.NotYet,
+		Undo:   r.undoEnd,
 		Settle: 2 * time.Minute, WaitsFor: "kubelet",
 	}
 }

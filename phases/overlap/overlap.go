@@ -16,6 +16,10 @@
 // When one of these fails, the restart included, the run takes them back at
 // once in the reverse order (undo.go): the old manifest first, and nothing
 // else before the real one answers again.
+//
+// A restart that is done is taken back by another one. On that way the undoing
+// of what comes after it sets the same up again, for the former arguments
+// (wayback.go); then the restart, and what comes before it, are undone as above.
 package overlap
 
 import (
@@ -48,6 +52,9 @@ type Restart struct {
 	Done func(context.Context, phases.View) (bool, error)
 	// Flags are the arguments it is to get; the twin has them first.
 	Flags func(phases.View) map[string]string
+	// Former are the arguments that it had before, for the way back: then the
+	// second one has these. The error says why it can't have them again.
+	Former func(context.Context, phases.View) (map[string]string, error)
 	// Needs are the steps before the first one here.
 	Needs []migrate.StepID
 }
@@ -84,21 +91,22 @@ func loopbackConfig(ctx context.Context, v phases.View, node string, port int) (
 	return cfg, nil
 }
 
-// RealReadyz asks the real API server of a node, past any redirect.
-func RealReadyz(ctx context.Context, v phases.View, node string) error {
+// realConfig reaches the real API server of a node, past any redirect.
+func realConfig(ctx context.Context, v phases.View, node string) (*rest.Config, error) {
 	address, err := v.APIAddress(ctx, node)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, port, err := net.SplitHostPort(address)
+	port, err := redirect{address: address}.port()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		return err
-	}
-	cfg, err := loopbackConfig(ctx, v, node, n)
+	return loopbackConfig(ctx, v, node, port)
+}
+
+// RealReadyz asks the real API server of a node, past any redirect.
+func RealReadyz(ctx context.Context, v phases.View, node string) error {
+	cfg, err := realConfig(ctx, v, node)
 	if err != nil {
 		return err
 	}

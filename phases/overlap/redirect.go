@@ -123,6 +123,9 @@ func removeRedirect(ctx context.Context, h remote.Host) error {
 	return nil
 }
 
+// Redirected says whether new connections are sent to the second API server.
+func Redirected(ctx context.Context, r remote.Reader) (bool, error) { return redirected(ctx, r) }
+
 // redirected says whether the redirect is in place.
 func redirected(ctx context.Context, r remote.Reader) (bool, error) {
 	script := `{ nft list table ip ` + redirectName + ` 2>/dev/null || iptables -w -t nat -S ` + redirectName + ` 2>/dev/null || true; } | grep -c -i 'dnat to\|DNAT --to' || true`

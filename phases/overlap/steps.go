@@ -1,9 +1,11 @@
 package overlap
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strings"
 	"time"
@@ -129,6 +131,11 @@ func (r Restart) twin() phases.Step {
 		Check: r.checkTwin,
 		Apply: r.applyTwin,
 		Verify: func(ctx context.Context, v phases.View) error {
+			if err := twinHas(ctx, v, r.Flags(v)); err != nil {
+				if is, lookErr := redirected(ctx, v.On(v.Target())); lookErr != nil || !is {
+					return errors.Join(err, lookErr)
+				}
+			}
 			cfg, err := twinConfig(ctx, v, v.Target())
 			if err != nil {
 				return err
@@ -152,27 +159,68 @@ func (r Restart) applyTwin(ctx context.Context, h phases.Hands, _ migrate.Before
 	if err != nil {
 		return fmt.Errorf("on %s: %w", h.Target(), err)
 	}
-	if there, err := twinThere(ctx, host); err != nil {
+	return placeTwin(ctx, h, twin)
+}
+
+// placeTwin writes the twin's manifest. One that is there with other arguments
+// has ended before, unless it carries clients: it would be taken for the new
+// one for as long as it takes the kubelet to stop it.
+func placeTwin(ctx context.Context, h phases.Hands, twin []byte) error {
+	host := h.On(h.Target())
+	have, err := host.ReadFile(ctx, TwinManifest)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
-	} else if !there {
-		if err := phases.Await(ctx, h.View, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) }); err != nil {
+	}
+	if err == nil && bytes.Equal(have.Data, twin) {
+		return nil
+	}
+	is, err := redirected(ctx, host)
+	if err != nil {
+		return err
+	}
+	if !is {
+		if err := undoTwin(ctx, h, nil); err != nil {
 			return fmt.Errorf("waiting for the end of the one of an attempt before: %w", err)
 		}
 	}
 	return host.WriteFile(ctx, remote.File{Path: TwinManifest, Data: twin, Mode: 0o600, Owner: "root:root"})
 }
 
+// twinInPlace says whether there is nothing to do for the twin: it is ready
+// and has the arguments, or clients are sent to it. One that carries clients
+// since a way back was begun has the former arguments; the real one had these
+// a moment ago, so they are proven.
+func (r Restart) twinInPlace(ctx context.Context, v phases.View) (bool, error) {
+	ready, err := twinReady(ctx, v, v.Target())
+	if err != nil || !ready {
+		return false, err
+	}
+	if is, err := redirected(ctx, v.On(v.Target())); err != nil || is {
+		return is, err
+	}
+	return twinHas(ctx, v, r.Flags(v)) == nil, nil
+}
+
 // checkTwin also says where an overlap is not possible.
 func (r Restart) checkTwin(ctx context.Context, v phases.View) (migrate.Finding, error) {
-	f, err := r.setup(func(ctx context.Context, v phases.View) (bool, error) { return twinReady(ctx, v, v.Target()) },
-		"one API server runs")(ctx, v)
+	f, err := r.setup(r.twinInPlace, "one API server runs")(ctx, v)
 	if err != nil || f.Verdict != migrate.Needed {
 		return f, err
 	}
+	block, err := noRoom(ctx, v)
+	if err != nil || block.Verdict == migrate.Blocked {
+		return block, err
+	}
+	return f, nil
+}
+
+// noRoom is a finding that blocks where the node has no room for a twin, and
+// an empty one where it has.
+func noRoom(ctx context.Context, v phases.View) (f migrate.Finding, err error) {
 	const remedy = "free it, or restart the API server in place with `--strategy in-place`"
 	tool, err := firewall(ctx, v.On(v.Target()))
 	if err != nil {
-		return migrate.Finding{}, err
+		return f, err
 	}
 	if tool == "" {
 		return phases.Block("install nft or iptables, or restart the API server in place with `--strategy in-place`", "%s has neither nft nor iptables", v.Target()), nil
@@ -180,16 +228,16 @@ func (r Restart) checkTwin(ctx context.Context, v phases.View) (migrate.Finding,
 	script := fmt.Sprintf(`ss -Hltn 'sport = :%d' | head -n 1; echo --; awk '/MemAvailable/ {print $2}' /proc/meminfo; ps -C kube-apiserver -o rss= | sort -n | tail -n 1`, TwinPort)
 	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: script})
 	if err != nil {
-		return migrate.Finding{}, fmt.Errorf("looking for room for a second API server on %s: %w", v.Target(), err)
+		return f, fmt.Errorf("looking for room for a second API server on %s: %w", v.Target(), err)
 	}
 	listener, memory, _ := strings.Cut(out, "--\n")
 	there, err := twinThere(ctx, v.On(v.Target()))
 	if err != nil {
-		return migrate.Finding{}, err
+		return f, err
 	}
 	runs, err := twinRuns(ctx, v)
 	if err != nil {
-		return migrate.Finding{}, err
+		return f, err
 	}
 	if there || runs {
 		return f, nil // it is starting or ending: an attempt before was cut
@@ -199,15 +247,15 @@ func (r Restart) checkTwin(ctx context.Context, v phases.View) (migrate.Finding,
 	}
 	var available, used int
 	if _, err := fmt.Sscan(memory, &available, &used); err != nil {
-		return migrate.Finding{}, fmt.Errorf("reading the memory of %s: %w", v.Target(), err)
+		return f, fmt.Errorf("reading the memory of %s: %w", v.Target(), err)
 	}
 	live, err := v.On(v.Target()).ReadFile(ctx, phases.APIServerManifest)
 	if err != nil {
-		return migrate.Finding{}, err
+		return f, err
 	}
 	m, err := kube.ParseManifest(live.Data)
 	if err != nil {
-		return migrate.Finding{}, err
+		return f, err
 	}
 	if bind, ok := m.Flags().Get("bind-address"); ok && !net.ParseIP(bind).IsUnspecified() {
 		return phases.Block("restart the API server in place with `--strategy in-place`", "the API server listens on --bind-address=%s only, not on 127.0.0.1 as well", bind), nil

@@ -12,8 +12,8 @@ import (
 	"hamigrate/phases"
 )
 
-// The way back, should the restart or one of the steps before it fail: the
-// same order backward. Each step refuses where the one after it is not taken
+// The way back, should the restart or one of the steps before it fail, and the
+// end of the one from a restart that is done: the same order backward. Each step refuses where the one after it is not taken
 // back, because clients would find out.
 
 const (
@@ -33,6 +33,27 @@ func twinRuns(ctx context.Context, v phases.View) (bool, error) {
 		port, _ := p.Flags.Get("secure-port")
 		return port == strconv.Itoa(TwinPort)
 	}), err
+}
+
+// twinHas is the error that no process of the second API server runs with
+// these arguments.
+func twinHas(ctx context.Context, v phases.View, flags map[string]string) error {
+	list, err := phases.Processes(ctx, v.On(v.Target()), "kube-apiserver")
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		if port, _ := p.Flags.Get("secure-port"); port != strconv.Itoa(TwinPort) {
+			continue
+		}
+		for name, want := range flags {
+			if have, _ := p.Flags.Get(name); have != want {
+				return fmt.Errorf("the second API server on %s runs with --%s=%s", v.Target(), name, have)
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("no second API server runs on %s", v.Target())
 }
 
 // twinGone is the error that the second API server still runs.

@@ -87,6 +87,15 @@ func armed(ctx context.Context, r remote.Reader) (bool, error) {
 	return false, nil
 }
 
-// Armed says whether a timer on the node may still put an old manifest back:
-// nothing that the old manifest needs may be removed before it is disarmed.
+// Disarmed is the error that a timer on the node may still put another
+// manifest back: nothing that one needs may be removed before it is disarmed.
+func Disarmed(ctx context.Context, r remote.Reader) error {
+	is, err := armed(ctx, r)
+	if err == nil && is {
+		err = fmt.Errorf("a timer on %s, %s, may still put the API server's manifest of a moment ago back", r.Name(), watchdog)
+	}
+	return err
+}
+
+// Armed says the same as an answer.
 func Armed(ctx context.Context, r remote.Reader) (bool, error) { return armed(ctx, r) }
