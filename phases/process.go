@@ -146,8 +146,8 @@ func parseOldEtcd(out string) (OldEtcd, bool, error) {
 			return OldEtcd{}, false, err
 		}
 		old := OldEtcd{Process: p}
-		old.ClientAddress, _ = listenAddress(p.Flags, "listen-client-urls")
-		old.PeerAddress, old.LocalOnly = listenAddress(p.Flags, "listen-peer-urls")
+		old.ClientAddress, _ = ListenAddress(p.Flags, "listen-client-urls")
+		old.PeerAddress, old.LocalOnly = ListenAddress(p.Flags, "listen-peer-urls")
 		return old, true, nil
 	}
 	return OldEtcd{}, false, nil
@@ -198,9 +198,9 @@ func sameFlag(a, b kube.Flags, name string) bool {
 	return x == y
 }
 
-// listenAddress picks host:port of a listen flag, the loopback one first: it
+// ListenAddress picks host:port of a listen flag, the loopback one first: it
 // is what the node itself uses. localOnly says that there is no other.
-func listenAddress(flags kube.Flags, name string) (address string, localOnly bool) {
+func ListenAddress(flags kube.Flags, name string) (address string, localOnly bool) {
 	list, _ := flags.Get(name)
 	localOnly = true
 	for raw := range strings.SplitSeq(list, ",") {

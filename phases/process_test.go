@@ -238,7 +238,7 @@ func TestListenAddress(t *testing.T) {
 		{"unix:///run/etcd.sock,https://127.0.0.1:2379", "127.0.0.1:2379", true},
 	}
 	for _, test := range tests {
-		got, local := listenAddress(kube.Flags{{Name: "listen-peer-urls", Value: test.list}}, "listen-peer-urls")
+		got, local := ListenAddress(kube.Flags{{Name: "listen-peer-urls", Value: test.list}}, "listen-peer-urls")
 		if got != test.want || local != test.local {
 			t.Errorf("%q: got %q, local only %t; want %q, %t", test.list, got, local, test.want, test.local)
 		}

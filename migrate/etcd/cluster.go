@@ -271,12 +271,12 @@ func (c *Cluster) on(ctx context.Context, host, doing string, f func(context.Con
 	return nil
 }
 
-// SetPeerURL changes the stored peer URL of a voter, asking the member on
+// SetPeerURL changes the stored peer URLs of a voter, mostly one, asking the member on
 // host. Never of a learner: before etcd 3.5.31 and 3.6.12 that silently makes
 // it a voter (etcd-io/etcd#21694).
-func (c *Cluster) SetPeerURL(ctx context.Context, host string, id uint64, peerURL string) error {
+func (c *Cluster) SetPeerURL(ctx context.Context, host string, id uint64, peerURLs ...string) error {
 	return c.on(ctx, host, "updating the peer URL", func(ctx context.Context, cl *clientv3.Client) error {
-		_, err := cl.MemberUpdate(ctx, id, []string{peerURL})
+		_, err := cl.MemberUpdate(ctx, id, peerURLs)
 		return err
 	})
 }

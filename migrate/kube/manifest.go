@@ -32,6 +32,17 @@ func ParseManifest(data []byte) (Manifest, error) {
 	return m, nil
 }
 
+// Name is the pod's; its mirror in the API has the node's name behind it.
+func (m Manifest) Name() string { return m.pod.Name }
+
+// Namespace is the pod's, "default" where the manifest names none.
+func (m Manifest) Namespace() string {
+	if m.pod.Namespace == "" {
+		return corev1.NamespaceDefault
+	}
+	return m.pod.Namespace
+}
+
 // Flags returns the flags of the first container's command and arguments.
 func (m Manifest) Flags() Flags {
 	c := m.pod.Spec.Containers[0]

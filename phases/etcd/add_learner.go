@@ -55,7 +55,7 @@ func addLearner() phases.Step {
 			}
 			return nil
 		},
-		OneWay: phases.NotYet,
+		Undo:   undoAddLearner,
 		Settle: 30 * time.Second, WaitsFor: "etcd",
 	}
 }

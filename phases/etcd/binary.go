@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -34,7 +35,7 @@ func binary() phases.Step {
 		Check:  checkBinary,
 		Apply:  applyBinary,
 		Verify: verifyBinary,
-		OneWay: phases.NotYet,
+		Undo:   undoBinary,
 		Settle: 20 * time.Second,
 	}
 }
@@ -70,6 +71,14 @@ func source(ctx context.Context, v phases.View) (string, error) {
 // whoever has to look by hand one night, and comes along where the old
 // member's image has it.
 type programs struct{ etcd, ctl string }
+
+// before is the pre-image: what is there now.
+func (p programs) before() migrate.Before {
+	return migrate.Before{"sha256": cmp.Or(p.etcd, absent), "etcdctl": cmp.Or(p.ctl, absent), "backup": phases.BackupDir(binaryID)}
+}
+
+// absent is the digest of a file that is not there.
+const absent = "absent"
 
 // wantedPrograms reads them at their source.
 func wantedPrograms(ctx context.Context, v phases.View) (programs, error) {
@@ -110,7 +119,7 @@ func checkBinary(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	case want.etcd == "":
 		return phases.Block("install etcd as "+Binary+" on "+v.Target(), "%s has no %s and there is none to copy", v.Target(), Binary), nil
 	case have.etcd == want.etcd && want.ctl != "" && have.ctl != want.ctl:
-		return phases.Need(migrate.Before{"sha256": have.etcd}, "etcdctl is not installed"), nil
+		return phases.Need(have.before(), "etcdctl is not installed"), nil
 	case have.etcd == want.etcd:
 		return phases.Done("the same etcd is installed (sha256 %.12s)", have.etcd), nil
 	}
@@ -120,24 +129,29 @@ func checkBinary(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	}
 	if active, err := unitActive(ctx, v); err != nil {
 		return migrate.Finding{}, err
-	} else if active && !strings.Contains(string(unit.Data), "(written by migrate)") {
+	} else if active && !isOurUnit(string(unit.Data)) {
 		return phases.Block("stop it and move its data away, or name another host in spec.etcd.hosts", "%s runs an etcd of its own", v.Target()), nil
 	}
-	before := have.etcd
-	if before == "" {
-		before = "absent"
-	}
-	f := phases.Need(migrate.Before{"sha256": before, "backup": phases.BackupDir(binaryID)}, "etcd is not installed, or another one is")
-	f.Changes = []migrate.Change{{Object: v.Target() + ":" + Binary, Before: "sha256:" + before + "\n", After: "sha256:" + want.etcd + "\n"}}
+	f := phases.Need(have.before(), "etcd is not installed, or another one is")
+	f.Changes = []migrate.Change{{Object: v.Target() + ":" + Binary, Before: "sha256:" + f.Before["sha256"] + "\n", After: "sha256:" + want.etcd + "\n"}}
 	return f, nil
 }
 
 func applyBinary(ctx context.Context, h phases.Hands, before migrate.Before) error {
 	host := h.On(h.Target())
-	if have, err := digest(ctx, host, Binary); err != nil {
+	have, err := programsAt(ctx, host, Binary)
+	if err != nil {
 		return err
-	} else if have != "" && before["sha256"] == have {
-		if err := phases.Backup(ctx, host, binaryID, Binary); err != nil {
+	}
+	var keep []string
+	if have.etcd != "" && have.etcd == before["sha256"] {
+		keep = append(keep, Binary)
+	}
+	if have.ctl != "" && have.ctl == before["etcdctl"] {
+		keep = append(keep, Binary+"ctl")
+	}
+	if len(keep) > 0 {
+		if err := phases.Backup(ctx, host, binaryID, keep...); err != nil {
 			return err
 		}
 	}

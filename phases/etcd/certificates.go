@@ -50,13 +50,17 @@ func certificates() phases.Step {
 		Check:  checkCertificates,
 		Apply:  applyCertificates,
 		Verify: verifyCertificates,
-		OneWay: phases.NotYet,
+		Undo:   undoCertificates,
 		Settle: 10 * time.Second,
 	}
 }
 
 // certificateFiles are the files of a member, all below PKIDir.
 var certificateFiles = []string{"ca.crt", "server.crt", "server.key", "peer.crt", "peer.key"}
+
+// signingDir is where they are signed, below StateDir on the first
+// control-plane node.
+func signingDir(host string) string { return "sign-" + host }
 
 // certificateFault says what is wrong with a host's certificates, "" for
 // nothing; ca is what etcdCA reads.
@@ -96,7 +100,7 @@ func certificateFault(ctx context.Context, v phases.View, ca []byte) (string, er
 		}
 		files[name] = f.Data
 	}
-	if slices.Contains(left, "sign-"+v.Target()) {
+	if slices.Contains(left, signingDir(v.Target())) {
 		return "the scratch folder for signing is still on " + v.First().Name, nil
 	}
 	if string(files["ca.crt"]) != string(ca) {
@@ -162,10 +166,18 @@ func checkCertificates(ctx context.Context, v phases.View) (migrate.Finding, err
 		return phases.Block("put ca.crt, server.*, peer.* signed by etcd's CA into "+v.Target()+":"+PKIDir+" and run again",
 			"%s, and %s has no %s to sign with", fault, v.First().Name, key), nil
 	}
-	return phases.Need(migrate.Before{"fault": fault}, "%s", fault), nil
+	names, err := v.On(v.Target()).List(ctx, PKIDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return migrate.Finding{}, err
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(certificateFiles, n) })
+	return phases.Need(migrate.Before{"fault": fault, "files": strings.Join(names, ","), "backup": phases.BackupDir(certificatesID)}, "%s", fault), nil
 }
 
-func applyCertificates(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyCertificates(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	if err := keepCertificates(ctx, h, before); err != nil {
+		return err
+	}
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return err
@@ -176,7 +188,7 @@ func applyCertificates(ctx context.Context, h phases.Hands, _ migrate.Before) er
 	}
 	self, first := h.Self(), h.On(h.First().Name)
 	cc.SetLocalEtcdSANs([]string{self.Name, self.Address})
-	dir := path.Join(phases.StateDir, "sign-"+self.Name)
+	dir := path.Join(phases.StateDir, signingDir(self.Name))
 	pki, err := phases.Sign(ctx, first, phases.Signing{
 		Dir: dir, Config: cc, NodeName: self.Name, Address: self.Address,
 		CA: "etcd/ca", Phases: []string{"etcd-server", "etcd-peer"},
@@ -206,6 +218,19 @@ func applyCertificates(ctx context.Context, h phases.Hands, _ migrate.Before) er
 		return fmt.Errorf("removing the scratch folder on %s: %w", first.Name(), err)
 	}
 	return nil
+}
+
+// keepCertificates copies those that were there before the first attempt; what
+// an attempt that was cut has written is not among them.
+func keepCertificates(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	if before["files"] == "" {
+		return nil
+	}
+	var files []string
+	for name := range strings.SplitSeq(before["files"], ",") {
+		files = append(files, path.Join(PKIDir, name))
+	}
+	return phases.Backup(ctx, h.On(h.Target()), certificatesID, files...)
 }
 
 func verifyCertificates(ctx context.Context, v phases.View) error {

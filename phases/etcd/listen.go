@@ -42,7 +42,7 @@ func listen() phases.Step {
 		Check:  checkListen,
 		Apply:  applyListen,
 		Verify: verifyListen,
-		OneWay: phases.NotYet,
+		Undo:   undoListen,
 		Settle: 5 * time.Minute, WaitsFor: "kubelet",
 	}
 }

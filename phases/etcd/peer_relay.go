@@ -37,7 +37,7 @@ func peerRelay() phases.Step {
 		Check:  checkPeerRelay,
 		Apply:  applyPeerRelay,
 		Verify: oldMemberReached,
-		OneWay: phases.NotYet,
+		Undo:   undoPeerRelay,
 		Settle: 30 * time.Second,
 	}
 }
@@ -117,8 +117,13 @@ func applyPeerRelay(ctx context.Context, h phases.Hands, _ migrate.Before) error
 	if !running {
 		return errors.New("the old member has stopped")
 	}
+	return setUpRelay(ctx, h, old.PeerAddress)
+}
+
+// setUpRelay passes the host's address on to target.
+func setUpRelay(ctx context.Context, h phases.Hands, target string) error {
 	host := h.On(h.Target())
-	socket, service := relayUnits(firstPeerAddress(h.View), old.PeerAddress)
+	socket, service := relayUnits(firstPeerAddress(h.View), target)
 	for _, f := range []remote.File{
 		{Path: path.Join(unitDir, relayName+".service"), Data: []byte(service), Mode: 0o644},
 		{Path: path.Join(unitDir, relayName+".socket"), Data: []byte(socket), Mode: 0o644},
@@ -155,16 +160,7 @@ func removeRelay() phases.Step {
 		Needs:  []migrate.StepID{removeMemberID, retireManifestID},
 		ByHand: "```\nsystemctl disable --now " + relayName + ".socket " + relayName + ".service\nrm /etc/systemd/system/" + relayName + ".*; systemctl daemon-reload\n```\n",
 		Check:  checkRemoveRelay,
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			script := fmt.Sprintf(`set -eu; cd %s
-[ ! -e %[2]s.socket ] || systemctl disable --now --quiet %[2]s.socket
-systemctl stop %[2]s.service 2>/dev/null || true
-rm -f %[2]s.socket %[2]s.service; systemctl daemon-reload`, unitDir, relayName)
-			if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: script}); err != nil {
-				return fmt.Errorf("removing the relay on %s: %w", h.Target(), err)
-			}
-			return nil
-		},
+		Apply:  func(ctx context.Context, h phases.Hands, _ migrate.Before) error { return takeRelayDown(ctx, h) },
 		Verify: func(ctx context.Context, v phases.View) error {
 			f, err := checkRemoveRelay(ctx, v)
 			if err != nil {
@@ -175,9 +171,20 @@ rm -f %[2]s.socket %[2]s.service; systemctl daemon-reload`, unitDir, relayName)
 			}
 			return nil
 		},
-		OneWay: phases.NotYet,
+		Undo:   undoRemoveRelay,
 		Settle: 20 * time.Second,
 	}
+}
+
+func takeRelayDown(ctx context.Context, h phases.Hands) error {
+	script := fmt.Sprintf(`set -eu; cd %s
+[ ! -e %[2]s.socket ] || systemctl disable --now --quiet %[2]s.socket
+systemctl stop %[2]s.service 2>/dev/null || true
+rm -f %[2]s.socket %[2]s.service; systemctl daemon-reload`, unitDir, relayName)
+	if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: script}); err != nil {
+		return fmt.Errorf("removing the relay on %s: %w", h.Target(), err)
+	}
+	return nil
 }
 
 // checkRemoveRelay says "needed" already while the relay is still to be set

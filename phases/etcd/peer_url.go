@@ -34,7 +34,7 @@ func peerURL(strategy phases.Strategy) phases.Step {
 		Check:  checkPeerURL,
 		Apply:  applyPeerURL,
 		Verify: verifyPeerURL,
-		OneWay: phases.NotYet,
+		Undo:   undoPeerURL,
 		Settle: 30 * time.Second, WaitsFor: "etcd",
 	}
 }

@@ -36,7 +36,7 @@ func promote() phases.Step {
 		},
 		Apply:  applyPromote,
 		Verify: verifyPromote,
-		OneWay: phases.NotYet,
+		Undo:   undoPromote,
 		Settle: 2 * time.Minute, WaitsFor: "etcd",
 	}
 }

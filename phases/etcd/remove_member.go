@@ -42,7 +42,7 @@ func removeMember() phases.Step {
 		},
 		Apply:  applyRemoveMember,
 		Verify: verifyRemoveMember,
-		OneWay: phases.NotYet,
+		Undo:   undoRemoveMember,
 		Settle: time.Minute, WaitsFor: "etcd",
 	}
 }

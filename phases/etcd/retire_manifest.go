@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
 
@@ -48,26 +47,13 @@ func retireManifest() phases.Step {
 			if m, ok := oldMember(members, h.View); ok {
 				return fmt.Errorf("member %s (%s) is none of the etcd hosts' and is still in the list", m.Name, m.PeerHost())
 			}
-			host := h.On(h.Target())
-			if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", phases.StateDir, path.Dir(phases.EtcdArchive), phases.EtcdArchive)); err != nil {
-				return fmt.Errorf("making the archive on %s: %w", h.Target(), err)
-			}
-			return host.Rename(ctx, phases.EtcdManifest, path.Join(phases.EtcdArchive, "etcd.yaml"))
+			return putManifestAway(ctx, h)
 		},
-		// The process, not the pod object: the kubelet may hold on to a
-		// container for its grace period.
-		Verify: func(ctx context.Context, v phases.View) error {
-			_, running, err := v.OldEtcd(ctx)
-			if err != nil {
-				return err
-			}
-			if running {
-				return fmt.Errorf("etcd still runs on %s", v.Target())
-			}
-			return nil
-		},
-		OneWay: phases.NotYet,
-		Settle: 3 * time.Minute, WaitsFor: "kubelet",
+		// The process and the pod: the kubelet may hold on to a container for
+		// its grace period, and may be between two starts of one that ends.
+		Verify: oldPodGone,
+		Undo:   undoRetireManifest,
+		Settle: kubeletStarts, WaitsFor: "kubelet",
 	}
 }
 
@@ -100,14 +86,10 @@ func archiveData() phases.Step {
 				"%s/member is there (%s)", dir, strings.Join(names, ", ")), nil
 		},
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			if _, running, err := h.OldEtcd(ctx); err != nil || running {
-				return errors.Join(err, fmt.Errorf("etcd may still run on %s", h.Target()))
-			}
-			dir, err := oldDataDir(ctx, h.View)
-			if err != nil {
+			if err := oldPodGone(ctx, h.View); err != nil {
 				return err
 			}
-			return h.On(h.Target()).Rename(ctx, path.Join(dir, "member"), path.Join(phases.EtcdArchive, "member"))
+			return putDataAway(ctx, h)
 		},
 		Verify: func(ctx context.Context, v phases.View) error {
 			dir, err := oldDataDir(ctx, v)
@@ -123,7 +105,7 @@ func archiveData() phases.Step {
 			}
 			return nil
 		},
-		OneWay: phases.NotYet,
+		Undo:   undoArchiveData,
 		Settle: 30 * time.Second,
 	}
 }

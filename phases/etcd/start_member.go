@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -32,34 +33,22 @@ func startMember() phases.Step {
 		Check:  checkStartMember,
 		Apply:  applyStartMember,
 		Verify: verifyStartMember,
-		OneWay: phases.NotYet,
+		Undo:   undoStartMember,
 		// A snapshot of 8 GiB takes 70 s at 1 Gbit/s; slow disks take longer.
 		Settle: 10 * time.Minute, WaitsFor: "etcd",
 	}
 }
 
-// environment lists the members as etcd wants them: byte for byte what is
-// stored, this one under its own name, since it has none before its first
-// start ("member count is unequal", "unmatched member while checking
-// PeerURLs" are the answers to anything else).
+// environmentMark begins the file that is ours.
+const environmentMark = "# Read once, when the data folder is empty."
+
+// environment is the content of EnvFile.
 func environment(members []etcd.Member, v phases.View) (string, error) {
-	var parts []string
-	for _, m := range members {
-		name := m.Name
-		if name == "" && m.PeerHost() != v.Self().Address {
-			return "", fmt.Errorf("another member has not started yet: %s", describe(members))
-		}
-		if name == "" {
-			name = v.Target()
-		}
-		for _, u := range m.PeerURLs {
-			parts = append(parts, name+"="+u)
-		}
+	is, err := initialCluster(members, v.Self(), v.Target())
+	if err != nil {
+		return "", err
 	}
-	if _, ok := memberOn(members, v.Self()); !ok {
-		return "", fmt.Errorf("%s is not in the member list", v.Target())
-	}
-	return "# Read once, when the data folder is empty. \"existing\" keeps a member that lost\n# its data from founding a cluster of its own.\nETCD_INITIAL_CLUSTER_STATE=existing\nETCD_INITIAL_CLUSTER=" + strings.Join(parts, ",") + "\n", nil
+	return environmentMark + " \"existing\" keeps a member that lost\n# its data from founding a cluster of its own.\nETCD_INITIAL_CLUSTER_STATE=existing\nETCD_INITIAL_CLUSTER=" + is + "\n", nil
 }
 
 func checkStartMember(ctx context.Context, v phases.View) (migrate.Finding, error) {
@@ -111,6 +100,15 @@ func applyStartMember(ctx context.Context, h phases.Hands, _ migrate.Before) err
 		return err
 	}
 	host := h.On(h.Target())
+	have, err := host.ReadFile(ctx, EnvFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil && !strings.HasPrefix(string(have.Data), environmentMark) {
+		if err := phases.Backup(ctx, host, startMemberID, EnvFile); err != nil {
+			return err
+		}
+	}
 	if err := host.WriteFile(ctx, remote.File{Path: EnvFile, Data: []byte(env), Mode: 0o640, Owner: "root:etcd"}); err != nil {
 		return err
 	}
@@ -148,23 +146,31 @@ func verifyStartMember(ctx context.Context, v phases.View) error {
 	if !ok {
 		return fmt.Errorf("%s is not in the member list: %s", v.Target(), describe(members))
 	}
+	if err := caughtUp(ctx, e, v.Target(), m); err != nil {
+		return errors.Join(err, lastWords(ctx, v))
+	}
+	return nil
+}
+
+// caughtUp wants the member on a host to be m, of this cluster, with all data.
+func caughtUp(ctx context.Context, e *etcd.Reader, host string, m etcd.Member) error {
 	// The leader is asked first: under steady writes the other order would
 	// compare with entries that the member can't have yet.
 	_, leader, err := aVoterHost(ctx, e)
 	if err != nil {
 		return err
 	}
-	own, err := e.Status(ctx, v.Target())
+	own, err := e.Status(ctx, host)
 	if err != nil {
-		return errors.Join(err, lastWords(ctx, v))
+		return err
 	}
 	switch {
 	case own.MemberID != m.ID:
-		return fmt.Errorf("etcd on %s is member %x, the list says %x: its data is another member's", v.Target(), own.MemberID, m.ID)
+		return fmt.Errorf("etcd on %s is member %x, the list says %x: its data is another member's", host, own.MemberID, m.ID)
 	case own.ClusterID != leader.ClusterID:
-		return fmt.Errorf("etcd on %s is of cluster %x, not of %x", v.Target(), own.ClusterID, leader.ClusterID)
+		return fmt.Errorf("etcd on %s is of cluster %x, not of %x", host, own.ClusterID, leader.ClusterID)
 	case own.RaftApplied+closeEnough < leader.RaftIndex:
-		return fmt.Errorf("the member on %s catches up: %d of %d", v.Target(), own.RaftApplied, leader.RaftIndex)
+		return fmt.Errorf("the member on %s catches up: %d of %d", host, own.RaftApplied, leader.RaftIndex)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func unit() phases.Step {
 		Check:  checkUnit,
 		Apply:  applyUnit,
 		Verify: verifyUnit,
-		OneWay: phases.NotYet,
+		Undo:   undoUnit,
 		Settle: 10 * time.Second,
 	}
 }
@@ -117,6 +117,9 @@ WantedBy=multi-user.target
 	return b.String()
 }
 
+// isOurUnit says that renderUnit made it.
+func isOurUnit(text string) bool { return strings.Contains(text, "(written by migrate)") }
+
 // quoteForSystemd keeps a word one word in ExecStart (systemd.service(5)).
 func quoteForSystemd(s string) string {
 	s = strings.NewReplacer(`%`, `%%`, `$`, `$$`).Replace(s)
@@ -164,12 +167,15 @@ func checkUnit(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	}
 	if active, err := unitActive(ctx, v); err != nil {
 		return migrate.Finding{}, err
-	} else if active && !strings.Contains(have, "(written by migrate)") {
+	} else if active && !isOurUnit(have) {
 		return phases.Block("stop it and move its data away, or name another host in spec.etcd.hosts", "%s runs an etcd of its own", v.Target()), nil
 	}
-	before := have
-	finding := phases.Need(migrate.Before{"unit": before}, "the unit is not there or differs")
-	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + unitFile, Before: before, After: want}}
+	enabled, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service 2>/dev/null || true"})
+	if err != nil {
+		return migrate.Finding{}, fmt.Errorf("asking systemd on %s for etcd.service: %w", v.Target(), err)
+	}
+	finding := phases.Need(migrate.Before{"unit": have, "enabled": strings.TrimSpace(enabled)}, "the unit is not there or differs")
+	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + unitFile, Before: have, After: want}}
 	return finding, nil
 }
 

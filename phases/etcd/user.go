@@ -56,14 +56,14 @@ func user() phases.Step {
 			}
 			return nil
 		},
-		OneWay: phases.NotYet,
+		Undo:   undoUser,
 		Settle: 10 * time.Second,
 	}
 }
 
 const (
-	userState       = `id -u etcd >/dev/null 2>&1 && echo user; stat -c %U:%G:%a ` + DataDir + ` ` + ConfigDir + ` ` + PKIDir + ` 2>/dev/null || true`
-	wantedUserState = "user etcd:etcd:700 root:etcd:750 root:etcd:750"
+	userState       = `getent group etcd >/dev/null && echo group; id -u etcd >/dev/null 2>&1 && echo user; stat -c '%n %U:%G:%a' ` + DataDir + ` ` + ConfigDir + ` ` + PKIDir + ` 2>/dev/null || true`
+	wantedUserState = "group user " + DataDir + " etcd:etcd:700 " + ConfigDir + " root:etcd:750 " + PKIDir + " root:etcd:750"
 	makeUser        = `set -eu
 getent group etcd >/dev/null || groupadd --system etcd
 id -u etcd >/dev/null 2>&1 || useradd --system --gid etcd --home-dir ` + DataDir + ` --no-create-home --shell /usr/sbin/nologin etcd

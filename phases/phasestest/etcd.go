@@ -224,6 +224,7 @@ func (w *World) settleEtcd(now time.Time) {
 			}
 		}
 	}
+	w.settleCatchingUp(now)
 	for _, c := range w.clusters {
 		maps.DeleteFunc(c.keys, func(_ string, k key) bool { return !k.until.IsZero() && !now.Before(k.until) })
 		if c.leader != 0 && c.find(c.leader) != nil && w.server(c, c.leader) != nil {
@@ -239,6 +240,25 @@ func (w *World) settleEtcd(now time.Time) {
 			if w.server(c, m.id) != nil {
 				c.leader = m.id
 				break
+			}
+		}
+	}
+}
+
+// settleCatchingUp: a leader that does not reach a member sends it nothing.
+func (w *World) settleCatchingUp(now time.Time) {
+	for _, h := range w.all() {
+		for _, s := range h.boots {
+			m, leader := s.cluster.find(s.member), w.server(s.cluster, s.cluster.leader)
+			if m == nil || leader == nil || !now.Before(s.catching) {
+				continue
+			}
+			u, err := url.Parse(m.peerURLs[0])
+			if err != nil {
+				continue
+			}
+			if r, err := w.route(leader.host, u.Host); err != nil || r.kind != etcdPeer || r.boot != s {
+				s.catching = now.Add(catchUp)
 			}
 		}
 	}

@@ -85,6 +85,24 @@ func (h *Host) settlePods(now time.Time) {
 	}
 }
 
+// settleMirrors keeps the mirror of the etcd pod, by which the kubelets say
+// that they have one; those of other static pods are of no interest here.
+func (w *World) settleMirrors() {
+	for _, h := range w.all() {
+		key := objectKey{"pods", "kube-system", "etcd-" + h.Name()}
+		has, mirrored := h.pods["etcd.yaml"] != nil, w.objects.items[key] != nil
+		switch {
+		case w.node(h.Name()) == nil:
+		case has && !mirrored:
+			pod := readyPod(key.name, h.Name(), map[string]string{"component": "etcd"})
+			pod.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "1"}
+			w.must(w.create("pods", pod))
+		case !has && mirrored:
+			w.must(w.delete("pods", key.namespace, key.name))
+		}
+	}
+}
+
 // endPod ends a pod whose manifest is gone or differs, in its time.
 func (h *Host) endPod(name string, pod *staticPod, text string, wanted bool, now time.Time) {
 	if pod.endAt.IsZero() && (!wanted || text != pod.text) {

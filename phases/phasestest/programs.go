@@ -78,7 +78,7 @@ func fileProgram(name string) (func(program) error, bool) {
 	run, ok := map[string]func(program) error{
 		"mkdir": mkdir, "mktemp": mktemp, "mv": mv, "cp": cp, "rm": rm, "rmdir": rmdir, "ln": ln, "chmod": chmod,
 		"sync": func(program) error { return nil }, "stat": stat, "install": install, "readlink": readlink,
-		"find": find, "ls": ls, "id": id, "groupadd": addUser, "useradd": addUser,
+		"find": find, "ls": ls, "id": id, "groupadd": addUser, "useradd": addUser, "groupdel": deleteUser, "userdel": deleteUser,
 	}[name]
 	return run, ok
 }

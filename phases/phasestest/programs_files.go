@@ -242,6 +242,18 @@ func id(p program) error {
 	return nil
 }
 
+// deleteUser plays userdel, which takes the group of that name along, and
+// groupdel. A user with processes stays.
+func deleteUser(p program) error {
+	for _, s := range p.host.boots {
+		if p.host.folders[path.Clean(s.flags["data-dir"])].owner == p.args[0]+":"+p.args[0] {
+			return fmt.Errorf("user %s is currently used by process %d", p.args[0], s.proc.pid)
+		}
+	}
+	delete(p.host.users, p.args[0])
+	return nil
+}
+
 func addUser(p program) error {
 	_, rest := p.options("--home-dir", "--gid", "--shell")
 	p.host.users[rest[0]] = true

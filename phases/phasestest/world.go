@@ -194,6 +194,7 @@ func (w *World) settle() {
 		h.settlePods(now)
 		h.settleServing(now)
 	}
+	w.settleMirrors()
 	w.settleEtcd(now)
 	w.settleLeases()
 	for _, h := range w.all() {

@@ -1,0 +1,324 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/etcd"
+	"hamigrate/phases"
+)
+
+// The way back of the old member is the way of any new one: it joins as a
+// learner with an empty data folder, gets all that was written since, and is
+// promoted. What it held when it was removed is never started again. Three
+// steps go that way, each up to its stage; each looks for itself how far it is.
+//
+// Its own manifest, from before, has no --initial-cluster-state, or one that
+// fits the cluster of its birth: on an empty folder it would found a new
+// cluster, which has the old one's ID, because that is made of URLs and token.
+// So the kubelet never has it while the folder is, or may become, empty. The
+// member joins with a manifest made for that, and the original is put in its
+// place when it runs and holds its data.
+
+// stage is how far the old member is to be brought.
+type stage int
+
+const (
+	learns   stage = iota // it runs as a learner and has caught up
+	original              // and with the manifest of before
+	votes                 // and is a voter
+)
+
+// learnerJoins bounds the wait for all data, as for the members on the etcd
+// hosts; kubeletStarts that for a process with other arguments. The kubelet
+// stops the old process in 30 s (terminationGracePeriodSeconds), and doubles
+// its pauses between two failed starts up to 5 minutes.
+const (
+	learnerJoins  = 10 * time.Minute
+	kubeletStarts = 6 * time.Minute
+)
+
+// rejoin brings the old member to a stage. Until it is a voter its data is
+// disposable, and clients are served by the new members alone.
+func rejoin(ctx context.Context, h phases.Hands, to stage) error {
+	if err := newMembersCarry(ctx, h.View); err != nil {
+		return fmt.Errorf("the old member on %s is left as it is: %w", h.First().Name, err)
+	}
+	members, _, err := list(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	if old, ok := oldMember(members, h.View); !ok || old.Learner {
+		if err := joinAsLearner(ctx, h); err != nil {
+			return err
+		}
+	}
+	if to == learns {
+		return nil
+	}
+	if err := originalBack(ctx, h); err != nil {
+		return err
+	}
+	if to == original {
+		return nil
+	}
+	return promoteOld(ctx, h)
+}
+
+// newMembersCarry wants the new members to be voters that answer, and the API
+// server to use none but them: the old one is restarted on its way.
+func newMembersCarry(ctx context.Context, v phases.View) error {
+	members, e, err := list(ctx, v)
+	if err != nil {
+		return err
+	}
+	var uses []string
+	for _, h := range v.Spec().Etcd.Hosts {
+		m, ok := memberOn(members, h)
+		if !ok || m.Learner || !slices.Contains(e.Hosts(), h.Name) {
+			return fmt.Errorf("%s is not a voter that answers: %s", h.Name, describe(members))
+		}
+		if err := answersAs(ctx, e, h.Name, m); err != nil {
+			return err
+		}
+		uses = append(uses, clientURLOf(h))
+	}
+	p, running, err := v.APIServer(ctx, v.First().Name)
+	if err != nil || !running {
+		return errors.Join(err, fmt.Errorf("no API server runs on %s", v.First().Name))
+	}
+	servers, _ := p.Flags.Get("etcd-servers")
+	for server := range strings.SplitSeq(servers, ",") {
+		if !slices.Contains(uses, server) {
+			return fmt.Errorf("the API server on %s runs with --etcd-servers=%s, and is to use the new members alone until the old one is a voter", v.First().Name, servers)
+		}
+	}
+	return nil
+}
+
+// answersAs wants the member on a host to be m and to know the leader.
+func answersAs(ctx context.Context, e *etcd.Reader, host string, m etcd.Member) error {
+	s, err := e.Status(ctx, host)
+	switch {
+	case err != nil:
+		return err
+	case s.MemberID != m.ID:
+		return fmt.Errorf("etcd on %s is member %x, the list says %x", host, s.MemberID, m.ID)
+	case s.Leader == 0:
+		return fmt.Errorf("the member on %s knows no leader", host)
+	}
+	return nil
+}
+
+// joinAsLearner goes on from wherever an attempt before was cut.
+func joinAsLearner(ctx context.Context, h phases.Hands) error {
+	members, _, err := list(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	old, listed := oldMember(members, h.View)
+	if listed && !slices.Equal(old.PeerURLs, []string{peerURLOf(h.First())}) {
+		return fmt.Errorf("another learner is in the list, promote or remove it first: %s", describe(members))
+	}
+	data, err := hasOldData(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	// A member that has lost what it acknowledged can't go on under its ID.
+	if listed && old.Name != "" && !data {
+		if err := removeLearner(ctx, h, peerURLOf(h.First())); err != nil {
+			return err
+		}
+		listed = false
+	}
+	starts, err := joinsAlready(ctx, h.View, members)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !listed, old.Name == "" && !starts:
+		if err := clearOld(ctx, h); err != nil {
+			return err
+		}
+		if err := addOldLearner(ctx, h); err != nil {
+			return err
+		}
+		if err := writeJoining(ctx, h); err != nil {
+			return err
+		}
+	default:
+		if _, there, err := oldManifest(ctx, h.View); err != nil {
+			return err
+		} else if there {
+			break
+		}
+		if err := writeJoining(ctx, h); err != nil {
+			return err
+		}
+	}
+	err = phases.Await(ctx, h.View, learnerJoins, func(ctx context.Context) error { return oldCaughtUp(ctx, h.View) })
+	if err != nil {
+		return fmt.Errorf("waiting for the old member on %s, which joins as a learner: %w", h.First().Name, err)
+	}
+	return nil
+}
+
+// addOldLearner adds it under the host's address: through the relay, or by
+// its own listener, the new members reach it there.
+func addOldLearner(ctx context.Context, h phases.Hands) error {
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	return changeMembership(ctx, h.World(), func(ctx context.Context) error {
+		members, err := e.Members(ctx)
+		if err != nil {
+			return err
+		}
+		if _, ok := memberOn(members, h.First()); ok {
+			return nil
+		}
+		host, _, err := aVoterHost(ctx, &e.Reader)
+		if err != nil {
+			return err
+		}
+		return e.AddLearner(ctx, host, peerURLOf(h.First()))
+	})
+}
+
+// removeLearner removes the learner with a peer URL; one that is not there is
+// success, and a voter is never removed by it.
+func removeLearner(ctx context.Context, h phases.Hands, peerURL string) error {
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	return changeMembership(ctx, h.World(), func(ctx context.Context) error {
+		members, err := e.Members(ctx)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(members, func(m etcd.Member) bool { return slices.Contains(m.PeerURLs, peerURL) })
+		if i < 0 {
+			return nil
+		}
+		if !members[i].Learner {
+			return fmt.Errorf("%s is a voter by now: %s", peerURL, describe(members))
+		}
+		host, _, err := aVoterHost(ctx, &e.Reader)
+		if err != nil {
+			return err
+		}
+		return e.Remove(ctx, host, members[i].ID)
+	})
+}
+
+// oldCaughtUp wants the old member's process to be what its manifest says, and
+// its member to be the one of the list, with all data.
+func oldCaughtUp(ctx context.Context, v phases.View) error {
+	if err := oldRunsItsManifest(ctx, v); err != nil {
+		return err
+	}
+	members, e, err := list(ctx, v)
+	if err != nil {
+		return err
+	}
+	old, ok := oldMember(members, v)
+	if !ok {
+		return fmt.Errorf("%s has no member: %s", v.First().Name, describe(members))
+	}
+	return caughtUp(ctx, e, v.First().Name, old)
+}
+
+// promoteOld gives it its vote, and proves that it holds what the others hold
+// before anything depends on it.
+func promoteOld(ctx context.Context, h phases.Hands) error {
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	err = changeMembership(ctx, h.World(), func(ctx context.Context) error {
+		members, err := e.Members(ctx)
+		if err != nil {
+			return err
+		}
+		old, ok := oldMember(members, h.View)
+		if !ok {
+			return fmt.Errorf("%s has no member: %s", h.First().Name, describe(members))
+		}
+		if !old.Learner {
+			return nil
+		}
+		host, _, err := aVoterHost(ctx, &e.Reader)
+		if err != nil {
+			return err
+		}
+		return e.Promote(ctx, host, old.ID)
+	})
+	if err != nil {
+		return err
+	}
+	err = phases.Await(ctx, h.View, 2*time.Minute, func(ctx context.Context) error {
+		if err := oldMemberServes(ctx, h.View); err != nil {
+			return err
+		}
+		if s, err := e.Status(ctx, h.First().Name); err != nil || s.Learner {
+			return errors.Join(err, errors.New("it does not know yet that it is a voter"))
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the old member on %s to be a voter: %w", h.First().Name, err)
+	}
+	err = sameHistory(ctx, &e.Reader)
+	if errors.Is(err, errCompactedMeanwhile) {
+		err = sameHistory(ctx, &e.Reader)
+	}
+	return err
+}
+
+// undoRemoveMember is the whole way: the old member is a voter again.
+func undoRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	return rejoin(ctx, h, votes)
+}
+
+// undoRetireManifest has nothing to do where the manifest was not moved yet;
+// what runs by it is then the removed member, which the step before sees to.
+func undoRetireManifest(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	f, there, err := oldManifest(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	if there && !isJoining(f.Data) {
+		if listed, err := oldListed(ctx, h.View); err != nil || !listed {
+			return err
+		}
+	}
+	return rejoin(ctx, h, original)
+}
+
+// undoArchiveData has nothing to do where the data was not moved yet. It is
+// that of the removed member, and is moved when that joins again.
+func undoArchiveData(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	data, err := hasOldData(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	if data {
+		if listed, err := oldListed(ctx, h.View); err != nil || !listed {
+			return err
+		}
+	}
+	return rejoin(ctx, h, learns)
+}
+
+func oldListed(ctx context.Context, v phases.View) (bool, error) {
+	members, _, err := list(ctx, v)
+	_, ok := oldMember(members, v)
+	return ok, err
+}

@@ -1,0 +1,264 @@
+package phasestest_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+	"hamigrate/phases/phasestest"
+)
+
+// takesBack is phase 2 in which only these steps can be taken back: the others
+// stay as they are.
+func takesBack(strategy phases.Strategy, ids ...migrate.StepID) phases.Phase {
+	p := allPhases(strategy)[1]
+	p.Steps = slices.Clone(p.Steps)
+	for i := range p.Steps {
+		if s := &p.Steps[i]; !slices.Contains(ids, s.ID) {
+			s.Undo, s.OneWay, s.Bracket = nil, "not of this test", ""
+		}
+	}
+	return p
+}
+
+// memberSteps are those that add members and all that these need.
+func memberSteps() []migrate.StepID {
+	return []migrate.StepID{"etcd/peer-relay", "etcd/listen", "etcd/peer-url", "etcd/user", "etcd/binary", "etcd/certificates", "etcd/unit",
+		"etcd/add-learner", "etcd/start-member", "etcd/promote"}
+}
+
+// oldMemberSteps are those that take the old member away.
+func oldMemberSteps() []migrate.StepID {
+	return []migrate.StepID{"etcd/remove-member", "etcd/retire-manifest", "etcd/archive-data", "etcd/remove-relay"}
+}
+
+// withoutPhase2 leaves out what phase 2 may leave behind when it is taken back:
+//
+//   - copies and the archive in /var/lib/migrate, on every host;
+//   - the old member's ID, which is another one: it was removed and added.
+func withoutPhase2(state map[string]string) map[string]string {
+	state = maps.Clone(state)
+	maps.DeleteFunc(state, func(name, _ string) bool {
+		_, what, _ := strings.Cut(name, " ")
+		return strings.HasPrefix(what, "/var/lib/migrate")
+	})
+	const db = "cp1 /var/lib/etcd/member/snap/db"
+	if data, there := state[db]; there {
+		state[db], _, _ = strings.Cut(data, " member ")
+	}
+	return state
+}
+
+// upTo is phase 2 up to a step.
+func upTo(strategy phases.Strategy, last migrate.StepID) phases.Phase {
+	p := allPhases(strategy)[1]
+	end := slices.IndexFunc(p.Steps, func(s phases.Step) bool { return s.ID == last })
+	p.Steps = p.Steps[:end+1]
+	return p
+}
+
+// TestMembersAreTakenBack: the hosts are as they were, and cp1's member is the
+// only one, with all that was written since.
+func TestMembersAreTakenBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		strategy phases.Strategy
+		options  []phasestest.Option
+	}{
+		"overlap": {phases.Overlap, nil}, "in-place": {phases.InPlace, nil},
+		"host address": {phases.Overlap, []phasestest.Option{phasestest.EtcdOnHostAddress}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			on(t, 1, c.strategy, func(s stage) {
+				s.root("e2", "mkdir -p /usr/local/bin /etc/etcd; echo mine > /usr/local/bin/etcdctl; echo A=b > /etc/etcd/etcd.env")
+				s.Pass(lasting)
+				before, outages := s.State(), s.Outages()
+				p := upTo(c.strategy, "etcd/promote")
+				if err := s.operator.run(s.Context(), p); err != nil {
+					s.Fatal(err)
+				}
+				s.Pass(time.Minute)
+				end := s.State()
+				if err := s.rollback(s.Context(), p); err != nil {
+					s.Fatal(err)
+				}
+				s.Pass(lasting)
+				if diff := cmp.Diff(withoutPhase2(before), withoutPhase2(s.State())); diff != "" {
+					s.Errorf("taken back, not all is as it was:\n%s", diff)
+				}
+				if c.strategy == phases.Overlap {
+					noticed(s.T, s.World, outages)
+				}
+				if err := s.operator.run(s.Context(), p); err != nil {
+					s.Fatalf("done again: %v", err)
+				}
+				s.Pass(time.Minute)
+				if diff := cmp.Diff(withoutPhase2(end), withoutPhase2(s.State())); diff != "" {
+					s.Errorf("done again, the end is another one:\n%s", diff)
+				}
+			}, c.options...)
+		})
+	}
+}
+
+// TestOldMemberJoinsAgain takes back only what took the old member away, and
+// goes forward from there again.
+func TestOldMemberJoinsAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		strategy phases.Strategy
+		options  []phasestest.Option
+	}{
+		"overlap": {phases.Overlap, nil}, "in-place": {phases.InPlace, nil},
+		"host address": {phases.Overlap, []phasestest.Option{phasestest.EtcdOnHostAddress}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			on(t, 1, c.strategy, func(s stage) {
+				if err := s.operator.run(s.Context(), upTo(c.strategy, "etcd/kubeadm-config")); err != nil {
+					s.Fatal(err)
+				}
+				s.Pass(lasting)
+				before := s.State()
+				if err := s.phase(2, c.strategy); err != nil {
+					s.Fatal(err)
+				}
+				s.Pass(time.Minute)
+				end, outages := s.State(), s.Outages()
+				if err := s.rollback(s.Context(), takesBack(c.strategy, oldMemberSteps()...)); err != nil {
+					s.Fatal(err)
+				}
+				s.Pass(lasting)
+				if diff := cmp.Diff(withoutPhase2(before), withoutPhase2(s.State())); diff != "" {
+					s.Errorf("taken back, not all is as it was:\n%s", diff)
+				}
+				noticed(s.T, s.World, outages)
+				if err := s.phase(2, c.strategy); err != nil {
+					s.Fatalf("done again: %v", err)
+				}
+				s.Pass(time.Minute)
+				if diff := cmp.Diff(withoutPhase2(end), withoutPhase2(s.State())); diff != "" {
+					s.Errorf("done again, the end is another one:\n%s", diff)
+				}
+				noticed(s.T, s.World, outages)
+			}, c.options...)
+		})
+	}
+}
+
+// partBack is a part of phase 2 with its way back.
+type partBack struct {
+	setup  phases.Phase // done before
+	part   phases.Phase // done, and taken back with
+	undoes phases.Phase
+}
+
+// deaths does the part and takes it back, and returns every instant of one of
+// the two, and how the world was before.
+func (c partBack) deaths(t *testing.T, back bool) (deaths []death, before map[string]string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := phasestest.New(t)
+		defer w.Close()
+		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
+		defer o.close()
+		watch := func(p phasestest.Point) {
+			d := death{Point: p, journal: o.bytes(), at: time.Now()}
+			if n := len(deaths); n == 0 || !deaths[n-1].like(d) {
+				deaths = append(deaths, d)
+			}
+		}
+		for _, p := range []phases.Phase{allPhases(phases.Overlap)[0], c.setup} {
+			if err := o.run(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		aside := w.Save().World(t)
+		aside.Pass(lasting)
+		before = aside.State()
+		aside.Close()
+		if !back {
+			w.Watch = watch
+		}
+		if err := o.run(t.Context(), c.part); err != nil {
+			t.Fatal(err)
+		}
+		if w.Watch = nil; !back {
+			return
+		}
+		w.Watch = watch
+		if err := o.rollback(t.Context(), c.undoes); err != nil {
+			t.Fatal(err)
+		}
+		w.Watch = nil
+	})
+	return deaths, before
+}
+
+// TestMembersKilledThenTakenBack kills the program at every instant of phase
+// 2's two parts, and of their ways back, and then takes the part back, at once
+// and half an hour later: nobody notices, nothing is founded anew, and all is
+// as it was.
+func TestMembersKilledThenTakenBack(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	nothing := upTo(phases.Overlap, "etcd/peer-relay")
+	nothing.Steps = nil
+	for name, c := range map[string]partBack{
+		"members":    {nothing, upTo(phases.Overlap, "etcd/promote"), upTo(phases.Overlap, "etcd/promote")},
+		"old member": {upTo(phases.Overlap, "etcd/kubeadm-config"), allPhases(phases.Overlap)[1], takesBack(phases.Overlap, oldMemberSteps()...)},
+	} {
+		for way, back := range map[string]bool{"forward": false, "back": true} {
+			t.Run(name+" "+way, func(t *testing.T) {
+				deaths, before := c.deaths(t, back)
+				if t.Failed() {
+					return
+				}
+				t.Run("instants", func(t *testing.T) {
+					for i, d := range deaths {
+						if !share(i, 7) {
+							continue
+						}
+						t.Run(fmt.Sprintf("%03d %s", i, label(d.Op, d.When)), func(t *testing.T) {
+							t.Parallel()
+							synctest.Test(t, func(t *testing.T) { c.takeUp(t, d, before, time.Duration(i%2)*30*time.Minute) })
+						})
+					}
+				})
+				t.Logf("%d instants", len(deaths))
+			})
+		}
+	}
+}
+
+// takeUp starts the program again with what a death has left.
+func (c partBack) takeUp(t *testing.T, d death, before map[string]string, later time.Duration) {
+	w := d.World.World(t)
+	defer w.Close()
+	outages := w.Outages()
+	w.Pass(later)
+	path := filepath.Join(t.TempDir(), "journal")
+	if err := os.WriteFile(path, d.journal, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := newOperator(t, w, path)
+	defer o.close()
+	if err := o.rollback(t.Context(), c.undoes); err != nil {
+		t.Fatalf("%v; never may be: %q", err, w.Broken())
+	}
+	w.Pass(lasting)
+	noticed(t, w, outages)
+	if diff := cmp.Diff(withoutPhase2(before), withoutPhase2(w.State())); diff != "" {
+		t.Errorf("taken back, not all is as it was:\n%s", diff)
+	}
+	if broken := w.Broken(); len(broken) > 0 {
+		t.Errorf("never may be: %q", broken)
+	}
+}
