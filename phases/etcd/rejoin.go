@@ -89,8 +89,11 @@ func newMembersCarry(ctx context.Context, v phases.View) error {
 		uses = append(uses, clientURLOf(h))
 	}
 	p, running, err := v.APIServer(ctx, v.First().Name)
-	if err != nil || !running {
-		return errors.Join(err, fmt.Errorf("no API server runs on %s", v.First().Name))
+	switch {
+	case err != nil:
+		return err
+	case !running:
+		return fmt.Errorf("no API server runs on %s", v.First().Name)
 	}
 	servers, _ := p.Flags.Get("etcd-servers")
 	for server := range strings.SplitSeq(servers, ",") {

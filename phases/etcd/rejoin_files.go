@@ -309,8 +309,11 @@ func originalBack(ctx context.Context, h phases.Hands) error {
 // oldRunsItsManifest compares the process with the manifest in place.
 func oldRunsItsManifest(ctx context.Context, v phases.View) error {
 	f, there, err := oldManifest(ctx, v)
-	if err != nil || !there {
-		return errors.Join(err, fmt.Errorf("there is no %s on %s", phases.EtcdManifest, v.First().Name))
+	switch {
+	case err != nil:
+		return err
+	case !there:
+		return fmt.Errorf("there is no %s on %s", phases.EtcdManifest, v.First().Name)
 	}
 	m, err := kube.ParseManifest(f.Data)
 	if err != nil {

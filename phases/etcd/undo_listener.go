@@ -54,7 +54,7 @@ func undoRemoveRelay(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 	}
 	target, local := phases.ListenAddress(m.Flags(), listenPeers)
 	if !local {
-		return fmt.Errorf("the old member's manifest names %s for other members, where the relay was: it was changed since; remove the relay's step by hand", target)
+		return fmt.Errorf("the old member's manifest was changed since: by it the member listens for others on %s itself, so the relay is not set up again", target)
 	}
 	return setUpRelay(ctx, h, target)
 }
