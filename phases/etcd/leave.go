@@ -14,7 +14,6 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
-	"hamigrate/phases/overlap"
 )
 
 // undoPromote removes the member: a voter can't be demoted. Its unit is
@@ -33,7 +32,7 @@ func undoPromote(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	case m.Learner:
 		return nil // it was not promoted
 	}
-	if err := mayLeave(ctx, h, members, m); err != nil {
+	if err := mayLeave(ctx, h); err != nil {
 		return fmt.Errorf("the member on %s is not removed: %w", h.Target(), err)
 	}
 	if err := disableUnit(ctx, h); err != nil {
@@ -50,30 +49,19 @@ func undoPromote(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 }
 
 // mayLeave refuses where a member that goes would take more with it: an API
-// server that uses it, or the quorum of those that stay.
-func mayLeave(ctx context.Context, h phases.Hands, members []etcd.Member, m etcd.Member) error {
-	if err := noAPIServerUses(ctx, h.View, h.Self().Address); err != nil {
+// server that uses it, or the quorum of those that stay. One that leads has
+// handed over then: it may have come to it since the leader was moved.
+func mayLeave(ctx context.Context, h phases.Hands) error {
+	if err := usesOldMemberAlone(ctx, h.View); err != nil {
 		return err
 	}
-	if err := oldMemberServes(ctx, h.View); err != nil {
-		return fmt.Errorf("the member on %s, which is to stay: %w", h.First().Name, err)
+	if err := noAPIServerUses(ctx, h.View, h.Self().Address); err != nil {
+		return err
 	}
 	if err := othersServe(ctx, h.View, h.Target()); err != nil {
 		return err
 	}
-	// The timer would put back a manifest that needs this member.
-	first := h.On(h.First().Name)
-	if armed, err := overlap.Armed(ctx, first); err != nil {
-		return err
-	} else if armed {
-		if err := overlap.RealReadyz(ctx, h.View, h.First().Name); err != nil {
-			return err
-		}
-		if err := overlap.Disarm(ctx, first); err != nil {
-			return err
-		}
-	}
-	return leadElsewhere(ctx, h, members, m)
+	return leaderToOldMember(ctx, h)
 }
 
 // noAPIServerUses looks at the manifests and at all API servers that run, the
@@ -150,31 +138,6 @@ func othersServe(ctx context.Context, v phases.View, but string) error {
 		return fmt.Errorf("no voter would stay: %s", describe(members))
 	}
 	return nil
-}
-
-// leadElsewhere gives the leadership to the old member where the one that
-// leaves has it: it may have come to it since the leader was moved.
-func leadElsewhere(ctx context.Context, h phases.Hands, members []etcd.Member, m etcd.Member) error {
-	e, err := h.Etcd(ctx)
-	if err != nil {
-		return err
-	}
-	host, s, err := aVoterHost(ctx, &e.Reader)
-	if err != nil || s.Leader != m.ID {
-		return err
-	}
-	old, ok := oldMember(members, h.View)
-	if !ok || host != h.Target() {
-		return fmt.Errorf("it is the leader, and does not say so itself: run again")
-	}
-	release, err := h.HoldAPIServer(ctx, h.First().Name)
-	if err != nil {
-		return err
-	}
-	err = handOver(ctx, h, e, host, old.ID)
-	letGo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return errors.Join(err, release(letGo))
 }
 
 // removeVoter asks a member that stays.

@@ -65,7 +65,7 @@ func TestMembersThatMayNotLeave(t *testing.T) {
 		script string // on cp1
 		words  string
 	}{
-		"an API server uses it":       {last: "etcd/remove-relay", step: "etcd/promote", words: "an API server on cp1 uses it"},
+		"an API server uses it":       {last: "etcd/remove-relay", step: "etcd/promote", words: "the API server on cp1 uses the member on"},
 		"the old member is away":      {last: "etcd/promote", step: "etcd/promote", script: "mv " + etcdManifest + " /", words: "member"},
 		"a voter is not just stopped": {last: "etcd/promote", step: "etcd/start-member", words: "it is a voter"},
 		"a voter is no learner":       {last: "etcd/promote", step: "etcd/add-learner", words: "is a voter by now"},

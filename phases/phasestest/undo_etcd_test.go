@@ -68,22 +68,35 @@ func upTo(strategy phases.Strategy, last migrate.StepID) phases.Phase {
 	return p
 }
 
-// TestMembersAreTakenBack: the hosts are as they were, and cp1's member is the
-// only one, with all that was written since.
-func TestMembersAreTakenBack(t *testing.T) {
-	for name, c := range map[string]struct {
+// TestPhase2IsTakenBack, up to a step and from its end: the hosts are as they
+// were, and cp1's member is the only one, with all that was written since. The
+// phase done again ends as at first.
+func TestPhase2IsTakenBack(t *testing.T) {
+	ends := []migrate.StepID{"etcd/remove-relay"}
+	for _, s := range allPhases(phases.Overlap)[1].Steps {
+		if !slices.Contains(ends, s.ID) {
+			ends = append(ends, s.ID)
+		}
+	}
+	type test struct {
 		strategy phases.Strategy
+		last     migrate.StepID
 		options  []phasestest.Option
-	}{
-		"overlap": {phases.Overlap, nil}, "in-place": {phases.InPlace, nil},
-		"host address": {phases.Overlap, []phasestest.Option{phasestest.EtcdOnHostAddress}},
-	} {
+	}
+	tests := map[string]test{
+		"in-place to its end": {phases.InPlace, "etcd/archive-data", nil}, "in-place to the members": {phases.InPlace, "etcd/promote", nil},
+		"host address": {phases.Overlap, "etcd/remove-relay", []phasestest.Option{phasestest.EtcdOnHostAddress}},
+	}
+	for _, id := range ends {
+		tests["up to "+string(id)] = test{phases.Overlap, id, nil}
+	}
+	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {
 			on(t, 1, c.strategy, func(s stage) {
 				s.root("e2", "mkdir -p /usr/local/bin /etc/etcd; echo mine > /usr/local/bin/etcdctl; echo A=b > /etc/etcd/etcd.env")
 				s.Pass(lasting)
 				before, outages := s.State(), s.Outages()
-				p := upTo(c.strategy, "etcd/promote")
+				p := upTo(c.strategy, c.last)
 				if err := s.operator.run(s.Context(), p); err != nil {
 					s.Fatal(err)
 				}
@@ -154,92 +167,83 @@ func TestOldMemberJoinsAgain(t *testing.T) {
 	}
 }
 
-// partBack is a part of phase 2 with its way back.
-type partBack struct {
-	setup  phases.Phase // done before
-	part   phases.Phase // done, and taken back with
-	undoes phases.Phase
-}
-
-// deaths does the part and takes it back, and returns every instant of one of
-// the two, and how the world was before.
-func (c partBack) deaths(t *testing.T, back bool) (deaths []death, before map[string]string) {
+// phase2Deaths does phase 2 and takes it back, and returns every instant of
+// one of the two at which the program may die, and how the world was before.
+func phase2Deaths(t *testing.T, strategy phases.Strategy, back bool) (deaths []death, before map[string]string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := phasestest.New(t)
 		defer w.Close()
 		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 		defer o.close()
+		all := allPhases(strategy)
+		if err := o.run(t.Context(), all[0]); err != nil {
+			t.Fatal(err)
+		}
+		aside := w.Save().World(t)
+		aside.Pass(lasting)
+		before = aside.State()
+		aside.Close()
 		watch := func(p phasestest.Point) {
 			d := death{Point: p, journal: o.bytes(), at: time.Now()}
 			if n := len(deaths); n == 0 || !deaths[n-1].like(d) {
 				deaths = append(deaths, d)
 			}
 		}
-		for _, p := range []phases.Phase{allPhases(phases.Overlap)[0], c.setup} {
-			if err := o.run(t.Context(), p); err != nil {
-				t.Fatal(err)
-			}
-		}
-		aside := w.Save().World(t)
-		aside.Pass(lasting)
-		before = aside.State()
-		aside.Close()
 		if !back {
 			w.Watch = watch
 		}
-		if err := o.run(t.Context(), c.part); err != nil {
+		if err := o.run(t.Context(), all[1]); err != nil {
 			t.Fatal(err)
 		}
 		if w.Watch = nil; !back {
 			return
 		}
 		w.Watch = watch
-		if err := o.rollback(t.Context(), c.undoes); err != nil {
-			t.Fatal(err)
+		if err := o.rollback(t.Context(), all[1]); err != nil {
+			t.Fatalf("%v; never may be: %q", err, w.Broken())
 		}
 		w.Watch = nil
 	})
 	return deaths, before
 }
 
-// TestMembersKilledThenTakenBack kills the program at every instant of phase
-// 2's two parts, and of their ways back, and then takes the part back, at once
-// and half an hour later: nobody notices, nothing is founded anew, and all is
-// as it was.
-func TestMembersKilledThenTakenBack(t *testing.T) {
+// TestPhase2KilledThenTakenBack kills the program at every instant of phase 2,
+// and of its way back, and then takes the phase back, at once or half an hour
+// later: nobody notices, nothing is founded anew, and all is as it was.
+func TestPhase2KilledThenTakenBack(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	nothing := upTo(phases.Overlap, "etcd/peer-relay")
-	nothing.Steps = nil
-	for name, c := range map[string]partBack{
-		"members":    {nothing, upTo(phases.Overlap, "etcd/promote"), upTo(phases.Overlap, "etcd/promote")},
-		"old member": {upTo(phases.Overlap, "etcd/kubeadm-config"), allPhases(phases.Overlap)[1], takesBack(phases.Overlap, oldMemberSteps()...)},
+	for name, c := range map[string]struct {
+		strategy phases.Strategy
+		back     bool
+	}{
+		"forward": {phases.Overlap, false}, "back": {phases.Overlap, true}, "back in place": {phases.InPlace, true},
 	} {
-		for way, back := range map[string]bool{"forward": false, "back": true} {
-			t.Run(name+" "+way, func(t *testing.T) {
-				deaths, before := c.deaths(t, back)
-				if t.Failed() {
-					return
-				}
-				t.Run("instants", func(t *testing.T) {
-					for i, d := range deaths {
-						if !share(i, 7) {
-							continue
-						}
-						t.Run(fmt.Sprintf("%03d %s", i, label(d.Op, d.When)), func(t *testing.T) {
-							t.Parallel()
-							synctest.Test(t, func(t *testing.T) { c.takeUp(t, d, before, time.Duration(i%2)*30*time.Minute) })
-						})
+		t.Run(name, func(t *testing.T) {
+			deaths, before := phase2Deaths(t, c.strategy, c.back)
+			if t.Failed() {
+				return
+			}
+			taken := 0
+			t.Run("instants", func(t *testing.T) {
+				for i, d := range deaths {
+					if !share(i, 11) {
+						continue
 					}
-				})
-				t.Logf("%d instants", len(deaths))
+					taken++
+					t.Run(fmt.Sprintf("%03d %s", i, label(d.Op, d.When)), func(t *testing.T) {
+						t.Parallel()
+						synctest.Test(t, func(t *testing.T) { takeUpPhase2(t, d, c.strategy, before, time.Duration(i%3/2)*30*time.Minute) })
+					})
+				}
 			})
-		}
+			t.Logf("%d instants, %d times taken back", len(deaths), taken)
+		})
 	}
 }
 
-// takeUp starts the program again with what a death has left.
-func (c partBack) takeUp(t *testing.T, d death, before map[string]string, later time.Duration) {
+// takeUpPhase2 starts the program again with what a death has left.
+func takeUpPhase2(t *testing.T, d death, strategy phases.Strategy, before map[string]string, later time.Duration) {
 	w := d.World.World(t)
 	defer w.Close()
 	outages := w.Outages()
@@ -250,11 +254,13 @@ func (c partBack) takeUp(t *testing.T, d death, before map[string]string, later 
 	}
 	o := newOperator(t, w, path)
 	defer o.close()
-	if err := o.rollback(t.Context(), c.undoes); err != nil {
+	if err := o.rollback(t.Context(), allPhases(strategy)[1]); err != nil {
 		t.Fatalf("%v; never may be: %q", err, w.Broken())
 	}
 	w.Pass(lasting)
-	noticed(t, w, outages)
+	if strategy == phases.Overlap {
+		noticed(t, w, outages)
+	}
 	if diff := cmp.Diff(withoutPhase2(before), withoutPhase2(w.State())); diff != "" {
 		t.Errorf("taken back, not all is as it was:\n%s", diff)
 	}
