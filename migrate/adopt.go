@@ -115,7 +115,7 @@ func adoptOne[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], v vis
 		return a, nil
 	}
 	a.Status = state.Satisfied
-	if v.Undo == nil {
+	if !v.goesBack() {
 		return a, nil // nothing would be taken back anyway
 	}
 	ours, err := from.Ours(ctx, v.ID, v.target)

@@ -47,10 +47,9 @@ func join(steps []Where) string {
 	return strings.Join(words, ", ")
 }
 
-// takeBack takes the bracket of a step back when err says that its Apply (or
-// what comes just before it) or
-// its Verify failed, and adds to err what became of it. Steps that were
-// blocked have changed nothing; a run that was interrupted, or that cannot
+// takeBack takes the bracket of a step back when err says that its Apply, what
+// comes just before it, or its Verify failed, and adds to err what became of
+// it. Steps that were blocked have changed nothing; a run that was interrupted, or that cannot
 // write its journal, had better do nothing more.
 func (s *stepRun[V, H]) takeBack(ctx context.Context, err error) {
 	var failed *StepError

@@ -18,8 +18,8 @@ type Trace struct {
 }
 
 // Trail is an Env that keeps traces. The engine keeps one after "started" is
-// in the journal and before Apply, of each step that has an Undo, and drops it
-// when the step was undone: what has a trace was, or may have been, changed by
+// in the journal and before Apply, of each step that has to do with a rollback,
+// and drops it when the step was undone: what has a trace was, or may have been, changed by
 // us, and what has none was not.
 type Trail interface {
 	// Keep writes a trace; one of the same step and target is replaced.
@@ -30,10 +30,14 @@ type Trail interface {
 	Traces(ctx context.Context) ([]Trace, error)
 }
 
+// goesBack says whether a rollback has to do with the step: it is undone, or
+// stands in the way because its Undo is not written yet.
+func (v visit[V, H]) goesBack() bool { return v.Undo != nil || v.OneWay == NotYet }
+
 // keepTrace keeps the trace of the step at hand, where the Env has a trail.
 func (s *stepRun[V, H]) keepTrace(ctx context.Context) error {
 	trail, ok := s.Env.(Trail)
-	if !ok || s.visit.Undo == nil {
+	if !ok || !s.visit.goesBack() {
 		return nil
 	}
 	return trail.Keep(ctx, Trace{Phase: s.phase.Number, Step: s.visit.ID, Target: s.visit.target,

@@ -101,7 +101,7 @@ func with(was, now []byte, pages []int, first int) []byte {
 func subsets(pages []int, random *rand.Rand) [][]int {
 	var out [][]int
 	if len(pages) <= 6 {
-		for bits := range 1 << len(pages) {
+		for bits := range int(1) << len(pages) {
 			var s []int
 			for i, p := range pages {
 				if bits>>i&1 == 1 {

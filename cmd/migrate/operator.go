@@ -134,7 +134,7 @@ func takeHold(ctx context.Context, api leases, me kube.Operator, tell func(strin
 			break
 		}
 	}
-	if errors.As(err, new(*heldError)) || ctx.Err() != nil {
+	if !taken && (errors.As(err, new(*heldError)) || ctx.Err() != nil) {
 		return nil, err
 	}
 	if !taken {

@@ -53,7 +53,7 @@ func kept(t *testing.T, j *state.Journal, p phases.Phase) (out []state.Record) {
 	}
 	undoable := map[string]bool{}
 	for _, s := range p.Steps {
-		undoable[string(s.ID)] = s.Undo != nil
+		undoable[string(s.ID)] = s.Undo != nil || s.OneWay == migrate.NotYet
 	}
 	for _, r := range records {
 		if r.Status.Touched() && undoable[r.Step] {
