@@ -170,7 +170,7 @@ func writeAdopted[V, H any](p Phase[V, H], list []adopting, from Adoption, compl
 			continue
 		}
 		if a.trace != nil {
-			change.Before = a.trace.Before
+			change.Before, change.Edits = a.trace.Before, a.trace.Edits
 		}
 		if _, err := j.Advance(keyOf(p.Number, a.Step, a.Target), change); err != nil {
 			return fmt.Errorf("adopting %s on %s: %w", a.Step, a.Target, err)

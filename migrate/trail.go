@@ -1,6 +1,10 @@
 package migrate
 
-import "context"
+import (
+	"context"
+
+	"hamigrate/state"
+)
 
 // Trace is the second copy of a step's pre-image. The first is in the
 // journal, on one person's machine; this one is kept with the cluster, so that
@@ -12,6 +16,8 @@ type Trace struct {
 	Step   StepID `json:"step"`
 	Target string `json:"target"`
 	Before Before `json:"before"`
+	// Edits are what the step was to change, for the diffs of the way back.
+	Edits []state.Edit `json:"edits,omitempty"`
 	// Spec and Declaration are the fingerprints that the phase was begun with.
 	Spec        string `json:"spec"`
 	Declaration string `json:"declaration"`
@@ -40,8 +46,9 @@ func (s *stepRun[V, H]) keepTrace(ctx context.Context) error {
 	if !ok || !s.visit.goesBack() {
 		return nil
 	}
+	rec := s.records[s.key()]
 	return trail.Keep(ctx, Trace{Phase: s.phase.Number, Step: s.visit.ID, Target: s.visit.target,
-		Before: s.records[s.key()].Before, Spec: s.Spec, Declaration: Fingerprint(s.phase)})
+		Before: rec.Before, Edits: rec.Edits, Spec: s.Spec, Declaration: Fingerprint(s.phase)})
 }
 
 func (s *stepRun[V, H]) dropTrace(ctx context.Context) error {

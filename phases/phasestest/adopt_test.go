@@ -57,7 +57,7 @@ func kept(t *testing.T, j *state.Journal, p phases.Phase) (out []state.Record) {
 	}
 	for _, r := range records {
 		if r.Status.Touched() && undoable[r.Step] {
-			out = append(out, state.Record{Key: r.Key, Status: r.Status, Before: r.Before})
+			out = append(out, state.Record{Key: r.Key, Status: r.Status, Before: r.Before, Edits: r.Edits})
 		}
 	}
 	return out
