@@ -47,13 +47,13 @@ func join(steps []Where) string {
 	return strings.Join(words, ", ")
 }
 
-// takeBack takes the bracket of a step back when err says that its Apply or
-// its Verify failed, and adds to err what became of it. Steps that were
-// blocked have changed nothing; a run that was interrupted, or that cannot
+// takeBack takes the bracket of a step back when err says that its Apply, what
+// comes just before it, or its Verify failed, and adds to err what became of
+// it. Steps that were blocked have changed nothing; a run that was interrupted, or that cannot
 // write its journal, had better do nothing more.
 func (s *stepRun[V, H]) takeBack(ctx context.Context, err error) {
 	var failed *StepError
-	if s.visit.Bracket == "" || ctx.Err() != nil || !errors.As(err, &failed) || failed.Op != OpApply && failed.Op != OpVerify {
+	if s.visit.Bracket == "" || ctx.Err() != nil || !errors.As(err, &failed) || failed.Op != OpApply && failed.Op != OpVerify && failed.Op != OpTrail {
 		return
 	}
 	failed.Back = &WayBack{Bracket: s.visit.Bracket}
@@ -115,6 +115,9 @@ func (s *stepRun[V, H]) undo(ctx context.Context, why string) error {
 	err := s.measured(func() error { return s.visit.Undo(ctx, s.Env.Hands(s.visit.target), before) })
 	if err == nil {
 		err = s.awaitNeeded(ctx)
+	}
+	if err == nil {
+		err = s.dropTrace(ctx)
 	}
 	if err != nil {
 		err = s.brokenAndKept(ctx, OpUndo, err)

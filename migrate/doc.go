@@ -8,7 +8,9 @@
 //     only says what we believed and what was there before.
 //  2. The guard (the phase's invariants) must hold.
 //  3. "started" and the pre-image are committed to the journal BEFORE the
-//     first remote command. A pre-image is never overwritten by a retry.
+//     first remote command. A pre-image is never overwritten by a retry. A
+//     copy of it goes to the cluster's side (Trail), from which Adopt rebuilds
+//     a journal that was lost.
 //  4. Apply, then "applied" is committed.
 //  5. Verify is polled until it agrees or the step's time is over, then
 //     "verified" is committed. Time that is over is an error.

@@ -20,6 +20,7 @@ const (
 	OpVerify  Op = "verify"
 	OpUndo    Op = "undo"
 	OpJournal Op = "journal"
+	OpTrail   Op = "trail" // the pre-image could not be kept with the cluster; nothing was changed
 )
 
 // Where names a step on a target.

@@ -69,6 +69,11 @@ func rollbackEntry[V, H any](rec state.Record, all []visit[V, H]) RollbackEntry 
 	}
 	i := slices.IndexFunc(all, func(v visit[V, H]) bool { return string(v.ID) == rec.Step && v.target == rec.Target })
 	switch {
+	case rec.Unknown != "":
+		e.Blocked = rec.Unknown
+		if i >= 0 {
+			e.Title = all[i].Title
+		}
 	case i < 0:
 		e.Stays = rec.Target + " is no target of the phase any more"
 	case all[i].OneWay == NotYet:

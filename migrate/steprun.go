@@ -81,6 +81,9 @@ func (s *stepRun[V, H]) change(ctx context.Context, finding Finding) error {
 		return err
 	}
 	s.tell(EventStepStarted, finding.Reason)
+	if err := s.keepTrace(ctx); err != nil {
+		return s.brokenAndKept(ctx, OpTrail, err)
+	}
 	before := s.records[s.key()].Before // not finding.Before: this may be a retry
 	if err := s.measured(func() error { return s.visit.Apply(ctx, s.Env.Hands(s.visit.target), before) }); err != nil {
 		return s.brokenAndKept(ctx, OpApply, err)

@@ -71,6 +71,7 @@ type World struct {
 	etcd     *etcd.Cluster
 	etcdKey  string
 	wasReady map[string]bool
+	trail    bool // its folder is there
 	pods     Pods
 
 	waited atomic.Int64 // nanoseconds in which programs of others ran

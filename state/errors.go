@@ -41,7 +41,8 @@ type FormatError struct {
 
 func (e *FormatError) Error() string {
 	if e.Found == 0 {
-		return fmt.Sprintf("%s is not a journal of this program, or it is damaged: name another file with --journal", e.Path)
+		return fmt.Sprintf("%s is not a journal of this program, or it is damaged: name another file with --journal, "+
+			"or move a damaged one away and let `migrate adopt` rebuild it from the cluster", e.Path)
 	}
 	tool := ""
 	if e.Tool != "" {

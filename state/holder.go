@@ -2,7 +2,9 @@ package state
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"time"
@@ -23,7 +25,7 @@ type Holder struct {
 func holderPath(journal string) string { return journal + ".lock-holder" }
 
 func writeHolder(journal string, since time.Time) error {
-	data, err := json.Marshal(Holder{PID: os.Getpid(), Who: whoAmI(), Since: since})
+	data, err := json.Marshal(Holder{PID: os.Getpid(), Who: WhoAmI(), Since: since})
 	if err != nil {
 		return fmt.Errorf("encoding the lock holder: %w", err)
 	}
@@ -46,8 +48,30 @@ func readHolder(journal string) *Holder {
 	return &h
 }
 
-// whoAmI is user@host as far as the machine knows.
-func whoAmI() string {
+// LeftBehind returns who had the journal open when he was killed, and clears
+// that away; nil where nobody was. Where the journal is open now, that is a
+// *LockedError. It looks without waiting and changes nothing in the journal.
+func LeftBehind(journal string) (*Holder, error) {
+	h := readHolder(journal)
+	if h == nil {
+		return nil, nil
+	}
+	j, err := OpenReadOnly(journal, Options{})
+	var locked *LockedError
+	if errors.As(err, &locked) {
+		return nil, err
+	}
+	if err == nil { // a damaged one is for those who need it
+		err = j.Close()
+	}
+	if gone := os.Remove(holderPath(journal)); !errors.Is(gone, fs.ErrNotExist) {
+		err = errors.Join(err, gone)
+	}
+	return h, err
+}
+
+// WhoAmI is user@host as far as the machine knows.
+func WhoAmI() string {
 	name := fmt.Sprintf("uid %d", os.Getuid())
 	if u, err := user.Current(); err == nil {
 		name = u.Username

@@ -106,10 +106,10 @@ func TestALockedJournalNamesItsHolder(t *testing.T) {
 		if !errors.Is(err, ErrLocked) || !errors.As(err, &locked) || locked.Holder == nil {
 			t.Fatalf("%s gave %v", name, err)
 		}
-		if locked.Holder.PID != os.Getpid() || locked.Holder.Who != whoAmI() {
+		if locked.Holder.PID != os.Getpid() || locked.Holder.Who != WhoAmI() {
 			t.Errorf("%s names %+v", name, locked.Holder)
 		}
-		if !strings.Contains(err.Error(), whoAmI()) || !strings.Contains(err.Error(), path) {
+		if !strings.Contains(err.Error(), WhoAmI()) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s says %q", name, err)
 		}
 	}
@@ -129,7 +129,7 @@ func TestAHolderFileLeftBehindLocksNobodyOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	open(t, path)
-	if h := readHolder(path); h == nil || h.Who != whoAmI() {
+	if h := readHolder(path); h == nil || h.Who != WhoAmI() {
 		t.Errorf("holder %+v", h)
 	}
 }

@@ -26,6 +26,9 @@ type Record struct {
 	// Edits are the texts that the first start was to change, for the diffs of
 	// the way back and of the report. They hold no secret either.
 	Edits []Edit `json:"edits,omitempty"`
+	// Unknown says, of a step that was adopted, why what was there before is
+	// not known: it can't be undone.
+	Unknown string `json:"unknown,omitempty"`
 	// Order grows with each step begun; a rollback goes through it backwards.
 	Order        uint64    `json:"order"`
 	Attempts     int       `json:"attempts"` // how often Start happened
@@ -45,10 +48,12 @@ type Edit struct {
 // Change is an event with what belongs to it.
 type Change struct {
 	Event  Event
-	Before map[string]string // with Start: the pre-image; kept only by a first start
+	Before map[string]string // with Start and Adopt: the pre-image; kept only by a first start
 	Edits  []Edit            // with Start: what it is to change; kept like Before
 	Error  string            // with Fail: the error's text, without secrets
 	Note   string            // one clause for the log
+	// Unknown, with Adopt, is why there is no pre-image.
+	Unknown string
 }
 
 // advance is the record after c at the given time; seq is the number of the
@@ -69,6 +74,8 @@ func (r Record) advance(c Change, at time.Time, seq uint64) (Record, error) {
 		}
 		n.Attempts++
 		n.Started, n.Applied, n.Ended = at, time.Time{}, time.Time{}
+	case Adopt:
+		n = Record{Key: r.Key, Status: to, Order: seq, Ended: at, Before: maps.Clone(c.Before), Edits: slices.Clone(c.Edits), Unknown: c.Unknown}
 	case ApplyDone:
 		n.Applied = at
 	case UndoStart:

@@ -10,7 +10,7 @@ type Status string
 
 // The statuses.
 //
-//	pending ──▶ satisfied
+//	pending ──▶ satisfied                     (adopted: pending ──▶ verified)
 //	   │            │
 //	   └──▶ started ◀┘ ──▶ applied ──▶ verified
 //	            │             │            │
@@ -44,11 +44,12 @@ const (
 	UndoStart  Event = "undo start" // about to bring the pre-image back
 	UndoDone   Event = "undo done"
 	Fail       Event = "fail"
+	Adopt      Event = "adopt" // a lost journal is rebuilt: the step was ours and is done
 )
 
 // Events lists every event.
 func Events() []Event {
-	return []Event{Found, Start, ApplyDone, VerifyDone, UndoStart, UndoDone, Fail}
+	return []Event{Found, Start, ApplyDone, VerifyDone, UndoStart, UndoDone, Fail, Adopt}
 }
 
 // Next is the transition table: the status that follows s when e happens, or
@@ -84,6 +85,8 @@ func transition(e Event) (from []Status, to Status) {
 		return []Status{Undoing}, Undone
 	case Fail:
 		return []Status{Started, Applied, Undoing, Failed}, Failed
+	case Adopt:
+		return []Status{Pending}, Verified
 	default:
 		return nil, ""
 	}

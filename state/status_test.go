@@ -9,17 +9,17 @@ import (
 // event. "-" is a refusal.
 func TestNextOverItsFullProduct(t *testing.T) {
 	t.Parallel()
-	events := []Event{Found, Start, ApplyDone, VerifyDone, UndoStart, UndoDone, Fail}
+	events := []Event{Found, Start, ApplyDone, VerifyDone, UndoStart, UndoDone, Fail, Adopt}
 	table := map[Status][]Status{
-		//          found      start    apply    verify    undo     undone  fail
-		Pending:   {Satisfied, Started, "-", "-", "-", "-", "-"},
-		Satisfied: {"-", Started, "-", "-", "-", "-", "-"},
-		Started:   {"-", Started, Applied, Verified, Undoing, "-", Failed},
-		Applied:   {"-", Started, "-", Verified, Undoing, "-", Failed},
-		Verified:  {"-", Started, "-", "-", Undoing, "-", "-"},
-		Undoing:   {"-", Started, "-", Verified, Undoing, Undone, Failed},
-		Undone:    {Satisfied, Started, "-", "-", "-", "-", "-"},
-		Failed:    {"-", Started, "-", Verified, Undoing, "-", Failed},
+		//          found      start    apply    verify    undo     undone  fail  adopt
+		Pending:   {Satisfied, Started, "-", "-", "-", "-", "-", Verified},
+		Satisfied: {"-", Started, "-", "-", "-", "-", "-", "-"},
+		Started:   {"-", Started, Applied, Verified, Undoing, "-", Failed, "-"},
+		Applied:   {"-", Started, "-", Verified, Undoing, "-", Failed, "-"},
+		Verified:  {"-", Started, "-", "-", Undoing, "-", "-", "-"},
+		Undoing:   {"-", Started, "-", Verified, Undoing, Undone, Failed, "-"},
+		Undone:    {Satisfied, Started, "-", "-", "-", "-", "-", "-"},
+		Failed:    {"-", Started, "-", Verified, Undoing, "-", Failed, "-"},
 	}
 	if len(table) != len(Statuses()) || len(events) != len(Events()) {
 		t.Fatalf("the table has %d statuses and %d events, want %d and %d", len(table), len(events), len(Statuses()), len(Events()))

@@ -98,7 +98,7 @@ func (j *Journal) Runs() ([]Run, error) { return list[Run](j, bucketRuns) }
 // its end with a result ("done", or why not); completed says that no step of
 // the phase is left, which is noted in the same transaction.
 func (j *Journal) BeginRun(phase int) (end func(result string, completed bool) error, err error) {
-	run := Run{Phase: phase, Who: whoAmI(), Tool: j.tool, Start: j.now()}
+	run := Run{Phase: phase, Who: WhoAmI(), Tool: j.tool, Start: j.now()}
 	err = j.update(func(tx *bolt.Tx) (err error) {
 		b := tx.Bucket([]byte(bucketRuns))
 		if run.ID, err = b.NextSequence(); err != nil {

@@ -22,10 +22,10 @@ type remoteStatus int
 
 func (remoteStatus) Error() string { return "the command on the host ended with another status than 0" }
 
-// isSilent: these tell everything by their exit code.
+// isSilent: these tell everything by their exit code, or have been told.
 func isSilent(err error) bool {
 	var status remoteStatus
-	return errors.Is(err, errChangesPending) || errors.As(err, &status)
+	return errors.Is(err, errChangesPending) || errors.As(err, &status) || errors.As(err, new(toldError))
 }
 
 // exitCode is the one place where errors become exit codes; they are a
@@ -44,7 +44,7 @@ func exitCode(err error) int {
 		return 2
 	case errors.Is(err, migrate.ErrStopped):
 		return 4
-	case errors.Is(err, state.ErrLocked):
+	case errors.Is(err, state.ErrLocked), errors.As(err, new(*heldError)):
 		return 7
 	case errors.As(err, &interrupted), errors.Is(err, context.Canceled):
 		return 130

@@ -85,7 +85,7 @@ func noWords(c *cli.Context) error {
 
 func newApp() *cli.App {
 	commands := strict(append([]*cli.Command{
-		planCommand(), runCommand(), rollbackCommand(), statusCommand(), reportCommand(), playbookCommand(),
+		planCommand(), runCommand(), rollbackCommand(), statusCommand(), reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), probeAgentCommand(),
 	}, notBuilt()...))
 	return &cli.App{
@@ -116,8 +116,6 @@ func notBuilt() []*cli.Command {
 		"verify":    "`migrate plan` checks every step against the cluster",
 		"certs":     "docs/phase-2-etcd.md says which certificates nobody renews for you",
 		"restore":   "take a snapshot with `etcdctl snapshot save` before phase 2",
-		"adopt":     "a run without a journal finds what is done by looking at the cluster",
-		"unlock":    "a lock ends with its process",
 	} {
 		out = append(out, &cli.Command{
 			Name: name, Hidden: true, SkipFlagParsing: true,

@@ -66,7 +66,7 @@ func rehearse(c *cli.Context, strategy phases.Strategy, how measuring) (r *repor
 	} else if !errors.Is(err, playground.ErrNotFound) {
 		return nil, err
 	}
-	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter)
+	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "rehearse")
 	defer done()
 	// Until the migration begins there is nothing to finish: the first
 	// Ctrl-C ends the set-up.
@@ -131,7 +131,7 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 	how.tell = bar.say
 	failed := migratePhases(ctx, s, migration{
 		strategy: strategy, chosen: true, phases: allPhases(strategy), events: bar, bar: bar, stop: stop,
-		confirm: func(phases.Phase) error { return nil }, measuring: how,
+		confirm: func(phases.Phase) error { return nil }, measuring: how, command: "rehearse",
 	})
 	j, err := s.readJournal()
 	if err != nil {

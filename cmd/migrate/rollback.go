@@ -42,7 +42,7 @@ func rollbackAction(c *cli.Context) error {
 		return err
 	}
 	defer s.close()
-	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter)
+	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "rollback")
 	defer done()
 	bar := newProgress(c.App.ErrWriter)
 	var events migrate.Events = bar
@@ -54,20 +54,23 @@ func rollbackAction(c *cli.Context) error {
 		confirm = func(p phases.Phase) error { return askForPhase(c, s.spec.Name, p) }
 	}
 	return rollBack(ctx, s, c.Int("phase"), migration{
-		events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar,
+		command: "rollback", events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar,
+		closing: &closing{w: c.App.ErrWriter, s: s, command: "rollback", flags: flagsGiven(c), phase: c.Int("phase")},
 	})
 }
 
 // rollBack takes back the phase of that number, or with 0 all of them.
 func rollBack(ctx context.Context, s *session, number int, m migration) (err error) {
 	if _, err := os.Stat(s.journal); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no journal %s, and only it knows what was there before: name it with --journal", s.journal)
+		return fmt.Errorf("there is no journal %s, and only it knows what was there before: name it with --journal, or let `migrate adopt` rebuild it from the cluster", s.journal)
 	}
 	j, err := s.openJournal()
 	if err != nil {
-		return err
+		return m.closing.say(ctx, nil, err)
 	}
 	defer j.Close()
+	m.closing.begin(j)
+	defer func() { err = m.closing.say(ctx, j, err) }()
 	if any, err := anythingTouched(j); err != nil || !any {
 		return errors.Join(err, errNothingBack)
 	}
@@ -79,6 +82,10 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 		return err
 	}
 	w := &watched{migration: m, s: s, j: j}
+	if w.hold, err = holdCluster(ctx, s, j, "migrate "+m.command, m.measuring.tell); err != nil {
+		return err
+	}
+	defer w.hold.end(ctx)
 	defer func() { err = errors.Join(err, w.end(ctx)) }()
 	for _, p := range list {
 		if err := m.confirm(asBack(p)); err != nil {

@@ -55,9 +55,10 @@ func runAction(c *cli.Context) error {
 	if !c.Bool("yes") {
 		confirm = func(p phases.Phase) error { return askForPhase(c, s.spec.Name, p) }
 	}
-	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter)
+	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "run")
 	defer done()
-	m := migration{strategy: strategyOf(c), chosen: c.IsSet("strategy"), phases: list, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar}
+	m := migration{strategy: strategyOf(c), chosen: c.IsSet("strategy"), phases: list, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar,
+		command: "run", closing: &closing{w: c.App.ErrWriter, s: s, command: "run", flags: flagsGiven(c), phase: c.Int("phase")}}
 	if !c.Bool("yes") {
 		m.inPlace = func(b *migrate.BlockedError, away time.Duration) error { return askInPlace(c, b, away) }
 	}
@@ -77,6 +78,8 @@ type migration struct {
 	inPlace   func(b *migrate.BlockedError, away time.Duration) error
 	measuring measuring
 	bar       *progress // gets the live figures; may be nil
+	command   string    // for other operators: "run"
+	closing   *closing  // tells how it ended, when not well; nil: whoever called does
 }
 
 // about is what the report tells of a run besides its steps.
@@ -188,8 +191,8 @@ func askInPlace(c *cli.Context, b *migrate.BlockedError, away time.Duration) err
 }
 
 // stopOnSignals: the first Ctrl-C (or TERM) asks the run to stop after the
-// step at hand, the second cancels it.
-func stopOnSignals(ctx context.Context, w io.Writer) (_ context.Context, stop <-chan struct{}, done func()) {
+// step at hand, the second cancels it. command is what goes on afterwards.
+func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.Context, stop <-chan struct{}, done func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -202,12 +205,12 @@ func stopOnSignals(ctx context.Context, w io.Writer) (_ context.Context, stop <-
 			case <-signals:
 			}
 			if asked {
-				fmt.Fprintln(w, "\nStopping now: the outcome of the step at hand will be unknown until `migrate run` looks at it again.")
+				fmt.Fprintf(w, "\nStopping now: the outcome of the step at hand will be unknown until `migrate %s` looks at it again.\n", command)
 				cancel()
 				signal.Stop(signals) // a third one ends the program
 				return
 			}
-			fmt.Fprintln(w, "\nStopping as soon as nothing is half done. Ctrl-C again stops at once.")
+			fmt.Fprintf(w, "\nStopping as soon as nothing is half done; `migrate %s` goes on then. Ctrl-C again stops at once.\n", command)
 			close(stopping)
 		}
 	}()

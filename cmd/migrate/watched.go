@@ -17,9 +17,11 @@ import (
 func migratePhases(ctx context.Context, s *session, m migration) (err error) {
 	j, err := s.openJournal()
 	if err != nil {
-		return err
+		return m.closing.say(ctx, nil, err)
 	}
 	defer j.Close()
+	m.closing.begin(j)
+	defer func() { err = m.closing.say(ctx, j, err) }()
 	if err := describeCluster(ctx, s, j, m.strategy); err != nil {
 		return err
 	}
@@ -27,6 +29,10 @@ func migratePhases(ctx context.Context, s *session, m migration) (err error) {
 		return err
 	}
 	w := &watched{migration: m, s: s, j: j}
+	if w.hold, err = holdCluster(ctx, s, j, "migrate "+m.command, m.measuring.tell); err != nil {
+		return err
+	}
+	defer w.hold.end(ctx)
 	defer func() { err = errors.Join(err, w.end(ctx)) }()
 	for _, p := range m.phases {
 		if err := w.run(ctx, p); err != nil {
@@ -40,9 +46,10 @@ func migratePhases(ctx context.Context, s *session, m migration) (err error) {
 // phase that has something to do.
 type watched struct {
 	migration
-	s *session
-	j *state.Journal
-	m *measurement
+	s    *session
+	j    *state.Journal
+	m    *measurement
+	hold *hold
 }
 
 func (w *watched) run(ctx context.Context, p phases.Phase) error {
@@ -69,18 +76,19 @@ func (w *watched) run(ctx context.Context, p phases.Phase) error {
 // which is stopped by the operator or by the gate.
 func (w *watched) with(do func(migrate.Runner[phases.View, phases.Hands]) error) error {
 	events := both{w.events, &timekeeper{j: w.j, log: w.s.log}}
-	stop := w.stop
+	stop, done := either(w.stop, w.hold.lost)
+	defer done()
 	if w.m != nil {
 		events = append(events, w.m)
 		var done func()
-		stop, done = either(w.stop, w.m.gate.stop)
+		stop, done = either(stop, w.m.gate.stop)
 		defer done()
 	}
 	err := do(migrate.Runner[phases.View, phases.Hands]{
 		Env: w.s.world, Journal: w.j, Spec: w.s.spec.Fingerprint, Events: events, Log: w.s.log, Stop: stop,
 	})
-	if w.m != nil {
-		return w.m.gate.explain(err)
+	if err = w.hold.explain(err); w.m != nil {
+		err = w.m.gate.explain(err)
 	}
 	return err
 }

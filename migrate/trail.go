@@ -1,0 +1,60 @@
+package migrate
+
+import (
+	"context"
+
+	"hamigrate/state"
+)
+
+// Trace is the second copy of a step's pre-image. The first is in the
+// journal, on one person's machine; this one is kept with the cluster, so that
+// a lost journal can be rebuilt (Adopt). Like Before it holds no secret. What
+// differs from one attempt to the next is not in it: writing it twice is
+// writing it once.
+type Trace struct {
+	Phase  int    `json:"phase"`
+	Step   StepID `json:"step"`
+	Target string `json:"target"`
+	Before Before `json:"before"`
+	// Edits are what the step was to change, for the diffs of the way back.
+	Edits []state.Edit `json:"edits,omitempty"`
+	// Spec and Declaration are the fingerprints that the phase was begun with.
+	Spec        string `json:"spec"`
+	Declaration string `json:"declaration"`
+}
+
+// Trail is an Env that keeps traces. The engine keeps one after "started" is
+// in the journal and before Apply, of each step that has to do with a rollback,
+// and drops it when the step was undone: what has a trace was, or may have been, changed by
+// us, and what has none was not.
+type Trail interface {
+	// Keep writes a trace; one of the same step and target is replaced.
+	Keep(ctx context.Context, t Trace) error
+	// Drop removes it; one that is not there is success.
+	Drop(ctx context.Context, phase int, step StepID, target string) error
+	// Traces lists all that are kept.
+	Traces(ctx context.Context) ([]Trace, error)
+}
+
+// goesBack says whether a rollback has to do with the step: it is undone, or
+// stands in the way because its Undo is not written yet.
+func (v visit[V, H]) goesBack() bool { return v.Undo != nil || v.OneWay == NotYet }
+
+// keepTrace keeps the trace of the step at hand, where the Env has a trail.
+func (s *stepRun[V, H]) keepTrace(ctx context.Context) error {
+	trail, ok := s.Env.(Trail)
+	if !ok || !s.visit.goesBack() {
+		return nil
+	}
+	rec := s.records[s.key()]
+	return trail.Keep(ctx, Trace{Phase: s.phase.Number, Step: s.visit.ID, Target: s.visit.target,
+		Before: rec.Before, Edits: rec.Edits, Spec: s.Spec, Declaration: Fingerprint(s.phase)})
+}
+
+func (s *stepRun[V, H]) dropTrace(ctx context.Context) error {
+	trail, ok := s.Env.(Trail)
+	if !ok {
+		return nil
+	}
+	return trail.Drop(ctx, s.phase.Number, s.visit.ID, s.visit.target)
+}
