@@ -86,7 +86,7 @@ func (a apiHandler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	obj, err := a.resource(r)
-	if err != nil && a.world.Faults.Alive() != nil {
+	if err != nil && (a.world.Faults.Alive() != nil || errors.Is(err, remotetest.ErrCut)) {
 		panic(http.ErrAbortHandler)
 	}
 	a.reply(rw, obj, err)
