@@ -104,7 +104,6 @@ func TestKilledWhileKubeadmGoesOn(t *testing.T) {
 					t.Fatal("it was not killed")
 				}
 				o.close()
-				w.Watch = nil
 				o = newOperator(t, w, path)
 				defer o.close()
 				began := time.Now()

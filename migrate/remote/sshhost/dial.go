@@ -96,7 +96,7 @@ func dial(ctx context.Context, t target, patience time.Duration) (*conn, error) 
 		}
 		return c, err
 	}, tries, backoff.WithBackOff(&backoff.ExponentialBackOff{
-		InitialInterval: 200 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: 5 * time.Second,
+		InitialInterval: 200 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: 2 * time.Second,
 	}))
 	if err != nil && last != nil {
 		return nil, last // rather the reason than "context canceled"
