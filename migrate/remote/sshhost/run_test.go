@@ -38,8 +38,9 @@ func TestCutInMidCommand(t *testing.T) {
 		began, err := os.ReadFile(log)
 		os.Remove(log)
 		want := map[string]int{"Run": 1, "Look": repeats + 1}[name]
-		if got := strings.Count(string(began), "began\n"); err != nil || got != want {
-			t.Errorf("%s: it ran %d times (%v), want %d", name, got, err, want)
+		// A connection may be cut before the shell has come to its first command.
+		if got := strings.Count(string(began), "began\n"); err != nil || got < 1 || got > want {
+			t.Errorf("%s: it ran %d times (%v), want %d at most", name, got, err, want)
 		}
 		if got := h.Lost() - before; got != want {
 			t.Errorf("%s: %d connections lost, want %d", name, got, want)
