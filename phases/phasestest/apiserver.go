@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 
+	"hamigrate/migrate/remote/remotetest"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
