@@ -107,18 +107,16 @@ func (s *stepRun[V, H]) inEffect(ctx context.Context) []*stepRun[V, H] {
 func (s *stepRun[V, H]) undo(ctx context.Context, why string) error {
 	s.beginStep()
 	defer s.endStep()
+	if err := s.leftovers(ctx); err != nil {
+		err = s.broken(ctx, OpUndo, err)
+		s.tell(endKind(err), err.Error())
+		return err
+	}
 	if err := s.advance(state.Change{Event: state.UndoStart, Note: why}); err != nil {
 		return err
 	}
 	s.tell(EventStepUndoing, why)
-	before := s.records[s.key()].Before
-	err := s.measured(func() error { return s.visit.Undo(ctx, s.Env.Hands(s.visit.target), before) })
-	if err == nil {
-		err = s.awaitNeeded(ctx)
-	}
-	if err == nil {
-		err = s.dropTrace(ctx)
-	}
+	err := s.mending(ctx, func() error { return s.takeUndo(ctx) })
 	if err != nil {
 		err = s.brokenAndKept(ctx, OpUndo, err)
 		s.tell(endKind(err), err.Error())
@@ -130,6 +128,24 @@ func (s *stepRun[V, H]) undo(ctx context.Context, why string) error {
 	delete(s.done, s.key())
 	s.tell(EventStepUndone, "")
 	return nil
+}
+
+// takeUndo calls Undo and waits for what it wants. Undo looks for itself, so
+// it may be called again where a connection was lost in it.
+func (s *stepRun[V, H]) takeUndo(ctx context.Context) error {
+	if s.mends < mends { // the attempt before was cut off
+		if err := s.leftovers(ctx); err != nil {
+			return err
+		}
+	}
+	before := s.records[s.key()].Before
+	if err := s.measured(func() error { return s.visit.Undo(ctx, s.Env.Hands(s.visit.target), before) }); err != nil {
+		return err
+	}
+	if err := s.awaitNeeded(ctx); err != nil {
+		return err
+	}
+	return s.dropTrace(ctx)
 }
 
 // awaitNeeded polls the check until the world is one in which the step is

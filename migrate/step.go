@@ -123,6 +123,22 @@ type Env[V, H any] interface {
 	Hands(target string) H
 }
 
+// Losses is an Env that counts the connections to hosts that were lost. What
+// failed while one was lost is looked at again instead of ending the run.
+type Losses interface {
+	// Lost is the number so far. It only grows.
+	Lost() int
+}
+
+// Leftovers is an Env whose hosts can go on with a command when the program
+// that began it is gone.
+type Leftovers interface {
+	// AwaitLeftovers waits until no such command runs any more where steps on
+	// the target run them. It is called before a step that was left unfinished
+	// is looked at.
+	AwaitLeftovers(ctx context.Context, target string) error
+}
+
 // Waiter is an Env that measures how long programs of others ran on its
 // behalf. The engine reads it before and after each Apply.
 type Waiter interface {

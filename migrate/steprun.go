@@ -14,13 +14,16 @@ type stepRun[V, H any] struct {
 	*execution[V, H]
 	visit visit[V, H]
 	index int
+
+	mends int // how often a lost connection may still be mended
+	lost  int // connections lost before this attempt
 }
 
 // run takes one step on one target through the six duties and tells how it
 // went.
 func (s *stepRun[V, H]) run(ctx context.Context) error {
 	s.tell(EventStepChecking, "")
-	how, message, err := s.take(ctx)
+	how, message, err := s.takeUp(ctx)
 	if err != nil {
 		s.tell(endKind(err), err.Error())
 		s.takeBack(ctx, err)
@@ -36,6 +39,9 @@ func (s *stepRun[V, H]) take(ctx context.Context) (EventKind, string, error) {
 	done := func(step StepID, target string) bool { return s.execution.done[keyOf(s.phase.Number, step, target)] }
 	if missing := s.visit.unmet(s.visits, done); len(missing) > 0 {
 		return "", "", s.failed(OpNeeds, fmt.Errorf("needs %v, which is not done on all its targets", missing))
+	}
+	if err := s.leftovers(ctx); err != nil {
+		return "", "", s.broken(ctx, OpCheck, err)
 	}
 	finding, err := s.visit.check(ctx, s.Env)
 	if err != nil {
@@ -132,10 +138,10 @@ func (s *stepRun[V, H]) stillWaiting(err error) {
 }
 
 // brokenAndKept is broken with the failure written to the journal. A step
-// that was interrupted did not fail: its record stays where it is, which
-// means that its outcome is unknown.
+// that was interrupted, or is about to be taken up again, did not fail: its
+// record stays where it is, which means that its outcome is unknown.
 func (s *stepRun[V, H]) brokenAndKept(ctx context.Context, op Op, err error) error {
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !s.cutOff(ctx, err) {
 		if kept := s.advance(state.Change{Event: state.Fail, Error: err.Error(), Note: string(op)}); kept != nil {
 			return errors.Join(s.failed(op, err), kept)
 		}

@@ -83,6 +83,15 @@ func (l lazyHost) Run(ctx context.Context, c remote.Command) (string, error) {
 	return l.timed(ctx, c, h.Run)
 }
 
+func (l lazyHost) AwaitDetached(ctx context.Context) error {
+	h, err := l.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.world.Waiting()()
+	return h.AwaitDetached(ctx)
+}
+
 func (l lazyHost) WriteFile(ctx context.Context, f remote.File) error {
 	h, err := l.dial(ctx)
 	if err != nil {

@@ -71,6 +71,9 @@ func (h hosts) Host(ctx context.Context, c cluster.Host) (remote.Host, error) {
 	return h.pool.Host(ctx, c)
 }
 
+// Lost counts the connections that were lost; phases.World asks for it.
+func (h hosts) Lost() int { return h.pool.Lost() }
+
 // openSession reads the spec; hosts are connected to when they are needed.
 func openSession(c *cli.Context) (*session, error) {
 	file := common(c, flagFile)

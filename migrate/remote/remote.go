@@ -9,7 +9,6 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -27,6 +26,12 @@ type Command struct {
 	Script string
 	// Stdin is fed to the command; nil means no input. It is never logged.
 	Stdin []byte
+	// Detach is the name of a command that may run long or must never run
+	// twice: lower-case letters, digits and dashes. Run starts it on the host,
+	// apart from the connection, and comes back for its end as often as the
+	// connection is lost. Empty: the command lives and dies with the
+	// connection. Look does not detach.
+	Detach string
 }
 
 // Cmd makes a Command from words, each quoted for the shell.
@@ -80,7 +85,19 @@ type Host interface {
 	// Run runs a command and returns its standard output. A non-zero exit
 	// status is an *ExitError. A lost connection is ErrUnknownOutcome: the
 	// command may or may not have run to its end.
+	//
+	// A command with a Detach name runs exactly once, however often the
+	// connection is lost, and is never killed: when ctx ends it goes on, and
+	// that is ErrUnknownOutcome. So is a host that restarted in the middle of
+	// it, and one on which a command of that name, left by an earlier run of
+	// this program, was still running: Run has waited for its end then and has
+	// not begun its own, since what the caller knows is of before that.
 	Run(ctx context.Context, c Command) (string, error)
+	// AwaitDetached waits until no detached command runs on the host any more,
+	// and forgets how those ended that nobody came back for. A program that
+	// goes on where an earlier run was killed calls it before it looks.
+	// It must not be called beside a Run of a detached command.
+	AwaitDetached(ctx context.Context) error
 	// WriteFile puts f in place atomically: written beside the target under
 	// a dot-name (the kubelet ignores those in its manifests folder), synced,
 	// given mode and owner, its checksum read back, then renamed. Mode 0 and
@@ -98,9 +115,32 @@ type Host interface {
 	Remove(ctx context.Context, path string) error
 }
 
+// DetachName is an error where name is none that a Command can be detached
+// under: it becomes the name of a folder on the host.
+func DetachName(name string) error {
+	if name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return fmt.Errorf("%q is not the name of a detached command: lower-case letters, digits and dashes", name)
+	}
+	return nil
+}
+
 // ErrUnknownOutcome marks a command whose connection was lost before its
-// exit status arrived: observe before doing anything else.
-var ErrUnknownOutcome = errors.New("connection lost before the command's exit status arrived")
+// exit status arrived: observe before doing anything else. What may safely be
+// done twice (reading, WriteFile, Copy, Rename, Remove) is done again by the
+// Host itself while the connection can be made anew, and has this error only
+// when that goes on failing.
+var ErrUnknownOutcome error = unknownOutcome{}
+
+// unknownOutcome has a method, so that the engine, which knows no hosts, can
+// tell it from other errors.
+type unknownOutcome struct{}
+
+func (unknownOutcome) Error() string {
+	return "connection lost before the command's exit status arrived"
+}
+
+// UnknownOutcome says that what was asked for may or may not have been done.
+func (unknownOutcome) UnknownOutcome() bool { return true }
 
 // ExitError is a command that ran and ended with a status other than 0.
 type ExitError struct {

@@ -158,6 +158,11 @@ func applyJoin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 		return err
 	}
 	err = joinWith(ctx, h, k, cc, secrets)
+	if errors.Is(err, remote.ErrUnknownOutcome) {
+		// kubeadm may still be at work with the secrets. The step will be taken
+		// up again, when that has ended, and tidies then.
+		return err
+	}
 	// The secrets made for the join go away whatever became of it; the marker
 	// stays until it has succeeded.
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)

@@ -110,7 +110,7 @@ func joinWith(ctx context.Context, h phases.Hands, k kube.Client, cc kube.Cluste
 	if err := host.WriteFile(ctx, remote.File{Path: joinFile, Data: config, Mode: 0o600, Owner: "root:root"}); err != nil {
 		return err
 	}
-	if _, err := host.Run(ctx, remote.Cmd("kubeadm", "join", "--config", joinFile)); err != nil {
+	if _, err := host.Run(ctx, phases.Detached("kubeadm-join", "kubeadm", "join", "--config", joinFile)); err != nil {
 		return fmt.Errorf("joining %s: %w", h.Target(), err)
 	}
 	return nil
@@ -126,7 +126,7 @@ func uploadCerts(ctx context.Context, h phases.Hands, cc kube.ClusterConfigurati
 	if err := node.WriteFile(ctx, remote.File{Path: uploadFile, Data: []byte(config), Mode: 0o600, Owner: "root:root"}); err != nil {
 		return err
 	}
-	if _, err := node.Run(ctx, remote.Cmd("kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--skip-certificate-key-print", "--config", uploadFile)); err != nil {
+	if _, err := node.Run(ctx, phases.Detached("kubeadm-upload-certs", "kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--skip-certificate-key-print", "--config", uploadFile)); err != nil {
 		return fmt.Errorf("uploading the certificates from %s: %w", first.Name, err)
 	}
 	return nil

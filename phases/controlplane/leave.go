@@ -79,7 +79,7 @@ func leave(ctx context.Context, h phases.Hands, k kube.Client) error {
 		return err
 	}
 	// The skipped phase is the one that would touch etcd (kubernetes/kubeadm#3225).
-	if _, err := host.Run(ctx, remote.Cmd("kubeadm", "reset", "--force", "--skip-phases=remove-etcd-member")); err != nil {
+	if _, err := host.Run(ctx, phases.Detached("kubeadm-reset", "kubeadm", "reset", "--force", "--skip-phases=remove-etcd-member")); err != nil {
 		return fmt.Errorf("resetting %s: %w", h.Target(), err)
 	}
 	return nil

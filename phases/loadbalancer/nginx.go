@@ -25,7 +25,7 @@ func nginx() phases.Step {
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 			// An installed nginx that is stopped stays stopped here; the step
 			// that writes its configuration starts it.
-			_, err := h.On(h.Target()).Run(ctx, remote.Command{Script: installScript})
+			_, err := h.On(h.Target()).Run(ctx, remote.Command{Script: installScript, Detach: "install-nginx"})
 			if err != nil {
 				return fmt.Errorf("installing nginx: %w", err)
 			}

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 
+	"hamigrate/migrate/remote/remotetest"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -86,7 +88,7 @@ func (a apiHandler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	obj, err := a.resource(r)
-	if err != nil && a.world.Faults.Alive() != nil {
+	if err != nil && (a.world.Faults.Alive() != nil || errors.Is(err, remotetest.ErrCut)) {
 		panic(http.ErrAbortHandler)
 	}
 	a.reply(rw, obj, err)

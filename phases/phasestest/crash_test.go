@@ -2,6 +2,7 @@ package phasestest_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/remotetest"
 	"hamigrate/phases/phasestest"
 )
@@ -135,9 +135,12 @@ func sameEnd(t *testing.T, w *phasestest.World, r run) {
 	}
 }
 
+// errFailed is an operation that fails for no reason that the program knows
+// how to mend.
+var errFailed = errors.New("input/output error")
+
 // TestFailedAnywhereThenRunAgain lets an operation fail, once without and once
-// with its effect, as a lost connection does, lets the program end as it
-// does, and runs it again.
+// with its effect, lets the program end as it does, and runs it again.
 func TestFailedAnywhereThenRunAgain(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	runs := chains(t, nil)
@@ -172,7 +175,7 @@ func failOnce(t *testing.T, r run, n int, when remotetest.When) bool {
 	w := r.start.World(t)
 	defer w.Close()
 	defer r.unnoticed(t, w)()
-	w.Faults.FailAt(n, when, remote.ErrUnknownOutcome)
+	w.Faults.FailAt(n, when, errFailed)
 	path := filepath.Join(t.TempDir(), "journal")
 	o := newOperator(t, w, path)
 	first := o.run(t.Context(), r.phase)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote/remotetest"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -28,7 +29,8 @@ type joining struct {
 }
 
 // join goes through kubeadm's phases in their order (cmd/join.go). Each is an
-// operation of its own: a command may die with the connection at any of them.
+// operation of its own: the operator's program, or the host, may die at any of
+// them.
 func (p program) join(file string) error {
 	node, _, err := p.configuration(file)
 	if err != nil {
@@ -52,11 +54,28 @@ func (p program) join(file string) error {
 		{"mark-control-plane", j.mark},
 		{"wait-control-plane", j.wait},
 	} {
-		if err := p.host.world.do(p.host.Name()+": kubeadm join, phase "+phase.name, phase.run); err != nil {
+		if err := p.part("kubeadm join, phase "+phase.name, phase.run); err != nil {
 			return fmt.Errorf("error execution phase %s: %w", phase.name, err)
 		}
 	}
 	return nil
+}
+
+// part is an operation within a command that runs detached: the operator's
+// program may die at it, but a connection that is cut is none of its business.
+func (p program) part(name string, effect func() error) error {
+	begun, result := false, error(nil)
+	err := p.host.world.do(p.host.Name()+": "+name, func() error {
+		begun, result = true, effect()
+		return result
+	})
+	switch {
+	case !errors.Is(err, remotetest.ErrCut):
+		return err
+	case begun:
+		return result
+	}
+	return effect()
 }
 
 func (j *joining) preflight() error {

@@ -372,7 +372,7 @@ func TestFailedOnTheWayBackThenRunAgain(t *testing.T) {
 func failBack(t *testing.T, r run, journal []byte, n int, when remotetest.When) {
 	w := r.start.World(t)
 	defer w.Close()
-	w.Faults.FailAt(n, when, remote.ErrUnknownOutcome)
+	w.Faults.FailAt(n, when, errFailed)
 	path := filepath.Join(t.TempDir(), "journal")
 	if err := os.WriteFile(path, journal, 0o600); err != nil {
 		t.Fatal(err)

@@ -68,6 +68,9 @@ func (w *World) Host(_ context.Context, h cluster.Host) (remote.Host, error) {
 	return host, nil
 }
 
+// Lost is how many connections of the operator's program were cut.
+func (w *World) Lost() int { return w.Faults.Lost() }
+
 // Machine returns a host by name, for tests that arrange or look at it.
 func (w *World) Machine(name string) *Host { return w.hosts[name] }
 

@@ -42,6 +42,9 @@ func Contract(t *testing.T, newHost func(*testing.T) remote.Host) {
 		{"run", run},
 		{"run fails", runFails},
 		{"cancel", cancel},
+		{"detached", detachedRuns},
+		{"detached, fails", detachedFails},
+		{"detached, left behind", detachedLeft},
 		{"dial refused", dialRefused},
 	}
 	for _, test := range tests {

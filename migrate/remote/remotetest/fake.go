@@ -36,6 +36,7 @@ type Fake struct {
 	folders  map[string]bool // made or emptied; others follow from Files
 	commands []command
 	dials    map[string]func() net.Conn
+	detached map[string]*detached // those that run, by name
 }
 
 type command struct {
@@ -62,6 +63,8 @@ func New(name string) *Fake {
 		links:   map[string]string{},
 		folders: map[string]bool{"/": true},
 		dials:   map[string]func() net.Conn{},
+
+		detached: map[string]*detached{},
 	}
 }
 
@@ -99,6 +102,9 @@ func (f *Fake) Name() string { return f.name }
 // Run implements remote.Host. A context that ends while the Handler runs is
 // remote.ErrUnknownOutcome; the Handler is not stopped.
 func (f *Fake) Run(ctx context.Context, c remote.Command) (string, error) {
+	if c.Detach != "" {
+		return f.runDetached(ctx, c)
+	}
 	var out string
 	err := f.do(ctx, "run "+c.Script, func() error {
 		var err error
@@ -202,6 +208,16 @@ func (f *Fake) do(ctx context.Context, op string, effect func() error) error {
 		return err
 	}
 	return f.Faults.Do(f.name+": "+op, effect)
+}
+
+// doAgain is one changing operation that may be done twice: a cut connection
+// is no trouble.
+func (f *Fake) doAgain(ctx context.Context, op string, effect func() error) error {
+	err := f.do(ctx, op, effect)
+	if errors.Is(err, ErrCut) {
+		return f.do(ctx, op, effect)
+	}
+	return err
 }
 
 // absolute is the path rule of every host.

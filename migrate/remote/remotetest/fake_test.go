@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -35,6 +36,13 @@ func TestContract(t *testing.T) {
 		f.OnRun("^cat$", func(_ string, in []byte) (string, error) { return string(in), nil })
 		f.OnRun("^echo hello$", func(string, []byte) (string, error) { return "hello\n", nil })
 		f.OnRun("exit 3$", func(string, []byte) (string, error) { return "some\n", Exit(3, "reason\n") })
+		f.OnRun("sleep 1; echo > ", func(script string, _ []byte) (string, error) {
+			words := strings.Fields(script)
+			f.Put(remote.File{Path: strings.TrimSuffix(words[2], ";")})
+			time.Sleep(time.Second)
+			f.Put(remote.File{Path: words[7]})
+			return "", nil
+		})
 		f.OnRun("sleep 60$", func(script string, _ []byte) (string, error) {
 			started, _, _ := strings.Cut(strings.TrimPrefix(script, "echo > "), ";")
 			f.Put(remote.File{Path: started})

@@ -2,13 +2,21 @@ package remotetest
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
+
+	"hamigrate/migrate/remote"
 )
 
 // ErrCrashed stands for the death of the operator's program: a fault with
 // this error makes everything after it fail too, until Restart.
 var ErrCrashed = errors.New("the operator's program crashed")
+
+// ErrCut stands for a connection that is cut in an operation and can be made
+// anew at once. A Host does what may be done twice again, comes back for a
+// detached command, and has this error for any other command.
+var ErrCut = fmt.Errorf("cut: %w", remote.ErrUnknownOutcome)
 
 // When is the side of an operation's effect on which a fault strikes.
 type When int
@@ -27,6 +35,7 @@ type Faults struct {
 	ops     []string
 	planned map[int]fault
 	crashed bool
+	cuts    int
 }
 
 type fault struct {
@@ -60,6 +69,13 @@ func (f *Faults) Ops() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.ops)
+}
+
+// Lost is how many connections were cut so far.
+func (f *Faults) Lost() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cuts
 }
 
 // Alive returns ErrCrashed after a crash. Reads ask it.
@@ -103,6 +119,9 @@ func (f *Faults) begin(op string) (*fault, error) {
 		return nil, nil
 	}
 	delete(f.planned, len(f.ops))
+	if errors.Is(strike.err, ErrCut) {
+		f.cuts++
+	}
 	return &strike, nil
 }
 

@@ -95,13 +95,13 @@ func (f *Fake) List(ctx context.Context, dir string) ([]string, error) {
 
 // WriteFile implements remote.Host.
 func (f *Fake) WriteFile(ctx context.Context, file remote.File) error {
-	err := f.do(ctx, "write "+file.Path, func() error { return f.write(file) })
+	err := f.doAgain(ctx, "write "+file.Path, func() error { return f.write(file) })
 	return f.problem("writing", file.Path, err)
 }
 
 // Copy implements remote.Host.
 func (f *Fake) Copy(ctx context.Context, from remote.Reader, p string, to remote.File) error {
-	err := f.do(ctx, "copy "+from.Name()+":"+p+" to "+to.Path, func() error {
+	err := f.doAgain(ctx, "copy "+from.Name()+":"+p+" to "+to.Path, func() error {
 		data, err := content(ctx, from, p)
 		if err != nil {
 			return err
@@ -157,7 +157,7 @@ func (f *Fake) write(file remote.File) error {
 
 // Rename implements remote.Host.
 func (f *Fake) Rename(ctx context.Context, from, to string) error {
-	err := f.do(ctx, "rename "+from+" to "+to, func() error { return f.rename(from, to) })
+	err := f.doAgain(ctx, "rename "+from+" to "+to, func() error { return f.rename(from, to) })
 	return f.problem("moving", from, err)
 }
 
@@ -202,7 +202,7 @@ func move[V any](m map[string]V, from, to string) {
 
 // Remove implements remote.Host.
 func (f *Fake) Remove(ctx context.Context, p string) error {
-	err := f.do(ctx, "remove "+p, func() error {
+	err := f.doAgain(ctx, "remove "+p, func() error {
 		clean, err := absolute(p)
 		if err != nil {
 			return err

@@ -26,7 +26,11 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	s := newServer(t)
-	remotetest.Contract(t, func(t *testing.T) remote.Host { return s.dial() })
+	remotetest.Contract(t, func(t *testing.T) remote.Host {
+		h := s.dial()
+		detachHere(s, h)
+		return h
+	})
 }
 
 // TestContractThroughSudo runs every script as a sudo that may only be asked
@@ -37,6 +41,7 @@ func TestContractThroughSudo(t *testing.T) {
 	s := newServer(t)
 	s.fakeUser("1000", sudoWorks)
 	h := s.dial()
+	detachHere(s, h)
 	if h.become != becomeSudo {
 		t.Fatalf("become is %s", h.become)
 	}

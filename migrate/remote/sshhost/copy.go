@@ -22,7 +22,8 @@ import (
 //
 // Two writers of the same path at once: one of them gets an error.
 func (h *Host) WriteFile(ctx context.Context, f remote.File) error {
-	if err := h.put(ctx, f, bytes.NewReader(f.Data), int64(len(f.Data))); err != nil {
+	err := again(ctx, func() error { return h.put(ctx, f, bytes.NewReader(f.Data), int64(len(f.Data))) })
+	if err != nil {
 		return fmt.Errorf("writing %s on %s: %w", f.Path, h.target.name, err)
 	}
 	return nil
@@ -30,9 +31,9 @@ func (h *Host) WriteFile(ctx context.Context, f remote.File) error {
 
 // Copy streams path on from to the file to (its Data is ignored) with the
 // guarantees of WriteFile and, where from is a remote.Streamer, in constant
-// memory.
+// memory. Where one of the two connections is lost it begins anew.
 func (h *Host) Copy(ctx context.Context, from remote.Reader, path string, to remote.File) error {
-	if err := h.copyFrom(ctx, from, path, to); err != nil {
+	if err := again(ctx, func() error { return h.copyFrom(ctx, from, path, to) }); err != nil {
 		return fmt.Errorf("copying %s of %s to %s on %s: %w", path, from.Name(), to.Path, h.target.name, err)
 	}
 	return nil

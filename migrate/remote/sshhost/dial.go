@@ -35,12 +35,23 @@ type conn struct {
 type wire struct {
 	net.Conn
 	broken atomic.Bool
+	losses atomic.Pointer[atomic.Int64] // of the Host, once it is its connection
+}
+
+// fails notes the first failure, before anybody learns of it.
+func (w *wire) fails() {
+	if w.broken.Swap(true) {
+		return
+	}
+	if losses := w.losses.Load(); losses != nil {
+		losses.Add(1)
+	}
 }
 
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if err != nil {
-		w.broken.Store(true)
+		w.fails()
 	}
 	return n, err
 }
@@ -48,19 +59,21 @@ func (w *wire) Read(p []byte) (int, error) {
 func (w *wire) Write(p []byte) (int, error) {
 	n, err := w.Conn.Write(p)
 	if err != nil {
-		w.broken.Store(true)
+		w.fails()
 	}
 	return n, err
 }
 
 func (w *wire) Close() error {
-	w.broken.Store(true)
+	w.fails()
 	return w.Conn.Close()
 }
 
 // dial connects and logs in, trying again where the host was only busy. A
-// host key or a login that is refused is final.
-func dial(ctx context.Context, t target) (*conn, error) {
+// host key or a login that is refused is final. Where patience is not 0 the
+// host is one that was reached before, and any other failure is tried again
+// for so long: the network may be gone for a while, and the host restarting.
+func dial(ctx context.Context, t target, patience time.Duration) (*conn, error) {
 	keys, err := openKeys(t)
 	if err != nil {
 		return nil, err
@@ -70,16 +83,20 @@ func dial(ctx context.Context, t target) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	tries := backoff.WithMaxTries(dialTries)
+	if patience > 0 {
+		tries = backoff.WithMaxElapsedTime(patience)
+	}
 	var last error
 	c, err := backoff.Retry(ctx, func() (*conn, error) {
 		c, err := dialOnce(ctx, t, keys, hosts)
 		last = err
-		if err != nil && !busy(err) {
+		if err != nil && (final(err) || patience == 0 && !dropped(err)) {
 			return nil, backoff.Permanent(err)
 		}
 		return c, err
-	}, backoff.WithMaxTries(dialTries), backoff.WithBackOff(&backoff.ExponentialBackOff{
-		InitialInterval: 200 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: 5 * time.Second,
+	}, tries, backoff.WithBackOff(&backoff.ExponentialBackOff{
+		InitialInterval: 200 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: 2 * time.Second,
 	}))
 	if err != nil && last != nil {
 		return nil, last // rather the reason than "context canceled"
@@ -87,17 +104,19 @@ func dial(ctx context.Context, t target) (*conn, error) {
 	return c, err
 }
 
-// busy says whether a dial may succeed a moment later: the port is closed, or
-// the connection was dropped before the login began.
-func busy(err error) bool {
+// final says that another dial would end in the same way, or had better not
+// be made.
+func final(err error) bool {
 	for _, kind := range []error{ErrUnknownHostKey, ErrHostKeyChanged, ErrAuthentication} {
 		if errors.Is(err, kind) {
-			return false
+			return true
 		}
 	}
-	return dropped(err)
+	return false
 }
 
+// dropped says whether a dial may succeed a moment later: the port is closed,
+// or the connection was dropped before the login began.
 func dropped(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNREFUSED) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)

@@ -13,6 +13,8 @@
 // an SFTP subsystem has the login user's rights and not sudo's.
 //
 // A connection that died is made anew for the next command, host key check
-// included. A command that was in flight is not repeated: it ends with
-// remote.ErrUnknownOutcome and the caller has to look.
+// included, for up to 30 s. What may be done twice (reading, and the scripts
+// that put, move and remove files) is then done again. A command that was in
+// flight is not: it ends with remote.ErrUnknownOutcome and the caller has to
+// look; unless it is detached, which is to be found again (see runDetached).
 package sshhost

@@ -73,10 +73,13 @@ func (h *Host) rename(ctx context.Context, from, to string) error {
 		return err
 	}
 	var out bytes.Buffer
-	err = h.exec(ctx, call{
-		script: assign("from", source, "to", target) + renameScript,
-		label:  remote.Cmd("mv", "-n", from, to).Script,
-		stdout: &out,
+	err = again(ctx, func() error {
+		out.Reset()
+		return h.exec(ctx, call{
+			script: assign("from", source, "to", target) + renameScript,
+			label:  remote.Cmd("mv", "-n", from, to).Script,
+			stdout: &out,
+		})
 	})
 	if err != nil {
 		return err
@@ -93,18 +96,22 @@ func (h *Host) rename(ctx context.Context, from, to string) error {
 	}
 }
 
-// script runs one of our scripts on one path, which it finds in variable.
+// script runs one of our scripts on one path, which it finds in variable. All
+// of them may run twice.
 func (h *Host) script(ctx context.Context, verb, path string, reads bool, variable, text string) ([]byte, error) {
 	path, err := absolute(path)
 	if err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
-	err = h.exec(ctx, call{
-		script: assign(variable, path) + text,
-		label:  verb + " " + remote.Quote(path),
-		stdout: &out,
-		reads:  reads,
+	err = again(ctx, func() error {
+		out.Reset()
+		return h.exec(ctx, call{
+			script: assign(variable, path) + text,
+			label:  verb + " " + remote.Quote(path),
+			stdout: &out,
+			reads:  reads,
+		})
 	})
 	return out.Bytes(), err
 }

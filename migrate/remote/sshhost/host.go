@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -21,9 +23,12 @@ type Host struct {
 	// turn guards the fields below. It is a channel so that waiting for
 	// another command's dial ends with the context.
 	turn   chan struct{}
-	live   *conn  // nil before the first dial
-	become string // becomeAuto until the first login found out
+	live   *conn     // nil before the first dial
+	down   time.Time // since when the lost connection could not be made anew
+	become string    // becomeAuto until the first login found out
 	closed bool
+
+	losses atomic.Int64 // connections that were lost
 }
 
 var (
@@ -71,7 +76,7 @@ func newHost(h cluster.Host, o Options) (*Host, error) {
 func (h *Host) Name() string { return h.target.name }
 
 // Close ends the connection. Commands in flight end with
-// remote.ErrUnknownOutcome, later ones with ErrClosed.
+// remote.ErrUnknownOutcome or ErrClosed, later ones with ErrClosed.
 func (h *Host) Close() error {
 	h.turn <- struct{}{}
 	defer func() { <-h.turn }()
@@ -97,7 +102,7 @@ func (h *Host) connect(ctx context.Context) (*conn, error) {
 	if h.live != nil && !h.live.dead() {
 		return h.live, nil
 	}
-	c, err := dial(ctx, h.target)
+	c, err := dial(ctx, h.target, h.patience())
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", h.target.name, err)
 	}
@@ -106,10 +111,27 @@ func (h *Host) connect(ctx context.Context) (*conn, error) {
 		return nil, fmt.Errorf("connecting to %s: %w", h.target.name, err)
 	}
 	c.sudo = h.become == becomeSudo
-	h.live = c
+	c.wire.losses.Store(&h.losses)
+	h.live, h.down = c, time.Time{}
 	h.log.Debug("connected", "address", h.target.address, "user", h.target.user, "become", h.become)
 	return c, nil
 }
+
+// patience is for how long the next dial may go on. All callers together have
+// reconnectTime for one loss: what comes later is told at once that the host
+// is down.
+func (h *Host) patience() time.Duration {
+	if h.live == nil {
+		return 0
+	}
+	if h.down.IsZero() {
+		h.down = time.Now()
+	}
+	return max(0, h.target.reconnect-time.Since(h.down))
+}
+
+// Lost is the number of connections to the host that were lost so far.
+func (h *Host) Lost() int { return int(h.losses.Load()) }
 
 // findPrivilege decides how commands get root's rights, once a Host.
 func (h *Host) findPrivilege(ctx context.Context, c *conn) error {

@@ -20,10 +20,24 @@ const (
 	defaultUser      = "root"
 	defaultPort      = 22
 	defaultTimeout   = 10 * time.Second
-	defaultKeepAlive = 15 * time.Second
+	defaultKeepAlive = 5 * time.Second
 
-	// keepAliveMisses is how many keepalives in a row may stay unanswered.
-	keepAliveMisses = 3
+	// keepAliveMisses is how many keepalives in a row may stay unanswered:
+	// with the default interval a host that vanished is known to be gone after
+	// 10 to 15 s.
+	keepAliveMisses = 2
+	// reconnectTime is how long a connection that was lost is dialed anew.
+	// After that the host counts as down, and a command fails as fast as the
+	// first one to a host that is.
+	reconnectTime = 30 * time.Second
+	// repeats is how often what may be done twice is done again because its
+	// connection was lost: a network that fails more often than that in one
+	// call is no network to migrate a cluster over.
+	repeats = 5
+	// detachDir is where the host keeps what belongs to detached commands. It
+	// is in memory: a host that restarted has forgotten them, which is how
+	// their loss is noticed, and a full disk does not matter.
+	detachDir = "/run/migrate/commands"
 	// killTime bounds the killing of a command whose context ended.
 	killTime = 5 * time.Second
 )
@@ -61,8 +75,8 @@ type Options struct {
 	// Logger gets one debug line a command: host, script, status, duration.
 	// Standard input is never logged. Nil means no log.
 	Logger hclog.Logger
-	// KeepAlive is the time between two keepalives; after three of them
-	// without an answer the connection is closed. 0 means 15 s.
+	// KeepAlive is the time between two keepalives; after two of them
+	// without an answer the connection is closed. 0 means 5 s.
 	KeepAlive time.Duration
 	// AgentSocket is the SSH agent's socket; "" means $SSH_AUTH_SOCK.
 	AgentSocket string
@@ -84,6 +98,8 @@ type target struct {
 	become     string
 	timeout    time.Duration
 	keepAlive  time.Duration
+	reconnect  time.Duration
+	detachDir  string
 }
 
 func resolve(h cluster.Host, o Options) (target, error) {
@@ -104,6 +120,8 @@ func resolve(h cluster.Host, o Options) (target, error) {
 		become:     or(h.SSH.Become, becomeAuto),
 		timeout:    or(h.SSH.Timeout, defaultTimeout),
 		keepAlive:  or(o.KeepAlive, defaultKeepAlive),
+		reconnect:  reconnectTime,
+		detachDir:  detachDir,
 	}
 	switch t.become {
 	case becomeAuto, becomeNone, becomeSudo:

@@ -56,6 +56,17 @@ func (p *Pool) host(h cluster.Host) (*Host, error) {
 	return host, nil
 }
 
+// Lost is the number of connections, to all hosts, that were lost so far.
+func (p *Pool) Lost() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sum := 0
+	for _, host := range p.hosts {
+		sum += host.Lost()
+	}
+	return sum
+}
+
 // Close closes every connection.
 func (p *Pool) Close() error {
 	p.mu.Lock()

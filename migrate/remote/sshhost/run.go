@@ -30,11 +30,27 @@ type call struct {
 
 func (c call) name() string { return or(c.label, c.script) }
 
-// Look runs c, which must change nothing, and returns its standard output.
-// Errors are those of Run, but a context that ends is only the context's
-// error.
+// Look runs c, which must change nothing, and returns its standard output. It
+// is run again where the connection is lost. Errors are those of Run, but a
+// context that ends is only the context's error.
 func (h *Host) Look(ctx context.Context, c remote.Command) (string, error) {
-	return h.capture(ctx, c, true)
+	var out string
+	err := again(ctx, func() (err error) {
+		out, err = h.capture(ctx, c, true)
+		return err
+	})
+	return out, err
+}
+
+// again calls do, which may be done twice, until it ends otherwise than by a
+// connection that was lost, but not for ever.
+func again(ctx context.Context, do func() error) error {
+	for range repeats {
+		if err := do(); err == nil || ctx.Err() != nil || !errors.Is(err, remote.ErrUnknownOutcome) {
+			return err
+		}
+	}
+	return do()
 }
 
 // Run runs c and returns its standard output, also beside an
@@ -47,7 +63,14 @@ func (h *Host) Look(ctx context.Context, c remote.Command) (string, error) {
 // returns, which takes up to 5 s more; behind a connection that is lost they
 // live on. A process left in the background must not keep the command's
 // standard output or error, or Run waits for it.
+//
+// A command with a Detach name runs apart from the connection, see
+// runDetached.
 func (h *Host) Run(ctx context.Context, c remote.Command) (string, error) {
+	if c.Detach != "" {
+		out, err := h.runDetached(ctx, c)
+		return out, h.running(c, err)
+	}
 	return h.capture(ctx, c, false)
 }
 
@@ -57,12 +80,22 @@ func (h *Host) capture(ctx context.Context, c remote.Command, reads bool) (strin
 	if c.Stdin != nil {
 		todo.stdin = bytes.NewReader(c.Stdin)
 	}
-	err := h.exec(ctx, todo)
+	err := h.running(c, h.exec(ctx, todo))
 	var exit *remote.ExitError
 	if err != nil && !asExit(err, &exit) {
-		return "", fmt.Errorf("running `%s` on %s: %w", c.Script, h.target.name, err)
+		return "", err
 	}
 	return out.String(), err
+}
+
+// running wraps the error of a command, but not the one that tells how the
+// command itself ended.
+func (h *Host) running(c remote.Command, err error) error {
+	var exit *remote.ExitError
+	if err == nil || asExit(err, &exit) {
+		return err
+	}
+	return fmt.Errorf("running `%s` on %s: %w", c.Script, h.target.name, err)
 }
 
 // exec runs c on the live connection and logs it.
@@ -81,16 +114,16 @@ func (h *Host) exec(ctx context.Context, c call) error {
 	return err
 }
 
-// execOnLive dials anew once where the connection turns out to be dead before
-// the command was sent.
+// execOnLive dials anew where the connection turns out to be dead before the
+// command was sent.
 func (h *Host) execOnLive(ctx context.Context, c call) error {
-	for first := true; ; first = false {
+	for left := repeats; ; left-- {
 		live, err := h.connect(ctx)
 		if err != nil {
 			return err
 		}
 		err = live.run(ctx, h.target, c)
-		if !first || !errors.Is(err, errNotSent) || ctx.Err() != nil {
+		if left == 0 || !errors.Is(err, errNotSent) || ctx.Err() != nil {
 			return err
 		}
 	}

@@ -46,6 +46,7 @@ type server struct {
 	dials     int
 	conns     []net.Conn
 	execHook  func(s *server) // called when a command line has arrived
+	swallow   int             // the how manieth command line from now arrives no more: the connection is cut
 	closed    chan struct{}
 }
 
@@ -201,6 +202,13 @@ func (s *server) cut() {
 	s.conns = nil
 }
 
+func (s *server) swallows() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.swallow--
+	return s.swallow == 0
+}
+
 // get reads a field under the lock.
 func get[T any](s *server, field *T) T {
 	s.mu.Lock()
@@ -298,6 +306,10 @@ func (s *server) session(open ssh.NewChannel) {
 			continue
 		}
 		r.Reply(true, nil)
+		if s.swallows() {
+			s.cut()
+			return
+		}
 		if hook := get(s, &s.execHook); hook != nil {
 			hook(s)
 		}

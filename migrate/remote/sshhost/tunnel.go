@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"hamigrate/migrate/remote"
 )
 
 // lingerTime is how long the last bytes written to a forwarded connection
@@ -19,7 +23,7 @@ const lingerTime = 5 * time.Second
 // unix, the address is resolved on the host. The connection supports
 // deadlines. An sshd that forbids forwarding there is ErrForwarding.
 func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	for first := true; ; first = false {
+	for left := repeats; ; left-- {
 		c, err := h.connect(ctx)
 		if err != nil {
 			return nil, err
@@ -27,7 +31,7 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 		forwarded, err := c.client.DialContext(ctx, network, addr)
 		if err == nil {
 			h.log.Debug("forwarding", "address", addr)
-			return newTunnel(forwarded, address{network, addr}), nil
+			return newTunnel(forwarded, address{network, addr}, c.dead), nil
 		}
 		var refused *ssh.OpenChannelError
 		switch {
@@ -35,7 +39,7 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 			return nil, mistakef(ErrForwarding, err,
 				"sshd on %s does not let user %s forward to %s; set `AllowTcpForwarding local` there (and no PermitOpen without that address) in /etc/ssh/sshd_config, check what holds with `sshd -T -C user=%s | grep -iE 'forwarding|permitopen'`, then: systemctl reload ssh || systemctl reload sshd",
 				h.target.name, h.target.user, addr, h.target.user)
-		case first && ctx.Err() == nil && refused == nil && c.dead():
+		case left > 0 && ctx.Err() == nil && refused == nil && c.dead():
 			continue
 		}
 		return nil, fmt.Errorf("dialing %s from %s: %w", addr, h.target.name, err)
@@ -50,7 +54,15 @@ type tunnel struct {
 	net.Conn  // the caller's end of the pipe
 	forwarded net.Conn
 	address   address
+	lost      func() bool // the SSH connection was
+	closed    atomic.Bool // by the caller
 }
+
+// errLost is what a forwarded connection ends with when the SSH connection
+// below it is lost. It is not io.EOF, since the other side has not closed: an
+// HTTP body without a length would pass for whole. Clients take it for a
+// connection that was reset (client-go reads again, utilnet.IsConnectionReset).
+var errLost = fmt.Errorf("%w (%w)", remote.ErrUnknownOutcome, syscall.ECONNRESET)
 
 // address is what the caller dialed: x/crypto/ssh does not know the real one.
 type address struct{ network, text string }
@@ -58,7 +70,7 @@ type address struct{ network, text string }
 func (a address) Network() string { return a.network }
 func (a address) String() string  { return a.text }
 
-func newTunnel(forwarded net.Conn, dialed address) *tunnel {
+func newTunnel(forwarded net.Conn, dialed address, lost func() bool) *tunnel {
 	near, far := net.Pipe()
 	go func() { // in: ends when the other side closes
 		io.Copy(far, forwarded) //nolint:errcheck // the caller sees EOF
@@ -69,7 +81,23 @@ func newTunnel(forwarded net.Conn, dialed address) *tunnel {
 		far.Close()
 		forwarded.Close()
 	}()
-	return &tunnel{Conn: near, forwarded: forwarded, address: dialed}
+	return &tunnel{Conn: near, forwarded: forwarded, address: dialed, lost: lost}
+}
+
+func (t *tunnel) Read(p []byte) (int, error) {
+	n, err := t.Conn.Read(p)
+	if errors.Is(err, io.EOF) && t.lost() {
+		err = errLost
+	}
+	return n, err
+}
+
+func (t *tunnel) Write(p []byte) (int, error) {
+	n, err := t.Conn.Write(p)
+	if errors.Is(err, io.ErrClosedPipe) && !t.closed.Load() && t.lost() {
+		err = errLost
+	}
+	return n, err
 }
 
 // RemoteAddr is the address that was dialed.
@@ -77,6 +105,7 @@ func (t *tunnel) RemoteAddr() net.Addr { return t.address }
 
 // Close lets what was written before leave, but not for ever.
 func (t *tunnel) Close() error {
+	t.closed.Store(true)
 	time.AfterFunc(lingerTime, func() { t.forwarded.Close() })
 	return t.Conn.Close()
 }

@@ -46,7 +46,8 @@ func TestTunnelIsAConn(t *testing.T) {
 // HTTP/1 and HTTP/2.
 func TestHTTPThroughTunnel(t *testing.T) {
 	t.Parallel()
-	h := newServer(t).dial()
+	s := newServer(t)
+	h := s.dial()
 	for _, http2 := range []bool{false, true} {
 		web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/slow" {
@@ -74,6 +75,17 @@ func TestHTTPThroughTunnel(t *testing.T) {
 				t.Fatalf("%d bytes of %s, %v", len(body), response.Proto, err)
 			}
 		}
+		s.cut() // one request may notice it, the next one has a connection again
+		if response, err := client.Get(web.URL); err == nil {
+			response.Body.Close()
+		} else {
+			wantUnknown(t, err)
+		}
+		response, err := client.Get(web.URL)
+		if err != nil {
+			t.Fatalf("after a cut: %v", err)
+		}
+		response.Body.Close()
 		client.Timeout = 50 * time.Millisecond
 		var timeout net.Error
 		if _, err := client.Get(web.URL + "/slow"); !errors.As(err, &timeout) || !timeout.Timeout() {
