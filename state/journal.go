@@ -101,7 +101,19 @@ func openBolt(path string, o Options, readOnly bool) (*bolt.DB, error) {
 	if timeout == 0 {
 		timeout = defaultTimeout
 	}
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: timeout, ReadOnly: readOnly, FreelistType: bolt.FreelistMapType})
+	if cut, err := cutOff(path); err != nil || cut {
+		return nil, errors.Join(err, &FormatError{Path: path})
+	}
+	var db *bolt.DB
+	err := guarded(path, func() (err error) {
+		if db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: timeout, ReadOnly: readOnly, FreelistType: bolt.FreelistMapType}); err != nil {
+			return err
+		}
+		if err := db.View(readAll); err != nil {
+			return errors.Join(err, db.Close())
+		}
+		return nil
+	})
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, &LockedError{Path: path, Holder: readHolder(path)}
@@ -198,7 +210,7 @@ func (j *Journal) view(fn func(*bolt.Tx) error) error {
 	if j.db == nil {
 		return nil
 	}
-	return j.db.View(fn)
+	return guarded(j.path, func() error { return j.db.View(fn) })
 }
 
 // update runs fn in a transaction that is on disk when update returns nil,

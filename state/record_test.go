@@ -78,7 +78,7 @@ func TestBeforeIsThatOfTheFirstTouch(t *testing.T) {
 				continue // refused: nothing may change, which rec shows
 			}
 			switch {
-			case c.Event == Start && !rec.Status.Touched():
+			case (c.Event == Start || c.Event == Adopt) && !rec.Status.Touched():
 				want = c.Before
 			case c.Event == Found:
 				want = nil

@@ -2,6 +2,7 @@ package state
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -10,6 +11,7 @@ import (
 	"runtime/debug"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 )
 
@@ -93,10 +95,18 @@ func guarded(path string, fn func() error) (err error) {
 	return fn()
 }
 
+// errNoJSON is a value that nobody wrote: every value is JSON.
+var errNoJSON = fmt.Errorf("a value is not JSON: %w", berrors.ErrInvalid)
+
 // readAll reads every entry of every bucket: damage is to be found before the
 // first step is begun, not in its middle.
 func readAll(tx *bolt.Tx) error {
 	return tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
-		return b.ForEach(func(_, _ []byte) error { return nil })
+		return b.ForEach(func(_, value []byte) error {
+			if !json.Valid(value) {
+				return errNoJSON
+			}
+			return nil
+		})
 	})
 }
