@@ -20,6 +20,8 @@ type Hardware struct {
 	Sync      time.Duration  // that a synced write takes
 	Inotify   int            // instances in use
 	Addresses []string       // besides its own
+
+	own string // its own, where that is not what the others know
 }
 
 func newHardware() Hardware {
@@ -131,7 +133,11 @@ func clockTime(p program) error {
 
 // addressList plays `ip -o -4 addr show scope global`.
 func addressList(p program) error {
-	p.out("2: host0    inet %s/24 brd 10.88.0.255 scope global host0\\       valid_lft forever preferred_lft forever\n", p.host.address)
+	own := p.host.address
+	if p.host.hardware.own != "" {
+		own = p.host.hardware.own
+	}
+	p.out("2: host0    inet %s/24 brd 10.88.0.255 scope global host0\\       valid_lft forever preferred_lft forever\n", own)
 	p.out("3: cni0    inet 10.244.0.1/24 brd 10.244.0.255 scope global cni0\\       valid_lft forever preferred_lft forever\n")
 	for i, a := range p.host.hardware.Addresses {
 		p.out("%d: host%d    inet %s/24 scope global host%d\\       valid_lft forever preferred_lft forever\n", 4+i, 1+i, a, 1+i)
@@ -215,4 +221,12 @@ func (w *World) serveNothing(l *listener) {
 			conn.Close()
 		}
 	}()
+}
+
+// Address gives a machine another address than the others know it by, as
+// behind a translation.
+func (w *World) Address(host, own string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hosts[host].hardware.own = own
 }

@@ -111,7 +111,7 @@ func memory(_ context.Context, s Scene) ([]Finding, error) {
 	switch {
 	case f.Memory == 0:
 		return []Finding{warn("look with `free -m`", "it does not say how much memory it has")}, nil
-	case f.role == migrate.FirstControlPlane && f.APIServer > 0 && f.MemoryLeft < f.APIServer*3/2:
+	case f.role == migrate.FirstControlPlane && f.APIServer > 0 && f.MemoryLeft < f.APIServer*3/2 && !s.survey.options.InPlace:
 		return []Finding{block("free memory on it, or restart the API server in place with --strategy in-place",
 			"%d MiB are left, and a second API server beside the one of %d MiB needs half as much again", f.MemoryLeft>>10, f.APIServer>>10)}, nil
 	case f.role == migrate.JoiningControlPlanes && f.Memory < kubeadmMemory && mayIgnore(s, "Mem"):

@@ -100,6 +100,8 @@ type Options struct {
 	Ignore []string // names of checks, in any letter case, or All
 	// LookOnly leaves out the checks that have to make something.
 	LookOnly bool
+	// InPlace: no second API server will run beside the real one.
+	InPlace bool
 	// Tell hears how many of how many hosts and checks are done; it may be nil.
 	Tell func(done, total int)
 }
