@@ -100,7 +100,8 @@ func df(p program) error {
 	return nil
 }
 
-// dd plays one synced write.
+// dd plays one synced write. It only says how long that took: it writes into
+// a pipe, whose reader holds up a bubble's clock.
 func dd(p program) error {
 	took := p.host.hardware.Sync
 	for _, a := range p.args {
@@ -111,7 +112,6 @@ func dd(p program) error {
 			p.host.put(file, "zeros", 0o600, "root:root")
 		}
 	}
-	p.sleep(took)
 	fmt.Fprintf(p.Stderr, "1+0 records in\n1+0 records out\n2048 bytes (2.0 kB, 2.0 KiB) copied, %g s, 2.5 MB/s\n", took.Seconds())
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,11 +26,30 @@ import (
 	"hamigrate/phases/preflight"
 )
 
+var (
+	begin sync.Once
+	begun *phasestest.Saved
+)
+
+// start is the world that all tests begin in; it is made once.
+func start(t *testing.T) *phasestest.Saved {
+	t.Helper()
+	begin.Do(func() {
+		synctest.Test(t, func(t *testing.T) {
+			w := phasestest.New(t, phasestest.EtcdOnHostAddress)
+			defer w.Close()
+			begun = w.Save()
+		})
+	})
+	return begun
+}
+
 // look runs the checks in a world that arrange has changed.
 func look(t *testing.T, o preflight.Options, arrange func(*testing.T, *phasestest.World)) (r preflight.Report) {
 	t.Helper()
+	from := start(t)
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t, phasestest.EtcdOnHostAddress)
+		w := from.World(t)
 		defer w.Close()
 		if arrange != nil {
 			arrange(t, w)
