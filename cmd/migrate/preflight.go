@@ -127,10 +127,10 @@ func printPreflight(w io.Writer, r preflight.Report) error {
 				continue
 			}
 			bad = append(bad, x)
-			if x.Severity == preflight.Blocking && !x.Ignored || worst == preflight.OK {
-				worst = x.Severity
-			}
-			if x.Ignored {
+			switch {
+			case x.Severity == preflight.Blocking && !x.Ignored:
+				worst = preflight.Blocking
+			case worst == preflight.OK:
 				worst = preflight.Warning
 			}
 		}

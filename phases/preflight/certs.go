@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +57,9 @@ func certificates(_ context.Context, s Scene) ([]Finding, error) {
 	var soon, verySoon []string
 	var next *certificate
 	for i, c := range f.Certificates {
+		if f.role == migrate.FirstControlPlane && ofOldMember(c.file) && !slices.Contains(f.Manifests, "etcd.yaml") {
+			continue // nobody uses it any more, and nobody renews it
+		}
 		if next == nil || c.ends.Before(next.ends) {
 			next = &f.Certificates[i]
 		}
@@ -80,6 +84,12 @@ func certificates(_ context.Context, s Scene) ([]Finding, error) {
 		return []Finding{fine("it has none yet")}, nil
 	}
 	return []Finding{fine("the first of %d to end is %s, in %d days", len(f.Certificates), next.file, int(next.ends.Sub(now)/day))}, nil
+}
+
+// ofOldMember says whether a certificate is of the member that kubeadm made,
+// which phase 2 retires. The CA's is not.
+func ofOldMember(file string) bool {
+	return strings.Contains(file, "/pki/etcd/") && path.Base(file) != "ca.crt"
 }
 
 func renewal(role migrate.Selector) string {

@@ -102,7 +102,8 @@ type Options struct {
 	LookOnly bool
 	// InPlace: no second API server will run beside the real one.
 	InPlace bool
-	// Tell hears how many of how many hosts and checks are done; it may be nil.
+	// Tell hears how many of how many hosts are done, one call after the other;
+	// it may be nil.
 	Tell func(done, total int)
 }
 
@@ -311,11 +312,10 @@ func (s *survey) add(c Check, t target, found ...Finding) {
 
 func (s *survey) tell() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.done++
-	done := s.done
-	s.mu.Unlock()
 	if s.options.Tell != nil {
-		s.options.Tell(done, len(s.hosts))
+		s.options.Tell(s.done, len(s.hosts))
 	}
 }
 

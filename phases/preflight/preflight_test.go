@@ -125,8 +125,14 @@ func hardware(host string, change func(*phasestest.Hardware)) func(*testing.T, *
 
 // flag adds an argument to the API server, and lets it restart.
 func flag(text string) func(*testing.T, *phasestest.World) {
+	return below("    - --allow-privileged=true", "    - "+text)
+}
+
+// below adds lines, ~ between them, to the API server's manifest.
+func below(line, more string) func(*testing.T, *phasestest.World) {
 	return func(t *testing.T, w *phasestest.World) {
-		root("cp1", `sed 's/^\(    - --allow-privileged=true\)$/\1@/' /etc/kubernetes/manifests/kube-apiserver.yaml | sed 's/@/`+text+`/' | tr '~' '\n' > /tmp/new && cp /tmp/new /etc/kubernetes/manifests/kube-apiserver.yaml`)(t, w)
+		const manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+		root("cp1", `sed 's|^\(`+line+`\)$|\1~`+more+`|' `+manifest+` | tr '~' '\n' > /tmp/new; cp /tmp/new `+manifest)(t, w)
 		w.Pass(2 * time.Minute)
 	}
 }
@@ -192,7 +198,7 @@ func networkFaults() []fault {
 		}},
 		{"a firewall before the load balancer", "Ports", "lb1", preflight.Blocking, []string{"10.88.0.5:6443", "from w1", "open TCP port 6443"}, func(_ *testing.T, w *phasestest.World) { w.Cut("w1", "lb1", true) }},
 		{"a firewall between etcd hosts", "Ports", "e2", preflight.Blocking, []string{"10.88.0.22:2380", "from e1"}, func(_ *testing.T, w *phasestest.World) { w.Cut("e1", "e2", true) }},
-		{"a proxy", "Proxy", "cp1", preflight.Warning, []string{"kube-apiserver", "10.88.0.21", "NO_PROXY"}, flag("    image: x~    env:~    - name: HTTPS_PROXY~      value: http:\\/\\/user:secret@proxy~    - name: NO_PROXY~      value: 10.88.0.5,.local")},
+		{"a proxy", "Proxy", "cp1", preflight.Warning, []string{"kube-apiserver", "10.88.0.21", "NO_PROXY"}, below("    imagePullPolicy: IfNotPresent", "    env:~    - name: HTTPS_PROXY~      value: http://user:secret@proxy~    - name: NO_PROXY~      value: 10.88.0.5,.local")},
 	}
 }
 
@@ -210,9 +216,9 @@ func clusterFaults() []fault {
 		{"a backup among the manifests", "StrayManifests", "cp1", preflight.Blocking, []string{"kube-apiserver.yaml.bak", "second manifest"}, root("cp1", "cp /etc/kubernetes/manifests/kube-apiserver.yaml /etc/kubernetes/manifests/kube-apiserver.yaml.bak")},
 		{"notes among the manifests", "StrayManifests", "cp1", preflight.Warning, []string{"notes.txt"}, root("cp1", "echo hello > /etc/kubernetes/manifests/notes.txt")},
 		{"a control plane left on a joining node", "StrayManifests", "cp2", preflight.Blocking, []string{"kubeadm reset"}, root("cp2", "mkdir -p /etc/kubernetes/manifests; echo 'kind: Pod' > /etc/kubernetes/manifests/etcd.yaml")},
-		{"no anonymous requests", "AnonymousAuth", "cp1", preflight.Blocking, []string{"--anonymous-auth=false"}, flag("~    - --anonymous-auth=false")},
-		{"konnectivity", "EgressSelector", "cp1", preflight.Warning, []string{"/etc/egress.yaml"}, flag("~    - --egress-selector-config-file=\\/etc\\/egress.yaml")},
-		{"events in another etcd", "EtcdServersOverrides", "cp1", preflight.Blocking, []string{"elsewhere"}, flag("~    - --etcd-servers-overrides=\\/events#https:\\/\\/10.0.0.9:2379")},
+		{"no anonymous requests", "AnonymousAuth", "cp1", preflight.Blocking, []string{"--anonymous-auth=false"}, flag("--anonymous-auth=false")},
+		{"konnectivity", "EgressSelector", "cp1", preflight.Warning, []string{"/etc/egress.yaml"}, flag("--egress-selector-config-file=/etc/egress.yaml")},
+		{"events in another etcd", "EtcdServersOverrides", "cp1", preflight.Blocking, []string{"elsewhere"}, flag("--etcd-servers-overrides=/events#https://10.0.0.9:2379")},
 	}
 }
 
