@@ -19,6 +19,7 @@ import (
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/preflight"
 
 	"sigs.k8s.io/yaml"
 )
@@ -69,6 +70,22 @@ func TestEveryStepIsNamed(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestEveryCheckIsDescribed wants each preflight check in its page, with what
+// the program itself says of it.
+func TestEveryCheckIsDescribed(t *testing.T) {
+	t.Parallel()
+	page, last := read(t, "preflight.md"), -1
+	for _, c := range preflight.Checks() {
+		text := fmt.Sprintf("### %d. %s\n\n**%s.** %s\n\nRemedy: %s.\n", c.Number, c.Name, c.Title, c.Why, c.Remedy)
+		at := strings.Index(page, text)
+		if at < last || at < 0 {
+			t.Errorf("preflight.md lacks, or has not in its place:\n%s", text)
+			continue
+		}
+		last = at
 	}
 }
 

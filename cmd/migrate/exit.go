@@ -35,6 +35,7 @@ func exitCode(err error) int {
 	var interrupted *migrate.InterruptedError
 	var status remoteStatus
 	var step *migrate.StepError
+	var refused *preflightError
 	switch {
 	case err == nil:
 		return 0
@@ -48,7 +49,7 @@ func exitCode(err error) int {
 		return 7
 	case errors.As(err, &interrupted), errors.Is(err, context.Canceled):
 		return 130
-	case errors.As(err, &blocked):
+	case errors.As(err, &blocked), errors.As(err, &refused):
 		return 3
 	case errors.As(err, &step) && step.Back != nil && step.Back.Err == nil:
 		return 5

@@ -28,8 +28,10 @@ func runCommand() *cli.Command {
 		Description: "Runs the phases in order, one step on one host at a time. Each step is checked, written\n" +
 			"to the journal with what was there before, applied and verified. After a stop of any\n" +
 			"kind, run again: it goes on from what the journal and the cluster say.\n" +
+			"Before a phase begins, the checks of `migrate preflight` that only look are done.\n" +
 			"Ctrl-C stops after the step at hand; Ctrl-C twice stops at once.\n\n" + exitStatus,
 		Flags: append(append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
+			ignoreFlag("ignore-preflight"),
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask before each phase"}),
 			measuringFlags(2, time.Minute)...),
 		Action: runAction,
@@ -58,7 +60,8 @@ func runAction(c *cli.Context) error {
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "run")
 	defer done()
 	m := migration{strategy: strategyOf(c), chosen: c.IsSet("strategy"), phases: list, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar,
-		command: "run", closing: &closing{w: c.App.ErrWriter, s: s, command: "run", flags: flagsGiven(c), phase: c.Int("phase")}}
+		command: "run", closing: &closing{w: c.App.ErrWriter, s: s, command: "run", flags: flagsGiven(c), phase: c.Int("phase")},
+		ignore: c.StringSlice("ignore-preflight")}
 	if !c.Bool("yes") {
 		m.inPlace = func(b *migrate.BlockedError, away time.Duration) error { return askInPlace(c, b, away) }
 	}
@@ -80,6 +83,7 @@ type migration struct {
 	bar       *progress // gets the live figures; may be nil
 	command   string    // for other operators: "run"
 	closing   *closing  // tells how it ended, when not well; nil: whoever called does
+	ignore    []string  // preflight checks that may block
 }
 
 // about is what the report tells of a run besides its steps.

@@ -63,6 +63,9 @@ func (w *watched) run(ctx context.Context, p phases.Phase) error {
 	if err := earlierPhases(ctx, w.s, w.j, p, w.strategy); err != nil {
 		return err
 	}
+	if err := w.preflight(ctx, p); err != nil {
+		return err
+	}
 	if err := w.confirm(p); err != nil {
 		return err
 	}

@@ -163,3 +163,19 @@ func (f Flags) Get(name string) (string, bool) {
 	}
 	return "", false
 }
+
+// PodName is metadata.name.
+func (m Manifest) PodName() string { return m.pod.Name }
+
+// Image is the first container's image.
+func (m Manifest) Image() string { return m.pod.Spec.Containers[0].Image }
+
+// Env returns the first container's variables that have a value in the
+// manifest itself.
+func (m Manifest) Env() map[string]string {
+	out := map[string]string{}
+	for _, e := range m.pod.Spec.Containers[0].Env {
+		out[e.Name] = e.Value
+	}
+	return out
+}

@@ -268,3 +268,31 @@ func makeFolder(ctx context.Context, h phases.Hands, dir string) error {
 	}
 	return nil
 }
+
+// HostFilesReport is what phase 3 will find on a joining node of the files
+// that the first node's control plane mounts.
+type HostFilesReport struct {
+	All, Missing int
+	Differs      []string // one clause each
+}
+
+// HostFiles looks at v's target.
+func HostFiles(ctx context.Context, v phases.View) (HostFilesReport, error) {
+	items, err := mounted(ctx, v)
+	if err != nil {
+		return HostFilesReport{}, err
+	}
+	r := HostFilesReport{All: len(items)}
+	for _, i := range items {
+		fault, err := difference(ctx, v, i)
+		switch {
+		case err != nil:
+			return HostFilesReport{}, err
+		case strings.HasSuffix(fault, missingWord):
+			r.Missing++
+		case fault != "":
+			r.Differs = append(r.Differs, fault)
+		}
+	}
+	return r, nil
+}

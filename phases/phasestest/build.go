@@ -183,6 +183,7 @@ func (w *World) ready() error {
 // buildHosts gives the bare machines their programs.
 func (w *World) buildHosts() {
 	for _, h := range w.all() {
+		h.furnish()
 		h.put("/usr/bin/apt-get", "\x7fELF", 0o755, "root:root")
 		for _, program := range []string{"/usr/lib/systemd/systemd-socket-proxyd", "/usr/sbin/nft", "/usr/sbin/conntrack", "/usr/bin/curl"} {
 			h.put(program, "\x7fELF", 0o755, "root:root")
@@ -200,6 +201,7 @@ func (w *World) buildHosts() {
 	}
 	for _, name := range []string{"cp1", "cp2", "cp3", "w1", "w2"} {
 		h := w.hosts[name]
+		h.furnishNode()
 		h.put("/usr/bin/kubeadm", "\x7fELF", 0o755, "root:root")
 		h.put("/usr/bin/kubelet", "\x7fELF", 0o755, "root:root")
 		h.put(packageUnits+"/kubelet.service", "[Service]\nExecStart=/usr/bin/kubelet\n\n[Install]\nWantedBy=multi-user.target\n", 0o644, "root:root")
@@ -218,7 +220,6 @@ const (
 func (w *World) buildFirst(kubeadmConfig string, localhost bool) {
 	h := w.hosts["cp1"]
 	h.clients = 150
-	h.put("/proc/meminfo", "MemTotal:       8000000 kB\nMemAvailable:   4000000 kB\n", 0o444, "root:root")
 	for name, pair := range authorities() {
 		h.put(pkiDir+"/"+name+".crt", pair[0], 0o644, "root:root")
 		h.put(pkiDir+"/"+name+".key", pair[1], 0o600, "root:root")

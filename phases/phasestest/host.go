@@ -28,18 +28,19 @@ type Host struct {
 	// What follows, and every change of files that is not an operation, is
 	// guarded by world.mu.
 
-	folders map[string]folder // those that are not root:root 0755
-	users   map[string]bool
-	units   map[string]*unit
-	procs   map[int]*process
-	pods    map[string]*staticPod // by the manifest's file name
-	nginx   nginxState
-	kubelet kubeletState
-	journal []string // what etcd.service said
-	clients int      // connections that `ss` counts at the API server's port
-	boots   map[string]*bootedServer
-	mtimes  map[string]time.Time
-	nat     map[string]natTable // nft's tables, by name
+	folders  map[string]folder // those that are not root:root 0755
+	users    map[string]bool
+	units    map[string]*unit
+	procs    map[int]*process
+	pods     map[string]*staticPod // by the manifest's file name
+	nginx    nginxState
+	kubelet  kubeletState
+	journal  []string // what etcd.service said
+	clients  int      // connections that `ss` counts at the API server's port
+	boots    map[string]*bootedServer
+	mtimes   map[string]time.Time
+	nat      map[string]natTable // nft's tables, by name
+	hardware Hardware
 }
 
 type folder struct {
@@ -67,7 +68,7 @@ func (w *World) newHost(name, address string) *Host {
 		Fake: remotetest.New(name), world: w, address: address,
 		folders: map[string]folder{}, users: map[string]bool{"root": true, "daemon": true},
 		units: map[string]*unit{}, procs: map[int]*process{}, pods: map[string]*staticPod{},
-		boots: map[string]*bootedServer{}, mtimes: map[string]time.Time{}, nat: map[string]natTable{},
+		boots: map[string]*bootedServer{}, mtimes: map[string]time.Time{}, nat: map[string]natTable{}, hardware: newHardware(),
 	}
 	h.Faults = w.Faults
 	h.OnRun("", h.shell)

@@ -106,6 +106,9 @@ func kubeadm(p program) error {
 		return p.initCerts(words[3], flags["--config"])
 	case line == "init phase upload-certs":
 		return p.uploadCerts(flags["--config"])
+	case line == "version short": // version -o short
+		p.out("%s\n", installedVersion(p.host, "/usr/bin/kubeadm"))
+		return nil
 	case line == "join":
 		return p.join(flags["--config"])
 	case line == "reset":

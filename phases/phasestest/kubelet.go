@@ -247,6 +247,8 @@ func ss(p program) error {
 	line := strings.Join(p.args, " ")
 	h := p.host
 	switch {
+	case line == "-Hltn":
+		everyListener(p)
 	case strings.HasPrefix(line, "-Hltnp ( sport = :"):
 		p.listening(strings.Trim(strings.TrimPrefix(line, "-Hltnp ( sport = :"), " )"))
 	case strings.HasPrefix(line, "-Hltn sport = :"):

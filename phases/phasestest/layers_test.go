@@ -39,6 +39,7 @@ func layers() map[string]layer {
 		"phases/loadbalancer":       {step, "a phase knows the adapters and no other phase"},
 		"phases/etcd":               {append(slices.Clone(step), "phases/overlap"), "a phase knows the adapters and no other phase"},
 		"phases/controlplane":       {append(slices.Clone(step), "phases/loadbalancer", "phases/overlap"), "a phase knows the adapters; this one gives the load balancer new backends"},
+		"phases/preflight":          {append(slices.Clone(step), "phases/controlplane", "phases/overlap"), "it looks for what would stop a phase, with the phases' own eyes where they have them"},
 		"phases/phasestest":         {append(slices.Clone(step), "migrate/remote/remotetest"), "the world of the phases' tests must not know a phase, or it would be made to fit"},
 		"playbooks":                 {[]string{"migrate"}, "made from the declaration, whatever it declares"},
 		"cmd/migrate":               {[]string{"*"}, "puts everything together"},

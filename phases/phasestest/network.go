@@ -23,6 +23,7 @@ const (
 	etcdClient
 	etcdPeer
 	website
+	transient
 )
 
 // route is where a connection ends.
@@ -57,7 +58,7 @@ func (w *World) route(h *Host, address string) (route, error) {
 	if at == nil || !w.between(h, at) {
 		return route{}, errRefused
 	}
-	for _, find := range []func(*Host, string, int) (route, bool){w.routeAPI, w.routeEtcd, w.routeRelay, w.routeNginx} {
+	for _, find := range []func(*Host, string, int) (route, bool){w.routeAPI, w.routeEtcd, w.routeRelay, w.routeNginx, w.routeTransient} {
 		if r, ok := find(at, ip, port); ok {
 			return r, nil
 		}
@@ -192,6 +193,8 @@ func (w *World) listener(r route) *listener {
 		w.serveEtcd(l, r.host)
 	case etcdPeer:
 		w.servePeer(l, r.host)
+	case transient:
+		w.serveNothing(l)
 	case website:
 		w.closers = append(w.closers, func() { l.Close() })
 	}

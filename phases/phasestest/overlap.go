@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,6 +98,9 @@ func nft(p program) error {
 
 // systemdRun plays a transient timer with a script.
 func systemdRun(p program) error {
+	if slices.ContainsFunc(p.args, func(a string) bool { return strings.HasSuffix(a, "/systemd-socket-activate") }) {
+		return socketActivate(p)
+	}
 	var name, after, script string
 	for i, a := range p.args {
 		switch key, value, _ := strings.Cut(a, "="); key {

@@ -61,6 +61,9 @@ func findProgram(h *Host, name string) func(program) error {
 	case "etcd":
 		return etcdVersion
 	}
+	if run := hardwareProgram(name); run != nil {
+		return run
+	}
 	if run, ok := fileProgram(name); ok {
 		return run
 	}
@@ -130,8 +133,11 @@ func sleep(p program) error {
 	return err
 }
 
-// ip plays `ip -o addr show to ADDRESS`.
+// ip plays `ip -o addr show to ADDRESS`, and the list of all.
 func ip(p program) error {
+	if strings.Join(p.args, " ") == "-o -4 addr show scope global" {
+		return addressList(p)
+	}
 	address, ok := strings.CutPrefix(strings.Join(p.args, " "), "-o addr show to ")
 	switch {
 	case !ok:

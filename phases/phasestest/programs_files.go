@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -202,6 +203,9 @@ func readlink(p program) error {
 
 // find DIR -type f.
 func find(p program) error {
+	if slices.Contains(p.args, "-lname") {
+		return instances(p)
+	}
 	dir := p.abs(p.args[0])
 	var paths []string
 	for name, f := range p.host.Snapshot() {

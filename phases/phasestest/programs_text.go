@@ -61,11 +61,14 @@ func basic(expr string) (*regexp.Regexp, error) {
 	return regexp.Compile(swap.Replace(expr))
 }
 
-// sed plays one `s` command, with -n and the flag p.
+// sed plays one `s` command, with -n and the flag p, or prints a range.
 func sed(p program) error {
 	flags, rest := p.options()
 	_, quiet := flags["-n"]
 	command := rest[0]
+	if m := sedRange.FindStringSubmatch(command); m != nil && quiet {
+		return printRange(p, m[1], m[2], rest[1:])
+	}
 	if command[0] != 's' {
 		return fmt.Errorf("-e expression #1: command %q is not played", command)
 	}
@@ -88,6 +91,23 @@ func sed(p program) error {
 		if !quiet || m != nil && strings.Contains(parts[3], "p") {
 			p.out("%s\n", line)
 		}
+	}
+	return err
+}
+
+var sedRange = regexp.MustCompile(`^/(.*)/,/(.*)/p$`)
+
+// printRange prints the lines from one that has begin to one that has end;
+// both are plain words.
+func printRange(p program, begin, end string, files []string) error {
+	text, err := p.input(files)
+	inside := false
+	for line := range strings.Lines(text) {
+		inside = inside || strings.Contains(line, begin)
+		if inside {
+			p.out("%s", line)
+		}
+		inside = inside && !strings.Contains(line, end)
 	}
 	return err
 }
@@ -256,6 +276,9 @@ const systemdTime = "Mon 2006-01-02 15:04:05 MST"
 
 // date -d TIME +%s.
 func date(p program) error {
+	if len(p.args) == 1 && p.args[0] == "+%s.%N" {
+		return clockTime(p)
+	}
 	flags, rest := p.options("-d")
 	at := time.Now()
 	if text, ok := flags["-d"]; ok {

@@ -23,6 +23,8 @@ type unit struct {
 	fireAt  time.Time // of a timer
 	script  string    // that the timer runs
 	proc    *process
+	listens []string  // of a transient service that only takes connections
+	until   time.Time // when that one ends
 }
 
 const (

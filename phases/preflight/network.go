@@ -1,0 +1,192 @@
+package preflight
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+)
+
+// hostAddresses compares the spec's address with the host's own and, of a
+// node, with the one that the cluster knows.
+func hostAddresses(ctx context.Context, s Scene) ([]Finding, error) {
+	f, want := s.Facts(), s.Self().Address
+	if len(f.Addresses) == 0 {
+		return []Finding{warn("look with `ip -4 addr`", "it does not say which addresses it has")}, nil
+	}
+	if !slices.Contains(f.Addresses, want) {
+		seen := fmt.Sprintf("the spec's address %s is none of its own: %s", want, strings.Join(f.Addresses, ", "))
+		if f.role == migrate.Workers || f.role == migrate.LoadBalancers {
+			return []Finding{warn("", "%s", seen)}, nil
+		}
+		return []Finding{block("", "%s", seen)}, nil
+	}
+	if f.role == migrate.FirstControlPlane || f.role == migrate.Workers {
+		if f, differs, err := nodeAddress(ctx, s, want); err != nil || differs {
+			return []Finding{f}, err
+		}
+	}
+	if len(f.Addresses) > 1 && f.role == migrate.JoiningControlPlanes {
+		return []Finding{warn("pin it: KUBELET_EXTRA_ARGS=--node-ip="+want+" in /etc/default/kubelet (/etc/sysconfig/kubelet)",
+			"it has several addresses (%s), and its kubelet may take another one than %s", strings.Join(f.Addresses, ", "), want)}, nil
+	}
+	return []Finding{fine("%s is its own, of %d", want, len(f.Addresses))}, nil
+}
+
+// nodeAddress compares with the Node's InternalIP.
+func nodeAddress(ctx context.Context, s Scene, want string) (Finding, bool, error) {
+	k, err := s.Kube(ctx)
+	if err != nil {
+		return Finding{}, false, err
+	}
+	nodes, err := k.Nodes(ctx)
+	if err != nil {
+		return Finding{}, false, err
+	}
+	n, known := nodes[s.Target()]
+	if have := kube.InternalIP(n); known && have != "" && have != want {
+		return warn("find out which of the two the other hosts reach, and write that one",
+			"its Node has the InternalIP %s, and the spec says %s", have, want), true, nil
+	}
+	return Finding{}, false, nil
+}
+
+// endpointName wants one meaning of it on all nodes.
+func endpointName(_ context.Context, s Scene) ([]Finding, error) {
+	name := s.Spec().Endpoint.Host
+	if net.ParseIP(name) != nil {
+		return []Finding{fine("the endpoint %s is an address", name)}, nil
+	}
+	var out []Finding
+	meanings := map[string][]string{}
+	for _, f := range s.Answered(migrate.FirstControlPlane, migrate.JoiningControlPlanes, migrate.Workers) {
+		if len(f.Resolved) == 0 {
+			out = append(out, block("", "%s does not resolve", name).on(f.host))
+			continue
+		}
+		is := strings.Join(slices.Sorted(slices.Values(f.Resolved)), ", ")
+		meanings[is] = append(meanings[is], f.host)
+	}
+	if len(meanings) > 1 {
+		var parts []string
+		for _, is := range slices.Sorted(maps.Keys(meanings)) {
+			parts = append(parts, fmt.Sprintf("%s on %s", is, strings.Join(meanings[is], ", ")))
+		}
+		out = append(out, block("", "%s is %s", name, strings.Join(parts, ", but ")))
+	}
+	if len(out) == 0 {
+		for is, where := range meanings {
+			out = append(out, fine("%s is %s on all %d nodes", name, is, len(where)))
+		}
+	}
+	return out, nil
+}
+
+// endpointReached shakes hands with the API server through the endpoint, as
+// soon as phase 1 has made it.
+func endpointReached(ctx context.Context, s Scene) ([]Finding, error) {
+	k, err := s.Kube(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cc, err := k.ClusterConfiguration(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if cc.ControlPlaneEndpoint() != s.EndpointAddress() {
+		return []Finding{fine("phase 1 has not made the endpoint yet")}, nil
+	}
+	ca, err := s.AdminCA(ctx)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(ca) {
+		return nil, errors.New("the admin kubeconfig holds no CA certificate")
+	}
+	if _, err := kube.ServedCertificate(ctx, s.On(s.Target()).DialContext, s.EndpointAddress(), roots); err != nil {
+		return []Finding{block("", "%s does not lead to the API server from here: %v", s.EndpointAddress(), err)}, nil
+	}
+	return []Finding{fine("%s answers with the API server's certificate", s.EndpointAddress())}, nil
+}
+
+// proxies looks at the kubelet's environment and, on the first node, at that
+// of the static pods, which kubeadm fills from the shell it runs in.
+func proxies(ctx context.Context, s Scene) ([]Finding, error) {
+	f := s.Facts()
+	var out []Finding
+	spec := s.Spec()
+	for who, env := range map[string]map[string]string{"the kubelet": f.Proxy} {
+		out = append(out, proxied(who, env, []string{spec.Endpoint.Host})...)
+	}
+	if f.role == migrate.FirstControlPlane {
+		needs := []string{spec.Endpoint.Host}
+		for _, h := range slices.Concat(spec.Etcd.Hosts, spec.ControlPlane.Joining) {
+			needs = append(needs, h.Address)
+		}
+		for _, name := range kubeadmPods[:3] {
+			m, there, err := readManifest(ctx, s, name)
+			if err != nil {
+				return nil, err
+			}
+			if there {
+				out = append(out, proxied(name, upper(m.Env()), needs)...)
+			}
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, fine("no proxy is set that new hosts would be asked for through"))
+	}
+	return out, nil
+}
+
+func upper(env map[string]string) map[string]string {
+	out := map[string]string{}
+	for k, v := range env {
+		out[strings.ToUpper(k)] = v
+	}
+	return out
+}
+
+// proxied says what a program would send to its proxy. The proxy itself is
+// not named: its URL may hold a password.
+func proxied(who string, env map[string]string, needs []string) []Finding {
+	if env["HTTPS_PROXY"] == "" && env["HTTP_PROXY"] == "" {
+		return nil
+	}
+	var missing []string
+	for _, n := range needs {
+		if !excepted(n, env["NO_PROXY"]) && !slices.Contains(missing, n) {
+			missing = append(missing, n)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return []Finding{warn("", "%s has a proxy, and its NO_PROXY lacks %s", who, strings.Join(missing, ", "))}
+}
+
+// excepted follows golang.org/x/net/http/httpproxy, which Kubernetes uses.
+func excepted(host, noProxy string) bool {
+	ip := net.ParseIP(host)
+	for entry := range strings.SplitSeq(noProxy, ",") {
+		entry = strings.TrimSpace(entry)
+		if entry == "*" || entry != "" && strings.EqualFold(entry, host) {
+			return true
+		}
+		if _, block, err := net.ParseCIDR(entry); err == nil && ip != nil && block.Contains(ip) {
+			return true
+		}
+		if suffix := "." + strings.TrimPrefix(strings.TrimPrefix(entry, "*"), "."); len(suffix) > 1 && ip == nil && strings.HasSuffix(strings.ToLower(host), strings.ToLower(suffix)) {
+			return true
+		}
+	}
+	return false
+}

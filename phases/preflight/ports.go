@@ -1,0 +1,216 @@
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+	"hamigrate/phases/overlap"
+)
+
+// way is a connection that a phase will need.
+type way struct {
+	from   string
+	to     cluster.Host
+	port   int
+	phases []int
+}
+
+func (w way) address() string { return net.JoinHostPort(w.to.Address, strconv.Itoa(w.port)) }
+
+const kubeletPort = 10250
+
+// waysNeeded lists them for the hosts that answered.
+func waysNeeded(ctx context.Context, s Scene) ([]way, error) {
+	api, err := s.APIAddress(ctx, s.First().Name)
+	if err != nil {
+		return nil, err
+	}
+	_, text, err := net.SplitHostPort(api)
+	if err != nil {
+		return nil, err
+	}
+	apiPort, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the API server's port: %w", err)
+	}
+	workers, err := s.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	spec := s.Spec()
+	one, planes, balancers, members := spec.ControlPlane.First, spec.ControlPlane.Joining, spec.LoadBalancer.Hosts, spec.Etcd.Hosts
+	var out []way
+	each := func(from, to []cluster.Host, port int, phases ...int) {
+		for _, a := range from {
+			for _, b := range to {
+				if a.Name != b.Name {
+					out = append(out, way{a.Name, b, port, phases})
+				}
+			}
+		}
+	}
+	just := []cluster.Host{one}
+	each(slices.Concat(just, workers), balancers, spec.Endpoint.Port, 1)
+	each(balancers, just, apiPort, 1)
+	each(just, members, phases.EtcdClientPort, 2)
+	each(slices.Concat(just, members), slices.Concat(just, members), phases.EtcdPeerPort, 2)
+	each(slices.Concat(balancers, workers), just, overlap.TwinPort, 2)
+	each(planes, balancers, spec.Endpoint.Port, 3)
+	each(balancers, planes, apiPort, 3)
+	each(planes, members, phases.EtcdClientPort, 3)
+	each(just, planes, kubeletPort, 3)
+	each(planes, slices.Concat(just, workers), kubeletPort, 3)
+	p := s.survey.options.Phase
+	return slices.DeleteFunc(out, func(w way) bool {
+		return s.Of(w.from) == nil || s.Of(w.to.Name) == nil || p != 0 && !slices.Contains(w.phases, p)
+	}), nil
+}
+
+// ports connects along all ways. Where nothing listens yet, a listener is
+// made for it, which takes a connection and says nothing: a port that refuses
+// looks the same behind some firewalls.
+func ports(ctx context.Context, s Scene, h phases.Hands) ([]Finding, error) {
+	ways, err := waysNeeded(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	free := map[string][]string{} // addresses to listen on, by host
+	for _, w := range ways {
+		if !s.Of(w.to.Name).listens(w.to.Address, w.port) && !slices.Contains(free[w.to.Name], w.address()) {
+			free[w.to.Name] = append(free[w.to.Name], w.address())
+		}
+	}
+	untried := listenOn(ctx, h, free)
+	defer stopListening(ctx, h, free)
+	closed := connectAll(ctx, s, slices.DeleteFunc(slices.Clone(ways), func(w way) bool {
+		return untried[w.to.Name] != nil && slices.Contains(free[w.to.Name], w.address())
+	}))
+	out := closed
+	for _, f := range s.Answered() {
+		if err := untried[f.host]; err != nil {
+			out = append(out, warn("see that "+strings.Join(free[f.host], ", ")+" can be reached from the others", "no listener could be made on it, and so nothing was tried: %v", err).on(f.host))
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, fine("%d connections between %d hosts were made", len(ways), len(s.Answered())))
+	}
+	return out, nil
+}
+
+// connectAll tries the ways, a few at once from each host, and gathers those
+// that are closed by where they lead to.
+func connectAll(ctx context.Context, s Scene, ways []way) []Finding {
+	const dials = 8 // from one host at once
+	room := map[string]chan struct{}{}
+	for _, w := range ways {
+		if room[w.from] == nil {
+			room[w.from] = make(chan struct{}, dials)
+		}
+	}
+	var mu sync.Mutex
+	from, why := map[int][]string{}, map[int]error{}
+	groups := map[string]int{} // an address and phases to the first way of them
+	_ = phases.ForEach(ways, func(i int, w way) error {
+		room[w.from] <- struct{}{}
+		defer func() { <-room[w.from] }()
+		err := connect(ctx, s, w)
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil {
+			return nil
+		}
+		key := fmt.Sprint(w.address(), w.phases)
+		if _, known := groups[key]; !known {
+			groups[key], why[i] = i, err
+		}
+		from[groups[key]] = append(from[groups[key]], w.from)
+		return nil
+	})
+	var out []Finding
+	for i, w := range ways {
+		if len(from[i]) > 0 {
+			slices.Sort(from[i])
+			out = append(out, block(fmt.Sprintf("open TCP port %d of %s to %s, in the hosts' firewall and in the provider's", w.port, w.to.Name, strings.Join(from[i], ", ")),
+				"%s is not reached from %s: %v", w.address(), strings.Join(from[i], ", "), why[i]).on(w.to.Name).only(w.phases...))
+		}
+	}
+	return out
+}
+
+func connect(ctx context.Context, s Scene, w way) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 4*time.Second, errors.New("no answer within 4 s"))
+	defer cancel()
+	conn, err := s.On(w.from).DialContext(ctx, "tcp", w.address())
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	return conn.Close()
+}
+
+// listenUnit is the transient unit that listens; systemd ends it after half a
+// minute, whatever becomes of this program.
+const listenUnit = "migrate-preflight"
+
+// listenScript starts the unit and waits until all ports are listened on.
+func listenScript(addresses []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "systemctl stop %s.service 2>/dev/null\n", listenUnit)
+	b.WriteString("p=$(command -v systemd-socket-activate) || { echo 'systemd-socket-activate is not installed' >&2; exit 1; }\n")
+	fmt.Fprintf(&b, "systemd-run --quiet --collect --unit=%s --property=RuntimeMaxSec=30 \"$p\" --accept", listenUnit)
+	for _, a := range addresses {
+		b.WriteString(" -l " + remote.Quote(a))
+	}
+	b.WriteString(" /bin/true || exit 1\n")
+	for _, a := range addresses {
+		fmt.Fprintf(&b, "n=0; until ss -Hltn | grep -qF %s; do n=$((n+1)); [ $n -lt 50 ] || { echo 'it does not listen on %s' >&2; exit 1; }; sleep 0.1; done\n",
+			remote.Quote(" "+a+" "), a)
+	}
+	return b.String()
+}
+
+// listenOn makes the listeners and says where that was not possible.
+func listenOn(ctx context.Context, h phases.Hands, free map[string][]string) map[string]error {
+	var mu sync.Mutex
+	failed := map[string]error{}
+	_ = phases.ForEach(hostsOf(free), func(_ int, host string) error {
+		if _, err := h.On(host).Run(ctx, remote.Command{Script: listenScript(free[host])}); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			failed[host] = err
+		}
+		return nil
+	})
+	return failed
+}
+
+// stopListening also stops what was half made. What it cannot stop ends by
+// itself.
+func stopListening(ctx context.Context, h phases.Hands, free map[string][]string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	_ = phases.ForEach(hostsOf(free), func(_ int, host string) error {
+		_, err := h.On(host).Run(ctx, remote.Command{Script: "systemctl stop " + listenUnit + ".service 2>/dev/null || :"})
+		return err
+	})
+}
+
+func hostsOf(free map[string][]string) []string {
+	var out []string
+	for host := range free {
+		out = append(out, host)
+	}
+	return out
+}

@@ -1,0 +1,385 @@
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+)
+
+// Severity is how bad a finding is.
+type Severity string
+
+// The severities. Blocking means: the phases it names would fail, or hurt.
+const (
+	OK       Severity = "ok"
+	Warning  Severity = "warning"
+	Blocking Severity = "blocking"
+)
+
+// Check is one thing to look at, as data.
+type Check struct {
+	Number int
+	// Name is what --ignore takes; never renamed, never reused.
+	Name   string
+	Title  string // what is wanted
+	Why    string // one sentence: what happens without it
+	Remedy string // one sentence with a command; a finding may have a closer one
+	// On lists the hosts and, for each kind of host, the phases it matters for.
+	On []Where
+	// Look looks at one host, or at the cluster as a whole.
+	Look func(context.Context, Scene) ([]Finding, error)
+	// Try is a Look that has to make something for a moment. Exactly one of
+	// the two is set.
+	Try func(context.Context, Scene, phases.Hands) ([]Finding, error)
+}
+
+// Where is a kind of hosts with the phases for which a check matters there.
+type Where struct {
+	On     migrate.Selector
+	Phases []int
+}
+
+// Finding is what a check saw on a host.
+type Finding struct {
+	Severity Severity
+	Seen     string
+	Remedy   string // empty: the check's
+	Host     string // empty: the one that was looked at
+	Phases   []int  // nil: those of the check for that host
+}
+
+// Result is a Finding with all that a reader wants to know of it.
+type Result struct {
+	Number   int      `json:"number"`
+	Check    string   `json:"check"`
+	Host     string   `json:"host"`
+	Phases   []int    `json:"phases"`
+	Severity Severity `json:"severity"`
+	Seen     string   `json:"seen"`
+	Why      string   `json:"why,omitempty"`
+	Remedy   string   `json:"remedy,omitempty"`
+	Ignored  bool     `json:"ignored,omitempty"`
+}
+
+// Report is the results of all checks, by number and then in the order of
+// the hosts.
+type Report struct {
+	Hosts   []string `json:"hosts"`
+	Results []Result `json:"results"`
+	Seconds float64  `json:"seconds"`
+}
+
+// Blocking lists the results that block and are not ignored.
+func (r Report) Blocking() []Result {
+	return slices.DeleteFunc(slices.Clone(r.Results), func(x Result) bool { return x.Severity != Blocking || x.Ignored })
+}
+
+// Count says how many results have a severity, the ignored ones left out.
+func (r Report) Count(s Severity) int {
+	n := 0
+	for _, x := range r.Results {
+		if x.Severity == s && !x.Ignored {
+			n++
+		}
+	}
+	return n
+}
+
+// All is what --ignore takes for every check.
+const All = "all"
+
+// Options say what is looked at.
+type Options struct {
+	Phase  int      // 0: all of them
+	Ignore []string // names of checks, in any letter case, or All
+	// LookOnly leaves out the checks that have to make something.
+	LookOnly bool
+	// InPlace: no second API server will run beside the real one.
+	InPlace bool
+	// Tell hears how many of how many hosts are done, one call after the other;
+	// it may be nil.
+	Tell func(done, total int)
+}
+
+// Validate says which of the names to ignore is none.
+func Validate(ignore []string) error {
+	for _, name := range ignore {
+		if !strings.EqualFold(name, All) && !slices.ContainsFunc(Checks(), func(c Check) bool { return strings.EqualFold(name, c.Name) }) {
+			return fmt.Errorf("there is no check %q: docs/preflight.md lists them", name)
+		}
+	}
+	return nil
+}
+
+// Limits. A host that does not answer must not hold up the others, nor a
+// hundred of them begin their logins in one instant.
+const (
+	atOnce     = 24
+	checkLimit = 10 * time.Second
+	tryLimit   = 25 * time.Second
+)
+
+// Run looks at all hosts side by side. Its error is about the program's own
+// trouble; what is wrong with the cluster is in the report.
+func Run(ctx context.Context, world *phases.World, o Options) (Report, error) {
+	if err := Validate(o.Ignore); err != nil {
+		return Report{}, err
+	}
+	start := time.Now()
+	s := &survey{world: world, options: o, facts: map[string]*Facts{}}
+	for _, c := range Checks() {
+		if !o.LookOnly || c.Look != nil {
+			s.checks = append(s.checks, c)
+		}
+	}
+	s.findHosts(ctx)
+	s.visitAll(ctx)
+	if err := context.Cause(ctx); err != nil {
+		return Report{}, fmt.Errorf("looking at the hosts: %w", err)
+	}
+	s.look(ctx, migrate.ClusterTarget)
+	if err := context.Cause(ctx); err != nil {
+		return Report{}, fmt.Errorf("looking at the cluster: %w", err)
+	}
+	return s.report(time.Since(start)), nil
+}
+
+// survey is one run of the checks.
+type survey struct {
+	world   *phases.World
+	options Options
+	checks  []Check
+	hosts   []target
+
+	mu      sync.Mutex
+	facts   map[string]*Facts // of the hosts that answered
+	results []Result
+	done    int
+}
+
+// target is a host with what it is to the cluster.
+type target struct {
+	name string
+	role migrate.Selector
+}
+
+// scoped says for which phases a check matters on hosts of a kind, of those
+// that are asked for.
+func (s *survey) scoped(c Check, role migrate.Selector) []int {
+	for _, w := range c.On {
+		if w.On != role {
+			continue
+		}
+		if s.options.Phase == 0 {
+			return w.Phases
+		}
+		if slices.Contains(w.Phases, s.options.Phase) {
+			return []int{s.options.Phase}
+		}
+	}
+	return nil
+}
+
+// findHosts lists the hosts that the phases asked for touch. Workers that the
+// spec does not name are asked of the API server; where it does not answer,
+// the checks of the first control-plane node say so.
+func (s *survey) findHosts(ctx context.Context) {
+	for _, role := range []migrate.Selector{migrate.FirstControlPlane, migrate.JoiningControlPlanes, migrate.EtcdHosts, migrate.LoadBalancers, migrate.Workers} {
+		if !slices.ContainsFunc(s.checks, func(c Check) bool { return s.scoped(c, role) != nil }) {
+			continue
+		}
+		limited, cancel := context.WithTimeout(ctx, checkLimit)
+		names, err := s.world.Targets(limited, role)
+		cancel()
+		if err != nil {
+			s.add(named(loginName), target{migrate.ClusterTarget, role}, Finding{Severity: Blocking, Seen: fmt.Sprintf("the workers could not be listed: %v", err)})
+		}
+		for _, n := range names {
+			s.hosts = append(s.hosts, target{n, role})
+		}
+	}
+}
+
+// visitAll looks at each host, some of them at once.
+func (s *survey) visitAll(ctx context.Context) {
+	room := make(chan struct{}, atOnce)
+	_ = phases.ForEach(s.hosts, func(_ int, t target) error {
+		room <- struct{}{}
+		defer func() { <-room }()
+		if s.arrive(ctx, t) {
+			s.look(ctx, t.name)
+		}
+		return nil
+	})
+}
+
+// arrive logs in and reads the facts.
+func (s *survey) arrive(ctx context.Context, t target) bool {
+	limited, cancel := context.WithTimeout(ctx, checkLimit)
+	defer cancel()
+	facts, err := readFacts(limited, s.world.View(t.name))
+	if err != nil {
+		f := Finding{Severity: Blocking, Seen: fmt.Sprintf("%v; no other check was done on it", err)}
+		s.add(named(loginName), t, f)
+		return false
+	}
+	facts.host, facts.role = t.name, t.role
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.facts[t.name] = facts
+	return true
+}
+
+// look does a host's checks, or those of the cluster, one after the other on
+// a host: sshd allows it few sessions at once.
+func (s *survey) look(ctx context.Context, name string) {
+	role := migrate.Once
+	if i := slices.IndexFunc(s.hosts, func(t target) bool { return t.name == name }); i >= 0 {
+		role = s.hosts[i].role
+	} else if s.facts[s.world.View(name).First().Name] == nil {
+		return // the login to it has failed, and says so
+	}
+	t := target{name, role}
+	each := func(c Check) {
+		if s.scoped(c, role) != nil {
+			s.one(ctx, c, t)
+		}
+	}
+	if role != migrate.Once {
+		for _, c := range s.checks {
+			each(c)
+		}
+		s.tell()
+		return
+	}
+	_ = phases.ForEach(s.checks, func(_ int, c Check) error { each(c); return nil })
+}
+
+// one does one check. A check that could not be done is not one that found
+// nothing: it blocks.
+func (s *survey) one(ctx context.Context, c Check, t target) {
+	limit := checkLimit
+	if c.Try != nil {
+		limit = tryLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	scene := Scene{View: s.world.View(t.name), survey: s}
+	var found []Finding
+	var err error
+	if c.Try != nil {
+		found, err = c.Try(ctx, scene, s.world.Hands(t.name))
+	} else {
+		found, err = c.Look(ctx, scene)
+	}
+	if err != nil {
+		found = append(found, Finding{Severity: Blocking, Seen: fmt.Sprintf("it could not be looked at: %v", err),
+			Remedy: fmt.Sprintf("mend what the sentence names, or leave the check out with --ignore %s", c.Name)})
+	}
+	s.add(c, t, found...)
+}
+
+func (s *survey) add(c Check, t target, found ...Finding) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ignored := slices.ContainsFunc(s.options.Ignore, func(n string) bool { return strings.EqualFold(n, All) || strings.EqualFold(n, c.Name) })
+	for _, f := range found {
+		r := Result{Number: c.Number, Check: c.Name, Host: t.name, Severity: f.Severity, Seen: f.Seen, Phases: s.scoped(c, t.role)}
+		if f.Host != "" {
+			r.Host = f.Host
+		}
+		if f.Phases != nil {
+			r.Phases = f.Phases
+		}
+		if p := s.options.Phase; p != 0 && !slices.Contains(r.Phases, p) {
+			continue
+		}
+		if f.Severity != OK {
+			r.Why, r.Remedy, r.Ignored = c.Why, f.Remedy, ignored
+			if r.Remedy == "" {
+				r.Remedy = c.Remedy
+			}
+		}
+		s.results = append(s.results, r)
+	}
+}
+
+func (s *survey) tell() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done++
+	if s.options.Tell != nil {
+		s.options.Tell(s.done, len(s.hosts))
+	}
+}
+
+func (s *survey) report(took time.Duration) Report {
+	r := Report{Results: s.results, Seconds: took.Seconds()}
+	place := map[string]int{migrate.ClusterTarget: -1}
+	for i, t := range s.hosts {
+		r.Hosts = append(r.Hosts, t.name)
+		place[t.name] = i
+	}
+	slices.SortStableFunc(r.Results, func(a, b Result) int {
+		if a.Number != b.Number {
+			return a.Number - b.Number
+		}
+		return place[a.Host] - place[b.Host]
+	})
+	return r
+}
+
+// Scene is what a check looks at: the cluster, through the View of its host,
+// and the facts of all hosts that answered.
+type Scene struct {
+	phases.View
+	survey *survey
+}
+
+// Facts are those of the host that is looked at.
+func (s Scene) Facts() *Facts { return s.Of(s.Target()) }
+
+// Of are the facts of a host, nil where it did not answer.
+func (s Scene) Of(host string) *Facts {
+	s.survey.mu.Lock()
+	defer s.survey.mu.Unlock()
+	return s.survey.facts[host]
+}
+
+// Answered lists the facts of the hosts of some kinds, of all without one, in
+// the order of the hosts.
+func (s Scene) Answered(roles ...migrate.Selector) []*Facts {
+	var out []*Facts
+	for _, t := range s.survey.hosts {
+		if f := s.Of(t.name); f != nil && (len(roles) == 0 || slices.Contains(roles, t.role)) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// The findings of a check.
+
+func fine(format string, args ...any) Finding {
+	return Finding{Severity: OK, Seen: fmt.Sprintf(format, args...)}
+}
+
+func warn(remedy, format string, args ...any) Finding {
+	return Finding{Severity: Warning, Seen: fmt.Sprintf(format, args...), Remedy: remedy}
+}
+
+func block(remedy, format string, args ...any) Finding {
+	return Finding{Severity: Blocking, Seen: fmt.Sprintf(format, args...), Remedy: remedy}
+}
+
+// on is a finding about another host than the one that was looked at.
+func (f Finding) on(host string) Finding { f.Host = host; return f }
+
+// only is a finding that matters for these phases alone.
+func (f Finding) only(phases ...int) Finding { f.Phases = phases; return f }
