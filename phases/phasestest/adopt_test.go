@@ -113,7 +113,7 @@ func TestAnAdoptedPhaseIsRolledBack(t *testing.T) {
 			t.Parallel()
 			var ends []map[string]string
 			for _, loses := range []bool{false, true} {
-				synctest.Test(t, func(t *testing.T) { ends = append(ends, takenBack(t, r, loses)) })
+				synctest.Test(t, func(t *testing.T) { ends = append(ends, adoptedBack(t, r, loses)) })
 			}
 			if len(ends) == 2 {
 				if diff := cmp.Diff(ends[0], ends[1]); diff != "" {
@@ -124,7 +124,7 @@ func TestAnAdoptedPhaseIsRolledBack(t *testing.T) {
 	}
 }
 
-func takenBack(t *testing.T, r run, loses bool) map[string]string {
+func adoptedBack(t *testing.T, r run, loses bool) map[string]string {
 	w := r.start.World(t)
 	defer w.Close()
 	o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
