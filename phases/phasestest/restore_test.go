@@ -22,7 +22,10 @@ import (
 	"hamigrate/phases/restore"
 )
 
-const snapshotRevision = 900
+const (
+	snapshotRevision = 900
+	remains          = "/var/lib/etcd-external/member/wal"
+)
 
 // restoring is a restore from the operator's files.
 func restoring() restore.Options {
@@ -71,6 +74,10 @@ func lost(t *testing.T) map[string]*phasestest.Saved {
 			if err := w.Lose("e1", "e2", "e3"); err != nil {
 				t.Fatal(err)
 			}
+			// Of one there is something left, which is nobody's any more.
+			if err := w.Root("e2", "mkdir -p "+remains+"; echo half >"+remains+"/0.wal"); err != nil {
+				t.Fatal(err)
+			}
 			w.Pass(2 * time.Minute)
 			out[name] = w.Save()
 		})
@@ -109,6 +116,9 @@ func restoredEnd(t *testing.T, name string, start *phasestest.Saved, watch func(
 		}
 		w.Pass(lasting)
 		end = w.State()
+		if got := end["e2 /var/lib/migrate/lost/"+restoring().ID+"/member-1/wal/0.wal"]; !strings.Contains(got, "half") {
+			t.Errorf("%s: what was left on e2 is not set aside: %q", name, got)
+		}
 		if strings.Contains(end["etcd"], phasestest.StaleAddress) {
 			t.Errorf("%s: a lease of an API server that is no more is still there:\n%s", name, end["etcd"])
 		}
