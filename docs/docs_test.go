@@ -20,6 +20,7 @@ import (
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
 	"hamigrate/phases/preflight"
+	"hamigrate/phases/restore"
 
 	"sigs.k8s.io/yaml"
 )
@@ -87,6 +88,13 @@ func TestEveryCheckIsDescribed(t *testing.T) {
 		}
 		last = at
 	}
+}
+
+// TestEveryStepOfTheRestoreIsNamed holds the page of the emergency door to
+// its declaration.
+func TestEveryStepOfTheRestoreIsNamed(t *testing.T) {
+	t.Parallel()
+	stepsInOrder(t, "restore.md", read(t, "restore.md"), restore.Phase(restore.Options{}).Steps)
 }
 
 func stepsInOrder(t *testing.T, file, page string, steps []phases.Step) {

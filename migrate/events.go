@@ -21,6 +21,8 @@ const (
 	EventStepUndone    EventKind = "step-undone"    // the pre-image is back
 	EventPhaseDone     EventKind = "phase-done"
 	EventStopped       EventKind = "stopped"
+	EventBackupStarted EventKind = "backup-started" // of a phase, before its first step; Message: what is done
+	EventBackupDone    EventKind = "backup-done"    // checked; Message: what is in it and where it is
 )
 
 // Event is something that happened in a run, for progress and reports. Events

@@ -17,6 +17,7 @@ const (
 	Once                 Selector = "once"
 	FirstControlPlane    Selector = "first control-plane node"
 	JoiningControlPlanes Selector = "joining control-plane nodes"
+	ControlPlanes        Selector = "control-plane nodes" // those that are in the cluster
 	EtcdHosts            Selector = "etcd hosts"
 	LoadBalancers        Selector = "load balancers"
 	Workers              Selector = "workers"

@@ -259,7 +259,7 @@ type EtcdFiles struct{ CAFile, CertFile, KeyFile string }
 // EtcdFiles reads their paths from the first API server's manifest.
 func (v View) EtcdFiles(ctx context.Context) (EtcdFiles, error) {
 	first := v.On(v.First().Name)
-	file, err := first.ReadFile(ctx, APIServerManifest)
+	file, err := readParked(ctx, first, APIServerManifest)
 	if err != nil {
 		return EtcdFiles{}, err
 	}

@@ -107,6 +107,8 @@ func (w *World) Targets(ctx context.Context, s migrate.Selector) ([]string, erro
 		return []string{w.spec.ControlPlane.First.Name}, nil
 	case migrate.JoiningControlPlanes:
 		return names(w.spec.ControlPlane.Joining), nil
+	case migrate.ControlPlanes:
+		return w.findControlPlanes(ctx)
 	case migrate.EtcdHosts:
 		return names(w.spec.Etcd.Hosts), nil
 	case migrate.LoadBalancers:
@@ -242,7 +244,7 @@ func (w *World) apiServerPort(ctx context.Context) (string, error) {
 		return port, nil
 	}
 	first := w.View("cluster").On(w.spec.ControlPlane.First.Name)
-	file, err := first.ReadFile(ctx, APIServerManifest)
+	file, err := readParked(ctx, first, APIServerManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return defaultAPIPort, nil
 	}

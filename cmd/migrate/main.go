@@ -86,7 +86,8 @@ func noWords(c *cli.Context) error {
 func newApp() *cli.App {
 	commands := strict(append([]*cli.Command{
 		preflightCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
-		rehearseCommand(), benchCommand(), playgroundCommand(), probeAgentCommand(),
+		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
+		probeAgentCommand(), restoreMemberCommand(),
 	}, notBuilt()...))
 	return &cli.App{
 		Name:                   "migrate",
@@ -110,11 +111,10 @@ func newApp() *cli.App {
 func notBuilt() []*cli.Command {
 	var out []*cli.Command
 	for name, instead := range map[string]string{
-		"init":    "write the spec by hand, docs/spec.md shows how",
-		"audit":   "docs/architecture.md lists what the migration makes redundant",
-		"verify":  "`migrate plan` checks every step against the cluster",
-		"certs":   "docs/phase-2-etcd.md says which certificates nobody renews for you",
-		"restore": "take a snapshot with `etcdctl snapshot save` before phase 2",
+		"init":   "write the spec by hand, docs/spec.md shows how",
+		"audit":  "docs/architecture.md lists what the migration makes redundant",
+		"verify": "`migrate plan` checks every step against the cluster",
+		"certs":  "docs/phase-2-etcd.md says which certificates nobody renews for you",
 	} {
 		out = append(out, &cli.Command{
 			Name: name, Hidden: true, SkipFlagParsing: true,

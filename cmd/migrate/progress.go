@@ -51,6 +51,10 @@ func (p *progress) Event(e migrate.Event) {
 		name = "the cluster's health"
 	}
 	switch e.Kind {
+	case migrate.EventBackupStarted:
+		p.step("~ before phase " + fmt.Sprint(e.Phase) + ": " + e.Message)
+	case migrate.EventBackupDone:
+		p.line(paint(p.colour, green, "✓ ") + "before phase " + fmt.Sprint(e.Phase) + ": " + e.Message + " (" + seconds(e.Elapsed) + ")")
 	case migrate.EventPhaseStarted:
 		p.line(paint(p.colour, bold, fmt.Sprintf("Phase %d: %s", e.Phase, e.Title)))
 	case migrate.EventStepStarted:

@@ -74,6 +74,9 @@ type report struct {
 	EtcdBytes int64     `json:"etcdBytes"`
 	CatchUp   []catchUp `json:"catchUp"`
 
+	// Backups are those that runs took before phases 2 and 3, checked.
+	Backups []takenBackup `json:"backups"`
+
 	Probe  *probe.Result `json:"probe"` // null: nothing was measured
 	Result string        `json:"result"`
 }
@@ -110,7 +113,10 @@ func makeReport(j *state.Journal) (report, error) {
 		return report{}, err
 	}
 	r := report{Cluster: a.Cluster, KubernetesVersion: a.KubernetesVersion, Strategy: a.Strategy, StartedAt: a.StartedAt,
-		EtcdBytes: a.EtcdBytes, Result: "done", Phases: []reportPhase{}, CatchUp: []catchUp{}}
+		EtcdBytes: a.EtcdBytes, Result: "done", Phases: []reportPhase{}, CatchUp: []catchUp{}, Backups: []takenBackup{}}
+	if _, err := j.GetBlob(backupsBlob, &r.Backups); err != nil {
+		return report{}, err
+	}
 	var took timings
 	if _, err := j.GetBlob(timingsBlob, &took); err != nil {
 		return report{}, err
@@ -223,6 +229,9 @@ func printReport(w io.Writer, r report) error {
 	t.Render()
 	if r.TwoVoterSeconds > 0 {
 		fmt.Fprintf(w, "etcd had two voters, which survive no failure, for %.1f s.\n", r.TwoVoterSeconds)
+	}
+	for _, b := range r.Backups {
+		fmt.Fprintf(w, "Before phase %d: etcd at revision %d and %d files of /etc/kubernetes, checked, in %s (%.1f s).\n", b.Phase, b.Revision, b.Files, b.Folder, b.Seconds)
 	}
 	printWhere(w, r)
 	if r.Probe != nil {

@@ -32,7 +32,8 @@ func runCommand() *cli.Command {
 			"Ctrl-C stops after the step at hand; Ctrl-C twice stops at once.\n\n" + exitStatus,
 		Flags: append(append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
 			ignoreFlag("ignore-preflight"),
-			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask before each phase"}),
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask before each phase"},
+			&cli.BoolFlag{Name: "no-backup", Usage: "begin phases 2 and 3 without a snapshot of etcd and an archive of /etc/kubernetes"}),
 			measuringFlags(2, time.Minute)...),
 		Action: runAction,
 	}
@@ -59,7 +60,7 @@ func runAction(c *cli.Context) error {
 	}
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "run")
 	defer done()
-	m := migration{strategy: strategyOf(c), chosen: c.IsSet("strategy"), phases: list, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar,
+	m := migration{strategy: strategyOf(c), chosen: c.IsSet("strategy"), phases: list, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar, noBackup: c.Bool("no-backup"),
 		command: "run", closing: &closing{w: c.App.ErrWriter, s: s, command: "run", flags: flagsGiven(c), phase: c.Int("phase")},
 		ignore: c.StringSlice("ignore-preflight")}
 	if !c.Bool("yes") {
@@ -84,6 +85,7 @@ type migration struct {
 	command   string    // for other operators: "run"
 	closing   *closing  // tells how it ended, when not well; nil: whoever called does
 	ignore    []string  // preflight checks that may block
+	noBackup  bool
 }
 
 // about is what the report tells of a run besides its steps.

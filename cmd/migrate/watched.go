@@ -69,6 +69,9 @@ func (w *watched) run(ctx context.Context, p phases.Phase) error {
 	if err := w.confirm(p); err != nil {
 		return err
 	}
+	if err := w.backUp(ctx, p); err != nil {
+		return err
+	}
 	if err := w.measure(ctx, p); err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func applyAddLearner(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 		if err != nil {
 			return err
 		}
-		return e.AddLearner(ctx, host, peerURLOf(h.Self()))
+		return e.AddLearner(ctx, host, PeerURL(h.Self()))
 	})
 }
 

@@ -91,7 +91,7 @@ func wantedConfig(ctx context.Context, v phases.View) (text string, want kube.Ex
 	}
 	want = kube.ExternalEtcd{CAFile: files.CAFile, CertFile: files.CertFile, KeyFile: files.KeyFile}
 	for _, h := range v.Spec().Etcd.Hosts {
-		want.Endpoints = append(want.Endpoints, clientURLOf(h))
+		want.Endpoints = append(want.Endpoints, ClientURL(h))
 	}
 	return cm.Data[clusterConfiguration], want, nil
 }

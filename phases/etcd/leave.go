@@ -243,7 +243,7 @@ func environmentBack(ctx context.Context, h phases.Hands) error {
 
 // undoAddLearner takes the learner off the list.
 func undoAddLearner(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	return removeLearner(ctx, h, peerURLOf(h.Self()))
+	return removeLearner(ctx, h, PeerURL(h.Self()))
 }
 
 // disableUnit keeps the member from starting with its host.

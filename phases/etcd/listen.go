@@ -148,9 +148,9 @@ func localOnly(m kube.Manifest) bool {
 // not agree (etcd: server/config, VerifyBootstrap).
 func listenFlags(m kube.Manifest, h cluster.Host) kube.Flags {
 	have, _ := m.Flags().Get(listenPeers)
-	flags := kube.Flags{{Name: listenPeers, Value: have + "," + peerURLOf(h)}}
+	flags := kube.Flags{{Name: listenPeers, Value: have + "," + PeerURL(h)}}
 	if _, ok := m.Flags().Get(advertisePeer); ok {
-		flags = append(flags, kube.Flag{Name: advertisePeer, Value: peerURLOf(h)})
+		flags = append(flags, kube.Flag{Name: advertisePeer, Value: PeerURL(h)})
 	}
 	return flags
 }

@@ -14,19 +14,20 @@ import (
 	"hamigrate/phases"
 )
 
-// peerURLOf is the peer URL a member on h has.
-func peerURLOf(h cluster.Host) string {
+// PeerURL is the peer URL that a member on h has.
+func PeerURL(h cluster.Host) string {
 	return "https://" + net.JoinHostPort(h.Address, strconv.Itoa(phases.EtcdPeerPort))
 }
 
-func clientURLOf(h cluster.Host) string {
+// ClientURL is where a member on h answers clients.
+func ClientURL(h cluster.Host) string {
 	return "https://" + net.JoinHostPort(h.Address, strconv.Itoa(phases.EtcdClientPort))
 }
 
 // memberOn finds the member on h by its peer URL: a member that has not
 // started yet has no name.
 func memberOn(members []etcd.Member, h cluster.Host) (etcd.Member, bool) {
-	i := slices.IndexFunc(members, func(m etcd.Member) bool { return slices.Contains(m.PeerURLs, peerURLOf(h)) })
+	i := slices.IndexFunc(members, func(m etcd.Member) bool { return slices.Contains(m.PeerURLs, PeerURL(h)) })
 	if i < 0 {
 		return etcd.Member{}, false
 	}
@@ -38,7 +39,7 @@ func memberOn(members []etcd.Member, h cluster.Host) (etcd.Member, bool) {
 // a host name, another interface's address), and before phase 2 there is one.
 func oldMember(members []etcd.Member, v phases.View) (etcd.Member, bool) {
 	i := slices.IndexFunc(members, func(m etcd.Member) bool {
-		return !slices.ContainsFunc(v.Spec().Etcd.Hosts, func(h cluster.Host) bool { return slices.Contains(m.PeerURLs, peerURLOf(h)) })
+		return !slices.ContainsFunc(v.Spec().Etcd.Hosts, func(h cluster.Host) bool { return slices.Contains(m.PeerURLs, PeerURL(h)) })
 	})
 	if i < 0 {
 		return etcd.Member{}, false
@@ -80,10 +81,10 @@ func aVoterHost(ctx context.Context, e *etcd.Reader) (string, etcd.Status, error
 	return host, found, nil
 }
 
-// sameHistory compares the hashes of all voters at one revision: members
+// SameHistory compares the hashes of all voters at one revision: members
 // whose IDs agree may still hold different data, because IDs are derived from
 // URLs and token. A learner tells nobody its hash.
-func sameHistory(ctx context.Context, e *etcd.Reader) error {
+func SameHistory(ctx context.Context, e *etcd.Reader) error {
 	var revision int64
 	var hosts []string
 	for _, a := range e.Statuses(ctx) {

@@ -48,7 +48,7 @@ func checkPeerURL(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	if !ok {
 		return phases.Done("%s has no member any more", v.Target()), nil
 	}
-	want := peerURLOf(v.First())
+	want := PeerURL(v.First())
 	if len(old.PeerURLs) == 1 && old.PeerURLs[0] == want {
 		return phases.Done("the stored peer URL is %s", want), nil
 	}
@@ -97,7 +97,7 @@ func applyPeerURL(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if old.Learner {
 		return errors.New("the old member is a learner: updating one would promote it silently (etcd-io/etcd#21694)")
 	}
-	return e.SetPeerURL(ctx, h.Target(), old.ID, peerURLOf(h.First()))
+	return e.SetPeerURL(ctx, h.Target(), old.ID, PeerURL(h.First()))
 }
 
 func verifyPeerURL(ctx context.Context, v phases.View) error {
@@ -106,8 +106,8 @@ func verifyPeerURL(ctx context.Context, v phases.View) error {
 		return err
 	}
 	old, ok := oldMember(members, v)
-	if !ok || len(old.PeerURLs) != 1 || old.PeerURLs[0] != peerURLOf(v.First()) {
-		return fmt.Errorf("the stored peer URL of the old member is not %s: %s", peerURLOf(v.First()), describe(members))
+	if !ok || len(old.PeerURLs) != 1 || old.PeerURLs[0] != PeerURL(v.First()) {
+		return fmt.Errorf("the stored peer URL of the old member is not %s: %s", PeerURL(v.First()), describe(members))
 	}
 	return nil
 }

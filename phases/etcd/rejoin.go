@@ -86,7 +86,7 @@ func newMembersCarry(ctx context.Context, v phases.View) error {
 		if err := answersAs(ctx, e, h.Name, m); err != nil {
 			return err
 		}
-		uses = append(uses, clientURLOf(h))
+		uses = append(uses, ClientURL(h))
 	}
 	p, running, err := v.APIServer(ctx, v.First().Name)
 	switch {
@@ -125,7 +125,7 @@ func joinAsLearner(ctx context.Context, h phases.Hands) error {
 		return err
 	}
 	old, listed := oldMember(members, h.View)
-	if listed && !slices.Equal(old.PeerURLs, []string{peerURLOf(h.First())}) {
+	if listed && !slices.Equal(old.PeerURLs, []string{PeerURL(h.First())}) {
 		return fmt.Errorf("another learner is in the list, promote or remove it first: %s", describe(members))
 	}
 	data, err := hasOldData(ctx, h.View)
@@ -134,7 +134,7 @@ func joinAsLearner(ctx context.Context, h phases.Hands) error {
 	}
 	// A member that has lost what it acknowledged can't go on under its ID.
 	if listed && old.Name != "" && !data {
-		if err := removeLearner(ctx, h, peerURLOf(h.First())); err != nil {
+		if err := removeLearner(ctx, h, PeerURL(h.First())); err != nil {
 			return err
 		}
 		listed = false
@@ -190,7 +190,7 @@ func addOldLearner(ctx context.Context, h phases.Hands) error {
 		if err != nil {
 			return err
 		}
-		return e.AddLearner(ctx, host, peerURLOf(h.First()))
+		return e.AddLearner(ctx, host, PeerURL(h.First()))
 	})
 }
 
@@ -278,9 +278,9 @@ func promoteOld(ctx context.Context, h phases.Hands) error {
 	if err != nil {
 		return fmt.Errorf("waiting for the old member on %s to be a voter: %w", h.First().Name, err)
 	}
-	err = sameHistory(ctx, &e.Reader)
+	err = SameHistory(ctx, &e.Reader)
 	if errors.Is(err, errCompactedMeanwhile) {
-		err = sameHistory(ctx, &e.Reader)
+		err = SameHistory(ctx, &e.Reader)
 	}
 	return err
 }

@@ -132,7 +132,7 @@ func wantedJoining(ctx context.Context, v phases.View, members []etcd.Member) (r
 		return remote.File{}, err
 	}
 	f.Path = phases.EtcdManifest
-	f.Data, err = joiningManifest(f.Data, is, peerURLOf(v.First()))
+	f.Data, err = joiningManifest(f.Data, is, PeerURL(v.First()))
 	return f, err
 }
 

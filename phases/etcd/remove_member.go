@@ -53,7 +53,7 @@ func withHosts(members []etcd.Member, v phases.View) []etcd.Member {
 	members = slices.Clone(members)
 	for _, h := range v.Spec().Etcd.Hosts {
 		if _, ok := memberOn(members, h); !ok {
-			members = append(members, etcd.Member{Name: h.Name, PeerURLs: []string{peerURLOf(h)}})
+			members = append(members, etcd.Member{Name: h.Name, PeerURLs: []string{PeerURL(h)}})
 		}
 	}
 	return members

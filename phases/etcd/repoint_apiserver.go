@@ -100,7 +100,7 @@ func repointInPlace() phases.Step {
 func etcdServers(v phases.View) string {
 	var urls []string
 	for _, h := range v.Spec().Etcd.Hosts {
-		urls = append(urls, clientURLOf(h))
+		urls = append(urls, ClientURL(h))
 	}
 	return strings.Join(urls, ",")
 }
@@ -234,7 +234,7 @@ func membersReady(ctx context.Context, v phases.View) error {
 			return fmt.Errorf("%s is not a voter that answers: %s", h.Name, describe(members))
 		}
 		// From where the API server is, and not only from the host itself.
-		address := strings.TrimPrefix(clientURLOf(h), "https://")
+		address := strings.TrimPrefix(ClientURL(h), "https://")
 		if _, err := kube.ServedCertificate(ctx, v.On(v.First().Name).DialContext, address, nil); err != nil && !needsClientCert(err) {
 			return fmt.Errorf("reaching the member on %s from %s: %w", h.Name, v.First().Name, err)
 		}
@@ -250,7 +250,7 @@ func membersReady(ctx context.Context, v phases.View) error {
 		}
 		clusterID = s.ClusterID
 	}
-	return sameHistory(ctx, e)
+	return SameHistory(ctx, e)
 }
 
 // needsClientCert: a member refuses a handshake without a client certificate,

@@ -276,7 +276,7 @@ func oldMemberKeepsAll(ctx context.Context, v phases.View) error {
 	if err != nil {
 		return err
 	}
-	return sameHistory(ctx, e)
+	return SameHistory(ctx, e)
 }
 
 // usesOldMemberAlone is the error that an API server depends on a new member,
@@ -295,7 +295,7 @@ func usesOldMemberAlone(ctx context.Context, v phases.View) error {
 		return err
 	}
 	for _, h := range v.Spec().Etcd.Hosts {
-		if slices.Contains(strings.Split(servers, ","), clientURLOf(h)) {
+		if slices.Contains(strings.Split(servers, ","), ClientURL(h)) {
 			return fmt.Errorf("the API server on %s uses the member on %s: its manifest says --etcd-servers=%s", first.Target(), h.Name, servers)
 		}
 	}

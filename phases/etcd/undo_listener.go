@@ -116,7 +116,7 @@ func undoListen(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 func listenerBack(ctx context.Context, h phases.Hands, now remote.File, kept string) error {
 	f, err := h.On(h.Target()).ReadFile(ctx, kept)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s on %s is not there: take %s out of --%s in %s yourself", kept, h.Target(), peerURLOf(h.First()), listenPeers, now.Path)
+		return fmt.Errorf("%s on %s is not there: take %s out of --%s in %s yourself", kept, h.Target(), PeerURL(h.First()), listenPeers, now.Path)
 	}
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ type etcdCluster struct {
 	alarm    string // name of one that a member has raised
 	keys     map[string]key
 	leases   map[int64]time.Duration
+	restored bool // from a snapshot
 }
 
 // key is a value of the store; zero until means for ever.
@@ -300,6 +301,7 @@ func (w *World) bootMember(h *Host, key, exe string, argv []string, env map[stri
 		if err := w.resumeMember(s, h.read(db)); err != nil {
 			return nil, err
 		}
+		w.serveRestored(s.cluster)
 	} else if err := w.joinMember(s); err != nil {
 		return nil, err
 	}

@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -247,13 +249,23 @@ func (a *etcdAPI) MemberRemove(_ context.Context, r *pb.MemberRemoveRequest) (*p
 	return &pb.MemberRemoveResponse{Header: a.header(s), Members: list(s.cluster)}, nil
 }
 
-// Range, Put and DeleteRange are the least of a store: single keys.
+// Range, Put and DeleteRange are the least of a store: single keys, and the
+// names of several.
 func (a *etcdAPI) Range(_ context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
 	s, err := a.server()
 	if err != nil {
 		return nil, err
 	}
 	out := &pb.RangeResponse{Header: a.header(s)}
+	if len(r.RangeEnd) > 0 {
+		for _, name := range slices.Sorted(maps.Keys(s.cluster.keys)) {
+			if name >= string(r.Key) && name < string(r.RangeEnd) {
+				out.Kvs = append(out.Kvs, &mvccpb.KeyValue{Key: []byte(name)})
+			}
+		}
+		out.Count = int64(len(out.Kvs))
+		return out, nil
+	}
 	if k, ok := s.cluster.keys[string(r.Key)]; ok {
 		out.Kvs, out.Count = []*mvccpb.KeyValue{{Key: r.Key, Value: []byte(k.value), Lease: k.lease}}, 1
 	}

@@ -30,6 +30,7 @@ func layers() map[string]layer {
 		"migrate/remote/remotetest": {[]string{"migrate/remote"}, "a fake of hosts serves every test, so it depends on none"},
 		"migrate/etcd":              {[]string{"migrate/cluster", "migrate/remote"}, "an adapter never imports the engine"},
 		"migrate/kube":              {[]string{"migrate/cluster", "migrate/remote"}, "an adapter never imports the engine"},
+		"migrate/backup":            {[]string{"migrate/etcd", "migrate/remote"}, "saves and checks what a cluster is restored from; which step it is for is not its business"},
 		"migrate/probe":             {nil, "what measures the migration must not share its code"},
 		"migrate/nodeprobe":         {[]string{"migrate/probe", "migrate/remote"}, "the probe on nodes; it measures the migration and must not share its code either"},
 		"migrate/playground":        {[]string{"migrate/remote", "migrate/playground/build"}, "a playground is a cluster like any other: the migration must not know of it, nor it of the migration"},
@@ -40,6 +41,7 @@ func layers() map[string]layer {
 		"phases/etcd":               {append(slices.Clone(step), "phases/overlap"), "a phase knows the adapters and no other phase"},
 		"phases/controlplane":       {append(slices.Clone(step), "phases/loadbalancer", "phases/overlap"), "a phase knows the adapters; this one gives the load balancer new backends"},
 		"phases/preflight":          {append(slices.Clone(step), "phases/controlplane", "phases/overlap"), "it looks for what would stop a phase, with the phases' own eyes where they have them"},
+		"phases/restore":            {append(slices.Clone(step), "phases/etcd", "phases/overlap"), "the emergency door makes the members anew that phase 2 made"},
 		"phases/phasestest":         {append(slices.Clone(step), "migrate/remote/remotetest"), "the world of the phases' tests must not know a phase, or it would be made to fit"},
 		"playbooks":                 {[]string{"migrate"}, "made from the declaration, whatever it declares"},
 		"cmd/migrate":               {[]string{"*"}, "puts everything together"},
@@ -53,6 +55,7 @@ func alone() map[string]layer {
 	return map[string]layer{
 		"golang.org/x/crypto/ssh":             {[]string{"migrate/remote/sshhost"}, "host keys are checked in one place"},
 		"go.etcd.io/etcd/client/v3":           {[]string{"migrate/etcd"}, "each member is reached from its own host, one connection each"},
+		"go.etcd.io/etcd/etcdutl/v3/snapshot": {[]string{"migrate/backup"}, "how a member is restored is known in one place"},
 		"go.etcd.io/bbolt":                    {[]string{"state"}, "the journal's format has one owner"},
 		"github.com/urfave/cli/v2":            {[]string{"cmd/migrate"}, "flags end at the command line"},
 		"k8s.io/client-go/kubernetes":         {[]string{"migrate/kube", "migrate/nodeprobe", "migrate/probe", "phases", "phases/phasestest"}, "objects are read and changed in one package, with errors that say which"},

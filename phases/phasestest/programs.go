@@ -60,6 +60,8 @@ func findProgram(h *Host, name string) func(program) error {
 		return kubeadm
 	case "etcd":
 		return etcdVersion
+	case "migrate":
+		return restoreMember
 	}
 	if run := hardwareProgram(name); run != nil {
 		return run

@@ -239,8 +239,13 @@ func (c systemctlCall) one(name string) error {
 			delete(h.units, name)
 		}
 	case c.verb == "restart":
+		if name == "kubelet.service" { // its pods go on without it
+			c.sleep(time.Second)
+		}
 		h.stopUnit(u)
-		c.sleep(time.Second)
+		if name != "kubelet.service" {
+			c.sleep(time.Second)
+		}
 		return h.startUnit(name, u)
 	case c.verb == "reload" && name == "nginx.service":
 		return h.reloadNginx()

@@ -1,0 +1,145 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+	"hamigrate/phases/etcd"
+	"hamigrate/phases/overlap"
+)
+
+// Look is what there is to say before a restore.
+type Look struct {
+	Planes  []string // control-plane nodes with an API server
+	Members []Member
+	// Refused says why nothing may be restored; empty: it may.
+	Refused string
+}
+
+// Member is one etcd host as it was found.
+type Member struct {
+	Host     string
+	Answers  bool
+	Revision int64  // of a member that answers
+	State    string // systemd's word for etcd.service
+}
+
+// See looks at what is there and says why a restore must be refused.
+func (o Options) See(ctx context.Context, v phases.View) (Look, error) {
+	var l Look
+	var err error
+	if l.Planes, err = v.World().Targets(ctx, migrate.ControlPlanes); err != nil {
+		return l, err
+	}
+	for _, node := range l.Planes {
+		if l.Refused, err = notExternal(ctx, v, node); err != nil || l.Refused != "" {
+			return l, err
+		}
+	}
+	for _, h := range v.Spec().Etcd.Hosts {
+		if l.Refused, err = o.hostRefuses(ctx, v, h.Name); err != nil || l.Refused != "" {
+			return l, err
+		}
+	}
+	if l.Members, err = seeMembers(ctx, v); err != nil {
+		return l, err
+	}
+	l.Refused, err = o.quorumRefuses(ctx, v)
+	return l, err
+}
+
+// quorumRefuses: where a quorum of another cluster than the restored one
+// answers, a restore would only lose what was written since the snapshot.
+func (o Options) quorumRefuses(ctx context.Context, v phases.View) (string, error) {
+	e, err := v.Etcd(ctx)
+	if err != nil {
+		return "", err
+	}
+	if _, err := e.Members(ctx); err != nil {
+		return "", nil // no quorum: that is what a restore is for
+	}
+	for _, a := range e.Statuses(ctx) {
+		if a.Err == nil && a.Status.ClusterID == o.ClusterID {
+			return "", nil // it is ours, and is finished
+		}
+	}
+	return "a quorum of etcd's members answers, so nothing must be restored: it would lose every write since the snapshot. " +
+		"A single lost member is replaced, see docs/troubleshooting.md; `migrate plan` shows what each step sees", nil
+}
+
+// notExternal refuses a cluster whose etcd is not on the etcd hosts.
+func notExternal(ctx context.Context, v phases.View, node string) (string, error) {
+	if twin, err := exists(ctx, v.On(node), overlap.TwinManifest); err != nil || twin {
+		return fmt.Sprintf("a second API server runs on %s, of a phase 2 that is half done: remove %s there first, and run again", node, overlap.TwinManifest), err
+	}
+	f, err := v.APIServerManifest(ctx, node)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Sprintf("there is no kube-apiserver.yaml on %s, neither in %s nor in %s: put it back from the backup's archive first", node, kube.ManifestsDir, phases.ParkedDir), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	m, err := kube.ParseManifest(f.Data)
+	if err != nil {
+		return "", fmt.Errorf("on %s: %w", node, err)
+	}
+	servers, _ := m.Flags().Get("etcd-servers")
+	for server := range strings.SplitSeq(servers, ",") {
+		ours := false
+		for _, h := range v.Spec().Etcd.Hosts {
+			ours = ours || server == etcd.ClientURL(h)
+		}
+		if !ours {
+			return fmt.Sprintf("the API server on %s uses etcd at %s, which is on none of the etcd hosts: `migrate restore` is for etcd on hosts of its own, after phase 2; docs/restore.md says how by hand", node, server), nil
+		}
+	}
+	return "", nil
+}
+
+func (o Options) hostRefuses(ctx context.Context, v phases.View, host string) (string, error) {
+	out, err := v.On(host).Look(ctx, remote.Command{Script: "if [ -e /etc/systemd/system/etcd.service ] && [ -x " + etcd.Binary + " ]; then " + etcd.Binary + " --version; fi"})
+	if err != nil {
+		return "", fmt.Errorf("asking %s for its etcd: %w", host, err)
+	}
+	version, ok := strings.CutPrefix(strings.SplitN(out, "\n", 2)[0], "etcd Version: ")
+	if !ok {
+		return fmt.Sprintf("%s has no etcd.service or no %s: prepare it as phase 2 does, see `migrate playbook --phase 2`, and run again", host, etcd.Binary), nil
+	}
+	if o.FitsServer == nil {
+		return "", nil
+	}
+	if err := o.FitsServer(strings.TrimSpace(version)); err != nil {
+		return fmt.Sprintf("%s: %v", host, err), nil
+	}
+	return "", nil
+}
+
+func seeMembers(ctx context.Context, v phases.View) ([]Member, error) {
+	e, err := v.Etcd(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answers := e.Statuses(ctx)
+	var out []Member
+	for _, h := range v.Spec().Etcd.Hosts {
+		state, err := v.On(h.Name).Look(ctx, remote.Command{Script: "systemctl is-active etcd.service || true"})
+		if err != nil {
+			return nil, fmt.Errorf("asking systemd on %s for etcd.service: %w", h.Name, err)
+		}
+		m := Member{Host: h.Name, State: strings.TrimSpace(state)}
+		for _, a := range answers {
+			if a.Host == h.Name && a.Err == nil {
+				m.Answers, m.Revision = true, a.Status.Revision
+			}
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
