@@ -94,6 +94,10 @@ func stages() []stage {
 		{"arguments of the API servers again", apiServerArguments, look},
 		{"every write acknowledged since is there", writesKept, look},
 
+		{"no restore while a quorum answers", restoreIsRefused, look},
+		{"all members are destroyed and restored", restored, needed},
+		{"no secret was written down after all that", noSecrets, look},
+
 		{"the playground goes", playgroundGoes, look},
 	}
 }
