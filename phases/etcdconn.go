@@ -48,6 +48,9 @@ func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.etcd != nil && w.etcdKey == strings.Join(key, ",") {
+		return w.etcd, nil // somebody else was faster, and uses it by now
+	}
 	if w.etcd != nil {
 		// Closing tells nothing that the next call would not.
 		_ = w.etcd.Close()

@@ -258,7 +258,19 @@ func (s *survey) look(ctx context.Context, name string) {
 		s.tell()
 		return
 	}
-	_ = phases.ForEach(s.checks, func(_ int, c Check) error { each(c); return nil })
+	_ = phases.ForEach(s.checks, func(_ int, c Check) error {
+		if c.Look != nil {
+			each(c)
+		}
+		return nil
+	})
+	// Afterwards: what listens on etcd's ports for a moment would be taken for
+	// members by those that look for them.
+	for _, c := range s.checks {
+		if c.Try != nil {
+			each(c)
+		}
+	}
 }
 
 // one does one check. A check that could not be done is not one that found
