@@ -138,10 +138,7 @@ func setUpChaos(t *testing.T) *chaos {
 	t.Helper()
 	cfg := configure(t)
 	cfg.name = orDefault(os.Getenv("E2E_NAME"), "chaos")
-	dir := filepath.Join(cfg.out, "journal")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=4m", "chaos", dir).CombinedOutput(); err != nil {
 		t.Fatalf("making a small disk for the journal: %v: %s", err, out)
 	}
