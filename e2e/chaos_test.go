@@ -22,7 +22,7 @@ const defaultLegs = "1>k4 1<k4 1>f 2>k8 2<k8 2>f 3>k4 3<k4 3>f 3<k1 2<k2 1<k1"
 type chaos struct {
 	*scenario
 	prober *prober
-	was    wasBefore
+	was    string // the API server's arguments, before
 	rows   []*row
 	begun  time.Time
 }
@@ -154,7 +154,7 @@ func setUpChaos(t *testing.T) *chaos {
 	})
 	makePlayground(t, s)
 	fill(t, s)
-	c.was = c.look(t)
+	c.was = c.apiServerCommand(t)
 	c.prober.begin(t, s.pg, oldAddress, s.pg.api("cp1"))
 	return c
 }
