@@ -34,8 +34,9 @@ type check struct {
 	do   func(*testing.T, *chaos)
 }
 
-// endState looks at everything that must be true after a leg.
-func (c *chaos) endState(t *testing.T, leg legID) {
+// endState looks at everything that must be true after a leg, and says whether
+// it is.
+func (c *chaos) endState(t *testing.T, leg legID) bool {
 	t.Helper()
 	same := func(do func(*testing.T, *scenario)) func(*testing.T, *chaos) {
 		return func(t *testing.T, c *chaos) { do(t, c.scenario) }
@@ -63,9 +64,11 @@ func (c *chaos) endState(t *testing.T, leg legID) {
 	case legID{3, true}:
 		list = append(list, check{"three members", same(threeMembers)}, check{"one control-plane node", oneControlPlane}, check{"clients follow the endpoint", endpointFollowed})
 	}
+	all := true
 	for _, one := range list {
-		t.Run(one.name, func(t *testing.T) { one.do(t, c) })
+		all = t.Run(one.name, func(t *testing.T) { one.do(t, c) }) && all
 	}
+	return all
 }
 
 // nothingMore: asked what is left of the leg, the program says nothing.
