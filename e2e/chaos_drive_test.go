@@ -29,8 +29,8 @@ type row struct {
 	at     time.Time     // of the shot; of the leg's begin where there is none
 	landed string        // what the program had told last
 	length time.Duration // of the fault
-	// resumed is the time from the shot until the step it hit was done; 0 as
-	// long as it is not.
+	// resumed is the time from the shot, or from a fault's begin, until the
+	// step it hit was done; 0 where the next shot came before that.
 	resumed time.Duration
 	codes   []int // of runs that ended with an error until then
 	said    string
@@ -51,6 +51,7 @@ type drive struct {
 
 	last    event // of the run under way
 	hit     int   // the place of the step that the last shot hit
+	between bool  // it hit between that step and the next
 	failing int   // runs in a row that ended with an error
 	healed  chan error
 	tell    func(string)
@@ -102,9 +103,6 @@ func (d *drive) toEnd(t *testing.T) {
 func (d *drive) ended(t *testing.T) {
 	t.Helper()
 	for _, r := range d.rows {
-		if r.resumed == 0 && r.step != "" {
-			r.resumed = time.Since(r.at)
-		}
 		if r.fault.stops && len(r.codes) == 0 {
 			r.wrong = append(r.wrong, "the run went on as if nothing had happened")
 		}
@@ -165,8 +163,8 @@ func (d *drive) take(e event) (time.Duration, bool) {
 		d.heard(e)
 	}
 	at := slices.Index(d.steps, visited{e.Step, e.Target})
-	over := e.Kind == "step-done" || e.Kind == "step-satisfied" || e.Kind == "step-undone"
-	if now := d.rows[len(d.rows)-1]; now.resumed == 0 && now.step != "" && d.healed == nil && (over && at >= d.hit || e.Kind == "phase-done") {
+	carriedOn := isOver(e) && at >= d.hit || d.between && at > d.hit || e.Kind == "phase-done"
+	if now := d.rows[len(d.rows)-1]; now.resumed == 0 && now.step != "" && d.healed == nil && carriedOn {
 		now.resumed = time.Since(now.at)
 		d.failing = 0
 	}
@@ -180,6 +178,11 @@ func (d *drive) take(e event) (time.Duration, bool) {
 	// Past it already: an earlier shot came late.
 	begins := e.Kind == "step-started" || e.Kind == "step-undoing"
 	return 0, begins && at > slices.Index(d.steps, visited{next.step, next.target})
+}
+
+// isOver says whether an event ends a step.
+func isOver(e event) bool {
+	return e.Kind == "step-done" || e.Kind == "step-satisfied" || e.Kind == "step-undone"
 }
 
 // fire does what the next shot says. True: the program was killed.
@@ -216,7 +219,7 @@ func (d *drive) mark(note string) {
 	if landed == "" {
 		landed = "at its start"
 	}
-	d.hit = slices.Index(d.steps, visited{d.last.Step, d.last.Target})
+	d.hit, d.between = slices.Index(d.steps, visited{d.last.Step, d.last.Target}), isOver(d.last)
 	d.rows = append(d.rows, &row{shot: s, at: time.Now(), landed: landed + note})
 	d.failing = 0
 	d.tell(fmt.Sprintf("%s at %s (after %s)", s.fault.name, s.point, landed))

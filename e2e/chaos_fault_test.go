@@ -222,7 +222,11 @@ func faults(leg legID) []shot {
 			at("controlplane/backend", "lb1", "step-started", 0, pauseEtcd("e3", 15*time.Second)),
 		}
 	case legID{2, true}:
-		return []shot{}
+		return []shot{
+			at("etcd/start-member", "e3", "step-undoing", 100*ms, cutSSH("e3")),
+			// From here on there are two voters, until e1 goes.
+			at("etcd/promote", "e2", "step-undone", 0, cutNetwork("e1", 15*time.Second)),
+		}
 	case legID{3, true}:
 		return []shot{
 			at("controlplane/join", "cp3", "step-undoing", 3*time.Second, cutSSH("cp3")),

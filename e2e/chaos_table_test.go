@@ -18,7 +18,10 @@ func (c *chaos) print(t *testing.T) {
 	for i, r := range c.rows {
 		name, point, resumed := "(none yet)", r.leg.String(), ""
 		if r.step != "" {
-			name, point, resumed = r.fault.name, r.point.String(), fmt.Sprintf("%.1f s", r.resumed.Seconds())
+			name, point, resumed = r.fault.name, r.point.String(), "(the next came first)"
+		}
+		if r.resumed > 0 {
+			resumed = fmt.Sprintf("%.1f s", r.resumed.Seconds())
 		}
 		if name == killed.name {
 			kills++

@@ -16,7 +16,7 @@ import (
 
 // defaultLegs is one round: each phase there, back, and there again, killed on
 // the way and struck by everything else; then all the way back.
-const defaultLegs = "1>k4 1<k4 1>f 2>k8 2<k8 2>f 3>k4 3<k4 3>f 3<k1 2<k2 1<k1"
+const defaultLegs = "1>k4 1<k4 1>f 2>k8 2<k8 2>f 3>k4 3<k4 3>f 3<f 2<k2f 1<k1"
 
 // chaos is a test of many legs on one playground.
 type chaos struct {
