@@ -90,13 +90,21 @@ func (d *drive) toEnd(t *testing.T) {
 		}
 		now := d.rows[len(d.rows)-1]
 		now.codes = append(now.codes, r.code)
-		now.said = tail(r.stderr, 1)
+		now.said = lastWords(r.stderr)
 		d.tell(fmt.Sprintf("%s: exit code %d: %s", d.leg, r.code, now.said))
 		if d.failing++; d.failing > attempts {
 			t.Fatalf("leg %s does not carry on after %s: %d runs ended with an error, the last with exit code %d:\n%s", d.leg, now.what(), d.failing, r.code, tail(r.stderr, 10))
 		}
 		pause(ctx, 2*time.Second) // a person needs longer
 	}
+}
+
+// lastWords is the error that a run ended with, on one line.
+func lastWords(stderr string) string {
+	if at := strings.LastIndex(stderr, "\nmigrate: "); at >= 0 {
+		stderr = stderr[at+1:]
+	}
+	return strings.Join(strings.Fields(stderr), " ")
 }
 
 // ended looks whether everything was done that was to be.
@@ -128,10 +136,14 @@ func (d *drive) once(ctx context.Context, t *testing.T) (result, bool) {
 	go p.finish()
 	d.last = event{}
 	var fire <-chan time.Time
+	waits := false // the next shot is due, and the last fault is not over
 	for {
 		select {
 		case e := <-lines:
-			if after, armed := d.take(e); armed && fire == nil && d.healed == nil {
+			switch after, armed := d.take(e); {
+			case armed && d.healed != nil:
+				waits = true
+			case armed && fire == nil:
 				fire = time.After(after)
 			}
 		case <-fire:
@@ -144,6 +156,9 @@ func (d *drive) once(ctx context.Context, t *testing.T) (result, bool) {
 			}
 		case err := <-d.healed:
 			d.heal(t, err)
+			if waits && fire == nil {
+				waits, fire = false, time.After(0)
+			}
 		case <-p.ended:
 			for len(lines) > 0 {
 				d.take(<-lines)

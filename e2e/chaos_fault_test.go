@@ -200,9 +200,8 @@ func faults(leg legID) []shot {
 		return []shot{
 			at("loadbalancer/serving-certificate", "cp1", "step-started", 100*ms, cutSSH("cp1")),
 			at("loadbalancer/nginx-stream", "lb1", "step-started", 0, fullJournal()),
-			at("loadbalancer/cluster-info", "cluster", "step-started", 0, reboot("lb1", true, 20*time.Second)),
-			at("loadbalancer/kubelet", "w1", "step-started", 300*ms, reboot("w1", false, 2*time.Second)),
-			at("loadbalancer/kubelet", "w2", "step-started", 100*ms, cutSSH("w2")),
+			at("loadbalancer/kubeadm-config", "cluster", "step-started", 0, reboot("lb1", true, 20*time.Second)),
+			at("loadbalancer/kubelet", "w2", "step-started", 300*ms, reboot("w2", false, 2*time.Second)),
 		}
 	case legID{2, false}:
 		return []shot{
