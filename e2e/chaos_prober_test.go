@@ -24,9 +24,10 @@ const (
 	requestTimeout = 2 * time.Second
 	// askEvery is the time between two requests of one kind on one path.
 	askEvery = 250 * time.Millisecond
-	// deadAfter is how long a kept connection without an answer is waited on
-	// before it is given up: twice, for the question and the answer.
-	deadAfter = requestTimeout / 2
+	// deadAfter is how long a kept connection may say nothing, and then not
+	// answer a ping, before it is given up: longer than a request has, so that
+	// a slow answer ends one request and not the connection of others.
+	deadAfter = 2 * requestTimeout
 )
 
 // asked is one request of a series.
