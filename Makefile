@@ -9,7 +9,7 @@ SUDO_USER_FLAG := $(if $(SUDO_USER_MODE),--sudo-user operator,)
 
 export CGO_ENABLED := 0
 
-.PHONY: help build deps rehearse bench test test-fast conformance e2e verify generate clean
+.PHONY: help build deps rehearse bench test test-fast conformance e2e chaos verify generate clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -40,6 +40,9 @@ conformance:     ## the steps' laws and every instant at which the program may d
 
 e2e: deps build       ## the end-to-end test alone; KUBERNETES=1.33.13 and SUDO_USER_MODE=1 are taken
 	KUBERNETES=$(KUBERNETES) MIGRATE_BIN=$(CURDIR)/$(BIN) go test ./e2e -count=1 -v -timeout 45m
+
+chaos: deps build     ## kill it and break what it works on, an hour of it; SEED=2 ROUNDS=2 CHAOS_LEGS= CHAOS_POINTS= as docs/chaos.md says
+	CHAOS=1 SEED=$(SEED) ROUNDS=$(ROUNDS) KUBERNETES=$(KUBERNETES) MIGRATE_BIN=$(CURDIR)/$(BIN) go test ./e2e -run TestChaos -count=1 -v -timeout 180m
 
 verify:          ## formatting and vet
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "gofmt would change: $$bad"; exit 1; }

@@ -1,8 +1,10 @@
 // Package e2e migrates a real cluster with the real binary and looks at what
 // came of it.
 //
-// There is one test, TestMigration: one chained scenario on one playground of
-// its own, which it makes and removes. It knows the program under test only
+// There are two tests. TestMigration is one chained scenario on one playground
+// of its own, which it makes and removes. TestChaos, which runs only where
+// CHAOS=1 (make chaos), takes an hour to kill the program and to break what it
+// works on; docs/chaos.md tells of it. Both know the program under test only
 // from outside, by its commands, flags, exit codes and files; every assertion
 // is made through clients of its own (client-go, etcd's client, SSH), none
 // through this module's packages. TestImportsNothing keeps that true, so a
@@ -17,8 +19,9 @@
 //   - wrong host keys are refused.
 //   - phase 1 runs; then the rest is killed in the middle of phase 2,
 //     refused with another spec, refused while another run is at work, and
-//     carried to its end. All the while independent writers keep a list of
-//     the writes that the API acknowledged.
+//     killed at more points, which SEED chooses, and carried to its end. All
+//     the while independent writers keep a list of the writes that the API
+//     acknowledged.
 //   - the end: nodes, members, hashes, arguments, certificates, sockets,
 //     configuration, every key of before, every acknowledged write.
 //   - its use: a new worker joins, kubeadm upgrade plans, Secrets and
@@ -44,6 +47,7 @@
 //	MIGRATE_BIN=FILE     the binary under test, seen from the top of the repository
 //	                     (default: built from cmd/migrate)
 //	E2E_NAME=NAME        the playground's name (default e2e)
+//	SEED=1               chooses the points of the later kills
 //	KEEP=1               leave the playground up
 //
 // What the binary printed is in out/e2e at the top of the repository, after a

@@ -126,13 +126,17 @@ func writesKept(t *testing.T, s *scenario) {
 
 // apiServerArguments reads what the processes were really started with, and
 // whom they are connected to.
-func apiServerArguments(t *testing.T, s *scenario) {
+func apiServerArguments(t *testing.T, s *scenario) { argumentsOf(t, s, controlPlanes()...) }
+
+// argumentsOf is apiServerArguments of some nodes.
+func argumentsOf(t *testing.T, s *scenario, nodes ...string) {
+	t.Helper()
 	var want []string
 	for _, name := range etcdHosts() {
 		want = append(want, "https://"+s.pg.address(name)+":2379")
 	}
 	slices.Sort(want)
-	for _, name := range controlPlanes() {
+	for _, name := range nodes {
 		h := s.pg.hosts[name]
 		pids := strings.Fields(h.must(t, "pgrep -x kube-apiserver"))
 		if len(pids) != 1 {

@@ -23,6 +23,7 @@ func exceptions() []exception {
 			managedFields, "metadata generation", "metadata annotations deprecated.daemonset.template.generation",
 			"spec template metadata annotations", "status",
 		}},
+		{key: "controllerrevisions/kube-system/kube-proxy-*", reason: "after a way back the one of before has a higher number", ignore: []string{managedFields, "revision"}},
 		{key: "pods/kube-system/kube-proxy-*", reason: "replaced by the roll-out", ignore: all},
 		{key: "pods/e2e/*", reason: "a restarted kubelet reports the resources of running pods in more detail", ignore: []string{managedFields, "status resources"}},
 
@@ -77,6 +78,7 @@ func exceptionsBack() []exception {
 		{key: "daemonsets/kube-system/kube-proxy", reason: "rolled out twice", ignore: []string{
 			managedFields, "metadata generation", "metadata annotations deprecated.daemonset.template.generation", "status",
 		}},
+		{key: "controllerrevisions/kube-system/kube-proxy-*", reason: "the one of before is in force again, as the newest", ignore: []string{managedFields, "revision"}},
 		{key: "pods/kube-system/kube-proxy-*", reason: "replaced by the roll-outs", ignore: all},
 		{key: "pods/e2e/*", reason: "a restarted kubelet reports the resources of running pods in more detail", ignore: []string{managedFields, "status"}},
 

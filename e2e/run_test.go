@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
@@ -117,7 +118,29 @@ func changedSpecIsRefused(t *testing.T, s *scenario) {
 	}
 }
 
-// carryOn runs again after the kill, to the end.
+// seededKills is one small round of what TestChaos does at length: the rest of
+// phase 2 is killed at points that SEED chooses, and carried on each time.
+func seededKills(t *testing.T, s *scenario) {
+	const kills = 3
+	seed := seedOf(t)
+	leg := legID{phase: 2}
+	steps := s.stepsOf(t, leg)
+	var shots []shot
+	for _, p := range choose(rand.New(rand.NewPCG(seed, 0)), leg, steps, kills) {
+		shots = append(shots, shot{p, killed})
+	}
+	d := newDrive(s, leg, steps, shots, func(said string) { t.Log(said) })
+	d.args = append(d.args, "--probe-rate", "10")
+	d.toEnd(t)
+	for _, r := range d.rows[1:] {
+		t.Logf("SEED=%d: %s, after %s: carried on in %.1f s", seed, r.what(), r.landed, r.resumed.Seconds())
+		if len(r.codes) > 0 {
+			t.Errorf("after %s it took runs that ended with the exit codes %s to carry on: %s", r.what(), r.codesText(), r.said)
+		}
+	}
+}
+
+// carryOn runs again after the kills, to the end.
 func carryOn(t *testing.T, s *scenario) {
 	r := s.bin.must(t, 0, runLimit, s.measured("run", "--yes", "-o", "json")...)
 	list := events(t, r.stdout)

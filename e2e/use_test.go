@@ -12,6 +12,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -24,11 +25,14 @@ func createThrough(t *testing.T, s *scenario, name, object string) error {
 	_, err := c.CoreV1().Secrets(namespace).Create(soon(t), &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: object, Namespace: namespace}, StringData: map[string]string{"word": object},
 	}, metav1.CreateOptions{})
-	if err != nil {
+	if err != nil && !apierrors.IsAlreadyExists(err) { // there already: of a look before a way back
 		return err
 	}
 	_, err = c.AppsV1().Deployments(namespace).Create(soon(t),
 		workload(object, kubeProxyImage(t, c), 1, "exec sleep infinity"), metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
 	return err
 }
 

@@ -24,6 +24,7 @@ type writer struct {
 	cancel context.CancelFunc
 	ended  chan struct{}
 	once   sync.Once
+	every  time.Duration
 	idle   time.Duration // at its end, since the last acknowledgement
 
 	mu       sync.Mutex
@@ -32,6 +33,7 @@ type writer struct {
 	gap      time.Duration // the longest time between two acknowledgements
 	last     time.Time     // of the last acknowledgement
 	lastErr  error
+	tell     func(asked) // of each attempt; may be nil
 }
 
 const (
@@ -41,12 +43,32 @@ const (
 	writeTimeout    = 5 * time.Second
 )
 
+// listen has each attempt told to somebody from now on.
+func (w *writer) listen(tell func(asked)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tell = tell
+}
+
+// acknowledged is how many writes were.
+func (w *writer) acknowledged() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.acked
+}
+
 // startWriter begins to write through address. It writes on when the stage is
 // over, until stop.
 func startWriter(t *testing.T, p *playground, name, address string) *writer {
 	t.Helper()
+	return startWriterEvery(t, p, name, address, writeInterval)
+}
+
+// startWriterEvery is startWriter with another time between two writes.
+func startWriterEvery(t *testing.T, p *playground, name, address string, every time.Duration) *writer {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &writer{name: name, client: p.kubeAnew(t, address), cancel: cancel, begun: time.Now(), last: time.Now(), ended: make(chan struct{})}
+	w := &writer{name: name, client: p.kubeAnew(t, address), cancel: cancel, every: every, begun: time.Now(), last: time.Now(), ended: make(chan struct{})}
 	_, err := w.client.CoreV1().Namespaces().Create(soon(t), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: writerNamespace}}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatalf("making the writers' namespace: %v", err)
@@ -66,7 +88,7 @@ func (w *writer) stop() {
 
 func (w *writer) loop(ctx context.Context) {
 	defer close(w.ended)
-	tick := time.NewTicker(writeInterval)
+	tick := time.NewTicker(w.every)
 	defer tick.Stop()
 	for {
 		select {
@@ -74,11 +96,12 @@ func (w *writer) loop(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		sent := time.Now()
 		err := w.write(ctx, w.acked)
 		if ctx.Err() != nil {
 			return // cut off by stop: neither acknowledged nor failed
 		}
-		w.note(err)
+		w.note(sent, err)
 	}
 }
 
@@ -104,9 +127,19 @@ func (w *writer) write(ctx context.Context, n int) error {
 
 func (w *writer) object(n int) string { return fmt.Sprintf("%s-%d", w.name, n) }
 
-func (w *writer) note(err error) {
+func (w *writer) note(sent time.Time, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.tell != nil {
+		one := asked{at: sent, done: time.Now()}
+		switch {
+		case err != nil:
+			one.failed = err.Error()
+		case one.done.Sub(sent) > 2*requestTimeout: // a write is two requests
+			one.failed = fmt.Sprintf("answered after %s", one.done.Sub(sent))
+		}
+		w.tell(one)
+	}
 	if err != nil {
 		w.failures, w.lastErr = w.failures+1, err
 		return
@@ -130,12 +163,27 @@ func (w *writer) String() string {
 
 // check reads back, through one API server, every acknowledged write.
 func (w *writer) check(ctx context.Context, c kubernetes.Interface) error {
-	w.mu.Lock()
-	acked := w.acked
-	w.mu.Unlock()
-	if acked == 0 || w.idle > failover {
+	if acked := w.acknowledged(); acked == 0 || w.idle > failover {
 		return fmt.Errorf("writer %s: %d writes were acknowledged, the last %s before its end", w.name, acked, w.idle)
 	}
+	if err := w.checkSoFar(ctx, c); err != nil {
+		return err
+	}
+	acked := w.acknowledged()
+	counter, err := c.CoreV1().ConfigMaps(writerNamespace).Get(ctx, w.name+"-counter", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	// One more than acknowledged may have arrived when the writer stopped.
+	if n, err := strconv.Atoi(counter.Data["number"]); err != nil || n < acked-1 || n > acked {
+		return fmt.Errorf("writer %s: the counter is %q, and %d was acknowledged last", w.name, counter.Data["number"], acked-1)
+	}
+	return nil
+}
+
+// checkSoFar reads back what was acknowledged by now; the writer may go on.
+func (w *writer) checkSoFar(ctx context.Context, c kubernetes.Interface) error {
+	acked := w.acknowledged()
 	list, err := c.CoreV1().ConfigMaps(writerNamespace).List(ctx, metav1.ListOptions{LabelSelector: "writer=" + w.name})
 	if err != nil {
 		return err
@@ -148,14 +196,6 @@ func (w *writer) check(ctx context.Context, c kubernetes.Interface) error {
 		if got, ok := found[w.object(n)]; !ok || got != strconv.Itoa(n) {
 			return fmt.Errorf("writer %s: write %d of %d was acknowledged and is lost (there: %t, value %q)", w.name, n, acked, ok, got)
 		}
-	}
-	counter, err := c.CoreV1().ConfigMaps(writerNamespace).Get(ctx, w.name+"-counter", metav1.GetOptions{})
-	if err != nil {
-		return err
-	}
-	// One more than acknowledged may have arrived when the writer stopped.
-	if n, err := strconv.Atoi(counter.Data["number"]); err != nil || n < acked-1 || n > acked {
-		return fmt.Errorf("writer %s: the counter is %q, and %d was acknowledged last", w.name, counter.Data["number"], acked-1)
 	}
 	return nil
 }
