@@ -48,3 +48,15 @@ func TestExitErrorIsASentence(t *testing.T) {
 		}
 	}
 }
+
+func TestBrief(t *testing.T) {
+	t.Parallel()
+	for script, want := range map[string]string{
+		"systemctl stop x":            "systemctl stop x",
+		"{\necho one\necho two\n}\n:": "echo one …",
+	} {
+		if got := remote.Brief(script); got != want {
+			t.Errorf("%q is %q in a sentence, not %q", script, got, want)
+		}
+	}
+}

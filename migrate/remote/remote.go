@@ -155,7 +155,20 @@ func (e *ExitError) Error() string {
 	if msg == "" {
 		msg = "no message"
 	}
-	return fmt.Sprintf("%s: `%s` ended with status %d: %s", e.Host, e.Script, e.Status, msg)
+	return fmt.Sprintf("%s: `%s` ended with status %d: %s", e.Host, Brief(e.Script), e.Status, msg)
+}
+
+// Brief is a script for a sentence: all of it where it is one line, else its
+// first line that says something. An error is read by somebody who is awake at
+// 3 a.m.
+func Brief(script string) string {
+	lines := strings.Split(strings.TrimSpace(script), "\n")
+	for _, line := range lines {
+		if line = strings.TrimSpace(line); len(lines) > 1 && len(line) > 1 {
+			return fmt.Sprintf("%s …", line)
+		}
+	}
+	return strings.TrimSpace(script)
 }
 
 // Streamer is implemented by Readers that can stream a large file instead of

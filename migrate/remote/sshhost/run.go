@@ -95,7 +95,7 @@ func (h *Host) running(c remote.Command, err error) error {
 	if err == nil || asExit(err, &exit) {
 		return err
 	}
-	return fmt.Errorf("running `%s` on %s: %w", c.Script, h.target.name, err)
+	return fmt.Errorf("running `%s` on %s: %w", remote.Brief(c.Script), h.target.name, err)
 }
 
 // exec runs c on the live connection and logs it.
