@@ -66,27 +66,7 @@ func (p *Playground) makeCgroups(h Host) ([]string, error) {
 	for _, root := range v2 {
 		enableControllers(root)
 	}
-	return groups, giveWeight(groups)
-}
-
-// giveWeight makes a host count as ten processes of this machine when the
-// processors are short. It would count as one by default: while a machine
-// compiles with thirty, a whole control plane would get one part of
-// thirty-one, and lose its leases. A hierarchy without processors lacks these
-// files.
-func giveWeight(groups []string) error {
-	for _, group := range groups {
-		for file, weight := range map[string]string{"cpu.shares": "10240", "cpu.weight": "1000"} {
-			name := filepath.Join(group, file)
-			if !exists(name) {
-				continue
-			}
-			if err := os.WriteFile(name, []byte(weight), 0o644); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return groups, nil
 }
 
 // enableControllers passes every controller of a v2 root on to its children.
