@@ -24,11 +24,15 @@ const (
 	killAtTarget = "e2"
 )
 
+// probeRate is how many requests a second of each of four kinds the probe of
+// the program sends through each path: twenty a second a path.
+const probeRate = "5"
+
 // measured are the arguments of a run with a shorter quiet time and a higher
 // rate than people want. A run stops, with an exit code that fails the stage,
 // when a single request of its probe fails.
 func (s *scenario) measured(command string, more ...string) []string {
-	return s.migrate(command, append([]string{"--quiet", "10s", "--probe-rate", "10"}, more...)...)
+	return s.migrate(command, append([]string{"--quiet", "10s", "--probe-rate", probeRate}, more...)...)
 }
 
 func runPhaseOne(t *testing.T, s *scenario) {
@@ -130,7 +134,7 @@ func seededKills(t *testing.T, s *scenario) {
 		shots = append(shots, shot{p, killed})
 	}
 	d := newDrive(s, leg, steps, shots, func(said string) { t.Log(said) })
-	d.args = append(d.args, "--probe-rate", "10")
+	d.args = append(d.args, "--probe-rate", probeRate)
 	d.toEnd(t)
 	for _, r := range d.rows[1:] {
 		t.Logf("SEED=%d: %s, after %s: carried on in %.1f s", seed, r.what(), r.landed, r.resumed.Seconds())
@@ -267,7 +271,7 @@ func checkProbe(t *testing.T, r report) {
 			}
 			// Each place and kind has been asked for the whole time: the run
 			// takes more than a minute and a half.
-			if least := int(r.Seconds * 10 / 2); k.Requests < least && p.Name != "load-balancer" {
+			if least := int(r.Seconds * 5 / 2); k.Requests < least && p.Name != "load-balancer" {
 				t.Errorf("%s from %s, %s: %d requests in %.0f s are less than %d", p.Name, k.From, k.Kind, k.Requests, r.Seconds, least)
 			}
 			if k.Kind == "watch" && k.MissedEvents == nil {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"crypto/x509"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -73,21 +74,7 @@ func stages() []stage {
 		{"phase 1 is taken back", phaseOneBack, needed},
 		{"every write acknowledged on the way back is there", writesKept, look},
 		{"all is as it was before", asBefore, look},
-		{"from the middle of phase 2 and back", halfWayAndBack, needed},
-		{"every write acknowledged half way is there", writesKept, look},
-		{"all is as it was before, again", asBefore, look},
-
-		{"forward again, as a user with sudo", forwardWithSudo, needed},
-		{"three control-plane nodes again", threeControlPlanes, look},
-		{"three etcd members again", threeMembers, look},
-		{"no etcd on the control plane again", noEtcdOnControlPlane, look},
-		{"arguments of the API servers again", apiServerArguments, look},
-		{"every write acknowledged since is there", writesKept, look},
-
-		{"no restore while a quorum answers", restoreIsRefused, look},
-		{"all members are destroyed and restored", restored, needed},
-		{"no secret was written down after all that", noSecrets, look},
-
+	}, longer(), []stage{
 		{"the playground goes", playgroundGoes, look},
 	})
 }
@@ -108,6 +95,30 @@ func lookStages() []stage {
 		{"CoreDNS and the kubernetes Service", servicesSpread, look},
 		{"what one API server wrote the others read", crossReads, look},
 		{"the unrelated site", unrelatedSite, look},
+	}
+}
+
+// longer are the stages that LONG=1 adds: what is too long for every run.
+func longer() []stage {
+	if os.Getenv("LONG") != "1" {
+		return nil
+	}
+	const needed, look = true, false
+	return []stage{
+		{"from the middle of phase 2 and back", halfWayAndBack, needed},
+		{"every write acknowledged half way is there", writesKept, look},
+		{"all is as it was before, again", asBefore, look},
+
+		{"forward again, as a user with sudo", forwardWithSudo, needed},
+		{"three control-plane nodes again", threeControlPlanes, look},
+		{"three etcd members again", threeMembers, look},
+		{"no etcd on the control plane again", noEtcdOnControlPlane, look},
+		{"arguments of the API servers again", apiServerArguments, look},
+		{"every write acknowledged since is there", writesKept, look},
+
+		{"no restore while a quorum answers", restoreIsRefused, look},
+		{"all members are destroyed and restored", restored, needed},
+		{"no secret was written down after all that", noSecrets, look},
 	}
 }
 
