@@ -87,6 +87,7 @@ if [ ! -d "$d" ]; then echo gone; exit 0; fi
 locked=0
 flock -E 75 -w "$seconds" -- "$d/lock" true || locked=$?
 case $locked in 0) ;; 75) echo running; exit 0 ;; *) exit "$locked" ;; esac
+if [ ! -d "$d" ]; then echo gone; exit 0; fi
 if [ ! -e "$d/status" ]; then echo died; exit 0; fi
 size=$(stat -c %s -- "$d/stdout")
 echo "ended $(cat -- "$d/status") $size"
