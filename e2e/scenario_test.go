@@ -14,6 +14,7 @@ type scenario struct {
 	config
 	bin     *binary
 	pg      *playground
+	canary  *canary
 	journal string
 	spec    string     // another spec file than the playground's, where set
 	top     *testing.T // the whole test, to know whether any stage failed
@@ -124,7 +125,7 @@ func longer() []stage {
 // TestMigration is the scenario; see the package comment.
 func TestMigration(t *testing.T) {
 	c := configure(t)
-	s := &scenario{config: c, top: t, bin: &binary{path: c.binary, out: c.out}, journal: filepath.Join(t.TempDir(), "e2e.journal")}
+	s := &scenario{config: c, top: t, canary: startCanary(t.Context()), bin: &binary{path: c.binary, out: c.out}, journal: filepath.Join(t.TempDir(), "e2e.journal")}
 	t.Cleanup(func() { s.end(t) })
 	begun := time.Now()
 	for _, st := range stages() {

@@ -65,7 +65,7 @@ func wayBackIsShown(t *testing.T, s *scenario) {
 // noticed.
 func (s *scenario) back(t *testing.T, phase string) {
 	t.Helper()
-	r := s.bin.must(t, 0, runLimit, s.migrate("rollback", "--yes", "--phase", phase, "--probe-rate", probeRate, "-o", "json")...)
+	r := s.bin.must(t, 0, runLimit, s.migrate("rollback", "--yes", "--phase", phase, "--probe-rate", probeRate, "--max-unavailable", tolerated, "-o", "json")...)
 	list := events(t, r.stdout)
 	if last := list[len(list)-1]; last.Kind != "phase-done" {
 		t.Errorf("the last event of the way back is %v", last)
@@ -87,9 +87,7 @@ func (s *scenario) noFailures(t *testing.T) {
 	for _, p := range r.Probe.Paths {
 		all += p.Requests
 		for _, k := range p.Kinds {
-			if k.Failures > 0 {
-				t.Errorf("%d of %d failed: %s from %s, %s: %v", k.Failures, k.Requests, p.Name, k.From, k.Kind, k.Reasons)
-			}
+			s.judge(t, k.Failures, k.Requests, k.Reasons, p.Name+" from "+k.From+", "+k.Kind)
 		}
 	}
 	t.Logf("%d requests and events so far", all)
@@ -177,7 +175,7 @@ const halfWayStep = "etcd/repoint-apiserver"
 func halfWayAndBack(t *testing.T, s *scenario) {
 	s.writers = append(s.writers, startWriter(t, s.pg, "half-way", s.pg.api("cp1")))
 	s.killAt(t, halfWayStep, "cp1", time.Second, s.measured("run", "--yes", "-o", "json")...)
-	r := s.bin.must(t, 0, runLimit, s.migrate("rollback", "--yes", "--probe-rate", probeRate, "-o", "json")...)
+	r := s.bin.must(t, 0, runLimit, s.migrate("rollback", "--yes", "--probe-rate", probeRate, "--max-unavailable", tolerated, "-o", "json")...)
 	t.Logf("from the middle of phase 2 all was taken back in %.0f s", r.seconds)
 	s.noFailures(t)
 }

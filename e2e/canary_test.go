@@ -1,0 +1,77 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A request that is answered after more than two seconds counts as failed.
+// That is a verdict on the program only where the machine could have answered:
+// all hosts of a playground are processes of this one. So something that has
+// to do with neither is timed all the while, a program that does nothing. On a
+// machine that keeps up it takes some milliseconds.
+const (
+	canaryInterval = 250 * time.Millisecond
+	// canarySlow is far more than a busy machine with time to spare takes.
+	canarySlow = 100 * time.Millisecond
+	// canaryShare is how many of a hundred may take that long.
+	canaryShare = 2
+)
+
+// canary times the program that does nothing until its context ends.
+type canary struct {
+	mu   sync.Mutex
+	took []time.Duration
+}
+
+func startCanary(ctx context.Context) *canary {
+	c := &canary{}
+	go func() {
+		tick := time.NewTicker(canaryInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			began := time.Now()
+			if exec.CommandContext(ctx, "true").Run() != nil {
+				continue // the test is over
+			}
+			c.mu.Lock()
+			c.took = append(c.took, time.Since(began))
+			c.mu.Unlock()
+		}
+	}()
+	return c
+}
+
+// overloaded says whether the machine did not keep up, and how that was seen.
+func (c *canary) overloaded() (bool, string) {
+	c.mu.Lock()
+	took := slices.Sorted(slices.Values(c.took))
+	c.mu.Unlock()
+	if len(took) == 0 {
+		return false, "nothing was timed"
+	}
+	slow := len(took) - slices.IndexFunc(append(took, time.Hour), func(d time.Duration) bool { return d > canarySlow })
+	said := fmt.Sprintf("of %d runs of a program that does nothing %d took more than %s, the longest %s",
+		len(took), slow, canarySlow, took[len(took)-1].Round(time.Millisecond))
+	return 100*slow > canaryShare*len(took), said
+}
+
+// lateOnly says whether nothing but the two seconds is named.
+func lateOnly(reasons map[string]int) bool {
+	for reason := range reasons {
+		if !strings.Contains(reason, "no answer within") {
+			return false
+		}
+	}
+	return len(reasons) > 0
+}
