@@ -126,7 +126,9 @@ func take(t *testing.T, members backup.Members, dir string) backup.Set {
 func TestArchiveHoldsNoAuthority(t *testing.T) {
 	t.Parallel()
 	tools := newTools(t)
-	set := take(t, tools.reader(tools.start(t, "old", filepath.Join(t.TempDir(), "old"), tools.address(t), "")), t.TempDir())
+	old := tools.start(t, "old", filepath.Join(t.TempDir(), "old"), tools.address(t), "")
+	put(t, tools.client(t, old), "/registry/pods/a", "a") // an empty database has no revision
+	set := take(t, tools.reader(old), t.TempDir())
 	f, err := os.Open(set.Path(backup.ArchiveFile))
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +169,9 @@ func TestArchiveHoldsNoAuthority(t *testing.T) {
 func TestLoadRefuses(t *testing.T) {
 	t.Parallel()
 	tools := newTools(t)
-	set := take(t, tools.reader(tools.start(t, "old", filepath.Join(t.TempDir(), "old"), tools.address(t), "")), t.TempDir())
+	old := tools.start(t, "old", filepath.Join(t.TempDir(), "old"), tools.address(t), "")
+	put(t, tools.client(t, old), "/registry/pods/a", "a") // an empty database has no revision
+	set := take(t, tools.reader(old), t.TempDir())
 	if _, err := backup.Load(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is no backup") {
 		t.Errorf("an empty folder: %v", err)
 	}
@@ -244,7 +248,7 @@ type tools struct {
 
 func newTools(t *testing.T) tools {
 	t.Helper()
-	info, err := transport.SelfCert(zap.NewNop(), filepath.Join(t.TempDir(), "certs"), []string{"127.0.0.1"}, 1)
+	info, err := transport.SelfCert(zap.NewNop(), filepath.Join(t.TempDir(), "certs"), []string{"127.0.0.1:0"}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

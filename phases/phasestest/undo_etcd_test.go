@@ -53,9 +53,11 @@ func withoutPhase2(state map[string]string) map[string]string {
 		_, what, _ := strings.Cut(name, " ")
 		return strings.HasPrefix(what, "/var/lib/migrate")
 	})
-	const db = "cp1 /var/lib/etcd/member/snap/db"
-	if data, there := state[db]; there {
-		state[db], _, _ = strings.Cut(data, " member ")
+	// A member that joins again is another member of the same cluster.
+	for name, data := range state {
+		if strings.HasSuffix(name, "/member/snap/db") {
+			state[name], _, _ = strings.Cut(data, " member ")
+		}
 	}
 	return state
 }
@@ -74,6 +76,11 @@ func upTo(strategy phases.Strategy, last migrate.StepID) phases.Phase {
 func TestPhase2IsTakenBack(t *testing.T) {
 	ends := []migrate.StepID{"etcd/remove-relay"}
 	for _, s := range allPhases(phases.Overlap)[1].Steps {
+		// Up to the adding alone there would be three learners, which etcd
+		// refuses: the three steps of a host are taken together.
+		if s.ID == "etcd/add-learner" || s.ID == "etcd/start-member" {
+			continue
+		}
 		if !slices.Contains(ends, s.ID) {
 			ends = append(ends, s.ID)
 		}

@@ -41,7 +41,7 @@ func (p pod) park() string {
 // unpark is a script that moves it back. The kubelet ignores dot-names.
 func (p pod) unpark() string {
 	part := path.Join(kube.ManifestsDir, "."+p.name+".yaml.part")
-	return fmt.Sprintf("[ ! -e %[2]s ] || { cp -p %[2]s %[3]s; sync %[3]s; mv %[3]s %[1]s; rm -f %[2]s; }\n", p.manifest(), p.parked(), part)
+	return fmt.Sprintf("[ ! -e %[2]s ] || { mkdir -p %[4]s; cp -p %[2]s %[3]s; sync %[3]s; mv %[3]s %[1]s; rm -f %[2]s; }\n", p.manifest(), p.parked(), part, kube.ManifestsDir)
 }
 
 func allPods() []pod { return append([]pod{apiServerPod}, controllerPods...) }
