@@ -302,7 +302,13 @@ func (x tools) begin(t *testing.T, name, dir, peer, peers string) *embed.Etcd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(e.Close)
+	t.Cleanup(func() {
+		select {
+		case <-e.Server.StopNotify(): // closed by the test: a second time panics
+		default:
+			e.Close()
+		}
+	})
 	return e
 }
 
