@@ -54,6 +54,9 @@ func startCanary(ctx context.Context) *canary {
 
 // overloaded says whether the machine did not keep up, and how that was seen.
 func (c *canary) overloaded() (bool, string) {
+	if c == nil {
+		return false, "nothing was timed"
+	}
 	c.mu.Lock()
 	took := slices.Sorted(slices.Values(c.took))
 	c.mu.Unlock()
