@@ -20,7 +20,7 @@ func (s *scenario) userWithSudo(t *testing.T) string {
 		s.pg.hosts[name].must(t, strings.ReplaceAll(`
 id -u USER >/dev/null 2>&1 || useradd --create-home --shell /bin/bash USER
 install -d -m 0700 -o USER -g USER /home/USER/.ssh
-install -m 0600 -o USER -g USER /root/.ssh/authorized_keys /home/USER/.ssh/authorized_keys
+install -m 0600 -o USER -g USER ~root/.ssh/authorized_keys /home/USER/.ssh/authorized_keys
 echo 'USER ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/USER
 chmod 0440 /etc/sudoers.d/USER`, "USER", sudoUser))
 	}

@@ -107,7 +107,7 @@ func clusterChecks() []Check {
 			On:     []Where{first(1, 2, 3)}, Look: caKey},
 		{Number: 17, Name: "StrayManifests", Title: "Nothing stray lies in the manifests folder",
 			Why:    "The kubelet runs every file there whose name does not begin with a dot, a forgotten copy as well, and it may win over the real one.",
-			Remedy: "move it away, not to another name in that folder: `mv /etc/kubernetes/manifests/FILE /root/`",
+			Remedy: "move it away, not to another name in that folder: `mv /etc/kubernetes/manifests/FILE $HOME/`",
 			On:     []Where{first(1, 2, 3), joining(3)}, Look: strayManifests},
 		{Number: 18, Name: "AnonymousAuth", Title: "Joining nodes may read cluster-info",
 			Why:    "kubeadm join reads it before it has a certificate, and an API server with --anonymous-auth=false answers 401.",

@@ -131,9 +131,9 @@ func strayManifests(ctx context.Context, s Scene) ([]Finding, error) {
 		}
 		switch {
 		case slices.Contains(kubeadmPods, pod):
-			out = append(out, block("move it away, not to another name in that folder: `mv "+file+" /root/`", "%s is a second manifest of %s", file, pod))
+			out = append(out, block("move it away, not to another name in that folder: `mv "+file+" $HOME/`", "%s is a second manifest of %s", file, pod))
 		case pod == "":
-			out = append(out, warn("`mv "+file+" /root/` if nobody needs it", "%s is no manifest of a pod", file))
+			out = append(out, warn("`mv "+file+" $HOME/` if nobody needs it", "%s is no manifest of a pod", file))
 		default:
 			out = append(out, warn("nothing, if you know what it is for", "%s is a static pod of your own, %s", file, pod))
 		}
