@@ -24,7 +24,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/util/retry"
 )
 
 // Dialer opens connections from some host.
@@ -189,7 +188,7 @@ func (t BootstrapToken) Signs(jws, content string) bool {
 // EditConfigMap changes a ConfigMap's data, again from a fresh reading when
 // somebody else was faster. edit gets the data and may change it in place.
 func (c Client) EditConfigMap(ctx context.Context, namespace, name string, edit func(map[string]string) error) error {
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+	err := onConflict(func() error {
 		cm, err := c.api.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err
