@@ -214,6 +214,7 @@ type probed struct {
 			From         string         `json:"from"`
 			Requests     int            `json:"requests"`
 			Failures     int            `json:"failures"`
+			Retries      int            `json:"retries"`
 			Reasons      map[string]int `json:"reasons"`
 			QuietP99Ms   *float64       `json:"quietP99Ms"`
 			P99Ms        float64        `json:"p99Ms"`
@@ -282,7 +283,7 @@ func checkProbe(t *testing.T, s *scenario, r report) {
 		all += p.Requests
 		for _, k := range p.Kinds {
 			seen = append(seen, p.Name+" "+k.From+" "+k.Kind)
-			t.Logf("%s from %s, %s: %d requests, %d failed, p99 %.0f ms, max %.0f ms, sent at most %.0f ms late", p.Name, k.From, k.Kind, k.Requests, k.Failures, k.P99Ms, k.MaxMs, k.MaxLateMs)
+			t.Logf("%s from %s, %s: %d requests, %d failed, %d retried, p99 %.0f ms, max %.0f ms, sent at most %.0f ms late", p.Name, k.From, k.Kind, k.Requests, k.Failures, k.Retries, k.P99Ms, k.MaxMs, k.MaxLateMs)
 			s.judge(t, k.Failures, k.Requests, k.Reasons, p.Name+" from "+k.From+", "+k.Kind)
 			// Each place and kind has been asked for the whole time: the run
 			// takes more than a minute and a half.

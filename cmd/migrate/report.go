@@ -292,9 +292,17 @@ func printProbe(w io.Writer, p probe.Result) {
 		}
 	}
 	t.Render()
+	if n := p.Retries(); n > 0 {
+		fmt.Fprintf(w, "%s\n", toldToComeBack(n))
+	}
 	if p.Leftover != "" {
 		fmt.Fprintf(w, "The probe's namespace is still there: %s\n", p.Leftover)
 	}
+}
+
+// toldToComeBack words the retries: they are no failures, and are not hidden.
+func toldToComeBack(n int) string {
+	return fmt.Sprintf("%d answers were 'try again in a second' (an API server that stops, on a kept connection); client-go did, as it does for every program.", n)
 }
 
 func newTable(w io.Writer, header ...any) table.Writer {

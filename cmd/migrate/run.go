@@ -97,27 +97,6 @@ type about struct {
 	EtcdBytes         int64     `json:"etcdBytes"` // the old member's database, then
 }
 
-// earlierPhases refuses a phase whose predecessors are not done: what the
-// cluster shows counts, not what the journal says.
-func earlierPhases(ctx context.Context, s *session, j *state.Journal, p phases.Phase, strategy phases.Strategy) error {
-	for _, earlier := range allPhases(strategy)[:p.Number-1] {
-		entries, err := migrate.Plan(ctx, s.world, earlier, j)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if e.Finding.Verdict != migrate.Satisfied {
-				return &migrate.BlockedError{
-					Where:  migrate.Where{Phase: earlier.Number, Step: e.Step, Target: e.Target},
-					Reason: fmt.Sprintf("phase %d needs phase %d, and there %s", p.Number, earlier.Number, e.Finding.Reason),
-					Remedy: fmt.Sprintf("migrate run --phase %d", earlier.Number),
-				}
-			}
-		}
-	}
-	return nil
-}
-
 // describeCluster ties the journal to the cluster and keeps what the report
 // needs; a resumed run keeps its first start.
 func describeCluster(ctx context.Context, s *session, j *state.Journal, strategy phases.Strategy) error {

@@ -50,6 +50,8 @@ type watched struct {
 	j    *state.Journal
 	m    *measurement
 	hold *hold
+	seen look
+	done map[int]bool // phases that this process has brought to their end, by number
 }
 
 func (w *watched) run(ctx context.Context, p phases.Phase) error {
@@ -60,7 +62,7 @@ func (w *watched) run(ctx context.Context, p phases.Phase) error {
 	if p, err = w.unblocked(ctx, p); err != nil {
 		return err
 	}
-	if err := earlierPhases(ctx, w.s, w.j, p, w.strategy); err != nil {
+	if err := w.earlierPhases(ctx, p); err != nil {
 		return err
 	}
 	if err := w.preflight(ctx, p); err != nil {
@@ -75,7 +77,14 @@ func (w *watched) run(ctx context.Context, p phases.Phase) error {
 	if err := w.measure(ctx, p); err != nil {
 		return err
 	}
-	return w.with(func(r migrate.Runner[phases.View, phases.Hands]) error { return r.Run(ctx, p) })
+	if err := w.with(func(r migrate.Runner[phases.View, phases.Hands]) error { return r.Run(ctx, p) }); err != nil {
+		return err
+	}
+	if w.done == nil {
+		w.done = map[int]bool{}
+	}
+	w.done[p.Number] = true
+	return nil
 }
 
 // with runs do with a runner whose events everybody hears who has to, and
@@ -125,12 +134,8 @@ func (w *watched) measure(ctx context.Context, p phases.Phase) error {
 	if err != nil {
 		return err
 	}
-	entries, err := migrate.Plan(ctx, w.s.world, p, w.j)
-	if err != nil {
+	if nothing, err := w.nothingToDo(ctx, p); err != nil || nothing {
 		return err
-	}
-	if !slices.ContainsFunc(entries, func(e migrate.Entry) bool { return e.Finding.Verdict != migrate.Satisfied }) {
-		return nil
 	}
 	return w.begin(ctx, !known.Begun.IsZero() && known.Completed.IsZero())
 }
@@ -202,9 +207,13 @@ func (w *watched) unblocked(ctx context.Context, p phases.Phase) (phases.Phase, 
 	if err != nil || !known.Begun.IsZero() {
 		return p, err
 	}
-	blocked, err := firstBlocked(ctx, w.s, w.j, p)
-	if err != nil || blocked == nil {
+	entries, err := w.look(ctx, p)
+	if err != nil {
 		return p, err
+	}
+	blocked := blockedIn(entries)
+	if blocked == nil {
+		return p, nil
 	}
 	other, away, err := withoutOverlap(ctx, w.s, w.j, p, blocked)
 	if err != nil || away == 0 {
@@ -265,14 +274,6 @@ func withWayOut(ctx context.Context, s *session, j *state.Journal, p phases.Phas
 		return blocked
 	}
 	return cost(blocked, away)
-}
-
-func firstBlocked(ctx context.Context, s *session, j *state.Journal, p phases.Phase) (*migrate.BlockedError, error) {
-	entries, err := migrate.Plan(ctx, s.world, p, j)
-	if err != nil {
-		return nil, err
-	}
-	return blockedIn(entries), nil
 }
 
 func blockedIn(entries []migrate.Entry) *migrate.BlockedError {

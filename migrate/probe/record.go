@@ -33,6 +33,7 @@ type Counts struct {
 	Reasons     map[string]int `json:"reasons,omitempty"`
 	Skipped     int            `json:"skipped,omitempty"`
 	Replays     int            `json:"replays,omitempty"`
+	Retries     int            `json:"retries,omitempty"`
 	Connections int            `json:"connections,omitempty"`
 	Events      int            `json:"events,omitempty"`
 	Missed      int            `json:"missed,omitempty"`
@@ -70,7 +71,7 @@ func (s *series) record(path Path) SeriesRecord {
 
 func (s *stats) counts() Counts {
 	return Counts{
-		Requests: s.requests, Failures: s.failures, Reasons: maps.Clone(s.reasons), Skipped: s.skipped, Replays: s.replays,
+		Requests: s.requests, Failures: s.failures, Reasons: maps.Clone(s.reasons), Skipped: s.skipped, Replays: s.replays, Retries: s.retries,
 		Connections: s.connections, Events: s.events, Missed: s.missed, Rewatches: s.restarts,
 		Max: s.max, Gap: s.gap, Late: s.late, SamplesUs: slices.Clone(s.samples),
 	}
@@ -82,6 +83,7 @@ func (c *Counts) add(o Counts) {
 	c.Failures += o.Failures
 	c.Skipped += o.Skipped
 	c.Replays += o.Replays
+	c.Retries += o.Retries
 	c.Connections += o.Connections
 	c.Events += o.Events
 	c.Missed += o.Missed

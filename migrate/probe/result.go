@@ -65,6 +65,12 @@ type KindResult struct {
 	// server took them.
 	Connections int `json:"connections"`
 	Replays     int `json:"replays"`
+	// Retries: an API server that stops answers a request on a kept
+	// connection with 503 and Retry-After until its GOAWAY has arrived, and
+	// client-go makes it again (apiserver: pkg/server/filters/waitgroup.go;
+	// client-go: rest/with_retry.go). Such a request has not failed when it
+	// succeeds within the same time limit; it is counted here.
+	Retries int `json:"retries"`
 	// Of the watch: events owed, of these the ones that never arrived (they
 	// are failures), and watches started again.
 	Events       *int `json:"events,omitempty"`
@@ -96,6 +102,12 @@ func (r Result) MissedEvents() int {
 // process did not run.
 func (r Result) Skipped() int {
 	return r.sum(func(k KindResult) int { return k.Skipped })
+}
+
+// Retries is the number of times that client-go made a request again because
+// the API server's answer told it to.
+func (r Result) Retries() int {
+	return r.sum(func(k KindResult) int { return k.Retries })
 }
 
 // LongestGap is the longest gap of any path, watches left aside.
@@ -135,7 +147,7 @@ func (s SeriesRecord) result() KindResult {
 		P50Ms: run[0], P99Ms: run[1], MaxMs: float64(s.Run.Max.Microseconds()) / 1000,
 		LongestGapSeconds: roundedSeconds(s.Run.Gap),
 		QuietRequests:     s.Quiet.Requests, QuietFailures: s.Quiet.Failures,
-		Skipped: s.Run.Skipped, MaxLateMs: float64(s.Run.Late.Microseconds()) / 1000, Connections: s.Run.Connections, Replays: s.Run.Replays,
+		Skipped: s.Run.Skipped, MaxLateMs: float64(s.Run.Late.Microseconds()) / 1000, Connections: s.Run.Connections, Replays: s.Run.Replays, Retries: s.Run.Retries,
 	}
 	if k.Reasons == nil {
 		k.Reasons = map[string]int{}

@@ -51,15 +51,16 @@ func (s *series) send(due time.Time) ticket {
 	return t
 }
 
-// done notes the outcome of a request; replays is how often the HTTP
-// transport sent it again by itself.
-func (s *series) done(t ticket, replays int, err error) {
+// done notes the outcome of a request; again is how often it was
+// made again below the probe.
+func (s *series) done(t ticket, again again, err error) {
 	took := time.Since(t.at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.part(t.at)
 	st.requests++
-	st.replays += replays
+	st.replays += again.replays
+	st.retries += again.retries
 	if err == nil {
 		st.sample(took)
 	} else {

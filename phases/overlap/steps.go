@@ -33,7 +33,7 @@ func applyRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 	if err != nil {
 		return err
 	}
-	if err := kube.WriteAndRead(ctx, cfg, "migrate-overlap-check"); err != nil {
+	if err := kube.WriteAndRead(ctx, cfg, checkName); err != nil {
 		return err
 	}
 	if err := twinReachable(ctx, h.View, h.Target()); err != nil {
