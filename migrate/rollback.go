@@ -92,22 +92,20 @@ func Look[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], entries [
 	if err != nil {
 		return err
 	}
-	for i, e := range entries {
+	byTarget(len(entries), func(i int) string { return entries[i].Target }, func(i int) bool {
+		e := &entries[i]
 		n := slices.IndexFunc(all, func(v visit[V, H]) bool { return v.ID == e.Step && v.target == e.Target })
 		if n < 0 {
-			continue
+			return true
 		}
-		f, err := all[n].check(ctx, env)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			entries[i].Now = fmt.Sprintf("not seen: %v", err)
-		default:
-			entries[i].Now = f.Reason
+		if f, err := all[n].check(ctx, env); err != nil {
+			e.Now = fmt.Sprintf("not seen: %v", err)
+		} else {
+			e.Now = f.Reason
 		}
-	}
-	return nil
+		return ctx.Err() == nil
+	})
+	return ctx.Err()
 }
 
 // Standing says whether something of a phase is left that a rollback of it
