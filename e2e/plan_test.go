@@ -208,14 +208,15 @@ func hostKeysAreChecked(t *testing.T, s *scenario) {
 // specWith writes a copy of the spec file with one line changed.
 func (s *scenario) specWith(t *testing.T, line *regexp.Regexp, with string) string {
 	t.Helper()
-	data, err := os.ReadFile(s.pg.specFile())
+	data, err := os.ReadFile(s.specFile())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !line.Match(data) {
 		t.Fatalf("the spec file has no line like %s", line)
 	}
-	return writeTemp(t, "migrate.yaml", string(line.ReplaceAll(data, []byte(with))))
+	// Later stages may use it, too.
+	return writeTemp(s.top, "migrate.yaml", string(line.ReplaceAll(data, []byte(with))))
 }
 
 func writeTemp(t *testing.T, name, text string) string {

@@ -46,6 +46,16 @@ type stage struct {
 
 func stages() []stage {
 	const needed, look = true, false
+	if os.Getenv("LONG") == "only" {
+		return slices.Concat([]stage{
+			{"a playground comes up", makePlayground, needed},
+			{"the cluster is filled and quiet", fill, needed},
+			{"a whole run", wholeRun, needed},
+			{"a new worker joins", newWorkerJoins, look},
+		}, longer(), []stage{
+			{"the playground goes", playgroundGoes, look},
+		})
+	}
 	return slices.Concat([]stage{
 		{"a playground comes up", makePlayground, needed},
 		{"the cluster is filled and quiet", fill, needed},
@@ -92,8 +102,9 @@ func lookStages() []stage {
 }
 
 // longer are the stages that LONG=1 adds: what is too long for every run.
+// LONG=only leaves out what they do not build on.
 func longer() []stage {
-	if os.Getenv("LONG") != "1" {
+	if os.Getenv("LONG") == "" {
 		return nil
 	}
 	const needed, look = true, false
@@ -156,11 +167,14 @@ func (s *scenario) end(t *testing.T) {
 
 // migrate are the arguments of a command on the scenario's cluster.
 func (s *scenario) migrate(command string, more ...string) []string {
-	spec := s.spec
-	if spec == "" {
-		spec = s.pg.specFile()
+	return s.migrateWith(s.specFile(), command, more...)
+}
+
+func (s *scenario) specFile() string {
+	if s.spec != "" {
+		return s.spec
 	}
-	return s.migrateWith(spec, command, more...)
+	return s.pg.specFile()
 }
 
 func (s *scenario) migrateWith(specFile, command string, more ...string) []string {
