@@ -22,13 +22,16 @@ func migratePhases(ctx context.Context, s *session, m migration) (err error) {
 	defer j.Close()
 	m.closing.begin(j)
 	defer func() { err = m.closing.say(ctx, j, err) }()
+	w := &watched{migration: m, s: s, j: j}
+	if err := w.resumable(); err != nil {
+		return err
+	}
 	if err := describeCluster(ctx, s, j, m.strategy); err != nil {
 		return err
 	}
 	if err := phases.Fits(ctx, s.world.View(migrate.ClusterTarget)); err != nil {
 		return err
 	}
-	w := &watched{migration: m, s: s, j: j}
 	if w.hold, err = holdCluster(ctx, s, j, "migrate "+m.command, m.measuring.tell); err != nil {
 		return err
 	}
@@ -232,16 +235,40 @@ func (w *watched) unblocked(ctx context.Context, p phases.Phase) (phases.Phase, 
 // the default and none was asked for: half of a phase done one way is not
 // finished the other.
 func (w *watched) asBegun(p phases.Phase) (phases.Phase, error) {
-	known, err := w.j.Phase(p.Number)
-	if err != nil || w.chosen || known.Begun.IsZero() || !known.Completed.IsZero() {
+	other, switched, err := w.begunAs(p)
+	if err != nil || !switched {
 		return p, err
-	}
-	other := allPhases(phases.InPlace)[p.Number-1]
-	if known.Declaration != migrate.Fingerprint(other) || known.Declaration == migrate.Fingerprint(p) {
-		return p, nil
 	}
 	w.measuring.tell(fmt.Sprintf("phase %d was begun with --strategy %s and goes on so", p.Number, phases.InPlace))
 	return other, w.switchTo(phases.InPlace)
+}
+
+// begunAs is the phase with the strategy that asBegun switches to.
+func (w *watched) begunAs(p phases.Phase) (as phases.Phase, switched bool, err error) {
+	known, err := w.j.Phase(p.Number)
+	if err != nil || w.chosen || known.Begun.IsZero() || !known.Completed.IsZero() {
+		return p, false, err
+	}
+	other := allPhases(phases.InPlace)[p.Number-1]
+	if known.Declaration != migrate.Fingerprint(other) || known.Declaration == migrate.Fingerprint(p) {
+		return p, false, nil
+	}
+	return other, true, nil
+}
+
+// resumable refuses another spec than the one that a phase was begun with,
+// before any host is connected to.
+func (w *watched) resumable() error {
+	for _, p := range w.phases {
+		as, _, err := w.begunAs(p)
+		if err != nil {
+			return err
+		}
+		if err := migrate.Resumable(w.j, as, w.s.spec.Fingerprint); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // switchTo makes the rest of the run use another strategy.
