@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	"hamigrate/state"
 )
 
@@ -132,18 +130,8 @@ func (r Runner[V, H]) Rollback(ctx context.Context, p Phase[V, H]) (err error) {
 			return &BlockedError{Where: Where{e.Phase, e.Step, e.Target}, Reason: e.Blocked, Remedy: "nothing was changed"}
 		}
 	}
-	x := execution[V, H]{Runner: r, phase: p, began: time.Now(), done: map[state.Key]bool{}}
-	if x.Events == nil {
-		x.Events = discard{}
-	}
-	if x.Log == nil {
-		x.Log = hclog.NewNullLogger()
-	}
-	x.Log = x.Log.With("phase", p.Number)
-	if x.visits, err = visits(ctx, r.Env, p); err != nil {
-		return err
-	}
-	if x.records, err = recordsOf(r.Journal, p.Number); err != nil {
+	x, err := r.execute(ctx, p)
+	if err != nil {
 		return err
 	}
 	end, err := r.Journal.BeginRun(p.Number)

@@ -44,18 +44,8 @@ func (r Runner[V, H]) Run(ctx context.Context, p Phase[V, H]) (err error) {
 	if err := Validate(p); err != nil {
 		return err
 	}
-	x := execution[V, H]{Runner: r, phase: p, began: time.Now(), done: map[state.Key]bool{}}
-	if x.Events == nil {
-		x.Events = discard{}
-	}
-	if x.Log == nil {
-		x.Log = hclog.NewNullLogger()
-	}
-	x.Log = x.Log.With("phase", p.Number)
-	if x.visits, err = visits(ctx, r.Env, p); err != nil {
-		return err
-	}
-	if x.records, err = recordsOf(r.Journal, p.Number); err != nil {
+	x, err := r.execute(ctx, p)
+	if err != nil {
 		return err
 	}
 	if err := x.resumable(); err != nil {
@@ -70,6 +60,25 @@ func (r Runner[V, H]) Run(ctx context.Context, p Phase[V, H]) (err error) {
 		return errors.Join(err, fmt.Errorf("ending the run of phase %d: %w", p.Number, endErr))
 	}
 	return err
+}
+
+// execute prepares one run of a phase, there or back.
+func (r Runner[V, H]) execute(ctx context.Context, p Phase[V, H]) (_ *execution[V, H], err error) {
+	x := execution[V, H]{Runner: r, phase: p, began: time.Now(), done: map[state.Key]bool{}}
+	if x.Events == nil {
+		x.Events = discard{}
+	}
+	if x.Log == nil {
+		x.Log = hclog.NewNullLogger()
+	}
+	x.Log = x.Log.With("phase", p.Number)
+	if x.visits, err = visits(ctx, r.Env, p); err != nil {
+		return nil, err
+	}
+	if x.records, err = recordsOf(r.Journal, p.Number); err != nil {
+		return nil, err
+	}
+	return &x, nil
 }
 
 // result is what the journal keeps of a run's end.
