@@ -62,11 +62,11 @@ func addLearner() phases.Step {
 }
 
 func applyAddLearner(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	return joinAsLearner(ctx, h, h.Self())
+	return becomeLearner(ctx, h, h.Self())
 }
 
-// joinAsLearner adds a host as a learner; one that is a member is left as it is.
-func joinAsLearner(ctx context.Context, h phases.Hands, host cluster.Host) error {
+// becomeLearner adds a host as a learner; one that is a member is left as it is.
+func becomeLearner(ctx context.Context, h phases.Hands, host cluster.Host) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err

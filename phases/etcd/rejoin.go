@@ -148,7 +148,7 @@ func joinAsLearner(ctx context.Context, h phases.Hands) error {
 		if err := clearOld(ctx, h); err != nil {
 			return err
 		}
-		if err := joinAsLearner(ctx, h, h.First()); err != nil {
+		if err := becomeLearner(ctx, h, h.First()); err != nil {
 			return err
 		}
 		if err := writeJoining(ctx, h); err != nil {
