@@ -40,7 +40,7 @@ conformance:     ## the steps' laws and every instant at which the program may d
 	@grep -E '^ +[a-z_]+[.]go:[0-9]+: [0-9]+ |^(ok|--- )' out/conformance.log
 
 e2e: deps build       ## the end-to-end test alone; KUBERNETES=1.33.13, SUDO_USER_MODE=1 and LONG=1 are taken
-	KUBERNETES=$(KUBERNETES) MIGRATE_BIN=$(CURDIR)/$(BIN) LONG=$(LONG) go test ./e2e -skip TestChaos -count=1 -v -timeout 50m
+	KUBERNETES=$(KUBERNETES) MIGRATE_BIN=$(CURDIR)/$(BIN) LONG=$(LONG) go test ./e2e -skip TestChaos -count=1 -v -timeout $(if $(LONG),90m,50m)
 
 chaos: deps build     ## kill it and break what it works on, an hour of it; SEED=2 ROUNDS=2 CHAOS_LEGS= CHAOS_POINTS= as docs/chaos.md says
 	CHAOS=1 SEED=$(SEED) ROUNDS=$(ROUNDS) KUBERNETES=$(KUBERNETES) MIGRATE_BIN=$(CURDIR)/$(BIN) go test ./e2e -run TestChaos -count=1 -v -timeout 180m

@@ -53,6 +53,7 @@ func staysOnHosts() []staying {
 		{"cp1", `(content|file) /etc/kubernetes/pki/apiserver\.(crt|key) `, "the names added to the serving certificate stay: they harm nobody, and a client may still use them"},
 		{"cp[123]|w[123]", `(content|file) /etc/cni(/.*)? `, "the network plugin's, written when a node joins"},
 		{".*", `active (apt|dpkg|fstrim|e2scrub|logrotate|man-db|systemd-tmpfiles|phpsessionclean|systemd-hostnamed|systemd-timedated)\S*$`, "the system's own work"},
+		{"cp[23]", `file /etc/kubernetes/(manifests|pki) d `, "empty folders that kubeadm reset leaves (kubeadm: cmd/phases/reset/cleanupnode.go, it removes what is in them)"},
 		{"w3", `.*`, "joined by hand between the way there and the way back"},
 	}
 }

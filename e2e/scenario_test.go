@@ -52,7 +52,7 @@ func stages() []stage {
 			{"the cluster is filled and quiet", fill, needed},
 			{"a whole run", wholeRun, needed},
 			{"a new worker joins", newWorkerJoins, look},
-		}, longer(), []stage{
+		}, wayBack(), longer(), []stage{
 			{"the playground goes", playgroundGoes, look},
 		})
 	}
@@ -77,9 +77,23 @@ func stages() []stage {
 		{"with one etcd host off", oneEtcdHostOff, look},
 		{"with the first control-plane node off", firstControlPlaneOff, look},
 		{"after both are back", allIsBack, look},
-	}, longer(), []stage{
+	}, wayBack(), longer(), []stage{
 		{"the playground goes", playgroundGoes, look},
 	})
+}
+
+// wayBack are the stages that take each phase back from its end.
+func wayBack() []stage {
+	const needed, look = true, false
+	return []stage{
+		{"rollback out of order is refused", outOfOrderIsRefused, look},
+		{"the way back is shown", wayBackIsShown, look},
+		{"phase 3 is taken back", phaseThreeBack, needed},
+		{"phase 2 is taken back", phaseTwoBack, needed},
+		{"phase 1 is taken back", phaseOneBack, needed},
+		{"every write acknowledged on the way back is there", writesKept, look},
+		{"all is as it was before", asBefore, look},
+	}
 }
 
 // lookStages are the end state, whatever happened on the way there.
@@ -109,13 +123,6 @@ func longer() []stage {
 	}
 	const needed, look = true, false
 	return []stage{
-		{"rollback out of order is refused", outOfOrderIsRefused, look},
-		{"the way back is shown", wayBackIsShown, look},
-		{"phase 3 is taken back", phaseThreeBack, needed},
-		{"phase 2 is taken back", phaseTwoBack, needed},
-		{"phase 1 is taken back", phaseOneBack, needed},
-		{"every write acknowledged on the way back is there", writesKept, look},
-		{"all is as it was before", asBefore, look},
 		{"from the middle of phase 2 and back", halfWayAndBack, needed},
 		{"every write acknowledged half way is there", writesKept, look},
 		{"all is as it was before, again", asBefore, look},

@@ -171,7 +171,8 @@ func asBefore(t *testing.T, s *scenario) {
 	}
 	compareDumps(t, s.before.registry, after, exceptionsBack())
 	for _, key := range sortedKeys(after.values) {
-		if _, there := s.before.registry.values[key]; !there && strings.Contains(key, "migrate") {
+		// Events are a log, which etcd forgets after an hour.
+		if _, there := s.before.registry.values[key]; !there && strings.Contains(key, "migrate") && !strings.HasPrefix(key, registry+"events/") {
 			t.Errorf("the way back left %s", key)
 		}
 	}
