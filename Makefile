@@ -49,7 +49,8 @@ verify:          ## formatting and vet
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "gofmt would change: $$bad"; exit 1; }
 	go vet ./...
 
-generate: build  ## write the playbooks of the example spec anew
+generate: build  ## write the playbooks of the example spec and docs/cli.md anew
+	$(BIN) man --markdown > docs/cli.md
 	for p in 1:loadbalancer 2:etcd 3:controlplane; do $(BIN) playbook -f testdata/migrate.yaml --phase $${p%%:*} > playbooks/phase-$${p%%:*}-$${p#*:}.md; done
 
 clean:           ## remove what was built here; caches and playgrounds stay

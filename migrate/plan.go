@@ -25,6 +25,9 @@ type Entry struct {
 	// WaitsFor lists the needed steps that are still to be done. Until then
 	// the finding may be about a world that is not ready for this step.
 	WaitsFor []StepID `json:"waitsFor,omitempty"`
+	// ExpectedSeconds is how long the step took when it was rehearsed, 0 where
+	// that is not known. Plan leaves it 0: the engine knows no rehearsal.
+	ExpectedSeconds float64 `json:"expectedSeconds,omitempty"`
 }
 
 // MarshalJSON writes the outage as seconds.

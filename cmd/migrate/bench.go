@@ -52,7 +52,7 @@ func benchCommand() *cli.Command {
 				// It is to be measured, not to be stopped.
 				how.most = time.Hour
 				how.tell(fmt.Sprintf("strategy %s", strategy))
-				one, err := rehearse(c, strategy, how)
+				one, err := rehearse(c, strategy, how, rehearsalOptions(c), false)
 				if one != nil {
 					r.Strategies = append(r.Strategies, *one)
 				}

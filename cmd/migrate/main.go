@@ -87,6 +87,7 @@ func newApp() *cli.App {
 	commands := strict(append([]*cli.Command{
 		preflightCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
+		completionCommand(), manCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
 	}, notBuilt()...))
 	return &cli.App{
@@ -97,6 +98,7 @@ func newApp() *cli.App {
 		ErrWriter:              os.Stderr,
 		Flags:                  commonFlags(),
 		UseShortOptionHandling: true,
+		EnableBashCompletion:   true,
 		Description: "The migration has three phases: a load balancer in front of the API (1), etcd on hosts\n" +
 			"of its own (2), two more control-plane nodes (3). Practise it first: migrate rehearse.\n" +
 			"Then: write migrate.yaml (docs/spec.md), migrate preflight, migrate plan, migrate run.\n\n" + exitStatus,

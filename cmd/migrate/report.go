@@ -19,35 +19,58 @@ import (
 
 func reportCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "report",
-		Before:      noWords,
-		Usage:       "tell what was done, from the journal",
-		Description: "The JSON is a contract with scripts: see docs/architecture.md.\n\n" + exitStatus,
-		Flags:       append(commonFlags(), &cli.BoolFlag{Name: "json", Usage: "as JSON"}),
-		Action: func(c *cli.Context) error {
-			s, err := openSession(c)
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			j, err := s.readJournal()
-			if err != nil {
-				return err
-			}
-			defer j.Close()
-			r, err := makeReport(j)
-			if err != nil {
-				return err
-			}
-			if r.StartedAt.IsZero() {
-				return fmt.Errorf("nothing was begun yet, so there is nothing to report; next: migrate plan")
-			}
-			if c.Bool("json") {
-				return writeReport(c.App.Writer, r)
-			}
-			return printReport(c.App.Writer, r)
-		},
+		Name:   "report",
+		Before: noWords,
+		Usage:  "tell what was done, from the journal",
+		Description: "Text for the terminal; `-o json`, a contract with scripts (docs/architecture.md); `-o html`, one\n" +
+			"page that loads nothing: figures, charts and diffs; `-o markdown`, a change record for a\n" +
+			"ticket. --html writes the page to a file besides. The cluster is not asked.\n\n" + exitStatus,
+		Flags: append(commonFlags(), outputFlag("text", "json", "html", "markdown"),
+			&cli.BoolFlag{Name: "json", Usage: "the same as --output json"},
+			&cli.StringFlag{Name: "html", Usage: "write the page to `FILE` as well"}),
+		Action: reportAction,
 	}
+}
+
+func reportAction(c *cli.Context) error {
+	s, err := openSession(c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	j, err := s.readJournal()
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	r, err := makeReport(j)
+	if err != nil {
+		return err
+	}
+	if r.StartedAt.IsZero() {
+		return fmt.Errorf("nothing was begun yet, so there is nothing to report; next: migrate plan")
+	}
+	d, err := makePage(j, r)
+	if err != nil {
+		return err
+	}
+	if file := c.String("html"); file != "" {
+		if err := writePage(file, d); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.App.ErrWriter, "Page: %s\n", file)
+	}
+	format := c.String("output")
+	if c.Bool("json") {
+		format = "json"
+	}
+	switch format {
+	case "json":
+		return writeReport(c.App.Writer, r)
+	case "text":
+		return printReport(c.App.Writer, r)
+	}
+	return printPage(c.App.Writer, d, format)
 }
 
 // report is the contract of `report --json` and `rehearse --report`.

@@ -36,6 +36,11 @@ func migratePhases(ctx context.Context, s *session, m migration) (err error) {
 		return err
 	}
 	defer w.hold.end(ctx)
+	if m.agreed != nil {
+		if err := m.agreed(ctx, j); err != nil {
+			return err
+		}
+	}
 	defer func() { err = errors.Join(err, w.end(ctx)) }()
 	for _, p := range m.phases {
 		if err := w.run(ctx, p); err != nil {

@@ -43,6 +43,8 @@ type Counts struct {
 	Late        time.Duration  `json:"lateNs,omitempty"`
 	// SamplesUs are latencies in microseconds of requests that succeeded.
 	SamplesUs []int32 `json:"samplesUs,omitempty"`
+	// Slots are the same requests over time, in its order.
+	Slots []Slot `json:"slots,omitempty"`
 }
 
 // Record returns what was measured so far; after Stop it is complete.
@@ -73,7 +75,7 @@ func (s *stats) counts() Counts {
 	return Counts{
 		Requests: s.requests, Failures: s.failures, Reasons: maps.Clone(s.reasons), Skipped: s.skipped, Replays: s.replays, Retries: s.retries,
 		Connections: s.connections, Events: s.events, Missed: s.missed, Rewatches: s.restarts,
-		Max: s.max, Gap: s.gap, Late: s.late, SamplesUs: slices.Clone(s.samples),
+		Max: s.max, Gap: s.gap, Late: s.late, SamplesUs: slices.Clone(s.samples), Slots: slices.Clone(s.slots),
 	}
 }
 
@@ -90,6 +92,7 @@ func (c *Counts) add(o Counts) {
 	c.Rewatches += o.Rewatches
 	c.Max, c.Gap, c.Late = max(c.Max, o.Max), max(c.Gap, o.Gap), max(c.Late, o.Late)
 	c.SamplesUs = append(c.SamplesUs, o.SamplesUs...)
+	c.Slots = addSlots(c.Slots, o.Slots...)
 	for reason, n := range o.Reasons {
 		if c.Reasons == nil {
 			c.Reasons = map[string]int{}

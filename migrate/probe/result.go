@@ -25,6 +25,10 @@ type PathResult struct {
 	P50Ms             float64      `json:"p50Ms"`
 	P99Ms             float64      `json:"p99Ms"`
 	Kinds             []KindResult `json:"kinds"`
+	// Slots are all its requests over time, QuietSlots those of the quiet
+	// measurement. They are for charts and no part of the JSON.
+	Slots      []Slot `json:"-"`
+	QuietSlots []Slot `json:"-"`
 }
 
 // KindResult is one kind of request through one path from one place.
@@ -137,6 +141,8 @@ func (pr *PathResult) add(s SeriesRecord) {
 		pr.LongestGapSeconds = max(pr.LongestGapSeconds, k.LongestGapSeconds)
 	}
 	pr.Kinds = append(pr.Kinds, k)
+	pr.Slots = addSlots(pr.Slots, s.Run.Slots...)
+	pr.QuietSlots = addSlots(pr.QuietSlots, s.Quiet.Slots...)
 }
 
 func (s SeriesRecord) result() KindResult {

@@ -61,6 +61,7 @@ func (s *series) done(t ticket, again again, err error) {
 	st.requests++
 	st.replays += again.replays
 	st.retries += again.retries
+	st.note(t.at, took, err == nil)
 	if err == nil {
 		st.sample(took)
 	} else {
@@ -112,6 +113,7 @@ func (s *series) watchRequest(at time.Time, restart bool, err error) {
 		st.restarts++
 	}
 	if err != nil {
+		st.note(at, 0, false)
 		s.failed(st, err)
 	}
 	was := s.gaps.failing
@@ -142,6 +144,7 @@ func (s *series) event(sent, arrived time.Time) {
 	st := s.part(sent)
 	st.requests++
 	st.events++
+	st.note(sent, arrived.Sub(sent), true)
 	st.sample(arrived.Sub(sent))
 }
 
@@ -153,6 +156,7 @@ func (s *series) missed(sent time.Time, err error) {
 	st.requests++
 	st.events++
 	st.missed++
+	st.note(sent, 0, false)
 	s.failed(st, err)
 }
 

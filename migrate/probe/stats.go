@@ -32,6 +32,7 @@ type stats struct {
 	max     time.Duration
 	gap     time.Duration
 	late    time.Duration // by which a request was sent after it was due
+	slots   []Slot        // in order of time
 }
 
 func (s *stats) fail(reason string) {

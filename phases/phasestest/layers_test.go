@@ -45,6 +45,7 @@ func layers() map[string]layer {
 		"phases/phasestest":         {append(slices.Clone(step), "migrate/remote/remotetest"), "the world of the phases' tests must not know a phase, or it would be made to fit"},
 		"playbooks":                 {[]string{"migrate"}, "made from the declaration, whatever it declares"},
 		"cmd/migrate":               {[]string{"*"}, "puts everything together"},
+		"cmd/migrate/page":          {[]string{"state", "migrate/probe"}, "tells what the journal holds; it must not be able to ask a cluster"},
 		"e2e":                       {nil, "looks at real clusters and the real binary through clients of its own: what shares the product's code shares its mistakes"},
 		"docs":                      {nil, "tests of the pages"},
 	}
