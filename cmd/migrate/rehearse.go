@@ -118,7 +118,9 @@ func takeDown(c *cli.Context, o playground.Options, pg *playground.Playground) e
 
 // rehearseOn measures and migrates.
 func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, log hclog.Logger, stop <-chan struct{}, strategy phases.Strategy, how measuring) (*report, error) {
-	s, err := newSession(pg.SpecFile(), filepath.Join(pg.Dir(), "rehearsal.journal"), log)
+	ssh := sshOptions(c, log)
+	ssh.NoUserConfig = true // it knows nothing of a playground, and may lead elsewhere
+	s, err := newSession(pg.SpecFile(), filepath.Join(pg.Dir(), "rehearsal.journal"), log, ssh)
 	if err != nil {
 		return nil, err
 	}

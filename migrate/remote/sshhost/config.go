@@ -241,7 +241,7 @@ func (c *userConfig) of(names []string) (settings, error) {
 		}
 		s.port = port
 	}
-	s.hostName = tokens(c.first(names, "HostName"), map[byte]string{'h': names[0], 'n': names[0]})
+	s.hostName = c.hostName(names)
 	more := c.tokensFor(names, s)
 	for _, file := range c.all(names, "IdentityFile") {
 		if file = strings.Trim(file, `"`); !strings.EqualFold(file, "none") {
@@ -257,6 +257,11 @@ func (c *userConfig) of(names []string) (settings, error) {
 		s.identityAgent = os.ExpandEnv(expand(tokens(agent, more), c.home))
 	}
 	return s, nil
+}
+
+// hostName is where a host is reached, or "".
+func (c *userConfig) hostName(names []string) string {
+	return tokens(c.first(names, "HostName"), map[byte]string{'h': names[0], 'n': names[0]})
 }
 
 // tokensFor are the tokens of ssh_config(5) that stand in names of files.

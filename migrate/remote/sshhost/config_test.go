@@ -55,6 +55,8 @@ func TestUserConfig(t *testing.T) {
 		"the spec wins": {"Host cp1\n HostName elsewhere\n User late\n Port 2222\n IdentityFile ~/late\n UserKnownHostsFile ~/late\n", nil,
 			cluster.Host{Name: "cp1", Address: "10.0.0.11", SSH: cluster.SSH{User: "ops", Port: 23, IdentityFile: "~/.ssh/mine", KnownHostsFile: "~/.ssh/ours", Address: "cp1.admin"}},
 			decided{user: "ops", address: "cp1.admin:23", identities: []string{"mine"}, known: "ours"}},
+		"an ssh address that is a name of the config": {"Host admin-cp1\n HostName 192.0.2.5\n User ops\nHost cp1\n HostName elsewhere\n", nil,
+			cluster.Host{Name: "cp1", Address: "10.0.0.11", SSH: cluster.SSH{Address: "admin-cp1"}}, decided{user: "ops", address: "192.0.2.5:22"}},
 		"files": {"Host cp1\n UserKnownHostsFile ~/.ssh/%h.hosts ~/.ssh/more\n IdentityFile \"%d/.ssh/%r@%n\"\n IdentityFile ~/.ssh/two\n User ops\n", nil, cp1,
 			decided{user: "ops", address: "10.0.0.11:22", identities: []string{"ops@cp1", "two"}, known: "10.0.0.11.hosts"}},
 		"host name made of the name": {"Host cp?\n HostName %h.example.net\n", nil, cp1, decided{user: "root", address: "cp1.example.net:22"}},

@@ -88,6 +88,8 @@ type Options struct {
 	// GlobalKnownHosts is the machine's own list of host keys; "" means
 	// /etc/ssh/ssh_known_hosts.
 	GlobalKnownHosts string
+	// NoUserConfig leaves ~/.ssh/config unread.
+	NoUserConfig bool
 	// Ask puts a question to whoever sits at the terminal and returns the
 	// answer, which is not shown: for the passphrase of a key and for sudo's
 	// password. Each is asked once, one question at a time. Nil: nobody can be
@@ -160,11 +162,14 @@ func resolve(h cluster.Host, o Options, c *userConfig) (target, error) {
 	default:
 		return target{}, fmt.Errorf("ssh.become of %s is %q; it can be auto, none or sudo", h.Name, t.become)
 	}
-	if s.hostName != "" && h.SSH.Address == "" {
+	if h.SSH.Address != "" { // a name of ~/.ssh/config's, if it is one
+		s.hostName = c.hostName([]string{h.SSH.Address})
+	}
+	if s.hostName != "" {
 		reached = s.hostName
-		if net.ParseIP(h.Address) != nil && reached != h.Address {
-			t.expects = h.Address
-		}
+	}
+	if h.SSH.Address == "" && reached != h.Address && net.ParseIP(h.Address) != nil {
+		t.expects = h.Address
 	}
 	t.address = net.JoinHostPort(reached, strconv.Itoa(or(h.SSH.Port, or(s.port, defaultPort))))
 	t.fill(o, s, c.home)

@@ -31,6 +31,9 @@ func newShared(o Options) *shared {
 			if err != nil {
 				return nil, err
 			}
+			if o.NoUserConfig {
+				return &userConfig{home: home}, nil
+			}
 			return readUserConfig(home)
 		}),
 		secrets: newSecrets(o.Ask),

@@ -32,7 +32,7 @@ func behind(t *testing.T, n int) (bastion *server, hosts []*server) {
 	return bastion, hosts
 }
 
-func named(s *server, name string) cluster.Host {
+func called(s *server, name string) cluster.Host {
 	h := s.host()
 	h.Name = name
 	return h
@@ -49,7 +49,7 @@ func TestBastion(t *testing.T) {
 		var wg sync.WaitGroup
 		for i, s := range hosts {
 			wg.Go(func() {
-				h, err := pool.Host(t.Context(), named(s, fmt.Sprintf("cp%d", i+1)))
+				h, err := pool.Host(t.Context(), called(s, fmt.Sprintf("cp%d", i+1)))
 				if err != nil {
 					t.Error(err)
 					return
@@ -81,7 +81,7 @@ func TestChainOfBastions(t *testing.T) {
 	bastion, hosts := behind(t, 2)
 	writeFile(t, filepath.Join(bastion.home, ".ssh", "config"), fmt.Sprintf(
 		"Host cp1\n ProxyJump jump@%s,jump@%s\n", bastion.address(), hosts[1].address()))
-	h := bastion.dialWith(named(hosts[0], "cp1"), bastion.options())
+	h := bastion.dialWith(called(hosts[0], "cp1"), bastion.options())
 	if out, err := h.Look(t.Context(), remote.Command{Script: "echo here"}); out != "here\n" {
 		t.Errorf("%q, %v", out, err)
 	}
@@ -100,14 +100,14 @@ func TestBastionRefuses(t *testing.T) {
 		t.Parallel()
 		bastion, hosts := behind(t, 1)
 		bastion.set(func() { bastion.noForward = true })
-		_, err := Dial(t.Context(), named(hosts[0], "cp1"), bastion.options())
+		_, err := Dial(t.Context(), called(hosts[0], "cp1"), bastion.options())
 		wantSentence(t, err, ErrForwarding, "connecting to cp1", "the bastion bastion", "user jump", "AllowTcpForwarding")
 	})
 	t.Run("it is not known", func(t *testing.T) {
 		t.Parallel()
 		bastion, hosts := behind(t, 1)
 		bastion.know(knownhosts.Line([]string{hosts[0].address()}, hosts[0].key.PublicKey()))
-		_, err := Dial(t.Context(), named(hosts[0], "cp1"), bastion.options())
+		_, err := Dial(t.Context(), called(hosts[0], "cp1"), bastion.options())
 		wantSentence(t, err, ErrUnknownHostKey, "reaching the bastion bastion", bastion.address())
 		if n := get(hosts[0], &hosts[0].dials); n != 0 {
 			t.Error("the host was dialed through a bastion that is not known")
@@ -117,21 +117,21 @@ func TestBastionRefuses(t *testing.T) {
 		t.Parallel()
 		bastion, hosts := behind(t, 1)
 		bastion.know(knownhosts.Line([]string{bastion.address()}, bastion.key.PublicKey()))
-		_, err := Dial(t.Context(), named(hosts[0], "cp1"), bastion.options())
+		_, err := Dial(t.Context(), called(hosts[0], "cp1"), bastion.options())
 		wantSentence(t, err, ErrUnknownHostKey, "host key of cp1", "ssh -p", " -J jump@"+bastion.address())
 	})
 	t.Run("it is away", func(t *testing.T) {
 		t.Parallel()
 		bastion, hosts := behind(t, 1)
 		bastion.listen.Close()
-		_, err := Dial(t.Context(), named(hosts[0], "cp1"), bastion.options())
+		_, err := Dial(t.Context(), called(hosts[0], "cp1"), bastion.options())
 		wantSentence(t, err, ErrUnreachable, "connecting to cp1", "bastion ("+bastion.address()+") cannot be reached", "connection refused")
 	})
 	t.Run("the host behind it is away", func(t *testing.T) {
 		t.Parallel()
 		bastion, hosts := behind(t, 1)
 		hosts[0].listen.Close()
-		_, err := Dial(t.Context(), named(hosts[0], "cp1"), bastion.options())
+		_, err := Dial(t.Context(), called(hosts[0], "cp1"), bastion.options())
 		wantSentence(t, err, ErrUnreachable, "cp1 ("+hosts[0].address()+") cannot be reached", "from the bastion bastion", "~/.ssh/config")
 	})
 }

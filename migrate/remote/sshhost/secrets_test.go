@@ -70,7 +70,7 @@ func TestPassphraseIsAskedOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 5 {
 		wg.Go(func() {
-			if _, err := pool.Host(t.Context(), named(s, fmt.Sprintf("cp%d", i))); err != nil {
+			if _, err := pool.Host(t.Context(), called(s, fmt.Sprintf("cp%d", i))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -121,7 +121,7 @@ func TestNoPassphrase(t *testing.T) {
 			_, err := pool.Host(t.Context(), s.host())
 			wantSentence(t, err, ErrAuthentication, test.says)
 			asked := len(p.asked)
-			if _, err := pool.Host(t.Context(), named(s, "cp2")); err == nil || len(p.asked) != asked {
+			if _, err := pool.Host(t.Context(), called(s, "cp2")); err == nil || len(p.asked) != asked {
 				t.Errorf("the next host: %v, %q", err, p.asked)
 			}
 		})
@@ -220,7 +220,7 @@ func TestPasswordOfAnotherHost(t *testing.T) {
 	pool := NewPool(o)
 	defer pool.Close()
 	for i, s := range []*server{a, b, other} {
-		c := named(s, fmt.Sprintf("cp%d", i+1))
+		c := called(s, fmt.Sprintf("cp%d", i+1))
 		c.SSH.IdentityFile, c.SSH.KnownHostsFile = s.home+"/.ssh/id_ed25519", s.home+"/.ssh/known_hosts"
 		if _, err := pool.Host(t.Context(), c); err != nil {
 			t.Fatal(err)

@@ -43,7 +43,7 @@ func TestAcceptNewHostKey(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, name := range []string{"cp1", "cp2"} { // the same key, seen by two at once
 			wg.Go(func() {
-				if _, err := pool.Host(t.Context(), named(s, name)); err != nil {
+				if _, err := pool.Host(t.Context(), called(s, name)); err != nil {
 					t.Error(err)
 				}
 			})
