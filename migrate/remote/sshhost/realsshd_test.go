@@ -202,8 +202,8 @@ func TestSSHD(t *testing.T) {
 	works(t, s.options(), loopback("cp1"))
 
 	// Another key than the known one.
-	keygen(t, filepath.Join(s.dir, "other"), "")
-	s.knows(t, map[string]sshd{"../other": {dir: filepath.Join(s.dir, "x"), port: s.port}, "cp1": {dir: s.dir, port: 1}})
+	keygen(t, s.hostKey("other"), "")
+	s.knows(t, map[string]sshd{"other": s})
 	_, err := Dial(t.Context(), loopback("cp1"), s.options())
 	wantSentence(t, err, ErrHostKeyChanged, "STOPPED")
 }
