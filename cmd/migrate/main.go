@@ -85,7 +85,7 @@ func noWords(c *cli.Context) error {
 
 func newApp() *cli.App {
 	commands := strict(append([]*cli.Command{
-		preflightCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
+		initCommand(), preflightCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
 		completionCommand(), manCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
@@ -101,7 +101,8 @@ func newApp() *cli.App {
 		EnableBashCompletion:   true,
 		Description: "The migration has three phases: a load balancer in front of the API (1), etcd on hosts\n" +
 			"of its own (2), two more control-plane nodes (3). Practise it first: migrate rehearse.\n" +
-			"Then: write migrate.yaml (docs/spec.md), migrate preflight, migrate plan, migrate run.\n\n" + exitStatus,
+			"Then: migrate init root@HOST writes migrate.yaml (docs/spec.md); migrate preflight, migrate plan,\n" +
+			"migrate run.\n\n" + exitStatus,
 		OnUsageError: usageError,
 		Action:       unknownCommand(commands, func(c *cli.Context) error { return cli.ShowAppHelp(c) }),
 		Commands:     commands,
@@ -113,7 +114,6 @@ func newApp() *cli.App {
 func notBuilt() []*cli.Command {
 	var out []*cli.Command
 	for name, instead := range map[string]string{
-		"init":   "write the spec by hand, docs/spec.md shows how",
 		"audit":  "docs/architecture.md lists what the migration makes redundant",
 		"verify": "`migrate plan` checks every step against the cluster",
 		"certs":  "docs/phase-2-etcd.md says which certificates nobody renews for you",

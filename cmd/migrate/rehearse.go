@@ -59,7 +59,7 @@ func rehearseLike(c *cli.Context) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	real, err := newSession(c.String("like"), "", log)
+	real, err := newSession(c.String("like"), "", log, sshOptions(c, log))
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +186,9 @@ func takeDown(c *cli.Context, o playground.Options, pg *playground.Playground) e
 // of the first way forward; with andBack the figures of clients are of all
 // three ways, and the result is that of the last.
 func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, log hclog.Logger, stop <-chan struct{}, strategy phases.Strategy, how measuring, andBack bool) (*report, error) {
-	s, err := newSession(pg.SpecFile(), filepath.Join(pg.Dir(), "rehearsal.journal"), log)
+	ssh := sshOptions(c, log)
+	ssh.NoUserConfig = true // it knows nothing of a playground, and may lead elsewhere
+	s, err := newSession(pg.SpecFile(), filepath.Join(pg.Dir(), "rehearsal.journal"), log, ssh)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/remote/sshhost"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -100,6 +101,10 @@ type report struct {
 	// Backups are those that runs took before phases 2 and 3, checked.
 	Backups []takenBackup `json:"backups"`
 
+	// AcceptedHostKeys are the hosts whose key was trusted because it was the
+	// first one shown (--accept-new-host-keys), and which runs connected to.
+	AcceptedHostKeys []sshhost.HostKey `json:"acceptedHostKeys"`
+
 	Probe  *probe.Result `json:"probe"` // null: nothing was measured
 	Result string        `json:"result"`
 }
@@ -136,7 +141,10 @@ func makeReport(j *state.Journal) (report, error) {
 		return report{}, err
 	}
 	r := report{Cluster: a.Cluster, KubernetesVersion: a.KubernetesVersion, Strategy: a.Strategy, StartedAt: a.StartedAt,
-		EtcdBytes: a.EtcdBytes, Result: "done", Phases: []reportPhase{}, CatchUp: []catchUp{}, Backups: []takenBackup{}}
+		EtcdBytes: a.EtcdBytes, Result: "done", Phases: []reportPhase{}, CatchUp: []catchUp{}, Backups: []takenBackup{}, AcceptedHostKeys: []sshhost.HostKey{}}
+	if _, err := j.GetBlob(hostKeysBlob, &r.AcceptedHostKeys); err != nil {
+		return report{}, err
+	}
 	if _, err := j.GetBlob(backupsBlob, &r.Backups); err != nil {
 		return report{}, err
 	}
@@ -256,6 +264,7 @@ func printReport(w io.Writer, r report) error {
 	for _, b := range r.Backups {
 		fmt.Fprintf(w, "Before phase %d: etcd at revision %d and %d files of /etc/kubernetes, checked, in %s (%.1f s).\n", b.Phase, b.Revision, b.Files, b.Folder, b.Seconds)
 	}
+	printHostKeys(w, r.AcceptedHostKeys)
 	printWhere(w, r)
 	if r.Probe != nil {
 		fmt.Fprintln(w)

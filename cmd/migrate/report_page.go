@@ -12,10 +12,6 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// hostKeysBlob is the journal's list of the host keys that were accepted
-// without having been known.
-const hostKeysBlob = "accepted-host-keys"
-
 // makePage gathers what the report's page shows besides the contract.
 func makePage(j *state.Journal, r report) (page.Data, error) {
 	d := page.Data{

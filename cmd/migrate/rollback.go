@@ -73,6 +73,7 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 	defer j.Close()
 	m.closing.begin(j)
 	defer func() { err = m.closing.say(ctx, j, err) }()
+	defer func() { err = errors.Join(err, keepHostKeys(j, s.pool.AcceptedHostKeys())) }()
 	if any, err := anythingTouched(j); err != nil || !any {
 		return errors.Join(err, errNothingBack)
 	}

@@ -22,6 +22,7 @@ func migratePhases(ctx context.Context, s *session, m migration) (err error) {
 	defer j.Close()
 	m.closing.begin(j)
 	defer func() { err = m.closing.say(ctx, j, err) }()
+	defer func() { err = errors.Join(err, keepHostKeys(j, s.pool.AcceptedHostKeys())) }()
 	w := &watched{migration: m, s: s, j: j}
 	if err := w.resumable(); err != nil {
 		return err
