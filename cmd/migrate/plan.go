@@ -235,7 +235,7 @@ func printPlan(w io.Writer, plans []phasePlan, format string) error {
 			printChanges(w, e.Finding.Changes, colour)
 		}
 	}
-	_, err := fmt.Fprintln(w, sumOf(plans))
+	_, err := fmt.Fprintln(w, planSum(plans))
 	return err
 }
 
@@ -271,8 +271,8 @@ func expectedText(s float64) string {
 	return seconds(time.Duration(s * float64(time.Second)))
 }
 
-// sumOf is the plan in one line.
-func sumOf(plans []phasePlan) string {
+// planSum is the plan in one line.
+func planSum(plans []phasePlan) string {
 	n := pending(plans)
 	if n == 0 {
 		return "Plan: nothing to do; the cluster is as the spec wants it."

@@ -144,11 +144,11 @@ func TestSum(t *testing.T) {
 	t.Parallel()
 	plans := found(func(e *migrate.Entry) { e.Outage = 45 * time.Second })
 	want := "Plan: 1 steps to do on 1 targets; expected time without an API: 45 s"
-	if got := sumOf(plans); got != want+". Nothing was changed." {
+	if got := planSum(plans); got != want+". Nothing was changed." {
 		t.Errorf("got %q", got)
 	}
 	expect(plans, &rehearsal{Steps: []rehearsedStep{{"loadbalancer/admin-conf", 90}, {"loadbalancer/nginx", 5}}})
-	if got := sumOf(plans); got != want+"; when rehearsed they took 1 min 30 s. Nothing was changed." {
+	if got := planSum(plans); got != want+"; when rehearsed they took 1 min 30 s. Nothing was changed." {
 		t.Errorf("got %q", got)
 	}
 	if plans[0].Entries[1].ExpectedSeconds != 0 {
