@@ -48,6 +48,7 @@ func writeCompletion(w io.Writer, app *cli.App, shell string) error {
 		if text, err = app.ToFishCompletion(); err != nil {
 			return fmt.Errorf("writing the completion for fish: %w", err)
 		}
+		text = strings.ReplaceAll(text, "`", "") // they mark the words for values
 	default:
 		return fmt.Errorf("there is no completion for %q: it is there for bash, zsh and fish", shell)
 	}

@@ -138,7 +138,7 @@ func flagWords(f cli.Flag) (names, usage string) {
 		return strings.Join(f.Names(), ", "), ""
 	}
 	value, usage := "", doc.GetUsage()
-	if before, rest, found := strings.Cut(usage, "`"); found {
+	if before, rest, found := strings.Cut(usage, "`"); found && doc.TakesValue() {
 		if word, after, closed := strings.Cut(rest, "`"); closed {
 			value, usage = " "+word, before+word+after
 		}

@@ -35,7 +35,7 @@ func planCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Usage: "save the plan to `FILE`, for `migrate run FILE`"},
 			&cli.StringSliceFlag{Name: "limit", Usage: "show only what is done on `HOST`; cluster is the cluster's objects"},
 			&cli.BoolFlag{Name: "detailed-exitcode", Usage: "exit with 2 when there is something to do"},
-			&cli.BoolFlag{Name: "rollback", Usage: "show what `migrate rollback` would undo"}),
+			&cli.BoolFlag{Name: "rollback", Usage: "show what rollback would undo"}),
 		Action: planAction,
 	}
 }

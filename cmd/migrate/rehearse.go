@@ -59,18 +59,18 @@ func rehearseLike(c *cli.Context) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	real, err := newSession(c.String("like"), "", log, sshOptions(c, log))
+	theirs, err := newSession(c.String("like"), "", log, sshOptions(c, log))
 	if err != nil {
 		return nil, err
 	}
-	defer real.close()
-	o, lacks, err := shapeOf(c.Context, real)
+	defer theirs.close()
+	o, lacks, err := shapeOf(c.Context, theirs)
 	if err != nil {
 		return nil, err
 	}
 	o = chosenOver(c, o)
 	tell := teller(c)
-	tell(fmt.Sprintf("like %s: Kubernetes %s, etcd on %s, %d workers, %d arguments and %d mounts of the API server", real.spec.Name, o.Kubernetes, o.EtcdListen, max(o.Workers, 0), len(o.APIServerArgs), len(o.APIServerMounts)))
+	tell(fmt.Sprintf("like %s: Kubernetes %s, etcd on %s, %d workers, %d arguments and %d mounts of the API server", theirs.spec.Name, o.Kubernetes, o.EtcdListen, max(o.Workers, 0), len(o.APIServerArgs), len(o.APIServerMounts)))
 	if len(lacks) > 0 {
 		tell("the playground will not have: " + strings.Join(lacks, "; "))
 	}
@@ -78,11 +78,11 @@ func rehearseLike(c *cli.Context) (*report, error) {
 	if r == nil {
 		return nil, err
 	}
-	known := newRehearsal(real.spec, strategyOf(c), *r, lacks)
+	known := newRehearsal(theirs.spec, strategyOf(c), *r, lacks)
 	if err != nil {
 		known.Result = "failed"
 	}
-	return r, errors.Join(err, keepRehearsal(real.journal, known))
+	return r, errors.Join(err, keepRehearsal(theirs.journal, known))
 }
 
 // rehearsalOptions are the playground of the flags.

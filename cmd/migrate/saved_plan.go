@@ -155,24 +155,22 @@ func (p savedPlan) fits(file string, s *session, list []phases.Phase) error {
 	return nil
 }
 
-// matches compares a plan with what is true now. Steps that the journal says
-// were done since are as the plan wanted them; their effect on the texts that
-// later steps change is ours and no drift.
-func (p savedPlan) matches(file, id string, now []phasePlan) error {
+// matches compares a plan with what is true now. Steps that are in since, the
+// journal's records that changed after the plan was made, are as the plan
+// wanted them; their effect on the texts that later steps change is ours and
+// no drift.
+func (p savedPlan) matches(file, id string, now []phasePlan, since map[state.Key]bool) error {
 	e := &driftError{file: file, made: p.Made}
 	if id != p.Cluster {
 		e.drift = []string{fmt.Sprintf("it is about the cluster %s, and this is %s", p.Cluster, id)}
 		return e
 	}
-	resumed := slices.ContainsFunc(now, func(pp phasePlan) bool {
-		return slices.ContainsFunc(pp.Entries, func(en migrate.Entry) bool { return en.Recorded.Touched() && p.wanted(pp.Phase, en) })
-	})
 	var shown strings.Builder
 	for i, saved := range p.Phases {
 		if i >= len(now) {
 			break
 		}
-		p.comparePhase(e, &shown, saved, now[i].Entries, resumed)
+		comparePhase(e, &shown, saved, now[i].Entries, since)
 	}
 	if len(e.drift) == 0 {
 		return nil
@@ -181,21 +179,11 @@ func (p savedPlan) matches(file, id string, now []phasePlan) error {
 	return e
 }
 
-// wanted says whether the plan has a step on a target as still to be done.
-func (p savedPlan) wanted(phase int, e migrate.Entry) bool {
-	for _, saved := range p.Phases {
-		if i := saved.find(e.Step, e.Target); saved.Phase == phase && i >= 0 {
-			return saved.Steps[i].Verdict == migrate.Needed
-		}
-	}
-	return false
-}
-
 func (p savedPhase) find(step migrate.StepID, target string) int {
 	return slices.IndexFunc(p.Steps, func(s savedStep) bool { return s.Step == step && s.Target == target })
 }
 
-func (p savedPlan) comparePhase(e *driftError, shown io.Writer, saved savedPhase, now []migrate.Entry, resumed bool) {
+func comparePhase(e *driftError, shown io.Writer, saved savedPhase, now []migrate.Entry, since map[state.Key]bool) {
 	for _, en := range now {
 		i := saved.find(en.Step, en.Target)
 		where := migrate.Where{Phase: saved.Phase, Step: en.Step, Target: en.Target}
@@ -205,10 +193,10 @@ func (p savedPlan) comparePhase(e *driftError, shown io.Writer, saved savedPhase
 		}
 		was := saved.Steps[i]
 		switch {
-		case en.Recorded.Touched() && was.Verdict == migrate.Needed:
+		case was.Verdict == migrate.Needed && since[state.Key{Phase: saved.Phase, Step: string(en.Step), Target: en.Target}]:
 		case was.Verdict != en.Finding.Verdict:
 			e.drift = append(e.drift, fmt.Sprintf("%s was %s (%s) and is %s now (%s)", where, was.Verdict, was.Reason, en.Finding.Verdict, en.Finding.Reason))
-		case !resumed && !slices.Equal(was.Changes, en.Finding.Changes):
+		case len(since) == 0 && !slices.Equal(was.Changes, en.Finding.Changes):
 			e.drift = append(e.drift, fmt.Sprintf("%s would change something else than the plan says", where))
 			printDrift(shown, was.Changes, en.Finding.Changes)
 		}
@@ -257,14 +245,36 @@ func exactly(s *session, file string, p savedPlan, list []phases.Phase) func(con
 			return err
 		}
 		if id != p.Cluster {
-			return p.matches(file, id, nil)
+			return p.matches(file, id, nil, nil)
+		}
+		since, err := p.since(j)
+		if err != nil {
+			return err
 		}
 		now, err := makePlan(ctx, s, list, j)
 		if err != nil {
 			return err
 		}
-		return p.matches(file, id, now)
+		return p.matches(file, id, now, since)
 	}
+}
+
+// since are the steps of which the journal says that we changed something
+// after the plan was made.
+func (p savedPlan) since(j *state.Journal) (map[state.Key]bool, error) {
+	out := map[state.Key]bool{}
+	for _, saved := range p.Phases {
+		records, err := j.Records(saved.Phase)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range records {
+			if r.Status.Touched() && (r.Started.After(p.Made) || r.Ended.After(p.Made)) {
+				out[r.Key] = true
+			}
+		}
+	}
+	return out, nil
 }
 
 // planGiven is the file of `run FILE` or `run --plan FILE`, "" without one.

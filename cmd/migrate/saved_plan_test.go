@@ -36,6 +36,7 @@ func TestSavedPlanMatches(t *testing.T) {
 	for name, tt := range map[string]struct {
 		id    string
 		now   []phasePlan
+		since string // a step on cp1 that we did since
 		drift string // "": none
 		shown string
 	}{
@@ -46,9 +47,14 @@ func TestSavedPlanMatches(t *testing.T) {
 			e.Finding = migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
 		}),
 			drift: "loadbalancer/admin-conf on cp1 was needed (it names the old address) and is satisfied now (it names the endpoint)"},
-		"we did it, and were stopped": {id: "uid-1", now: found(func(e *migrate.Entry) {
+		"we did it, and were stopped": {id: "uid-1", since: "loadbalancer/admin-conf", now: found(func(e *migrate.Entry) {
 			e.Recorded, e.Finding = state.Verified, migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
 		})},
+		"another step of ours was done since, and the text differs by it": {id: "uid-1", since: "loadbalancer/serving-certificate",
+			now: found(func(e *migrate.Entry) { e.Finding.Changes[0].Before = "server: https://10.0.0.9:6443\n" })},
+		"we did it once, long before": {id: "uid-1", now: found(func(e *migrate.Entry) {
+			e.Recorded, e.Finding = state.Verified, migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
+		}), drift: "is satisfied now (it names the endpoint)"},
 		"another text is there": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding.Changes[0].Before = "server: https://10.0.0.9:6443\n" }),
 			drift: "would change something else than the plan says", shown: "-server: https://10.0.0.1:6443\n+server: https://10.0.0.9:6443"},
 		"it would become something else": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding.Changes[0].After = "server: https://10.0.0.7:6443\n" }),
@@ -59,7 +65,11 @@ func TestSavedPlanMatches(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := saved.matches("p.plan", tt.id, tt.now)
+			since := map[state.Key]bool{}
+			if tt.since != "" {
+				since[state.Key{Phase: 1, Step: tt.since, Target: "cp1"}] = true
+			}
+			err := saved.matches("p.plan", tt.id, tt.now, since)
 			if tt.drift == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -114,7 +124,7 @@ func TestSavedPlanFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Strategy != "in-place" || got.Made.Before(time.Now().Add(-time.Minute)) || got.matches(file, "uid-1", found(nil)) != nil {
+	if got.Strategy != "in-place" || got.Made.Before(time.Now().Add(-time.Minute)) || got.matches(file, "uid-1", found(nil), nil) != nil {
 		t.Errorf("read back: %+v", got)
 	}
 	if err := os.WriteFile(file, []byte(`{"format": "something"}`), 0o600); err != nil {
