@@ -47,7 +47,7 @@ func (f *fake) ClusterConfiguration(context.Context) (kube.ClusterConfiguration,
 	return kube.ParseClusterConfiguration(f.config)
 }
 
-func node(name string, labels map[string]string, addresses ...string) corev1.Node {
+func madeNode(name string, labels map[string]string, addresses ...string) corev1.Node {
 	n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
 	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
 	n.Status.NodeInfo.KubeletVersion = "v1.36.3"
@@ -58,7 +58,7 @@ func node(name string, labels map[string]string, addresses ...string) corev1.Nod
 }
 
 func controlPlaneNode(name, address string) corev1.Node {
-	return node(name, map[string]string{"node-role.kubernetes.io/control-plane": ""}, address)
+	return madeNode(name, map[string]string{"node-role.kubernetes.io/control-plane": ""}, address)
 }
 
 // newFake is a plain cluster: cp1 and w1.
@@ -72,7 +72,7 @@ func newFake() *fake {
 	host.Put(remote.File{Path: adminConf, Data: []byte("x")})
 	return &fake{
 		host:   host,
-		nodes:  map[string]corev1.Node{"cp1": controlPlaneNode("cp1", "10.0.0.11"), "w1": node("w1", nil, "10.0.0.31")},
+		nodes:  map[string]corev1.Node{"cp1": controlPlaneNode("cp1", "10.0.0.11"), "w1": madeNode("w1", nil, "10.0.0.31")},
 		config: "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nclusterName: Flag_Ship\nnetworking: {podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/12}\n",
 		etcd: etcd.Look{
 			Members: []etcd.Member{{Name: "cp1", PeerURLs: []string{"https://127.0.0.1:2380"}}},
@@ -84,7 +84,7 @@ func newFake() *fake {
 func TestLook(t *testing.T) {
 	t.Parallel()
 	c := newFake()
-	c.nodes["w0"] = node("w0", nil, "10.0.0.30", "192.168.0.30")
+	c.nodes["w0"] = madeNode("w0", nil, "10.0.0.30", "192.168.0.30")
 	got, err := Look(t.Context(), c.host, c)
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestNotes(t *testing.T) {
 	t.Parallel()
 	c := newFake()
 	c.config += "controlPlaneEndpoint: k8s.example.net:6443\n"
-	away := node("w1", nil)
+	away := madeNode("w1", nil)
 	away.Status.Conditions[0].Status = corev1.ConditionUnknown
 	c.nodes = map[string]corev1.Node{"cp1": controlPlaneNode("cp1", "192.168.0.11"), "w1": away, "w2": away}
 	two := away

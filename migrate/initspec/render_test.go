@@ -67,7 +67,7 @@ func TestRender(t *testing.T) {
 // same.
 func TestRenderComplete(t *testing.T) {
 	t.Parallel()
-	f := found(t, func(c *fake) { c.nodes["w1"] = node("w1", nil) })
+	f := found(t, func(c *fake) { c.nodes["w1"] = madeNode("w1", nil) })
 	c := Choice{
 		Endpoint: "api.example.net:6443", SSH: SSH{User: "1000", IdentityFile: "/key: a"}, First: SSH{Port: 23},
 		LoadBalancers: []Host{{Name: "lb1", Address: "10.0.0.5"}},
@@ -95,7 +95,7 @@ func TestRenderComplete(t *testing.T) {
 // TestRenderWorkers: a worker without an address is listed, as a blank.
 func TestRenderWorkers(t *testing.T) {
 	t.Parallel()
-	f := found(t, func(c *fake) { c.nodes["w1"] = node("w1", nil) })
+	f := found(t, func(c *fake) { c.nodes["w1"] = madeNode("w1", nil) })
 	data, err := Render(f, Blank(f, SSH{Address: "10.0.0.11"}))
 	if err != nil {
 		t.Fatal(err)
