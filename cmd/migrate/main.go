@@ -28,6 +28,12 @@ func main() { os.Exit(run(os.Args)) }
 
 func run(args []string) int {
 	app := newApp()
+	// A shell asks with flags that are half typed. urfave/cli v2.27.7 dies of
+	// one it does not know when it may be several short ones (parseIter returns
+	// no flag set, and checkCompletions reads it).
+	if args[len(args)-1] == completing {
+		app.UseShortOptionHandling = false
+	}
 	// The exit code is decided in one place, from the error itself.
 	app.ExitErrHandler = func(*cli.Context, error) {}
 	err := app.Run(args)
