@@ -28,6 +28,7 @@ type conn struct {
 	password string
 	slots    [slotKinds]chan struct{}
 	open     atomic.Int32  // sessions
+	freed    chan struct{} // told when one was closed
 	ended    chan struct{} // closed once the connection is gone
 }
 
@@ -130,15 +131,15 @@ func (s *shared) dialWith(ctx context.Context, t target, patience time.Duration)
 		return nil, *file, nil
 	}
 	if err != nil && last != nil {
-		return nil, "", last // rather the reason than "context canceled"
+		return nil, "", unreachable(ctx, t, last) // rather the reason than "context canceled"
 	}
 	return c, "", err
 }
 
 // final says that another dial would end in the same way, or had better not
-// be made.
+// be made. What is unreachable here is a bastion, which was tried already.
 func final(err error) bool {
-	for _, kind := range []error{ErrUnknownHostKey, ErrHostKeyChanged, ErrAuthentication, ErrForwarding} {
+	for _, kind := range []error{ErrUnknownHostKey, ErrHostKeyChanged, ErrAuthentication, ErrForwarding, ErrUnreachable} {
 		if errors.Is(err, kind) {
 			return true
 		}
@@ -194,6 +195,7 @@ func dialOnce(ctx context.Context, t target, raw net.Conn, keys *keyring, hosts 
 		client: ssh.NewClient(sshConn, channels, requests),
 		wire:   w,
 		slots:  newSlots(),
+		freed:  make(chan struct{}, 1),
 		ended:  make(chan struct{}),
 	}
 	go c.watch()

@@ -118,7 +118,7 @@ func (h *Host) connect(ctx context.Context) (*conn, error) {
 	}
 	c, err := h.shared.dial(ctx, h.target, h.patience())
 	if err != nil {
-		return nil, fmt.Errorf("connecting to %s: %w", h.target.name, unreachable(ctx, h.target, err))
+		return nil, fmt.Errorf("connecting to %s: %w", h.target.name, err)
 	}
 	if err := h.checkAddress(ctx, c); err != nil {
 		c.close()

@@ -140,7 +140,7 @@ func (j *jump) connect(ctx context.Context, patience time.Duration) (*conn, erro
 	}
 	c, err := j.shared.dial(ctx, j.target, patience)
 	if err != nil {
-		return nil, unreachable(ctx, j.target, err)
+		return nil, err
 	}
 	j.live = c
 	return c, nil

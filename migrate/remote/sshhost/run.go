@@ -264,26 +264,56 @@ func (c *conn) session(ctx context.Context, which slots) (*ssh.Session, func(), 
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	}
-	alone := 0
-	session, err := backoff.Retry(ctx, func() (*ssh.Session, error) {
-		session, err := c.openOnce(ctx)
-		var refused *ssh.OpenChannelError
-		if err != nil && c.open.Load() == 0 {
-			alone++
-		}
-		if err != nil && (alone == refusals || !errors.As(err, &refused)) {
-			return nil, backoff.Permanent(err)
-		}
-		return session, err
-	}, backoff.WithMaxElapsedTime(refusedTime), backoff.WithBackOff(&backoff.ExponentialBackOff{
-		InitialInterval: 20 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: time.Second,
-	}))
+	session, err := c.openPatiently(ctx)
 	if err != nil {
 		<-slots
 		return nil, nil, err
 	}
 	c.open.Add(1)
-	return session, func() { c.open.Add(-1); <-slots }, nil
+	return session, func() {
+		c.open.Add(-1)
+		<-slots
+		select {
+		case c.freed <- struct{}{}:
+		default: // one who waits knows already
+		}
+	}, nil
+}
+
+// openPatiently opens a session, and waits where sshd refuses it: for another
+// one's end, or for a while.
+func (c *conn) openPatiently(ctx context.Context) (*ssh.Session, error) {
+	pauses := &backoff.ExponentialBackOff{
+		InitialInterval: 20 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: time.Second,
+	}
+	pauses.Reset()
+	begun, alone := time.Now(), 0
+	for {
+		session, err := c.openOnce(ctx)
+		var refused *ssh.OpenChannelError
+		if err == nil || !errors.As(err, &refused) {
+			return session, err
+		}
+		if c.open.Load() == 0 {
+			alone++
+		}
+		if alone == refusals || time.Since(begun) > refusedTime {
+			return nil, err
+		}
+		pause := time.NewTimer(pauses.NextBackOff())
+		select {
+		case <-pause.C:
+		case <-c.freed:
+			pauses.Reset()
+		case <-c.ended:
+			pause.Stop()
+			return nil, errNotSent
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, context.Cause(ctx)
+		}
+		pause.Stop()
+	}
 }
 
 // openOnce is client.NewSession, but ends with the context. An error that is
