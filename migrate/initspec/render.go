@@ -34,7 +34,23 @@ func Render(f Found, c Choice) ([]byte, error) {
 	if err := e.Encode(top); err != nil {
 		return nil, fmt.Errorf("writing the spec: %w", err)
 	}
-	return b.Bytes(), nil
+	return airy(b.Bytes()), nil
+}
+
+// airy puts an empty line before each block of spec that begins with a
+// comment, and behind the head of the file.
+func airy(data []byte) []byte {
+	var out []string
+	before := ""
+	for _, line := range strings.Split(string(data), "\n") {
+		comment := strings.HasPrefix(line, "  # ") && !strings.HasPrefix(strings.TrimSpace(before), "#")
+		if comment && before != "spec:" && before != "metadata:" || strings.HasPrefix(line, "apiVersion:") {
+			out = append(out, "")
+		}
+		out = append(out, line)
+		before = line
+	}
+	return []byte(strings.Join(out, "\n"))
 }
 
 // BlankField is a blank of a spec file, as the loader of specs sees it.
@@ -82,7 +98,7 @@ func name(f Found) string {
 
 func head(f Found, c Choice) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Written by `migrate init`. What is filled in was found on the cluster;\nwhat is marked %sis yours to choose. docs/spec.md explains every field.\n\nFound:\n", fillIn)
+	b.WriteString("Written by `migrate init`. What is filled in was found on the cluster;\nwhat is marked FILL IN is yours to choose. docs/spec.md explains every field.\n\nFound:\n")
 	line := func(what, format string, args ...any) {
 		fmt.Fprintf(&b, "  %-11s %s\n", what, fmt.Sprintf(format, args...))
 	}
@@ -162,14 +178,14 @@ func sshBody(s SSH) *yaml.Node {
 func balancers(c Choice) *node {
 	return entry("loadBalancer", mapping(
 		entry("kind", text("nginx")),
-		entry("hosts", hosts(c.LoadBalancers, "a host for the load balancer, such as lb1", "its IP address")),
+		entry("hosts", hosts(c.LoadBalancers, 1, "a host for the load balancer, such as lb")),
 	)).about("What stands in front of the API servers: a host outside of the cluster, or several.\nnginx may be there and serve other sites, or is installed.")
 }
 
 func members(f Found, c Choice) *node {
 	return entry("etcd", mapping(
 		entry("topology", text("external")),
-		entry("hosts", hosts(c.Etcd, "a host for an etcd member, such as e1", "its IP address")),
+		entry("hosts", hosts(c.Etcd, 1, "a host for an etcd member, such as e")),
 		entry("binary", text("from-control-plane")).about("The same etcd that runs now ("+f.Etcd.Version+") is copied out of its container; nothing is downloaded."),
 	)).about("The hosts that etcd moves to: 3 (or 5), none of them a control-plane node or a load balancer,\nwith fast disks. Each needs systemd and nothing else.")
 }
@@ -181,7 +197,7 @@ func controlPlane(f Found, c Choice) *node {
 	}
 	return entry("controlPlane", mapping(
 		entry("first", first).about("The control-plane node that is there; the address is the one its API server advertises."),
-		entry("joining", hosts(c.Joining, "the name that the new Node shall have, such as cp2", "its IP address")).
+		entry("joining", hosts(c.Joining, 2, "the name that the new Node shall have, such as cp")).
 			about("The nodes that join as control-plane nodes, 2 or more. They need containerd, kubelet and\nkubeadm "+f.KubernetesVersion+", and no cluster yet."),
 	))
 }
@@ -189,7 +205,7 @@ func controlPlane(f Found, c Choice) *node {
 // workers is left out where every other Node is reached as all hosts are.
 func workers(f Found, c Choice) *node {
 	if c.Workers != nil {
-		return entry("workers", hosts(c.Workers, "", "its IP address")).
+		return entry("workers", hosts(c.Workers, 1, "the name of the Node, such as w")).
 			about("The workers, in the order in which their kubelets are moved.")
 	}
 	without := false
@@ -199,22 +215,23 @@ func workers(f Found, c Choice) *node {
 		list = append(list, Host{Name: n.Name, Address: n.Address})
 	}
 	if without {
-		return entry("workers", hosts(list, "", "its IP address")).
+		return entry("workers", hosts(list, 1, "the name of the Node, such as w")).
 			about("The workers, in the order in which their kubelets are moved. They are listed because one of\nthem has no InternalIP.")
 	}
 	return nil
 }
 
-// hosts is a list of hosts, blanks included.
-func hosts(list []Host, nameBlank, addressBlank string) *yaml.Node {
+// hosts is a list of hosts, blanks included: what a name is for, ending in an
+// example that is numbered from first on.
+func hosts(list []Host, first int, what string) *yaml.Node {
 	out := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
-	for _, h := range list {
+	for i, h := range list {
 		n, a := entry("name", text(h.Name)), entry("address", text(h.Address))
 		if h.Name == "" {
-			n.blank(nameBlank)
+			n.blank(what + strconv.Itoa(first+i))
 		}
 		if h.Address == "" {
-			a.blank(addressBlank + ", the one other hosts use to reach it")
+			a.blank("its IP address, the one other hosts use to reach it")
 		}
 		m := mapping(n, a)
 		if body := sshBody(h.SSH); len(body.Content) > 0 {

@@ -17,7 +17,7 @@ bastion.example:2222
 
 [kube_control_plane]
 cp1
-cp[2:3] ansible_host=10.0.0.12   ; not a comment of Ansible's, so a mistake
+cp[2:3] ansible_host=10.0.0.12   ; no comment for Ansible, so a mistake
 
 [etcd]
 `

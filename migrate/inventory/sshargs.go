@@ -24,8 +24,10 @@ func sshArgs(args string) (jump string, rest []string) {
 			jump = value
 			continue
 		}
-		key, setting, _ := strings.Cut(strings.Replace(value, " ", "=", 1), "=")
-		setting = strings.TrimSpace(setting)
+		key, setting := value, ""
+		if at := strings.IndexAny(value, "= "); at >= 0 {
+			key, setting = value[:at], strings.TrimSpace(value[at+1:])
+		}
 		switch name := strings.ToLower(strings.TrimSpace(key)); {
 		case option == "-o" && name == "proxyjump":
 			jump = setting
