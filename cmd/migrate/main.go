@@ -85,7 +85,7 @@ func noWords(c *cli.Context) error {
 
 func newApp() *cli.App {
 	commands := strict(append([]*cli.Command{
-		preflightCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
+		preflightCommand(), auditCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), verifyCommand(), certsCommand(), reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
 	}, notBuilt()...))
@@ -111,10 +111,7 @@ func newApp() *cli.App {
 func notBuilt() []*cli.Command {
 	var out []*cli.Command
 	for name, instead := range map[string]string{
-		"init":   "write the spec by hand, docs/spec.md shows how",
-		"audit":  "docs/architecture.md lists what the migration makes redundant",
-		"verify": "`migrate plan` checks every step against the cluster",
-		"certs":  "docs/phase-2-etcd.md says which certificates nobody renews for you",
+		"init": "write the spec by hand, docs/spec.md shows how",
 	} {
 		out = append(out, &cli.Command{
 			Name: name, Hidden: true, SkipFlagParsing: true,
