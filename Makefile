@@ -40,7 +40,7 @@ conformance:     ## the steps' laws and every instant at which the program may d
 	@grep -E '^ +[a-z_]+[.]go:[0-9]+: [0-9]+ |^(ok|--- )' out/conformance.log
 
 e2e: deps build       ## the end-to-end test alone; KUBERNETES=1.33.13, SUDO_USER_MODE=1 and LONG=1 are taken
-	KUBERNETES=$(KUBERNETES) MIGRATE_BIN=$(CURDIR)/$(BIN) LONG=$(LONG) go test ./e2e -skip TestChaos -count=1 -v -timeout 50m
+	KUBERNETES=$(KUBERNETES) MIGRATE_BIN=$(CURDIR)/$(BIN) LONG=$(LONG) go test ./e2e -skip TestChaos -count=1 -v -timeout $(if $(LONG),90m,50m)
 
 chaos: deps build     ## kill it and break what it works on, an hour of it; SEED=2 ROUNDS=2 CHAOS_LEGS= CHAOS_POINTS= as docs/chaos.md says
 	CHAOS=1 SEED=$(SEED) ROUNDS=$(ROUNDS) KUBERNETES=$(KUBERNETES) MIGRATE_BIN=$(CURDIR)/$(BIN) go test ./e2e -run TestChaos -count=1 -v -timeout 180m
@@ -49,7 +49,8 @@ verify:          ## formatting and vet
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "gofmt would change: $$bad"; exit 1; }
 	go vet ./...
 
-generate: build  ## write the playbooks of the example spec anew
+generate: build  ## write the playbooks of the example spec and docs/cli.md anew
+	$(BIN) man --markdown > docs/cli.md
 	for p in 1:loadbalancer 2:etcd 3:controlplane; do $(BIN) playbook -f testdata/migrate.yaml --phase $${p%%:*} > playbooks/phase-$${p%%:*}-$${p#*:}.md; done
 
 clean:           ## remove what was built here; caches and playgrounds stay

@@ -69,10 +69,12 @@ func (c *canary) overloaded() (bool, string) {
 	return 100*slow > canaryShare*len(took), said
 }
 
-// lateOnly says whether nothing but the two seconds is named.
+// lateOnly says whether nothing but two seconds without an answer is named:
+// the client's, or those that the API server itself gives etcd for the answer
+// to /readyz (--etcd-readycheck-timeout).
 func lateOnly(reasons map[string]int) bool {
 	for reason := range reasons {
-		if !strings.Contains(reason, "no answer within") {
+		if !strings.Contains(reason, "no answer within") && reason != "readyz status 500: etcd" {
 			return false
 		}
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -150,7 +151,11 @@ func (d *drive) once(ctx context.Context, t *testing.T) (result, bool) {
 			fire = nil
 			if d.fire(ctx, p) {
 				if r := p.finish(); r.code == -1 {
-					d.mark("")
+					if d.healed == nil {
+						d.mark("")
+					} else {
+						d.heal(t, <-d.healed)
+					}
 					return r, true
 				} // it had ended by itself
 			}
@@ -203,10 +208,12 @@ func isOver(e event) bool {
 // fire does what the next shot says. True: the program was killed.
 func (d *drive) fire(ctx context.Context, p *process) bool {
 	s := d.shots[0]
-	if s.fault.strike == nil {
+	if s.fault.strike == nil || s.fault.kills {
 		if err := p.cmd.Process.Kill(); errors.Is(err, os.ErrProcessDone) {
 			return false // the shot is still to come
 		}
+	}
+	if s.fault.strike == nil {
 		return true
 	}
 	d.mark("")
@@ -214,13 +221,13 @@ func (d *drive) fire(ctx context.Context, p *process) bool {
 	healed, began := d.healed, time.Now()
 	now := d.rows[len(d.rows)-1]
 	go func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), strikeLimit)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(s.fault.limit, strikeLimit))
 		defer cancel()
 		err := s.fault.strike(ctx, struck{d.s, p.ended})
 		now.length = time.Since(began)
 		healed <- err
 	}()
-	return false
+	return s.fault.kills
 }
 
 // mark begins the row of the shot that was done.

@@ -20,6 +20,10 @@ type fault struct {
 	serves bool
 	// stops: the run cannot go on and has to end with an error.
 	stops bool
+	// kills: the program is killed first, and nobody starts it again before
+	// the fault is over.
+	kills bool
+	limit time.Duration // of the strike; 0: strikeLimit
 	// strike does it, keeps it up for its time and takes it away again. Nil:
 	// the program itself is killed.
 	strike func(context.Context, struck) error
@@ -186,6 +190,64 @@ func pause(ctx context.Context, length time.Duration) {
 	case <-time.After(length):
 	case <-ctx.Done():
 	}
+}
+
+// watchdogLimit is more than the node's timer (420 s), its three questions
+// and the start of an API server.
+const watchdogLimit = 10 * time.Minute
+
+// abandoned is the worst that can become of the restart of the first API
+// server: its manifest is changed, the new one does not get ready since the
+// node does not reach the new members, and the operator's machine is gone. The
+// second API server carries the clients, and the timer on the node has to put
+// the manifest that worked back.
+func abandoned() fault {
+	return fault{name: "the operator gone and e1-e3 out of reach", kills: true, limit: watchdogLimit, strike: func(ctx context.Context, k struck) error {
+		h := k.s.pg.hosts["cp1"]
+		was, err := h.run(ctx, "grep -o 'etcd-servers=.*' /etc/kubernetes/manifests/kube-apiserver.yaml")
+		if err != nil {
+			return err
+		}
+		var rules strings.Builder
+		for _, name := range []string{"e1", "e2", "e3"} {
+			fmt.Fprintf(&rules, "add rule ip chaos out ip daddr %s tcp dport 2379 drop\n", k.s.pg.hosts[name].address)
+		}
+		if _, err := h.run(ctx, "nft -f - <<'END'\nadd table ip chaos\nadd chain ip chaos out { type filter hook output priority 0; }\n"+rules.String()+"END"); err != nil {
+			return err
+		}
+		said, err := untilPutBack(ctx, h)
+		_, gone := h.run(context.WithoutCancel(ctx), "nft delete table ip chaos")
+		k.s.top.Logf("the new manifest had %s\nthe node's journal says: %s", strings.TrimSpace(was), said)
+		return errors.Join(err, gone)
+	}}
+}
+
+// untilPutBack waits until the timer has put the manifest back and the API
+// server that it describes is ready, and returns what the node's journal says.
+func untilPutBack(ctx context.Context, h host) (string, error) {
+	script := `journalctl -b --no-pager -o cat | grep 'migrate: ' | tail -n 3
+grep -o 'etcd-servers=.*' /etc/kubernetes/manifests/kube-apiserver.yaml
+kubectl --request-timeout 5s --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:6443 --tls-server-name ` + h.address + ` get --raw /readyz 2>&1 || true`
+	var said string
+	for {
+		out, err := h.run(ctx, script)
+		if err == nil {
+			said = strings.TrimSpace(out)
+		}
+		if strings.Contains(said, "putting the old manifest back") && strings.HasSuffix(said, "ok") {
+			return said, nil
+		}
+		select {
+		case <-ctx.Done():
+			return said, fmt.Errorf("the node's timer did not put the manifest back, or its API server is not ready; the node says: %s", said)
+		case <-time.After(5 * time.Second):
+		}
+	}
+}
+
+// watchdogShot is when: the new manifest is there, and is waited for.
+func watchdogShot(leg legID) shot {
+	return shot{point{leg, "etcd/repoint-apiserver", "cp1", "step-waiting", 0}, abandoned()}
 }
 
 // faults are those of each leg, with the steps at which they strike. They are

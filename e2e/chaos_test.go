@@ -32,18 +32,19 @@ type leg struct {
 	legID
 	kills  int
 	faults bool
+	alone  bool // the node's own timer has to help
 }
 
-var legText = regexp.MustCompile(`^([1-3])([<>])(?:k(\d+))?(f?)$`)
+var legText = regexp.MustCompile(`^([1-3])([<>])(?:k(\d+))?(f?)(w?)$`)
 
 func parseLegs(text string) ([]leg, error) {
 	var out []leg
 	for word := range strings.FieldsSeq(text) {
 		m := legText.FindStringSubmatch(word)
 		if m == nil {
-			return nil, fmt.Errorf("CHAOS_LEGS: %q is no leg: write the phase, > or <, and k with a number of kills or f for the other faults, like 2>k8", word)
+			return nil, fmt.Errorf("CHAOS_LEGS: %q is no leg: write the phase, > or <, and k with a number of kills, f for the other faults or w for the timer on the node, like 2>k8", word)
 		}
-		l := leg{legID: legID{phase: int(m[1][0] - '0'), back: m[2] == "<"}, faults: m[4] == "f"}
+		l := leg{legID: legID{phase: int(m[1][0] - '0'), back: m[2] == "<"}, faults: m[4] == "f", alone: m[5] == "w"}
 		if m[3] != "" {
 			n, err := strconv.Atoi(m[3])
 			if err != nil {
@@ -109,6 +110,9 @@ func (c plannedChaos) shots(n int, steps []visited) []shot {
 		if len(points) > 0 {
 			out = nil
 		}
+	}
+	if l.alone {
+		out = append(out, watchdogShot(l.legID))
 	}
 	for _, p := range points {
 		out = append(out, shot{p, killed})

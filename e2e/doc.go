@@ -28,6 +28,13 @@
 //     Deployments go in through one API server and come out of the others.
 //   - its purpose: with the leading etcd host off the API writes, with the first
 //     control-plane node off it answers and names resolve.
+//   - each phase is taken back from its end, newest first, refused out of
+//     order, and with a worker that joined since: every write acknowledged on
+//     the way is there, and files, services, listeners, arguments and objects
+//     are what they were, but for what is named (inventory_test.go,
+//     exceptions_test.go).
+//   - with LONG=1: to the middle of phase 2 and back; forward again as a user
+//     with sudo; all members are destroyed and restored from a backup.
 //   - the playground is taken down and nothing of it is left.
 //
 // A stage that others build on ends the chain when it fails; the ones that
@@ -38,8 +45,8 @@
 //	go test ./e2e -timeout 40m
 //
 // as root on Linux, with the Debian packages that the playground asks for. It
-// takes six minutes on two processors when binaries and images are cached, and
-// up to twenty more when they are not.
+// takes from fifteen minutes to forty, as the two processors are, when binaries
+// and images are cached, and up to twenty more when they are not.
 // -short leaves the playground out, but not where CI is true.
 //
 //	KUBERNETES=1.33.13   the version of the cluster (default 1.36.3)
@@ -48,6 +55,8 @@
 //	                     (default: built from cmd/migrate)
 //	E2E_NAME=NAME        the playground's name (default e2e)
 //	SEED=1               chooses the points of the later kills
+//	LONG=1               more stages, see above; LONG=only leaves out what they
+//	                     do not build on
 //	KEEP=1               leave the playground up
 //
 // What the binary printed is in out/e2e at the top of the repository, after a

@@ -18,7 +18,7 @@ dirs='/etc /opt /root /srv /usr/local /usr/share/nginx /var/www /var/lib/migrate
 find $dirs -xdev -type f -printf '%p\0' 2>/dev/null | sort -z | xargs -0 -r sha256sum 2>/dev/null | awk '{print "content", $2, $1}'
 find $dirs -xdev -printf '%p %y %m %U:%G %l\n' 2>/dev/null | sort | sed 's/^/file /'
 find /var/lib/etcd /var/lib/etcd-external -maxdepth 0 -printf 'file %p %y %m %U:%G\n' 2>/dev/null
-systemctl list-units --type=service --type=socket --type=timer --state=active --plain --no-legend | awk '{print "active", $1}' | grep -v -e ' user' -e ' sshd\?@' -e ' session-' | sort
+systemctl list-units --type=service --type=socket --type=timer --state=active --plain --no-legend | awk '{print "active", $1}' | grep -v -e ' user' -e ' sshd\?@' -e ' session-' | { [ -e /etc/kubernetes/kubelet.conf ] && cat || grep -vx 'active kubelet.service'; } | sort
 systemctl list-unit-files --state=enabled --plain --no-legend | awk '{print "enabled", $1}' | sort
 ss -Hltn | awk '{print "listens", $4}' | grep -v -E ':(3[2-9]|[45][0-9]|6[0-5])[0-9]{3}$' | sort -u
 nft list tables 2>/dev/null | grep -v -e kube-proxy -e ' filter$' -e ' nat$' -e ' mangle$' | sed 's/^/firewall /' | sort
@@ -53,6 +53,7 @@ func staysOnHosts() []staying {
 		{"cp1", `(content|file) /etc/kubernetes/pki/apiserver\.(crt|key) `, "the names added to the serving certificate stay: they harm nobody, and a client may still use them"},
 		{"cp[123]|w[123]", `(content|file) /etc/cni(/.*)? `, "the network plugin's, written when a node joins"},
 		{".*", `active (apt|dpkg|fstrim|e2scrub|logrotate|man-db|systemd-tmpfiles|phpsessionclean|systemd-hostnamed|systemd-timedated)\S*$`, "the system's own work"},
+		{"cp[23]", `file /etc/kubernetes/(manifests|pki) d `, "empty folders that kubeadm reset leaves (kubeadm: cmd/phases/reset/cleanupnode.go, it removes what is in them)"},
 		{"w3", `.*`, "joined by hand between the way there and the way back"},
 	}
 }

@@ -150,9 +150,11 @@ func changedKeys(was, is dump) []string {
 // write, and the services that run.
 func filesOf(t *testing.T, h host) string {
 	t.Helper()
+	// A kubelet that is in no cluster yet is started anew every ten seconds.
 	return h.must(t, `find /etc /opt /root /srv /usr/local /var/www /var/lib/migrate /var/lib/kubelet/config.yaml /var/lib/kubelet/pki \
 	-xdev -printf '%p %y %m %U:%G %s %T@\n' 2>/dev/null | sort
-systemctl list-units --type=service --type=socket --state=active --plain --no-legend | awk '{print $1}' | grep -v -e '^user' -e '^sshd\?@' | sort`)
+systemctl list-units --type=service --type=socket --state=active --plain --no-legend | awk '{print $1}' | grep -v -e '^user' -e '^sshd\?@' |
+	{ [ -e /etc/kubernetes/kubelet.conf ] && cat || grep -vx kubelet.service; } | sort`)
 }
 
 func hostFiles(t *testing.T, p *playground) map[string]string {
@@ -206,14 +208,15 @@ func hostKeysAreChecked(t *testing.T, s *scenario) {
 // specWith writes a copy of the spec file with one line changed.
 func (s *scenario) specWith(t *testing.T, line *regexp.Regexp, with string) string {
 	t.Helper()
-	data, err := os.ReadFile(s.pg.specFile())
+	data, err := os.ReadFile(s.specFile())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !line.Match(data) {
 		t.Fatalf("the spec file has no line like %s", line)
 	}
-	return writeTemp(t, "migrate.yaml", string(line.ReplaceAll(data, []byte(with))))
+	// Later stages may use it, too.
+	return writeTemp(s.top, "migrate.yaml", string(line.ReplaceAll(data, []byte(with))))
 }
 
 func writeTemp(t *testing.T, name, text string) string {

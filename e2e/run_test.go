@@ -147,6 +147,14 @@ func seededKills(t *testing.T, s *scenario) {
 	}
 }
 
+// wholeRun is a run that nothing happens to.
+func wholeRun(t *testing.T, s *scenario) {
+	s.writers = append(s.writers, startWriter(t, s.pg, "old-address", s.pg.api("cp1")))
+	r := s.bin.must(t, 0, runLimit, s.measured("run", "--yes", "-o", "json")...)
+	t.Logf("a whole run took %.0f s", r.seconds)
+	s.noFailures(t)
+}
+
 // carryOn runs again after the kills, to the end.
 func carryOn(t *testing.T, s *scenario) {
 	r := s.bin.must(t, 0, runLimit, s.measured("run", "--yes", "-o", "json")...)
@@ -214,6 +222,7 @@ type probed struct {
 			From         string         `json:"from"`
 			Requests     int            `json:"requests"`
 			Failures     int            `json:"failures"`
+			Retries      int            `json:"retries"`
 			Reasons      map[string]int `json:"reasons"`
 			QuietP99Ms   *float64       `json:"quietP99Ms"`
 			P99Ms        float64        `json:"p99Ms"`
@@ -282,7 +291,7 @@ func checkProbe(t *testing.T, s *scenario, r report) {
 		all += p.Requests
 		for _, k := range p.Kinds {
 			seen = append(seen, p.Name+" "+k.From+" "+k.Kind)
-			t.Logf("%s from %s, %s: %d requests, %d failed, p99 %.0f ms, max %.0f ms, sent at most %.0f ms late", p.Name, k.From, k.Kind, k.Requests, k.Failures, k.P99Ms, k.MaxMs, k.MaxLateMs)
+			t.Logf("%s from %s, %s: %d requests, %d failed, %d retried, p99 %.0f ms, max %.0f ms, sent at most %.0f ms late", p.Name, k.From, k.Kind, k.Requests, k.Failures, k.Retries, k.P99Ms, k.MaxMs, k.MaxLateMs)
 			s.judge(t, k.Failures, k.Requests, k.Reasons, p.Name+" from "+k.From+", "+k.Kind)
 			// Each place and kind has been asked for the whole time: the run
 			// takes more than a minute and a half.

@@ -46,6 +46,16 @@ type stage struct {
 
 func stages() []stage {
 	const needed, look = true, false
+	if os.Getenv("LONG") == "only" {
+		return slices.Concat([]stage{
+			{"a playground comes up", makePlayground, needed},
+			{"the cluster is filled and quiet", fill, needed},
+			{"a whole run", wholeRun, needed},
+			{"a new worker joins", newWorkerJoins, look},
+		}, wayBack(), longer(), []stage{
+			{"the playground goes", playgroundGoes, look},
+		})
+	}
 	return slices.Concat([]stage{
 		{"a playground comes up", makePlayground, needed},
 		{"the cluster is filled and quiet", fill, needed},
@@ -67,9 +77,23 @@ func stages() []stage {
 		{"with one etcd host off", oneEtcdHostOff, look},
 		{"with the first control-plane node off", firstControlPlaneOff, look},
 		{"after both are back", allIsBack, look},
-	}, longer(), []stage{
+	}, wayBack(), longer(), []stage{
 		{"the playground goes", playgroundGoes, look},
 	})
+}
+
+// wayBack are the stages that take each phase back from its end.
+func wayBack() []stage {
+	const needed, look = true, false
+	return []stage{
+		{"rollback out of order is refused", outOfOrderIsRefused, look},
+		{"the way back is shown", wayBackIsShown, look},
+		{"phase 3 is taken back", phaseThreeBack, needed},
+		{"phase 2 is taken back", phaseTwoBack, needed},
+		{"phase 1 is taken back", phaseOneBack, needed},
+		{"every write acknowledged on the way back is there", writesKept, look},
+		{"all is as it was before", asBefore, look},
+	}
 }
 
 // lookStages are the end state, whatever happened on the way there.
@@ -92,19 +116,13 @@ func lookStages() []stage {
 }
 
 // longer are the stages that LONG=1 adds: what is too long for every run.
+// LONG=only leaves out what they do not build on.
 func longer() []stage {
-	if os.Getenv("LONG") != "1" {
+	if os.Getenv("LONG") == "" {
 		return nil
 	}
 	const needed, look = true, false
 	return []stage{
-		{"rollback out of order is refused", outOfOrderIsRefused, look},
-		{"the way back is shown", wayBackIsShown, look},
-		{"phase 3 is taken back", phaseThreeBack, needed},
-		{"phase 2 is taken back", phaseTwoBack, needed},
-		{"phase 1 is taken back", phaseOneBack, needed},
-		{"every write acknowledged on the way back is there", writesKept, look},
-		{"all is as it was before", asBefore, look},
 		{"from the middle of phase 2 and back", halfWayAndBack, needed},
 		{"every write acknowledged half way is there", writesKept, look},
 		{"all is as it was before, again", asBefore, look},
@@ -156,11 +174,14 @@ func (s *scenario) end(t *testing.T) {
 
 // migrate are the arguments of a command on the scenario's cluster.
 func (s *scenario) migrate(command string, more ...string) []string {
-	spec := s.spec
-	if spec == "" {
-		spec = s.pg.specFile()
+	return s.migrateWith(s.specFile(), command, more...)
+}
+
+func (s *scenario) specFile() string {
+	if s.spec != "" {
+		return s.spec
 	}
-	return s.migrateWith(spec, command, more...)
+	return s.pg.specFile()
 }
 
 func (s *scenario) migrateWith(specFile, command string, more ...string) []string {

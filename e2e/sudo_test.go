@@ -14,7 +14,7 @@ var userLine = regexp.MustCompile(`(?m)^(\s*user:).*$`)
 func (s *scenario) userWithSudo(t *testing.T) string {
 	t.Helper()
 	if s.sudo {
-		return s.pg.specFile()
+		return s.specFile()
 	}
 	for _, name := range sortedKeys(s.pg.hosts) {
 		s.pg.hosts[name].must(t, strings.ReplaceAll(`

@@ -25,6 +25,9 @@ type Entry struct {
 	// WaitsFor lists the needed steps that are still to be done. Until then
 	// the finding may be about a world that is not ready for this step.
 	WaitsFor []StepID `json:"waitsFor,omitempty"`
+	// ExpectedSeconds is how long the step took when it was rehearsed, 0 where
+	// that is not known. Plan leaves it 0: the engine knows no rehearsal.
+	ExpectedSeconds float64 `json:"expectedSeconds,omitempty"`
 }
 
 // MarshalJSON writes the outage as seconds.
@@ -41,9 +44,10 @@ type planJournal interface {
 	Records(phase int) ([]state.Record, error)
 }
 
-// Plan checks every step of a phase on every target, in the order in which a
-// run takes them, and changes nothing. A check that fails is a *StepError,
-// returned with the entries before it.
+// Plan checks every step of a phase on every target and changes nothing. The
+// entries are in the order in which a run takes the steps. A check that fails
+// is a *StepError, returned with the entries before it. The targets are
+// looked at side by side, each by one check after the other.
 func Plan[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], j planJournal) ([]Entry, error) {
 	if err := Validate(p); err != nil {
 		return nil, err
@@ -56,27 +60,44 @@ func Plan[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], j planJou
 	if err != nil {
 		return nil, err
 	}
+	found := checkAll(ctx, env, all)
 	satisfied := map[state.Key]bool{}
 	done := func(step StepID, target string) bool { return satisfied[keyOf(p.Number, step, target)] }
 	entries := make([]Entry, 0, len(all))
-	for _, v := range all {
-		finding, err := v.check(ctx, env)
-		if err != nil {
+	for i, v := range all {
+		if err := found[i].err; err != nil {
 			return entries, &StepError{Where: Where{p.Number, v.ID, v.target}, Op: OpCheck, Err: err}
 		}
 		key := keyOf(p.Number, v.ID, v.target)
-		satisfied[key] = finding.Verdict == Satisfied
+		satisfied[key] = found[i].Verdict == Satisfied
 		undo := "undo"
 		if v.OneWay != "" {
 			undo = "one-way: " + v.OneWay
 		}
 		entries = append(entries, Entry{
 			Phase: p.Number, Step: v.ID, Title: v.Title, Why: v.Why, Target: v.target,
-			Finding: finding, Outage: v.Outage, Undo: undo,
+			Finding: found[i].Finding, Outage: v.Outage, Undo: undo,
 			Recorded: recorded.status(key), WaitsFor: v.unmet(all, done),
 		})
 	}
 	return entries, nil
+}
+
+// looked is what one check of many found.
+type looked struct {
+	Finding
+	err error
+}
+
+// checkAll calls the checks of all visits, those of one target up to one that
+// fails: nothing after it is told.
+func checkAll[V, H any](ctx context.Context, env Env[V, H], all []visit[V, H]) []looked {
+	found := make([]looked, len(all))
+	byTarget(len(all), func(i int) string { return all[i].target }, func(i int) bool {
+		found[i].Finding, found[i].err = all[i].check(ctx, env)
+		return found[i].err == nil
+	})
+	return found
 }
 
 // check calls the step's Check and refuses a finding without a verdict.

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	"hamigrate/state"
 )
 
@@ -92,22 +90,20 @@ func Look[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], entries [
 	if err != nil {
 		return err
 	}
-	for i, e := range entries {
+	byTarget(len(entries), func(i int) string { return entries[i].Target }, func(i int) bool {
+		e := &entries[i]
 		n := slices.IndexFunc(all, func(v visit[V, H]) bool { return v.ID == e.Step && v.target == e.Target })
 		if n < 0 {
-			continue
+			return true
 		}
-		f, err := all[n].check(ctx, env)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			entries[i].Now = fmt.Sprintf("not seen: %v", err)
-		default:
-			entries[i].Now = f.Reason
+		if f, err := all[n].check(ctx, env); err != nil {
+			e.Now = fmt.Sprintf("not seen: %v", err)
+		} else {
+			e.Now = f.Reason
 		}
-	}
-	return nil
+		return ctx.Err() == nil
+	})
+	return ctx.Err()
 }
 
 // Standing says whether something of a phase is left that a rollback of it
@@ -134,18 +130,8 @@ func (r Runner[V, H]) Rollback(ctx context.Context, p Phase[V, H]) (err error) {
 			return &BlockedError{Where: Where{e.Phase, e.Step, e.Target}, Reason: e.Blocked, Remedy: "nothing was changed"}
 		}
 	}
-	x := execution[V, H]{Runner: r, phase: p, began: time.Now(), done: map[state.Key]bool{}}
-	if x.Events == nil {
-		x.Events = discard{}
-	}
-	if x.Log == nil {
-		x.Log = hclog.NewNullLogger()
-	}
-	x.Log = x.Log.With("phase", p.Number)
-	if x.visits, err = visits(ctx, r.Env, p); err != nil {
-		return err
-	}
-	if x.records, err = recordsOf(r.Journal, p.Number); err != nil {
+	x, err := r.execute(ctx, p)
+	if err != nil {
 		return err
 	}
 	end, err := r.Journal.BeginRun(p.Number)

@@ -44,18 +44,8 @@ func (r Runner[V, H]) Run(ctx context.Context, p Phase[V, H]) (err error) {
 	if err := Validate(p); err != nil {
 		return err
 	}
-	x := execution[V, H]{Runner: r, phase: p, began: time.Now(), done: map[state.Key]bool{}}
-	if x.Events == nil {
-		x.Events = discard{}
-	}
-	if x.Log == nil {
-		x.Log = hclog.NewNullLogger()
-	}
-	x.Log = x.Log.With("phase", p.Number)
-	if x.visits, err = visits(ctx, r.Env, p); err != nil {
-		return err
-	}
-	if x.records, err = recordsOf(r.Journal, p.Number); err != nil {
+	x, err := r.execute(ctx, p)
+	if err != nil {
 		return err
 	}
 	if err := x.resumable(); err != nil {
@@ -70,6 +60,25 @@ func (r Runner[V, H]) Run(ctx context.Context, p Phase[V, H]) (err error) {
 		return errors.Join(err, fmt.Errorf("ending the run of phase %d: %w", p.Number, endErr))
 	}
 	return err
+}
+
+// execute prepares one run of a phase, there or back.
+func (r Runner[V, H]) execute(ctx context.Context, p Phase[V, H]) (_ *execution[V, H], err error) {
+	x := execution[V, H]{Runner: r, phase: p, began: time.Now(), done: map[state.Key]bool{}}
+	if x.Events == nil {
+		x.Events = discard{}
+	}
+	if x.Log == nil {
+		x.Log = hclog.NewNullLogger()
+	}
+	x.Log = x.Log.With("phase", p.Number)
+	if x.visits, err = visits(ctx, r.Env, p); err != nil {
+		return nil, err
+	}
+	if x.records, err = recordsOf(r.Journal, p.Number); err != nil {
+		return nil, err
+	}
+	return &x, nil
 }
 
 // result is what the journal keeps of a run's end.
@@ -107,22 +116,41 @@ func (x *execution[V, H]) beginStep() { x.stepBegan, x.stepWaited = time.Now(), 
 // endStep adds what the step waited to what the phase did.
 func (x *execution[V, H]) endStep() { x.waited += x.stepWaited }
 
-// resumable refuses to carry on a phase that is part done with another spec
-// or another list of steps: the pre-images and needs would not fit.
+// resumable is Resumable, and notes what of the journal fits.
 func (x *execution[V, H]) resumable() error {
 	known, err := x.Journal.Phase(x.phase.Number)
 	if err != nil {
 		return fmt.Errorf("reading the journal: %w", err)
 	}
-	declaration := Fingerprint(x.phase)
-	same := known.Spec == x.Spec && known.Declaration == declaration
+	same := known.Spec == x.Spec && known.Declaration == Fingerprint(x.phase)
 	complete := !known.Completed.IsZero()
 	x.begun = same && !complete && !known.Begun.IsZero()
 	x.intact = same && complete
-	if same || complete || known.Begun.IsZero() || !x.records.any(state.Status.Touched) {
+	return Resumable(x.Journal, x.phase, x.Spec)
+}
+
+// Resumable refuses to carry on a phase that is part done with another spec
+// or another list of steps: the pre-images and needs would not fit. spec is
+// the fingerprint of the one at hand. It asks the journal alone.
+//
+// Errors: *FingerprintError, or that the journal can't be read.
+func Resumable[V, H any](j interface {
+	planJournal
+	Phase(number int) (state.Phase, error)
+}, p Phase[V, H], spec string) error {
+	known, err := j.Phase(p.Number)
+	if err != nil {
+		return fmt.Errorf("reading the journal: %w", err)
+	}
+	recs, err := recordsOf(j, p.Number)
+	if err != nil {
+		return err
+	}
+	same := known.Spec == spec && known.Declaration == Fingerprint(p)
+	if same || !known.Completed.IsZero() || known.Begun.IsZero() || !recs.any(state.Status.Touched) {
 		return nil
 	}
-	return &FingerprintError{Phase: x.phase.Number, Name: x.phase.Name, Spec: known.Spec != x.Spec, Tool: known.Tool}
+	return &FingerprintError{Phase: p.Number, Name: p.Name, Spec: known.Spec != spec, Tool: known.Tool}
 }
 
 func (r records) any(is func(state.Status) bool) bool {

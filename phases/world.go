@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
@@ -73,6 +74,8 @@ type World struct {
 	wasReady map[string]bool
 	trail    bool // its folder is there
 	pods     Pods
+	tell     func(string)  // see UseAsk
+	askWait  time.Duration // see UseAsk
 
 	waited atomic.Int64 // nanoseconds in which programs of others ran
 }
@@ -113,6 +116,11 @@ func (w *World) Targets(ctx context.Context, s migrate.Selector) ([]string, erro
 		return names(w.spec.Etcd.Hosts), nil
 	case migrate.LoadBalancers:
 		return names(w.spec.LoadBalancer.Hosts), nil
+	case migrate.ExternalLoadBalancer:
+		if w.spec.LoadBalancer.Kind != cluster.LoadBalancerExternal {
+			return nil, nil
+		}
+		return []string{migrate.ClusterTarget}, nil
 	case migrate.Workers:
 		workers, err := w.findWorkers(ctx)
 		return names(workers), err

@@ -53,6 +53,9 @@ func Render[V, H any](w io.Writer, p migrate.Phase[V, H], d Data) error {
 // target.
 func section[V, H any](b *strings.Builder, steps []migrate.Step[V, H], d Data, n *int) error {
 	targets := d.Targets[steps[0].On]
+	if on := steps[0].On; len(targets) == 0 && (on == migrate.LoadBalancers || on == migrate.ExternalLoadBalancer) {
+		return nil // a load balancer of the other kind
+	}
 	if len(targets) == 0 {
 		targets = []Host{d.First}
 	}
@@ -75,7 +78,7 @@ func section[V, H any](b *strings.Builder, steps []migrate.Step[V, H], d Data, n
 // for each, others once.
 func paragraph[V, H any](b *strings.Builder, n int, s migrate.Step[V, H], targets []Host, d Data) error {
 	fmt.Fprintf(b, "\n## %d. %s\n\n", n, s.Title)
-	if s.On == migrate.Once {
+	if s.On == migrate.Once || s.On == migrate.ExternalLoadBalancer {
 		fmt.Fprintf(b, "Once, for the cluster, from %s.", d.First.Name)
 	} else {
 		fmt.Fprintf(b, "On %s.", hostList(targets))

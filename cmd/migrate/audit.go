@@ -13,21 +13,22 @@ import (
 
 func auditCommand() *cli.Command {
 	return &cli.Command{
-		Name:   "audit",
-		Before: noWords,
-		Usage:  "find every single point of failure of a cluster, and whether the migration removes it; change nothing",
+		Name:      "audit",
+		ArgsUsage: "[[USER@]HOST[:PORT]]",
+		Usage:     "find every single point of failure of a cluster, and whether the migration removes it; change nothing",
 		Description: "For each: what its loss would do and for how long, which phase removes it, and what would\n" +
 			"where none does. One nginx in front is a point that the migration ADDS, and it is told as\n" +
 			"such. At the end stands an honest word on whether high availability is worth its price\n" +
 			"here. Of use before a migration, after it, and without one. docs/audit.md explains each.\n" +
-			"Of Secrets only names and keys are told, never what they hold.\n\n" + exitStatus,
+			"Of Secrets only names and keys are told, never what they hold. Where there is no spec yet,\n" +
+			"name a control-plane node: migrate audit root@HOST. Flags stand before HOST.\n\n" + exitStatus,
 		Flags:  append(commonFlags(), outputFlag("text", "json")),
 		Action: auditAction,
 	}
 }
 
 func auditAction(c *cli.Context) error {
-	s, err := openSession(c)
+	s, err := auditSession(c)
 	if err != nil {
 		return err
 	}
@@ -40,6 +41,19 @@ func auditAction(c *cli.Context) error {
 		return writeReport(c.App.Writer, r)
 	}
 	return printAudit(c.App.Writer, r)
+}
+
+// auditSession goes by the spec, or by the one host that is named instead.
+func auditSession(c *cli.Context) (*session, error) {
+	switch word := c.Args().First(); {
+	case c.Args().Len() > 1:
+		return nil, fmt.Errorf("`migrate audit` takes one host, and there is %q behind it: flags stand before the host, as in `migrate audit -o json root@HOST`", c.Args().Get(1))
+	case word != "" && common(c, flagFile) != "":
+		return nil, fmt.Errorf("`migrate audit` takes a spec or a host, and there are --%s %s and %s: leave one out", flagFile, common(c, flagFile), word)
+	case word != "":
+		return hostSession(c, word)
+	}
+	return openSession(c)
 }
 
 // mostPlaces is how many objects, files and hosts of a point are listed for a

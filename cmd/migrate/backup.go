@@ -182,12 +182,6 @@ func hasBackup(dir string, phase int, begun time.Time) (bool, error) {
 	return slices.ContainsFunc(sets, func(s backup.Set) bool { return s.Phase == phase && s.At.After(begun.Add(-justBefore)) }), err
 }
 
-// nothingToDo: a phase that is all done needs no backup.
-func (w *watched) nothingToDo(ctx context.Context, p phases.Phase) (bool, error) {
-	entries, err := migrate.Plan(ctx, w.s.world, p, w.j)
-	return err == nil && !slices.ContainsFunc(entries, func(e migrate.Entry) bool { return e.Finding.Verdict != migrate.Satisfied }), err
-}
-
 func (w *watched) takeBackup(ctx context.Context, p phases.Phase) error {
 	began := time.Now()
 	tell := func(kind migrate.EventKind, message string) {

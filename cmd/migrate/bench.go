@@ -52,7 +52,7 @@ func benchCommand() *cli.Command {
 				// It is to be measured, not to be stopped.
 				how.most = time.Hour
 				how.tell(fmt.Sprintf("strategy %s", strategy))
-				one, err := rehearse(c, strategy, how)
+				one, err := rehearse(c, strategy, how, rehearsalOptions(c), false)
 				if one != nil {
 					r.Strategies = append(r.Strategies, *one)
 				}
@@ -150,6 +150,11 @@ func printBench(w io.Writer, r benchResult) {
 		t.AppendSeparator()
 	}
 	t.Render()
+	for _, s := range r.Strategies {
+		if s.Probe != nil && s.Probe.Retries() > 0 {
+			fmt.Fprintf(w, "%s: %s\n", s.Strategy, toldToComeBack(s.Probe.Retries()))
+		}
+	}
 	fmt.Fprintln(w)
 	t = newTable(w, "strategy", "phase 1", "phase 2", "phase 3", "all", "two voters", "API away: announced", "seen", "failed")
 	for _, s := range r.Strategies {

@@ -34,6 +34,7 @@ type closing struct {
 	command string // "run" or "rollback"
 	flags   string // as given, for the next command: " --file x"
 	phase   int    // of --phase; 0: all
+	plan    string // of --plan; "": none
 	first   int    // entries of the journal's history before this command
 }
 
@@ -80,6 +81,8 @@ func howItEnded(err error) string {
 		return "before a step was begun"
 	case errors.As(err, new(*heldError)), errors.Is(err, state.ErrLocked):
 		return "before it began: another run has the cluster"
+	case errors.As(err, new(*driftError)):
+		return "before it began: the plan is not what would be done now"
 	case errors.As(err, &blocked) && blocked.Step != "":
 		return fmt.Sprintf("before %s, which has changed nothing", blocked.Where)
 	case errors.As(err, &blocked):
@@ -171,6 +174,9 @@ func someOf(list []string, one, what string) string {
 // next is the one command to go on with.
 func (c *closing) next(err error) string {
 	again := "migrate " + c.command + c.flags
+	if c.plan != "" {
+		again += " --plan " + remote.Quote(c.plan)
+	}
 	if c.phase != 0 {
 		again += fmt.Sprintf(" --phase %d", c.phase)
 	}
@@ -184,6 +190,8 @@ func (c *closing) next(err error) string {
 		return again + "    (when the other one has ended)"
 	case errors.As(err, &format) && format.Found == 0:
 		return "migrate adopt" + c.flags + "    (when the file was moved away)"
+	case errors.As(err, new(*driftError)):
+		return "migrate plan" + c.flags + "    (then save it with --out, and run that)"
 	case errors.Is(err, migrate.ErrStopped):
 		return again
 	case errors.As(err, &step) && (step.Back != nil && step.Back.Err != nil || step.Op == migrate.OpUndo):

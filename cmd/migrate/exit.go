@@ -49,7 +49,7 @@ func exitCode(err error) int {
 		return 7
 	case errors.As(err, &interrupted), errors.Is(err, context.Canceled):
 		return 130
-	case errors.As(err, &blocked), errors.As(err, &refused):
+	case errors.As(err, &blocked), errors.As(err, &refused), errors.As(err, new(*driftError)):
 		return 3
 	case errors.As(err, new(*degradedError)):
 		return 6

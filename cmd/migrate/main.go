@@ -28,6 +28,12 @@ func main() { os.Exit(run(os.Args)) }
 
 func run(args []string) int {
 	app := newApp()
+	// A shell asks with flags that are half typed. urfave/cli v2.27.7 dies of
+	// one it does not know when it may be several short ones (parseIter returns
+	// no flag set, and checkCompletions reads it).
+	if args[len(args)-1] == completing {
+		app.UseShortOptionHandling = false
+	}
 	// The exit code is decided in one place, from the error itself.
 	app.ExitErrHandler = func(*cli.Context, error) {}
 	err := app.Run(args)
@@ -84,11 +90,13 @@ func noWords(c *cli.Context) error {
 }
 
 func newApp() *cli.App {
-	commands := strict(append([]*cli.Command{
-		preflightCommand(), auditCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), verifyCommand(), certsCommand(), reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
+	commands := strict([]*cli.Command{
+		initCommand(), preflightCommand(), auditCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), verifyCommand(), certsCommand(),
+		reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
+		completionCommand(), manCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
-	}, notBuilt()...))
+	})
 	return &cli.App{
 		Name:                   "migrate",
 		Usage:                  "make a kubeadm cluster with one control-plane node highly available, while it runs",
@@ -97,28 +105,13 @@ func newApp() *cli.App {
 		ErrWriter:              os.Stderr,
 		Flags:                  commonFlags(),
 		UseShortOptionHandling: true,
+		EnableBashCompletion:   true,
 		Description: "The migration has three phases: a load balancer in front of the API (1), etcd on hosts\n" +
 			"of its own (2), two more control-plane nodes (3). Practise it first: migrate rehearse.\n" +
-			"Then: write migrate.yaml (docs/spec.md), migrate preflight, migrate plan, migrate run.\n\n" + exitStatus,
+			"Then: migrate init root@HOST writes migrate.yaml (docs/spec.md); migrate preflight, migrate plan,\n" +
+			"migrate run.\n\n" + exitStatus,
 		OnUsageError: usageError,
 		Action:       unknownCommand(commands, func(c *cli.Context) error { return cli.ShowAppHelp(c) }),
 		Commands:     commands,
 	}
-}
-
-// notBuilt lists the commands that are part of the design and not of this
-// version. A sentence is better than an unknown command.
-func notBuilt() []*cli.Command {
-	var out []*cli.Command
-	for name, instead := range map[string]string{
-		"init": "write the spec by hand, docs/spec.md shows how",
-	} {
-		out = append(out, &cli.Command{
-			Name: name, Hidden: true, SkipFlagParsing: true,
-			Action: func(*cli.Context) error {
-				return fmt.Errorf("`migrate %s` is not built yet; %s", name, instead)
-			},
-		})
-	}
-	return out
 }

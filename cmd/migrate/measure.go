@@ -265,8 +265,12 @@ func (m *measurement) fromHere(ctx context.Context, v phases.View, name, address
 	return path
 }
 
-// loadBalancerStep makes the load balancer serve.
-const loadBalancerStep = "loadbalancer/nginx-stream"
+// loadBalancerStep makes the load balancer serve; endpointStep proves that one
+// of somebody else does.
+const (
+	loadBalancerStep = "loadbalancer/nginx-stream"
+	endpointStep     = "loadbalancer/endpoint"
+)
 
 // Event adds the load balancer once it serves, and takes it out before the
 // way back takes it away.
@@ -281,7 +285,7 @@ func (m *measurement) Event(e migrate.Event) {
 		return
 	}
 	done := e.Kind == migrate.EventStepDone || e.Kind == migrate.EventStepSatisfied
-	if m.lb != nil || e.Phase == 1 && !m.back && !(done && e.Step == loadBalancerStep) {
+	if m.lb != nil || e.Phase == 1 && !m.back && !(done && (e.Step == loadBalancerStep || e.Step == endpointStep)) {
 		return
 	}
 	v := m.s.world.View(migrate.ClusterTarget)

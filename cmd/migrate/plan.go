@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -25,10 +28,14 @@ func planCommand() *cli.Command {
 		Before: noWords,
 		Usage:  "look at the cluster and show what run would do; change nothing",
 		Description: "Every step is checked against the cluster as it is: what is done already, what would\n" +
-			"change, as diffs, and how long the API would be away. Secrets are shown as digests.\n\n" + exitStatus,
+			"change, as diffs, and how long the API would be away. Secrets are shown as digests.\n" +
+			"--out saves the plan: `migrate run FILE` then does that, or refuses and shows what is\n" +
+			"different by then.\n\n" + exitStatus,
 		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json", "yaml"),
+			&cli.StringFlag{Name: "out", Usage: "save the plan to `FILE`, for `migrate run FILE`"},
+			&cli.StringSliceFlag{Name: "limit", Usage: "show only what is done on `HOST`; cluster is the cluster's objects"},
 			&cli.BoolFlag{Name: "detailed-exitcode", Usage: "exit with 2 when there is something to do"},
-			&cli.BoolFlag{Name: "rollback", Usage: "show what `migrate rollback` would undo"}),
+			&cli.BoolFlag{Name: "rollback", Usage: "show what rollback would undo"}),
 		Action: planAction,
 	}
 }
@@ -42,6 +49,10 @@ type phasePlan struct {
 }
 
 func planAction(c *cli.Context) error {
+	limit := c.StringSlice("limit")
+	if c.String("out") != "" && (c.Bool("rollback") || len(limit) > 0) {
+		return errors.New("--out saves a whole plan: leave --limit and --rollback away")
+	}
 	s, err := openSession(c)
 	if err != nil {
 		return err
@@ -59,22 +70,82 @@ func planAction(c *cli.Context) error {
 		return err
 	}
 	defer j.Close()
-	plans, err := makePlan(c, s, list, j)
+	known, err := lastRehearsal(s.journal)
 	if err != nil {
 		return err
 	}
+	plans, err := makePlan(c.Context, s, list, j)
+	if err != nil {
+		return err
+	}
+	whole := plans
+	if plans, err = limitTo(plans, limit); err != nil {
+		return err
+	}
+	id, kubernetes, err := planIdentity(c.Context, s)
+	if err != nil {
+		return err
+	}
+	expect(plans, known)
 	if err := printPlan(c.App.Writer, plans, c.String("output")); err != nil {
 		return err
+	}
+	if c.String("output") == "text" && pending(plans) > 0 {
+		fmt.Fprintln(c.App.Writer, known.say(s.file, s.spec, list, kubernetes))
 	}
 	for i, p := range plans {
 		if blocked := blockedIn(p.Entries); blocked != nil {
 			return withWayOut(c.Context, s, j, list[i], blocked)
 		}
 	}
+	if file := c.String("out"); file != "" {
+		if err := writePlan(file, newSavedPlan(s, id, kubernetes, strategyOf(c), c.Int("phase"), list, whole)); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.App.ErrWriter, "Saved: %s. `migrate run%s %s` does this, and nothing else.\n", file, flagsGiven(c), remote.Quote(file))
+	}
 	if c.Bool("detailed-exitcode") && pending(plans) > 0 {
 		return errChangesPending
 	}
 	return nil
+}
+
+// limitTo leaves the steps on some hosts; with no hosts, all.
+func limitTo(plans []phasePlan, hosts []string) ([]phasePlan, error) {
+	if len(hosts) == 0 {
+		return plans, nil
+	}
+	var known []string
+	out := make([]phasePlan, len(plans))
+	for i, p := range plans {
+		out[i] = p
+		out[i].Entries = []migrate.Entry{}
+		for _, e := range p.Entries {
+			if !slices.Contains(known, e.Target) {
+				known = append(known, e.Target)
+			}
+			if slices.Contains(hosts, e.Target) {
+				out[i].Entries = append(out[i].Entries, e)
+			}
+		}
+	}
+	for _, h := range hosts {
+		if !slices.Contains(known, h) {
+			return nil, fmt.Errorf("--limit %s: no step is on it; there are steps on %s", h, strings.Join(known, ", "))
+		}
+	}
+	return out, nil
+}
+
+// expect writes how long each step took when it was rehearsed.
+func expect(plans []phasePlan, known *rehearsal) {
+	for _, p := range plans {
+		for i := range p.Entries {
+			if p.Entries[i].Finding.Verdict != migrate.Satisfied {
+				p.Entries[i].ExpectedSeconds = known.expected(p.Entries[i].Step).Seconds()
+			}
+		}
+	}
 }
 
 // planBack shows the way back.
@@ -112,13 +183,13 @@ func planBack(c *cli.Context, s *session) error {
 	return printRollback(c.App.Writer, list)
 }
 
-func makePlan(c *cli.Context, s *session, list []phases.Phase, j *state.Journal) ([]phasePlan, error) {
-	if err := phases.Fits(c.Context, s.world.View(migrate.ClusterTarget)); err != nil {
+func makePlan(ctx context.Context, s *session, list []phases.Phase, j *state.Journal) ([]phasePlan, error) {
+	if err := phases.Fits(ctx, s.world.View(migrate.ClusterTarget)); err != nil {
 		return nil, err
 	}
 	var plans []phasePlan
 	for _, p := range list {
-		entries, err := migrate.Plan(c.Context, s.world, p, j)
+		entries, err := migrate.Plan(ctx, s.world, p, j)
 		if err != nil {
 			return nil, err
 		}
@@ -154,43 +225,82 @@ func printPlan(w io.Writer, plans []phasePlan, format string) error {
 		return err
 	}
 	colour := wantColour(w)
-	var outage time.Duration
-	targets := map[string]bool{}
 	for _, p := range plans {
-		fmt.Fprintf(w, "%s\n", paint(colour, bold, fmt.Sprintf("Phase %d: %s", p.Phase, p.Title)))
-		t := table.NewWriter()
-		t.SetOutputMirror(w)
-		t.SetStyle(table.StyleLight)
-		t.Style().Options.SeparateColumns = false
-		t.Style().Options.DrawBorder = false
-		t.AppendHeader(table.Row{"", "step", "on", "what is true now", "API away", "undo"})
-		t.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft}})
-		for _, e := range p.Entries {
-			away := "0 s"
-			if e.Finding.Verdict != migrate.Satisfied {
-				outage += e.Outage
-				targets[e.Target] = true
-				if e.Outage > 0 {
-					away = fmt.Sprintf("≤ %.0f s", e.Outage.Seconds())
-				}
-			}
-			t.AppendRow(table.Row{sign(e.Finding.Verdict, colour), e.Title, e.Target, e.Finding.Reason, away, e.Undo})
+		if len(p.Entries) > 0 {
+			printPhase(w, p, colour)
 		}
-		t.Render()
-		fmt.Fprintln(w)
 	}
 	for _, p := range plans {
 		for _, e := range p.Entries {
 			printChanges(w, e.Finding.Changes, colour)
 		}
 	}
+	_, err := fmt.Fprintln(w, planSum(plans))
+	return err
+}
+
+// printPhase prints the table of one phase.
+func printPhase(w io.Writer, p phasePlan, colour bool) {
+	fmt.Fprintf(w, "%s\n", paint(colour, bold, fmt.Sprintf("Phase %d: %s", p.Phase, p.Title)))
+	rehearsed := slices.ContainsFunc(p.Entries, func(e migrate.Entry) bool { return e.ExpectedSeconds > 0 })
+	header := table.Row{"", "step", "on", "what is true now", "API away", "undo"}
+	if rehearsed {
+		header = append(header, "expected")
+	}
+	t := newTable(w, header...)
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft}})
+	for _, e := range p.Entries {
+		away := "0 s"
+		if e.Finding.Verdict != migrate.Satisfied && e.Outage > 0 {
+			away = fmt.Sprintf("≤ %.0f s", e.Outage.Seconds())
+		}
+		row := table.Row{sign(e.Finding.Verdict, colour), e.Title, e.Target, e.Finding.Reason, away, e.Undo}
+		if rehearsed {
+			row = append(row, expectedText(e.ExpectedSeconds))
+		}
+		t.AppendRow(row)
+	}
+	t.Render()
+	fmt.Fprintln(w)
+}
+
+func expectedText(s float64) string {
+	if s == 0 {
+		return ""
+	}
+	return seconds(time.Duration(s * float64(time.Second)))
+}
+
+// planSum is the plan in one line.
+func planSum(plans []phasePlan) string {
 	n := pending(plans)
 	if n == 0 {
-		fmt.Fprintln(w, "Plan: nothing to do; the cluster is as the spec wants it.")
-		return nil
+		return "Plan: nothing to do; the cluster is as the spec wants it."
 	}
-	_, err := fmt.Fprintf(w, "Plan: %d steps to do on %d targets; expected time without an API: %.0f s. Nothing was changed.\n", n, len(targets), outage.Seconds())
-	return err
+	var outage time.Duration
+	var expected float64
+	unknown, targets := 0, map[string]bool{}
+	for _, p := range plans {
+		outage += outageOf(p.Entries)
+		for _, e := range p.Entries {
+			if e.Finding.Verdict == migrate.Satisfied {
+				continue
+			}
+			targets[e.Target] = true
+			expected += e.ExpectedSeconds
+			if e.ExpectedSeconds == 0 {
+				unknown++
+			}
+		}
+	}
+	took := ""
+	if expected > 0 {
+		took = "; when rehearsed they took " + expectedText(expected)
+		if unknown > 0 {
+			took += fmt.Sprintf(" without %d of them", unknown)
+		}
+	}
+	return fmt.Sprintf("Plan: %d steps to do on %d targets; expected time without an API: %.0f s%s. Nothing was changed.", n, len(targets), outage.Seconds(), took)
 }
 
 // sign marks a row: done, to do, blocked.

@@ -51,6 +51,10 @@ func playbookData(spec cluster.Spec) playbooks.Data {
 		servers = append(servers, fmt.Sprintf("https://%s", net.JoinHostPort(h.Address, strconv.Itoa(phases.EtcdClientPort))))
 	}
 	stream := loadbalancer.Upstream{Port: spec.Endpoint.Port, Backends: []string{net.JoinHostPort(first.Address, "6443")}, Nofile: 65536}
+	external := []playbooks.Host(nil)
+	if spec.LoadBalancer.Kind == cluster.LoadBalancerExternal {
+		external = []playbooks.Host{first}
+	}
 	return playbooks.Data{
 		Cluster:     spec.Name,
 		Endpoint:    net.JoinHostPort(spec.Endpoint.Host, strconv.Itoa(spec.Endpoint.Port)),
@@ -62,6 +66,7 @@ func playbookData(spec cluster.Spec) playbooks.Data {
 			migrate.JoiningControlPlanes: playbookHosts(spec.ControlPlane.Joining),
 			migrate.EtcdHosts:            playbookHosts(spec.Etcd.Hosts),
 			migrate.LoadBalancers:        playbookHosts(spec.LoadBalancer.Hosts),
+			migrate.ExternalLoadBalancer: external,
 			migrate.Workers:              playbookHosts(spec.Workers),
 		},
 	}

@@ -186,8 +186,7 @@ func (w *watched) preflight(ctx context.Context, p phases.Phase) error {
 	if err != nil || !known.Begun.IsZero() {
 		return err
 	}
-	entries, err := migrate.Plan(ctx, w.s.world, p, w.j)
-	if err != nil || !slices.ContainsFunc(entries, func(e migrate.Entry) bool { return e.Finding.Verdict != migrate.Satisfied }) {
+	if nothing, err := w.nothingToDo(ctx, p); err != nil || nothing {
 		return err
 	}
 	r, err := preflight.Run(ctx, w.s.world, preflight.Options{Phase: p.Number, Ignore: w.ignore, LookOnly: true, InPlace: w.strategy == phases.InPlace})

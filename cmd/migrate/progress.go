@@ -17,6 +17,8 @@ type progress struct {
 	moving bool
 	colour bool
 
+	rehearsed *rehearsal // tells how long a step takes; may be nil
+
 	mu   sync.Mutex
 	live func() string // a short live figure for the moving line; may be nil
 	open bool          // the moving line is on the screen
@@ -61,6 +63,9 @@ func (p *progress) Event(e migrate.Event) {
 		away := ""
 		if e.Outage > 0 {
 			away = fmt.Sprintf(" (the API will be away for up to %.0f s)", e.Outage.Seconds())
+		}
+		if took := p.rehearsed.expected(e.Step); took > 0 {
+			away += ", about " + seconds(took)
 		}
 		p.step("~ " + name + ": " + e.Message + away)
 	case migrate.EventStepWaiting:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"hamigrate/migrate/playground"
@@ -24,12 +25,24 @@ func rehearseCommand() *cli.Command {
 		Description: "Builds a real kubeadm cluster of systemd-nspawn hosts in the shape of an old production\n" +
 			"cluster (etcd on localhost), plans and runs the three phases while requests are sent through\n" +
 			"the old address, the load balancer and the kubernetes Service, prints the figures, writes the\n" +
-			"report and takes the playground down.\n\n" + exitStatus,
+			"report and takes the playground down.\n\n" +
+			"With --like the shape is that of the cluster of a spec, which is only read: its Kubernetes\n" +
+			"minor, where its etcd listens, its API server's arguments and mounts, its workers. Then it\n" +
+			"goes forward, all the way back, and forward again. What the playground lacks is told. That it\n" +
+			"was rehearsed, and how long each step took, is kept beside the spec's journal: plan and run\n" +
+			"tell it.\n\n" + exitStatus,
 		Flags: append(rehearsalFlags("rehearsal"), strategyFlag(),
+			&cli.StringFlag{Name: "like", Usage: "the playground gets the shape of the cluster of this spec `FILE`"},
 			&cli.StringFlag{Name: "report", Value: "out/report.json", Usage: "write the report as JSON to `FILE`"},
 			&cli.BoolFlag{Name: "keep", Usage: "leave the playground up afterwards"}),
 		Action: func(c *cli.Context) error {
-			r, err := rehearse(c, strategyOf(c), measuringOf(c, teller(c)))
+			var r *report
+			var err error
+			if c.String("like") != "" {
+				r, err = rehearseLike(c)
+			} else {
+				r, err = rehearse(c, strategyOf(c), measuringOf(c, teller(c)), rehearsalOptions(c), false)
+			}
 			if r == nil {
 				return err
 			}
@@ -37,6 +50,63 @@ func rehearseCommand() *cli.Command {
 			return errors.Join(err, printReport(c.App.Writer, *r), keepReport(c, *r))
 		},
 	}
+}
+
+// rehearseLike rehearses on the shape of a real cluster, and keeps beside that
+// one's journal what came of it.
+func rehearseLike(c *cli.Context) (*report, error) {
+	log, err := logger(c)
+	if err != nil {
+		return nil, err
+	}
+	theirs, err := newSession(c.String("like"), "", log, sshOptions(c, log))
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.close()
+	o, lacks, err := shapeOf(c.Context, theirs)
+	if err != nil {
+		return nil, err
+	}
+	o = chosenOver(c, o)
+	tell := teller(c)
+	tell(fmt.Sprintf("like %s: Kubernetes %s, etcd on %s, %d workers, %d arguments and %d mounts of the API server", theirs.spec.Name, o.Kubernetes, o.EtcdListen, max(o.Workers, 0), len(o.APIServerArgs), len(o.APIServerMounts)))
+	if len(lacks) > 0 {
+		tell("the playground will not have: " + strings.Join(lacks, "; "))
+	}
+	r, err := rehearse(c, strategyOf(c), measuringOf(c, tell), o, true)
+	if r == nil {
+		return nil, err
+	}
+	known := newRehearsal(theirs.spec, strategyOf(c), *r, lacks)
+	if err != nil {
+		known.Result = "failed"
+	}
+	return r, errors.Join(err, keepRehearsal(theirs.journal, known))
+}
+
+// rehearsalOptions are the playground of the flags.
+func rehearsalOptions(c *cli.Context) playground.Options {
+	return playground.Options{
+		Name: c.String("name"), Kubernetes: c.String("kubernetes"), EtcdListen: c.String("etcd-listen"), SudoUser: c.String("sudo-user"),
+		Objects: c.Int("objects"),
+	}
+}
+
+// chosenOver lets a flag that was given count for more than the shape.
+func chosenOver(c *cli.Context, o playground.Options) playground.Options {
+	given := rehearsalOptions(c)
+	o.Name, o.Objects = given.Name, given.Objects
+	for name, set := range map[string]func(){
+		"kubernetes":  func() { o.Kubernetes = given.Kubernetes },
+		"etcd-listen": func() { o.EtcdListen = given.EtcdListen },
+		"sudo-user":   func() { o.SudoUser = given.SudoUser },
+	} {
+		if c.IsSet(name) {
+			set()
+		}
+	}
+	return o
 }
 
 // rehearsalFlags are those of commands that migrate a playground.
@@ -51,10 +121,10 @@ func rehearsalFlags(name string) []cli.Flag {
 	}, measuringFlags(10, time.Minute)...)
 }
 
-// rehearse makes a playground, migrates it with a strategy and takes it down.
-// The report is there as soon as there was something to report, also with an
+// rehearse makes a playground, migrates it with a strategy and takes it down;
+// with andBack it is taken back and migrated again in between. The report is there as soon as there was something to report, also with an
 // error.
-func rehearse(c *cli.Context, strategy phases.Strategy, how measuring) (r *report, err error) {
+func rehearse(c *cli.Context, strategy phases.Strategy, how measuring, options playground.Options, andBack bool) (r *report, err error) {
 	log, err := logger(c)
 	if err != nil {
 		return nil, err
@@ -78,10 +148,6 @@ func rehearse(c *cli.Context, strategy phases.Strategy, how measuring) (r *repor
 		case <-building.Done():
 		}
 	}()
-	options := playground.Options{
-		Name: c.String("name"), Kubernetes: c.String("kubernetes"), EtcdListen: c.String("etcd-listen"), SudoUser: c.String("sudo-user"),
-		Objects: c.Int("objects"),
-	}
 	pg, err := playground.Up(building, options, how.tell)
 	cancel()
 	if err != nil {
@@ -90,7 +156,7 @@ func rehearse(c *cli.Context, strategy phases.Strategy, how measuring) (r *repor
 	if !c.Bool("keep") {
 		defer func() { err = errors.Join(err, takeDown(c, options, pg)) }()
 	}
-	return rehearseOn(ctx, c, pg, log, stop, strategy, how)
+	return rehearseOn(ctx, c, pg, log, stop, strategy, how, andBack)
 }
 
 // takeDown removes the playground, also after Ctrl-C and of one half made.
@@ -116,9 +182,13 @@ func takeDown(c *cli.Context, o playground.Options, pg *playground.Playground) e
 	return nil
 }
 
-// rehearseOn measures and migrates.
-func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, log hclog.Logger, stop <-chan struct{}, strategy phases.Strategy, how measuring) (*report, error) {
-	s, err := newSession(pg.SpecFile(), filepath.Join(pg.Dir(), "rehearsal.journal"), log)
+// rehearseOn measures and migrates. Its report has the steps and their times
+// of the first way forward; with andBack the figures of clients are of all
+// three ways, and the result is that of the last.
+func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, log hclog.Logger, stop <-chan struct{}, strategy phases.Strategy, how measuring, andBack bool) (*report, error) {
+	ssh := sshOptions(c, log)
+	ssh.NoUserConfig = true // it knows nothing of a playground, and may lead elsewhere
+	s, err := newSession(pg.SpecFile(), filepath.Join(pg.Dir(), "rehearsal.journal"), log, ssh)
 	if err != nil {
 		return nil, err
 	}
@@ -129,21 +199,47 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 	}
 	bar := newProgress(c.App.ErrWriter)
 	how.tell = bar.say
-	failed := migratePhases(ctx, s, migration{
+	m := migration{
 		strategy: strategy, chosen: true, phases: allPhases(strategy), events: bar, bar: bar, stop: stop,
 		confirm: func(phases.Phase) error { return nil }, measuring: how, command: "rehearse",
-	})
-	j, err := s.readJournal()
-	if err != nil {
-		return nil, errors.Join(failed, err)
 	}
-	defer j.Close()
-	r, err := makeReport(j)
+	failed := migratePhases(ctx, s, m)
+	r, err := reportOf(s)
 	if err != nil {
 		return nil, errors.Join(failed, err)
 	}
 	r.AnnouncedOutageSeconds = announced.Seconds()
-	return &r, failed
+	if failed != nil || !andBack {
+		return r, failed
+	}
+	failed = backAndForth(ctx, s, m)
+	last, err := reportOf(s)
+	if err != nil {
+		return r, errors.Join(failed, err)
+	}
+	r.Probe, r.Result, r.Backups = last.Probe, last.Result, last.Backups
+	return r, failed
+}
+
+// backAndForth takes a migration back and does it again.
+func backAndForth(ctx context.Context, s *session, m migration) error {
+	m.measuring.quiet = 0 // measured before the first way forward
+	m.measuring.tell("all the way back")
+	if err := rollBack(ctx, s, 0, m); err != nil {
+		return err
+	}
+	m.measuring.tell("and forward again")
+	return migratePhases(ctx, s, m)
+}
+
+// reportOf makes a report of the session's journal.
+func reportOf(s *session) (*report, error) {
+	j, err := s.readJournal()
+	if err != nil {
+		return nil, err
+	}
+	r, err := makeReport(j)
+	return &r, errors.Join(err, j.Close())
 }
 
 // rehearsalPlan prints the plan and returns the outage it announces.
@@ -152,7 +248,7 @@ func rehearsalPlan(c *cli.Context, s *session, strategy phases.Strategy) (time.D
 	if err != nil {
 		return 0, err
 	}
-	plans, err := makePlan(c, s, allPhases(strategy), j)
+	plans, err := makePlan(c.Context, s, allPhases(strategy), j)
 	if err := errors.Join(err, j.Close()); err != nil {
 		return 0, err
 	}

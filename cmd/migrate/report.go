@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/remote/sshhost"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -19,35 +20,58 @@ import (
 
 func reportCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "report",
-		Before:      noWords,
-		Usage:       "tell what was done, from the journal",
-		Description: "The JSON is a contract with scripts: see docs/architecture.md.\n\n" + exitStatus,
-		Flags:       append(commonFlags(), &cli.BoolFlag{Name: "json", Usage: "as JSON"}),
-		Action: func(c *cli.Context) error {
-			s, err := openSession(c)
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			j, err := s.readJournal()
-			if err != nil {
-				return err
-			}
-			defer j.Close()
-			r, err := makeReport(j)
-			if err != nil {
-				return err
-			}
-			if r.StartedAt.IsZero() {
-				return fmt.Errorf("nothing was begun yet, so there is nothing to report; next: migrate plan")
-			}
-			if c.Bool("json") {
-				return writeReport(c.App.Writer, r)
-			}
-			return printReport(c.App.Writer, r)
-		},
+		Name:   "report",
+		Before: noWords,
+		Usage:  "tell what was done, from the journal",
+		Description: "Text for the terminal; `-o json`, a contract with scripts (docs/architecture.md); `-o html`, one\n" +
+			"page that loads nothing: figures, charts and diffs; `-o markdown`, a change record for a\n" +
+			"ticket. --html writes the page to a file besides. The cluster is not asked.\n\n" + exitStatus,
+		Flags: append(commonFlags(), outputFlag("text", "json", "html", "markdown"),
+			&cli.BoolFlag{Name: "json", Usage: "the same as --output json"},
+			&cli.StringFlag{Name: "html", Usage: "write the page to `FILE` as well"}),
+		Action: reportAction,
 	}
+}
+
+func reportAction(c *cli.Context) error {
+	s, err := openSession(c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	j, err := s.readJournal()
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	r, err := makeReport(j)
+	if err != nil {
+		return err
+	}
+	if r.StartedAt.IsZero() {
+		return fmt.Errorf("nothing was begun yet, so there is nothing to report; next: migrate plan")
+	}
+	d, err := makePage(j, r)
+	if err != nil {
+		return err
+	}
+	if file := c.String("html"); file != "" {
+		if err := writePage(file, d); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.App.ErrWriter, "Page: %s\n", file)
+	}
+	format := c.String("output")
+	if c.Bool("json") {
+		format = "json"
+	}
+	switch format {
+	case "json":
+		return writeReport(c.App.Writer, r)
+	case "text":
+		return printReport(c.App.Writer, r)
+	}
+	return printPage(c.App.Writer, d, format)
 }
 
 // report is the contract of `report --json` and `rehearse --report`.
@@ -76,6 +100,10 @@ type report struct {
 
 	// Backups are those that runs took before phases 2 and 3, checked.
 	Backups []takenBackup `json:"backups"`
+
+	// AcceptedHostKeys are the hosts whose key was trusted because it was the
+	// first one shown (--accept-new-host-keys), and which runs connected to.
+	AcceptedHostKeys []sshhost.HostKey `json:"acceptedHostKeys"`
 
 	Probe  *probe.Result `json:"probe"` // null: nothing was measured
 	Result string        `json:"result"`
@@ -113,7 +141,10 @@ func makeReport(j *state.Journal) (report, error) {
 		return report{}, err
 	}
 	r := report{Cluster: a.Cluster, KubernetesVersion: a.KubernetesVersion, Strategy: a.Strategy, StartedAt: a.StartedAt,
-		EtcdBytes: a.EtcdBytes, Result: "done", Phases: []reportPhase{}, CatchUp: []catchUp{}, Backups: []takenBackup{}}
+		EtcdBytes: a.EtcdBytes, Result: "done", Phases: []reportPhase{}, CatchUp: []catchUp{}, Backups: []takenBackup{}, AcceptedHostKeys: []sshhost.HostKey{}}
+	if _, err := j.GetBlob(hostKeysBlob, &r.AcceptedHostKeys); err != nil {
+		return report{}, err
+	}
 	if _, err := j.GetBlob(backupsBlob, &r.Backups); err != nil {
 		return report{}, err
 	}
@@ -233,6 +264,7 @@ func printReport(w io.Writer, r report) error {
 	for _, b := range r.Backups {
 		fmt.Fprintf(w, "Before phase %d: etcd at revision %d and %d files of /etc/kubernetes, checked, in %s (%.1f s).\n", b.Phase, b.Revision, b.Files, b.Folder, b.Seconds)
 	}
+	printHostKeys(w, r.AcceptedHostKeys)
 	printWhere(w, r)
 	if r.Probe != nil {
 		fmt.Fprintln(w)
@@ -292,9 +324,17 @@ func printProbe(w io.Writer, p probe.Result) {
 		}
 	}
 	t.Render()
+	if n := p.Retries(); n > 0 {
+		fmt.Fprintf(w, "%s\n", toldToComeBack(n))
+	}
 	if p.Leftover != "" {
 		fmt.Fprintf(w, "The probe's namespace is still there: %s\n", p.Leftover)
 	}
+}
+
+// toldToComeBack words the retries: they are no failures, and are not hidden.
+func toldToComeBack(n int) string {
+	return fmt.Sprintf("%d answers were 'try again in a second' (an API server that stops, on a kept connection); client-go did, as it does for every program.", n)
 }
 
 func newTable(w io.Writer, header ...any) table.Writer {

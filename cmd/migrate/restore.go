@@ -109,6 +109,9 @@ func restoreAction(c *cli.Context) error {
 			return err
 		}
 	}
+	if err := keepHostKeys(j, s.pool.AcceptedHostKeys()); err != nil {
+		return err
+	}
 	return runRestore(ctx, c, s, j, p, under, stop)
 }
 

@@ -30,6 +30,7 @@ func rollbackCommand() *cli.Command {
 			"the middle of a phase as well as from its end; the last phase first. Without --phase it goes\n" +
 			"back phase by phase and asks before each. `migrate plan --rollback` shows it beforehand.\n\n" + exitStatus,
 		Flags: append(append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
+			waitBackendFlag(),
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask before each phase"}),
 			measuringFlags(2, 0)...),
 		Action: rollbackAction,
@@ -45,6 +46,7 @@ func rollbackAction(c *cli.Context) error {
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "rollback")
 	defer done()
 	bar := newProgress(c.App.ErrWriter)
+	s.world.UseAsk(bar.say, c.Duration("wait-backend"))
 	var events migrate.Events = bar
 	if c.String("output") == "json" {
 		events = jsonEvents{json.NewEncoder(c.App.Writer)}
@@ -71,6 +73,7 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 	defer j.Close()
 	m.closing.begin(j)
 	defer func() { err = m.closing.say(ctx, j, err) }()
+	defer func() { err = errors.Join(err, keepHostKeys(j, s.pool.AcceptedHostKeys())) }()
 	if any, err := anythingTouched(j); err != nil || !any {
 		return errors.Join(err, errNothingBack)
 	}

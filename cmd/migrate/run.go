@@ -22,34 +22,86 @@ import (
 
 func runCommand() *cli.Command {
 	return &cli.Command{
-		Name:   "run",
-		Before: noWords,
-		Usage:  "carry out the migration, or what is left of it",
+		Name:      "run",
+		ArgsUsage: "[PLAN]",
+		Usage:     "carry out the migration, or what is left of it",
 		Description: "Runs the phases in order, one step on one host at a time. Each step is checked, written\n" +
 			"to the journal with what was there before, applied and verified. After a stop of any\n" +
 			"kind, run again: it goes on from what the journal and the cluster say.\n" +
 			"Before a phase begins, the checks of `migrate preflight` that only look are done.\n" +
+			"With a PLAN that `migrate plan --out` saved, just that is done, with its phases and its\n" +
+			"strategy. Where something else would be done now, nothing is: what is different is shown.\n" +
 			"Ctrl-C stops after the step at hand; Ctrl-C twice stops at once.\n\n" + exitStatus,
 		Flags: append(append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
 			ignoreFlag("ignore-preflight"),
+			&cli.StringFlag{Name: "plan", Usage: "do what is in `FILE`, saved by `migrate plan --out`; the same as the argument"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask before each phase"},
+			waitBackendFlag(),
 			&cli.BoolFlag{Name: "no-backup", Usage: "begin phases 2 and 3 without a snapshot of etcd and an archive of /etc/kubernetes"}),
 			measuringFlags(2, time.Minute)...),
 		Action: runAction,
 	}
 }
 
+// waitBackendFlag bounds the wait for what only a person can do.
+func waitBackendFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "wait-backend", Value: phases.AskedForAtMost,
+		Usage: "with an external load balancer: wait for at most `TIME` until somebody has changed its backends as asked"}
+}
+
+// asked is what the command line wants done: which phases, how, and, with a
+// saved plan, that nothing else is.
+type asked struct {
+	phases   []phases.Phase
+	strategy phases.Strategy
+	chosen   bool // the strategy is not just the default
+	phase    int  // 0: all
+	file     string
+	plan     *savedPlan
+}
+
+func whatIsAsked(c *cli.Context) (asked, error) {
+	a := asked{strategy: strategyOf(c), chosen: c.IsSet("strategy"), phase: c.Int("phase")}
+	var err error
+	if a.file, err = planGiven(c.String("plan"), c.Args().Slice()); err != nil {
+		return a, err
+	}
+	if a.file != "" {
+		if c.IsSet("strategy") || c.IsSet("phase") {
+			return a, errors.New("a saved plan has its phases and its strategy: leave --phase and --strategy away, or save another plan")
+		}
+		p, err := readPlan(a.file)
+		if err != nil {
+			return a, err
+		}
+		a.plan, a.strategy, a.chosen, a.phase = &p, phases.Strategy(p.Strategy), true, p.Phase
+	}
+	a.phases, err = phasesFor(a.phase, a.strategy)
+	return a, err
+}
+
 func runAction(c *cli.Context) error {
+	a, err := whatIsAsked(c)
+	if err != nil {
+		return err
+	}
 	s, err := openSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	list, err := phasesFor(c.Int("phase"), strategyOf(c))
+	if a.plan != nil {
+		if err := a.plan.fits(a.file, s, a.phases); err != nil {
+			return err
+		}
+	}
+	known, err := lastRehearsal(s.journal)
 	if err != nil {
 		return err
 	}
 	bar := newProgress(c.App.ErrWriter)
+	bar.rehearsed = known
+	s.world.UseAsk(bar.say, c.Duration("wait-backend"))
 	var events migrate.Events = bar
 	if c.String("output") == "json" {
 		events = jsonEvents{json.NewEncoder(c.App.Writer)}
@@ -60,11 +112,22 @@ func runAction(c *cli.Context) error {
 	}
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "run")
 	defer done()
-	m := migration{strategy: strategyOf(c), chosen: c.IsSet("strategy"), phases: list, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar, noBackup: c.Bool("no-backup"),
-		command: "run", closing: &closing{w: c.App.ErrWriter, s: s, command: "run", flags: flagsGiven(c), phase: c.Int("phase")},
+	m := migration{strategy: a.strategy, chosen: a.chosen, phases: a.phases, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar, noBackup: c.Bool("no-backup"),
+		command: "run", closing: &closing{w: c.App.ErrWriter, s: s, command: "run", flags: flagsGiven(c), phase: c.Int("phase"), plan: a.file},
 		ignore: c.StringSlice("ignore-preflight")}
-	if !c.Bool("yes") {
+	if !c.Bool("yes") && a.plan == nil {
 		m.inPlace = func(b *migrate.BlockedError, away time.Duration) error { return askInPlace(c, b, away) }
+	}
+	m.agreed = func(ctx context.Context, j *state.Journal) error {
+		var about about
+		if _, err := j.GetBlob("about", &about); err != nil {
+			return err
+		}
+		bar.say(known.say(s.file, s.spec, a.phases, about.KubernetesVersion))
+		if a.plan == nil {
+			return nil
+		}
+		return exactly(s, a.file, *a.plan, a.phases)(ctx, j)
 	}
 	return migratePhases(ctx, s, m)
 }
@@ -86,6 +149,9 @@ type migration struct {
 	closing   *closing  // tells how it ended, when not well; nil: whoever called does
 	ignore    []string  // preflight checks that may block
 	noBackup  bool
+	// agreed is asked, once the cluster is held and before anything is done,
+	// whether this is what was agreed to; nil: nothing was.
+	agreed func(context.Context, *state.Journal) error
 }
 
 // about is what the report tells of a run besides its steps.
@@ -95,27 +161,6 @@ type about struct {
 	Strategy          string    `json:"strategy"`
 	StartedAt         time.Time `json:"startedAt"`
 	EtcdBytes         int64     `json:"etcdBytes"` // the old member's database, then
-}
-
-// earlierPhases refuses a phase whose predecessors are not done: what the
-// cluster shows counts, not what the journal says.
-func earlierPhases(ctx context.Context, s *session, j *state.Journal, p phases.Phase, strategy phases.Strategy) error {
-	for _, earlier := range allPhases(strategy)[:p.Number-1] {
-		entries, err := migrate.Plan(ctx, s.world, earlier, j)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if e.Finding.Verdict != migrate.Satisfied {
-				return &migrate.BlockedError{
-					Where:  migrate.Where{Phase: earlier.Number, Step: e.Step, Target: e.Target},
-					Reason: fmt.Sprintf("phase %d needs phase %d, and there %s", p.Number, earlier.Number, e.Finding.Reason),
-					Remedy: fmt.Sprintf("migrate run --phase %d", earlier.Number),
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // describeCluster ties the journal to the cluster and keeps what the report

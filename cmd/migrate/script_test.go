@@ -73,8 +73,9 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// setUpScript gives each script a home folder with a key to log in with, and
-// a port on which nobody listens.
+// setUpScript gives each script a home folder with a key to log in with (and
+// the same once more, as "locked", with the passphrase "open sesame"), and a
+// port on which nobody listens.
 func setUpScript(env *testscript.Env) error {
 	home := filepath.Join(env.WorkDir, "home")
 	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
@@ -88,8 +89,14 @@ func setUpScript(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(home, ".ssh", "id_ed25519"), pem.EncodeToMemory(block), 0o600); err != nil {
+	locked, err := ssh.MarshalPrivateKeyWithPassphrase(key, "", []byte("open sesame"))
+	if err != nil {
 		return err
+	}
+	for name, block := range map[string]*pem.Block{"id_ed25519": block, "locked": locked} {
+		if err := os.WriteFile(filepath.Join(home, ".ssh", name), pem.EncodeToMemory(block), 0o600); err != nil {
+			return err
+		}
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -133,42 +140,6 @@ func cmdExpand(ts *testscript.TestScript, _ bool, args []string) {
 		text := os.Expand(ts.ReadFile(file), ts.Getenv)
 		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o644))
 	}
-}
-
-// cmdSSHHost: ssh-host PREFIX KIND starts an SSH server until the script's
-// end, and sets PREFIX_PORT, PREFIX_KEY (as known_hosts has it) and
-// PREFIX_FINGERPRINT. A server of the kind "refusing" lets nobody in, a
-// "silent" one says nothing at all.
-func cmdSSHHost(ts *testscript.TestScript, _ bool, args []string) {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	ts.Check(err)
-	signer, err := ssh.NewSignerFromKey(key)
-	ts.Check(err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	ctx, stop := context.WithCancel(context.Background())
-	ts.Defer(func() { stop(); l.Close() })
-	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
-		return nil, errors.New("nobody comes in here")
-	}}
-	config.AddHostKey(signer)
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			context.AfterFunc(ctx, func() { conn.Close() })
-			if args[1] == "refusing" {
-				go ssh.NewServerConn(conn, config) //nolint:errcheck // that it fails is its purpose
-			}
-		}
-	}()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	ts.Check(err)
-	ts.Setenv(args[0]+"_PORT", port)
-	ts.Setenv(args[0]+"_KEY", strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))))
-	ts.Setenv(args[0]+"_FINGERPRINT", ssh.FingerprintSHA256(signer.PublicKey()))
 }
 
 // cmdJournal: journal KIND FILE writes a journal. "part-done" has a phase 1

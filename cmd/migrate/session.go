@@ -31,6 +31,7 @@ func commonFlags() []cli.Flag {
 		&cli.StringFlag{Name: flagFile, Aliases: []string{"f"}, Usage: "the spec `FILE` (default: migrate.yaml)"},
 		&cli.StringFlag{Name: flagJournal, Usage: "the journal `FILE` (default: beside the spec, its name ending in .journal)"},
 		&cli.StringFlag{Name: flagLog, Usage: "log for machines on stderr from `LEVEL` on: trace, debug, info, warn or error"},
+		acceptKeysFlag(),
 	}
 }
 
@@ -84,12 +85,12 @@ func openSession(c *cli.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newSession(file, common(c, flagJournal), log)
+	return newSession(file, common(c, flagJournal), log, sshOptions(c, log))
 }
 
-func newSession(file, journal string, log hclog.Logger) (*session, error) {
+func newSession(file, journal string, log hclog.Logger, ssh sshhost.Options) (*session, error) {
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no %s: name the spec with --file, or write one as docs/spec.md shows", file)
+		return nil, fmt.Errorf("there is no %s: name the spec with --file, or let `migrate init root@HOST` write one, with the address of your control-plane node", file)
 	}
 	spec, err := cluster.Parse(file)
 	if err != nil {
@@ -98,7 +99,7 @@ func newSession(file, journal string, log hclog.Logger) (*session, error) {
 	if journal == "" {
 		journal = strings.TrimSuffix(file, filepath.Ext(file)) + ".journal"
 	}
-	pool := sshhost.NewPool(sshhost.Options{Logger: log.Named("ssh")})
+	pool := sshhost.NewPool(ssh)
 	return &session{
 		spec: spec, file: file, journal: journal, log: log, pool: pool,
 		world: phases.NewWorld(spec, hosts{pool}),

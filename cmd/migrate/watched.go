@@ -22,17 +22,26 @@ func migratePhases(ctx context.Context, s *session, m migration) (err error) {
 	defer j.Close()
 	m.closing.begin(j)
 	defer func() { err = m.closing.say(ctx, j, err) }()
+	defer func() { err = errors.Join(err, keepHostKeys(j, s.pool.AcceptedHostKeys())) }()
+	w := &watched{migration: m, s: s, j: j}
+	if err := w.resumable(); err != nil {
+		return err
+	}
 	if err := describeCluster(ctx, s, j, m.strategy); err != nil {
 		return err
 	}
 	if err := phases.Fits(ctx, s.world.View(migrate.ClusterTarget)); err != nil {
 		return err
 	}
-	w := &watched{migration: m, s: s, j: j}
 	if w.hold, err = holdCluster(ctx, s, j, "migrate "+m.command, m.measuring.tell); err != nil {
 		return err
 	}
 	defer w.hold.end(ctx)
+	if m.agreed != nil {
+		if err := m.agreed(ctx, j); err != nil {
+			return err
+		}
+	}
 	defer func() { err = errors.Join(err, w.end(ctx)) }()
 	for _, p := range m.phases {
 		if err := w.run(ctx, p); err != nil {
@@ -50,6 +59,8 @@ type watched struct {
 	j    *state.Journal
 	m    *measurement
 	hold *hold
+	seen look
+	done map[int]bool // phases that this process has brought to their end, by number
 }
 
 func (w *watched) run(ctx context.Context, p phases.Phase) error {
@@ -60,7 +71,7 @@ func (w *watched) run(ctx context.Context, p phases.Phase) error {
 	if p, err = w.unblocked(ctx, p); err != nil {
 		return err
 	}
-	if err := earlierPhases(ctx, w.s, w.j, p, w.strategy); err != nil {
+	if err := w.earlierPhases(ctx, p); err != nil {
 		return err
 	}
 	if err := w.preflight(ctx, p); err != nil {
@@ -75,7 +86,14 @@ func (w *watched) run(ctx context.Context, p phases.Phase) error {
 	if err := w.measure(ctx, p); err != nil {
 		return err
 	}
-	return w.with(func(r migrate.Runner[phases.View, phases.Hands]) error { return r.Run(ctx, p) })
+	if err := w.with(func(r migrate.Runner[phases.View, phases.Hands]) error { return r.Run(ctx, p) }); err != nil {
+		return err
+	}
+	if w.done == nil {
+		w.done = map[int]bool{}
+	}
+	w.done[p.Number] = true
+	return nil
 }
 
 // with runs do with a runner whose events everybody hears who has to, and
@@ -125,12 +143,8 @@ func (w *watched) measure(ctx context.Context, p phases.Phase) error {
 	if err != nil {
 		return err
 	}
-	entries, err := migrate.Plan(ctx, w.s.world, p, w.j)
-	if err != nil {
+	if nothing, err := w.nothingToDo(ctx, p); err != nil || nothing {
 		return err
-	}
-	if !slices.ContainsFunc(entries, func(e migrate.Entry) bool { return e.Finding.Verdict != migrate.Satisfied }) {
-		return nil
 	}
 	return w.begin(ctx, !known.Begun.IsZero() && known.Completed.IsZero())
 }
@@ -202,9 +216,13 @@ func (w *watched) unblocked(ctx context.Context, p phases.Phase) (phases.Phase, 
 	if err != nil || !known.Begun.IsZero() {
 		return p, err
 	}
-	blocked, err := firstBlocked(ctx, w.s, w.j, p)
-	if err != nil || blocked == nil {
+	entries, err := w.look(ctx, p)
+	if err != nil {
 		return p, err
+	}
+	blocked := blockedIn(entries)
+	if blocked == nil {
+		return p, nil
 	}
 	other, away, err := withoutOverlap(ctx, w.s, w.j, p, blocked)
 	if err != nil || away == 0 {
@@ -223,16 +241,40 @@ func (w *watched) unblocked(ctx context.Context, p phases.Phase) (phases.Phase, 
 // the default and none was asked for: half of a phase done one way is not
 // finished the other.
 func (w *watched) asBegun(p phases.Phase) (phases.Phase, error) {
-	known, err := w.j.Phase(p.Number)
-	if err != nil || w.chosen || known.Begun.IsZero() || !known.Completed.IsZero() {
+	other, switched, err := w.begunAs(p)
+	if err != nil || !switched {
 		return p, err
-	}
-	other := allPhases(phases.InPlace)[p.Number-1]
-	if known.Declaration != migrate.Fingerprint(other) || known.Declaration == migrate.Fingerprint(p) {
-		return p, nil
 	}
 	w.measuring.tell(fmt.Sprintf("phase %d was begun with --strategy %s and goes on so", p.Number, phases.InPlace))
 	return other, w.switchTo(phases.InPlace)
+}
+
+// begunAs is the phase with the strategy that asBegun switches to.
+func (w *watched) begunAs(p phases.Phase) (as phases.Phase, switched bool, err error) {
+	known, err := w.j.Phase(p.Number)
+	if err != nil || w.chosen || known.Begun.IsZero() || !known.Completed.IsZero() {
+		return p, false, err
+	}
+	other := allPhases(phases.InPlace)[p.Number-1]
+	if known.Declaration != migrate.Fingerprint(other) || known.Declaration == migrate.Fingerprint(p) {
+		return p, false, nil
+	}
+	return other, true, nil
+}
+
+// resumable refuses another spec than the one that a phase was begun with,
+// before any host is connected to.
+func (w *watched) resumable() error {
+	for _, p := range w.phases {
+		as, _, err := w.begunAs(p)
+		if err != nil {
+			return err
+		}
+		if err := migrate.Resumable(w.j, as, w.s.spec.Fingerprint); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // switchTo makes the rest of the run use another strategy.
@@ -265,14 +307,6 @@ func withWayOut(ctx context.Context, s *session, j *state.Journal, p phases.Phas
 		return blocked
 	}
 	return cost(blocked, away)
-}
-
-func firstBlocked(ctx context.Context, s *session, j *state.Journal, p phases.Phase) (*migrate.BlockedError, error) {
-	entries, err := migrate.Plan(ctx, s.world, p, j)
-	if err != nil {
-		return nil, err
-	}
-	return blockedIn(entries), nil
 }
 
 func blockedIn(entries []migrate.Entry) *migrate.BlockedError {

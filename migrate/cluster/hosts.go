@@ -178,13 +178,10 @@ func (d *decoder) endpoint(p place) Endpoint {
 	return Endpoint{Host: addr.Unmap().String(), Port: number}
 }
 
-// sshDefaults are the values of a spec without an ssh block.
+// sshDefaults are the values of a spec without an ssh block. What is left
+// empty may be said by ~/.ssh/config; sshhost has the defaults of the rest.
 func (d *decoder) sshDefaults() SSH {
-	known := "~/.ssh/known_hosts"
-	if d.home != "" {
-		known = filepath.Join(d.home, ".ssh", "known_hosts")
-	}
-	return SSH{User: "root", Port: 22, Become: "auto", KnownHostsFile: known, Timeout: 10 * time.Second}
+	return SSH{Become: "auto", Timeout: 10 * time.Second}
 }
 
 // ssh reads an ssh block over what is in s already.

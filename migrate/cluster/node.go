@@ -16,6 +16,7 @@ type FieldError struct {
 	Line    int    // from 1
 	Field   string // "spec.etcd.hosts[1].address"; empty: the file as a whole
 	Problem string // what is true now and what to write
+	Blank   bool   // the field is there and has no value
 }
 
 func (e *FieldError) Error() string {
@@ -59,6 +60,11 @@ func (d *decoder) bad(p place, format string, args ...any) {
 	d.problems = append(d.problems, &FieldError{File: d.file, Line: p.line(), Field: p.path, Problem: fmt.Sprintf(format, args...)})
 }
 
+// blank is bad for a field that is there without a value.
+func (d *decoder) blank(p place, problem string) {
+	d.problems = append(d.problems, &FieldError{File: d.file, Line: p.line(), Field: p.path, Problem: problem, Blank: true})
+}
+
 // field is a field that a mapping may have.
 type field struct {
 	name string
@@ -92,8 +98,10 @@ func (d *decoder) mapping(p place, fields ...field) {
 		case !there && f.need != "":
 			d.bad(place{p.node, at.path}, "is missing; %s", f.need)
 		case !there:
+		case isNull(v) && f.need != "":
+			d.blank(at, "has no value; "+f.need)
 		case isNull(v):
-			d.bad(at, "has no value; write one or remove the line")
+			d.blank(at, "has no value; write one or remove the line")
 		default:
 			f.read(at)
 		}
@@ -157,7 +165,7 @@ func (d *decoder) list(p place, item func(place)) {
 	for i, n := range seq.Values {
 		at := p.at(n, fmt.Sprintf("[%d]", i))
 		if isNull(n) {
-			d.bad(at, "has no value; write one or remove the line")
+			d.blank(at, "has no value; write one or remove the line")
 			continue
 		}
 		item(at)

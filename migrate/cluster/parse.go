@@ -153,12 +153,7 @@ func (d *decoder) spec(p place, spec *Spec) {
 		}},
 		field{"ssh", "", func(p place) { d.ssh(p, &in.defaults) }},
 		field{"loadBalancer", "write which hosts shall be load balancers", func(p place) {
-			d.mapping(p,
-				field{"kind", "", func(p place) { spec.LoadBalancer.Kind = d.balancerKind(p) }},
-				field{"hosts", "list at least one host", func(p place) {
-					spec.LoadBalancer.Hosts = in.hosts(p, groupBalancer)
-					in.atLeast(p, spec.LoadBalancer.Hosts, 1, "list at least one host")
-				}})
+			in.balancer(p, &spec.LoadBalancer)
 		}},
 		field{"etcd", "write which hosts shall be etcd members", func(p place) { binary = in.etcd(p, &spec.Etcd) }},
 		field{"controlPlane", "write which control-plane node is there and which shall join", func(p place) {
@@ -175,10 +170,42 @@ func (d *decoder) spec(p place, spec *Spec) {
 	spec.Fingerprint = fingerprint(*spec, binary)
 }
 
+// balancer reads the loadBalancer block. One that somebody else configures
+// has no hosts here.
+func (in *inventory) balancer(p place, lb *LoadBalancer) {
+	listed := false
+	in.mapping(p,
+		field{"kind", "", func(p place) { lb.Kind = in.balancerKind(p) }},
+		field{"hosts", "", func(p place) {
+			listed = true
+			if lb.Kind == LoadBalancerExternal {
+				in.bad(p, "an %s load balancer is configured by somebody else: remove its hosts, spec.endpoint is all that is needed of it", LoadBalancerExternal)
+				return
+			}
+			lb.Hosts = in.hosts(p, groupBalancer)
+			in.atLeast(p, lb.Hosts, 1, "list at least one host")
+		}})
+	if !listed && lb.Kind != LoadBalancerExternal && in.mayLack(p, "hosts") {
+		in.bad(place{p.node, p.path + ".hosts"}, "is missing; list at least one host")
+	}
+}
+
+// mayLack says whether a mapping really lacks a field: one that is there
+// without a value, and what is no mapping at all, was complained about.
+func (d *decoder) mayLack(p place, name string) bool {
+	switch n := p.node.(type) {
+	case *ast.MappingNode:
+		return !slices.ContainsFunc(n.Values, func(v *ast.MappingValueNode) bool { return v.Key.GetToken().Value == name })
+	case *ast.MappingValueNode:
+		return n.Key.GetToken().Value != name
+	}
+	return false
+}
+
 func (d *decoder) balancerKind(p place) string {
 	s, ok := d.oneOf(p, LoadBalancerNginx, LoadBalancerHAProxy, LoadBalancerKubeVIP, LoadBalancerExternal)
-	if ok && s != LoadBalancerNginx {
-		d.bad(p, "%s is not built yet; %s is", s, LoadBalancerNginx)
+	if ok && s != LoadBalancerNginx && s != LoadBalancerExternal {
+		d.bad(p, "%s is not built yet; %s and %s are", s, LoadBalancerNginx, LoadBalancerExternal)
 	}
 	return s
 }

@@ -238,7 +238,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted %+v", spec)
 		}
 		for _, h := range slices.Concat(spec.LoadBalancer.Hosts, spec.Etcd.Hosts, spec.ControlPlane.Joining, spec.Workers, []Host{spec.ControlPlane.First}) {
-			if h.Name == "" || h.Address == "" || h.SSH.Port == 0 || h.SSH.User == "" || h.SSH.Timeout == 0 {
+			if h.Name == "" || h.Address == "" || h.SSH.Become == "" || h.SSH.Timeout == 0 {
 				t.Errorf("accepted the host %+v", h)
 			}
 		}

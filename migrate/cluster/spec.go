@@ -38,18 +38,20 @@ type Host struct {
 	Name string
 	// Address is the IP address that other hosts use to reach it.
 	Address string
-	// SSH is how the operator reaches it, defaults filled in.
+	// SSH is how the operator reaches it, spec.ssh filled in.
 	SSH SSH
 }
 
-// SSH is how to reach a host.
+// SSH is how the spec says a host is reached. Empty means that the spec does
+// not say: then ~/.ssh/config does, and last the default.
 type SSH struct {
-	User           string
-	Port           int
-	IdentityFile   string // "" means: the agent
-	KnownHostsFile string
+	User           string // default: root
+	Port           int    // default: 22
+	IdentityFile   string // default: the agent's keys and those in ~/.ssh
+	KnownHostsFile string // default: ~/.ssh/known_hosts
 	Become         string // auto | none | sudo
-	// Address overrides Host.Address for SSH only; "" means Host.Address.
+	// Address overrides Host.Address for SSH only; "" means a HostName of
+	// ~/.ssh/config, else Host.Address.
 	Address string
 	// Timeout bounds one dial with its handshake.
 	Timeout time.Duration

@@ -8,7 +8,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -24,7 +23,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/util/retry"
 )
 
 // Dialer opens connections from some host.
@@ -189,7 +187,7 @@ func (t BootstrapToken) Signs(jws, content string) bool {
 // EditConfigMap changes a ConfigMap's data, again from a fresh reading when
 // somebody else was faster. edit gets the data and may change it in place.
 func (c Client) EditConfigMap(ctx context.Context, namespace, name string, edit func(map[string]string) error) error {
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+	err := onConflict(func() error {
 		cm, err := c.api.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -311,6 +309,15 @@ func (c Client) DeleteUploadedCerts(ctx context.Context) error {
 	return c.DeleteSecret(ctx, "kube-system", name)
 }
 
+// DeleteConfigMap deletes a ConfigMap; one that is not there is success.
+func (c Client) DeleteConfigMap(ctx context.Context, namespace, name string) error {
+	err := c.api.CoreV1().ConfigMaps(namespace).Delete(ctx, name, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting ConfigMap %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
 // DeleteSecret deletes a Secret; one that is not there is success.
 func (c Client) DeleteSecret(ctx context.Context, namespace, name string) error {
 	err := c.api.CoreV1().Secrets(namespace).Delete(ctx, name, metav1.DeleteOptions{})
@@ -390,48 +397,4 @@ func (r Reader) EndpointAddresses(ctx context.Context, namespace, service string
 		}
 	}
 	return out, nil
-}
-
-// WriteAndRead creates a ConfigMap of that name in kube-system through one
-// API server, reads it back and deletes it: an API server that is ready may
-// still be unable to write.
-func WriteAndRead(ctx context.Context, cfg *rest.Config, name string) error {
-	return WriteAndReadThere(ctx, cfg, cfg, name)
-}
-
-// WriteAndReadThere writes through one API server and reads through another,
-// which proves that what the two serve is one etcd: an API server with the
-// data of a member that has left the cluster is ready as well.
-func WriteAndReadThere(ctx context.Context, cfg, there *rest.Config, name string) error {
-	api, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		return fmt.Errorf("writing through %s: %w", cfg.Host, err)
-	}
-	other, err := kubernetes.NewForConfig(there)
-	if err != nil {
-		return fmt.Errorf("reading through %s: %w", there.Host, err)
-	}
-	maps := api.CoreV1().ConfigMaps("kube-system")
-	wanted := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	made, err := maps.Create(ctx, wanted, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		// An attempt before left it behind, and both may have it.
-		if err = maps.Delete(ctx, name, metav1.DeleteOptions{}); err == nil {
-			made, err = maps.Create(ctx, wanted, metav1.CreateOptions{})
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("writing through %s: %w", cfg.Host, err)
-	}
-	read, err := other.CoreV1().ConfigMaps("kube-system").Get(ctx, name, metav1.GetOptions{})
-	if err == nil && read.UID != made.UID {
-		err = errors.New("another one is there")
-	}
-	if gone := maps.Delete(ctx, name, metav1.DeleteOptions{}); err == nil {
-		err = gone
-	}
-	if err != nil {
-		return fmt.Errorf("reading what was written through %s: %w", cfg.Host, err)
-	}
-	return nil
 }

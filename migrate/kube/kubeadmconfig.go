@@ -209,3 +209,21 @@ func (c ClusterConfiguration) DropAdvertiseAddress() bool {
 	})
 	return len(args.Content) < n
 }
+
+// ClusterName is kubeadm's name of the cluster, "kubernetes" by default.
+func (c ClusterConfiguration) ClusterName() string {
+	if name := value(child(c.top, "clusterName")); name != "" {
+		return name
+	}
+	return "kubernetes"
+}
+
+// ServiceSubnet is networking.serviceSubnet, "" where it is not said.
+func (c ClusterConfiguration) ServiceSubnet() string {
+	return value(child(child(c.top, "networking"), "serviceSubnet"))
+}
+
+// PodSubnet is networking.podSubnet, "" where it is not said.
+func (c ClusterConfiguration) PodSubnet() string {
+	return value(child(child(c.top, "networking"), "podSubnet"))
+}

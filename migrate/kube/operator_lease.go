@@ -9,7 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/retry"
 )
 
 // The Lease that says who migrates the cluster. It is there while somebody
@@ -98,7 +97,7 @@ func (o Operator) write(l *coordinationv1.Lease) {
 func (c Client) TakeOperator(ctx context.Context, me Operator) (holder *Operator, err error) {
 	leases := c.api.CoordinationV1().Leases(operatorNamespace)
 	lost := func(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
-	err = retry.OnError(retry.DefaultBackoff, lost, func() error {
+	err = retryOn(lost, func() error {
 		holder = nil
 		l, err := leases.Get(ctx, operatorName, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
@@ -129,7 +128,7 @@ func (c Client) TakeOperator(ctx context.Context, me Operator) (holder *Operator
 // instead: nil for no Lease at all.
 func (c Client) RenewOperator(ctx context.Context, me Operator) (mine bool, now *Operator, err error) {
 	leases := c.api.CoordinationV1().Leases(operatorNamespace)
-	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+	err = onConflict(func() error {
 		mine, now = false, nil
 		l, err := leases.Get(ctx, operatorName, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
@@ -172,7 +171,7 @@ func (c Client) Unlock(ctx context.Context, seen Operator, by string, tell bool)
 		return c.deleteOperator(ctx, seen)
 	}
 	leases := c.api.CoordinationV1().Leases(operatorNamespace)
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+	err := onConflict(func() error {
 		l, err := leases.Get(ctx, operatorName, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil // it has ended by itself

@@ -68,6 +68,8 @@ type clusterData struct {
 	PodSubnet, ServiceSubnet string
 	Localhost, Hardened      bool
 	CgroupV1                 bool
+	Args                     []Argument
+	Mounts                   []Mount
 }
 
 func (p *Playground) clusterData() (clusterData, error) {
@@ -93,6 +95,8 @@ func (p *Playground) clusterData() (clusterData, error) {
 		Localhost: p.state.EtcdListen == EtcdOnLocalhost,
 		Hardened:  p.state.Hardened,
 		CgroupV1:  v1,
+		Args:      p.state.APIServerArgs,
+		Mounts:    p.state.APIServerMounts,
 	}, nil
 }
 
@@ -102,6 +106,11 @@ func (p *Playground) clusterData() (clusterData, error) {
 func (p *Playground) initCluster(ctx context.Context, data clusterData) error {
 	if p.state.Hardened {
 		if err := p.writeHardening(ctx, data.First); err != nil {
+			return err
+		}
+	}
+	if len(data.Mounts) > 0 {
+		if _, err := p.exec(ctx, data.First, "", mountScript(data.Mounts)); err != nil {
 			return err
 		}
 	}
@@ -140,6 +149,21 @@ func (p *Playground) writeHardening(ctx context.Context, h Host) error {
 		}
 	}
 	return nil
+}
+
+// mountScript makes what the API server is to mount. Paths are checked with
+// the options, so they need no quotes.
+func mountScript(mounts []Mount) string {
+	lines := []string{"set -eu", "umask 077"}
+	for _, m := range mounts {
+		file := m.Path
+		if !m.File {
+			lines = append(lines, "mkdir -p "+m.Path)
+			file += "/playground"
+		}
+		lines = append(lines, "mkdir -p $(dirname "+file+")", "[ -e "+file+" ] || echo made by the playground > "+file)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // joinWorkers joins the workers, all at once.

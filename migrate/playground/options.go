@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -57,10 +58,29 @@ type Options struct {
 	// Hardened gives the API server an audit policy and encryption at rest,
 	// from files that kubeadm does not carry to other nodes.
 	Hardened bool `json:"hardened,omitempty"`
+	// APIServerArgs are given to the API server besides what kubeadm gives it:
+	// such as need nothing else to be there.
+	APIServerArgs []Argument `json:"apiServerArgs,omitempty"`
+	// APIServerMounts are files and folders of the first control-plane node,
+	// made there with a line of text in them, that the API server mounts.
+	APIServerMounts []Mount `json:"apiServerMounts,omitempty"`
 	// Objects is how many ConfigMaps and Secrets, of 7 KB on average, the
 	// cluster is filled with: so many that etcd holds what an old production
 	// cluster's does.
 	Objects int `json:"objects,omitempty"`
+}
+
+// Argument is one flag of the API server, --Name=Value.
+type Argument struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Mount is one hostPath of the API server's pod, at the same path in it.
+type Mount struct {
+	Path     string `json:"path"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+	File     bool   `json:"file,omitempty"` // else it is a folder
 }
 
 // maxWorkers is how many workers fit between a playground's worker addresses
@@ -73,6 +93,8 @@ const maxObjects = 200_000
 
 var (
 	namePattern    = regexp.MustCompile(`^[a-z][a-z0-9-]{0,30}$`)
+	flagPattern    = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	valuePattern   = regexp.MustCompile(`^[ -~]*$`)
 	versionPattern = regexp.MustCompile(`^1\.[0-9]+\.[0-9]+$`)
 	userPattern    = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,30}$`)
 	// A path goes into mount options, unit files and a shell script.
@@ -111,7 +133,26 @@ func (o Options) withDefaults() (Options, error) {
 			}
 		}
 	}
+	if err := o.checkAPIServer(); err != nil {
+		return o, err
+	}
 	return o, o.check()
+}
+
+// checkAPIServer refuses what cannot be written into kubeadm's configuration
+// or into a shell script.
+func (o Options) checkAPIServer() error {
+	for _, a := range o.APIServerArgs {
+		if !flagPattern.MatchString(a.Name) || !valuePattern.MatchString(a.Value) {
+			return &UserError{Problem: fmt.Sprintf("--%s=%s cannot be given to a playground's API server", a.Name, a.Value), Remedy: "use letters, digits and dashes for its name, ASCII for its value"}
+		}
+	}
+	for _, m := range o.APIServerMounts {
+		if !pathPattern.MatchString(m.Path) || filepath.Clean(m.Path) != m.Path || m.Path == "/" {
+			return &UserError{Problem: fmt.Sprintf("%q cannot be mounted into a playground's API server", m.Path), Remedy: "use a whole path of letters, digits and . _ / @ + -"}
+		}
+	}
+	return nil
 }
 
 func (o Options) check() error {
@@ -165,6 +206,8 @@ func (o Options) differs(want Options) string {
 		return fmt.Sprintf("--spare (%t)", o.Spare)
 	case o.Hardened != want.Hardened:
 		return fmt.Sprintf("--hardened (%t)", o.Hardened)
+	case !slices.Equal(o.APIServerArgs, want.APIServerArgs), !slices.Equal(o.APIServerMounts, want.APIServerMounts):
+		return "the API server's arguments and mounts"
 	case o.Objects != want.Objects:
 		return fmt.Sprintf("--objects (%d)", o.Objects)
 	}

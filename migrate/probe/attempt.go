@@ -40,6 +40,7 @@ type attempt struct {
 	conns atomic.Int32 // connections handed to the request; each more is one more sending
 	trips atomic.Int32 // requests that client-go made for the one asked for
 	err   atomic.Pointer[error]
+	lost  atomic.Pointer[error] // the first of the requests that got no answer
 }
 
 type attemptKey struct{}
@@ -60,9 +61,23 @@ func observe(ctx context.Context) (context.Context, *attempt) {
 	}), a
 }
 
-// replays is how often the request was sent again without being asked to.
-func (a *attempt) replays() int {
-	return int(max(a.conns.Load()-1, a.trips.Load()-1, 0))
+// again is how often the request was made again: by client-go because the
+// answer told it to (retries), and by the HTTP transport without being told
+// (replays).
+type again struct{ retries, replays int }
+
+func (a *attempt) again() again {
+	trips := a.trips.Load()
+	return again{retries: int(max(trips-1, 0)), replays: int(max(a.conns.Load()-max(trips, 1), 0))}
+}
+
+// unanswered is the failure of a request that client-go has made up for by a
+// second one: clients on other libraries would have seen it.
+func (a *attempt) unanswered() error {
+	if p := a.lost.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // hidden is the failure of the last HTTP request below client-go, which
@@ -131,6 +146,9 @@ func (o *observed) RoundTrip(req *http.Request) (*http.Response, error) {
 	if a, ok := req.Context().Value(attemptKey{}).(*attempt); ok {
 		a.trips.Add(1)
 		a.err.Store(&err)
+		if err != nil {
+			a.lost.CompareAndSwap(nil, &err)
+		}
 	}
 	return resp, err
 }

@@ -97,7 +97,7 @@ func (e *endpoint) fresh(dialled func()) *http.Client {
 }
 
 // kept returns a client-go client on a kept connection of its own, without
-// client-go's throttling and retries.
+// client-go's throttling.
 func (e *endpoint) kept(namespace string, dialled func()) (*api, error) {
 	transport := e.transport(true, dialled)
 	client, err := rest.RESTClientForConfigAndClient(&rest.Config{
@@ -116,7 +116,8 @@ func (e *endpoint) kept(namespace string, dialled func()) (*api, error) {
 	return &api{rest: client, namespace: namespace, close: transport.CloseIdleConnections}, nil
 }
 
-// api makes single requests by client-go, never a second one for the same.
+// api makes requests by client-go. Reads and writes are made again only where
+// client-go does so for everybody, and that is counted (see attempt).
 type api struct {
 	rest      rest.Interface
 	namespace string
@@ -150,7 +151,7 @@ func (a *api) resourceVersion(ctx context.Context) (string, error) {
 	list := &corev1.ConfigMapList{}
 	// No object has this name: the list is empty and still has a version.
 	none := fields.OneTermEqualSelector("metadata.name", "no-such-object").String()
-	err := a.scoped(a.rest.Get()).
+	err := a.scoped(a.rest.Get()).MaxRetries(0).
 		VersionedParams(&metav1.ListOptions{FieldSelector: none}, scheme.ParameterCodec).
 		Do(ctx).Into(list)
 	return list.ResourceVersion, err
@@ -158,7 +159,7 @@ func (a *api) resourceVersion(ctx context.Context) (string, error) {
 
 // watch watches the ConfigMaps of one path from a resourceVersion on.
 func (a *api) watch(ctx context.Context, path, resourceVersion string) (watch.Interface, error) {
-	return a.scoped(a.rest.Get()).
+	return a.scoped(a.rest.Get()).MaxRetries(0).
 		VersionedParams(&metav1.ListOptions{
 			LabelSelector:       labels.Set{pathLabel: path}.String(),
 			ResourceVersion:     resourceVersion,
@@ -168,6 +169,11 @@ func (a *api) watch(ctx context.Context, path, resourceVersion string) (watch.In
 		Watch(ctx)
 }
 
+// followed is how often an answer that says "try again in a second" is
+// followed. client-go's default is 10; within the time limit there is room
+// for one, and its answer, not the end of the time, is then the reason told.
+const followed = 1
+
 func (a *api) scoped(r *rest.Request) *rest.Request {
-	return r.MaxRetries(0).Namespace(a.namespace).Resource("configmaps")
+	return r.MaxRetries(followed).Namespace(a.namespace).Resource("configmaps")
 }

@@ -15,10 +15,13 @@
 //  1. The loop is open: a request is due every interval whatever became of
 //     the ones before, so an outage shows as failures at the full rate. A
 //     request that finds too many waiting is not sent and is a failure.
-//  2. Nothing is tried again in secret. client-go's retries and its own
-//     throttling are off. What Go's HTTP transport sends again by itself
-//     (a kept connection that closed before the request was taken; every
-//     client-go program does that) is no failure but counted as a replay.
+//  2. Nothing is tried again in secret. client-go's throttling is off. What
+//     Go's HTTP transport sends again by itself (a kept connection that closed
+//     before the request was taken; every client-go program does that) is no
+//     failure but counted as a replay. What client-go makes again because the
+//     answer was 429 or 503 with Retry-After, as it does for every caller, is
+//     no failure when it then succeeds within the same time limit, but counted
+//     as a retry. What it makes again because there was no answer is a failure.
 //  3. A late answer is a failure (Config.Timeout), and so is an answer to a
 //     read that is not the expected object of this very cluster.
 //  4. A watch may be started again from the last resourceVersion, as

@@ -196,7 +196,9 @@ func (f *fakeServer) handler() http.Handler {
 			panic(http.ErrAbortHandler)
 		}
 		if status := int(f.status.Load()); status != 0 {
-			w.Header().Set("Retry-After", "1")
+			if status != http.StatusInternalServerError {
+				w.Header().Set("Retry-After", "1") // as the real one does with 429 and 503
+			}
 			w.WriteHeader(status)
 			fmt.Fprint(w, "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n")
 			return

@@ -53,7 +53,7 @@ func (l *openLoop) run(ctx, work context.Context) {
 				l.one(work, n, at)
 			})
 		default:
-			l.series.done(l.series.send(at), 0, errTooManyWaiting)
+			l.series.done(l.series.send(at), again{}, errTooManyWaiting)
 		}
 		due = due.Add(l.interval)
 		timer.Reset(time.Until(due))
@@ -85,7 +85,11 @@ func (l *openLoop) one(work context.Context, n uint64, due time.Time) {
 	defer cancel()
 	ctx, att := observe(ctx)
 	t := l.series.send(due)
-	err := att.explain(l.send(ctx, n), l.timeout)
+	err := l.send(ctx, n)
+	if err == nil {
+		err = att.unanswered()
+	}
+	err = att.explain(err, l.timeout)
 	if err != nil && work.Err() != nil {
 		l.series.discard(t)
 		return
@@ -94,5 +98,5 @@ func (l *openLoop) one(work context.Context, n uint64, due time.Time) {
 		// The answer came after the context's end and was read all the same.
 		err = &stageError{stage: stageAnswer, err: &timeoutError{after: l.timeout}}
 	}
-	l.series.done(t, att.replays(), err)
+	l.series.done(t, att.again(), err)
 }

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -196,7 +197,6 @@ func TestErrorStatusIsNotTriedAgain(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int32][]string{
 		500: {"readyz status 500: etcd", "status 500"},
-		429: {"readyz status 429: etcd", "status 429"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var seen int64
@@ -221,6 +221,36 @@ func TestErrorStatusIsNotTriedAgain(t *testing.T) {
 			// The watch goes on undisturbed: it was answered before.
 			if seen != 3*40 || r.Failures() != 3*40 || r.MissedEvents() != 0 {
 				t.Errorf("status %d: the server saw %d requests, %d failures; want 120 of both", status, seen, r.Failures())
+			}
+		})
+	}
+}
+
+// TestTryAgainIsFollowed: with Retry-After, client-go makes a request again
+// for every caller. That is counted, and no failure where it succeeds in time;
+// a client that makes a connection for each request has no such help.
+func TestTryAgainIsFollowed(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int32{429, 503} {
+		synctest.Test(t, func(t *testing.T) {
+			_, r := measure(t, func(t *testing.T, f *fakeServer, _ *Probe) {
+				f.status.Store(status)
+				time.Sleep(2 * time.Second)
+				f.status.Store(0)
+			})
+			for name, want := range map[Kind][2]int{NewConnectionRead: {40, 0}, KeptRead: {20, 40}, KeptWrite: {20, 40}} {
+				k := kind(t, r, name)
+				if k.Failures != want[0] || k.Retries != want[1] || k.Replays != 0 {
+					t.Errorf("status %d: %s: %d failures, %d retries, %d replays; want %v: %v", status, name, k.Failures, k.Retries, k.Replays, want, k.Reasons)
+				}
+				for reason := range k.Reasons {
+					if !strings.Contains(reason, fmt.Sprintf("status %d", status)) {
+						t.Errorf("status %d: %s: reason %q", status, name, reason)
+					}
+				}
+			}
+			if r.Retries() != 80 || r.MissedEvents() != 0 {
+				t.Errorf("status %d: %d retries, %d missed events", status, r.Retries(), r.MissedEvents())
 			}
 		})
 	}

@@ -33,6 +33,7 @@ type Counts struct {
 	Reasons     map[string]int `json:"reasons,omitempty"`
 	Skipped     int            `json:"skipped,omitempty"`
 	Replays     int            `json:"replays,omitempty"`
+	Retries     int            `json:"retries,omitempty"`
 	Connections int            `json:"connections,omitempty"`
 	Events      int            `json:"events,omitempty"`
 	Missed      int            `json:"missed,omitempty"`
@@ -42,6 +43,8 @@ type Counts struct {
 	Late        time.Duration  `json:"lateNs,omitempty"`
 	// SamplesUs are latencies in microseconds of requests that succeeded.
 	SamplesUs []int32 `json:"samplesUs,omitempty"`
+	// Slots are the same requests over time, in its order.
+	Slots []Slot `json:"slots,omitempty"`
 }
 
 // Record returns what was measured so far; after Stop it is complete.
@@ -70,9 +73,9 @@ func (s *series) record(path Path) SeriesRecord {
 
 func (s *stats) counts() Counts {
 	return Counts{
-		Requests: s.requests, Failures: s.failures, Reasons: maps.Clone(s.reasons), Skipped: s.skipped, Replays: s.replays,
+		Requests: s.requests, Failures: s.failures, Reasons: maps.Clone(s.reasons), Skipped: s.skipped, Replays: s.replays, Retries: s.retries,
 		Connections: s.connections, Events: s.events, Missed: s.missed, Rewatches: s.restarts,
-		Max: s.max, Gap: s.gap, Late: s.late, SamplesUs: slices.Clone(s.samples),
+		Max: s.max, Gap: s.gap, Late: s.late, SamplesUs: slices.Clone(s.samples), Slots: slices.Clone(s.slots),
 	}
 }
 
@@ -82,12 +85,14 @@ func (c *Counts) add(o Counts) {
 	c.Failures += o.Failures
 	c.Skipped += o.Skipped
 	c.Replays += o.Replays
+	c.Retries += o.Retries
 	c.Connections += o.Connections
 	c.Events += o.Events
 	c.Missed += o.Missed
 	c.Rewatches += o.Rewatches
 	c.Max, c.Gap, c.Late = max(c.Max, o.Max), max(c.Gap, o.Gap), max(c.Late, o.Late)
 	c.SamplesUs = append(c.SamplesUs, o.SamplesUs...)
+	c.Slots = addSlots(c.Slots, o.Slots...)
 	for reason, n := range o.Reasons {
 		if c.Reasons == nil {
 			c.Reasons = map[string]int{}

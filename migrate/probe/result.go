@@ -25,6 +25,10 @@ type PathResult struct {
 	P50Ms             float64      `json:"p50Ms"`
 	P99Ms             float64      `json:"p99Ms"`
 	Kinds             []KindResult `json:"kinds"`
+	// Slots are all its requests over time, QuietSlots those of the quiet
+	// measurement. They are for charts and no part of the JSON.
+	Slots      []Slot `json:"-"`
+	QuietSlots []Slot `json:"-"`
 }
 
 // KindResult is one kind of request through one path from one place.
@@ -65,6 +69,12 @@ type KindResult struct {
 	// server took them.
 	Connections int `json:"connections"`
 	Replays     int `json:"replays"`
+	// Retries: an API server that stops answers a request on a kept
+	// connection with 503 and Retry-After until its GOAWAY has arrived, and
+	// client-go makes it again (apiserver: pkg/server/filters/waitgroup.go;
+	// client-go: rest/with_retry.go). Such a request has not failed when it
+	// succeeds within the same time limit; it is counted here.
+	Retries int `json:"retries"`
 	// Of the watch: events owed, of these the ones that never arrived (they
 	// are failures), and watches started again.
 	Events       *int `json:"events,omitempty"`
@@ -98,6 +108,12 @@ func (r Result) Skipped() int {
 	return r.sum(func(k KindResult) int { return k.Skipped })
 }
 
+// Retries is the number of times that client-go made a request again because
+// the API server's answer told it to.
+func (r Result) Retries() int {
+	return r.sum(func(k KindResult) int { return k.Retries })
+}
+
 // LongestGap is the longest gap of any path, watches left aside.
 func (r Result) LongestGap() time.Duration {
 	var longest float64
@@ -125,6 +141,8 @@ func (pr *PathResult) add(s SeriesRecord) {
 		pr.LongestGapSeconds = max(pr.LongestGapSeconds, k.LongestGapSeconds)
 	}
 	pr.Kinds = append(pr.Kinds, k)
+	pr.Slots = addSlots(pr.Slots, s.Run.Slots...)
+	pr.QuietSlots = addSlots(pr.QuietSlots, s.Quiet.Slots...)
 }
 
 func (s SeriesRecord) result() KindResult {
@@ -135,7 +153,7 @@ func (s SeriesRecord) result() KindResult {
 		P50Ms: run[0], P99Ms: run[1], MaxMs: float64(s.Run.Max.Microseconds()) / 1000,
 		LongestGapSeconds: roundedSeconds(s.Run.Gap),
 		QuietRequests:     s.Quiet.Requests, QuietFailures: s.Quiet.Failures,
-		Skipped: s.Run.Skipped, MaxLateMs: float64(s.Run.Late.Microseconds()) / 1000, Connections: s.Run.Connections, Replays: s.Run.Replays,
+		Skipped: s.Run.Skipped, MaxLateMs: float64(s.Run.Late.Microseconds()) / 1000, Connections: s.Run.Connections, Replays: s.Run.Replays, Retries: s.Run.Retries,
 	}
 	if k.Reasons == nil {
 		k.Reasons = map[string]int{}

@@ -51,15 +51,17 @@ func (s *series) send(due time.Time) ticket {
 	return t
 }
 
-// done notes the outcome of a request; replays is how often the HTTP
-// transport sent it again by itself.
-func (s *series) done(t ticket, replays int, err error) {
+// done notes the outcome of a request; again is how often it was
+// made again below the probe.
+func (s *series) done(t ticket, again again, err error) {
 	took := time.Since(t.at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.part(t.at)
 	st.requests++
-	st.replays += replays
+	st.replays += again.replays
+	st.retries += again.retries
+	st.note(t.at, took, err == nil)
 	if err == nil {
 		st.sample(took)
 	} else {
@@ -111,6 +113,7 @@ func (s *series) watchRequest(at time.Time, restart bool, err error) {
 		st.restarts++
 	}
 	if err != nil {
+		st.note(at, 0, false)
 		s.failed(st, err)
 	}
 	was := s.gaps.failing
@@ -141,6 +144,7 @@ func (s *series) event(sent, arrived time.Time) {
 	st := s.part(sent)
 	st.requests++
 	st.events++
+	st.note(sent, arrived.Sub(sent), true)
 	st.sample(arrived.Sub(sent))
 }
 
@@ -152,6 +156,7 @@ func (s *series) missed(sent time.Time, err error) {
 	st.requests++
 	st.events++
 	st.missed++
+	st.note(sent, 0, false)
 	s.failed(st, err)
 }
 

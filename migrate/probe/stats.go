@@ -21,6 +21,7 @@ const otherReasons = "other reasons"
 type stats struct {
 	requests, failures int
 	skipped, replays   int
+	retries            int
 	events, missed     int
 	restarts           int
 	connections        int
@@ -31,6 +32,7 @@ type stats struct {
 	max     time.Duration
 	gap     time.Duration
 	late    time.Duration // by which a request was sent after it was due
+	slots   []Slot        // in order of time
 }
 
 func (s *stats) fail(reason string) {

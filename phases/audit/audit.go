@@ -200,8 +200,14 @@ func newScene(ctx context.Context, world *phases.World) (*scene, error) {
 	return s, nil
 }
 
-// moved says whether the cluster's clients have been told of the endpoint.
-func (s *scene) moved() bool { return s.config.ControlPlaneEndpoint() == s.EndpointAddress() }
+// moved says whether the cluster's clients have been told of the endpoint; of
+// any, where no spec names one.
+func (s *scene) moved() bool {
+	if s.Spec().Endpoint.Host == "" {
+		return s.config.ControlPlaneEndpoint() != ""
+	}
+	return s.config.ControlPlaneEndpoint() == s.EndpointAddress()
+}
 
 // readable lists the nodes of the cluster that the spec, or the cluster, says
 // how to reach.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
 	"hamigrate/phases/audit"
 	"hamigrate/phases/controlplane"
@@ -138,6 +139,27 @@ func migrateAll(t *testing.T, w *phasestest.World) {
 		}
 	}
 	w.Pass(3 * time.Hour)
+}
+
+// TestOneHost: of a cluster of which nothing is known but its control-plane
+// node, everything is found that the cluster tells.
+func TestOneHost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := phasestest.New(t, phasestest.EtcdOnHostAddress)
+		defer w.Close()
+		first := w.Spec.ControlPlane.First
+		w.Spec = cluster.Spec{Name: "root@cp1", ControlPlane: cluster.ControlPlane{First: first}}
+		_, by := look(t, w)
+		for _, point := range []string{"APIServer", "Etcd", "ControllerManager", "CoreDNS", "Kubeconfigs", "ConfigMaps"} {
+			if by[point].State != audit.Single {
+				t.Errorf("%s is %s: %s", point, by[point].State, by[point].Seen)
+			}
+		}
+		if by["LoadBalancer"].State != audit.Adds {
+			t.Errorf("the load balancer: %+v", by["LoadBalancer"])
+		}
+	})
 }
 
 // TestAnotherClient: somebody who writes to the API all the time makes it

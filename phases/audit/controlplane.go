@@ -97,8 +97,10 @@ func loadBalancer(ctx context.Context, s *scene) (Seen, error) {
 	switch {
 	case spec.LoadBalancer.Kind == cluster.LoadBalancerExternal:
 		return Seen{State: Unknown, Text: fmt.Sprintf("%s is your own load balancer's: whether that is redundant cannot be seen from here", endpoint)}, nil
+	case spec.Endpoint.Host == "" && s.moved():
+		return Seen{State: Unknown, Text: fmt.Sprintf("clients are told of %s: whether what is there is redundant cannot be seen without a spec", s.config.ControlPlaneEndpoint())}, nil
 	case spec.Endpoint.Host == "":
-		return Seen{State: Unknown, Text: "no spec says which there will be: one nginx in front is a single point of failure more"}, nil
+		return Seen{State: Adds, Text: "there is none. Phase 1 adds one, and one nginx is a single point of failure that this cluster does not have today"}, nil
 	case !s.moved() && len(hosts) > 0:
 		return Seen{State: Adds, Where: where, Text: fmt.Sprintf("there is none yet. Phase 1 adds %s in front of the API, and with it a single point of failure that this cluster does not have today: %s", machines(len(hosts)), ownAddress(ctx, s))}, nil
 	}

@@ -36,6 +36,9 @@ func backend() phases.Step {
 			if err := kube.Readyz(ctx, cfg); err != nil {
 				return err
 			}
+			if loadbalancer.External(h.View) {
+				return addExternal(ctx, h)
+			}
 			address, err := h.APIAddress(ctx, h.Target())
 			if err != nil {
 				return err
@@ -54,11 +57,14 @@ func backend() phases.Step {
 		},
 		Verify: verifyBackend,
 		Undo:   undoBackend,
-		Settle: 30 * time.Second, WaitsFor: "nginx",
+		Settle: 30 * time.Second, WaitsFor: "the load balancer",
 	}
 }
 
 func checkBackend(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	if loadbalancer.External(v) {
+		return checkExternal(ctx, v)
+	}
 	address, err := v.APIAddress(ctx, v.Target())
 	if err != nil {
 		return migrate.Finding{}, err
@@ -101,6 +107,9 @@ func checkBackend(ctx context.Context, v phases.View) (migrate.Finding, error) {
 // to leave by the API server itself when it stops in order (HTTP/2 GOAWAY,
 // watches ended), which the way back of the join lets it do.
 func undoBackend(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	if loadbalancer.External(h.View) {
+		return removeExternal(ctx, h)
+	}
 	address, err := h.APIAddress(ctx, h.Target())
 	if err != nil {
 		return err

@@ -100,6 +100,11 @@ func mayLeave(ctx context.Context, v phases.View) error {
 			return fmt.Errorf("%s forwards to the API server of %s, or has not loaded its file: undo %s first", lb.Name, v.Target(), backendID)
 		}
 	}
+	if loadbalancer.External(v) {
+		if err := notBehindEndpoint(ctx, v); err != nil {
+			return err
+		}
+	}
 	if err := firstStays(ctx, v); err != nil {
 		return err
 	}

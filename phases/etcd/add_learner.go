@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
 )
 
@@ -61,6 +62,11 @@ func addLearner() phases.Step {
 }
 
 func applyAddLearner(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	return becomeLearner(ctx, h, h.Self())
+}
+
+// becomeLearner adds a host as a learner; one that is a member is left as it is.
+func becomeLearner(ctx context.Context, h phases.Hands, host cluster.Host) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err
@@ -70,14 +76,14 @@ func applyAddLearner(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 		if err != nil {
 			return err
 		}
-		if _, ok := memberOn(members, h.Self()); ok {
+		if _, ok := memberOn(members, host); ok {
 			return nil
 		}
-		host, _, err := aVoterHost(ctx, &e.Reader)
+		voter, _, err := aVoterHost(ctx, &e.Reader)
 		if err != nil {
 			return err
 		}
-		return e.AddLearner(ctx, host, PeerURL(h.Self()))
+		return e.AddLearner(ctx, voter, PeerURL(host))
 	})
 }
 

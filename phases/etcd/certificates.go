@@ -171,7 +171,10 @@ func checkCertificates(ctx context.Context, v phases.View) (migrate.Finding, err
 		return migrate.Finding{}, err
 	}
 	names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(certificateFiles, n) })
-	return phases.Need(migrate.Before{"fault": fault, "files": strings.Join(names, ","), "backup": phases.BackupDir(certificatesID)}, "%s", fault), nil
+	f := phases.Need(migrate.Before{"fault": fault, "files": strings.Join(names, ","), "backup": phases.BackupDir(certificatesID)}, "%s", fault)
+	f.Changes = []migrate.Change{{Object: v.Target() + ":" + PKIDir, Before: strings.Join(append(names, ""), "\n"),
+		After: strings.Join(certificateFiles, " (new)\n") + " (new)\n"}}
+	return f, nil
 }
 
 func applyCertificates(ctx context.Context, h phases.Hands, before migrate.Before) error {

@@ -148,7 +148,7 @@ func joinAsLearner(ctx context.Context, h phases.Hands) error {
 		if err := clearOld(ctx, h); err != nil {
 			return err
 		}
-		if err := addOldLearner(ctx, h); err != nil {
+		if err := becomeLearner(ctx, h, h.First()); err != nil {
 			return err
 		}
 		if err := writeJoining(ctx, h); err != nil {
@@ -169,29 +169,6 @@ func joinAsLearner(ctx context.Context, h phases.Hands) error {
 		return fmt.Errorf("waiting for the old member on %s, which joins as a learner: %w", h.First().Name, err)
 	}
 	return nil
-}
-
-// addOldLearner adds it under the host's address: through the relay, or by
-// its own listener, the new members reach it there.
-func addOldLearner(ctx context.Context, h phases.Hands) error {
-	e, err := h.Etcd(ctx)
-	if err != nil {
-		return err
-	}
-	return changeMembership(ctx, h.World(), func(ctx context.Context) error {
-		members, err := e.Members(ctx)
-		if err != nil {
-			return err
-		}
-		if _, ok := memberOn(members, h.First()); ok {
-			return nil
-		}
-		host, _, err := aVoterHost(ctx, &e.Reader)
-		if err != nil {
-			return err
-		}
-		return e.AddLearner(ctx, host, PeerURL(h.First()))
-	})
 }
 
 // removeLearner removes the learner with a peer URL; one that is not there is

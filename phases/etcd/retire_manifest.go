@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,15 +29,22 @@ func retireManifest() phases.Step {
 		Needs:  []migrate.StepID{removeMemberID},
 		ByHand: "```\nmkdir -p -m 0700 " + phases.EtcdArchive + "\nmv /etc/kubernetes/manifests/etcd.yaml " + phases.EtcdArchive + "/\npgrep -x etcd    # until there is none\n```\n",
 		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
-			_, err := v.On(v.Target()).ReadFile(ctx, phases.EtcdManifest)
+			f, err := v.On(v.Target()).ReadFile(ctx, phases.EtcdManifest)
 			if errors.Is(err, fs.ErrNotExist) {
 				return phases.Done("there is no etcd.yaml in the manifests folder"), nil
 			}
 			if err != nil {
 				return migrate.Finding{}, err
 			}
-			return phases.Need(migrate.Before{"manifest": phases.EtcdManifest, "archive": phases.EtcdArchive},
-				"etcd.yaml is in the manifests folder"), nil
+			finding := phases.Need(migrate.Before{"manifest": phases.EtcdManifest, "archive": phases.EtcdArchive},
+				"etcd.yaml is in the manifests folder")
+			// Moved, not changed; its text may hold a proxy's password.
+			digest := fmt.Sprintf("sha256:%x\n", sha256.Sum256(f.Data))
+			finding.Changes = []migrate.Change{
+				{Object: v.Target() + ":" + phases.EtcdManifest, Before: digest},
+				{Object: v.Target() + ":" + path.Join(phases.EtcdArchive, "etcd.yaml"), After: digest},
+			}
+			return finding, nil
 		},
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 			// A live voter's manifest is never taken away.

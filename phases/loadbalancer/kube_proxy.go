@@ -29,7 +29,7 @@ func kubeProxy() phases.Step {
 		Title: "Point kube-proxy to the endpoint",
 		Why:   "A kube-proxy that lost its API server goes on with old rules, unnoticed for hours.",
 		On:    migrate.Once,
-		Needs: []migrate.StepID{nginxStreamID},
+		Needs: []migrate.StepID{nginxStreamID, endpointID},
 		ByHand: "```\nkubectl -n kube-system edit cm kube-proxy    # server: https://{{.Endpoint}}\n" +
 			"kubectl -n kube-system rollout restart ds/kube-proxy\nkubectl -n kube-system rollout status ds/kube-proxy\n```\n",
 		Check:  checkKubeProxy,

@@ -26,6 +26,7 @@ func Phase() phases.Phase {
 			nginx(),
 			workerConnections(),
 			nginxStream(),
+			endpoint(),
 			kubeadmConfig(),
 			clusterInfo(),
 			kubeProxy(),

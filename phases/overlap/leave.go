@@ -112,26 +112,7 @@ func RedirectAway(ctx context.Context, h phases.Hands, to string) error {
 }
 
 func (a away) add(ctx context.Context, h remote.Host) error {
-	tool, err := firewall(ctx, h)
-	if err != nil {
-		return err
-	}
-	var c remote.Command
-	var text string
-	switch tool {
-	case "nft":
-		text, err = a.nft()
-		c = remote.Command{Script: "nft -f -", Stdin: []byte(text)}
-	case "iptables":
-		text, err = a.iptables()
-		c = remote.Command{Script: "set -e\n" + text}
-	default:
-		return fmt.Errorf("%s has neither nft nor iptables", h.Name())
-	}
-	if err != nil {
-		return err
-	}
-	if _, err := h.Run(ctx, c); err != nil {
+	if err := addRules(ctx, h, a); err != nil {
 		return fmt.Errorf("redirecting %s to %s: %w", a.from, a.to, err)
 	}
 	return nil

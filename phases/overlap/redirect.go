@@ -90,6 +90,20 @@ func firewall(ctx context.Context, r remote.Reader) (string, error) {
 }
 
 func addRedirect(ctx context.Context, h remote.Host, r redirect) error {
+	if err := addRules(ctx, h, r); err != nil {
+		return fmt.Errorf("redirecting %s to the second API server: %w", r.address, err)
+	}
+	return nil
+}
+
+// rules are a redirect's, in the words of each tool.
+type rules interface {
+	nft() (string, error)
+	iptables() (string, error)
+}
+
+// addRules hands rules to the tool that the node has.
+func addRules(ctx context.Context, h remote.Host, r rules) error {
 	tool, err := firewall(ctx, h)
 	if err != nil {
 		return err
@@ -106,13 +120,10 @@ func addRedirect(ctx context.Context, h remote.Host, r redirect) error {
 	default:
 		return fmt.Errorf("%s has neither nft nor iptables", h.Name())
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = h.Run(ctx, c)
 	}
-	if _, err := h.Run(ctx, c); err != nil {
-		return fmt.Errorf("redirecting %s to the second API server: %w", r.address, err)
-	}
-	return nil
+	return err
 }
 
 func removeRedirect(ctx context.Context, h remote.Host) error {

@@ -33,7 +33,7 @@ func applyRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 	if err != nil {
 		return err
 	}
-	if err := kube.WriteAndRead(ctx, cfg, "migrate-overlap-check"); err != nil {
+	if err := kube.WriteAndRead(ctx, cfg, checkName); err != nil {
 		return err
 	}
 	if err := twinReachable(ctx, h.View, h.Target()); err != nil {
@@ -51,11 +51,13 @@ func applyRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 	if err := addRedirect(ctx, host, to); err != nil {
 		return err
 	}
+	var last error
 	err = wait.PollUntilContextTimeout(ctx, time.Second, 10*time.Second, true, func(ctx context.Context) (bool, error) {
-		err = twinAnswers(ctx, h.View, h.Target(), true)
-		return err == nil, nil
+		last = twinAnswers(ctx, h.View, h.Target(), true)
+		return last == nil, nil
 	})
 	if err != nil {
+		err = errors.Join(last, err)
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
 		return errors.Join(fmt.Errorf("the redirect does not lead to the second API server on every path, and is taken away again: %w", err), removeRedirect(undo, host))

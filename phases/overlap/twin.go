@@ -19,6 +19,9 @@ const (
 	TwinManifest = kube.ManifestsDir + "/migrate-apiserver-twin.yaml"
 	// TwinPort is where it listens.
 	TwinPort = 6444
+	// checkName is the ConfigMap in kube-system that a new API server has to
+	// write and read before it gets a client.
+	checkName = "migrate-overlap-check"
 
 	twinName = "migrate-apiserver-twin"
 	probe    = "twin-port"

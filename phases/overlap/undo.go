@@ -76,7 +76,15 @@ func undoTwin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err := host.Remove(ctx, TwinManifest); err != nil {
 		return err
 	}
-	return phases.Await(ctx, h.View, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) })
+	if err := phases.Await(ctx, h.View, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) }); err != nil {
+		return err
+	}
+	// A program that was killed between writing it and taking it away left it.
+	k, err := h.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	return k.DeleteConfigMap(ctx, "kube-system", checkName)
 }
 
 // undoStandIn leaves the endpoints to the real API server's lease, when that

@@ -110,5 +110,5 @@ func oneStore(ctx context.Context, v phases.View) error {
 	if err != nil {
 		return err
 	}
-	return kube.WriteAndReadThere(ctx, twin, real, "migrate-overlap-check")
+	return kube.WriteAndReadThere(ctx, twin, real, checkName)
 }

@@ -3,6 +3,7 @@ package phasestest
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -97,6 +98,21 @@ type Option func(*config)
 type config struct {
 	etcdOnHost bool
 	kubeadm    func(string) string
+	external   bool
+}
+
+// ExternalBalancer is a world whose endpoint is a load balancer of somebody
+// else: a machine on which nobody logs in. It leads to the first API server,
+// until SetBackends says where else.
+func ExternalBalancer(o *config) { o.external = true }
+
+// SetBackends is what the load balancer's owner does: the API servers, as
+// host:port, that it leads to in turn. Those that do not answer are left out,
+// as its health check has it.
+func (w *World) SetBackends(backends ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.backends = backends
 }
 
 // EtcdOnHostAddress is an old member that listens on its host's address too,
@@ -129,7 +145,11 @@ func New(t testing.TB, options ...Option) *World {
 	for _, set := range options {
 		set(&o)
 	}
-	spec, err := cluster.ParseBytes("migrate.yaml", []byte(SpecFile))
+	file := SpecFile
+	if o.external {
+		file = strings.Replace(file, "kind: nginx\n    hosts: [{name: lb1, address: 10.88.0.5}, {name: lb2, address: 10.88.0.6}]", "kind: external", 1)
+	}
+	spec, err := cluster.ParseBytes("migrate.yaml", []byte(file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,6 +161,10 @@ func New(t testing.TB, options ...Option) *World {
 	}
 	for _, h := range append(append(spec.LoadBalancer.Hosts, spec.Etcd.Hosts...), append(spec.ControlPlane.Joining, spec.ControlPlane.First)...) {
 		w.newHost(h.Name, h.Address)
+	}
+	if o.external {
+		w.backends = []string{"10.88.0.11:6443"}
+		w.newHost("lb2", "10.88.0.6") // of no part in this
 	}
 	w.newHost("w1", "10.88.0.31")
 	w.newHost("w2", "10.88.0.32")

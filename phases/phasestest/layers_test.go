@@ -30,6 +30,8 @@ func layers() map[string]layer {
 		"migrate/remote/remotetest": {[]string{"migrate/remote"}, "a fake of hosts serves every test, so it depends on none"},
 		"migrate/etcd":              {[]string{"migrate/cluster", "migrate/remote"}, "an adapter never imports the engine"},
 		"migrate/kube":              {[]string{"migrate/cluster", "migrate/remote"}, "an adapter never imports the engine"},
+		"migrate/inventory":         {nil, "reads a file of somebody else's; what becomes of it is not its business"},
+		"migrate/initspec":          {[]string{"migrate/cluster", "migrate/etcd", "migrate/kube", "migrate/remote"}, "looks at a cluster through interfaces and writes a spec; how hosts are reached is not its business"},
 		"migrate/backup":            {[]string{"migrate/etcd", "migrate/remote"}, "saves and checks what a cluster is restored from; which step it is for is not its business"},
 		"migrate/probe":             {nil, "what measures the migration must not share its code"},
 		"migrate/nodeprobe":         {[]string{"migrate/probe", "migrate/remote"}, "the probe on nodes; it measures the migration and must not share its code either"},
@@ -48,6 +50,7 @@ func layers() map[string]layer {
 		"phases/phasestest":         {append(slices.Clone(step), "migrate/remote/remotetest"), "the world of the phases' tests must not know a phase, or it would be made to fit"},
 		"playbooks":                 {[]string{"migrate"}, "made from the declaration, whatever it declares"},
 		"cmd/migrate":               {[]string{"*"}, "puts everything together"},
+		"cmd/migrate/page":          {[]string{"state", "migrate/probe"}, "tells what the journal holds; it must not be able to ask a cluster"},
 		"e2e":                       {nil, "looks at real clusters and the real binary through clients of its own: what shares the product's code shares its mistakes"},
 		"docs":                      {nil, "tests of the pages"},
 	}

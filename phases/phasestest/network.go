@@ -53,6 +53,9 @@ func (w *World) route(h *Host, address string) (route, error) {
 	if err != nil {
 		return route{}, err
 	}
+	if ip == w.Spec.Endpoint.Host && w.backends != nil {
+		return w.routeBalancer()
+	}
 	at := w.byAddress(ip)
 	if ip == "127.0.0.1" {
 		at = h
@@ -191,6 +194,28 @@ func (w *World) hold(conn net.Conn, host string, by int) net.Conn {
 		return nil
 	}
 	return &heldConn{Conn: conn, release: func() { w.hold(nil, host, -1) }}
+}
+
+// routeBalancer takes the next backend that answers: in turn, as many load
+// balancers do.
+func (w *World) routeBalancer() (route, error) {
+	for range w.backends {
+		w.turn++
+		host, port, _ := strings.Cut(w.backends[w.turn%len(w.backends)], ":")
+		at := w.byAddress(host)
+		if at == nil {
+			continue
+		}
+		host, port = at.dnat(host, port)
+		number, err := strconv.Atoi(port)
+		if at = w.byAddress(host); err != nil || at == nil {
+			continue
+		}
+		if r, ok := w.routeAPI(at, host, number); ok {
+			return r, nil
+		}
+	}
+	return route{}, errRefused
 }
 
 // connect opens a connection from h.

@@ -42,6 +42,8 @@ type World struct {
 	tokenCount int
 	broken     []string
 	cuts       map[[2]string]bool // pairs of machines with nothing between
+	backends   []string           // of the external load balancer; nil: there is none
+	turn       int                // how many connections it has passed on
 	ill        func(flags map[string]string) bool
 	illAtStart bool
 

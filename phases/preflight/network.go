@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
 )
 
@@ -100,7 +101,9 @@ func endpointReached(ctx context.Context, s Scene) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cc.ControlPlaneEndpoint() != s.EndpointAddress() {
+	made := cc.ControlPlaneEndpoint() == s.EndpointAddress()
+	external := s.Spec().LoadBalancer.Kind == cluster.LoadBalancerExternal
+	if !made && !external {
 		return []Finding{fine("phase 1 has not made the endpoint yet")}, nil
 	}
 	ca, err := s.AdminCA(ctx)
@@ -111,8 +114,15 @@ func endpointReached(ctx context.Context, s Scene) ([]Finding, error) {
 	if !roots.AppendCertsFromPEM(ca) {
 		return nil, errors.New("the admin kubeconfig holds no CA certificate")
 	}
-	if _, err := kube.ServedCertificate(ctx, s.On(s.Target()).DialContext, s.EndpointAddress(), roots); err != nil {
-		return []Finding{block("", "%s does not lead to the API server from here: %v", s.EndpointAddress(), err)}, nil
+	// Somebody else's load balancer is there before phase 1, and leads to an
+	// API server whose certificate lacks the endpoint's name until then.
+	reach, remedy := kube.ServedCertificate, ""
+	if external && !made {
+		reach = kube.ServedBy
+		remedy = "let the load balancer pass TCP through to the API server's port, with the health check HTTPS GET /readyz; then, from the node: `curl -vk https://ENDPOINT/readyz`"
+	}
+	if _, err := reach(ctx, s.On(s.Target()).DialContext, s.EndpointAddress(), roots); err != nil {
+		return []Finding{block(remedy, "%s does not lead to the API server from here: %v", s.EndpointAddress(), err)}, nil
 	}
 	return []Finding{fine("%s answers with the API server's certificate", s.EndpointAddress())}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -20,15 +21,18 @@ type keyring struct {
 	tried   []string // what each signer is, for messages
 	agent   net.Conn // nil without an agent; must stay open while signing
 	notes   []string // why other keys could not be used
+	secrets *secrets
+	wanted  atomic.Pointer[string] // the locked file that the host wants
 }
 
-// openKeys collects the keys for t: a named identity file first and then what
-// the agent holds; else the agent's keys first and then the default files.
-// The order matters because sshd gives up after MaxAuthTries (6) keys.
-func openKeys(t target) (*keyring, error) {
-	k := &keyring{}
+// openKeys collects the keys for t: named identity files first and then what
+// the agent holds, unless IdentitiesOnly forbids; else the agent's keys first
+// and then the default files. The order matters because sshd gives up after
+// MaxAuthTries (6) keys.
+func openKeys(t target, secrets *secrets) (*keyring, error) {
+	k := &keyring{secrets: secrets}
 	held := k.openAgent(t.agent)
-	if !t.explicit {
+	if !t.named && !t.onlyNamed {
 		k.addAgent(held)
 	}
 	for _, file := range t.identities {
@@ -37,10 +41,10 @@ func openKeys(t target) (*keyring, error) {
 			return nil, err
 		}
 	}
-	if t.explicit {
+	if t.named && !t.onlyNamed {
 		k.addAgent(held)
 	}
-	if len(k.signers) == 0 {
+	if len(k.signers) == 0 && k.wanted.Load() == nil {
 		k.Close()
 		return nil, mistakef(ErrAuthentication, nil,
 			"no key to log in to %s (%s): %s; name one as ssh.identityFile, or put one into an agent with: ssh-add",
@@ -114,19 +118,21 @@ func (k *keyring) addFile(file string, held []ssh.Signer, explicit bool) error {
 	}
 	signer, parseErr := ssh.ParsePrivateKey(data)
 	if parseErr == nil {
-		k.add(signer, file)
+		k.addWithCertificate(signer, file)
 		return nil
 	}
-	if public := publicHalf(file, data, parseErr); public != nil {
-		for _, s := range held {
-			if bytes.Equal(s.PublicKey().Marshal(), public.Marshal()) {
-				k.add(s, file+" (agent)")
-				return nil
-			}
+	public := publicHalf(file, data, parseErr)
+	for _, s := range held {
+		if public != nil && bytes.Equal(s.PublicKey().Marshal(), public.Marshal()) {
+			k.add(s, file+" (agent)")
+			return nil
 		}
 	}
 	problem := fmt.Sprintf("%s cannot be used: %v", file, parseErr)
-	if locked := new(ssh.PassphraseMissingError); errors.As(parseErr, &locked) {
+	if errors.As(parseErr, new(*ssh.PassphraseMissingError)) {
+		if k.addLocked(file, public) {
+			return nil
+		}
 		problem = fmt.Sprintf("%s is protected by a passphrase and no agent holds it (ssh-add %s)", file, file)
 	}
 	if explicit {
@@ -134,6 +140,41 @@ func (k *keyring) addFile(file string, held []ssh.Signer, explicit bool) error {
 	}
 	k.notes = append(k.notes, problem)
 	return nil
+}
+
+// addLocked adds a key that has a passphrase: opened, where it was asked for
+// before; else as one to ask for when a host takes its public half. It says
+// whether it could. A key without a public half that can be read (the old PEM
+// form, without a .pub beside it) is asked for at once.
+func (k *keyring) addLocked(file string, public ssh.PublicKey) bool {
+	if k.secrets == nil || k.secrets.ask == nil {
+		return false
+	}
+	switch opened := k.secrets.key(file); {
+	case opened != nil:
+		k.addWithCertificate(opened, file)
+	case k.secrets.hasGivenUp(file) != nil:
+		return false
+	case public == nil:
+		k.wanted.Store(&file)
+	default:
+		k.add(lockedKey{file, public, func(file string) { k.wanted.Store(&file) }}, file)
+	}
+	return true
+}
+
+// addWithCertificate adds a key, and before it the certificate of its owner
+// that lies beside it, as ssh(1) does.
+func (k *keyring) addWithCertificate(signer ssh.Signer, file string) {
+	if data, err := os.ReadFile(file + "-cert.pub"); err == nil {
+		public, _, _, _, err := ssh.ParseAuthorizedKey(data)
+		if cert, ok := public.(*ssh.Certificate); ok && err == nil {
+			if certified, err := ssh.NewCertSigner(cert, signer); err == nil {
+				k.add(certified, file+"-cert.pub")
+			}
+		}
+	}
+	k.add(signer, file)
 }
 
 // publicHalf finds the public key that belongs to a private key file which
@@ -159,12 +200,13 @@ func publicHalf(file string, data []byte, parseErr error) ssh.PublicKey {
 // refused is the sentence for a host that took none of the keys.
 func (k *keyring) refused(t target, cause error) error {
 	copyID := "ssh-copy-id"
-	if t.explicit {
+	if t.named {
 		copyID += " -i " + t.identities[0]
 	}
 	if t.port() != "22" {
 		copyID += " -p " + t.port()
 	}
+	copyID += t.jumpOption("-o ProxyJump=")
 	return mistakef(ErrAuthentication, cause,
 		"%s (%s) lets user %s in with none of the keys tried (%s): %v; give it one of them with: %s %s@%s",
 		t.name, t.address, t.user, strings.Join(k.tried, ", "), cause, copyID, t.user, t.host())

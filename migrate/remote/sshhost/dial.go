@@ -24,8 +24,12 @@ type conn struct {
 	client *ssh.Client
 	wire   *wire
 	sudo   bool // commands need sudo; set before the conn is shared
-	slots  [slotKinds]chan struct{}
-	ended  chan struct{} // closed once the connection is gone
+	// password is sudo's where it wants one; set before the conn is shared.
+	password string
+	slots    [slotKinds]chan struct{}
+	open     atomic.Int32  // sessions
+	freed    chan struct{} // told when one was closed
+	ended    chan struct{} // closed once the connection is gone
 }
 
 // wire remembers that the connection broke, before anybody who reads from it
@@ -73,15 +77,36 @@ func (w *wire) Close() error {
 // host key or a login that is refused is final. Where patience is not 0 the
 // host is one that was reached before, and any other failure is tried again
 // for so long: the network may be gone for a while, and the host restarting.
-func dial(ctx context.Context, t target, patience time.Duration) (*conn, error) {
-	keys, err := openKeys(t)
+//
+// A key that the host takes and that has a passphrase ends the dial; then it
+// is asked for, which may take longer than sshd waits (LoginGraceTime), and
+// dialed again.
+func (s *shared) dial(ctx context.Context, t target, patience time.Duration) (*conn, error) {
+	for {
+		c, locked, err := s.dialWith(ctx, t, patience)
+		if locked == "" {
+			return c, err
+		}
+		if err := s.secrets.open(ctx, locked); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// dialWith dials with the keys that can be used by now. locked is the file of
+// the key that the host wants and that has to be opened first.
+func (s *shared) dialWith(ctx context.Context, t target, patience time.Duration) (_ *conn, locked string, _ error) {
+	keys, err := openKeys(t, s.secrets)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer keys.Close()
-	hosts, err := openHostKeys(t)
+	if file := keys.wanted.Load(); file != nil {
+		return nil, *file, nil
+	}
+	hosts, err := openHostKeys(t, s.trust)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	tries := backoff.WithMaxTries(dialTries)
 	if patience > 0 {
@@ -89,25 +114,32 @@ func dial(ctx context.Context, t target, patience time.Duration) (*conn, error) 
 	}
 	var last error
 	c, err := backoff.Retry(ctx, func() (*conn, error) {
-		c, err := dialOnce(ctx, t, keys, hosts)
+		var c *conn
+		raw, err := s.wireTo(ctx, t, patience)
+		if err == nil {
+			c, err = dialOnce(ctx, t, raw, keys, hosts)
+		}
 		last = err
-		if err != nil && (final(err) || patience == 0 && !dropped(err)) {
+		if err != nil && (keys.wanted.Load() != nil || final(err) || patience == 0 && !dropped(err)) {
 			return nil, backoff.Permanent(err)
 		}
 		return c, err
 	}, tries, backoff.WithBackOff(&backoff.ExponentialBackOff{
 		InitialInterval: 200 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: 2 * time.Second,
 	}))
-	if err != nil && last != nil {
-		return nil, last // rather the reason than "context canceled"
+	if file := keys.wanted.Load(); err != nil && file != nil && ctx.Err() == nil {
+		return nil, *file, nil
 	}
-	return c, err
+	if err != nil && last != nil {
+		return nil, "", unreachable(ctx, t, last) // rather the reason than "context canceled"
+	}
+	return c, "", err
 }
 
 // final says that another dial would end in the same way, or had better not
-// be made.
+// be made. What is unreachable here is a bastion, which was tried already.
 func final(err error) bool {
-	for _, kind := range []error{ErrUnknownHostKey, ErrHostKeyChanged, ErrAuthentication} {
+	for _, kind := range []error{ErrUnknownHostKey, ErrHostKeyChanged, ErrAuthentication, ErrForwarding, ErrUnreachable} {
 		if errors.Is(err, kind) {
 			return true
 		}
@@ -116,29 +148,28 @@ func final(err error) bool {
 }
 
 // dropped says whether a dial may succeed a moment later: the port is closed,
-// or the connection was dropped before the login began.
+// or the connection was dropped before the login began. A bastion says only
+// that it could not connect.
 func dropped(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNREFUSED) ||
+	var refused *ssh.OpenChannelError
+	return errors.As(err, &refused) && refused.Reason == ssh.ConnectionFailed || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNREFUSED) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// dialOnce makes one attempt, no longer than the target's timeout.
-func dialOnce(ctx context.Context, t target, keys *keyring, hosts *hostKeys) (*conn, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout,
-		fmt.Errorf("%s did not answer within %v", t.address, t.timeout))
+// limit bounds one attempt by the target's timeout.
+func (t target) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, t.timeout, fmt.Errorf("%s did not answer within %v", t.address, t.timeout))
+}
+
+// dialOnce logs in once, no longer than the target's timeout.
+func dialOnce(ctx context.Context, t target, raw net.Conn, keys *keyring, hosts *hostKeys) (*conn, error) {
+	ctx, cancel := t.limit(ctx)
 	defer cancel()
-	raw, err := new(net.Dialer).DialContext(ctx, "tcp", t.address)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, err
-	}
 	w := &wire{Conn: raw}
 	stop := context.AfterFunc(ctx, func() { w.Close() })
 	var keyTrusted bool
 	var keyErr error
-	sshConn, channels, requests, err := ssh.NewClientConn(w, t.address, &ssh.ClientConfig{
+	sshConn, channels, requests, err := ssh.NewClientConn(w, t.known(), &ssh.ClientConfig{
 		User: t.user,
 		Auth: []ssh.AuthMethod{ssh.PublicKeys(keys.signers...)},
 		HostKeyCallback: func(hostname string, addr net.Addr, key ssh.PublicKey) error {
@@ -164,6 +195,7 @@ func dialOnce(ctx context.Context, t target, keys *keyring, hosts *hostKeys) (*c
 		client: ssh.NewClient(sshConn, channels, requests),
 		wire:   w,
 		slots:  newSlots(),
+		freed:  make(chan struct{}, 1),
 		ended:  make(chan struct{}),
 	}
 	go c.watch()

@@ -1,6 +1,7 @@
 package sshhost
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -19,6 +20,12 @@ var (
 	ErrAuthentication = errors.New("login refused")
 	// ErrPrivilege is a login user who is not root and may not sudo.
 	ErrPrivilege = errors.New("no root rights")
+	// ErrUnreachable is a host that does not answer on its SSH port, or whose
+	// bastion does not.
+	ErrUnreachable = errors.New("unreachable")
+	// ErrOtherHost is a host that ~/.ssh/config leads to and that is not the
+	// one that the spec means.
+	ErrOtherHost = errors.New("another host")
 	// ErrForwarding is an sshd that forbids forwarding to the address asked
 	// for in DialContext.
 	ErrForwarding = errors.New("forwarding forbidden")
@@ -46,4 +53,15 @@ func (m *mistake) Unwrap() []error {
 
 func mistakef(kind, cause error, format string, args ...any) error {
 	return &mistake{kind: kind, cause: cause, text: fmt.Sprintf(format, args...)}
+}
+
+// unreachable makes a sentence of a dial that failed for a reason that is not
+// one of the operator's mistakes above. One that was only stopped stays.
+func unreachable(ctx context.Context, t target, err error) error {
+	if m := (*mistake)(nil); ctx.Err() != nil || errors.As(err, &m) || errors.Is(err, ErrClosed) {
+		return err
+	}
+	return mistakef(ErrUnreachable, err,
+		"%s (%s) cannot be reached: %v. See what your own ssh says: %s true; another port, user, address or bastion is set in the spec (ssh:) or in ~/.ssh/config",
+		t.name, t.address, err, t.byHand())
 }

@@ -3,8 +3,6 @@ package sshhost
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +16,8 @@ import (
 // commands share one connection.
 type Host struct {
 	target target
+	shared *shared
+	alone  bool // shared is its own, and is closed with it
 	log    hclog.Logger
 
 	// turn guards the fields below. It is a channel so that waiting for
@@ -26,7 +26,9 @@ type Host struct {
 	live   *conn     // nil before the first dial
 	down   time.Time // since when the lost connection could not be made anew
 	become string    // becomeAuto until the first login found out
-	closed bool
+	// password is sudo's, where it wants one.
+	password string
+	closed   bool
 
 	losses atomic.Int64 // connections that were lost
 }
@@ -42,30 +44,39 @@ var (
 // h.SSH.Timeout (10 s by default).
 //
 // Errors that the operator has to act on are ErrUnknownHostKey,
-// ErrHostKeyChanged, ErrAuthentication and ErrPrivilege.
+// ErrHostKeyChanged, ErrAuthentication, ErrUnreachable, ErrOtherHost and
+// ErrPrivilege.
 func Dial(ctx context.Context, h cluster.Host, o Options) (*Host, error) {
-	host, err := newHost(h, o)
+	all := newShared(o)
+	host, err := newHost(h, all)
 	if err != nil {
 		return nil, err
 	}
+	host.alone = true
 	if _, err := host.connect(ctx); err != nil {
+		all.close()
 		return nil, err
 	}
 	return host, nil
 }
 
 // newHost makes a Host that dials on its first command.
-func newHost(h cluster.Host, o Options) (*Host, error) {
-	t, err := resolve(h, o)
+func newHost(h cluster.Host, all *shared) (*Host, error) {
+	config, err := all.config()
 	if err != nil {
 		return nil, err
 	}
-	log := o.Logger
+	t, err := resolve(h, all.options, config)
+	if err != nil {
+		return nil, err
+	}
+	log := all.options.Logger
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
 	return &Host{
 		target: t,
+		shared: all,
 		log:    log.With("host", t.name),
 		turn:   make(chan struct{}, 1),
 		become: t.become,
@@ -85,6 +96,9 @@ func (h *Host) Close() error {
 		h.live.close()
 		h.live = nil
 	}
+	if h.alone {
+		h.shared.close()
+	}
 	return nil
 }
 
@@ -102,15 +116,19 @@ func (h *Host) connect(ctx context.Context) (*conn, error) {
 	if h.live != nil && !h.live.dead() {
 		return h.live, nil
 	}
-	c, err := dial(ctx, h.target, h.patience())
+	c, err := h.shared.dial(ctx, h.target, h.patience())
 	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", h.target.name, err)
+	}
+	if err := h.checkAddress(ctx, c); err != nil {
+		c.close()
 		return nil, fmt.Errorf("connecting to %s: %w", h.target.name, err)
 	}
 	if err := h.findPrivilege(ctx, c); err != nil {
 		c.close()
 		return nil, fmt.Errorf("connecting to %s: %w", h.target.name, err)
 	}
-	c.sudo = h.become == becomeSudo
+	c.sudo, c.password = h.become == becomeSudo, h.password
 	c.wire.losses.Store(&h.losses)
 	h.live, h.down = c, time.Time{}
 	h.log.Debug("connected", "address", h.target.address, "user", h.target.user, "become", h.become)
@@ -132,44 +150,3 @@ func (h *Host) patience() time.Duration {
 
 // Lost is the number of connections to the host that were lost so far.
 func (h *Host) Lost() int { return int(h.losses.Load()) }
-
-// findPrivilege decides how commands get root's rights, once a Host.
-func (h *Host) findPrivilege(ctx context.Context, c *conn) error {
-	if h.become == becomeAuto {
-		var out strings.Builder
-		if err := c.run(ctx, h.target, call{script: "id -u", stdout: &out, reads: true}); err != nil {
-			return fmt.Errorf("finding out who we are: %w", err)
-		}
-		uid, err := strconv.Atoi(strings.TrimSpace(out.String()))
-		if err != nil {
-			return mistakef(ErrPrivilege, err,
-				"the login shell of user %s on %s prints something of its own before a command's output (`id -u` gave %q); make its start-up files silent without a terminal (for bash: begin ~/.bashrc with `[ -t 0 ] || return`)",
-				h.target.user, h.target.name, out.String())
-		}
-		if uid == 0 {
-			h.become = becomeNone
-			return nil
-		}
-	}
-	if h.become == becomeNone || h.live != nil {
-		return nil
-	}
-	c.sudo = true
-	if err := c.run(ctx, h.target, call{script: ":", reads: true}); err != nil {
-		return h.noSudo(err)
-	}
-	h.become = becomeSudo
-	return nil
-}
-
-func (h *Host) noSudo(err error) error {
-	var exit *remote.ExitError
-	if !asExit(err, &exit) {
-		return fmt.Errorf("trying sudo: %w", err)
-	}
-	user := h.target.user
-	return mistakef(ErrPrivilege, err,
-		"user %s on %s may not run commands as root (`sudo -n sh` says: %s); allow it on %s with: echo '%s ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/migrate && visudo -c (and `Defaults:%s !requiretty` where sudo wants a terminal), or set ssh.user: root",
-		user, h.target.name, or(strings.TrimSpace(exit.Stderr), "status "+strconv.Itoa(exit.Status)),
-		h.target.name, user, user)
-}

@@ -13,25 +13,27 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
-// hostKeys checks one host's key against its known_hosts file.
+// hostKeys checks one host's key against its known_hosts files.
 type hostKeys struct {
 	target target
+	trust  *trust
 	db     *knownhosts.HostKeyDB
 }
 
-// openHostKeys reads the known_hosts file anew for each connection, so that
+// openHostKeys reads the known_hosts files anew for each connection, so that
 // a key added in the meantime counts.
-func openHostKeys(t target) (*hostKeys, error) {
-	db, err := knownhosts.NewDB(t.knownHosts)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, mistakef(ErrUnknownHostKey, err,
-			"no host key can be checked: %s is not there; connect once by hand, compare the fingerprint it shows with the host's own, and the file is made: %s",
-			t.knownHosts, t.byHand())
+func openHostKeys(t target, trust *trust) (*hostKeys, error) {
+	files := t.hostKeyFiles()
+	if len(files) == 0 && !trust.acceptNew {
+		return nil, mistakef(ErrUnknownHostKey, fs.ErrNotExist,
+			"no host key of %s can be checked: %s is not there; connect once by hand, compare the fingerprint it shows with the host's own, and the file is made: %s",
+			t.name, t.knownHosts, t.byHand())
 	}
+	db, err := knownhosts.NewDB(files...)
 	if err != nil {
 		return nil, fmt.Errorf("reading known_hosts: %w", err)
 	}
-	return &hostKeys{target: t, db: db}, nil
+	return &hostKeys{target: t, trust: trust, db: db}, nil
 }
 
 // algorithms returns the host key algorithms to offer, those known_hosts has
@@ -39,8 +41,8 @@ func openHostKeys(t target) (*hostKeys, error) {
 // another type, which nobody knows. Certificates are offered only where
 // known_hosts names an authority for the host.
 func (k *hostKeys) algorithms() []string {
-	known := k.db.HostKeyAlgorithms(k.target.address)
-	authority := slices.ContainsFunc(k.db.HostKeys(k.target.address),
+	known := k.db.HostKeyAlgorithms(k.target.known())
+	authority := slices.ContainsFunc(k.db.HostKeys(k.target.known()),
 		func(key knownhosts.PublicKey) bool { return key.Cert })
 	order := slices.Clone(known)
 	rest := append([]string{ssh.KeyAlgoED25519}, ssh.SupportedAlgorithms().HostKeys...) // what ssh-keyscan users know best
@@ -56,18 +58,21 @@ func (k *hostKeys) algorithms() []string {
 // check is the ssh.HostKeyCallback.
 func (k *hostKeys) check(hostname string, addr net.Addr, key ssh.PublicKey) error {
 	err := k.db.HostKeyCallback()(hostname, addr, key)
-	if err == nil {
-		return nil
-	}
 	t := k.target
 	var mismatch *xknownhosts.KeyError
 	var revoked *xknownhosts.RevokedError
+	if errors.As(err, &mismatch) && len(mismatch.Want) == 0 && k.trust.acceptNew {
+		err = k.trust.accept(t, key, addr)
+	}
+	if err == nil {
+		k.trust.note(t, key)
+		return nil
+	}
 	switch {
 	case errors.As(err, &mismatch) && len(mismatch.Want) == 0:
 		return mistakef(ErrUnknownHostKey, err,
-			"%s does not know the %s host key of %s (%s): %s. On the host's own console run `ssh-keygen -lf %s`; if it prints the same fingerprint, trust it with: ssh-keyscan%s %s >> %s",
-			t.knownHosts, key.Type(), t.name, t.address, ssh.FingerprintSHA256(key),
-			keyFile(key), scanOptions(t, key), t.host(), t.knownHosts)
+			"%s does not know the %s host key of %s (%s): %s. On the host's own console run `ssh-keygen -lf %s`; if it prints the same fingerprint, trust it with: %s (or trust all hosts that are seen for the first time: --accept-new-host-keys)",
+			t.knownHosts, key.Type(), t.name, t.address, ssh.FingerprintSHA256(key), keyFile(key), t.trustCommand(key))
 	case errors.As(err, &mismatch):
 		return mistakef(ErrHostKeyChanged, err,
 			"STOPPED: the host key of %s (%s) is not the one in known_hosts: it shows %s %s, but %s. Either the host was installed anew or somebody stands between; nothing was sent. Find out on the host's own console with `ssh-keygen -lf %s`; only if it prints the fingerprint shown, forget the old key with: ssh-keygen -R %s -f %s",
@@ -113,6 +118,15 @@ func keyName(key ssh.PublicKey) string {
 	}
 }
 
+// trustCommand adds a key to known_hosts. What is behind a bastion cannot be
+// scanned; ssh asks there.
+func (t target) trustCommand(key ssh.PublicKey) string {
+	if t.via != nil {
+		return t.byHand()
+	}
+	return fmt.Sprintf("ssh-keyscan%s %s >> %s", scanOptions(t, key), t.host(), t.knownHosts)
+}
+
 func scanOptions(t target, key ssh.PublicKey) string {
 	options := " -t " + keyName(key)
 	if t.port() != "22" {
@@ -123,7 +137,7 @@ func scanOptions(t target, key ssh.PublicKey) string {
 
 // quoteHost is the host as known_hosts spells it, safe to paste.
 func quoteHost(t target) string {
-	if name := knownhosts.Normalize(t.address); strings.ContainsRune(name, '[') {
+	if name := knownhosts.Normalize(t.known()); strings.ContainsRune(name, '[') {
 		return "'" + name + "'"
 	}
 	return t.host()
@@ -139,14 +153,32 @@ func (t target) port() string {
 	return port
 }
 
+// jumpOption is how ssh(1) is told of the bastions; option is what stands
+// before them.
+func (t target) jumpOption(option string) string {
+	if t.via == nil {
+		return ""
+	}
+	way := ""
+	for hop := t.via; hop != nil; hop = hop.via {
+		word := hop.user + "@" + hop.host()
+		if hop.port() != "22" {
+			word = hop.user + "@" + hop.address
+		}
+		way = "," + word + way
+	}
+	return " " + option + way[1:]
+}
+
 // byHand is the ssh command that connects as we would.
 func (t target) byHand() string {
 	line := "ssh"
 	if t.port() != "22" {
 		line += " -p " + t.port()
 	}
-	if t.explicit {
+	if t.named {
 		line += " -i " + t.identities[0]
 	}
+	line += t.jumpOption("-J ")
 	return line + " " + t.user + "@" + t.host()
 }

@@ -152,7 +152,7 @@ func TestAlgorithmOrder(t *testing.T) {
 	} {
 		file := filepath.Join(t.TempDir(), "known_hosts")
 		writeFile(t, file, test.lines+"\n")
-		keys, err := openHostKeys(target{knownHosts: file, address: "192.0.2.1:22"})
+		keys, err := openHostKeys(target{knownHosts: file, address: "192.0.2.1:22"}, new(trust))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,13 +31,34 @@ const markVariable = "MIGRATE_RUN"
 // breaks there. So the script has those bytes spelled in octal for printf %b,
 // and stays readable in sudo's log. The mark may be empty.
 func commandLine(script, mark string, sudo bool) (string, error) {
+	prefix := ""
+	if sudo {
+		prefix = "sudo -n -- "
+	}
+	return lineWith(prefix, prologue, script, mark)
+}
+
+// askingLine is commandLine for a sudo that wants a password. That is the
+// first line of the standard input, and never in the line itself: command
+// lines are visible to everybody on the host. Whether sudo reads it depends on
+// sudoers, so a nonce follows: the shell drops all up to it, and the script
+// sees its own input only. Without a nonce the input is the password alone.
+//
+// -k: a password that was given before does not count, so that sudo does the
+// same each time.
+func askingLine(script, mark, nonce string) (string, error) {
+	drop := ""
+	if nonce != "" {
+		drop = `IFS= read -r MIGRATE_LINE; [ "$MIGRATE_LINE" = ` + nonce + ` ] || IFS= read -r MIGRATE_LINE; unset MIGRATE_LINE; `
+	}
+	return lineWith(`sudo -k -S -p "" -- `, drop+prologue, script, mark)
+}
+
+func lineWith(prefix, prologue, script, mark string) (string, error) {
 	if strings.ContainsRune(script, 0) {
 		return "", errors.New("a script cannot hold a NUL byte")
 	}
-	line := "exec "
-	if sudo {
-		line += "sudo -n -- "
-	}
+	line := "exec " + prefix
 	if mark != "" {
 		line += "env " + markVariable + "=" + mark + " "
 	}

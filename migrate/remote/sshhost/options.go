@@ -1,6 +1,7 @@
 package sshhost
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -78,64 +79,217 @@ type Options struct {
 	// KeepAlive is the time between two keepalives; after two of them
 	// without an answer the connection is closed. 0 means 5 s.
 	KeepAlive time.Duration
-	// AgentSocket is the SSH agent's socket; "" means $SSH_AUTH_SOCK.
+	// AgentSocket is the SSH agent's socket; "" means what ~/.ssh/config says
+	// (IdentityAgent), else $SSH_AUTH_SOCK.
 	AgentSocket string
-	// Home is what ~ stands for and where the default identity files and
-	// known_hosts are looked for; "" means the user's home folder.
+	// Home is what ~ stands for and where the config, the default identity
+	// files and known_hosts are looked for; "" means the user's home folder.
 	Home string
+	// GlobalKnownHosts is the machine's own list of host keys; "" means
+	// /etc/ssh/ssh_known_hosts.
+	GlobalKnownHosts string
+	// NoUserConfig leaves ~/.ssh/config unread.
+	NoUserConfig bool
+	// Ask puts a question to whoever sits at the terminal and returns the
+	// answer, which is not shown: for the passphrase of a key and for sudo's
+	// password. Each is asked once, one question at a time. Nil: nobody can be
+	// asked.
+	Ask func(ctx context.Context, question string) (string, error)
+	// AcceptNewHostKeys trusts a host that known_hosts says nothing about, and
+	// adds its key there. A key that changed is refused all the same.
+	AcceptNewHostKeys bool
+	// Tell gets a sentence for each host key that was accepted. Nil: nobody
+	// is told.
+	Tell func(sentence string)
+	// Jump is the way to hosts for which ~/.ssh/config names none, as
+	// ProxyJump has it: "user@bastion:port,…".
+	Jump string
 }
 
-// target is a host's cluster.SSH with every default filled in. It is the one
-// place where settings are decided: reading ~/.ssh/config belongs here.
+// target is a host's cluster.SSH with everything filled in: what the spec
+// says, else what ~/.ssh/config says, else the default. It is the one place
+// where settings are decided.
 type target struct {
 	name       string // the host's name in the spec
 	user       string
-	address    string // host:port as dialed and as looked up in known_hosts
+	address    string // host:port as dialed and, without an alias, as looked up in known_hosts
+	alias      string // HostKeyAlias
 	identities []string
-	explicit   bool // identities were given, not the default ones
-	knownHosts string
+	explicit   bool     // the spec names the identity: it must be there
+	named      bool     // identities were named by the spec or the config
+	onlyNamed  bool     // IdentitiesOnly: no other key of the agent
+	knownHosts string   // the first file, to which keys are added
+	alsoKnown  []string // other files with host keys; they need not be there
+	hashHosts  bool
 	agent      string
 	become     string
 	timeout    time.Duration
 	keepAlive  time.Duration
 	reconnect  time.Duration
 	detachDir  string
+	via        *target // the bastion next to the host, with its own via
+	// expects is the address that the spec gives the host, where
+	// ~/.ssh/config leads elsewhere.
+	expects string
 }
 
-func resolve(h cluster.Host, o Options) (target, error) {
-	home := o.Home
-	if home == "" {
-		dir, err := os.UserHomeDir()
-		if err != nil {
-			return target{}, fmt.Errorf("finding the home folder: %w", err)
-		}
-		home = dir
+// homeOf is the home folder.
+func homeOf(o Options) (string, error) {
+	if o.Home != "" {
+		return o.Home, nil
+	}
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("finding the home folder: %w", err)
+	}
+	return dir, nil
+}
+
+// resolve decides on all settings of a host of the spec.
+func resolve(h cluster.Host, o Options, c *userConfig) (target, error) {
+	reached := or(h.SSH.Address, h.Address)
+	s, err := c.of([]string{or(h.Name, reached), reached})
+	if err != nil {
+		return target{}, err
 	}
 	t := target{
-		name:       h.Name,
-		user:       or(h.SSH.User, defaultUser),
-		address:    net.JoinHostPort(or(h.SSH.Address, h.Address), strconv.Itoa(or(h.SSH.Port, defaultPort))),
-		knownHosts: expand(or(h.SSH.KnownHostsFile, "~/.ssh/known_hosts"), home),
-		agent:      or(o.AgentSocket, os.Getenv("SSH_AUTH_SOCK")),
-		become:     or(h.SSH.Become, becomeAuto),
-		timeout:    or(h.SSH.Timeout, defaultTimeout),
-		keepAlive:  or(o.KeepAlive, defaultKeepAlive),
-		reconnect:  reconnectTime,
-		detachDir:  detachDir,
+		name:   h.Name,
+		user:   or(h.SSH.User, or(s.user, defaultUser)),
+		become: or(h.SSH.Become, becomeAuto),
 	}
 	switch t.become {
 	case becomeAuto, becomeNone, becomeSudo:
 	default:
 		return target{}, fmt.Errorf("ssh.become of %s is %q; it can be auto, none or sudo", h.Name, t.become)
 	}
+	if h.SSH.Address != "" { // a name of ~/.ssh/config's, if it is one
+		s.hostName = c.hostName([]string{h.SSH.Address})
+	}
+	if s.hostName != "" {
+		reached = s.hostName
+	}
+	if h.SSH.Address == "" && reached != h.Address && net.ParseIP(h.Address) != nil {
+		t.expects = h.Address
+	}
+	t.address = net.JoinHostPort(reached, strconv.Itoa(or(h.SSH.Port, or(s.port, defaultPort))))
+	t.fill(o, s, c.home)
+	t.timeout = or(h.SSH.Timeout, defaultTimeout)
 	if h.SSH.IdentityFile != "" {
-		t.identities, t.explicit = []string{expand(h.SSH.IdentityFile, home)}, true
-		return t, nil
+		t.identities, t.explicit, t.named = []string{expand(h.SSH.IdentityFile, c.home)}, true, true
+	}
+	if h.SSH.KnownHostsFile != "" {
+		t.knownHosts, t.alsoKnown = expand(h.SSH.KnownHostsFile, c.home), nil
+	}
+	t.via, err = c.jumps(or(s.proxyJump, o.Jump), o, []string{or(h.Name, reached)})
+	if err != nil {
+		return target{}, fmt.Errorf("the way to %s: %w", h.Name, err)
+	}
+	if h.SSH.KnownHostsFile != "" {
+		for hop := t.via; hop != nil; hop = hop.via {
+			hop.alsoKnown = append(hop.alsoKnown, t.knownHosts)
+		}
+	}
+	return t, nil
+}
+
+// fill sets what hosts and bastions have alike.
+func (t *target) fill(o Options, s settings, home string) {
+	t.alias, t.hashHosts = s.hostKeyAlias, s.hashKnownHosts
+	t.timeout = defaultTimeout
+	t.keepAlive = or(o.KeepAlive, defaultKeepAlive)
+	t.reconnect, t.detachDir = reconnectTime, detachDir
+	t.agent = or(o.AgentSocket, or(s.identityAgent, os.Getenv("SSH_AUTH_SOCK")))
+	if t.agent == "none" {
+		t.agent = ""
+	}
+	t.knownHosts = filepath.Join(home, ".ssh", "known_hosts")
+	if len(s.knownHosts) > 0 {
+		t.knownHosts, t.alsoKnown = s.knownHosts[0], s.knownHosts[1:]
+	}
+	t.alsoKnown = append(t.alsoKnown, or(o.GlobalKnownHosts, "/etc/ssh/ssh_known_hosts"))
+	if t.onlyNamed = s.identitiesOnly; len(s.identities) > 0 {
+		t.identities, t.named = s.identities, true
+		return
 	}
 	for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
 		t.identities = append(t.identities, filepath.Join(home, ".ssh", name))
 	}
-	return t, nil
+}
+
+// jumps makes the bastions of a ProxyJump value, which lists them from the
+// nearest to the farthest. The first may have a way of its own in the config.
+// seen are the hosts that are on the way already.
+func (c *userConfig) jumps(value string, o Options, seen []string) (*target, error) {
+	if value == "" || strings.EqualFold(value, "none") {
+		return nil, nil
+	}
+	var last *target
+	for i, word := range strings.Split(value, ",") {
+		hop, own, err := c.hop(strings.TrimSpace(word), o)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range seen {
+			if s == hop.name {
+				return nil, fmt.Errorf("%s leads through %s to %s: it goes round in circles; write `Host %s` with `ProxyJump none` above the lines that say so in %s", s, hop.name, s, hop.name, c.path)
+			}
+		}
+		seen = append(seen, hop.name)
+		hop.via = last
+		if i == 0 {
+			if hop.via, err = c.jumps(own, o, seen); err != nil {
+				return nil, err
+			}
+		}
+		last = hop
+	}
+	return last, nil
+}
+
+// hop makes one bastion of "[user@]host[:port]" or an ssh:// address, and
+// returns its own ProxyJump beside it. Without a user ssh(1) takes whoever
+// runs it, and so do we: a bastion is no host of the spec.
+func (c *userConfig) hop(word string, o Options) (*target, string, error) {
+	word = strings.TrimPrefix(word, "ssh://")
+	login, place := "", word
+	if at := strings.LastIndex(word, "@"); at >= 0 {
+		login, place = word[:at], word[at+1:]
+	}
+	name, port := place, ""
+	if h, p, err := net.SplitHostPort(place); err == nil {
+		name, port = h, p
+	}
+	name = strings.Trim(name, "[]")
+	if number, err := strconv.Atoi(or(port, "22")); name == "" || err != nil || number < 1 || number > 65535 {
+		return nil, "", fmt.Errorf("ProxyJump %q is not [user@]host[:port]", word)
+	}
+	s, err := c.of([]string{name})
+	if err != nil {
+		return nil, "", err
+	}
+	t := &target{
+		name: name, user: or(login, or(s.user, localUser())), become: becomeNone,
+		address: net.JoinHostPort(or(s.hostName, name), or(port, strconv.Itoa(or(s.port, defaultPort)))),
+	}
+	t.fill(o, s, c.home)
+	return t, s.proxyJump, nil
+}
+
+// key tells ways apart: bastions that have the same are one connection.
+func (t target) key() string {
+	key := t.user + "@" + t.address
+	if t.via != nil {
+		key += " via " + t.via.key()
+	}
+	return key
+}
+
+// known is the host as known_hosts has it: host:port.
+func (t target) known() string {
+	if t.alias != "" {
+		return net.JoinHostPort(t.alias, strconv.Itoa(defaultPort))
+	}
+	return t.address
 }
 
 // or returns v, or fallback where v is the zero value.

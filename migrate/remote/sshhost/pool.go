@@ -13,7 +13,7 @@ import (
 // Pool hands out one Host, and so one connection, for each cluster.Host. It
 // is safe for concurrent use.
 type Pool struct {
-	options Options
+	shared *shared
 
 	mu     sync.Mutex
 	hosts  map[cluster.Host]*Host
@@ -22,7 +22,7 @@ type Pool struct {
 
 // NewPool makes an empty Pool; close it when done.
 func NewPool(o Options) *Pool {
-	return &Pool{options: o, hosts: map[cluster.Host]*Host{}}
+	return &Pool{shared: newShared(o), hosts: map[cluster.Host]*Host{}}
 }
 
 // Host returns the host for h, connected: errors are those of Dial. A
@@ -48,7 +48,7 @@ func (p *Pool) host(h cluster.Host) (*Host, error) {
 	if host, ok := p.hosts[h]; ok {
 		return host, nil
 	}
-	host, err := newHost(h, p.options)
+	host, err := newHost(h, p.shared)
 	if err != nil {
 		return nil, err
 	}
@@ -76,5 +76,11 @@ func (p *Pool) Close() error {
 	for _, host := range p.hosts {
 		errs = append(errs, host.Close())
 	}
+	p.shared.close()
 	return errors.Join(errs...)
 }
+
+// AcceptedHostKeys are the keys of connected hosts and bastions that are
+// trusted because --accept-new-host-keys was given, now or in an earlier
+// command on this machine.
+func (p *Pool) AcceptedHostKeys() []HostKey { return p.shared.trust.list() }

@@ -26,6 +26,7 @@ type call struct {
 	reads         bool      // changes nothing: an unknown outcome does no harm
 	slots         slots     // which of the connection's slots it takes
 	mark          string    // finds its processes if it has to be killed; "" if it ends by itself
+	judges        bool      // lets sudo judge the password, and nothing more
 }
 
 func (c call) name() string { return or(c.label, c.script) }
@@ -134,11 +135,11 @@ var errNotSent = errors.New("connection lost")
 
 // run runs one call in a session of its own.
 func (c *conn) run(ctx context.Context, t target, what call) error {
-	line, err := commandLine(what.script, what.mark, c.sudo)
+	line, stdin, err := c.line(what)
 	if err != nil {
 		return err
 	}
-	session, release, err := c.open(ctx, what.slots)
+	session, release, err := c.session(ctx, what.slots)
 	if err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func (c *conn) run(ctx context.Context, t target, what call) error {
 	go func() {
 		defer release()
 		defer session.Close()
-		done <- feedAndWait(session, line, what.stdin)
+		done <- feedAndWait(session, line, stdin)
 	}()
 	select {
 	case err = <-done:
@@ -171,6 +172,25 @@ func (c *conn) run(ctx context.Context, t target, what call) error {
 		return ErrOutputLimit
 	}
 	return c.outcome(t, what, err, stderr)
+}
+
+// line is a call's command line and what it is fed.
+func (c *conn) line(what call) (string, io.Reader, error) {
+	if c.password == "" {
+		line, err := commandLine(what.script, what.mark, c.sudo)
+		return line, what.stdin, err
+	}
+	if what.judges {
+		line, err := askingLine(what.script, what.mark, "")
+		return line, strings.NewReader(c.password + "\n"), err
+	}
+	nonce := rand.Text()
+	line, err := askingLine(what.script, what.mark, nonce)
+	first := strings.NewReader(c.password + "\n" + nonce + "\n")
+	if what.stdin == nil {
+		return line, first, err
+	}
+	return line, io.MultiReader(first, what.stdin), err
 }
 
 // outcome turns the end of a session into the error of its command.
@@ -219,12 +239,23 @@ func feedAndWait(session *ssh.Session, line string, stdin io.Reader) error {
 	return session.Wait()
 }
 
-// open opens a session once a slot is free. The function it returns gives the
-// slot back and must be called when the session is closed.
+// refusedTime is how long sessions are asked for in vain while others of this
+// connection are open: where MaxSessions is small they have to wait for each
+// other.
+const refusedTime = 2 * time.Minute
+
+// refusals is how many times a session is refused, while no other is open,
+// until that is final.
+const refusals = 8
+
+// session opens a session once a slot is free. The function it returns gives
+// the slot back and must be called when the session is closed.
 //
 // sshd may still count a session that both sides have closed when the next
 // one is asked for, and refuse that; so a refusal is tried again for a while.
-func (c *conn) open(ctx context.Context, which slots) (*ssh.Session, func(), error) {
+// Where sshd allows fewer sessions than there are slots, it is tried again for
+// as long as there is another session to wait for.
+func (c *conn) session(ctx context.Context, which slots) (*ssh.Session, func(), error) {
 	slots := c.slots[which]
 	select {
 	case slots <- struct{}{}:
@@ -233,22 +264,56 @@ func (c *conn) open(ctx context.Context, which slots) (*ssh.Session, func(), err
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	}
-	release := func() { <-slots }
-	session, err := backoff.Retry(ctx, func() (*ssh.Session, error) {
-		session, err := c.openOnce(ctx)
-		var refused *ssh.OpenChannelError
-		if err != nil && !errors.As(err, &refused) {
-			return nil, backoff.Permanent(err)
-		}
-		return session, err
-	}, backoff.WithMaxTries(8), backoff.WithBackOff(&backoff.ExponentialBackOff{
-		InitialInterval: 20 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: time.Second,
-	}))
+	session, err := c.openPatiently(ctx)
 	if err != nil {
-		release()
+		<-slots
 		return nil, nil, err
 	}
-	return session, release, nil
+	c.open.Add(1)
+	return session, func() {
+		c.open.Add(-1)
+		<-slots
+		select {
+		case c.freed <- struct{}{}:
+		default: // one who waits knows already
+		}
+	}, nil
+}
+
+// openPatiently opens a session, and waits where sshd refuses it: for another
+// one's end, or for a while.
+func (c *conn) openPatiently(ctx context.Context) (*ssh.Session, error) {
+	pauses := &backoff.ExponentialBackOff{
+		InitialInterval: 20 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: time.Second,
+	}
+	pauses.Reset()
+	begun, alone := time.Now(), 0
+	for {
+		session, err := c.openOnce(ctx)
+		var refused *ssh.OpenChannelError
+		if err == nil || !errors.As(err, &refused) {
+			return session, err
+		}
+		if c.open.Load() == 0 {
+			alone++
+		}
+		if alone == refusals || time.Since(begun) > refusedTime {
+			return nil, err
+		}
+		pause := time.NewTimer(pauses.NextBackOff())
+		select {
+		case <-pause.C:
+		case <-c.freed:
+			pauses.Reset()
+		case <-c.ended:
+			pause.Stop()
+			return nil, errNotSent
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, context.Cause(ctx)
+		}
+		pause.Stop()
+	}
 }
 
 // openOnce is client.NewSession, but ends with the context. An error that is
@@ -276,7 +341,7 @@ func (c *conn) openOnce(ctx context.Context) (*ssh.Session, error) {
 		case o.err == nil:
 			return o.session, nil
 		case errors.As(o.err, &refused):
-			return nil, fmt.Errorf("sshd refuses another session (is MaxSessions in its sshd_config less than 10?): %w", o.err)
+			return nil, fmt.Errorf("sshd refuses another session (what is MaxSessions in its sshd_config? This program needs 2, and 10 is the default): %w", o.err)
 		}
 		c.wire.Close()
 		return nil, errNotSent

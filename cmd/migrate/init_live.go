@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"net"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/etcd"
+	"hamigrate/migrate/initspec"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// liveCluster is a cluster of which one host is known: its control-plane
+// node, connected to. It is looked at with the eyes of the phases.
+type liveCluster struct {
+	host  remote.Host
+	world *phases.World
+}
+
+var _ initspec.Cluster = (*liveCluster)(nil)
+
+// Host implements phases.Hosts for the one host.
+func (l *liveCluster) Host(context.Context, cluster.Host) (remote.Host, error) { return l.host, nil }
+
+// view is a World with nothing but the control-plane node, at the address
+// that its API server advertises.
+func (l *liveCluster) view(address string) phases.View {
+	if l.world == nil {
+		l.world = phases.NewWorld(cluster.Spec{ControlPlane: cluster.ControlPlane{
+			First: cluster.Host{Name: l.host.Name(), Address: address},
+		}}, l)
+	}
+	return l.world.View(migrate.ClusterTarget)
+}
+
+// Kube implements initspec.Cluster.
+func (l *liveCluster) Kube(ctx context.Context, address string) (initspec.API, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	return l.view(host).Kube(ctx)
+}
+
+// Etcd implements initspec.Cluster.
+func (l *liveCluster) Etcd(ctx context.Context, address string) (etcd.Look, error) {
+	reader, err := l.view(address).Etcd(ctx)
+	if err != nil {
+		return etcd.Look{}, err
+	}
+	return reader.Look(ctx)
+}
+
+func (l *liveCluster) close() {
+	if l.world != nil {
+		// Closing tells nothing that looking has not told.
+		_ = l.world.Close()
+	}
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"hamigrate/cmd/migrate/page"
+	"hamigrate/phases"
+	"hamigrate/state"
+
+	"github.com/google/renameio/v2"
+)
+
+// makePage gathers what the report's page shows besides the contract.
+func makePage(j *state.Journal, r report) (page.Data, error) {
+	d := page.Data{
+		Cluster: r.Cluster, KubernetesVersion: r.KubernetesVersion, Strategy: r.Strategy, Result: r.Result, Tool: version,
+		StartedAt: r.StartedAt, Seconds: r.Seconds, TwoVoterSeconds: r.TwoVoterSeconds, Probe: r.Probe,
+	}
+	for _, b := range r.Backups {
+		d.Backups = append(d.Backups, page.Backup{Phase: b.Phase, At: b.At, Folder: filepath.Base(b.Folder), EtcdVersion: b.Version,
+			Revision: b.Revision, Keys: b.Keys, Files: b.Files, Bytes: b.Bytes, Hash: b.Hash})
+	}
+	var err error
+	if d.Identity, err = j.Cluster(); err != nil {
+		return d, err
+	}
+	if d.Runs, err = j.Runs(); err != nil {
+		return d, err
+	}
+	if d.Log, err = j.Log(); err != nil {
+		return d, err
+	}
+	if _, err := j.GetBlob(hostKeysBlob, &d.HostKeys); err != nil {
+		return d, err
+	}
+	var took timings
+	if _, err := j.GetBlob(timingsBlob, &took); err != nil {
+		return d, err
+	}
+	for _, p := range allPhases(phases.Strategy(r.Strategy)) {
+		one, begun, err := pagePhase(j, p, took)
+		if err != nil {
+			return d, err
+		}
+		for _, known := range r.Phases {
+			if known.Phase == p.Number {
+				one.Seconds = known.Seconds
+			}
+		}
+		if begun {
+			d.Phases = append(d.Phases, one)
+		}
+	}
+	return d, nil
+}
+
+// pagePhase is one phase by the journal, and whether it was begun.
+func pagePhase(j *state.Journal, p phases.Phase, took timings) (page.Phase, bool, error) {
+	known, err := j.Phase(p.Number)
+	if err != nil || known.Begun.IsZero() {
+		return page.Phase{}, false, err
+	}
+	records, err := j.Records(p.Number)
+	if err != nil {
+		return page.Phase{}, false, err
+	}
+	titles := stepTitles(p)
+	one := page.Phase{Number: p.Number, Name: p.Name, Title: p.Title, Why: p.Why, Begun: known.Begun, Completed: known.Completed,
+		Spec: known.Spec, Declaration: known.Declaration, Tool: known.Tool}
+	for _, rec := range records {
+		t := took.of(rec.Phase, rec.Step, rec.Target)
+		step := page.Step{Record: rec, Title: titles[rec.Step], Total: t.Total, Waited: t.Waited}
+		if step.Title == "" { // of another version of this program
+			step.Title = rec.Step
+		}
+		switch rec.Status {
+		case state.Verified:
+			one.Did++
+		case state.Satisfied:
+			one.Found++
+		case state.Undone:
+			one.Undone++
+		}
+		one.Steps = append(one.Steps, step)
+	}
+	return one, true, nil
+}
+
+func stepTitles(p phases.Phase) map[string]string {
+	titles := map[string]string{}
+	for _, s := range p.Steps {
+		titles[string(s.ID)] = s.Title
+	}
+	return titles
+}
+
+// writePage writes the page to a file for its owner alone: it names every
+// host of a cluster, with its versions.
+func writePage(file string, d page.Data) error {
+	out, err := renameio.NewPendingFile(file, renameio.WithPermissions(0o600))
+	if err != nil {
+		return fmt.Errorf("writing the page: %w", err)
+	}
+	defer out.Cleanup()
+	if err := page.HTML(out, d); err != nil {
+		return err
+	}
+	if err := out.CloseAtomicallyReplace(); err != nil {
+		return fmt.Errorf("writing the page: %w", err)
+	}
+	return nil
+}
+
+// printPage writes the report in a format that is made of a page.
+func printPage(w io.Writer, d page.Data, format string) error {
+	if format == "html" {
+		return page.HTML(w, d)
+	}
+	return page.Markdown(w, d)
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
+	"hamigrate/phases"
+	"hamigrate/state"
+)
+
+// found is a plan of one phase with two steps: one to be done, one done.
+func found(change func(*migrate.Entry)) []phasePlan {
+	needed := migrate.Entry{Phase: 1, Step: "loadbalancer/admin-conf", Target: "cp1", Recorded: state.Pending, Finding: migrate.Finding{
+		Verdict: migrate.Needed, Reason: "it names the old address",
+		Changes: []migrate.Change{{Object: "cp1:/etc/kubernetes/admin.conf", Before: "server: https://10.0.0.1:6443\n", After: "server: https://10.0.0.5:6443\n"}},
+	}}
+	if change != nil {
+		change(&needed)
+	}
+	return []phasePlan{{Phase: 1, Name: "loadbalancer", Entries: []migrate.Entry{needed, {
+		Phase: 1, Step: "loadbalancer/nginx", Target: "lb1", Recorded: state.Pending, Finding: migrate.Finding{Verdict: migrate.Satisfied, Reason: "nginx is there"},
+	}}}}
+}
+
+func TestSavedPlanMatches(t *testing.T) {
+	t.Parallel()
+	s := &session{spec: cluster.Spec{Name: "small", Fingerprint: "sha256:spec"}}
+	list := allPhases(phases.Overlap)[:1]
+	saved := newSavedPlan(s, "uid-1", "v1.33.1", phases.Overlap, 1, list, found(nil))
+	for name, tt := range map[string]struct {
+		id    string
+		now   []phasePlan
+		since string // a step on cp1 that we did since
+		drift string // "": none
+		shown string
+	}{
+		"nothing has changed":         {id: "uid-1", now: found(nil)},
+		"another reason for the same": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding.Reason = "it still does" })},
+		"another cluster":             {id: "uid-2", now: found(nil), drift: "it is about the cluster uid-1, and this is uid-2"},
+		"somebody did it": {id: "uid-1", now: found(func(e *migrate.Entry) {
+			e.Finding = migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
+		}),
+			drift: "loadbalancer/admin-conf on cp1 was needed (it names the old address) and is satisfied now (it names the endpoint)"},
+		"we did it, and were stopped": {id: "uid-1", since: "loadbalancer/admin-conf", now: found(func(e *migrate.Entry) {
+			e.Recorded, e.Finding = state.Verified, migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
+		})},
+		"another step of ours was done since, and the text differs by it": {id: "uid-1", since: "loadbalancer/serving-certificate",
+			now: found(func(e *migrate.Entry) { e.Finding.Changes[0].Before = "server: https://10.0.0.9:6443\n" })},
+		"we did it once, long before": {id: "uid-1", now: found(func(e *migrate.Entry) {
+			e.Recorded, e.Finding = state.Verified, migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
+		}), drift: "is satisfied now (it names the endpoint)"},
+		"another text is there": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding.Changes[0].Before = "server: https://10.0.0.9:6443\n" }),
+			drift: "would change something else than the plan says", shown: "-server: https://10.0.0.1:6443\n+server: https://10.0.0.9:6443"},
+		"it would become something else": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding.Changes[0].After = "server: https://10.0.0.7:6443\n" }),
+			drift: "would change something else than the plan says", shown: "-server: https://10.0.0.5:6443\n+server: https://10.0.0.7:6443"},
+		"another host": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Target = "cp9" }), drift: "loadbalancer/admin-conf on cp9 is to be done and is not in the plan"},
+		"it is blocked by now": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding = migrate.Finding{Verdict: migrate.Blocked, Reason: "cp1 has no CA"} }),
+			drift: "is blocked now (cp1 has no CA)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			since := map[state.Key]bool{}
+			if tt.since != "" {
+				since[state.Key{Phase: 1, Step: tt.since, Target: "cp1"}] = true
+			}
+			err := saved.matches("p.plan", tt.id, tt.now, since)
+			if tt.drift == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			var drift *driftError
+			if !errors.As(err, &drift) || exitCode(err) != 3 {
+				t.Fatalf("got %v with exit code %d", err, exitCode(err))
+			}
+			if !strings.Contains(err.Error(), tt.drift) || !strings.Contains(err.Error(), tt.shown) {
+				t.Errorf("said:\n%v\nwant %q and %q", err, tt.drift, tt.shown)
+			}
+		})
+	}
+}
+
+// TestSavedPlanFits: what can be told without a host is told without one.
+func TestSavedPlanFits(t *testing.T) {
+	t.Parallel()
+	s := &session{spec: cluster.Spec{Name: "small", Fingerprint: "sha256:spec"}, file: "migrate.yaml"}
+	list := allPhases(phases.Overlap)[1:2]
+	saved := newSavedPlan(s, "uid-1", "v1.33.1", phases.Overlap, 2, list, []phasePlan{{Phase: 2}})
+	if err := saved.fits("p", s, list); err != nil {
+		t.Errorf("the plan of a moment ago: %v", err)
+	}
+	if err := saved.fits("p", s, allPhases(phases.InPlace)[1:2]); err == nil || !strings.Contains(err.Error(), "the steps of phase 2 are those of migrate") {
+		t.Errorf("other steps: %v", err)
+	}
+	changed := &session{spec: cluster.Spec{Fingerprint: "sha256:other"}, file: "migrate.yaml"}
+	if err := saved.fits("p", changed, list); err == nil || !strings.Contains(err.Error(), "migrate.yaml means something else") || exitCode(err) != 3 {
+		t.Errorf("another spec: %v", err)
+	}
+}
+
+func TestSavedPlanFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "p.plan")
+	s := &session{spec: cluster.Spec{Name: "small", Fingerprint: "sha256:spec"}}
+	want := newSavedPlan(s, "uid-1", "v1.33.1", phases.InPlace, 0, allPhases(phases.InPlace)[:1], found(nil))
+	if err := writePlan(file, want); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %o", info.Mode().Perm())
+	}
+	got, err := readPlan(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Strategy != "in-place" || got.Made.Before(time.Now().Add(-time.Minute)) || got.matches(file, "uid-1", found(nil), nil) != nil {
+		t.Errorf("read back: %+v", got)
+	}
+	if err := os.WriteFile(file, []byte(`{"format": "something"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readPlan(file); err == nil || !strings.Contains(err.Error(), "is no plan that this version reads") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestLimitTo(t *testing.T) {
+	t.Parallel()
+	only, err := limitTo(found(nil), []string{"lb1"})
+	if err != nil || len(only[0].Entries) != 1 || only[0].Entries[0].Target != "lb1" || pending(only) != 0 {
+		t.Errorf("limited to lb1: %+v, %v", only, err)
+	}
+	if all, err := limitTo(found(nil), nil); err != nil || len(all[0].Entries) != 2 {
+		t.Errorf("not limited: %+v, %v", all, err)
+	}
+	if _, err := limitTo(found(nil), []string{"w9"}); err == nil || !strings.Contains(err.Error(), "--limit w9: no step is on it; there are steps on cp1, lb1") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSum: one line, with what was expected where it was rehearsed.
+func TestSum(t *testing.T) {
+	t.Parallel()
+	plans := found(func(e *migrate.Entry) { e.Outage = 45 * time.Second })
+	want := "Plan: 1 steps to do on 1 targets; expected time without an API: 45 s"
+	if got := planSum(plans); got != want+". Nothing was changed." {
+		t.Errorf("got %q", got)
+	}
+	expect(plans, &rehearsal{Steps: []rehearsedStep{{"loadbalancer/admin-conf", 90}, {"loadbalancer/nginx", 5}}})
+	if got := planSum(plans); got != want+"; when rehearsed they took 1 min 30 s. Nothing was changed." {
+		t.Errorf("got %q", got)
+	}
+	if plans[0].Entries[1].ExpectedSeconds != 0 {
+		t.Error("what is done already is expected to take time")
+	}
+}

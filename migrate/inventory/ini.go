@@ -1,0 +1,208 @@
+package inventory
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// ini reads the INI form (ansible: plugins/inventory/ini.py).
+func (m *model) ini(data []byte) error {
+	current, kind := m.group("ungrouped"), ""
+	for i, line := range strings.Split(string(data), "\n") {
+		bad := func(format string, args ...any) error {
+			return fmt.Errorf("%s:%d: %s", m.file, i+1, fmt.Sprintf(format, args...))
+		}
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
+			continue
+		}
+		if strings.HasPrefix(line, "[") && !strings.Contains(line, "=") {
+			name, end := line[1:], strings.IndexByte(line, ']')
+			if end < 0 {
+				return bad("%q: a section ends with ]", line)
+			}
+			name, kind, _ = strings.Cut(line[1:end], ":")
+			if kind != "" && kind != "children" && kind != "vars" {
+				return bad("[%s:%s]: a section is [group], [group:children] or [group:vars]", name, kind)
+			}
+			current = m.group(name)
+			continue
+		}
+		var err error
+		switch kind {
+		case "children":
+			child, _, _ := strings.Cut(line, " ")
+			current.children = append(current.children, m.group(child).name)
+		case "vars":
+			key, value, ok := strings.Cut(line, "=")
+			if !ok {
+				return bad("%q is no variable: name=value", line)
+			}
+			current.vars[strings.TrimSpace(key)] = unquote(comment(strings.TrimSpace(value)))
+		default:
+			err = m.iniHost(current, line)
+		}
+		if err != nil {
+			return bad("%v", err)
+		}
+	}
+	return nil
+}
+
+// iniHost reads a host line: a name or a range of names, and variables.
+func (m *model) iniHost(g *group, line string) error {
+	words, err := fields(line)
+	if err != nil || len(words) == 0 {
+		return err
+	}
+	pattern := words[0]
+	v := vars{}
+	// host:port; a colon in brackets is a range, several are an IPv6 address.
+	if outside := strings.LastIndex(pattern, "]"); strings.Count(pattern[outside+1:], ":") == 1 {
+		at := strings.LastIndex(pattern, ":")
+		pattern, v["ansible_port"] = pattern[:at], pattern[at+1:]
+	}
+	for _, word := range words[1:] {
+		key, value, ok := strings.Cut(word, "=")
+		if !ok {
+			return fmt.Errorf("%q behind the host %s is no variable: name=value", word, words[0])
+		}
+		v[key] = value
+	}
+	names, err := expand(pattern)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		m.addHost(g, name, v)
+	}
+	return nil
+}
+
+// fields splits a line as a shell does, quotes and comments included.
+func fields(line string) ([]string, error) {
+	var out []string
+	var word strings.Builder
+	quote, inWord := rune(0), false
+	end := func() {
+		if inWord {
+			out = append(out, word.String())
+		}
+		word.Reset()
+		inWord = false
+	}
+	for _, r := range line {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote != 0:
+			word.WriteRune(r)
+		case r == '"' || r == '\'':
+			quote, inWord = r, true
+		case r == ' ' || r == '\t':
+			end()
+		case r == '#' && !inWord:
+			return out, nil
+		default:
+			word.WriteRune(r)
+			inWord = true
+		}
+	}
+	if quote != 0 {
+		return nil, fmt.Errorf("a quotation mark %c is not closed", quote)
+	}
+	end()
+	return out, nil
+}
+
+// comment takes a comment off a value.
+func comment(value string) string {
+	if strings.HasPrefix(value, `"`) || strings.HasPrefix(value, "'") {
+		if end := strings.IndexByte(value[1:], value[0]); end >= 0 {
+			return value[:end+2]
+		}
+		return value
+	}
+	value, _, _ = strings.Cut(value, " #")
+	return strings.TrimSpace(value)
+}
+
+func unquote(value string) string {
+	if n := len(value); n > 1 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
+		return value[1 : n-1]
+	}
+	return value
+}
+
+// maxRange bounds a range of hosts: a mistyped one shall not fill the memory.
+const maxRange = 10_000
+
+// expand returns the names that a pattern stands for: node[01:03],
+// node[a:c], node[1:9:2], also several ranges in one name.
+func expand(pattern string) ([]string, error) {
+	begin := strings.IndexByte(pattern, '[')
+	if begin < 0 {
+		return []string{pattern}, nil
+	}
+	length := strings.IndexByte(pattern[begin:], ']')
+	parts := []string{}
+	if length > 0 {
+		parts = strings.Split(pattern[begin+1:begin+length], ":")
+	}
+	if len(parts) != 2 && len(parts) != 3 {
+		return nil, fmt.Errorf("%q: a range is [first:last] or [first:last:step]", pattern)
+	}
+	step := 1
+	if len(parts) == 3 {
+		var err error
+		if step, err = strconv.Atoi(parts[2]); err != nil || step < 1 {
+			return nil, fmt.Errorf("%q: the step of a range is a number from 1 on", pattern)
+		}
+	}
+	values, err := between(or(parts[0], "0"), parts[1], step)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", pattern, err)
+	}
+	rest, err := expand(pattern[begin+length+1:])
+	if err != nil {
+		return nil, err
+	}
+	if len(values)*len(rest) > maxRange {
+		return nil, fmt.Errorf("%q stands for more than %d hosts", pattern, maxRange)
+	}
+	var out []string
+	for _, v := range values {
+		for _, r := range rest {
+			out = append(out, pattern[:begin]+v+r)
+		}
+	}
+	return out, nil
+}
+
+// between lists numbers, with leading zeros as in the first, or letters.
+func between(first, last string, step int) ([]string, error) {
+	var out []string
+	from, err := strconv.Atoi(first)
+	to, err2 := strconv.Atoi(last)
+	switch {
+	case err == nil && err2 == nil && from <= to && (to-from)/step < maxRange:
+		for n := from; n <= to; n += step {
+			out = append(out, fmt.Sprintf("%0*d", widthOf(first), n))
+		}
+		return out, nil
+	case len(first) == 1 && len(last) == 1 && first[0] >= 'A' && first[0] <= last[0] && last[0] <= 'z':
+		for c := int(first[0]); c <= int(last[0]); c += step {
+			out = append(out, string(rune(c)))
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("from %q to %q is no range", first, last)
+}
+
+func widthOf(first string) int {
+	if strings.HasPrefix(first, "0") {
+		return len(first)
+	}
+	return 0
+}

@@ -1,0 +1,148 @@
+package sshhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hamigrate/migrate/remote"
+)
+
+// findPrivilege decides how commands get root's rights, once a Host.
+func (h *Host) findPrivilege(ctx context.Context, c *conn) error {
+	if h.become == becomeAuto {
+		var out strings.Builder
+		if err := c.run(ctx, h.target, call{script: "id -u", stdout: &out, reads: true}); err != nil {
+			return fmt.Errorf("finding out who we are: %w", err)
+		}
+		uid, err := strconv.Atoi(strings.TrimSpace(out.String()))
+		if err != nil {
+			return mistakef(ErrPrivilege, err,
+				"the login shell of user %s on %s prints something of its own before a command's output (`id -u` gave %q); make its start-up files silent without a terminal (for bash: begin ~/.bashrc with `[ -t 0 ] || return`)",
+				h.target.user, h.target.name, out.String())
+		}
+		if uid == 0 {
+			h.become = becomeNone
+			return nil
+		}
+	}
+	if h.become == becomeNone || h.live != nil {
+		return nil
+	}
+	c.sudo = true
+	err := c.run(ctx, h.target, call{script: ":", reads: true})
+	if err != nil && h.passwordMayHelp(err) {
+		err = h.findPassword(ctx, c)
+	}
+	if err != nil {
+		return h.noSudo(err)
+	}
+	h.become, h.password = becomeSudo, c.password
+	return nil
+}
+
+// passwordMayHelp says whether to try `sudo -S` after `sudo -n` failed: sudo
+// itself ended it (status 1), and not because it wants a terminal.
+func (h *Host) passwordMayHelp(err error) bool {
+	var exit *remote.ExitError
+	return h.shared.secrets.ask != nil && asExit(err, &exit) && exit.Status == 1 && !strings.Contains(exit.Stderr, "tty")
+}
+
+// findPassword finds sudo's password: that of the same user on another host,
+// else one that is asked for, by one host at a time.
+func (h *Host) findPassword(ctx context.Context, c *conn) error {
+	s, user := h.shared.secrets, h.target.user
+	tried := s.password(user)
+	if tried != "" {
+		if err := h.tryPassword(ctx, c, tried); err == nil || !asExit(err, new(*remote.ExitError)) {
+			return err
+		}
+	}
+	done, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := s.hasGivenUp("sudo " + user); err != nil {
+		return err
+	}
+	if another := s.password(user); another != "" && another != tried { // asked for another host meanwhile
+		if err := h.tryPassword(ctx, c, another); err == nil || !asExit(err, new(*remote.ExitError)) {
+			return err
+		}
+	}
+	prefix := ""
+	for range questions {
+		answer, askErr := s.ask(ctx, fmt.Sprintf("%sPassword of %s for sudo on %s: ", prefix, user, h.target.name))
+		if askErr != nil {
+			return s.giveUp(ctx, "sudo "+user, fmt.Errorf("asking for sudo's password: %w", askErr))
+		}
+		if err = h.tryPassword(ctx, c, answer); err == nil {
+			s.mu.Lock()
+			s.passwords[user] = answer
+			s.mu.Unlock()
+			return nil
+		}
+		if !asExit(err, new(*remote.ExitError)) {
+			return err
+		}
+		prefix = "sudo does not take that. "
+	}
+	return err
+}
+
+// tryPassword lets sudo judge a password, once: its input ends behind it, so
+// that sudo's second and third question, which would count as failed logins,
+// get no answer.
+func (h *Host) tryPassword(ctx context.Context, c *conn, password string) error {
+	if strings.ContainsAny(password, "\n\x00") {
+		return &remote.ExitError{Host: h.target.name, Script: "sudo", Status: 1, Stderr: "a password is one line"}
+	}
+	c.password = password
+	err := c.run(ctx, h.target, call{script: ":", reads: true, judges: true})
+	if err != nil {
+		c.password = ""
+	}
+	return err
+}
+
+func (h *Host) noSudo(err error) error {
+	var exit *remote.ExitError
+	if !asExit(err, &exit) {
+		return fmt.Errorf("trying sudo: %w", err)
+	}
+	user := h.target.user
+	return mistakef(ErrPrivilege, err,
+		"user %s on %s may not run commands as root (`sudo -n sh` says: %s); allow it on %s with: echo '%s ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/migrate && visudo -c (and `Defaults:%s !requiretty` where sudo wants a terminal), or set ssh.user: root, or run this on a terminal, where sudo's password is asked for",
+		user, h.target.name, or(lastLine(exit.Stderr), "status "+strconv.Itoa(exit.Status)),
+		h.target.name, user, user)
+}
+
+// lastLine is what counts of sudo's words: a lecture may come before it.
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
+}
+
+// checkAddress makes sure that ~/.ssh/config has led to the host that the
+// spec means: it may have a host of that name in another cluster.
+func (h *Host) checkAddress(ctx context.Context, c *conn) error {
+	if h.target.expects == "" || h.live != nil {
+		return nil
+	}
+	var out strings.Builder
+	err := c.run(ctx, h.target, call{script: "ip -o addr show 2>/dev/null || hostname -I", stdout: &out, reads: true})
+	if err != nil {
+		return fmt.Errorf("looking whether it has the address %s: %w", h.target.expects, err)
+	}
+	has := strings.FieldsFunc(out.String(), func(r rune) bool { return strings.ContainsRune(" \t\n\\/", r) })
+	if slices.Contains(has, h.target.expects) {
+		return nil
+	}
+	return mistakef(ErrOtherHost, errors.New("it has another address"),
+		"~/.ssh/config leads to %s for %s, and that host does not have the address %s that the spec gives %s; nothing was changed on it. It may be a host of the same name in another cluster: then correct ~/.ssh/config. If it is the right one, behind an address that is translated, say so in the spec: ssh: {address: %s}",
+		h.target.address, h.target.name, h.target.expects, h.target.name, h.target.host())
+}

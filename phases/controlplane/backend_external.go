@@ -1,0 +1,128 @@
+package controlplane
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/phases"
+	"hamigrate/phases/loadbalancer"
+)
+
+const (
+	// lookTries and goneTries are connections from each node: to see that an
+	// API server is behind the endpoint, and that it is not any more. With
+	// three backends and three nodes, sixty connections that all miss one by
+	// chance are one in 10^10.
+	lookTries = 6
+	goneTries = 20
+	// goneRounds is how often in a row it must not be met.
+	goneRounds = 3
+)
+
+// ownCertificate is what the target's API server shows on its own address.
+func ownCertificate(ctx context.Context, v phases.View) (address string, cert *x509.Certificate, err error) {
+	if address, err = v.APIAddress(ctx, v.Target()); err != nil {
+		return "", nil, err
+	}
+	cert, err = kube.ServedCertificate(ctx, v.On(v.Target()).DialContext, address, nil)
+	return address, cert, err
+}
+
+// checkExternal looks at who answers new connections to the endpoint.
+func checkExternal(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	address, cert, err := ownCertificate(ctx, v)
+	if address == "" {
+		return migrate.Finding{}, err
+	}
+	before := migrate.Before{"endpoint": v.EndpointAddress(), "address": address}
+	wanted := fmt.Sprintf("the load balancer's backends must get %s (%s)", address, loadbalancer.HealthCheck)
+	if err != nil { // it has not joined yet
+		return phases.Need(before, "%s", wanted), nil
+	}
+	there, err := loadbalancer.Serves(ctx, v, cert, lookTries)
+	switch {
+	case there:
+		return phases.Done("%s answers new connections to %s", address, v.EndpointAddress()), nil
+	case err != nil:
+		return migrate.Finding{}, err
+	}
+	return phases.Need(before, "no new connection to %s is answered by %s: %s", v.EndpointAddress(), address, wanted), nil
+}
+
+// addExternal tells the operator what to add, and waits until it serves.
+func addExternal(ctx context.Context, h phases.Hands) error {
+	address, cert, err := ownCertificate(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	if there, err := loadbalancer.Serves(ctx, h.View, cert, lookTries); err != nil || there {
+		return err
+	}
+	h.Ask(fmt.Sprintf("Add %s to the backends of %s now: %s. This waits, at most %s, until new connections to the endpoint are answered by it.",
+		address, h.EndpointAddress(), loadbalancer.HealthCheck, h.AskWait()))
+	err = phases.Await(ctx, h.View, h.AskWait(), func(ctx context.Context) error {
+		there, err := loadbalancer.Serves(ctx, h.View, cert, lookTries)
+		if err == nil && !there {
+			err = fmt.Errorf("no new connection to %s is answered by %s", h.EndpointAddress(), address)
+		}
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("waiting for %s among the load balancer's backends (%s); add it and run again, --wait-backend waits longer: %w", address, loadbalancer.HealthCheck, err)
+	}
+	return err
+}
+
+// removeExternal tells the operator what to take out, and waits until no new
+// connection meets it: only then may the API server end.
+func removeExternal(ctx context.Context, h phases.Hands) error {
+	address, cert, err := ownCertificate(ctx, h.View)
+	if address == "" {
+		return err
+	}
+	if err != nil {
+		return nil // it answers nobody, so nobody is sent to it
+	}
+	gone := func(ctx context.Context) error {
+		there, err := loadbalancer.Serves(ctx, h.View, cert, goneTries)
+		if err == nil && there {
+			err = fmt.Errorf("new connections to %s are still answered by %s", h.EndpointAddress(), address)
+		}
+		return err
+	}
+	if gone(ctx) != nil {
+		h.Ask(fmt.Sprintf("Take %s out of the backends of %s now, and leave the others. This waits, at most %s, until no new connection to the endpoint is answered by it.",
+			address, h.EndpointAddress(), h.AskWait()))
+	}
+	missed := 0
+	err = phases.Await(ctx, h.View, h.AskWait(), func(ctx context.Context) error {
+		if err := gone(ctx); err != nil {
+			missed = 0
+			return err
+		}
+		if missed++; missed < goneRounds {
+			return fmt.Errorf("%s was not met in %d of %d looks", address, missed, goneRounds)
+		}
+		return nil
+	})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("waiting for %s to leave the load balancer's backends; take it out and run again, --wait-backend waits longer: %w", address, err)
+	}
+	return err
+}
+
+// notBehindEndpoint refuses to end an API server that clients are sent to.
+func notBehindEndpoint(ctx context.Context, v phases.View) error {
+	address, cert, err := ownCertificate(ctx, v)
+	if err != nil {
+		return nil // it answers nobody
+	}
+	there, err := loadbalancer.Serves(ctx, v, cert, goneTries)
+	if err == nil && there {
+		err = fmt.Errorf("%s still sends clients to %s: undo %s first", v.EndpointAddress(), address, backendID)
+	}
+	return err
+}
