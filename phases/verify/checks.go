@@ -66,7 +66,7 @@ func etcdChecks() []Check {
 		{Number: 8, Name: "EtcdData", Title: "All members hold the same data",
 			Why:    "Members that differ answer the same question in two ways, depending on who is asked.",
 			Remedy: "stop and make a backup of each member before anything else: https://etcd.io/docs/v3.6/op-guide/data_corruption/",
-			On:     onCluster(), Look: etcdData},
+			On:     onCluster(), Limit: hashLimit, Look: etcdData},
 		{Number: 9, Name: "EtcdService", Title: "etcd runs as a service that comes back after a restart",
 			Why:    "A member that is not enabled is gone with the next reboot of its host.",
 			Remedy: "`systemctl enable --now etcd` on the host",

@@ -50,7 +50,8 @@ func loadBalancer(ctx context.Context, v phases.View) ([]Finding, error) {
 const spreadTries = 60
 
 // spread holds connections to the endpoint until every API server has shown
-// its certificate.
+// its certificate. They are opened from all nodes in turn: a load balancer may
+// choose by the client's address.
 func spread(ctx context.Context, v phases.View) ([]Finding, error) {
 	roots, err := clusterRoots(ctx, v)
 	if err != nil {
@@ -72,9 +73,17 @@ func spread(ctx context.Context, v phases.View) ([]Finding, error) {
 	for serial, node := range serials {
 		missing[serial] = node
 	}
+	workers, err := v.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	from := planes(v)
+	for _, w := range workers {
+		from = append(from, w.Name)
+	}
 	tries := 0
 	for ; tries < spreadTries && len(missing) > 0; tries++ {
-		conn, cert, err := meet(ctx, v, roots)
+		conn, cert, err := meet(ctx, v, from[tries%len(from)], roots)
 		if err != nil {
 			return []Finding{not("", "%v", err)}, nil
 		}
@@ -89,16 +98,16 @@ func spread(ctx context.Context, v phases.View) ([]Finding, error) {
 	return judged(wrong, "%d connections met all %d", tries, len(serials)), nil
 }
 
-// meet opens a connection to the endpoint, from the first control-plane node.
-func meet(ctx context.Context, v phases.View, roots *x509.CertPool) (net.Conn, *x509.Certificate, error) {
-	raw, err := v.On(v.First().Name).DialContext(ctx, "tcp", v.EndpointAddress())
+// meet opens a connection to the endpoint, from a node.
+func meet(ctx context.Context, v phases.View, node string, roots *x509.CertPool) (net.Conn, *x509.Certificate, error) {
+	raw, err := v.On(node).DialContext(ctx, "tcp", v.EndpointAddress())
 	if err != nil {
-		return nil, nil, fmt.Errorf("connecting to the endpoint: %w", err)
+		return nil, nil, fmt.Errorf("connecting to the endpoint from %s: %w", node, err)
 	}
 	session := tls.Client(raw, &tls.Config{RootCAs: roots, ServerName: v.Spec().Endpoint.Host, MinVersion: tls.VersionTLS12})
 	if err := session.HandshakeContext(ctx); err != nil {
 		raw.Close()
-		return nil, nil, fmt.Errorf("connecting to the endpoint: %w", err)
+		return nil, nil, fmt.Errorf("connecting to the endpoint from %s: %w", node, err)
 	}
 	return session, session.ConnectionState().PeerCertificates[0], nil
 }

@@ -29,6 +29,7 @@ type Check struct {
 	Why    string // one sentence: what happens where it is not so
 	Remedy string // one sentence with a command; a finding may have a closer one
 	On     []migrate.Selector
+	Limit  time.Duration // of Look; 0: checkLimit
 	// Look looks at the View's target, a host or the cluster as a whole.
 	Look func(context.Context, phases.View) ([]Finding, error)
 }
@@ -72,7 +73,9 @@ func (r Report) Bad() []Result {
 const (
 	atOnce     = 24
 	loginLimit = 15 * time.Second
-	checkLimit = 20 * time.Second
+	checkLimit = 30 * time.Second
+	// hashLimit is for what reads a whole database.
+	hashLimit = 5 * time.Minute
 )
 
 // Run looks at all hosts side by side; tell, which may be nil, hears how many
@@ -194,7 +197,11 @@ func (s *survey) look(ctx context.Context, t target) {
 // one does one check. One that could not be done is not one that found all to
 // be well.
 func (s *survey) one(ctx context.Context, c Check, t target) {
-	ctx, cancel := context.WithTimeout(ctx, checkLimit)
+	limit := checkLimit
+	if c.Limit > 0 {
+		limit = c.Limit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	found, err := c.Look(ctx, s.world.View(t.name))
 	if err != nil {
