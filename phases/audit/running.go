@@ -63,9 +63,10 @@ func pinned(_ context.Context, s *scene) (Seen, error) {
 	return Seen{State: Single, Where: where, Remains: where, Text: fmt.Sprintf("%d", len(where))}, nil
 }
 
-// ofControlPlane says whether a pod is one of kubeadm's static ones.
+// ofControlPlane says whether a pod is one of kubeadm's: static, or CoreDNS,
+// which is a point of its own.
 func ofControlPlane(p corev1.Pod) bool {
-	return p.Namespace == "kube-system" && p.Labels["component"] != ""
+	return p.Namespace == "kube-system" && (p.Labels["component"] != "" || p.Labels["k8s-app"] == "kube-dns")
 }
 
 // tied says how a pod is bound to its node.
