@@ -16,11 +16,14 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
+	"hamigrate/phases/audit"
+	"hamigrate/phases/certs"
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
 	"hamigrate/phases/preflight"
 	"hamigrate/phases/restore"
+	"hamigrate/phases/verify"
 
 	"sigs.k8s.io/yaml"
 )
@@ -88,6 +91,46 @@ func TestEveryCheckIsDescribed(t *testing.T) {
 		}
 		last = at
 	}
+}
+
+// TestEveryCheckOfTheEndStateIsDescribed does the same for verify.
+func TestEveryCheckOfTheEndStateIsDescribed(t *testing.T) {
+	t.Parallel()
+	page, last := read(t, "verify.md"), -1
+	for i, c := range verify.Checks() {
+		text := fmt.Sprintf("### %d. %s\n\n**%s.** %s\n\nRemedy: %s.\n", c.Number, c.Name, c.Title, c.Why, c.Remedy)
+		at := strings.Index(page, text)
+		if at <= last || c.Number != i+1 {
+			t.Errorf("verify.md lacks, or has not in its place:\n%s", text)
+			continue
+		}
+		last = at
+	}
+}
+
+// TestEveryPointIsDescribed does the same for audit.
+func TestEveryPointIsDescribed(t *testing.T) {
+	t.Parallel()
+	page, last := read(t, "audit.md"), -1
+	for i, p := range audit.Points() {
+		text := fmt.Sprintf("### %d. %s\n\n**%s.** %s\n\nFor how long: %s. Removed by the migration: ", p.Number, p.Name, p.Title, p.Loss, p.Lasts)
+		if p.Otherwise != "" && !strings.Contains(page, p.Otherwise+".\n") {
+			t.Errorf("audit.md lacks what does instead of %s", p.Name)
+		}
+		at := strings.Index(page, text)
+		if at <= last || p.Number != i+1 {
+			t.Errorf("audit.md lacks, or has not in its place:\n%s", text)
+			continue
+		}
+		last = at
+	}
+}
+
+// TestEveryStepOfTheRenewalIsNamed holds the page of certificates to its
+// declaration.
+func TestEveryStepOfTheRenewalIsNamed(t *testing.T) {
+	t.Parallel()
+	stepsInOrder(t, "certificates.md", read(t, "certificates.md"), certs.Phase(certs.Options{}).Steps)
 }
 
 // TestEveryStepOfTheRestoreIsNamed holds the page of the emergency door to

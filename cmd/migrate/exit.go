@@ -11,7 +11,7 @@ import (
 const exitStatus = `EXIT STATUS
    0 done · 1 error · 2 changes pending (plan --detailed-exitcode) · 3 blocked by a check
    4 stopped safely, resumable · 5 failed, and what belongs together was taken back
-   6 the way back failed: needs a human · 7 locked by another operator · 130 interrupted`
+   6 degraded, or the way back failed: needs a human · 7 locked by another operator · 130 interrupted`
 
 // errChangesPending is how plan --detailed-exitcode says that there is
 // something to do.
@@ -51,6 +51,8 @@ func exitCode(err error) int {
 		return 130
 	case errors.As(err, &blocked), errors.As(err, &refused), errors.As(err, new(*driftError)):
 		return 3
+	case errors.As(err, new(*degradedError)):
+		return 6
 	case errors.As(err, &step) && step.Back != nil && step.Back.Err == nil:
 		return 5
 	case errors.As(err, &step) && (step.Back != nil || step.Op == migrate.OpUndo):

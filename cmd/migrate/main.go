@@ -90,12 +90,13 @@ func noWords(c *cli.Context) error {
 }
 
 func newApp() *cli.App {
-	commands := strict(append([]*cli.Command{
-		initCommand(), preflightCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
+	commands := strict([]*cli.Command{
+		initCommand(), preflightCommand(), auditCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), verifyCommand(), certsCommand(),
+		reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
 		completionCommand(), manCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
-	}, notBuilt()...))
+	})
 	return &cli.App{
 		Name:                   "migrate",
 		Usage:                  "make a kubeadm cluster with one control-plane node highly available, while it runs",
@@ -113,23 +114,4 @@ func newApp() *cli.App {
 		Action:       unknownCommand(commands, func(c *cli.Context) error { return cli.ShowAppHelp(c) }),
 		Commands:     commands,
 	}
-}
-
-// notBuilt lists the commands that are part of the design and not of this
-// version. A sentence is better than an unknown command.
-func notBuilt() []*cli.Command {
-	var out []*cli.Command
-	for name, instead := range map[string]string{
-		"audit":  "docs/architecture.md lists what the migration makes redundant",
-		"verify": "`migrate plan` checks every step against the cluster",
-		"certs":  "docs/phase-2-etcd.md says which certificates nobody renews for you",
-	} {
-		out = append(out, &cli.Command{
-			Name: name, Hidden: true, SkipFlagParsing: true,
-			Action: func(*cli.Context) error {
-				return fmt.Errorf("`migrate %s` is not built yet; %s", name, instead)
-			},
-		})
-	}
-	return out
 }

@@ -181,42 +181,74 @@ func applyCertificates(ctx context.Context, h phases.Hands, before migrate.Befor
 	if err := keepCertificates(ctx, h, before); err != nil {
 		return err
 	}
-	k, err := h.Kube(ctx)
+	files, scratch, err := signMember(ctx, h, "server", "peer")
 	if err != nil {
 		return err
+	}
+	for _, f := range files {
+		if err := h.On(h.Target()).WriteFile(ctx, f); err != nil {
+			return err
+		}
+	}
+	return dropScratch(ctx, h, scratch)
+}
+
+// SignMember lets kubeadm sign new certificates for the member on the target,
+// of some kinds ("server", "peer", "healthcheck-client"), with etcd's CA where
+// that lives. It returns them and their keys as they belong on their host; it
+// has put nothing there, and the scratch folder is gone.
+func SignMember(ctx context.Context, h phases.Hands, kinds ...string) ([]remote.File, error) {
+	files, scratch, err := signMember(ctx, h, kinds...)
+	if err != nil {
+		return nil, err
+	}
+	files = slices.DeleteFunc(files, func(f remote.File) bool { return path.Base(f.Path) == "ca.crt" })
+	return files, dropScratch(ctx, h, scratch)
+}
+
+// signMember returns the CA's certificate, too, and the scratch folder.
+func signMember(ctx context.Context, h phases.Hands, kinds ...string) (files []remote.File, scratch string, err error) {
+	k, err := h.Kube(ctx)
+	if err != nil {
+		return nil, "", err
 	}
 	cc, err := k.ClusterConfiguration(ctx)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	self, first := h.Self(), h.On(h.First().Name)
 	cc.SetLocalEtcdSANs([]string{self.Name, self.Address})
-	dir := path.Join(phases.StateDir, signingDir(self.Name))
-	pki, err := phases.Sign(ctx, first, phases.Signing{
-		Dir: dir, Config: cc, NodeName: self.Name, Address: self.Address,
-		CA: "etcd/ca", Phases: []string{"etcd-server", "etcd-peer"},
-	})
+	signing := phases.Signing{
+		Dir: path.Join(phases.StateDir, signingDir(self.Name)), Config: cc, NodeName: self.Name, Address: self.Address, CA: "etcd/ca",
+	}
+	signed := []string{"ca.crt"}
+	for _, kind := range kinds {
+		signing.Phases = append(signing.Phases, "etcd-"+kind)
+		signed = append(signed, kind+".crt", kind+".key")
+	}
+	pki, err := phases.Sign(ctx, first, signing)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	var signed []string
-	for _, name := range certificateFiles {
-		signed = append(signed, path.Join(pki, "etcd", name))
+	var paths []string
+	for _, name := range signed {
+		paths = append(paths, path.Join(pki, "etcd", name))
 	}
-	files, err := phases.ReadFiles(ctx, first, signed...)
-	if err != nil {
-		return fmt.Errorf("reading a signed certificate: %w", err)
+	if files, err = phases.ReadFiles(ctx, first, paths...); err != nil {
+		return nil, "", fmt.Errorf("reading a signed certificate: %w", err)
 	}
-	for i, name := range certificateFiles {
-		f := files[i]
+	for i, name := range signed {
+		f := &files[i]
 		f.Path, f.Mode, f.Owner = path.Join(PKIDir, name), 0o640, "root:etcd"
 		if strings.HasSuffix(name, ".key") {
 			f.Mode, f.Owner = 0o600, "etcd:etcd"
 		}
-		if err := h.On(self.Name).WriteFile(ctx, f); err != nil {
-			return err
-		}
 	}
+	return files, signing.Dir, nil
+}
+
+func dropScratch(ctx context.Context, h phases.Hands, dir string) error {
+	first := h.On(h.First().Name)
 	if _, err := first.Run(ctx, remote.Cmd("rm", "-rf", dir)); err != nil {
 		return fmt.Errorf("removing the scratch folder on %s: %w", first.Name(), err)
 	}

@@ -111,6 +111,10 @@ func verifyClusterInfo(ctx context.Context, v phases.View) error {
 	return clusterInfoSigned(ctx, v)
 }
 
+// VerifyClusterInfo wants cluster-info to name the endpoint, with a signature of
+// every token that signs.
+func VerifyClusterInfo(ctx context.Context, v phases.View) error { return verifyClusterInfo(ctx, v) }
+
 // clusterInfoSigned wants the signatures over the new text: until every living
 // token has one, a join by that token would be refused. A cluster older than a
 // day may have no token, and then there is nothing to wait for.

@@ -132,6 +132,12 @@ func kubeletStarted(ctx context.Context, v phases.View) (time.Time, error) {
 	return time.Unix(seconds, 0), nil
 }
 
+// KubeletTalks says how the kubelet on the target is connected: to the endpoint,
+// and to which addresses of the first API server besides.
+func KubeletTalks(ctx context.Context, v phases.View) (toEndpoint bool, others []string, err error) {
+	return endpointPeers(ctx, v)
+}
+
 // endpointPeers is kubeletPeers on the way there: to the endpoint, and no
 // longer to the API server's old address.
 func endpointPeers(ctx context.Context, v phases.View) (connected bool, others []string, err error) {

@@ -46,6 +46,10 @@ func servingCertificate() phases.Step {
 	}
 }
 
+// EndpointNames are the names and addresses by which clients call the API
+// through the load balancers.
+func EndpointNames(v phases.View) []string { return wantedNames(v) }
+
 // wantedNames are what clients will call the API from now on.
 func wantedNames(v phases.View) []string {
 	names := []string{v.Spec().Endpoint.Host}

@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Root runs a script on a machine as somebody else's root would: it is no
@@ -76,4 +80,25 @@ func (w *World) between(a, b *Host) bool {
 	names := [2]string{a.Name(), b.Name()}
 	slices.Sort(names[:])
 	return !w.cuts[names]
+}
+
+// PutSecret makes a Secret of somebody's in the default namespace.
+func (w *World) PutSecret(name, key, value string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.must(w.create("secrets", &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Data: map[string][]byte{key: []byte(value)}}))
+}
+
+// HoldLease makes a Lease that a program of somebody's holds.
+func (w *World) HoldLease(namespace, name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.must(w.create("leases", &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: coordinationv1.LeaseSpec{HolderIdentity: &name}}))
+}
+
+// Remove deletes an object as somebody else would.
+func (w *World) Remove(resource, namespace, name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.must(w.delete(resource, namespace, name))
 }

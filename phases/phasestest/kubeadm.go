@@ -155,6 +155,12 @@ func (p program) initCerts(name, file string) error {
 	switch name {
 	case "apiserver":
 		return p.host.signFile(dir, "ca", "apiserver", leaf{name: "kube-apiserver", sans: apiServerNames(cc, self, address), usages: serving()})
+	case "apiserver-etcd-client", "etcd-healthcheck-client":
+		if cc.Etcd.Local == nil {
+			return errors.New("etcd is external: there is nothing to sign")
+		}
+		file := strings.Replace(name, "etcd-healthcheck", "etcd/healthcheck", 1)
+		return p.host.signFile(dir, "etcd/ca", file, leaf{name: "kube-" + name, usages: client()})
 	case "etcd-server", "etcd-peer":
 		if cc.Etcd.Local == nil {
 			return errors.New("etcd is external: there is nothing to sign")

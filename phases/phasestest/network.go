@@ -34,6 +34,8 @@ type route struct {
 	pod     *staticPod    // of an API server's route
 	boot    *bootedServer // of an etcd route
 	relayed bool
+	// balanced: a load balancer chose it.
+	balanced bool
 }
 
 // serviceIP is the kubernetes Service's.
@@ -143,8 +145,8 @@ func (h *Host) socket(address string) string {
 	return ""
 }
 
-// routeNginx takes the backend with the fewest connections, which is the
-// first one that answers: the fake has none that stay.
+// routeNginx takes the backend with the fewest connections that are open: the
+// first of them that answers.
 func (w *World) routeNginx(at *Host, _ string, port int) (route, bool) {
 	if !at.nginxActive() {
 		return route{}, false
@@ -152,12 +154,46 @@ func (w *World) routeNginx(at *Host, _ string, port int) (route, bool) {
 	if slices.Contains(at.nginx.http, port) {
 		return route{kind: website, host: at}, true
 	}
+	var best route
+	fewest := -1
 	for _, backend := range at.nginx.streams[port] {
-		if r, err := w.route(at, backend); err == nil {
-			return r, true
+		r, err := w.route(at, backend)
+		if err != nil {
+			continue
+		}
+		if n := w.held[r.host.Name()]; fewest < 0 || n < fewest {
+			best, fewest = r, n
 		}
 	}
-	return route{}, false
+	best.balanced = true
+	return best, fewest >= 0
+}
+
+// heldConn is a connection through a load balancer, which counts it for as
+// long as it is open.
+type heldConn struct {
+	net.Conn
+	once    sync.Once
+	release func()
+}
+
+func (c *heldConn) Close() error {
+	c.once.Do(c.release)
+	return c.Conn.Close()
+}
+
+// hold counts a connection through a load balancer.
+func (w *World) hold(conn net.Conn, host string, by int) net.Conn {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.held == nil {
+		w.held = map[string]int{}
+	}
+	w.held[host] += by
+	if conn == nil {
+		return nil
+	}
+	return &heldConn{Conn: conn, release: func() { w.hold(nil, host, -1) }}
 }
 
 // routeBalancer takes the next backend that answers: in turn, as many load
@@ -192,7 +228,11 @@ func (w *World) connect(ctx context.Context, h *Host, address string) (net.Conn,
 	}
 	l := w.listener(r)
 	w.mu.Unlock()
-	return l.DialContext(ctx)
+	conn, err := l.DialContext(ctx)
+	if err == nil && r.balanced {
+		conn = w.hold(conn, r.host.Name(), 1)
+	}
+	return conn, err
 }
 
 // end is one listener of one host.

@@ -60,6 +60,8 @@ func empty(resource string) object {
 		return &appsv1.DaemonSet{}
 	case "deployments":
 		return &appsv1.Deployment{}
+	case "statefulsets":
+		return &appsv1.StatefulSet{}
 	}
 	return nil
 }
@@ -76,6 +78,14 @@ func emptyList(resource string) runtime.Object {
 		return &corev1.ConfigMapList{}
 	case "endpointslices":
 		return &discoveryv1.EndpointSliceList{}
+	case "leases":
+		return &coordinationv1.LeaseList{}
+	case "daemonsets":
+		return &appsv1.DaemonSetList{}
+	case "deployments":
+		return &appsv1.DeploymentList{}
+	case "statefulsets":
+		return &appsv1.StatefulSetList{}
 	}
 	return nil
 }

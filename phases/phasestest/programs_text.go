@@ -112,7 +112,7 @@ func printRange(p program, begin, end string, files []string) error {
 	return err
 }
 
-// grep plays -c, -q, -v, -x, -F and combinations.
+// grep plays -c, -q, -v, -x, -w, -F and combinations.
 func grep(p program) error {
 	var letters string
 	flags, rest := p.options()
@@ -128,6 +128,9 @@ func grep(p program) error {
 	}
 	if has("x") {
 		pattern = "^(?:" + pattern + ")$"
+	}
+	if has("w") {
+		pattern = `\b(?:` + pattern + `)\b`
 	}
 	expr, err := regexp.Compile(pattern)
 	if err != nil {

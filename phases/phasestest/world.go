@@ -36,6 +36,7 @@ type World struct {
 	objects    *objects
 	shared     map[string]string // what all API servers must have the same of
 	listeners  map[end]*listener
+	held       map[string]int // open connections through load balancers, by the host they lead to
 	closers    []func()
 	pids       int
 	tokenCount int

@@ -95,7 +95,7 @@ func ofOldMember(file string) bool {
 func renewal(role migrate.Selector) string {
 	switch role {
 	case migrate.EtcdHosts:
-		return "sign new ones as docs/phase-2-etcd.md shows; etcd reads them at the next handshake"
+		return "`migrate certs renew`: etcd reads them at the next handshake"
 	case migrate.Workers:
 		return "see whether the kubelet's requests are approved: `kubectl get csr`; then `systemctl restart kubelet` there"
 	}

@@ -99,7 +99,7 @@ func clusterChecks() []Check {
 			On:     []Where{wholeCluster(1, 2, 3)}, Look: versions},
 		{Number: 15, Name: "Certificates", Title: "No certificate ends soon",
 			Why:    "A program that is restarted with an expired certificate does not come back.",
-			Remedy: "on a control-plane node: `kubeadm certs renew all`, then restart the static pods; on an etcd host see docs/phase-2-etcd.md",
+			Remedy: "on a control-plane node: `kubeadm certs renew all`, then restart the static pods; on an etcd host: `migrate certs renew`",
 			On:     []Where{first(1, 2, 3), joining(3), etcdHosts(2, 3), workers(1)}, Look: certificates},
 		{Number: 16, Name: "CAKey", Title: "The CAs' keys are on the first control-plane node",
 			Why:    "New certificates are signed there; with keys that are kept elsewhere kubeadm cannot sign.",

@@ -1,0 +1,128 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// namingScript prints the names of those files, of some, that have the first
+// control-plane node's address in them. What stands around it stays there:
+// kubeconfigs hold keys.
+const namingScript = `for f in %s; do
+[ -f "$f" ] || continue
+grep -qwF %s "$f" && echo "$f"
+done 2>/dev/null
+:`
+
+// filesNaming asks all nodes side by side; a node that is not reached is
+// noted.
+func (s *scene) filesNaming(ctx context.Context, patterns string) map[string][]string {
+	script := fmt.Sprintf(namingScript, patterns, remote.Quote(s.address))
+	out := map[string][]string{}
+	var mu sync.Mutex
+	_ = phases.ForEach(s.readable(ctx), func(_ int, node string) error {
+		text, err := s.On(node).Look(ctx, remote.Command{Script: script})
+		if err != nil {
+			s.miss(node, err)
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		out[node] = strings.Fields(text)
+		return nil
+	})
+	return out
+}
+
+// kubeconfigs: on the first node, those of its own kubelet, controller-manager
+// and scheduler name the API server beside them by kubeadm's own rule, and are
+// lost with it anyway. What the migration changes is what is in
+// /etc/kubernetes.
+func kubeconfigs(ctx context.Context, s *scene) (Seen, error) {
+	var where, remains []string
+	for node, files := range s.filesNaming(ctx, `/etc/kubernetes/*.conf "$HOME"/.kube/config`) {
+		for _, f := range files {
+			base := path.Base(f)
+			if node == s.First().Name && slices.Contains([]string{"kubelet.conf", "bootstrap-kubelet.conf", "controller-manager.conf", "scheduler.conf"}, base) {
+				continue
+			}
+			where = append(where, node+":"+f)
+			if path.Dir(f) != "/etc/kubernetes" {
+				remains = append(remains, node+":"+f)
+			}
+		}
+	}
+	return listed(where, remains), nil
+}
+
+// changedMaps are the ConfigMaps that phase 1 changes.
+var changedMaps = []string{"ConfigMap kube-public/cluster-info", "ConfigMap kube-system/kube-proxy", "ConfigMap kube-system/kubeadm-config"}
+
+func configMaps(ctx context.Context, s *scene) (Seen, error) {
+	list, err := s.kube.ConfigMapsNaming(ctx, s.address)
+	if err != nil {
+		return Seen{}, err
+	}
+	var where, remains []string
+	for _, m := range list {
+		where = append(where, m.String())
+		if !slices.Contains(changedMaps, m.Object) {
+			remains = append(remains, m.String())
+		}
+	}
+	return listed(where, remains), nil
+}
+
+func secrets(ctx context.Context, s *scene) (Seen, error) {
+	list, err := s.kube.SecretsNaming(ctx, s.address)
+	if err != nil {
+		return Seen{}, err
+	}
+	where := mentions(list)
+	return listed(where, where), nil
+}
+
+func cniFiles(ctx context.Context, s *scene) (Seen, error) {
+	var where []string
+	for node, files := range s.filesNaming(ctx, "/etc/cni/net.d/*") {
+		for _, f := range files {
+			where = append(where, node+":"+f)
+		}
+	}
+	return listed(where, where), nil
+}
+
+func workloadSettings(_ context.Context, s *scene) (Seen, error) {
+	list, err := kube.WorkloadsNaming(s.workloads, s.address)
+	if err != nil {
+		return Seen{}, err
+	}
+	where := mentions(list)
+	return listed(where, where), nil
+}
+
+func mentions(list []kube.Mention) []string {
+	var out []string
+	for _, m := range list {
+		out = append(out, m.String())
+	}
+	return out
+}
+
+// listed is what is seen of places that name one machine.
+func listed(where, remains []string) Seen {
+	slices.Sort(where)
+	slices.Sort(remains)
+	if len(where) == 0 {
+		return Seen{State: Redundant, Text: "none"}
+	}
+	return Seen{State: Single, Where: where, Remains: remains, Text: fmt.Sprintf("%d", len(where))}
+}

@@ -1,0 +1,269 @@
+package verify
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"slices"
+	"strings"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/phases"
+	"hamigrate/phases/controlplane"
+	"hamigrate/phases/etcd"
+	"hamigrate/phases/loadbalancer"
+)
+
+func loadBalancer(ctx context.Context, v phases.View) ([]Finding, error) {
+	want, err := apiAddresses(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	have, loaded, err := loadbalancer.Forwarding(ctx, v.On(v.Target()))
+	if err != nil {
+		return nil, err
+	}
+	var wrong []string
+	for _, a := range want {
+		if !slices.Contains(have, a) {
+			wrong = append(wrong, "it does not forward to "+a)
+		}
+	}
+	for _, a := range have {
+		if !slices.Contains(want, a) {
+			wrong = append(wrong, "it forwards to "+a+", which is no API server of the spec")
+		}
+	}
+	if len(have) > 0 && !loaded {
+		wrong = append(wrong, "nginx has not loaded its file since that was written")
+	}
+	return judged(wrong, "it forwards to %s", strings.Join(have, ", ")), nil
+}
+
+// spreadTries bounds the connections that are held open at once: nginx counts
+// them by worker process, so few do not meet all API servers.
+const spreadTries = 60
+
+// spread holds connections to the endpoint until every API server has shown
+// its certificate. They are opened from all nodes in turn: a load balancer may
+// choose by the client's address.
+func spread(ctx context.Context, v phases.View) ([]Finding, error) {
+	roots, err := clusterRoots(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	serials := map[string]string{}
+	for _, node := range planes(v) {
+		address, err := v.APIAddress(ctx, node)
+		if err != nil {
+			return nil, err
+		}
+		cert, err := kube.ServedCertificate(ctx, v.On(node).DialContext, address, roots)
+		if err != nil {
+			return nil, err
+		}
+		serials[cert.SerialNumber.String()] = node
+	}
+	missing := map[string]string{}
+	for serial, node := range serials {
+		missing[serial] = node
+	}
+	workers, err := v.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	from := planes(v)
+	for _, w := range workers {
+		from = append(from, w.Name)
+	}
+	tries := 0
+	for ; tries < spreadTries && len(missing) > 0; tries++ {
+		conn, cert, err := meet(ctx, v, from[tries%len(from)], roots)
+		if err != nil {
+			return []Finding{not("", "%v", err)}, nil
+		}
+		defer conn.Close()
+		delete(missing, cert.SerialNumber.String())
+	}
+	var wrong []string
+	for _, node := range missing {
+		wrong = append(wrong, fmt.Sprintf("none of %d connections met the API server of %s", tries, node))
+	}
+	slices.Sort(wrong)
+	return judged(wrong, "%d connections met all %d", tries, len(serials)), nil
+}
+
+// meet opens a connection to the endpoint, from a node.
+func meet(ctx context.Context, v phases.View, node string, roots *x509.CertPool) (net.Conn, *x509.Certificate, error) {
+	raw, err := v.On(node).DialContext(ctx, "tcp", v.EndpointAddress())
+	if err != nil {
+		return nil, nil, fmt.Errorf("connecting to the endpoint from %s: %w", node, err)
+	}
+	session := tls.Client(raw, &tls.Config{RootCAs: roots, ServerName: v.Spec().Endpoint.Host, MinVersion: tls.VersionTLS12})
+	if err := session.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, nil, fmt.Errorf("connecting to the endpoint from %s: %w", node, err)
+	}
+	return session, session.ConnectionState().PeerCertificates[0], nil
+}
+
+func endpoint(ctx context.Context, v phases.View) ([]Finding, error) {
+	roots, err := clusterRoots(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	_, err = kube.ServedCertificate(ctx, v.On(v.Target()).DialContext, v.EndpointAddress(), roots)
+	return wanted(err, "%s answers with a certificate for it", v.EndpointAddress()), nil
+}
+
+// ownOrEndpoint says whether a client on a node may use a server: the
+// endpoint, or on a control-plane node the API server beside it.
+func ownOrEndpoint(ctx context.Context, v phases.View, server string) (bool, error) {
+	if server == v.EndpointURL() {
+		return true, nil
+	}
+	if !slices.Contains(planes(v), v.Target()) {
+		return false, nil
+	}
+	own, err := v.APIAddress(ctx, v.Target())
+	return server == "https://"+own, err
+}
+
+func kubelet(ctx context.Context, v phases.View) ([]Finding, error) {
+	const file = "/etc/kubernetes/kubelet.conf"
+	server, err := phases.KubeconfigServer(ctx, v.On(v.Target()), file)
+	if err != nil {
+		return nil, err
+	}
+	fine, err := ownOrEndpoint(ctx, v, server)
+	if err != nil {
+		return nil, err
+	}
+	if !fine {
+		return []Finding{not("", "%s names %s", file, server)}, nil
+	}
+	if server != v.EndpointURL() {
+		return []Finding{so("%s names the API server beside it", file)}, nil
+	}
+	// The file alone proves nothing: the kubelet reads it when it starts.
+	connected, others, err := loadbalancer.KubeletTalks(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(others) > 0:
+		return []Finding{not("`systemctl restart kubelet` on it", "%s names the endpoint, and the kubelet is connected to %s", file, strings.Join(others, ", "))}, nil
+	case !connected:
+		return []Finding{not("`systemctl restart kubelet` on it", "%s names the endpoint, and the kubelet is not connected to it", file)}, nil
+	}
+	return []Finding{so("it is connected to %s", v.EndpointAddress())}, nil
+}
+
+// kubeconfigs: those of administrators name the endpoint; controller-manager
+// and scheduler may use the API server beside them, which is kubeadm's rule.
+func kubeconfigs(ctx context.Context, v phases.View) ([]Finding, error) {
+	var wrong []string
+	seen := 0
+	for _, f := range []struct {
+		name   string
+		beside bool
+	}{{"admin", false}, {"super-admin", false}, {"controller-manager", true}, {"scheduler", true}} {
+		file := "/etc/kubernetes/" + f.name + ".conf"
+		server, err := phases.KubeconfigServer(ctx, v.On(v.Target()), file)
+		if errors.Is(err, fs.ErrNotExist) && f.name == "super-admin" {
+			continue // on the first node alone, and since kubeadm 1.29
+		}
+		if err != nil {
+			return nil, err
+		}
+		seen++
+		fine := server == v.EndpointURL()
+		if f.beside {
+			if fine, err = ownOrEndpoint(ctx, v, server); err != nil {
+				return nil, err
+			}
+		}
+		if !fine {
+			wrong = append(wrong, fmt.Sprintf("%s names %s", file, server))
+		}
+	}
+	return judged(wrong, "%d files", seen), nil
+}
+
+func clusterInfo(ctx context.Context, v phases.View) ([]Finding, error) {
+	return wanted(loadbalancer.VerifyClusterInfo(ctx, v), "it names %s", v.EndpointURL()), nil
+}
+
+// stepSays asks the check of a step of the migration.
+func stepSays(ctx context.Context, v phases.View, p phases.Phase, id migrate.StepID) ([]Finding, error) {
+	i := slices.IndexFunc(p.Steps, func(s phases.Step) bool { return s.ID == id })
+	if i < 0 {
+		return nil, fmt.Errorf("phase %d has no step %s", p.Number, id)
+	}
+	f, err := p.Steps[i].Check(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	return []Finding{{OK: f.Verdict == migrate.Satisfied, Seen: f.Reason}}, nil
+}
+
+func kubeProxy(ctx context.Context, v phases.View) ([]Finding, error) {
+	return stepSays(ctx, v, loadbalancer.Phase(), "loadbalancer/kube-proxy")
+}
+
+func coreDNS(ctx context.Context, v phases.View) ([]Finding, error) {
+	return stepSays(ctx, v, controlplane.Phase(), "controlplane/coredns")
+}
+
+func kubeadmConfig(ctx context.Context, v phases.View) ([]Finding, error) {
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cc, err := k.ClusterConfiguration(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var wrong, want []string
+	if got := cc.ControlPlaneEndpoint(); got != v.EndpointAddress() {
+		wrong = append(wrong, fmt.Sprintf("controlPlaneEndpoint is %q, not %s", got, v.EndpointAddress()))
+	}
+	for _, h := range v.Spec().Etcd.Hosts {
+		want = append(want, etcd.ClientURL(h))
+	}
+	ext, external := cc.ExternalEtcd()
+	have := slices.Sorted(slices.Values(ext.Endpoints))
+	switch {
+	case !external:
+		wrong = append(wrong, "it has no etcd.external: the next upgrade would start an etcd of kubeadm's")
+	case !slices.Equal(have, slices.Sorted(slices.Values(want))):
+		wrong = append(wrong, fmt.Sprintf("etcd.external.endpoints are %s, not %s", strings.Join(ext.Endpoints, ", "), strings.Join(want, ", ")))
+	}
+	return judged(wrong, "controlPlaneEndpoint is %s, and etcd.external names the members", v.EndpointAddress()), nil
+}
+
+func kubernetesService(ctx context.Context, v phases.View) ([]Finding, error) {
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return nil, err
+	}
+	have, err := k.EndpointAddresses(ctx, "default", "kubernetes")
+	if err != nil {
+		return nil, err
+	}
+	want := []string{v.First().Address}
+	for _, h := range v.Spec().ControlPlane.Joining {
+		want = append(want, h.Address)
+	}
+	slices.Sort(have)
+	slices.Sort(want)
+	if !slices.Equal(have, want) {
+		return []Finding{not("", "behind it are %s, not %s", strings.Join(have, ", "), strings.Join(want, ", "))}, nil
+	}
+	return []Finding{so("behind it are %s", strings.Join(have, ", "))}, nil
+}

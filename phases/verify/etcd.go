@@ -1,0 +1,122 @@
+package verify
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
+
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+	"hamigrate/phases/certs"
+	"hamigrate/phases/etcd"
+)
+
+func etcdMembers(ctx context.Context, v phases.View) ([]Finding, error) {
+	e, err := v.Etcd(ctx)
+	if err != nil {
+		return nil, err
+	}
+	look, err := e.Look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var wrong []string
+	for _, a := range look.Alarms {
+		wrong = append(wrong, "alarm "+a)
+	}
+	left := map[string]bool{}
+	for _, m := range look.Members {
+		left[m.PeerHost()] = true
+	}
+	voters := map[uint64]string{}
+	for _, h := range v.Spec().Etcd.Hosts {
+		delete(left, h.Address)
+		found := false
+		for _, m := range look.Members {
+			if !slices.Contains(m.PeerURLs, etcd.PeerURL(h)) {
+				continue
+			}
+			found = true
+			switch {
+			case m.Learner:
+				wrong = append(wrong, fmt.Sprintf("the member on %s is a learner", h.Name))
+			case !slices.Equal(m.ClientURLs, []string{etcd.ClientURL(h)}):
+				wrong = append(wrong, fmt.Sprintf("the member on %s tells clients to come to %v", h.Name, m.ClientURLs))
+			default:
+				voters[m.ID] = h.Name
+			}
+		}
+		if !found {
+			wrong = append(wrong, fmt.Sprintf("there is no member on %s", h.Name))
+		}
+	}
+	for host := range left {
+		wrong = append(wrong, fmt.Sprintf("there is a member on %s, which is no etcd host of the spec", host))
+	}
+	leader, cluster := "", uint64(0)
+	for _, a := range look.Answers {
+		s := a.Status
+		switch {
+		case a.Err != nil:
+			wrong = append(wrong, a.Err.Error())
+			continue
+		case s.Leader == 0:
+			wrong = append(wrong, fmt.Sprintf("the member on %s knows no leader", a.Host))
+		case cluster != 0 && cluster != s.ClusterID:
+			wrong = append(wrong, fmt.Sprintf("the member on %s is of cluster %x, another one than %x", a.Host, s.ClusterID, cluster))
+		}
+		cluster = s.ClusterID
+		if s.Leader == s.MemberID {
+			leader = a.Host
+		}
+		delete(voters, s.MemberID)
+	}
+	for _, host := range voters {
+		wrong = append(wrong, fmt.Sprintf("the voter on %s does not answer", host))
+	}
+	slices.Sort(wrong)
+	return judged(slices.Compact(wrong), "%d voters of cluster %x, %s leads", len(look.Members), cluster, leader), nil
+}
+
+func etcdData(ctx context.Context, v phases.View) ([]Finding, error) {
+	e, err := v.Etcd(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return wanted(etcd.SameHistory(ctx, e), "their hashes at one revision are equal"), nil
+}
+
+func etcdService(ctx context.Context, v phases.View) ([]Finding, error) {
+	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service || true; systemctl is-active etcd.service || true"})
+	if err != nil {
+		return nil, fmt.Errorf("asking systemd on %s for etcd: %w", v.Target(), err)
+	}
+	if words := strings.Fields(out); !slices.Equal(words, []string{"enabled", "active"}) {
+		return []Finding{not("", "etcd.service is %s", strings.Join(words, " and "))}, nil
+	}
+	return []Finding{so("enabled and active")}, nil
+}
+
+func etcdCertificates(ctx context.Context, v phases.View) ([]Finding, error) {
+	return wanted(certs.MemberShows(ctx, v), "both listeners show what its files hold"), nil
+}
+
+// holds says whether a file's first certificate is cert.
+func holds(ctx context.Context, r remote.Reader, file string, cert *x509.Certificate) (bool, error) {
+	f, err := r.ReadFile(ctx, file)
+	if err != nil {
+		return false, err
+	}
+	block, _ := pem.Decode(f.Data)
+	if block == nil {
+		return false, fmt.Errorf("on %s, %s holds no certificate", r.Name(), file)
+	}
+	there, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return false, fmt.Errorf("on %s, reading %s: %w", r.Name(), file, err)
+	}
+	return there.Equal(cert), nil
+}

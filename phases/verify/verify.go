@@ -1,0 +1,269 @@
+// Package verify looks at any time whether a migrated cluster is what the
+// migration left: numbered, named checks on every host side by side, each with
+// what was seen, why it matters, and the remedy.
+//
+// It goes by the spec and the cluster alone. No journal is read: what was
+// believed at the time of the migration says nothing about today. The checks
+// are data (checks.go), and `migrate verify` and docs/verify.md read that one
+// list. They get a View, which has no method that changes anything.
+package verify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// Check is one part of the end state, as data.
+type Check struct {
+	Number int
+	Name   string // never renamed, never reused
+	Title  string // what is so on a migrated cluster
+	Why    string // one sentence: what happens where it is not so
+	Remedy string // one sentence with a command; a finding may have a closer one
+	On     []migrate.Selector
+	Limit  time.Duration // of Look; 0: checkLimit
+	// Look looks at the View's target, a host or the cluster as a whole.
+	Look func(context.Context, phases.View) ([]Finding, error)
+}
+
+// Finding is what a check saw.
+type Finding struct {
+	OK     bool
+	Seen   string
+	Remedy string // empty: the check's
+}
+
+// Result is a Finding with all that a reader wants to know of it. Its JSON is
+// for scripts.
+type Result struct {
+	Number int    `json:"number"`
+	Check  string `json:"check"`
+	Host   string `json:"host"`
+	OK     bool   `json:"ok"`
+	Seen   string `json:"seen"`
+	Why    string `json:"why,omitempty"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// Report is the results of all checks, by number and then in the order of the
+// hosts.
+type Report struct {
+	Cluster  string   `json:"cluster"`
+	Hosts    []string `json:"hosts"`
+	Results  []Result `json:"results"`
+	Degraded bool     `json:"degraded"`
+	Seconds  float64  `json:"seconds"`
+}
+
+// Bad lists the results that are not so.
+func (r Report) Bad() []Result {
+	return slices.DeleteFunc(slices.Clone(r.Results), func(x Result) bool { return x.OK })
+}
+
+// Limits: a host that does not answer must not hold up the others, nor a
+// hundred of them begin their logins in one instant.
+const (
+	atOnce     = 24
+	loginLimit = 15 * time.Second
+	checkLimit = 30 * time.Second
+	// hashLimit is for what reads a whole database.
+	hashLimit = 5 * time.Minute
+)
+
+// Run looks at all hosts side by side; tell, which may be nil, hears how many
+// of how many are done. Its error is about the program's own trouble; what is
+// not so on the cluster is in the report.
+func Run(ctx context.Context, world *phases.World, tell func(done, total int)) (Report, error) {
+	start := time.Now()
+	s := &survey{world: world, tell: tell}
+	first := world.View(migrate.ClusterTarget).First().Name
+	if s.arrive(ctx, target{first, migrate.FirstControlPlane}) {
+		s.hosts = nil
+		s.findHosts(ctx)
+		s.visitAll(ctx)
+		if !s.cut(ctx) {
+			s.look(ctx, target{migrate.ClusterTarget, migrate.Once})
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return Report{}, fmt.Errorf("looking at the cluster: %w", err)
+	}
+	return s.report(time.Since(start)), nil
+}
+
+// target is a host with what it is to the cluster.
+type target struct {
+	name string
+	role migrate.Selector
+}
+
+// survey is one run of the checks.
+type survey struct {
+	world *phases.World
+	tell  func(done, total int)
+	hosts []target
+
+	mu      sync.Mutex
+	results []Result
+	done    int
+}
+
+func (s *survey) cut(ctx context.Context) bool { return ctx.Err() != nil }
+
+// roles are the kinds of hosts, in the order of the report.
+func roles() []migrate.Selector {
+	return []migrate.Selector{migrate.FirstControlPlane, migrate.JoiningControlPlanes, migrate.EtcdHosts, migrate.LoadBalancers, migrate.Workers}
+}
+
+// findHosts lists the hosts. Workers that the spec does not name are asked of
+// the API server.
+func (s *survey) findHosts(ctx context.Context) {
+	for _, role := range roles() {
+		limited, cancel := context.WithTimeout(ctx, checkLimit)
+		names, err := s.world.Targets(limited, role)
+		cancel()
+		if err != nil {
+			s.add(named(reachedName), migrate.ClusterTarget, Finding{Seen: fmt.Sprintf("the workers could not be listed: %v", err)})
+		}
+		for _, n := range names {
+			s.hosts = append(s.hosts, target{n, role})
+		}
+	}
+}
+
+// visitAll looks at each host, some of them at once.
+func (s *survey) visitAll(ctx context.Context) {
+	room := make(chan struct{}, atOnce)
+	_ = phases.ForEach(s.hosts, func(_ int, t target) error {
+		room <- struct{}{}
+		defer func() { <-room }()
+		if t.role == migrate.FirstControlPlane || s.arrive(ctx, t) {
+			s.look(ctx, t)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.done++; s.tell != nil {
+			s.tell(s.done, len(s.hosts))
+		}
+		return nil
+	})
+}
+
+// arrive logs in. What is asked through a host that is not reached is not
+// asked; through the first control-plane node that is everything.
+func (s *survey) arrive(ctx context.Context, t target) bool {
+	limited, cancel := context.WithTimeout(ctx, loginLimit)
+	defer cancel()
+	_, err := s.world.View(t.name).On(t.name).Look(limited, remote.Cmd("true"))
+	c := named(reachedName)
+	switch {
+	case err == nil:
+		s.add(c, t.name, so("commands run on it"))
+	case t.role == migrate.FirstControlPlane:
+		s.hosts = []target{t}
+		s.add(c, t.name, not("", "%v; the API and etcd are asked from there, so nothing else was looked at", err))
+	default:
+		s.add(c, t.name, not("", "%v; nothing else was looked at on it", err))
+	}
+	return err == nil
+}
+
+// look does a host's checks one after the other, since sshd allows it few
+// sessions at once, and those of the cluster side by side.
+func (s *survey) look(ctx context.Context, t target) {
+	var mine []Check
+	for _, c := range Checks() {
+		if c.Look != nil && slices.Contains(c.On, t.role) {
+			mine = append(mine, c)
+		}
+	}
+	if t.role != migrate.Once {
+		for _, c := range mine {
+			s.one(ctx, c, t)
+		}
+		return
+	}
+	_ = phases.ForEach(mine, func(_ int, c Check) error { s.one(ctx, c, t); return nil })
+}
+
+// one does one check. One that could not be done is not one that found all to
+// be well.
+func (s *survey) one(ctx context.Context, c Check, t target) {
+	limit := checkLimit
+	if c.Limit > 0 {
+		limit = c.Limit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	found, err := c.Look(ctx, s.world.View(t.name))
+	if err != nil {
+		found = append(found, not("", "it could not be looked at: %v", err))
+	}
+	s.add(c, t.name, found...)
+}
+
+func (s *survey) add(c Check, host string, found ...Finding) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range found {
+		r := Result{Number: c.Number, Check: c.Name, Host: host, OK: f.OK, Seen: f.Seen}
+		if !f.OK {
+			r.Why, r.Remedy = c.Why, f.Remedy
+			if r.Remedy == "" {
+				r.Remedy = c.Remedy
+			}
+		}
+		s.results = append(s.results, r)
+	}
+}
+
+func (s *survey) report(took time.Duration) Report {
+	r := Report{Cluster: s.world.View(migrate.ClusterTarget).Spec().Name, Results: s.results, Seconds: took.Seconds()}
+	place := map[string]int{migrate.ClusterTarget: -1}
+	for i, t := range s.hosts {
+		r.Hosts = append(r.Hosts, t.name)
+		place[t.name] = i
+	}
+	slices.SortStableFunc(r.Results, func(a, b Result) int {
+		if a.Number != b.Number {
+			return a.Number - b.Number
+		}
+		return place[a.Host] - place[b.Host]
+	})
+	r.Degraded = len(r.Bad()) > 0
+	return r
+}
+
+// The findings of a check.
+
+func so(format string, args ...any) Finding {
+	return Finding{OK: true, Seen: fmt.Sprintf(format, args...)}
+}
+
+func not(remedy, format string, args ...any) Finding {
+	return Finding{Seen: fmt.Sprintf(format, args...), Remedy: remedy}
+}
+
+// judged is a finding from a list of what is wrong: none is all well.
+func judged(wrong []string, format string, args ...any) []Finding {
+	if len(wrong) == 0 {
+		return []Finding{so(format, args...)}
+	}
+	return []Finding{not("", "%s", strings.Join(wrong, "; "))}
+}
+
+// wanted is the finding of a function that says by its error what is not so.
+func wanted(err error, format string, args ...any) []Finding {
+	if err != nil {
+		return []Finding{not("", "%v", err)}
+	}
+	return []Finding{so(format, args...)}
+}
