@@ -74,7 +74,7 @@ func (c *canary) overloaded() (bool, string) {
 // to /readyz (--etcd-readycheck-timeout).
 func lateOnly(reasons map[string]int) bool {
 	for reason := range reasons {
-		if !strings.Contains(reason, "no answer within") && reason != "readyz status 500: etcd" {
+		if !strings.Contains(reason, "no answer within") && !strings.HasPrefix(reason, "readyz status 500: etcd") {
 			return false
 		}
 	}

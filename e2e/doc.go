@@ -28,13 +28,13 @@
 //     Deployments go in through one API server and come out of the others.
 //   - its purpose: with the leading etcd host off the API writes, with the first
 //     control-plane node off it answers and names resolve.
-//   - each phase is taken back from its end, newest first, refused out of
-//     order, and with a worker that joined since: every write acknowledged on
-//     the way is there, and files, services, listeners, arguments and objects
-//     are what they were, but for what is named (inventory_test.go,
-//     exceptions_test.go).
-//   - with LONG=1: to the middle of phase 2 and back; forward again as a user
-//     with sudo; all members are destroyed and restored from a backup.
+//   - with LONG=1: each phase is taken back from its end, newest first, refused
+//     out of order, and with a worker that joined since: every write
+//     acknowledged on the way is there, and files, services, listeners,
+//     arguments and objects are what they were, but for what is named
+//     (inventory_test.go, exceptions_test.go). Then to the middle of phase 2 and
+//     back; forward again as a user with sudo; all members are destroyed and
+//     restored from a backup.
 //   - the playground is taken down and nothing of it is left.
 //
 // A stage that others build on ends the chain when it fails; the ones that

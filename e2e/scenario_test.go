@@ -52,7 +52,7 @@ func stages() []stage {
 			{"the cluster is filled and quiet", fill, needed},
 			{"a whole run", wholeRun, needed},
 			{"a new worker joins", newWorkerJoins, look},
-		}, wayBack(), longer(), []stage{
+		}, longer(), []stage{
 			{"the playground goes", playgroundGoes, look},
 		})
 	}
@@ -77,7 +77,7 @@ func stages() []stage {
 		{"with one etcd host off", oneEtcdHostOff, look},
 		{"with the first control-plane node off", firstControlPlaneOff, look},
 		{"after both are back", allIsBack, look},
-	}, wayBack(), longer(), []stage{
+	}, longer(), []stage{
 		{"the playground goes", playgroundGoes, look},
 	})
 }
@@ -122,7 +122,7 @@ func longer() []stage {
 		return nil
 	}
 	const needed, look = true, false
-	return []stage{
+	return append(wayBack(), []stage{
 		{"from the middle of phase 2 and back", halfWayAndBack, needed},
 		{"every write acknowledged half way is there", writesKept, look},
 		{"all is as it was before, again", asBefore, look},
@@ -137,7 +137,7 @@ func longer() []stage {
 		{"no restore while a quorum answers", restoreIsRefused, look},
 		{"all members are destroyed and restored", restored, needed},
 		{"no secret was written down after all that", noSecrets, look},
-	}
+	}...)
 }
 
 // TestMigration is the scenario; see the package comment.
