@@ -59,7 +59,7 @@ func TestInit(t *testing.T) {
 		}
 		for _, want := range []string{
 			"cp1 is the control-plane node of a kubeadm cluster with Kubernetes v1.", "10.88.0.11:6443, control-plane endpoint: none",
-			"one member (cp1)", "peer URL https://127.0.0.1:2380", "node        w1 10.88.0.31, v1.", ", Ready",
+			"one member (cp1)", "peer URL https://127.0.0.1:2380", "node        w1 10.88.0.31, ", ", Ready",
 			"13 blanks in it are yours to fill in:", "spec.endpoint\n", "spec.etcd.hosts[2].address\n",
 			"1. fill in the 13 blanks of " + file, "2. migrate preflight --file " + file, "Nothing was changed on the cluster.",
 		} {

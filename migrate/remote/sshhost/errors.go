@@ -62,6 +62,6 @@ func unreachable(ctx context.Context, t target, err error) error {
 		return err
 	}
 	return mistakef(ErrUnreachable, err,
-		"%s (%s) cannot be reached: %v. See what your own ssh says: %s true; another port, user, address or bastion is set in the spec (ssh:) or in ~/.ssh/config",
+		"%s (%s) cannot be reached: %v; see what your own ssh says: %s true",
 		t.name, t.address, err, t.byHand())
 }

@@ -132,6 +132,6 @@ func TestBastionRefuses(t *testing.T) {
 		bastion, hosts := behind(t, 1)
 		hosts[0].listen.Close()
 		_, err := Dial(t.Context(), called(hosts[0], "cp1"), bastion.options())
-		wantSentence(t, err, ErrUnreachable, "cp1 ("+hosts[0].address()+") cannot be reached", "from the bastion bastion", "~/.ssh/config")
+		wantSentence(t, err, ErrUnreachable, "cp1 ("+hosts[0].address()+") cannot be reached", "from the bastion bastion", "ssh -p ", " -J jump@"+bastion.address()+" ops@127.0.0.1 true")
 	})
 }
