@@ -180,7 +180,7 @@ func resolve(h cluster.Host, o Options, c *userConfig) (target, error) {
 	if h.SSH.KnownHostsFile != "" {
 		t.knownHosts, t.alsoKnown = expand(h.SSH.KnownHostsFile, c.home), nil
 	}
-	t.via, err = c.jumps(or(s.proxyJump, o.Jump), o, []string{or(h.Name, reached)})
+	t.via, err = c.jumps(or(s.proxyJump, o.Jump), o, []*target{&t})
 	if err != nil {
 		return target{}, fmt.Errorf("the way to %s: %w", h.Name, err)
 	}
@@ -219,7 +219,7 @@ func (t *target) fill(o Options, s settings, home string) {
 // jumps makes the bastions of a ProxyJump value, which lists them from the
 // nearest to the farthest. The first may have a way of its own in the config.
 // seen are the hosts that are on the way already.
-func (c *userConfig) jumps(value string, o Options, seen []string) (*target, error) {
+func (c *userConfig) jumps(value string, o Options, seen []*target) (*target, error) {
 	if value == "" || strings.EqualFold(value, "none") {
 		return nil, nil
 	}
@@ -230,11 +230,11 @@ func (c *userConfig) jumps(value string, o Options, seen []string) (*target, err
 			return nil, err
 		}
 		for _, s := range seen {
-			if s == hop.name {
-				return nil, fmt.Errorf("%s leads through %s to %s: it goes round in circles; write `Host %s` with `ProxyJump none` above the lines that say so in %s", s, hop.name, s, hop.name, c.path)
+			if s.address == hop.address {
+				return nil, fmt.Errorf("it leads to %s (%s) a second time and goes round in circles; write `Host %s` with `ProxyJump none` above the lines that say so in %s", hop.name, hop.address, hop.name, c.path)
 			}
 		}
-		seen = append(seen, hop.name)
+		seen = append(seen, hop)
 		hop.via = last
 		if i == 0 {
 			if hop.via, err = c.jumps(own, o, seen); err != nil {

@@ -129,14 +129,15 @@ func TestNoPassphrase(t *testing.T) {
 }
 
 // sudoAsks is a sudo that wants the password "swordfish" on its standard
-// input, reads no further, and gives up after one wrong one at the end of it.
+// input, reads no further, gives up after one wrong one at the end of it, and
+// lectures whoever is there for the first time.
 const sudoAsks = `
 if [ "$1" = -n ]; then echo "sudo: a password is required" >&2; exit 1; fi
 [ "$1 $2 $3 $4 $5" = "-k -S -p  --" ] || { echo "sudo: what is $*?" >&2; exit 1; }
 shift 5
-echo "We trust you have received the usual lecture" >&2
+[ -e "$HOME_OF_TEST/lectured" ] || echo "We trust you have received the usual lecture" >&2
 while IFS= read -r password; do
-	if [ "$password" = swordfish ]; then FAKE_ROOT=1 exec "$@"; fi
+	if [ "$password" = swordfish ]; then : >"$HOME_OF_TEST/lectured"; FAKE_ROOT=1 exec "$@"; fi
 	echo x >>"$HOME_OF_TEST/wrong"
 done
 echo "sudo: 1 incorrect password attempt" >&2
