@@ -86,8 +86,8 @@ d=$dir/$name.$id
 if [ ! -d "$d" ]; then echo gone; exit 0; fi
 locked=0
 flock -E 75 -w "$seconds" -- "$d/lock" true || locked=$?
+if [ ! -e "$d/lock" ]; then echo gone; exit 0; fi
 case $locked in 0) ;; 75) echo running; exit 0 ;; *) exit "$locked" ;; esac
-if [ ! -d "$d" ]; then echo gone; exit 0; fi
 if [ ! -e "$d/status" ]; then echo died; exit 0; fi
 size=$(stat -c %s -- "$d/stdout")
 echo "ended $(cat -- "$d/status") $size"
@@ -106,7 +106,7 @@ for d in "$dir"/*.*; do
 	case $locked in
 	0) rm -rf -- "$d" ;;
 	75) d=${d##*/}; echo "${d%.*}"; exit 0 ;;
-	*) exit "$locked" ;;
+	*) [ ! -e "$d/lock" ] || exit "$locked" ;;
 	esac
 done
 `
