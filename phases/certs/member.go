@@ -135,14 +135,15 @@ func MemberShows(ctx context.Context, v phases.View) error {
 	})
 }
 
-// better wants every certificate to end later than the one before it.
+// better wants every certificate to be a new one that ends no earlier than the
+// one before it: two of one second end together.
 func (l look) better(host string) error {
 	if !l.renewed() {
 		return fmt.Errorf("on %s not all certificates are new", host)
 	}
 	for i, c := range l.now {
-		if !c.NotAfter.After(l.before[i].NotAfter) {
-			return fmt.Errorf("on %s the new certificate of %s ends no later than the one before it", host, c.Subject)
+		if c.NotAfter.Before(l.before[i].NotAfter) {
+			return fmt.Errorf("on %s the new certificate of %s ends earlier than the one before it", host, c.Subject)
 		}
 	}
 	return nil
