@@ -52,12 +52,13 @@ done
 
 // writeScript reads $size bytes of content and a line with their SHA-256 from
 // standard input. Input that is cut anywhere does not have the right line at
-// its end, so nothing is renamed. Leftovers of an earlier writer are removed
-// first: should that one still be running behind a lost connection, its
-// rename then fails instead of undoing ours (and nocreat keeps it from making
-// its file again). The checksum is read back while
-// the content is on its way to the disk: both take their time with a large
-// file.
+// its end, so nothing is renamed. Leftovers of an earlier writer, which were
+// there at the start, are removed before: should that one still be running
+// behind a lost connection, its rename then fails instead of undoing ours (and
+// nocreat keeps it from making its file again). One whose own input was cut,
+// and which may come to run after the one that repeats it has begun, does not
+// get that far. The checksum is read back while the content is on its way to
+// the disk: both take their time with a large file.
 const writeScript = `
 set -eu
 umask 077
@@ -69,9 +70,7 @@ if [ -e "$f" ] && [ ! -f "$f" ]; then echo "$f is not a regular file" >&2; exit 
 dir=${f%/*}
 dir=${dir:-/}
 [ -d "$dir" ] || (umask 022; mkdir -p -- "$dir")
-for left in "$dir/.${f##*/}.migrate-"??????; do
-	[ ! -e "$left" ] || rm -f -- "$left"
-done
+set -- "$dir/.${f##*/}.migrate-"??????
 tmp=$(mktemp -- "$dir/.${f##*/}.migrate-XXXXXX")
 trap 'rm -f -- "$tmp"' EXIT
 trap 'exit 1' HUP INT PIPE TERM
@@ -91,6 +90,7 @@ if [ "${got%% *}" != "$want" ]; then
 	echo "the content for $f did not arrive whole: SHA-256 ${got%% *} instead of ${want:-nothing}" >&2
 	exit 1
 fi
+rm -f -- "$@"
 mv -fT -- "$tmp" "$f"
 trap - EXIT
 sync -- "$dir"
