@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -275,7 +276,9 @@ func (s *scenario) judge(t *testing.T, failures, requests int, reasons map[strin
 		t.Logf("%d of %d were late on a machine that did not keep up (%s): %s", failures, requests, said, what)
 		return
 	}
-	t.Errorf("%d of %d failed: %s: %v", failures, requests, what, reasons)
+	said := fmt.Sprintf("%d of %d failed: %s: %v", failures, requests, what, reasons)
+	s.refused = append(s.refused, said)
+	t.Error(said)
 }
 
 // checkProbe wants that no client noticed anything: not one failed request,

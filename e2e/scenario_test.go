@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -22,6 +23,7 @@ type scenario struct {
 	before  before
 	alone   bool // cp1 is the only control-plane node, before and after
 	writers []*writer
+	refused []string // what judge did not accept, told again at the end
 }
 
 // before is what was true before the migration.
@@ -161,6 +163,10 @@ func TestMigration(t *testing.T) {
 func (s *scenario) end(t *testing.T) {
 	for _, w := range s.writers {
 		w.stop()
+	}
+	if len(s.refused) > 0 {
+		_, said := s.canary.overloaded()
+		t.Logf("what clients saw and may not see:\n%s\n%s", strings.Join(s.refused, "\n"), said)
 	}
 	if s.pg == nil {
 		s.takeDown(t)
