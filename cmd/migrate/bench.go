@@ -154,6 +154,9 @@ func printBench(w io.Writer, r benchResult) {
 		if s.Probe != nil && s.Probe.Retries() > 0 {
 			fmt.Fprintf(w, "%s: %s\n", s.Strategy, toldToComeBack(s.Probe.Retries()))
 		}
+		if s.Probe != nil && s.Probe.Unjudged()+s.Probe.Skipped() > 0 {
+			fmt.Fprintf(w, "%s: %s\n", s.Strategy, notJudged(s.Probe.Unjudged(), s.Probe.Skipped()))
+		}
 	}
 	fmt.Fprintln(w)
 	t = newTable(w, "strategy", "phase 1", "phase 2", "phase 3", "all", "two voters", "API away: announced", "seen", "failed")

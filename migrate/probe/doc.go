@@ -29,8 +29,9 @@
 //     an event that never arrives is a missed event and a failure.
 //  5. A write whose outcome is unknown is a failure, and nothing is expected
 //     of it afterwards: its event may come or not.
-//  6. Time in which this process itself did not run is reported as requests
-//     not sent (skipped), not passed over as if all had been well.
+//  6. Time in which this process itself did not run is reported, as requests
+//     not sent (skipped) and as requests whose answer nobody was there to take
+//     (unjudged), and not passed over as if all had been well.
 //
 // A figure before Probe.Quiet belongs to the quiet measurement, with which a
 // slow-down during the run can be compared.

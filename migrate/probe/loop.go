@@ -24,6 +24,7 @@ type openLoop struct {
 	interval time.Duration
 	offset   time.Duration // of the first request, so that series do not go in step
 	timeout  time.Duration // an answer after it is a failure
+	pulse    *pulse
 	// send makes one request and returns its failure. n counts from 0.
 	send func(ctx context.Context, n uint64) error
 }
@@ -97,6 +98,11 @@ func (l *openLoop) one(work context.Context, n uint64, due time.Time) {
 	if err == nil && time.Since(t.at) > l.timeout {
 		// The answer came after the context's end and was read all the same.
 		err = &stageError{stage: stageAnswer, err: &timeoutError{after: l.timeout}}
+	}
+	var late *timeoutError
+	if errors.As(err, &late) && l.pulse.missed(t.at, time.Now()) > l.timeout/2 {
+		l.series.unjudged(t)
+		return
 	}
 	l.series.done(t, att.again(), err)
 }

@@ -64,7 +64,7 @@ func (p *Probe) newPathProbe(ep *endpoint, number int) (*pathProbe, error) {
 	writer := &writer{api: pp.writes, ledger: pp.ledger, path: label}
 	for i, send := range []func(context.Context, uint64) error{fresh.read, kept.read, writer.write} {
 		pp.open = append(pp.open, &openLoop{
-			series: pp.series[i], interval: p.interval, offset: p.offset(), timeout: p.cfg.Timeout, send: send,
+			series: pp.series[i], interval: p.interval, offset: p.offset(), timeout: p.cfg.Timeout, pulse: &p.pulse, send: send,
 		})
 	}
 	return pp, nil

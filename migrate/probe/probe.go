@@ -105,6 +105,7 @@ type Probe struct {
 	interval time.Duration
 	runID    string // makes the names of this probe's objects its own
 	target   target
+	pulse    pulse
 
 	sending    context.Context // ends: no more requests are sent
 	stopSend   context.CancelFunc
@@ -154,6 +155,7 @@ func Start(ctx context.Context, cfg Config) (*Probe, error) {
 	}
 	p.working, p.stopWork = context.WithCancel(ctx)
 	p.sending, p.stopSend = context.WithCancel(p.working)
+	go p.pulse.run(p.working)
 	for _, path := range cfg.Paths {
 		if err := p.AddPath(path); err != nil {
 			p.Stop()

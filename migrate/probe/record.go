@@ -34,6 +34,7 @@ type Counts struct {
 	Skipped     int            `json:"skipped,omitempty"`
 	Replays     int            `json:"replays,omitempty"`
 	Retries     int            `json:"retries,omitempty"`
+	Unjudged    int            `json:"unjudged,omitempty"`
 	Connections int            `json:"connections,omitempty"`
 	Events      int            `json:"events,omitempty"`
 	Missed      int            `json:"missed,omitempty"`
@@ -73,7 +74,7 @@ func (s *series) record(path Path) SeriesRecord {
 
 func (s *stats) counts() Counts {
 	return Counts{
-		Requests: s.requests, Failures: s.failures, Reasons: maps.Clone(s.reasons), Skipped: s.skipped, Replays: s.replays, Retries: s.retries,
+		Requests: s.requests, Failures: s.failures, Reasons: maps.Clone(s.reasons), Skipped: s.skipped, Replays: s.replays, Retries: s.retries, Unjudged: s.unjudged,
 		Connections: s.connections, Events: s.events, Missed: s.missed, Rewatches: s.restarts,
 		Max: s.max, Gap: s.gap, Late: s.late, SamplesUs: slices.Clone(s.samples), Slots: slices.Clone(s.slots),
 	}
@@ -86,6 +87,7 @@ func (c *Counts) add(o Counts) {
 	c.Skipped += o.Skipped
 	c.Replays += o.Replays
 	c.Retries += o.Retries
+	c.Unjudged += o.Unjudged
 	c.Connections += o.Connections
 	c.Events += o.Events
 	c.Missed += o.Missed

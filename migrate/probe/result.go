@@ -59,6 +59,11 @@ type KindResult struct {
 	QuietP50Ms    *float64 `json:"quietP50Ms"`
 	// Skipped requests were due while this process itself did not run.
 	Skipped int `json:"skipped"`
+	// Unjudged requests were sent and had no answer in time, while this process
+	// itself did not run for more than half of that time: they are neither
+	// among the requests nor among the failures. Only lateness is ever left out
+	// so; an answer that is an error, or no connection, counts at all times.
+	Unjudged int `json:"unjudged"`
 	// MaxLateMs is how long after it was due a request was sent, at most:
 	// much more than a few milliseconds means that the measuring machine was
 	// overloaded, and that part of the latencies and failures is its own.
@@ -108,6 +113,12 @@ func (r Result) Skipped() int {
 	return r.sum(func(k KindResult) int { return k.Skipped })
 }
 
+// Unjudged is the number of requests about which nothing can be said, because
+// the process that asked did not run.
+func (r Result) Unjudged() int {
+	return r.sum(func(k KindResult) int { return k.Unjudged })
+}
+
 // Retries is the number of times that client-go made a request again because
 // the API server's answer told it to.
 func (r Result) Retries() int {
@@ -154,6 +165,7 @@ func (s SeriesRecord) result() KindResult {
 		LongestGapSeconds: roundedSeconds(s.Run.Gap),
 		QuietRequests:     s.Quiet.Requests, QuietFailures: s.Quiet.Failures,
 		Skipped: s.Run.Skipped, MaxLateMs: float64(s.Run.Late.Microseconds()) / 1000, Connections: s.Run.Connections, Replays: s.Run.Replays, Retries: s.Run.Retries,
+		Unjudged: s.Run.Unjudged,
 	}
 	if k.Reasons == nil {
 		k.Reasons = map[string]int{}

@@ -78,6 +78,15 @@ func (s *series) discard(t ticket) {
 	s.order(t, outcome{at: t.at, discarded: true})
 }
 
+// unjudged takes a request out of the account that had no answer in time, while
+// this process did not run for most of that time.
+func (s *series) unjudged(t ticket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.part(t.at).unjudged++
+	s.order(t, outcome{at: t.at, discarded: true})
+}
+
 // order hands an outcome to the gap finder and reports what changed.
 func (s *series) order(t ticket, o outcome) {
 	was := s.gaps.failing

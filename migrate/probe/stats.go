@@ -21,7 +21,7 @@ const otherReasons = "other reasons"
 type stats struct {
 	requests, failures int
 	skipped, replays   int
-	retries            int
+	retries, unjudged  int
 	events, missed     int
 	restarts           int
 	connections        int

@@ -152,14 +152,9 @@ func (r Restart) twin() phases.Step {
 }
 
 func (r Restart) applyTwin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	host := h.On(h.Target())
-	live, err := host.ReadFile(ctx, phases.APIServerManifest)
+	twin, err := makeTwin(ctx, h.View, h.Target(), r.Flags(h.View))
 	if err != nil {
 		return err
-	}
-	twin, err := Twin(live.Data, r.Flags(h.View))
-	if err != nil {
-		return fmt.Errorf("on %s: %w", h.Target(), err)
 	}
 	return placeTwin(ctx, h, twin)
 }

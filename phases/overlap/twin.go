@@ -1,6 +1,7 @@
 package overlap
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"slices"
@@ -8,9 +9,11 @@ import (
 	"strings"
 
 	"hamigrate/migrate/kube"
+	"hamigrate/phases"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	podresource "k8s.io/component-helpers/resource"
 	"sigs.k8s.io/yaml"
 )
 
@@ -42,7 +45,10 @@ const (
 //     UnknownVersionInteroperabilityProxy off: the identity's name is a hash
 //     of the host name, which the two share;
 //   - an audit file of its own: two writers rotate each other's away;
-//   - no CPU request: a full node would evict to admit it;
+//   - no CPU request, but for a node with room: a full node would evict to
+//     admit it (kubelet: preemption of static pods), and without one it gets
+//     what all others leave, which on a busy node with two processors is
+//     nothing while the real API server starts: see mayAsk;
 //   - --goaway-chance=0.02, the most it takes, and --shutdown-delay-duration=15s:
 //     when it is told to stop, it goes on serving for 15 s, and in that time
 //     asks the clients that kept their connections to open new ones, which
@@ -50,8 +56,9 @@ const (
 //     be answered 503 (apiserver: filters/waitgroup.go); with 20 busy clients
 //     that was some 20 requests each time, and none with these two.
 //
-// flags override flags of the copy, to try the real one's next arguments.
-func Twin(live []byte, flags map[string]string) ([]byte, error) {
+// flags override flags of the copy, to try the real one's next arguments. cpu
+// leaves it the real one's CPU request.
+func Twin(live []byte, flags map[string]string, cpu bool) ([]byte, error) {
 	var pod corev1.Pod
 	if err := yaml.Unmarshal(live, &pod); err != nil {
 		return nil, fmt.Errorf("reading the API server's manifest: %w", err)
@@ -65,8 +72,10 @@ func Twin(live []byte, flags map[string]string) ([]byte, error) {
 	pod.Status = corev1.PodStatus{}
 	c := &pod.Spec.Containers[0]
 	c.Name = twinName
-	delete(c.Resources.Requests, corev1.ResourceCPU)
-	delete(c.Resources.Limits, corev1.ResourceCPU) // would be taken for a request
+	if !cpu {
+		delete(c.Resources.Requests, corev1.ResourceCPU)
+		delete(c.Resources.Limits, corev1.ResourceCPU) // would be taken for a request
+	}
 	c.Ports = []corev1.ContainerPort{{Name: probe, ContainerPort: TwinPort, Protocol: corev1.ProtocolTCP}}
 	for _, p := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
 		if p != nil && p.HTTPGet != nil {
@@ -83,6 +92,44 @@ func Twin(live []byte, flags map[string]string) ([]byte, error) {
 		return nil, fmt.Errorf("writing the twin's manifest: %w", err)
 	}
 	return out, nil
+}
+
+// makeTwin is the twin's manifest for a node, with a CPU request where there
+// is room for it.
+func makeTwin(ctx context.Context, v phases.View, node string, flags map[string]string) ([]byte, error) {
+	live, err := v.On(node).ReadFile(ctx, phases.APIServerManifest)
+	if err != nil {
+		return nil, err
+	}
+	cpu, err := mayAsk(ctx, v, node, live.Data)
+	if err != nil {
+		return nil, err
+	}
+	twin, err := Twin(live.Data, flags, cpu)
+	if err != nil {
+		return nil, fmt.Errorf("on %s: %w", node, err)
+	}
+	return twin, nil
+}
+
+// mayAsk says whether the twin may ask for as much CPU as the real API server
+// does. The kubelet evicts others to admit a static pod that does not fit, so
+// there has to be twice the room: somebody else may come in between.
+func mayAsk(ctx context.Context, v phases.View, node string, live []byte) (bool, error) {
+	var pod corev1.Pod
+	if err := yaml.Unmarshal(live, &pod); err != nil {
+		return false, fmt.Errorf("reading the API server's manifest: %w", err)
+	}
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return false, err
+	}
+	left, err := k.CPULeft(ctx, node, twinName+"-"+node)
+	if err != nil {
+		return false, err
+	}
+	asked := podresource.PodRequests(&pod, podresource.PodResourcesOptions{})
+	return left.MilliValue() >= 2*asked.Cpu().MilliValue(), nil
 }
 
 func twinFlags(words []string, override map[string]string) ([]string, error) {

@@ -24,7 +24,7 @@ func parsePod(t *testing.T, data []byte) corev1.Pod {
 
 func twinOf(t *testing.T, live string, flags map[string]string) (corev1.Pod, kube.Flags) {
 	t.Helper()
-	out, err := Twin([]byte(live), flags)
+	out, err := Twin([]byte(live), flags, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,6 +165,13 @@ func TestTwinAsksForNoCPU(t *testing.T) {
 	if _, ok := requests[corev1.ResourceCPU]; ok || len(requests) != 2 || requests.Memory().String() != "1Gi" {
 		t.Errorf("requests: %v", requests)
 	}
+	withCPU, err := Twin([]byte(kubeadmAPIServer), nil, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := parsePod(t, withCPU).Spec.Containers[0].Resources.Requests.Cpu().MilliValue(); got != 250 {
+		t.Errorf("with room for it, it asks for %d millicores", got)
+	}
 	p, _ = twinOf(t, changed(t, "    resources:\n      requests:\n        cpu: 250m\n", ""), nil)
 	if len(p.Spec.Containers[0].Resources.Requests) != 0 {
 		t.Errorf("requests: %v", p.Spec.Containers[0].Resources.Requests)
@@ -183,7 +190,7 @@ func TestTwinRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if out, err := Twin([]byte(live), nil); err == nil {
+			if out, err := Twin([]byte(live), nil, false); err == nil {
 				t.Errorf("it was accepted:\n%s", out)
 			}
 		})

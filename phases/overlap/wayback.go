@@ -68,13 +68,9 @@ func (r Restart) formerTwin(ctx context.Context, h phases.Hands) error {
 	if block.Verdict == migrate.Blocked {
 		return fmt.Errorf("%s; %s", block.Reason, block.Remedy)
 	}
-	live, err := h.On(h.Target()).ReadFile(ctx, phases.APIServerManifest)
+	twin, err := makeTwin(ctx, h.View, h.Target(), flags)
 	if err != nil {
 		return err
-	}
-	twin, err := Twin(live.Data, flags)
-	if err != nil {
-		return fmt.Errorf("on %s: %w", h.Target(), err)
 	}
 	if err := placeTwin(ctx, h, twin); err != nil {
 		return err
