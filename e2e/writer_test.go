@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +31,7 @@ type writer struct {
 	mu       sync.Mutex
 	acked    int           // writes 0 to acked-1 were acknowledged
 	failures int           // attempts without an acknowledgement
+	late     int           // of these, the ones that got no answer in writeTimeout
 	gap      time.Duration // the longest time between two acknowledgements
 	last     time.Time     // of the last acknowledgement
 	lastErr  error
@@ -142,6 +144,10 @@ func (w *writer) note(sent time.Time, err error) {
 	}
 	if err != nil {
 		w.failures, w.lastErr = w.failures+1, err
+		// Not errors.Is: client-go's rate limiter keeps no cause.
+		if strings.Contains(err.Error(), context.DeadlineExceeded.Error()) {
+			w.late++
+		}
 		return
 	}
 	w.acked++
