@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ type config struct {
 	sudo       bool
 	keep       bool
 	binary     string
+	rate       int    // requests a second of each kind through each path
 	out        string // folder of the transcripts and, after a failure, the artifacts
 }
 
@@ -53,6 +56,7 @@ func configure(t *testing.T) config {
 		keep:       os.Getenv("KEEP") == "1",
 		binary:     os.Getenv("MIGRATE_BIN"),
 		out:        out,
+		rate:       rateFor(t),
 	}
 	switch {
 	case c.binary == "":
@@ -62,6 +66,38 @@ func configure(t *testing.T) config {
 	}
 	return c
 }
+
+// The probe asks through each path for four kinds of requests, twenty a second
+// in all. On a machine where starting a program takes long, all else does: there
+// the probe, which runs on it too, would be the load that makes answers late.
+const (
+	usualRate = 5
+	slowRate  = 2
+	slowStart = 1500 * time.Microsecond // some three times what is usual
+)
+
+// rateFor times a program that does nothing.
+func rateFor(t *testing.T) int {
+	t.Helper()
+	took := make([]time.Duration, 0, 51)
+	for range cap(took) {
+		began := time.Now()
+		if err := exec.CommandContext(t.Context(), "true").Run(); err != nil {
+			t.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	rate, median := usualRate, took[len(took)/2]
+	if median > slowStart {
+		rate = slowRate
+	}
+	t.Logf("a program that does nothing takes %s to start and end: the probe asks %d times a second for each kind through each path", median, rate)
+	return rate
+}
+
+// probeRate is the value of --probe-rate.
+func (c config) probeRate() string { return strconv.Itoa(c.rate) }
 
 func orDefault(s, other string) string {
 	if s == "" {

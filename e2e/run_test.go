@@ -25,10 +25,6 @@ const (
 	killAtTarget = "e2"
 )
 
-// probeRate is how many requests a second of each of four kinds the probe of
-// the program sends through each path: twenty a second a path.
-const probeRate = "5"
-
 // tolerated keeps a run from stopping at the first request that is late: what
 // failed is judged at the end, by judge.
 const tolerated = "30s"
@@ -40,7 +36,7 @@ const blindShare = 5
 // measured are the arguments of a run with a shorter quiet time and a higher
 // rate than people want.
 func (s *scenario) measured(command string, more ...string) []string {
-	return s.migrate(command, append([]string{"--quiet", "10s", "--probe-rate", probeRate, "--max-unavailable", tolerated}, more...)...)
+	return s.migrate(command, append([]string{"--quiet", "10s", "--probe-rate", s.probeRate(), "--max-unavailable", tolerated}, more...)...)
 }
 
 func runPhaseOne(t *testing.T, s *scenario) {
@@ -142,7 +138,7 @@ func seededKills(t *testing.T, s *scenario) {
 		shots = append(shots, shot{p, killed})
 	}
 	d := newDrive(s, leg, steps, shots, func(said string) { t.Log(said) })
-	d.args = append(d.args, "--probe-rate", probeRate)
+	d.args = append(d.args, "--probe-rate", s.probeRate())
 	d.toEnd(t)
 	for _, r := range d.rows[1:] {
 		t.Logf("SEED=%d: %s, after %s: carried on in %.1f s", seed, r.what(), r.landed, r.resumed.Seconds())
@@ -308,7 +304,7 @@ func checkProbe(t *testing.T, s *scenario, r report) {
 			}
 			// Each place and kind has been asked for the whole time: the run
 			// takes more than a minute and a half.
-			if least := int(r.Seconds * 5 / 2); k.Requests < least && p.Name != "load-balancer" {
+			if least := int(r.Seconds) * s.rate / 2; k.Requests < least && p.Name != "load-balancer" {
 				t.Errorf("%s from %s, %s: %d requests in %.0f s are less than %d", p.Name, k.From, k.Kind, k.Requests, r.Seconds, least)
 			}
 			if k.Kind == "watch" && k.MissedEvents == nil {

@@ -67,7 +67,7 @@ func wayBackIsShown(t *testing.T, s *scenario) {
 // noticed.
 func (s *scenario) back(t *testing.T, phase string) {
 	t.Helper()
-	r := s.bin.must(t, 0, runLimit, s.migrate("rollback", "--yes", "--phase", phase, "--probe-rate", probeRate, "--max-unavailable", tolerated, "-o", "json")...)
+	r := s.bin.must(t, 0, runLimit, s.migrate("rollback", "--yes", "--phase", phase, "--probe-rate", s.probeRate(), "--max-unavailable", tolerated, "-o", "json")...)
 	list := events(t, r.stdout)
 	if last := list[len(list)-1]; last.Kind != "phase-done" {
 		t.Errorf("the last event of the way back is %v", last)
@@ -141,7 +141,7 @@ func phaseOneBack(t *testing.T, s *scenario) {
 		}
 	}
 	// A worker that joined since uses the endpoint, and no list names it.
-	r := s.bin.run(t, runLimit, s.migrate("rollback", "--yes", "--phase", "1", "--probe-rate", probeRate, "--max-unavailable", tolerated)...)
+	r := s.bin.run(t, runLimit, s.migrate("rollback", "--yes", "--phase", "1", "--probe-rate", s.probeRate(), "--max-unavailable", tolerated)...)
 	if r.code != 6 || !strings.Contains(r.stderr, "w3, in no list of the spec, is connected to it") {
 		t.Errorf("with a worker that nobody knows on the endpoint, rollback --phase 1 ended with exit code %d and said: %s", r.code, tail(r.stderr, 10))
 	}
@@ -187,7 +187,7 @@ const halfWayStep = "etcd/repoint-apiserver"
 func halfWayAndBack(t *testing.T, s *scenario) {
 	s.writers = append(s.writers, startWriter(t, s.pg, "half-way", s.pg.api("cp1")))
 	s.killAt(t, halfWayStep, "cp1", time.Second, s.measured("run", "--yes", "-o", "json")...)
-	r := s.bin.must(t, 0, runLimit, s.migrate("rollback", "--yes", "--probe-rate", probeRate, "--max-unavailable", tolerated, "-o", "json")...)
+	r := s.bin.must(t, 0, runLimit, s.migrate("rollback", "--yes", "--probe-rate", s.probeRate(), "--max-unavailable", tolerated, "-o", "json")...)
 	t.Logf("from the middle of phase 2 all was taken back in %.0f s", r.seconds)
 	s.noFailures(t)
 }
