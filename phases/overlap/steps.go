@@ -125,7 +125,7 @@ func (r Restart) twin() phases.Step {
 		On:    migrate.FirstControlPlane,
 		Needs: r.Needs,
 		ByHand: "Copy kube-apiserver.yaml, outside the manifests folder, and change in the copy:\n\n" +
-			"- pod and container name " + twinName + ", label `component: " + twinName + "`, no annotations, no CPU request\n" +
+			"- pod and container name " + twinName + ", label `component: " + twinName + "`, no annotations, no CPU request where less than twice that is free on the node\n" +
 			"- `--secure-port=6444`, the same port in the three probes and in `ports`\n" +
 			"- `--endpoint-reconciler-type=none`, `--shutdown-delay-duration=15s`, `--goaway-chance=0.02`, `--etcd-servers={{.EtcdServers}}`\n" +
 			"- `--feature-gates=APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false` (added to those that are there)\n" +
