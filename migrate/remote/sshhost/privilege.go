@@ -7,15 +7,29 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"hamigrate/migrate/remote"
 )
+
+// loginTime bounds each command of a login: a host with a dead disk lets one
+// in and then says nothing, and whoever logs in may have set no deadline.
+const loginTime = 30 * time.Second
+
+// first runs a command of the login.
+func (h *Host) first(ctx context.Context, c *conn, what call) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, loginTime,
+		fmt.Errorf("%s let us in and ran nothing within %v", h.target.name, loginTime))
+	defer cancel()
+	what.reads = true
+	return c.run(ctx, h.target, what)
+}
 
 // findPrivilege decides how commands get root's rights, once a Host.
 func (h *Host) findPrivilege(ctx context.Context, c *conn) error {
 	if h.become == becomeAuto {
 		var out strings.Builder
-		if err := c.run(ctx, h.target, call{script: "id -u", stdout: &out, reads: true}); err != nil {
+		if err := h.first(ctx, c, call{script: "id -u", stdout: &out}); err != nil {
 			return fmt.Errorf("finding out who we are: %w", err)
 		}
 		uid, err := strconv.Atoi(strings.TrimSpace(out.String()))
@@ -33,7 +47,7 @@ func (h *Host) findPrivilege(ctx context.Context, c *conn) error {
 		return nil
 	}
 	c.sudo = true
-	err := c.run(ctx, h.target, call{script: ":", reads: true})
+	err := h.first(ctx, c, call{script: ":"})
 	if err != nil && h.passwordMayHelp(err) {
 		err = h.findPassword(ctx, c)
 	}
@@ -102,7 +116,7 @@ func (h *Host) tryPassword(ctx context.Context, c *conn, password string) error 
 		return &remote.ExitError{Host: h.target.name, Script: "sudo", Status: 1, Stderr: "a password is one line"}
 	}
 	c.password = password
-	err := c.run(ctx, h.target, call{script: ":", reads: true, judges: true})
+	err := h.first(ctx, c, call{script: ":", judges: true})
 	if err != nil {
 		c.password = ""
 	}
@@ -134,7 +148,7 @@ func (h *Host) checkAddress(ctx context.Context, c *conn) error {
 		return nil
 	}
 	var out strings.Builder
-	err := c.run(ctx, h.target, call{script: "ip -o addr show 2>/dev/null || hostname -I", stdout: &out, reads: true})
+	err := h.first(ctx, c, call{script: "ip -o addr show 2>/dev/null || hostname -I", stdout: &out})
 	if err != nil {
 		return fmt.Errorf("looking whether it has the address %s: %w", h.target.expects, err)
 	}
