@@ -119,6 +119,7 @@ type target struct {
 	named      bool     // identities were named by the spec or the config
 	onlyNamed  bool     // IdentitiesOnly: no other key of the agent
 	knownHosts string   // the first file, to which keys are added
+	usualKnown string   // the file that ssh(1) takes without an option
 	alsoKnown  []string // other files with host keys; they need not be there
 	hashHosts  bool
 	agent      string
@@ -200,7 +201,8 @@ func (t *target) fill(o Options, s settings, home string) {
 	if t.agent == "none" {
 		t.agent = ""
 	}
-	t.knownHosts = filepath.Join(home, ".ssh", "known_hosts")
+	t.usualKnown = filepath.Join(home, ".ssh", "known_hosts")
+	t.knownHosts = t.usualKnown
 	if len(s.knownHosts) > 0 {
 		t.knownHosts, t.alsoKnown = s.knownHosts[0], s.knownHosts[1:]
 	}
