@@ -118,13 +118,13 @@ func (k *keyring) addFile(file string, held []ssh.Signer, explicit bool) error {
 	}
 	signer, parseErr := ssh.ParsePrivateKey(data)
 	if parseErr == nil {
-		k.addWithCertificate(signer, file)
+		k.addWithCertificate(signer, file, file)
 		return nil
 	}
 	public := publicHalf(file, data, parseErr)
 	for _, s := range held {
 		if public != nil && bytes.Equal(s.PublicKey().Marshal(), public.Marshal()) {
-			k.add(s, file+" (agent)")
+			k.addWithCertificate(s, file, file+" (agent)")
 			return nil
 		}
 	}
@@ -152,20 +152,20 @@ func (k *keyring) addLocked(file string, public ssh.PublicKey) bool {
 	}
 	switch opened := k.secrets.key(file); {
 	case opened != nil:
-		k.addWithCertificate(opened, file)
+		k.addWithCertificate(opened, file, file)
 	case k.secrets.hasGivenUp(file) != nil:
 		return false
 	case public == nil:
 		k.wanted.Store(&file)
 	default:
-		k.add(lockedKey{file, public, func(file string) { k.wanted.Store(&file) }}, file)
+		k.addWithCertificate(lockedKey{file, public, func(file string) { k.wanted.Store(&file) }}, file, file)
 	}
 	return true
 }
 
 // addWithCertificate adds a key, and before it the certificate of its owner
-// that lies beside it, as ssh(1) does.
-func (k *keyring) addWithCertificate(signer ssh.Signer, file string) {
+// that lies beside its file, as ssh(1) does.
+func (k *keyring) addWithCertificate(signer ssh.Signer, file, what string) {
 	if data, err := os.ReadFile(file + "-cert.pub"); err == nil {
 		public, _, _, _, err := ssh.ParseAuthorizedKey(data)
 		if cert, ok := public.(*ssh.Certificate); ok && err == nil {
@@ -174,7 +174,7 @@ func (k *keyring) addWithCertificate(signer ssh.Signer, file string) {
 			}
 		}
 	}
-	k.add(signer, file)
+	k.add(signer, what)
 }
 
 // publicHalf finds the public key that belongs to a private key file which

@@ -2,6 +2,7 @@ package sshhost
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/pem"
 	"errors"
 	"net"
@@ -76,6 +77,43 @@ func TestKeyWithPassphrase(t *testing.T) {
 	// The public half alone names an agent's key too.
 	writeFile(t, filepath.Join(s.home, "only.pub"), string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
 	c.SSH.IdentityFile = "~/only.pub"
+	s.dialWith(c, o)
+}
+
+// TestCertificateOfLockedKey: the certificate beside a key with a passphrase
+// is shown, whether an agent signs for it or the passphrase is asked for.
+func TestCertificateOfLockedKey(t *testing.T) {
+	t.Parallel()
+	private, signer := newKey(t)
+	_, authority := newKey(t)
+	cert := &ssh.Certificate{Key: signer.PublicKey(), CertType: ssh.UserCert, ValidPrincipals: []string{"ops"}, ValidBefore: ssh.CertTimeInfinity}
+	if err := cert.SignCert(rand.Reader, authority); err != nil {
+		t.Fatal(err)
+	}
+	certified, err := ssh.NewCertSigner(cert, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, hostKey := newKey(t)
+	s := newServerFor(t, hostKey, certified) // which does not take the key alone
+	block, err := ssh.MarshalPrivateKeyWithPassphrase(private, "", []byte("open sesame"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(s.home, "locked")
+	writeFile(t, file, string(pem.EncodeToMemory(block)))
+	writeFile(t, file+"-cert.pub", string(ssh.MarshalAuthorizedKey(cert)))
+	c, o := s.host(), s.options()
+	c.SSH.IdentityFile = "~/locked"
+	p := &person{answers: []string{"open sesame"}}
+	o.Ask = p.ask
+	s.dialWith(c, o)
+
+	ring := agent.NewKeyring()
+	if err := ring.Add(agent.AddedKey{PrivateKey: private}); err != nil {
+		t.Fatal(err)
+	}
+	o.AgentSocket, o.Ask = serveAgent(t, ring), nil
 	s.dialWith(c, o)
 }
 
