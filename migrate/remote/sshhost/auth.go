@@ -2,6 +2,7 @@ package sshhost
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,9 +30,13 @@ type keyring struct {
 // the agent holds, unless IdentitiesOnly forbids; else the agent's keys first
 // and then the default files. The order matters because sshd gives up after
 // MaxAuthTries (6) keys.
-func openKeys(t target, secrets *secrets) (*keyring, error) {
+func openKeys(ctx context.Context, t target, secrets *secrets) (*keyring, error) {
 	k := &keyring{secrets: secrets}
-	held := k.openAgent(t.agent)
+	held := k.openAgent(ctx, t)
+	if ctx.Err() != nil {
+		k.Close()
+		return nil, context.Cause(ctx)
+	}
 	if !t.named && !t.onlyNamed {
 		k.addAgent(held)
 	}
@@ -60,27 +65,35 @@ func (k *keyring) Close() {
 	}
 }
 
-// openAgent returns the keys that the agent holds; no agent is only a note.
-func (k *keyring) openAgent(socket string) []ssh.Signer {
-	if socket == "" {
+// openAgent returns the keys that the agent holds; no agent is only a note,
+// and so is one that does not answer.
+func (k *keyring) openAgent(ctx context.Context, t target) []ssh.Signer {
+	if t.agent == "" {
 		k.notes = append(k.notes, "no agent (SSH_AUTH_SOCK is empty)")
 		return nil
 	}
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
+	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, fmt.Errorf("%s did not answer within %v", t.agent, t.timeout))
+	defer cancel()
+	held, err := k.askAgent(ctx, t.agent)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		k.notes = append(k.notes, fmt.Sprintf("no agent (%v)", context.Cause(ctx)))
+	case err != nil:
 		k.notes = append(k.notes, fmt.Sprintf("no agent (%v)", err))
-		return nil
-	}
-	k.agent = conn
-	held, err := agent.NewClient(conn).Signers()
-	if err != nil {
-		k.notes = append(k.notes, fmt.Sprintf("no agent (%v)", err))
-		return nil
-	}
-	if len(held) == 0 {
+	case len(held) == 0:
 		k.notes = append(k.notes, "the agent holds no key")
 	}
 	return held
+}
+
+func (k *keyring) askAgent(ctx context.Context, socket string) ([]ssh.Signer, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return nil, err
+	}
+	k.agent = conn
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	return agent.NewClient(conn).Signers()
 }
 
 func (k *keyring) addAgent(held []ssh.Signer) {
@@ -107,7 +120,7 @@ func (k *keyring) addFile(file string, held []ssh.Signer, explicit bool) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		if explicit {
-			return fmt.Errorf("reading ssh.identityFile: %w", err)
+			return mistakef(ErrAuthentication, err, "reading ssh.identityFile: %v", err)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			k.notes = append(k.notes, err.Error())
