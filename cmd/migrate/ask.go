@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,8 +33,27 @@ func askSecret() func(context.Context, string) (string, error) {
 	if !term.IsTerminal(int(tty.Fd())) {
 		return nil
 	}
-	return askOnTerminal
+	return new(asker).ask
 }
+
+// asker asks until Ctrl-C ends a question. That is meant for the program, not
+// for one of its hosts, and the next one does not ask in its turn.
+type asker struct{ stopped atomic.Bool }
+
+func (a *asker) ask(ctx context.Context, question string) (string, error) {
+	if a.stopped.Load() || ctx.Value(unasked{}) != nil {
+		return "", errNotAnswered
+	}
+	answer, err := askOnTerminal(ctx, question)
+	if errors.Is(err, errNotAnswered) {
+		a.stopped.Store(true)
+	}
+	return answer, err
+}
+
+// unasked is the key of a context in which nobody is asked for anything: the
+// last look of a command that has ended is not worth a password.
+type unasked struct{}
 
 // askOnTerminal shows a question and reads a line that is not shown.
 func askOnTerminal(ctx context.Context, question string) (string, error) {

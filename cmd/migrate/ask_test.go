@@ -114,3 +114,17 @@ func TestAskThatWasEnded(t *testing.T) {
 		})
 	}
 }
+
+// TestNobodyIsAskedAtTheEnd, nor after a question that was ended: neither
+// opens the terminal.
+func TestNobodyIsAskedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	a := new(asker)
+	if _, err := a.ask(context.WithValue(t.Context(), unasked{}, true), "Who? "); !errors.Is(err, errNotAnswered) {
+		t.Error(err)
+	}
+	a.stopped.Store(true)
+	if _, err := a.ask(t.Context(), "Who? "); !errors.Is(err, errNotAnswered) {
+		t.Error(err)
+	}
+}
