@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
+	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -30,8 +33,27 @@ func askSecret() func(context.Context, string) (string, error) {
 	if !term.IsTerminal(int(tty.Fd())) {
 		return nil
 	}
-	return askOnTerminal
+	return new(asker).ask
 }
+
+// asker asks until Ctrl-C ends a question. That is meant for the program, not
+// for one of its hosts, and the next one does not ask in its turn.
+type asker struct{ stopped atomic.Bool }
+
+func (a *asker) ask(ctx context.Context, question string) (string, error) {
+	if a.stopped.Load() || ctx.Value(unasked{}) != nil {
+		return "", errNotAnswered
+	}
+	answer, err := askOnTerminal(ctx, question)
+	if errors.Is(err, errNotAnswered) {
+		a.stopped.Store(true)
+	}
+	return answer, err
+}
+
+// unasked is the key of a context in which nobody is asked for anything: the
+// last look of a command that has ended is not worth a password.
+type unasked struct{}
 
 // askOnTerminal shows a question and reads a line that is not shown.
 func askOnTerminal(ctx context.Context, question string) (string, error) {
@@ -40,36 +62,63 @@ func askOnTerminal(ctx context.Context, question string) (string, error) {
 		return "", fmt.Errorf("opening the terminal: %w", err)
 	}
 	defer tty.Close()
-	before, err := term.GetState(int(tty.Fd()))
-	if err != nil {
-		return "", fmt.Errorf("looking at the terminal: %w", err)
-	}
 	// Ctrl-C ends the program while the terminal shows nothing that is typed;
 	// so it is caught, and the terminal put right first.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	fmt.Fprintf(tty, "\r\n%s", question)
-	type line struct {
-		text []byte
-		err  error
+	return askOn(ctx, tty, signals, question)
+}
+
+// typedLook is how often it is looked whether the answer was typed.
+const typedLook = 100 * time.Millisecond
+
+// askOn asks on a terminal. It reads only once a whole line is there, so that
+// nothing reads on behind a question that was ended: that reader would take
+// what is typed next, whoever that is for. A deadline does not end a question,
+// for what is typed would be shown from then on.
+func askOn(ctx context.Context, tty *os.File, signals <-chan os.Signal, question string) (_ string, err error) {
+	fd := int(tty.Fd())
+	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return "", fmt.Errorf("looking at the terminal: %w", err)
 	}
-	read := make(chan line, 1)
-	go func() {
-		text, err := term.ReadPassword(int(tty.Fd()))
-		read <- line{text, err}
-	}()
-	select {
-	case l := <-read:
-		fmt.Fprint(tty, "\r\n")
-		if l.err != nil {
-			return "", fmt.Errorf("reading the answer: %w", l.err)
+	hidden := *before
+	hidden.Lflag = hidden.Lflag&^unix.ECHO | unix.ICANON | unix.ISIG
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
+		return "", fmt.Errorf("hiding what is typed on the terminal: %w", err)
+	}
+	answered := false
+	defer func() {
+		how := uint(unix.TCSETSF) // drops what was typed of an answer, which a shell would get
+		if answered {
+			how = unix.TCSETS
 		}
-		return string(l.text), nil
-	case <-signals:
-		err = errNotAnswered
-	case <-ctx.Done():
-		err = context.Cause(ctx)
+		err = errors.Join(err, unix.IoctlSetTermios(fd, how, before))
+	}()
+	fmt.Fprintf(tty, "\r\n%s", question)
+	for {
+		select {
+		case <-signals:
+			return "", errNotAnswered
+		default:
+		}
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return "", context.Cause(ctx)
+		}
+		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(typedLook.Milliseconds()))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return "", fmt.Errorf("waiting for the answer: %w", err)
+		}
+		if ready > 0 {
+			break
+		}
 	}
-	return "", errors.Join(err, term.Restore(int(tty.Fd()), before))
+	text, err := term.ReadPassword(fd)
+	fmt.Fprint(tty, "\r\n")
+	if err != nil {
+		return "", fmt.Errorf("reading the answer: %w", err)
+	}
+	answered = true
+	return string(text), nil
 }

@@ -55,7 +55,7 @@ func (c *closing) say(ctx context.Context, j *state.Journal, err error) error {
 		return err
 	}
 	fmt.Fprintf(c.w, "migrate: %v\n\n", err)
-	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingLook)
+	looking, cancel := context.WithTimeout(context.WithValue(context.WithoutCancel(ctx), unasked{}, true), closingLook)
 	defer cancel()
 	rows := [][2]string{{"It ended", howItEnded(err)}}
 	rows = append(rows, c.seen(looking, j)...)

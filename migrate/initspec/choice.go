@@ -117,16 +117,15 @@ func FromInventory(f Found, g Groups) Choice {
 	}
 	c.SSH = common(slices.Concat(first, joining, members, g.LoadBalancers, g.Workers))
 	if len(first) > 0 {
-		c.First = c.host(first[0], f.First.Address).SSH
+		m := first[0]
+		m.Address = f.First.Address // which the spec gives it, whatever the inventory calls its address
+		c.First = c.host(m).SSH
 	} else {
 		c.note("the inventory's group kube_control_plane does not have %s (%s), which is the control-plane node of the cluster", f.First.Name, f.First.Address)
 	}
 	c.Joining, c.Etcd, c.LoadBalancers = c.hosts(joining), c.hosts(members), c.hosts(g.LoadBalancers)
 	c.workers(f, g.Workers)
 	c.jumps(slices.Concat(first, joining, members, g.LoadBalancers, g.Workers))
-	if n := len(c.Etcd); n == 4 {
-		c.Etcd = c.Etcd[:3]
-	}
 	c.fillUp()
 	return c
 }
@@ -140,7 +139,9 @@ func (c *Choice) note(format string, args ...any) {
 	c.Notes = append(c.Notes, fmt.Sprintf(format, args...))
 }
 
-// common is how most hosts are reached.
+// common is how most hosts are reached, in what the inventory says of all of
+// them: for a host of which it says nothing, ~/.ssh/config decides, and what
+// the spec says for all hosts would be put over that.
 func common(all []Member) SSH {
 	users, ports, files := map[string]int{}, map[int]int{}, map[string]int{}
 	for _, m := range all {
@@ -151,35 +152,34 @@ func common(all []Member) SSH {
 	return SSH{User: most(users), Port: most(ports), IdentityFile: most(files)}
 }
 
-// most is what is there in more than half of the cases, or nothing.
+// most is what is there in more than half of the cases, or nothing; nothing
+// also where it is so in one case.
 func most[T comparable](count map[T]int) T {
-	var best, none T
+	var none T
 	sum := 0
 	for _, n := range count {
 		sum += n
 	}
 	for v, n := range count {
-		if 2*n > sum {
-			best = v
+		if 2*n > sum && count[none] == 0 {
+			return v
 		}
 	}
-	if best == none {
-		return none
-	}
-	return best
+	return none
 }
 
 func (c *Choice) hosts(members []Member) []Host {
 	var out []Host
 	for _, m := range members {
-		out = append(out, c.host(m, ""))
+		out = append(out, c.host(m))
 	}
 	return out
 }
 
-// host makes a host of the spec; address is what is known of it elsewhere.
-func (c *Choice) host(m Member, address string) Host {
-	h := Host{Name: strings.ToLower(m.Name), Address: or(m.Address, address)}
+// host makes a host of the spec. What the inventory does not say of it, all
+// hosts lack.
+func (c *Choice) host(m Member) Host {
+	h := Host{Name: strings.ToLower(m.Name), Address: m.Address}
 	if h.Address == "" && net.ParseIP(m.SSHAddress) != nil {
 		h.Address = m.SSHAddress
 	}
@@ -187,12 +187,10 @@ func (c *Choice) host(m Member, address string) Host {
 		h.SSH.Address = m.SSHAddress
 	}
 	if m.User != c.SSH.User {
-		h.SSH.User = or(m.User, "root")
+		h.SSH.User = m.User
 	}
 	if m.Port != c.SSH.Port {
-		if h.SSH.Port = m.Port; m.Port == 0 {
-			h.SSH.Port = 22
-		}
+		h.SSH.Port = m.Port
 	}
 	if m.IdentityFile != c.SSH.IdentityFile {
 		h.SSH.IdentityFile = m.IdentityFile
@@ -218,7 +216,7 @@ func (c *Choice) workers(f Found, members []Member) {
 		node := f.Workers[i]
 		known[node.Name] = true
 		m.Name, m.Address = node.Name, or(node.Address, m.Address)
-		h := c.host(m, node.Address)
+		h := c.host(m)
 		own = own || h.SSH != SSH{}
 		list = append(list, h)
 	}

@@ -147,3 +147,28 @@ func TestFromInventory(t *testing.T) {
 		t.Errorf("%q", c.Notes)
 	}
 }
+
+// TestWhatAnInventoryDoesNotSay is left to ~/.ssh/config.
+func TestWhatAnInventoryDoesNotSay(t *testing.T) {
+	t.Parallel()
+	f := found(t, nil)
+	m := func(name, user string, port int) Member {
+		return Member{Name: name, Address: "10.9.0.1", SSHAddress: "10.9.0.1", User: user, Port: port}
+	}
+	first := m("cp1", "ops", 2222)
+	c := FromInventory(f, Groups{
+		ControlPlane:  []Member{first, m("cp2", "ops", 0), m("cp3", "ops", 2222)},
+		LoadBalancers: []Member{m("lb1", "", 2222)},
+	})
+	if c.SSH != (SSH{}) || c.Joining[0].SSH != (SSH{User: "ops"}) || c.Joining[1].SSH != (SSH{User: "ops", Port: 2222}) || c.LoadBalancers[0].SSH != (SSH{Port: 2222}) {
+		t.Errorf("%+v", c)
+	}
+	// It is reached at another address than the one it advertises.
+	if want := (SSH{User: "ops", Port: 2222, Address: "10.9.0.1"}); c.First != want {
+		t.Errorf("the first is reached by %+v, want %+v", c.First, want)
+	}
+	c = FromInventory(f, Groups{ControlPlane: []Member{first, m("cp2", "ops", 2222), m("cp3", "root", 2222)}})
+	if c.SSH != (SSH{User: "ops", Port: 2222}) || c.Joining[0].SSH != (SSH{}) || c.Joining[1].SSH != (SSH{User: "root"}) {
+		t.Errorf("%+v", c)
+	}
+}

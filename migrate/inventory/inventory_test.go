@@ -166,14 +166,14 @@ func TestYAMLNotTakenOver(t *testing.T) {
       6162
     loadbalancer_apiserver: {address: 10.0.0.5, port: 8443}
   children:
-    kube_control_plane: {hosts: {cp1: {x: *v}}, more: {a: b}}
+    kube_control_plane: {hosts: {cp1: {x: *v}, cp2: &h {ip: 10.0.0.12}, cp3: *h}, more: {a: b}}
 `
 	got, err := Parse("hosts.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	all := strings.Join(got.Notes, "\n")
-	for _, want := range []string{"ansible_user is locked by a vault", "the alias *v is not followed", "more of the group kube_control_plane"} {
+	for _, want := range []string{"ansible_user is locked by a vault", "the alias *v is not followed", "line 8: the alias *h is not followed", "more of the group kube_control_plane"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no note %q in:\n%s", want, all)
 		}

@@ -85,6 +85,9 @@ func (m *model) bad(n *yaml.Node, format string, args ...any) error {
 // out; nothing that is taken over is one.
 func (m *model) flatten(n *yaml.Node) vars {
 	out := vars{}
+	if n.Kind == yaml.AliasNode {
+		m.alias(n)
+	}
 	// The function given to pairs returns no error, so it has none.
 	_ = pairs(n, func(key string, value *yaml.Node) error {
 		switch value.Kind {
@@ -101,9 +104,13 @@ func (m *model) flatten(n *yaml.Node) vars {
 				out[key+"."+k] = v
 			}
 		case yaml.AliasNode:
-			m.note("line %d: the alias *%s is not followed; write the value itself", value.Line, value.Value)
+			m.alias(value)
 		}
 		return nil
 	})
 	return out
+}
+
+func (m *model) alias(n *yaml.Node) {
+	m.note("line %d: the alias *%s is not followed; write the value itself", n.Line, n.Value)
 }

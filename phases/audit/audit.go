@@ -107,6 +107,9 @@ func Run(ctx context.Context, world *phases.World) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	// A login may ask for a password, and has no deadline here. Those that fail
+	// are told by the points that need the host.
+	_ = phases.ForEach(s.readable(ctx), func(_ int, node string) error { return world.Reach(ctx, node) })
 	points := Points()
 	results := make([]Result, len(points))
 	_ = phases.ForEach(points, func(i int, p Point) error {

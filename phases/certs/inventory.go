@@ -151,6 +151,9 @@ func allHosts(ctx context.Context, world *phases.World) ([]host, error) {
 
 // readHost reads one host's by one command.
 func readHost(ctx context.Context, v phases.View, h host, c classifier) ([]Certificate, error) {
+	if err := v.World().Reach(ctx, h.name); err != nil { // it may ask for a password: no deadline
+		return nil, fmt.Errorf("reading the certificates of %s: %w", h.name, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, hostLimit)
 	defer cancel()
 	more := ""

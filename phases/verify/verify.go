@@ -160,9 +160,12 @@ func (s *survey) visitAll(ctx context.Context) {
 // arrive logs in. What is asked through a host that is not reached is not
 // asked; through the first control-plane node that is everything.
 func (s *survey) arrive(ctx context.Context, t target) bool {
-	limited, cancel := context.WithTimeout(ctx, loginLimit)
-	defer cancel()
-	_, err := s.world.View(t.name).On(t.name).Look(limited, remote.Cmd("true"))
+	err := s.world.Reach(ctx, t.name) // it may ask for a password: no deadline
+	if err == nil {
+		limited, cancel := context.WithTimeout(ctx, loginLimit)
+		defer cancel()
+		_, err = s.world.View(t.name).On(t.name).Look(limited, remote.Cmd("true"))
+	}
 	c := named(reachedName)
 	switch {
 	case err == nil:

@@ -2,6 +2,7 @@ package sshhost
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,9 +30,13 @@ type keyring struct {
 // the agent holds, unless IdentitiesOnly forbids; else the agent's keys first
 // and then the default files. The order matters because sshd gives up after
 // MaxAuthTries (6) keys.
-func openKeys(t target, secrets *secrets) (*keyring, error) {
+func openKeys(ctx context.Context, t target, secrets *secrets) (*keyring, error) {
 	k := &keyring{secrets: secrets}
-	held := k.openAgent(t.agent)
+	held := k.openAgent(ctx, t)
+	if ctx.Err() != nil {
+		k.Close()
+		return nil, context.Cause(ctx)
+	}
 	if !t.named && !t.onlyNamed {
 		k.addAgent(held)
 	}
@@ -60,27 +65,35 @@ func (k *keyring) Close() {
 	}
 }
 
-// openAgent returns the keys that the agent holds; no agent is only a note.
-func (k *keyring) openAgent(socket string) []ssh.Signer {
-	if socket == "" {
+// openAgent returns the keys that the agent holds; no agent is only a note,
+// and so is one that does not answer.
+func (k *keyring) openAgent(ctx context.Context, t target) []ssh.Signer {
+	if t.agent == "" {
 		k.notes = append(k.notes, "no agent (SSH_AUTH_SOCK is empty)")
 		return nil
 	}
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
+	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, fmt.Errorf("%s did not answer within %v", t.agent, t.timeout))
+	defer cancel()
+	held, err := k.askAgent(ctx, t.agent)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		k.notes = append(k.notes, fmt.Sprintf("no agent (%v)", context.Cause(ctx)))
+	case err != nil:
 		k.notes = append(k.notes, fmt.Sprintf("no agent (%v)", err))
-		return nil
-	}
-	k.agent = conn
-	held, err := agent.NewClient(conn).Signers()
-	if err != nil {
-		k.notes = append(k.notes, fmt.Sprintf("no agent (%v)", err))
-		return nil
-	}
-	if len(held) == 0 {
+	case len(held) == 0:
 		k.notes = append(k.notes, "the agent holds no key")
 	}
 	return held
+}
+
+func (k *keyring) askAgent(ctx context.Context, socket string) ([]ssh.Signer, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return nil, err
+	}
+	k.agent = conn
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	return agent.NewClient(conn).Signers()
 }
 
 func (k *keyring) addAgent(held []ssh.Signer) {
@@ -107,7 +120,7 @@ func (k *keyring) addFile(file string, held []ssh.Signer, explicit bool) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		if explicit {
-			return fmt.Errorf("reading ssh.identityFile: %w", err)
+			return mistakef(ErrAuthentication, err, "reading ssh.identityFile: %v", err)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			k.notes = append(k.notes, err.Error())
@@ -118,13 +131,13 @@ func (k *keyring) addFile(file string, held []ssh.Signer, explicit bool) error {
 	}
 	signer, parseErr := ssh.ParsePrivateKey(data)
 	if parseErr == nil {
-		k.addWithCertificate(signer, file)
+		k.addWithCertificate(signer, file, file)
 		return nil
 	}
 	public := publicHalf(file, data, parseErr)
 	for _, s := range held {
 		if public != nil && bytes.Equal(s.PublicKey().Marshal(), public.Marshal()) {
-			k.add(s, file+" (agent)")
+			k.addWithCertificate(s, file, file+" (agent)")
 			return nil
 		}
 	}
@@ -152,20 +165,20 @@ func (k *keyring) addLocked(file string, public ssh.PublicKey) bool {
 	}
 	switch opened := k.secrets.key(file); {
 	case opened != nil:
-		k.addWithCertificate(opened, file)
+		k.addWithCertificate(opened, file, file)
 	case k.secrets.hasGivenUp(file) != nil:
 		return false
 	case public == nil:
 		k.wanted.Store(&file)
 	default:
-		k.add(lockedKey{file, public, func(file string) { k.wanted.Store(&file) }}, file)
+		k.addWithCertificate(lockedKey{file, public, func(file string) { k.wanted.Store(&file) }}, file, file)
 	}
 	return true
 }
 
 // addWithCertificate adds a key, and before it the certificate of its owner
-// that lies beside it, as ssh(1) does.
-func (k *keyring) addWithCertificate(signer ssh.Signer, file string) {
+// that lies beside its file, as ssh(1) does.
+func (k *keyring) addWithCertificate(signer ssh.Signer, file, what string) {
 	if data, err := os.ReadFile(file + "-cert.pub"); err == nil {
 		public, _, _, _, err := ssh.ParseAuthorizedKey(data)
 		if cert, ok := public.(*ssh.Certificate); ok && err == nil {
@@ -174,7 +187,7 @@ func (k *keyring) addWithCertificate(signer ssh.Signer, file string) {
 			}
 		}
 	}
-	k.add(signer, file)
+	k.add(signer, what)
 }
 
 // publicHalf finds the public key that belongs to a private key file which

@@ -7,15 +7,19 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/kevinburke/ssh_config"
 )
 
-// includeDepth is how deep Include may nest; ssh(1) has 16, and the library
-// that reads what is included inside of a Host block has 5.
-const includeDepth = 5
+// includeDepth is how deep Include may nest, as for ssh(1).
+const includeDepth = 16
+
+// includedKey is the keyword that stands in a file's text for what it
+// includes: an index into userConfig.included.
+const includedKey = "migrateincluded"
 
 // userConfig is ~/.ssh/config. A host of the spec has two names there: its
 // name and its address; people write either behind Host.
@@ -24,6 +28,8 @@ type userConfig struct {
 	home string
 	// file is nil where there is no such file.
 	file *ssh_config.Config
+	// included are the files that were included, each as often as it was.
+	included []*ssh_config.Config
 	// skipped are Match blocks that this program does not decide on.
 	skipped []string
 }
@@ -31,85 +37,102 @@ type userConfig struct {
 // readUserConfig reads the file. One that is not there says nothing.
 func readUserConfig(home string) (*userConfig, error) {
 	c := &userConfig{path: filepath.Join(home, ".ssh", "config"), home: home}
-	text, err := c.flatten(c.path, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return c, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", c.path, err)
-	}
-	if c.file, err = ssh_config.DecodeBytes([]byte(text)); err != nil {
+	var err error
+	c.file, err = c.read(c.path, 0)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("reading %s: %w", c.path, err)
 	}
 	return c, nil
 }
 
-// flatten returns a file with what it includes outside of Host blocks put in
-// its place, so that the order of all is the order of the text: for ssh(1)
-// the first value wins. An Include inside of a Host block stays and holds for
-// that block; only its path is made absolute. Match blocks that ask for more
-// than the host are left out, for they cannot be decided on here.
-func (c *userConfig) flatten(file string, depth int) (string, error) {
+// read parses a file. The library is given neither Include nor Match lines:
+// of what is included it reads files that never passed here, and of Match it
+// takes `host` for all that is asked, and its list for one pattern.
+func (c *userConfig) read(file string, depth int) (*ssh_config.Config, error) {
 	if depth > includeDepth {
-		return "", fmt.Errorf("%s: Include nests deeper than %d", file, includeDepth)
+		return nil, fmt.Errorf("%s: Include nests deeper than %d", file, includeDepth)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	var out strings.Builder
-	everywhere, skipping := true, false
+	skipping := false
 	for i, line := range strings.Split(string(data), "\n") {
 		word, rest := keyword(line)
 		switch word {
 		case "host":
-			everywhere, skipping = rest == "*", false
+			skipping = false
+			line = "Host " + strings.Join(words(rest), " ")
 		case "match":
-			words := strings.Fields(strings.ToLower(rest))
-			everywhere = len(words) == 1 && words[0] == "all"
-			if skipping = !everywhere && (len(words) < 2 || words[0] != "host"); skipping {
-				c.skipped = append(c.skipped, fmt.Sprintf("%s line %d: Match %s", file, i+1, rest))
+			patterns, known := matchHosts(rest)
+			if skipping = !known; skipping {
+				c.skip(fmt.Sprintf("%s line %d: Match %s", file, i+1, rest))
 			}
+			line = "Host " + patterns
 		case "include":
 			if skipping {
 				continue
 			}
-			text, err := c.include(rest, everywhere, depth)
-			if err != nil {
-				return "", err
+			if line, err = c.include(rest, depth); err != nil {
+				return nil, err
 			}
-			out.WriteString(text)
+		case includedKey:
 			continue
 		}
 		if !skipping {
 			out.WriteString(line + "\n")
 		}
 	}
-	return out.String(), nil
+	parsed, err := ssh_config.DecodeBytes([]byte(out.String()))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return parsed, nil
 }
 
-// include returns what stands for an Include line.
-func (c *userConfig) include(patterns string, everywhere bool, depth int) (string, error) {
+// matchHosts is what a Host line has for a Match line that asks for the host
+// alone. Others are not known here, also those that ask for more besides.
+func matchHosts(criteria string) (patterns string, known bool) {
+	asks := words(criteria)
+	switch {
+	case len(asks) == 1 && strings.EqualFold(asks[0], "all"):
+		return "*", true
+	case len(asks) == 2 && strings.EqualFold(asks[0], "host"):
+		patterns = strings.ReplaceAll(asks[1], ",", " ")
+	}
+	return patterns, strings.TrimSpace(patterns) != ""
+}
+
+func (c *userConfig) skip(what string) {
+	if !slices.Contains(c.skipped, what) { // a file may be included twice
+		c.skipped = append(c.skipped, what)
+	}
+}
+
+// include reads what an Include line names and returns the lines that stand
+// for it: what is in there holds only where the block around it does.
+func (c *userConfig) include(patterns string, depth int) (string, error) {
 	var out strings.Builder
 	for _, pattern := range words(patterns) {
 		pattern = expand(pattern, c.home)
 		if !filepath.IsAbs(pattern) {
 			pattern = filepath.Join(c.home, ".ssh", pattern)
 		}
-		if !everywhere {
-			fmt.Fprintf(&out, "Include %s\n", pattern)
-			continue
-		}
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			return "", fmt.Errorf("Include %s: %w", pattern, err)
 		}
 		for _, file := range files {
-			text, err := c.flatten(file, depth+1)
+			parsed, err := c.read(file, depth+1)
+			if errors.Is(err, fs.ErrNotExist) { // a link into nothing, which ssh(1) passes over
+				continue
+			}
 			if err != nil {
 				return "", err
 			}
-			out.WriteString("Host *\n" + text + "Host *\n")
+			fmt.Fprintf(&out, "%s %d\n", includedKey, len(c.included))
+			c.included = append(c.included, parsed)
 		}
 	}
 	return out.String(), nil
@@ -147,34 +170,39 @@ func words(value string) []string {
 	return out
 }
 
-// all returns every value of a keyword for a host with these names, in the
-// order of the file.
-func (c *userConfig) all(names []string, key string) []string {
-	if c.file == nil {
-		return nil
+// walk shows every setting for a host with these names, in the order of the
+// text: for ssh(1) the first value wins.
+func (c *userConfig) walk(file *ssh_config.Config, names []string, show func(key, value string)) {
+	if file == nil {
+		return
 	}
-	var out []string
-	for _, block := range c.file.Hosts {
+	for _, block := range file.Hosts {
 		if !matches(block, names) {
 			continue
 		}
 		for _, node := range block.Nodes {
-			switch n := node.(type) {
-			case *ssh_config.KV:
-				if strings.EqualFold(n.Key, key) && n.Value != "" {
-					out = append(out, n.Value)
+			kv, is := node.(*ssh_config.KV)
+			switch {
+			case !is || kv.Value == "":
+			case kv.Key == includedKey:
+				if i, err := strconv.Atoi(kv.Value); err == nil { // include has written it
+					c.walk(c.included[i], names, show)
 				}
-			case *ssh_config.Include:
-				for _, name := range names {
-					// Its error is always nil: the files were parsed before.
-					if values, _ := n.GetAll(name, key); len(values) > 0 {
-						out = append(out, values...)
-						break
-					}
-				}
+			default:
+				show(strings.ToLower(kv.Key), kv.Value)
 			}
 		}
 	}
+}
+
+// all returns every value of a keyword.
+func (c *userConfig) all(names []string, key string) []string {
+	var out []string
+	c.walk(c.file, names, func(k, value string) {
+		if strings.EqualFold(k, key) {
+			out = append(out, value)
+		}
+	})
 	return out
 }
 
@@ -184,6 +212,21 @@ func (c *userConfig) first(names []string, key string) string {
 		return strings.Trim(values[0], `"`)
 	}
 	return ""
+}
+
+// jump is the ProxyJump that counts. It and ProxyCommand are one setting, and
+// the first of them wins.
+func (c *userConfig) jump(names []string) (string, error) {
+	key, way := "", ""
+	c.walk(c.file, names, func(k, value string) {
+		if key == "" && (k == "proxyjump" || k == "proxycommand") {
+			key, way = k, strings.Trim(value, `"`)
+		}
+	})
+	if key == "proxycommand" && !strings.EqualFold(way, "none") {
+		return "", fmt.Errorf("%s gives %s a ProxyCommand (%s), which this program does not run; write ProxyJump there, or set ssh.address in the spec to where it is reached directly", c.path, names[0], way)
+	}
+	return way, nil
 }
 
 // matches says whether a Host line means a host: one of its names is meant,
@@ -213,7 +256,15 @@ func excluded(p *ssh_config.Pattern, name string) bool {
 	return (&ssh_config.Host{Patterns: []*ssh_config.Pattern{same}}).Matches(name)
 }
 
-// settings is what ~/.ssh/config says of one host, tokens replaced.
+// given is what decides before ~/.ssh/config does, as far as it says
+// something.
+type given struct {
+	user, address string
+	port          int
+	otherwise     string // the user where nobody names one
+}
+
+// settings is what is decided for one host, tokens replaced.
 type settings struct {
 	hostName, user, proxyJump, hostKeyAlias, identityAgent string
 	port                                                   int
@@ -221,27 +272,31 @@ type settings struct {
 	identitiesOnly, hashKnownHosts                         bool
 }
 
-// of reads what there is about a host that has these names; the first is what
-// %n and, without a HostName, %h stand for.
-func (c *userConfig) of(names []string) (settings, error) {
+// of decides on a host that has these names; the first is what %n and, without
+// a HostName, %h stand for.
+func (c *userConfig) of(names []string, by given) (settings, error) {
 	s := settings{
-		user:           c.first(names, "User"),
-		proxyJump:      c.first(names, "ProxyJump"),
+		user:           or(by.user, or(c.first(names, "User"), by.otherwise)),
+		port:           or(by.port, defaultPort),
 		hostKeyAlias:   c.first(names, "HostKeyAlias"),
 		identitiesOnly: strings.EqualFold(c.first(names, "IdentitiesOnly"), "yes"),
 		hashKnownHosts: strings.EqualFold(c.first(names, "HashKnownHosts"), "yes"),
 	}
-	if command := c.first(names, "ProxyCommand"); command != "" && !strings.EqualFold(command, "none") && s.proxyJump == "" {
-		return settings{}, fmt.Errorf("%s gives %s a ProxyCommand (%s), which this program does not run; write ProxyJump there, or set ssh.address in the spec to where it is reached directly", c.path, names[0], command)
+	var err error
+	if s.proxyJump, err = c.jump(names); err != nil {
+		return settings{}, err
 	}
 	if text := c.first(names, "Port"); text != "" {
 		port, err := strconv.Atoi(text)
 		if err != nil || port < 1 || port > 65535 {
 			return settings{}, fmt.Errorf("%s gives %s the port %q, which is none; write a number from 1 to 65535", c.path, names[0], text)
 		}
-		s.port = port
+		s.port = or(by.port, port)
 	}
 	s.hostName = c.hostName(names)
+	if by.address != "" { // which may be a name of ~/.ssh/config's
+		s.hostName = c.hostName([]string{by.address})
+	}
 	more := c.tokensFor(names, s)
 	for _, file := range c.all(names, "IdentityFile") {
 		if file = strings.Trim(file, `"`); !strings.EqualFold(file, "none") {
@@ -268,7 +323,7 @@ func (c *userConfig) hostName(names []string) string {
 func (c *userConfig) tokensFor(names []string, s settings) map[byte]string {
 	return map[byte]string{
 		'd': c.home, 'h': or(s.hostName, names[len(names)-1]), 'n': names[0],
-		'p': strconv.Itoa(or(s.port, defaultPort)), 'r': or(s.user, defaultUser), 'u': localUser(),
+		'p': strconv.Itoa(s.port), 'r': s.user, 'u': localUser(),
 	}
 }
 

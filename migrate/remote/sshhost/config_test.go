@@ -71,7 +71,18 @@ func TestUserConfig(t *testing.T) {
 		"an include in its block":                   {"Host 10.0.0.11\n Include one\n", map[string]string{"one": "User ops\n"}, cp1, decided{user: "ops", address: "10.0.0.11:22"}},
 		"nothing included":                          {"Include absent/*\nUser ops\n", nil, cp1, decided{user: "ops", address: "10.0.0.11:22"}},
 		"match host":                                {"Match host cp1\n User ops\nMatch all\n Port 23\n", nil, cp1, decided{user: "ops", address: "10.0.0.11:23"}},
-		"a match that is not decided on":            {"Match exec \"true\" host cp1\n User no\n Include one\nHost cp1\n Port 23\n", map[string]string{"one": "User no\n"}, cp1, decided{user: "root", address: "10.0.0.11:23"}},
+		"match a list of hosts":                     {"Match host cp2,cp1\n User ops\nMatch host \"cp1,cp2\"\n Port 23\n", nil, cp1, decided{user: "ops", address: "10.0.0.11:23"}},
+		"match all but one":                         {"Match host *,!cp1\n User no\n", nil, cp1, decided{user: "root", address: "10.0.0.11:22"}},
+		"match all but another":                     {"Match host *,!cp2\n User ops\n", nil, cp1, decided{user: "ops", address: "10.0.0.11:22"}},
+		"match more than a host":                    {"Match host cp1 exec \"false\"\n User no\nMatch host cp1 user git\n Port 24\n", nil, cp1, decided{user: "root", address: "10.0.0.11:22"}},
+		"a match in an included file": {"Host cp1\n Include one\n Port 23\n", map[string]string{"one": "Match host cp2,cp1\n User ops\nMatch exec true\n User no\nHost cp2\n Port 24\n"}, cp1,
+			decided{user: "ops", address: "10.0.0.11:23"}},
+		"no command, and so no jump": {"Host cp1\n ProxyCommand none\n ProxyJump bastion\n", nil, cp1, decided{user: "root", address: "10.0.0.11:22"}},
+		"a jump before a command":    {"Host cp1\n ProxyJump a@one\n ProxyCommand nc %h %p\n", nil, cp1, decided{user: "root", address: "10.0.0.11:22", via: "a@one:22"}},
+		"files named after the spec's user and port": {"Host *\n User late\n Port 24\n IdentityFile ~/.ssh/%r-%p\n", nil,
+			cluster.Host{Name: "cp1", Address: "10.0.0.11", SSH: cluster.SSH{User: "ops", Port: 23}}, decided{user: "ops", address: "10.0.0.11:23", identities: []string{"ops-23"}}},
+		"tabs and quotes between hosts":  {"Host\tcp2\t\"cp1\"\n User ops\n", nil, cp1, decided{user: "ops", address: "10.0.0.11:22"}},
+		"a match that is not decided on": {"Match exec \"true\" host cp1\n User no\n Include one\nHost cp1\n Port 23\n", map[string]string{"one": "User no\n"}, cp1, decided{user: "root", address: "10.0.0.11:23"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := resolved(t, test.host, test.config, test.files)
@@ -104,11 +115,12 @@ func TestUserConfigRefused(t *testing.T) {
 		config string
 		says   []string
 	}{
-		"a command as the way":   {"Host cp1\n ProxyCommand nc %h %p\n", []string{"ProxyCommand (nc %h %p)", "write ProxyJump"}},
-		"a port that is none":    {"Host cp1\n Port ssh\n", []string{`gives cp1 the port "ssh"`, "1 to 65535"}},
-		"a jump that is none":    {"Host cp1\n ProxyJump ops@\n", []string{"the way to cp1", `"ops@"`, "[user@]host[:port]"}},
-		"a jump round in circle": {"Host *\n ProxyJump bastion\n", []string{"the way to cp1", "round in circles", "Host bastion", "ProxyJump none"}},
-		"an endless include":     {"Include config\n", []string{"nests deeper"}},
+		"a command as the way":    {"Host cp1\n ProxyCommand nc %h %p\n", []string{"ProxyCommand (nc %h %p)", "write ProxyJump"}},
+		"a command before a jump": {"Host cp1\n ProxyCommand nc %h %p\n ProxyJump bastion\n", []string{"ProxyCommand (nc %h %p)"}},
+		"a port that is none":     {"Host cp1\n Port ssh\n", []string{`gives cp1 the port "ssh"`, "1 to 65535"}},
+		"a jump that is none":     {"Host cp1\n ProxyJump ops@\n", []string{"the way to cp1", `"ops@"`, "[user@]host[:port]"}},
+		"a jump round in circle":  {"Host *\n ProxyJump bastion\n", []string{"the way to cp1", "round in circles", "Host bastion", "ProxyJump none"}},
+		"an endless include":      {"Include config\n", []string{"nests deeper"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := resolved(t, cluster.Host{Name: "cp1", Address: "10.0.0.11"}, test.config, nil)
@@ -121,6 +133,27 @@ func TestUserConfigRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSkippedIsTold once, whatever the number of hosts.
+func TestSkippedIsTold(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	config := filepath.Join(home, ".ssh", "config")
+	writeFile(t, config, "Include one one\nMatch host cp1 exec \"false\"\n User no\n")
+	writeFile(t, filepath.Join(home, ".ssh", "one"), "Match user git\n User no\n")
+	var told []string
+	all := newShared(Options{Home: home, Tell: func(s string) { told = append(told, s) }})
+	for _, name := range []string{"cp1", "cp2"} {
+		h, err := newHost(cluster.Host{Name: name, Address: "10.0.0.11"}, all)
+		if err != nil || h.target.user != "root" {
+			t.Errorf("%+v, %v", h, err)
+		}
+	}
+	want := filepath.Join(home, ".ssh", "one") + " line 1: Match user git, " + config + ` line 2: Match host cp1 exec "false";`
+	if len(told) != 1 || !strings.Contains(told[0], want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }
 

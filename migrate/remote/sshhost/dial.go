@@ -96,14 +96,6 @@ func (s *shared) dial(ctx context.Context, t target, patience time.Duration) (*c
 // dialWith dials with the keys that can be used by now. locked is the file of
 // the key that the host wants and that has to be opened first.
 func (s *shared) dialWith(ctx context.Context, t target, patience time.Duration) (_ *conn, locked string, _ error) {
-	keys, err := openKeys(t, s.secrets)
-	if err != nil {
-		return nil, "", err
-	}
-	defer keys.Close()
-	if file := keys.wanted.Load(); file != nil {
-		return nil, *file, nil
-	}
 	hosts, err := openHostKeys(t, s.trust)
 	if err != nil {
 		return nil, "", err
@@ -113,25 +105,43 @@ func (s *shared) dialWith(ctx context.Context, t target, patience time.Duration)
 		tries = backoff.WithMaxElapsedTime(patience)
 	}
 	var last error
-	c, err := backoff.Retry(ctx, func() (*conn, error) {
-		var c *conn
-		raw, err := s.wireTo(ctx, t, patience)
-		if err == nil {
-			c, err = dialOnce(ctx, t, raw, keys, hosts)
-		}
+	c, err := backoff.Retry(ctx, func() (c *conn, err error) {
+		c, locked, err = s.attempt(ctx, t, patience, hosts)
 		last = err
-		if err != nil && (keys.wanted.Load() != nil || final(err) || patience == 0 && !dropped(err)) {
+		if err != nil && (locked != "" || final(err) || patience == 0 && !dropped(err)) {
 			return nil, backoff.Permanent(err)
 		}
 		return c, err
 	}, tries, backoff.WithBackOff(&backoff.ExponentialBackOff{
 		InitialInterval: 200 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: 2 * time.Second,
 	}))
-	if file := keys.wanted.Load(); err != nil && file != nil && ctx.Err() == nil {
-		return nil, *file, nil
+	if locked != "" && ctx.Err() == nil {
+		return nil, locked, nil
 	}
 	if err != nil && last != nil {
 		return nil, "", unreachable(ctx, t, last) // rather the reason than "context canceled"
+	}
+	return c, "", err
+}
+
+// attempt dials once. The keys are its own, for with them comes a connection
+// to the agent, which is closed where the dial takes too long.
+func (s *shared) attempt(ctx context.Context, t target, patience time.Duration, hosts *hostKeys) (_ *conn, locked string, _ error) {
+	keys, err := openKeys(ctx, t, s.secrets)
+	if err != nil {
+		return nil, "", err
+	}
+	defer keys.Close()
+	if file := keys.wanted.Load(); file != nil {
+		return nil, *file, errLocked
+	}
+	raw, err := s.wireTo(ctx, t, patience)
+	if err != nil {
+		return nil, "", err
+	}
+	c, err := dialOnce(ctx, t, raw, keys, hosts)
+	if file := keys.wanted.Load(); err != nil && file != nil {
+		return nil, *file, err
 	}
 	return c, "", err
 }
@@ -166,7 +176,10 @@ func dialOnce(ctx context.Context, t target, raw net.Conn, keys *keyring, hosts 
 	ctx, cancel := t.limit(ctx)
 	defer cancel()
 	w := &wire{Conn: raw}
-	stop := context.AfterFunc(ctx, func() { w.Close() })
+	stop := context.AfterFunc(ctx, func() {
+		w.Close()
+		keys.Close() // an agent may wait for its owner, or be stopped
+	})
 	var keyTrusted bool
 	var keyErr error
 	sshConn, channels, requests, err := ssh.NewClientConn(w, t.known(), &ssh.ClientConfig{

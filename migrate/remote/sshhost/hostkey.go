@@ -75,17 +75,17 @@ func (k *hostKeys) check(hostname string, addr net.Addr, key ssh.PublicKey) erro
 			t.knownHosts, key.Type(), t.name, t.address, ssh.FingerprintSHA256(key), keyFile(key), t.trustCommand(key))
 	case errors.As(err, &mismatch):
 		return mistakef(ErrHostKeyChanged, err,
-			"STOPPED: the host key of %s (%s) is not the one in known_hosts: it shows %s %s, but %s. Either the host was installed anew or somebody stands between; nothing was sent. Find out on the host's own console with `ssh-keygen -lf %s`; only if it prints the fingerprint shown, forget the old key with: ssh-keygen -R %s -f %s",
+			"STOPPED: the host key of %s (%s) is not the one in known_hosts: it shows %s %s, but %s. Either the host was installed anew or somebody stands between; nothing was sent. Find out on the host's own console with `ssh-keygen -lf %s`; only if it prints the fingerprint shown, forget the old key with: %s",
 			t.name, t.address, key.Type(), ssh.FingerprintSHA256(key), describe(mismatch.Want),
-			keyFile(key), quoteHost(t), t.knownHosts)
+			keyFile(key), forget(t, mismatch.Want))
 	case errors.As(err, &revoked):
 		return mistakef(ErrHostKeyChanged, err,
 			"STOPPED: the host key of %s (%s), %s %s, is revoked in %s line %d; nothing was sent. Give the host a new key, then replace that line",
 			t.name, t.address, key.Type(), ssh.FingerprintSHA256(key), revoked.Revoked.Filename, revoked.Revoked.Line)
 	default:
 		return mistakef(ErrHostKeyChanged, err,
-			"STOPPED: the host key of %s (%s) is not trusted: %v; nothing was sent. See what the host shows with: ssh -v -p %s %s@%s",
-			t.name, t.address, err, t.port(), t.user, t.host())
+			"STOPPED: the host key of %s (%s) is not trusted: %v; nothing was sent. See what the host shows with: %s",
+			t.name, t.address, err, strings.Replace(t.byHand(), "ssh", "ssh -v", 1))
 	}
 }
 
@@ -96,6 +96,18 @@ func describe(known []xknownhosts.KnownKey) string {
 		lines[i] = fmt.Sprintf("%s line %d has %s %s", k.Filename, k.Line, k.Key.Type(), ssh.FingerprintSHA256(k.Key))
 	}
 	return strings.Join(lines, ", ")
+}
+
+// forget is the command that removes keys from the files they are in.
+func forget(t target, known []xknownhosts.KnownKey) string {
+	var commands []string
+	for _, k := range known {
+		command := fmt.Sprintf("ssh-keygen -R %s -f %s", quoteHost(t), k.Filename)
+		if !slices.Contains(commands, command) {
+			commands = append(commands, command)
+		}
+	}
+	return strings.Join(commands, " && ")
 }
 
 // keyFile is where sshd keeps the public half of a key of that type.
@@ -119,9 +131,9 @@ func keyName(key ssh.PublicKey) string {
 }
 
 // trustCommand adds a key to known_hosts. What is behind a bastion cannot be
-// scanned; ssh asks there.
+// scanned, and what is scanned has no alias; ssh asks there.
 func (t target) trustCommand(key ssh.PublicKey) string {
-	if t.via != nil {
+	if t.via != nil || t.alias != "" {
 		return t.byHand()
 	}
 	return fmt.Sprintf("ssh-keyscan%s %s >> %s", scanOptions(t, key), t.host(), t.knownHosts)
@@ -137,10 +149,11 @@ func scanOptions(t target, key ssh.PublicKey) string {
 
 // quoteHost is the host as known_hosts spells it, safe to paste.
 func quoteHost(t target) string {
-	if name := knownhosts.Normalize(t.known()); strings.ContainsRune(name, '[') {
+	name := knownhosts.Normalize(t.known())
+	if strings.ContainsRune(name, '[') {
 		return "'" + name + "'"
 	}
-	return t.host()
+	return name
 }
 
 func (t target) host() string {
@@ -178,6 +191,12 @@ func (t target) byHand() string {
 	}
 	if t.named {
 		line += " -i " + t.identities[0]
+	}
+	if t.alias != "" {
+		line += " -o HostKeyAlias=" + t.alias
+	}
+	if t.knownHosts != t.usualKnown { // it is the spec's, or of a host that ssh(1) knows by another name
+		line += " -o UserKnownHostsFile=" + t.knownHosts
 	}
 	line += t.jumpOption("-J ")
 	return line + " " + t.user + "@" + t.host()

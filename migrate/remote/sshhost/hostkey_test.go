@@ -83,20 +83,48 @@ func TestHostKeyChanged(t *testing.T) {
 	}
 }
 
+func newECDSA(t *testing.T) ssh.PublicKey {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ssh.NewPublicKey(&private.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// TestAdviceForAlias: what ssh(1) is told to do about a host that has another
+// name in known_hosts, in files of its own, works on that name and those
+// files.
+func TestAdviceForAlias(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	first, second := filepath.Join(s.home, "first"), filepath.Join(s.home, "second")
+	writeFile(t, first, "")
+	writeFile(t, second, "")
+	writeFile(t, filepath.Join(s.home, ".ssh", "config"), "Host cp1\n HostKeyAlias db.example\n UserKnownHostsFile "+first+" "+second+"\n")
+	wantSentence(t, dialError(t, s), ErrUnknownHostKey,
+		"trust it with: ssh -p ", " -o HostKeyAlias=db.example -o UserKnownHostsFile="+first+" ops@127.0.0.1 (or")
+
+	_, old := newKey(t)
+	writeFile(t, second, knownhosts.Line([]string{"db.example"}, old.PublicKey())+"\n"+knownhosts.Line([]string{"db.example"}, newECDSA(t))+"\n")
+	s.set(func() { s.dials = 0 })
+	err := dialError(t, s)
+	wantSentence(t, err, ErrHostKeyChanged, "forget the old key with: ssh-keygen -R db.example -f "+second)
+	if strings.Count(err.Error(), "ssh-keygen -R") != 1 {
+		t.Errorf("%q forgets twice", err)
+	}
+}
+
 // TestOtherTypeOfKey: a host of which only a key of another type is known
 // must not pass for a host seen first; that would be a way around.
 func TestOtherTypeOfKey(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := ssh.NewPublicKey(&private.PublicKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.know(knownhosts.Line([]string{s.address()}, other))
+	s.know(knownhosts.Line([]string{s.address()}, newECDSA(t)))
 	wantSentence(t, dialError(t, s), ErrHostKeyChanged, "ecdsa-sha2-nistp256", "ssh-ed25519")
 }
 
@@ -142,12 +170,13 @@ func TestAlgorithmOrder(t *testing.T) {
 	t.Parallel()
 	_, key := newKey(t)
 	line := knownhosts.Line([]string{"192.0.2.1"}, key.PublicKey())
+	other := knownhosts.Line([]string{"192.0.2.1"}, newECDSA(t)) // which is not the first by itself
 	for name, test := range map[string]struct {
 		lines, first string
 		certificates bool
 	}{
 		"nothing known": {"", ssh.KeyAlgoED25519, false},
-		"a key":         {line, ssh.KeyAlgoED25519, false},
+		"a key":         {other, ssh.KeyAlgoECDSA256, false},
 		"an authority":  {"@cert-authority " + line, ssh.CertAlgoED25519v01, true},
 	} {
 		file := filepath.Join(t.TempDir(), "known_hosts")

@@ -2,6 +2,7 @@ package sshhost
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/pem"
 	"errors"
 	"net"
@@ -76,6 +77,96 @@ func TestKeyWithPassphrase(t *testing.T) {
 	// The public half alone names an agent's key too.
 	writeFile(t, filepath.Join(s.home, "only.pub"), string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
 	c.SSH.IdentityFile = "~/only.pub"
+	s.dialWith(c, o)
+}
+
+// stuckAgent lists its keys and never signs, as one does that waits for its
+// owner's yes.
+type stuckAgent struct {
+	agent.ExtendedAgent
+	until <-chan struct{}
+}
+
+func (a stuckAgent) Sign(ssh.PublicKey, []byte) (*ssh.Signature, error) {
+	<-a.until
+	return nil, errors.New("too late")
+}
+
+func (a stuckAgent) SignWithFlags(key ssh.PublicKey, data []byte, _ agent.SignatureFlags) (*ssh.Signature, error) {
+	return a.Sign(key, data)
+}
+
+// TestAgentThatHangs holds up no login for longer than ssh.timeout, and none
+// that needs it not.
+func TestAgentThatHangs(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("unix", filepath.Join(t.TempDir(), "agent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	s := newServer(t)
+	c, o := s.host(), s.options()
+	c.SSH.Timeout = 300 * time.Millisecond
+	o.AgentSocket = silent.Addr().String()
+	start := time.Now()
+	s.dialWith(c, o)
+
+	if err := os.Remove(filepath.Join(s.home, ".ssh", "id_ed25519")); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Dial(t.Context(), c, o)
+	wantSentence(t, err, ErrAuthentication, "no key to log in to cp1", silent.Addr().String()+" did not answer within 300ms")
+
+	private, signer := newKey(t)
+	s.login = signer
+	ring := agent.NewKeyring().(agent.ExtendedAgent)
+	if err := ring.Add(agent.AddedKey{PrivateKey: private}); err != nil {
+		t.Fatal(err)
+	}
+	o.AgentSocket = serveAgent(t, stuckAgent{ring, t.Context().Done()})
+	if _, err = Dial(t.Context(), c, o); err == nil || !strings.Contains(err.Error(), "did not answer within 300ms") {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+// TestCertificateOfLockedKey: the certificate beside a key with a passphrase
+// is shown, whether an agent signs for it or the passphrase is asked for.
+func TestCertificateOfLockedKey(t *testing.T) {
+	t.Parallel()
+	private, signer := newKey(t)
+	_, authority := newKey(t)
+	cert := &ssh.Certificate{Key: signer.PublicKey(), CertType: ssh.UserCert, ValidPrincipals: []string{"ops"}, ValidBefore: ssh.CertTimeInfinity}
+	if err := cert.SignCert(rand.Reader, authority); err != nil {
+		t.Fatal(err)
+	}
+	certified, err := ssh.NewCertSigner(cert, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, hostKey := newKey(t)
+	s := newServerFor(t, hostKey, certified) // which does not take the key alone
+	block, err := ssh.MarshalPrivateKeyWithPassphrase(private, "", []byte("open sesame"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(s.home, "locked")
+	writeFile(t, file, string(pem.EncodeToMemory(block)))
+	writeFile(t, file+"-cert.pub", string(ssh.MarshalAuthorizedKey(cert)))
+	c, o := s.host(), s.options()
+	c.SSH.IdentityFile = "~/locked"
+	p := &person{answers: []string{"open sesame"}}
+	o.Ask = p.ask
+	s.dialWith(c, o)
+
+	ring := agent.NewKeyring()
+	if err := ring.Add(agent.AddedKey{PrivateKey: private}); err != nil {
+		t.Fatal(err)
+	}
+	o.AgentSocket, o.Ask = serveAgent(t, ring), nil
 	s.dialWith(c, o)
 }
 

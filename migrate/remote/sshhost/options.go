@@ -98,8 +98,8 @@ type Options struct {
 	// AcceptNewHostKeys trusts a host that known_hosts says nothing about, and
 	// adds its key there. A key that changed is refused all the same.
 	AcceptNewHostKeys bool
-	// Tell gets a sentence for each host key that was accepted. Nil: nobody
-	// is told.
+	// Tell gets a sentence for each host key that was accepted, and one for
+	// what of ~/.ssh/config is left out. Nil: nobody is told.
 	Tell func(sentence string)
 	// Jump is the way to hosts for which ~/.ssh/config names none, as
 	// ProxyJump has it: "user@bastion:port,…".
@@ -119,6 +119,7 @@ type target struct {
 	named      bool     // identities were named by the spec or the config
 	onlyNamed  bool     // IdentitiesOnly: no other key of the agent
 	knownHosts string   // the first file, to which keys are added
+	usualKnown string   // the file that ssh(1) takes without an option
 	alsoKnown  []string // other files with host keys; they need not be there
 	hashHosts  bool
 	agent      string
@@ -148,13 +149,14 @@ func homeOf(o Options) (string, error) {
 // resolve decides on all settings of a host of the spec.
 func resolve(h cluster.Host, o Options, c *userConfig) (target, error) {
 	reached := or(h.SSH.Address, h.Address)
-	s, err := c.of([]string{or(h.Name, reached), reached})
+	s, err := c.of([]string{or(h.Name, reached), reached},
+		given{user: h.SSH.User, port: h.SSH.Port, address: h.SSH.Address, otherwise: defaultUser})
 	if err != nil {
 		return target{}, err
 	}
 	t := target{
 		name:   h.Name,
-		user:   or(h.SSH.User, or(s.user, defaultUser)),
+		user:   s.user,
 		become: or(h.SSH.Become, becomeAuto),
 	}
 	switch t.become {
@@ -162,16 +164,13 @@ func resolve(h cluster.Host, o Options, c *userConfig) (target, error) {
 	default:
 		return target{}, fmt.Errorf("ssh.become of %s is %q; it can be auto, none or sudo", h.Name, t.become)
 	}
-	if h.SSH.Address != "" { // a name of ~/.ssh/config's, if it is one
-		s.hostName = c.hostName([]string{h.SSH.Address})
-	}
 	if s.hostName != "" {
 		reached = s.hostName
 	}
 	if h.SSH.Address == "" && reached != h.Address && net.ParseIP(h.Address) != nil {
 		t.expects = h.Address
 	}
-	t.address = net.JoinHostPort(reached, strconv.Itoa(or(h.SSH.Port, or(s.port, defaultPort))))
+	t.address = net.JoinHostPort(reached, strconv.Itoa(s.port))
 	t.fill(o, s, c.home)
 	t.timeout = or(h.SSH.Timeout, defaultTimeout)
 	if h.SSH.IdentityFile != "" {
@@ -202,7 +201,8 @@ func (t *target) fill(o Options, s settings, home string) {
 	if t.agent == "none" {
 		t.agent = ""
 	}
-	t.knownHosts = filepath.Join(home, ".ssh", "known_hosts")
+	t.usualKnown = filepath.Join(home, ".ssh", "known_hosts")
+	t.knownHosts = t.usualKnown
 	if len(s.knownHosts) > 0 {
 		t.knownHosts, t.alsoKnown = s.knownHosts[0], s.knownHosts[1:]
 	}
@@ -260,16 +260,21 @@ func (c *userConfig) hop(word string, o Options) (*target, string, error) {
 		name, port = h, p
 	}
 	name = strings.Trim(name, "[]")
-	if number, err := strconv.Atoi(or(port, "22")); name == "" || err != nil || number < 1 || number > 65535 {
+	by := given{user: login, otherwise: localUser()}
+	number, err := strconv.Atoi(or(port, "22"))
+	if name == "" || err != nil || number < 1 || number > 65535 {
 		return nil, "", fmt.Errorf("ProxyJump %q is not [user@]host[:port]", word)
 	}
-	s, err := c.of([]string{name})
+	if port != "" {
+		by.port = number
+	}
+	s, err := c.of([]string{name}, by)
 	if err != nil {
 		return nil, "", err
 	}
 	t := &target{
-		name: name, user: or(login, or(s.user, localUser())), become: becomeNone,
-		address: net.JoinHostPort(or(s.hostName, name), or(port, strconv.Itoa(or(s.port, defaultPort)))),
+		name: name, user: s.user, become: becomeNone,
+		address: net.JoinHostPort(or(s.hostName, name), strconv.Itoa(s.port)),
 	}
 	t.fill(o, s, c.home)
 	return t, s.proxyJump, nil

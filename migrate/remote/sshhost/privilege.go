@@ -7,15 +7,29 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"hamigrate/migrate/remote"
 )
+
+// loginTime bounds each command of a login: a host with a dead disk lets one
+// in and then says nothing, and whoever logs in may have set no deadline.
+const loginTime = 30 * time.Second
+
+// first runs a command of the login.
+func (h *Host) first(ctx context.Context, c *conn, what call) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, loginTime,
+		fmt.Errorf("%s let us in and ran nothing within %v", h.target.name, loginTime))
+	defer cancel()
+	what.reads = true
+	return c.run(ctx, h.target, what)
+}
 
 // findPrivilege decides how commands get root's rights, once a Host.
 func (h *Host) findPrivilege(ctx context.Context, c *conn) error {
 	if h.become == becomeAuto {
 		var out strings.Builder
-		if err := c.run(ctx, h.target, call{script: "id -u", stdout: &out, reads: true}); err != nil {
+		if err := h.first(ctx, c, call{script: "id -u", stdout: &out}); err != nil {
 			return fmt.Errorf("finding out who we are: %w", err)
 		}
 		uid, err := strconv.Atoi(strings.TrimSpace(out.String()))
@@ -33,7 +47,7 @@ func (h *Host) findPrivilege(ctx context.Context, c *conn) error {
 		return nil
 	}
 	c.sudo = true
-	err := c.run(ctx, h.target, call{script: ":", reads: true})
+	err := h.first(ctx, c, call{script: ":"})
 	if err != nil && h.passwordMayHelp(err) {
 		err = h.findPassword(ctx, c)
 	}
@@ -52,61 +66,76 @@ func (h *Host) passwordMayHelp(err error) bool {
 }
 
 // findPassword finds sudo's password: that of the same user on another host,
-// else one that is asked for, by one host at a time.
+// else one that is asked for, by one host at a time. All tries on a host count
+// together, for they do so there: pam_faillock locks the user after three.
 func (h *Host) findPassword(ctx context.Context, c *conn) error {
 	s, user := h.shared.secrets, h.target.user
-	tried := s.password(user)
-	if tried != "" {
-		if err := h.tryPassword(ctx, c, tried); err == nil || !asExit(err, new(*remote.ExitError)) {
-			return err
-		}
+	if err := s.hasGivenUp(h.sudoHere()); err != nil {
+		return err
+	}
+	if done, err := h.tryKnown(ctx, c); done || err != nil {
+		return err
 	}
 	done, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := s.hasGivenUp("sudo " + user); err != nil {
+	if err := or(s.hasGivenUp("sudo "+user), s.hasGivenUp(h.sudoHere())); err != nil {
 		return err
 	}
-	if another := s.password(user); another != "" && another != tried { // asked for another host meanwhile
-		if err := h.tryPassword(ctx, c, another); err == nil || !asExit(err, new(*remote.ExitError)) {
-			return err
-		}
+	if done, err := h.tryKnown(ctx, c); done || err != nil { // asked for another host meanwhile
+		return err
 	}
 	prefix := ""
-	for range questions {
-		answer, askErr := s.ask(ctx, fmt.Sprintf("%sPassword of %s for sudo on %s: ", prefix, user, h.target.name))
-		if askErr != nil {
-			return s.giveUp(ctx, "sudo "+user, fmt.Errorf("asking for sudo's password: %w", askErr))
+	for {
+		answer, err := s.ask(ctx, fmt.Sprintf("%sPassword of %s for sudo on %s: ", prefix, user, h.target.name))
+		if err != nil {
+			return s.giveUp(ctx, "sudo "+user, fmt.Errorf("asking for sudo's password: %w", err))
 		}
-		if err = h.tryPassword(ctx, c, answer); err == nil {
+		if done, err := h.tryPassword(ctx, c, answer); err != nil {
+			return err
+		} else if done {
 			s.mu.Lock()
 			s.passwords[user] = answer
 			s.mu.Unlock()
 			return nil
 		}
-		if !asExit(err, new(*remote.ExitError)) {
-			return err
-		}
 		prefix = "sudo does not take that. "
 	}
-	return err
+}
+
+// sudoHere names the user's sudo on this host among the secrets.
+func (h *Host) sudoHere() string { return "sudo of " + h.target.key() }
+
+// tryKnown tries the password that was right on another host, unless it was
+// tried here.
+func (h *Host) tryKnown(ctx context.Context, c *conn) (bool, error) {
+	s := h.shared.secrets
+	known := s.password(h.target.user)
+	if known == "" || s.wasWrong(h.sudoHere(), known) {
+		return false, nil
+	}
+	return h.tryPassword(ctx, c, known)
 }
 
 // tryPassword lets sudo judge a password, once: its input ends behind it, so
 // that sudo's second and third question, which would count as failed logins,
-// get no answer.
-func (h *Host) tryPassword(ctx context.Context, c *conn, password string) error {
-	if strings.ContainsAny(password, "\n\x00") {
-		return &remote.ExitError{Host: h.target.name, Script: "sudo", Status: 1, Stderr: "a password is one line"}
+// get no answer. That it is wrong is an error where it was the last try.
+func (h *Host) tryPassword(ctx context.Context, c *conn, password string) (bool, error) {
+	var err error = &remote.ExitError{Host: h.target.name, Script: "sudo", Status: 1, Stderr: "a password is one line"}
+	if !strings.ContainsAny(password, "\n\x00") {
+		c.password = password
+		err = h.first(ctx, c, call{script: ":", judges: true})
 	}
-	c.password = password
-	err := c.run(ctx, h.target, call{script: ":", reads: true, judges: true})
-	if err != nil {
-		c.password = ""
+	if err == nil {
+		return true, nil
 	}
-	return err
+	c.password = ""
+	if !asExit(err, new(*remote.ExitError)) {
+		return false, err
+	}
+	return false, h.shared.secrets.wrong(h.sudoHere(), password, err)
 }
 
 func (h *Host) noSudo(err error) error {
@@ -134,7 +163,7 @@ func (h *Host) checkAddress(ctx context.Context, c *conn) error {
 		return nil
 	}
 	var out strings.Builder
-	err := c.run(ctx, h.target, call{script: "ip -o addr show 2>/dev/null || hostname -I", stdout: &out, reads: true})
+	err := h.first(ctx, c, call{script: "ip -o addr show 2>/dev/null || hostname -I", stdout: &out})
 	if err != nil {
 		return fmt.Errorf("looking whether it has the address %s: %w", h.target.expects, err)
 	}

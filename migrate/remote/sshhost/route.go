@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +35,12 @@ func newShared(o Options) *shared {
 			if o.NoUserConfig {
 				return &userConfig{home: home}, nil
 			}
-			return readUserConfig(home)
+			c, err := readUserConfig(home)
+			if err == nil && len(c.skipped) > 0 && o.Tell != nil {
+				o.Tell(fmt.Sprintf("left out, for they ask for more than the host (`Match host` and `Match all` are read): %s; if a host of the spec needs one, write it as a Host block, or into the spec's ssh",
+					strings.Join(c.skipped, ", ")))
+			}
+			return c, err
 		}),
 		secrets: newSecrets(o.Ask),
 		trust:   &trust{acceptNew: o.AcceptNewHostKeys, tell: o.Tell},

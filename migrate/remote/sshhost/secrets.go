@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
 )
 
-// questions is how often one thing is asked for before it is given up.
+// questions is how often one thing is asked for, or a password tried on one
+// host, before it is given up.
 const questions = 3
 
 // secrets are what the operator typed, in memory only and for all hosts of a
@@ -24,12 +26,13 @@ type secrets struct {
 	mu        sync.Mutex
 	keys      map[string]ssh.Signer // opened, by file
 	passwords map[string]string     // sudo's, by user
+	refused   map[string][]string   // wrong passwords of sudo, by host
 	gaveUp    map[string]error      // what there was no right answer to: not asked again
 }
 
 func newSecrets(ask func(context.Context, string) (string, error)) *secrets {
 	return &secrets{ask: ask, turn: make(chan struct{}, 1),
-		keys: map[string]ssh.Signer{}, passwords: map[string]string{}, gaveUp: map[string]error{}}
+		keys: map[string]ssh.Signer{}, passwords: map[string]string{}, refused: map[string][]string{}, gaveUp: map[string]error{}}
 }
 
 // begin waits for the turn to ask. The function it returns ends the turn.
@@ -52,6 +55,25 @@ func (s *secrets) password(user string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.passwords[user]
+}
+
+// wrong remembers a password that was not taken. With the last that may be
+// tried, err is the end.
+func (s *secrets) wrong(what, password string, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused[what] = append(s.refused[what], password)
+	if len(s.refused[what]) < questions {
+		return nil
+	}
+	s.gaveUp[what] = err
+	return err
+}
+
+func (s *secrets) wasWrong(what, password string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.refused[what], password)
 }
 
 func (s *secrets) hasGivenUp(what string) error {

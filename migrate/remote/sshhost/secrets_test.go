@@ -232,6 +232,33 @@ func TestPasswordOfAnotherHost(t *testing.T) {
 	}
 }
 
+// TestTriesOnAHostCountTogether, those with another host's password too, and
+// those of the next connect: three wrong ones lock the user out.
+func TestTriesOnAHostCountTogether(t *testing.T) {
+	t.Parallel()
+	a, other := sudoServer(t, sudoAsks), sudoServer(t, strings.ReplaceAll(sudoAsks, "swordfish", "tench"))
+	p := &person{answers: []string{"swordfish", "a", "b", "tench"}}
+	o := a.options()
+	o.Ask = p.ask
+	pool := NewPool(o)
+	defer pool.Close()
+	host := func(s *server, name string) error {
+		c := called(s, name)
+		c.SSH.IdentityFile, c.SSH.KnownHostsFile = s.home+"/.ssh/id_ed25519", s.home+"/.ssh/known_hosts"
+		_, err := pool.Host(t.Context(), c)
+		return err
+	}
+	if err := host(a, "cp1"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		wantSentence(t, host(other, "cp2"), ErrPrivilege, "user ops on cp2", "incorrect password attempt")
+	}
+	if n := strings.Count(read(t, filepath.Join(other.home, "wrong")), "x"); n != questions || len(p.answers) != 1 {
+		t.Errorf("sudo counted %d failures, asked were %q", n, p.asked)
+	}
+}
+
 // TestFewSessions: an sshd that allows two sessions makes commands wait for
 // each other, and none fail.
 func TestFewSessions(t *testing.T) {
