@@ -93,12 +93,9 @@ func restoreAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	look, err := options.See(ctx, s.world.View(migrate.ClusterTarget))
+	look, err := seeRestore(ctx, s, options)
 	if err != nil {
 		return err
-	}
-	if look.Refused != "" {
-		return &migrate.BlockedError{Where: migrate.Where{Phase: restore.Number}, Reason: look.Refused, Remedy: "nothing was changed"}
 	}
 	p := restore.Phase(options)
 	if err := printRestore(ctx, c.App.Writer, s, j, p, set, under, look); err != nil || c.Bool("plan") {
@@ -108,11 +105,25 @@ func restoreAction(c *cli.Context) error {
 		if err := askForRestore(c, s.spec.Name); err != nil {
 			return err
 		}
+		// The answer may have taken hours, in which somebody brought a quorum back.
+		if _, err := seeRestore(ctx, s, options); err != nil {
+			return err
+		}
 	}
 	if err := keepHostKeys(j, s.pool.AcceptedHostKeys()); err != nil {
 		return err
 	}
 	return runRestore(ctx, c, s, j, p, under, stop)
+}
+
+// seeRestore looks at what is there; its error is also why nothing may be
+// restored.
+func seeRestore(ctx context.Context, s *session, o restore.Options) (restore.Look, error) {
+	look, err := o.See(ctx, s.world.View(migrate.ClusterTarget))
+	if err == nil && look.Refused != "" {
+		err = &migrate.BlockedError{Where: migrate.Where{Phase: restore.Number}, Reason: look.Refused, Remedy: "nothing was changed"}
+	}
+	return look, err
 }
 
 // runRestore keeps what is restored in the journal before the first change.

@@ -233,6 +233,31 @@ func TestRestoreIsRefused(t *testing.T) {
 		}
 		refused(t, w, "e2 has no etcd.service or no /usr/local/bin/etcd")
 	})
+	// Members that are well and refuse whoever asks are no lost quorum.
+	synctest.Test(t, func(t *testing.T) {
+		w := after.World(t)
+		defer w.Close()
+		const pki = "/etc/kubernetes/pki/apiserver-"
+		if err := w.Root("cp1", "cp "+pki+"kubelet-client.crt "+pki+"etcd-client.crt; cp "+pki+"kubelet-client.key "+pki+"etcd-client.key"); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, w, "3 members of etcd listen and may be a quorum (e1, e2, e3)")
+		if err := w.Root("e3", "systemctl stop etcd.service"); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, w, "2 members of etcd listen and may be a quorum (e1, e2)")
+		for _, host := range []string{"e1", "e2"} {
+			if err := w.Root(host, "systemctl stop etcd.service"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Pass(time.Minute)
+		env := w.Connect()
+		defer env.Close()
+		if look, err := restoring().See(t.Context(), env.View(migrate.ClusterTarget)); err != nil || look.Refused != "" {
+			t.Errorf("with all members stopped it is refused with %q, %v", look.Refused, err)
+		}
+	})
 }
 
 // TestLawsOfRestore holds each of its steps to what the engine relies on.
