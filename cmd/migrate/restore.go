@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -192,6 +193,10 @@ func chooseBackup(s *session, j *state.Journal, from string) (backup.Set, underR
 			return backup.Set{}, under, fmt.Errorf("the snapshot in %s is another one than the restore was begun with", from)
 		}
 		return set, under, nil
+	}
+	// It is gone on with from wherever the next command is run.
+	if set.Folder, err = filepath.Abs(set.Folder); err != nil {
+		return backup.Set{}, under, fmt.Errorf("naming the backup's folder: %w", err)
 	}
 	now := time.Now().UTC()
 	return set, underRestore{ID: "restore-" + strings.ToLower(now.Format("20060102T150405Z")) + "-" + set.Etcd.SHA256[:8], Folder: set.Folder, SHA256: set.Etcd.SHA256, Began: now}, nil
