@@ -86,6 +86,16 @@ func etcdData(ctx context.Context, v phases.View) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What is not there differs from nothing.
+	answering := 0
+	for _, a := range e.Statuses(ctx) {
+		if a.Err == nil && !a.Status.Learner {
+			answering++
+		}
+	}
+	if all := len(v.Spec().Etcd.Hosts); answering < all {
+		return []Finding{not("start the others first: `systemctl status etcd` and `journalctl -u etcd` on their hosts", "%d of %d voters answer, so nothing can be said of the others' data", answering, all)}, nil
+	}
 	return wanted(etcd.SameHistory(ctx, e), "their hashes at one revision are equal"), nil
 }
 

@@ -154,6 +154,7 @@ func TestFaults(t *testing.T) {
 		}},
 		{"a kubelet that is off", "ControlPlaneNodes", "cp2", "not Ready", root("cp2", "systemctl stop kubelet")},
 		{"a member that is off", "EtcdMembers", "cluster", "e2 does not answer", root("e2", "systemctl stop etcd.service")},
+		{"a member that is off has no data to compare", "EtcdData", "cluster", "2 of 3 voters answer", root("e2", "systemctl stop etcd.service")},
 		{"a service that is off", "EtcdService", "e2", "inactive", root("e2", "systemctl stop etcd.service")},
 		{"an alarm", "EtcdMembers", "cluster", "NOSPACE", func(_ *testing.T, w *phasestest.World) { w.Alarm("NOSPACE") }},
 		{"old data on cp1", "NoEtcdOnControlPlane", "cp1", "/var/lib/etcd/member", root("cp1", "mkdir -p /var/lib/etcd/member; echo x >/var/lib/etcd/member/db")},
