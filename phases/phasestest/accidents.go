@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,6 +52,34 @@ func (w *World) Place(name, node string, controlled bool) {
 		pod.OwnerReferences = controlledBy("ReplicaSet", name)
 	}
 	w.must(w.create("pods", pod))
+}
+
+// Unready lets the pods of kube-system whose names begin so fail their probes.
+func (w *World) Unready(prefix string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, obj := range w.objects.find("pods", "kube-system") {
+		if p, ok := obj.(*corev1.Pod); ok && strings.HasPrefix(p.Name, prefix) {
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}}
+		}
+	}
+}
+
+// Scale sets how many CoreDNS pods there are to be, and removes those that are
+// more.
+func (w *World) Scale(replicas int32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lookup[*appsv1.Deployment](w.objects, "deployments", "kube-system", "coredns").Spec.Replicas = &replicas
+	n := int32(0)
+	for _, obj := range w.objects.find("pods", "kube-system") {
+		if obj.GetLabels()["k8s-app"] != "kube-dns" {
+			continue
+		}
+		if n++; n > replicas {
+			w.must(w.delete("pods", "kube-system", obj.GetName()))
+		}
+	}
 }
 
 // Alarm lets etcd raise an alarm ("NOSPACE"), or take it back ("").

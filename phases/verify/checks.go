@@ -111,7 +111,7 @@ func clusterChecks() []Check {
 			On:     onCluster(), Look: clusterInfo},
 		{Number: 17, Name: "KubeProxy", Title: "kube-proxy uses the endpoint on every node",
 			Why:    "Where it does not, Services stop changing with the loss of one node.",
-			Remedy: "`migrate run --phase 1` sets it and rolls it out",
+			Remedy: "`migrate run --phase 1` sets it and rolls it out; `kubectl -n kube-system get pods -l k8s-app=kube-proxy -o wide` shows a pod that is not Ready",
 			On:     onCluster(), Look: kubeProxy},
 		{Number: 18, Name: "KubeadmConfig", Title: "kubeadm-config names the endpoint and the members",
 			Why:    "The next `kubeadm upgrade` or `join` makes of the cluster what stands there.",

@@ -161,6 +161,9 @@ func TestFaults(t *testing.T) {
 		{"a member whose certificate and key are no pair", "EtcdCertificates", "e1", "10.88.0.21", root("e1", "cp /etc/etcd/pki/ca.crt /etc/etcd/pki/server.crt")},
 		{"a kubelet back at cp1", "Kubelets", "w1", "10.88.0.11", root("w1", "sed 's|server: .*|server: https://10.88.0.11:6443|' /etc/kubernetes/kubelet.conf >/tmp/k; cp /tmp/k /etc/kubernetes/kubelet.conf; systemctl restart kubelet")},
 		{"an admin.conf of before", "Kubeconfigs", "cp2", "admin.conf names https://10.88.0.12:6443", root("cp2", "sed 's|server: .*|server: https://10.88.0.12:6443|' /etc/kubernetes/admin.conf >/tmp/k; cp /tmp/k /etc/kubernetes/admin.conf")},
+		{"a kube-proxy that is not Ready", "KubeProxy", "cluster", "4 of 5 Ready nodes have the new one", func(_ *testing.T, w *phasestest.World) { w.Unready("kube-proxy-w1") }},
+		{"a single CoreDNS pod", "CoreDNS", "cluster", "is to have 1 pods; Ready ones are on w", func(_ *testing.T, w *phasestest.World) { w.Scale(1) }},
+		{"no CoreDNS pod that is Ready", "CoreDNS", "cluster", "on no node only", func(_ *testing.T, w *phasestest.World) { w.Unready("coredns-") }},
 		{"no way to the load balancer", "Endpoint", "w2", "10.88.0.5", func(_ *testing.T, w *phasestest.World) { w.Cut("w2", "lb1", true) }},
 		{"a backend that is out of reach", "Spread", "cluster", "cp3", func(_ *testing.T, w *phasestest.World) { w.Cut("lb1", "cp3", true) }},
 	} {
