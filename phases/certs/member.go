@@ -135,6 +135,31 @@ func MemberShows(ctx context.Context, v phases.View) error {
 	})
 }
 
+// Ends is a certificate's file and when it ends.
+type Ends struct {
+	File string
+	At   time.Time
+}
+
+// MemberEnds says when the certificates that MemberShows looks at end, the one
+// that ends first at the beginning.
+func MemberEnds(ctx context.Context, v phases.View) ([]Ends, error) {
+	var out []Ends
+	for _, kind := range []string{"server", "peer"} {
+		file := path.Join(etcd.PKIDir, kind+".crt")
+		c, err := readCertificate(ctx, v.On(v.Target()), file)
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			return nil, fmt.Errorf("there is no certificate in %s on %s", file, v.Target())
+		}
+		out = append(out, Ends{file, c.NotAfter})
+	}
+	slices.SortStableFunc(out, func(a, b Ends) int { return a.At.Compare(b.At) })
+	return out, nil
+}
+
 // better wants every certificate to be a new one that ends no earlier than the
 // one before it: two of one second end together.
 func (l look) better(host string) error {

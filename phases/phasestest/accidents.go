@@ -1,16 +1,23 @@
 package phasestest
 
 import (
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"hamigrate/migrate/remote"
 )
 
 // Root runs a script on a machine as somebody else's root would: it is no
@@ -52,6 +59,32 @@ func (w *World) Place(name, node string, controlled bool) {
 		pod.OwnerReferences = controlledBy("ReplicaSet", name)
 	}
 	w.must(w.create("pods", pod))
+}
+
+// EndIn signs a certificate of etcd's CA, beside its key, anew: it ends after
+// so many days. pair is the path of both without what they end with.
+func (w *World) EndIn(host, pair string, days int) error {
+	h, cp := w.hosts[host], w.hosts[w.Spec.ControlPlane.First.Name]
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ca, err := parseAuthority(cp.read("/etc/kubernetes/pki/etcd/ca.crt"), cp.read("/etc/kubernetes/pki/etcd/ca.key"))
+	if err != nil {
+		return err
+	}
+	t, err := parseCert(h.read(pair + ".crt"))
+	if err != nil {
+		return err
+	}
+	if t.SerialNumber, err = rand.Int(rand.Reader, big.NewInt(1<<62)); err != nil {
+		return err
+	}
+	t.NotAfter = time.Now().Add(time.Duration(days) * 24 * time.Hour)
+	der, err := x509.CreateCertificate(rand.Reader, t, ca.cert, t.PublicKey, ca.key)
+	if err != nil {
+		return err
+	}
+	h.Put(remote.File{Path: pair + ".crt", Data: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), Mode: 0o644, Owner: "root:root"})
+	return nil
 }
 
 // Unready lets the pods of kube-system whose names begin so fail their probes.
