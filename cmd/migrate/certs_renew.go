@@ -165,10 +165,17 @@ func (r renewal) renew(ctx context.Context, o certs.Options) error {
 			return err
 		}
 	}
-	if err := r.j.PutBlob(renewalBlob, r.under); err != nil {
-		return err
+	run := func(run migrate.Runner[phases.View, phases.Hands]) error {
+		if !resumed {
+			// An earlier renewal's records are of files whose copies this one
+			// does not know: it could put none of them back.
+			if err := r.j.ForgetPhase(certs.Number, renewalBlob, r.under); err != nil {
+				return err
+			}
+		}
+		return run.Run(ctx, r.phase)
 	}
-	if err := r.with(ctx, func(run migrate.Runner[phases.View, phases.Hands]) error { return run.Run(ctx, r.phase) }); err != nil {
+	if err := r.with(ctx, run); err != nil {
 		return fmt.Errorf("the renewal is not finished, `migrate certs renew` goes on with it and `migrate certs renew --undo` takes it back: %w", err)
 	}
 	if err := r.finish(); err != nil {
