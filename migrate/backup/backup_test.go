@@ -155,12 +155,12 @@ func TestArchiveHoldsNoAuthority(t *testing.T) {
 			t.Errorf("%s: mode %o, owner %s", h.Name, h.Mode, h.Uname)
 		}
 	}
-	for _, must := range []string{"admin.conf", "pki/sa.key", "pki/ca.crt", "pki/other.key", "manifests/kube-apiserver.yaml"} {
+	for _, must := range []string{"admin.conf", "pki/sa.key", "pki/ca.crt", "pki/other.key", "pki/other.key.bak", "pki/africa.key", "manifests/kube-apiserver.yaml"} {
 		if !slices.Contains(names, "etc/kubernetes/"+must) {
 			t.Errorf("%s is not in it", must)
 		}
 	}
-	if len(set.Kubernetes.LeftOut) != 6 || set.Kubernetes.Files != len(names) {
+	if len(set.Kubernetes.LeftOut) != 14 || set.Kubernetes.Files != len(names) {
 		t.Errorf("left out: %q; %d files of %d", set.Kubernetes.LeftOut, set.Kubernetes.Files, len(names))
 	}
 }
@@ -397,7 +397,11 @@ func node(t *testing.T) *remotetest.Fake {
 	for name, text := range map[string]string{
 		"admin.conf": "a key", "super-admin.conf": "the authority's key, nearly", "manifests/kube-apiserver.yaml": "kind: Pod",
 		"pki/ca.crt": ca, "pki/ca.key": "the authority's key", "pki/etcd/ca.key": "the authority's key", "pki/front-proxy-ca.key": "the authority's key",
-		"pki/private.crt": ca, "pki/private.key": "another authority's key", "pki/other.crt": "none", "pki/other.key": "a key",
+		"pki/private.crt": ca, "pki/private.key": "another authority's key",
+		"pki/ca.key.bak": "the authority's key", "pki/ca.key.old": "the authority's key", "pki/ca.key~": "the authority's key", "pki/ca.key2": "the authority's key",
+		"pki/ca-key.pem.bak": "the authority's key", "pki/.ca.key.swp": "the authority's key", "pki/private.key.bak": "another authority's key",
+		"pki/moved.crt.old": ca, "pki/moved.key.old": "another authority's key", "pki/other.key.bak": "a key", "pki/africa.key": "a key",
+		"pki/other.crt": "none", "pki/other.key": "a key",
 		"pki/sa.key": "a key", "tmp/kubeadm-backup/old.conf": "the authority's key",
 	} {
 		f.Put(remote.File{Path: "/etc/kubernetes/" + name, Data: []byte(text), Mode: 0o600, Owner: "root:root"})
