@@ -115,6 +115,14 @@ func (w *World) Scale(replicas int32) {
 	}
 }
 
+// Mirror makes the pod that stands in the API for a static one, as kubeadm
+// labels it.
+func (w *World) Mirror(component, node string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.must(w.create("pods", readyPod(component+"-"+node, node, map[string]string{"component": component})))
+}
+
 // Alarm lets etcd raise an alarm ("NOSPACE"), or take it back ("").
 func (w *World) Alarm(name string) {
 	w.mu.Lock()
