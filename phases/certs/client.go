@@ -116,14 +116,15 @@ func (o Options) applyClient(ctx context.Context, h phases.Hands, _ migrate.Befo
 		return orNotRunning(err, h.Target())
 	}
 	host := h.On(h.Target())
-	if err := o.keep(ctx, host, ClientID, []pair{p}); err != nil {
+	l, err := o.keep(ctx, host, ClientID, []pair{p})
+	if err != nil {
 		return err
 	}
 	files, err := signClient(ctx, h, p)
 	if err != nil {
 		return err
 	}
-	return install(ctx, host, []pair{p}, files)
+	return install(ctx, host, []pair{p}, l.before, files)
 }
 
 // signClient lets kubeadm sign a new pair on the first control-plane node,
@@ -139,7 +140,8 @@ func signClient(ctx context.Context, h phases.Hands, p pair) ([]remote.File, err
 		return nil, err
 	}
 	self, first := h.Self(), h.On(h.First().Name)
-	cc.SetLocalEtcdSANs([]string{self.Name, self.Address}) // with an external etcd kubeadm would sign none
+	names := []string{self.Name, self.Address}
+	cc.SetLocalEtcdSANs(names, names) // with an external etcd kubeadm would sign none
 	dir := path.Join(phases.StateDir, "sign-apiserver-etcd-client-"+self.Name)
 	pki, err := phases.Sign(ctx, first, phases.Signing{
 		Dir: dir, Config: cc, NodeName: self.Name, Address: self.Address, CA: "etcd/ca", Phases: []string{"apiserver-etcd-client"},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd"
@@ -82,14 +83,20 @@ func (o Options) applyMember(ctx context.Context, h phases.Hands, _ migrate.Befo
 	if err != nil {
 		return err
 	}
-	if err := o.keep(ctx, host, MemberID, pairs); err != nil {
-		return err
-	}
-	files, err := etcd.SignMember(ctx, h, list...)
+	l, err := o.keep(ctx, host, MemberID, pairs)
 	if err != nil {
 		return err
 	}
-	return install(ctx, host, pairs, files)
+	// Whoever has put a name into one of them has clients that come by it.
+	names := map[string][]string{}
+	for i, kind := range list {
+		names[kind] = kube.Names(l.before[i])
+	}
+	files, err := etcd.SignMember(ctx, h, names, list...)
+	if err != nil {
+		return err
+	}
+	return install(ctx, host, pairs, l.before, files)
 }
 
 // verifyMember looks at the wire: both listeners show what the files hold, and

@@ -62,8 +62,9 @@ func (w *World) Place(name, node string, controlled bool) {
 }
 
 // EndIn signs a certificate of etcd's CA, beside its key, anew: it ends after
-// so many days. pair is the path of both without what they end with.
-func (w *World) EndIn(host, pair string, days int) error {
+// so many days, and has more names. pair is the path of both without what they
+// end with.
+func (w *World) EndIn(host, pair string, days int, names ...string) error {
 	h, cp := w.hosts[host], w.hosts[w.Spec.ControlPlane.First.Name]
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -78,6 +79,7 @@ func (w *World) EndIn(host, pair string, days int) error {
 	if t.SerialNumber, err = rand.Int(rand.Reader, big.NewInt(1<<62)); err != nil {
 		return err
 	}
+	t.DNSNames = append(t.DNSNames, names...)
 	t.NotAfter = time.Now().Add(time.Duration(days) * 24 * time.Hour)
 	der, err := x509.CreateCertificate(rand.Reader, t, ca.cert, t.PublicKey, ca.key)
 	if err != nil {

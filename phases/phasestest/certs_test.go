@@ -143,60 +143,6 @@ func TestRenewal(t *testing.T) {
 	})
 }
 
-// TestPartialRenewalIsTakenBack: all are renewed, a year later one host alone
-// is, that is taken back, and the next renewal works.
-func TestPartialRenewalIsTakenBack(t *testing.T) {
-	t.Parallel()
-	start := migrated(t)
-	synctest.Test(t, func(t *testing.T) {
-		w := start.World(t)
-		defer w.Close()
-		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
-		defer o.close()
-		renew := func(id string, days int) {
-			t.Helper()
-			if err := o.journal.ForgetPhase(certs.Number, "certificates", id); err != nil {
-				t.Fatal(err)
-			}
-			if err := o.run(t.Context(), certs.Phase(renewing(id, days))); err != nil {
-				t.Fatalf("%s: %v", id, err)
-			}
-		}
-		renew("all", 400)
-		for _, kind := range []string{"server", "peer"} {
-			if err := w.EndIn("e2", "/etc/etcd/pki/"+kind, 20); err != nil {
-				t.Fatal(err)
-			}
-		}
-		before := serials(t, w)
-		changed := func() (out []string) {
-			for name, serial := range serials(t, w) {
-				if serial != before[name] {
-					out = append(out, name)
-				}
-			}
-			slices.Sort(out)
-			return out
-		}
-		renew("one", 30)
-		want := []string{"e2 /etc/etcd/pki/peer.crt", "e2 /etc/etcd/pki/server.crt"}
-		if got := changed(); !slices.Equal(got, want) {
-			t.Errorf("new are %q, want %q", got, want)
-		}
-		r := migrate.Runner[phases.View, phases.Hands]{Env: o.env, Journal: o.journal, Spec: w.Spec.Fingerprint}
-		if err := r.Rollback(t.Context(), certs.Phase(renewing("one", 30))); err != nil {
-			t.Fatal(err)
-		}
-		if got := changed(); len(got) > 0 {
-			t.Errorf("taken back, and other ones than before are %q", got)
-		}
-		renew("again", 30)
-		if got := changed(); !slices.Equal(got, want) {
-			t.Errorf("renewed again are %q, want %q", got, want)
-		}
-	})
-}
-
 // TestRenewalIsRefused: before phase 2, without the CA's key, and with a CA
 // that ends itself there is nothing to renew with.
 func TestRenewalIsRefused(t *testing.T) {
