@@ -16,6 +16,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/backup"
+	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/restore"
 	"hamigrate/state"
@@ -222,7 +223,7 @@ func restoreOptions(s *session, set backup.Set, under underRestore) (restore.Opt
 		return restore.Options{}, fmt.Errorf("reading this program, to copy it to the etcd hosts: %w", err)
 	}
 	return restore.Options{
-		ID: under.ID, ClusterID: id, Revision: set.Etcd.Revision, FitsServer: set.Etcd.FitsServer,
+		ID: under.ID, ClusterID: id, Revision: set.Etcd.Revision, FitsServer: set.Etcd.FitsServer, RunsOn: remote.RunsOn,
 		Snapshot: restore.Upload{From: localFiles{}, Path: set.Path(set.Etcd.Name), SHA256: set.Etcd.SHA256},
 		Program:  restore.Upload{From: localFiles{}, Path: program, SHA256: sum},
 	}, nil

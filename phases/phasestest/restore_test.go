@@ -45,6 +45,12 @@ func restoring() restore.Options {
 			}
 			return nil
 		},
+		RunsOn: func(machine string) error {
+			if machine != "Linux x86_64\n" {
+				return fmt.Errorf("the host is %s", machine)
+			}
+			return nil
+		},
 	}
 }
 
@@ -228,6 +234,13 @@ func TestRestoreIsRefused(t *testing.T) {
 		}
 		w.Pass(time.Minute)
 		refused(t, w, "a quorum of etcd's members answers")
+		if err := w.Root("e1", "echo aarch64 > /proc/sys/kernel/arch"); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, w, "the data on e1 is restored by a copy of this program, and the host is Linux aarch64")
+		if err := w.Root("e1", "echo x86_64 > /proc/sys/kernel/arch"); err != nil {
+			t.Fatal(err)
+		}
 		if err := w.Root("e2", "rm -f /usr/local/bin/etcd"); err != nil {
 			t.Fatal(err)
 		}

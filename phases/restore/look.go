@@ -140,11 +140,26 @@ func (o Options) hostRefuses(ctx context.Context, v phases.View, host string) (s
 	if !ok {
 		return fmt.Sprintf("%s has no etcd.service or no %s: prepare it as phase 2 does, see `migrate playbook --phase 2`, and run again", host, etcd.Binary), nil
 	}
-	if o.FitsServer == nil {
+	if o.FitsServer != nil {
+		if err := o.FitsServer(strings.TrimSpace(version)); err != nil {
+			return fmt.Sprintf("%s: %v", host, err), nil
+		}
+	}
+	return o.machineRefuses(ctx, v, host)
+}
+
+// machineRefuses: a program that does not run there would be found out when
+// everything is stopped and set aside.
+func (o Options) machineRefuses(ctx context.Context, v phases.View, host string) (string, error) {
+	if o.RunsOn == nil {
 		return "", nil
 	}
-	if err := o.FitsServer(strings.TrimSpace(version)); err != nil {
-		return fmt.Sprintf("%s: %v", host, err), nil
+	machine, err := v.On(host).Look(ctx, remote.Cmd("uname", "-sm"))
+	if err != nil {
+		return "", fmt.Errorf("asking %s what machine it is: %w", host, err)
+	}
+	if err := o.RunsOn(machine); err != nil {
+		return fmt.Sprintf("the data on %s is restored by a copy of this program, and %v: run `migrate restore` from a machine like that one, with the journal and the backup", host, err), nil
 	}
 	return "", nil
 }
