@@ -179,6 +179,30 @@ func TestRunsAndPhases(t *testing.T) {
 	}
 }
 
+// TestForgetPhase: the records of one phase are gone, with nothing else.
+func TestForgetPhase(t *testing.T) {
+	t.Parallel()
+	j := open(t, filepath.Join(t.TempDir(), "j"))
+	for _, k := range []Key{{2, "a", "e1"}, {8, "a", "e1"}, {8, "b", "e1"}, {8, "b", "e2"}, {80, "a", "e1"}} {
+		must[Record](t)(j.Advance(k, Change{Event: Start}))
+	}
+	if err := j.ForgetPhase(8, "renewal", "second"); err != nil {
+		t.Fatal(err)
+	}
+	for phase, want := range map[int]int{2: 1, 8: 0, 80: 1} {
+		if got := must[[]Record](t)(j.Records(phase)); len(got) != want {
+			t.Errorf("phase %d has %d records, want %d", phase, len(got), want)
+		}
+	}
+	if log := must[[]LogEntry](t)(j.Log()); len(log) != 5 {
+		t.Errorf("the log has %d entries, want 5", len(log))
+	}
+	var blob string
+	if ok, err := j.GetBlob("renewal", &blob); err != nil || !ok || blob != "second" {
+		t.Errorf("the blob is %q, %t, %v", blob, ok, err)
+	}
+}
+
 func TestBlobs(t *testing.T) {
 	t.Parallel()
 	j := open(t, filepath.Join(t.TempDir(), "j"))

@@ -183,6 +183,27 @@ func (j *Journal) PutBlob(name string, v any) error {
 	return j.update(func(tx *bolt.Tx) error { return put(tx.Bucket([]byte(bucketBlobs)), []byte(name), v) })
 }
 
+// ForgetPhase deletes the records of a phase and keeps a value as PutBlob does,
+// in one transaction. It is for a phase that is done again and again, each time
+// for something else: what an earlier one has done is no longer to be taken
+// back. The log stays whole.
+func (j *Journal) ForgetPhase(phase int, blob string, v any) error {
+	return j.update(func(tx *bolt.Tx) error {
+		prefix := phasePrefix(phase)
+		var keys [][]byte // a cursor is not to be moved on by what it deletes
+		c := tx.Bucket([]byte(bucketRecords)).Cursor()
+		for k, _ := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+			keys = append(keys, bytes.Clone(k))
+		}
+		for _, k := range keys {
+			if err := tx.Bucket([]byte(bucketRecords)).Delete(k); err != nil {
+				return fmt.Errorf("deleting journal record %q: %w", k, err)
+			}
+		}
+		return put(tx.Bucket([]byte(bucketBlobs)), []byte(blob), v)
+	})
+}
+
 // GetBlob decodes the value of that name into v; ok is false, and v left
 // alone, when there is none.
 func (j *Journal) GetBlob(name string, v any) (ok bool, err error) {

@@ -51,7 +51,7 @@ func certsAction(c *cli.Context) error {
 		return err
 	}
 	if n := len(list.Unread); n > 0 {
-		return fmt.Errorf("certs: %d hosts were not read, so their certificates are missing above; the first is %s: %s", n, list.Unread[0].Host, list.Unread[0].Why)
+		return fmt.Errorf("certs: %d hosts were not read, or not whole, so certificates of theirs are missing above; the first is %s: %s", n, list.Unread[0].Host, list.Unread[0].Why)
 	}
 	return nil
 }

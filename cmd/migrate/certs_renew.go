@@ -30,7 +30,7 @@ func renewCommand() *cli.Command {
 			"cluster must be well before the next. The files of before stay on their host: --undo puts\n" +
 			"them back. After a stop of any kind, renew again: it goes on.\n\n" + exitStatus,
 		Flags: append(commonFlags(), outputFlag("text", "json"),
-			&cli.StringFlag{Name: "within", Value: "30d", Usage: "renew what ends within this `TIME`: 30d, 720h",
+			&cli.StringFlag{Name: "within", Value: usualWithin, Usage: "renew what ends within this `TIME`: 30d, 720h",
 				Action: func(_ *cli.Context, v string) error {
 					if _, err := days(v); err != nil {
 						return fmt.Errorf("--within: %w", err)
@@ -54,6 +54,9 @@ type underRenewal struct {
 }
 
 const renewalBlob = "certificates"
+
+// usualWithin is how far ahead is looked where nobody says so.
+const usualWithin = "30d"
 
 // options are what the phase is made from.
 func (u underRenewal) options() (certs.Options, error) {
@@ -119,7 +122,7 @@ func chooseRenewal(j *state.Journal, set bool, within string, undo bool, now tim
 	case known && u.Done.IsZero():
 		return u, nil
 	}
-	return underRenewal{ID: "renewal-" + strings.ToLower(now.Format("20060102T150405Z")), Began: now, Within: within}, nil
+	return newRenewal(within, now), nil
 }
 
 // bind wants the journal to be of this cluster, and etcd to be on hosts of its
@@ -157,26 +160,85 @@ func (r renewal) renew(ctx context.Context, o certs.Options) error {
 	if err != nil {
 		return err
 	}
-	if r.c.Bool("plan") || !need && !resumed {
+	switch {
+	case r.c.Bool("plan") && resumed:
+		_, err = fmt.Fprintf(text, "That renewal is under way: `migrate certs renew` goes on with it, and looks again at what ends by then.\n")
+		return err
+	case r.c.Bool("plan") || !need && !resumed:
 		return nil
 	}
-	if !r.c.Bool("yes") {
+	if need && !r.c.Bool("yes") {
 		if err := askForRenewal(r.c, r.s.spec.Name, "renew"); err != nil {
 			return err
 		}
 	}
-	if err := r.j.PutBlob(renewalBlob, r.under); err != nil {
-		return err
+	run := func(run migrate.Runner[phases.View, phases.Hands]) error {
+		if !resumed {
+			// An earlier renewal's records are of files whose copies this one
+			// does not know: it could put none of them back.
+			if err := r.j.ForgetPhase(certs.Number, renewalBlob, r.under); err != nil {
+				return err
+			}
+		}
+		return run.Run(ctx, r.phase)
 	}
-	if err := r.with(ctx, func(run migrate.Runner[phases.View, phases.Hands]) error { return run.Run(ctx, r.phase) }); err != nil {
+	if err := r.with(ctx, run); err != nil {
 		return fmt.Errorf("the renewal is not finished, `migrate certs renew` goes on with it and `migrate certs renew --undo` takes it back: %w", err)
 	}
 	if err := r.finish(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(r.c.App.ErrWriter, "Renewed. The files of before are on their hosts, in %s and %s: `migrate certs renew --undo` puts them back.\n",
+	if _, err := fmt.Fprintln(r.c.App.ErrWriter, ended(r.under, o, need)); err != nil || !resumed {
+		return err
+	}
+	return r.again(ctx)
+}
+
+// ended says what came of a renewal.
+func ended(u underRenewal, o certs.Options, renewed bool) string {
+	if !renewed {
+		return fmt.Sprintf("The renewal of %s is ended: nothing was left of it.", u.Began.Format(time.DateOnly))
+	}
+	return fmt.Sprintf("Renewed. The files of before are on their hosts, in %s and %s: `migrate certs renew --undo` puts them back.",
 		o.KeptIn(certs.MemberID), o.KeptIn(certs.ClientID))
-	return err
+}
+
+// again looks with today's date after a renewal that was gone on with: it chose
+// by the day on which it began, and may have lain there for months.
+func (r renewal) again(ctx context.Context) error {
+	next, err := followUp(r.under, time.Now().UTC())
+	if err != nil {
+		return err
+	}
+	options, err := next.options()
+	if err != nil {
+		return err
+	}
+	r.under, r.phase = next, certs.Phase(options)
+	return r.renew(ctx, options)
+}
+
+// followUp is the renewal after one that was gone on with. It looks no further
+// ahead than one that nobody says anything about: what has just been renewed
+// within a longer time would be due again.
+func followUp(u underRenewal, now time.Time) (underRenewal, error) {
+	asked, err := days(u.Within)
+	if err != nil {
+		return underRenewal{}, err
+	}
+	usual, err := days(usualWithin)
+	if err != nil {
+		return underRenewal{}, err
+	}
+	within := u.Within
+	if asked > usual {
+		within = usualWithin
+	}
+	return newRenewal(within, now), nil
+}
+
+func newRenewal(within string, now time.Time) underRenewal {
+	return underRenewal{ID: "renewal-" + strings.ToLower(now.Format("20060102T150405Z")), Began: now, Within: within}
 }
 
 // resumed says whether this renewal was begun before and not finished.

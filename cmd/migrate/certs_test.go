@@ -97,6 +97,30 @@ func TestChooseRenewal(t *testing.T) {
 	}
 }
 
+// TestEndedRenewal: it says "Renewed" of nothing that it has not renewed, and
+// the one that follows looks from its own day on.
+func TestEndedRenewal(t *testing.T) {
+	t.Parallel()
+	began, now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	for within, want := range map[string]string{"30d": "30d", "7d": "7d", "400d": "30d"} {
+		u := newRenewal(within, began)
+		o, err := u.options()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ended(u, o, false); got != "The renewal of 2026-05-01 is ended: nothing was left of it." {
+			t.Errorf("nothing was renewed: %s", got)
+		}
+		if got := ended(u, o, true); !strings.HasPrefix(got, "Renewed. ") || !strings.Contains(got, u.ID) {
+			t.Errorf("renewed: %s", got)
+		}
+		next, err := followUp(u, now)
+		if err != nil || next.Within != want || !next.Began.Equal(now) || next.ID == u.ID {
+			t.Errorf("after one within %s: %+v, %v", within, next, err)
+		}
+	}
+}
+
 func TestPrintRenewal(t *testing.T) {
 	t.Parallel()
 	u := underRenewal{Within: "30d", Began: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)}

@@ -10,11 +10,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/backup"
+	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/restore"
 	"hamigrate/state"
@@ -93,12 +95,9 @@ func restoreAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	look, err := options.See(ctx, s.world.View(migrate.ClusterTarget))
+	look, err := seeRestore(ctx, s, options)
 	if err != nil {
 		return err
-	}
-	if look.Refused != "" {
-		return &migrate.BlockedError{Where: migrate.Where{Phase: restore.Number}, Reason: look.Refused, Remedy: "nothing was changed"}
 	}
 	p := restore.Phase(options)
 	if err := printRestore(ctx, c.App.Writer, s, j, p, set, under, look); err != nil || c.Bool("plan") {
@@ -108,11 +107,25 @@ func restoreAction(c *cli.Context) error {
 		if err := askForRestore(c, s.spec.Name); err != nil {
 			return err
 		}
+		// The answer may have taken hours, in which somebody brought a quorum back.
+		if _, err := seeRestore(ctx, s, options); err != nil {
+			return err
+		}
 	}
 	if err := keepHostKeys(j, s.pool.AcceptedHostKeys()); err != nil {
 		return err
 	}
 	return runRestore(ctx, c, s, j, p, under, stop)
+}
+
+// seeRestore looks at what is there; its error is also why nothing may be
+// restored.
+func seeRestore(ctx context.Context, s *session, o restore.Options) (restore.Look, error) {
+	look, err := o.See(ctx, s.world.View(migrate.ClusterTarget))
+	if err == nil && look.Refused != "" {
+		err = &migrate.BlockedError{Where: migrate.Where{Phase: restore.Number}, Reason: look.Refused, Remedy: "nothing was changed"}
+	}
+	return look, err
 }
 
 // runRestore keeps what is restored in the journal before the first change.
@@ -182,6 +195,10 @@ func chooseBackup(s *session, j *state.Journal, from string) (backup.Set, underR
 		}
 		return set, under, nil
 	}
+	// It is gone on with from wherever the next command is run.
+	if set.Folder, err = filepath.Abs(set.Folder); err != nil {
+		return backup.Set{}, under, fmt.Errorf("naming the backup's folder: %w", err)
+	}
 	now := time.Now().UTC()
 	return set, underRestore{ID: "restore-" + strings.ToLower(now.Format("20060102T150405Z")) + "-" + set.Etcd.SHA256[:8], Folder: set.Folder, SHA256: set.Etcd.SHA256, Began: now}, nil
 }
@@ -206,7 +223,7 @@ func restoreOptions(s *session, set backup.Set, under underRestore) (restore.Opt
 		return restore.Options{}, fmt.Errorf("reading this program, to copy it to the etcd hosts: %w", err)
 	}
 	return restore.Options{
-		ID: under.ID, ClusterID: id, Revision: set.Etcd.Revision, FitsServer: set.Etcd.FitsServer,
+		ID: under.ID, ClusterID: id, Revision: set.Etcd.Revision, FitsServer: set.Etcd.FitsServer, RunsOn: remote.RunsOn,
 		Snapshot: restore.Upload{From: localFiles{}, Path: set.Path(set.Etcd.Name), SHA256: set.Etcd.SHA256},
 		Program:  restore.Upload{From: localFiles{}, Path: program, SHA256: sum},
 	}, nil

@@ -81,14 +81,13 @@ func listFiles(ctx context.Context, node remote.Reader) ([]string, error) {
 	return names, nil
 }
 
-// caKey matches the usual names of a CA's private key.
-var caKey = regexp.MustCompile(`(?i)(^|[-_.])ca(\.key|[-_.]?key(\.pem|\.key)?)$`)
+// caKey matches the usual names of a CA's private key, and of the copies that
+// people and editors make of it: ca.key.bak, ca.key~, ca-key.pem.old.
+var caKey = regexp.MustCompile(`(?i)(^|[-_.])ca[-_.]?key([^a-z].*)?$`)
 
 // leftOut says why a file is not taken; "" means that it is.
 func leftOut(ctx context.Context, node remote.Reader, name string, all []string) (string, error) {
 	base := path.Base(name)
-	crt, isKey := strings.CutSuffix(name, ".key")
-	crt += ".crt"
 	switch {
 	case strings.HasPrefix(name, kubernetesDir+"/tmp/"):
 		return "kubeadm's own copies of older files", nil
@@ -96,15 +95,24 @@ func leftOut(ctx context.Context, node remote.Reader, name string, all []string)
 		return "a CA's private key never leaves its node", nil
 	case base == "super-admin.conf":
 		return "what it may do cannot be taken back; kubeadm makes a new one", nil
-	case !isKey || !slices.Contains(all, crt):
+	}
+	// Of any other name, and of copies of it, the certificate beside it tells.
+	stem, after, isKey := strings.Cut(base, ".key")
+	if !isKey {
 		return "", nil
 	}
-	f, err := node.ReadFile(ctx, crt)
-	if err != nil {
-		return "", err
-	}
-	if isCA(f.Data) {
-		return "a CA's private key never leaves its node", nil
+	for _, crt := range []string{stem + ".crt", stem + ".crt" + after} {
+		crt = path.Join(path.Dir(name), crt)
+		if !slices.Contains(all, crt) {
+			continue
+		}
+		f, err := node.ReadFile(ctx, crt)
+		if err != nil {
+			return "", err
+		}
+		if isCA(f.Data) {
+			return "a CA's private key never leaves its node", nil
+		}
 	}
 	return "", nil
 }

@@ -13,6 +13,7 @@ import (
 	"hamigrate/migrate/remote"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 )
 
 // Source is what a backup is taken from.
@@ -44,9 +45,11 @@ func Take(ctx context.Context, src Source, o Options) (Set, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if err := prepare(o.Dir); err != nil {
+	free, err := prepare(o.Dir)
+	if err != nil {
 		return Set{}, err
 	}
+	defer free()
 	at := o.Now().UTC()
 	part, err := os.MkdirTemp(o.Dir, partPrefix) // 0700
 	if err != nil {
@@ -59,27 +62,59 @@ func Take(ctx context.Context, src Source, o Options) (Set, error) {
 	return s, nil
 }
 
-const partPrefix = ".part-"
+const (
+	partPrefix = ".part-"
+	lockFile   = ".lock"
+)
 
 // prepare makes the folder of all backups, for its owner alone, and removes
-// what a Take that was killed has left.
-func prepare(dir string) error {
+// what a Take that was killed has left. It holds the folder until free is
+// called: what another Take is writing looks like such a leftover.
+func prepare(dir string) (free func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making the folder for backups: %w", err)
+		return nil, fmt.Errorf("making the folder for backups: %w", err)
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
-		return fmt.Errorf("making the folder for backups private: %w", err)
+		return nil, fmt.Errorf("making the folder for backups private: %w", err)
 	}
+	held, err := hold(filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			held.Close()
+		}
+	}()
 	left, err := filepath.Glob(filepath.Join(dir, partPrefix+"*"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, l := range left {
 		if err := os.RemoveAll(l); err != nil {
-			return fmt.Errorf("removing what a backup that was cut has left: %w", err)
+			return nil, fmt.Errorf("removing what a backup that was cut has left: %w", err)
 		}
 	}
-	return nil
+	return func() { held.Close() }, nil
+}
+
+// hold locks a file, which ends with the process at the latest. The file stays:
+// one that is removed may be locked by somebody all the same.
+func hold(file string) (*os.File, error) {
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the folder for backups: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		err = fmt.Errorf("another backup is being taken into %s: wait until it is done and run again", filepath.Dir(file))
+	case err != nil:
+		err = fmt.Errorf("locking the folder for backups: %w", err)
+	default:
+		return f, nil
+	}
+	return nil, errors.Join(err, f.Close())
 }
 
 func take(ctx context.Context, part string, at time.Time, src Source, o Options) (Set, error) {

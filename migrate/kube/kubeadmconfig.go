@@ -133,11 +133,12 @@ func (c ClusterConfiguration) SetExternalEtcd(e ExternalEtcd) {
 }
 
 // SetLocalEtcdSANs makes the etcd block a local one with these names in its
-// server and peer certificates: for a scratch copy that kubeadm signs with.
-func (c ClusterConfiguration) SetLocalEtcdSANs(names []string) {
+// server and in its peer certificate: for a scratch copy that kubeadm signs
+// with.
+func (c ClusterConfiguration) SetLocalEtcdSANs(server, peer []string) {
 	local := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-	setChild(local, "serverCertSANs", stringList(names))
-	setChild(local, "peerCertSANs", stringList(names))
+	setChild(local, "serverCertSANs", stringList(server))
+	setChild(local, "peerCertSANs", stringList(peer))
 	block := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	setChild(block, "local", local)
 	setChild(c.top, "etcd", block)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime"
 	"strings"
 
 	"hamigrate/migrate/remote"
@@ -32,7 +31,7 @@ func (p *Probes) install(ctx context.Context, n Node, data []byte) error {
 		return fmt.Errorf("looking at %s: %w", n.Name, err)
 	}
 	machine, sum, _ := strings.Cut(out, "\n")
-	if err := runsOn(machine); err != nil {
+	if err := remote.RunsOn(machine); err != nil {
 		return fmt.Errorf("copying this program to %s: %w", n.Name, err)
 	}
 	p.mu.Lock()
@@ -45,16 +44,6 @@ func (p *Probes) install(ctx context.Context, n Node, data []byte) error {
 		return nil
 	}
 	return n.Host.WriteFile(ctx, remote.File{Path: program, Data: data, Mode: 0o700, Owner: "root:root"})
-}
-
-// runsOn compares what `uname -sm` says with what this program was built for.
-func runsOn(machine string) error {
-	names := map[string]string{"Linux x86_64": "linux/amd64", "Linux aarch64": "linux/arm64", "Linux armv7l": "linux/arm", "Linux ppc64le": "linux/ppc64le", "Linux s390x": "linux/s390x"}
-	have := runtime.GOOS + "/" + runtime.GOARCH
-	if names[strings.TrimSpace(machine)] != have {
-		return fmt.Errorf("this program is built for %s and the host is %s", have, strings.TrimSpace(machine))
-	}
-	return nil
 }
 
 // uninstall takes away what install and the agent made, and sees that it is

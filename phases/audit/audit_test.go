@@ -162,6 +162,42 @@ func TestOneHost(t *testing.T) {
 	})
 }
 
+// TestUnread: what was not read, or does not run, is not called redundant.
+func TestUnread(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := phasestest.New(t)
+		defer w.Close()
+		migrateAll(t, w)
+		for _, node := range []string{"cp1", "cp2", "cp3"} {
+			w.Mirror("kube-scheduler", node)
+		}
+		w.Unready("kube-scheduler-")
+		w.Spec.ControlPlane.Joining = w.Spec.ControlPlane.Joining[:1]
+		env := w.Connect()
+		defer env.Close()
+		r, err := audit.Run(t.Context(), env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range r.Results {
+			switch x.Point {
+			case "Kubeconfigs", "CNI":
+				if x.State != audit.Unknown || x.Seen != "none where it was looked; not read: cp3" {
+					t.Errorf("%s is %s: %s", x.Point, x.State, x.Seen)
+				}
+			case "Scheduler":
+				if x.State != audit.Single || x.Seen != "Ready on none" {
+					t.Errorf("%s is %s: %s", x.Point, x.State, x.Seen)
+				}
+			}
+		}
+		if !slices.Equal(r.Unread, []string{"cp3: no spec says how to reach it"}) {
+			t.Errorf("not read: %q", r.Unread)
+		}
+	})
+}
+
 // TestAnotherClient: somebody who writes to the API all the time makes it
 // worth it; and a host that is not reached is told.
 func TestAnotherClient(t *testing.T) {

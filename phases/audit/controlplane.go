@@ -70,13 +70,18 @@ func etcdMembers(ctx context.Context, s *scene) (Seen, error) {
 func component(name string) func(context.Context, *scene) (Seen, error) {
 	return func(_ context.Context, s *scene) (Seen, error) {
 		var on []string
+		labelled := 0
 		for _, p := range s.pods {
-			if p.Namespace == "kube-system" && p.Labels["component"] == name && kube.PodReady(p) && !slices.Contains(on, p.Spec.NodeName) {
+			if p.Namespace != "kube-system" || p.Labels["component"] != name {
+				continue
+			}
+			labelled++
+			if kube.PodReady(p) && !slices.Contains(on, p.Spec.NodeName) {
 				on = append(on, p.Spec.NodeName)
 			}
 		}
 		slices.Sort(on)
-		if len(on) == 0 {
+		if labelled == 0 {
 			// kubeadm labels them so; where somebody does not, the nodes tell.
 			return Seen{State: state(len(s.planes)), Where: s.planes, Text: fmt.Sprintf("no pod is labelled component=%s; there are %d control-plane nodes", name, len(s.planes))}, nil
 		}

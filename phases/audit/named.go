@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -22,24 +23,37 @@ grep -qwF %s "$f" && echo "$f"
 done 2>/dev/null
 :`
 
-// filesNaming asks all nodes side by side; a node that is not reached is
-// noted.
-func (s *scene) filesNaming(ctx context.Context, patterns string) map[string][]string {
+// errUnknownWay is why a control-plane node that no spec names is not read. What
+// is not read is not known to name nobody.
+var errUnknownWay = errors.New("no spec says how to reach it")
+
+// filesNaming asks all nodes side by side; a node that is not reached, or that
+// nobody says how to reach, is noted and is among those that were missed.
+func (s *scene) filesNaming(ctx context.Context, patterns string) (files map[string][]string, missed []string) {
 	script := fmt.Sprintf(namingScript, patterns, remote.Quote(s.address))
-	out := map[string][]string{}
-	var mu sync.Mutex
-	_ = phases.ForEach(s.readable(ctx), func(_ int, node string) error {
-		text, err := s.On(node).Look(ctx, remote.Command{Script: script})
-		if err != nil {
-			s.miss(node, err)
-			return nil
+	files = map[string][]string{}
+	readable := s.readable(ctx)
+	for node := range s.nodes {
+		if !slices.Contains(readable, node) {
+			s.miss(node, errUnknownWay)
+			missed = append(missed, node)
 		}
+	}
+	var mu sync.Mutex
+	_ = phases.ForEach(readable, func(_ int, node string) error {
+		text, err := s.On(node).Look(ctx, remote.Command{Script: script})
 		mu.Lock()
 		defer mu.Unlock()
-		out[node] = strings.Fields(text)
+		if err != nil {
+			s.miss(node, err)
+			missed = append(missed, node)
+			return nil
+		}
+		files[node] = strings.Fields(text)
 		return nil
 	})
-	return out
+	slices.Sort(missed)
+	return files, missed
 }
 
 // kubeconfigs: on the first node, those of its own kubelet, controller-manager
@@ -48,7 +62,8 @@ func (s *scene) filesNaming(ctx context.Context, patterns string) map[string][]s
 // /etc/kubernetes.
 func kubeconfigs(ctx context.Context, s *scene) (Seen, error) {
 	var where, remains []string
-	for node, files := range s.filesNaming(ctx, `/etc/kubernetes/*.conf "$HOME"/.kube/config`) {
+	read, missed := s.filesNaming(ctx, `/etc/kubernetes/*.conf "$HOME"/.kube/config`)
+	for node, files := range read {
 		for _, f := range files {
 			base := path.Base(f)
 			if node == s.First().Name && slices.Contains([]string{"kubelet.conf", "bootstrap-kubelet.conf", "controller-manager.conf", "scheduler.conf"}, base) {
@@ -60,7 +75,7 @@ func kubeconfigs(ctx context.Context, s *scene) (Seen, error) {
 			}
 		}
 	}
-	return listed(where, remains), nil
+	return listed(where, remains, missed...), nil
 }
 
 // changedMaps are the ConfigMaps that phase 1 changes.
@@ -92,12 +107,13 @@ func secrets(ctx context.Context, s *scene) (Seen, error) {
 
 func cniFiles(ctx context.Context, s *scene) (Seen, error) {
 	var where []string
-	for node, files := range s.filesNaming(ctx, "/etc/cni/net.d/*") {
+	read, missed := s.filesNaming(ctx, "/etc/cni/net.d/*")
+	for node, files := range read {
 		for _, f := range files {
 			where = append(where, node+":"+f)
 		}
 	}
-	return listed(where, where), nil
+	return listed(where, where, missed...), nil
 }
 
 func workloadSettings(_ context.Context, s *scene) (Seen, error) {
@@ -117,12 +133,20 @@ func mentions(list []kube.Mention) []string {
 	return out
 }
 
-// listed is what is seen of places that name one machine.
-func listed(where, remains []string) Seen {
+// listed is what is seen of places that name one machine, and missed the nodes
+// on which nobody has looked.
+func listed(where, remains []string, missed ...string) Seen {
 	slices.Sort(where)
 	slices.Sort(remains)
-	if len(where) == 0 {
-		return Seen{State: Redundant, Text: "none"}
+	unread := ""
+	if len(missed) > 0 {
+		unread = fmt.Sprintf(" where it was looked; not read: %s", some(missed))
 	}
-	return Seen{State: Single, Where: where, Remains: remains, Text: fmt.Sprintf("%d", len(where))}
+	switch {
+	case len(where) > 0:
+		return Seen{State: Single, Where: where, Remains: remains, Text: fmt.Sprintf("%d%s", len(where), unread)}
+	case len(missed) > 0:
+		return Seen{State: Unknown, Text: "none" + unread}
+	}
+	return Seen{State: Redundant, Text: "none"}
 }

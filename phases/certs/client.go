@@ -3,6 +3,7 @@ package certs
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"path"
@@ -72,20 +73,58 @@ func clientPair(ctx context.Context, v phases.View) (p pair, running bool, err e
 	return p, true, nil
 }
 
+// ClientFits wants the pair of the target's running API server to be one, of
+// etcd's CA and valid now.
+func ClientFits(ctx context.Context, v phases.View) (Ends, error) {
+	p, running, err := clientPair(ctx, v)
+	if err != nil || !running {
+		return Ends{}, orNotRunning(err, v.Target())
+	}
+	key, err := keyPair(ctx, v.On(v.Target()), p)
+	if err != nil {
+		return Ends{}, err
+	}
+	roots, err := etcdRoots(ctx, v)
+	if err != nil {
+		return Ends{}, err
+	}
+	if _, err := key.Leaf.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+		return Ends{}, fmt.Errorf("on %s, %s: %w", v.Target(), p.crt, err)
+	}
+	return Ends{p.crt, key.Leaf.NotAfter}, nil
+}
+
+// keyPair reads a pair, and wants it to be one.
+func keyPair(ctx context.Context, r remote.Reader, p pair) (tls.Certificate, error) {
+	files, err := phases.ReadFiles(ctx, r, p.crt, p.key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := tls.X509KeyPair(files[0].Data, files[1].Data)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("on %s, %s and %s: %w", r.Name(), p.crt, p.key, err)
+	}
+	if key.Leaf == nil { // with an older GODEBUG
+		key.Leaf, err = x509.ParseCertificate(key.Certificate[0])
+	}
+	return key, err
+}
+
 func (o Options) applyClient(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	p, running, err := clientPair(ctx, h.View)
 	if err != nil || !running {
 		return orNotRunning(err, h.Target())
 	}
 	host := h.On(h.Target())
-	if err := o.keep(ctx, host, ClientID, []pair{p}); err != nil {
+	l, err := o.keep(ctx, host, ClientID, []pair{p})
+	if err != nil {
 		return err
 	}
 	files, err := signClient(ctx, h, p)
 	if err != nil {
 		return err
 	}
-	return install(ctx, host, []pair{p}, files)
+	return install(ctx, host, []pair{p}, l.before, files)
 }
 
 // signClient lets kubeadm sign a new pair on the first control-plane node,
@@ -101,7 +140,8 @@ func signClient(ctx context.Context, h phases.Hands, p pair) ([]remote.File, err
 		return nil, err
 	}
 	self, first := h.Self(), h.On(h.First().Name)
-	cc.SetLocalEtcdSANs([]string{self.Name, self.Address}) // with an external etcd kubeadm would sign none
+	names := []string{self.Name, self.Address}
+	cc.SetLocalEtcdSANs(names, names) // with an external etcd kubeadm would sign none
 	dir := path.Join(phases.StateDir, "sign-apiserver-etcd-client-"+self.Name)
 	pki, err := phases.Sign(ctx, first, phases.Signing{
 		Dir: dir, Config: cc, NodeName: self.Name, Address: self.Address, CA: "etcd/ca", Phases: []string{"apiserver-etcd-client"},
@@ -143,13 +183,9 @@ func (o Options) verifyClient(ctx context.Context, v phases.View) error {
 	if err := l.better(v.Target()); err != nil {
 		return err
 	}
-	files, err := phases.ReadFiles(ctx, node, p.crt, p.key)
+	key, err := keyPair(ctx, node, p)
 	if err != nil {
 		return err
-	}
-	key, err := tls.X509KeyPair(files[0].Data, files[1].Data)
-	if err != nil {
-		return fmt.Errorf("on %s, %s and %s: %w", v.Target(), p.crt, p.key, err)
 	}
 	roots, err := etcdRoots(ctx, v)
 	if err != nil {

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -33,13 +35,44 @@ func readCertificate(ctx context.Context, r remote.Reader, file string) (*x509.C
 }
 
 // keep copies the pairs to this renewal's folder on their own host; copies
-// that are there are of before the first attempt and stay.
-func (o Options) keep(ctx context.Context, h remote.Host, step migrate.StepID, pairs []pair) error {
+// that are there are of before the first attempt and stay. It returns what was
+// there before.
+func (o Options) keep(ctx context.Context, h remote.Host, step migrate.StepID, pairs []pair) (look, error) {
 	var files []string
 	for _, p := range pairs {
 		files = append(files, p.crt, p.key)
 	}
-	return phases.Backup(ctx, h, o.kept(step), files...)
+	if err := phases.Backup(ctx, h, o.kept(step), files...); err != nil {
+		return look{}, err
+	}
+	l, err := o.lookAt(ctx, h, step, pairs)
+	if err == nil && !l.copied {
+		err = fmt.Errorf("on %s not all files of before are in %s", h.Name(), o.KeptIn(step))
+	}
+	return l, err
+}
+
+// noWorse refuses a certificate that would serve less than the one before it
+// does: one that ends earlier, or at which a client finds a name missing.
+func noWorse(host string, p pair, before *x509.Certificate, f remote.File) error {
+	const remedy = "it was not put in place; docs/certificates.md says how to sign by hand"
+	list := parsePEM(string(f.Data))
+	if len(list) == 0 {
+		return fmt.Errorf("renewing on %s: what was signed for %s is no certificate", host, p.crt)
+	}
+	if list[0].NotAfter.Before(before.NotAfter) {
+		return fmt.Errorf("renewing on %s: the new certificate for %s would end on %s, before the present one, which %s: %s",
+			host, p.crt, list[0].NotAfter.Format(time.DateOnly), endsOn(before), remedy)
+	}
+	if !slices.Contains(before.ExtKeyUsage, x509.ExtKeyUsageServerAuth) {
+		return nil // nobody looks for a name in it
+	}
+	have := kube.Names(list[0])
+	missing := slices.DeleteFunc(kube.Names(before), func(name string) bool { return slices.Contains(have, name) })
+	if len(missing) > 0 {
+		return fmt.Errorf("renewing on %s: the new certificate for %s lacks %s, which the present one has: %s", host, p.crt, strings.Join(missing, ", "), remedy)
+	}
+	return nil
 }
 
 // aside is where a new file waits, beside its place.
@@ -52,10 +85,17 @@ func aside(file string) string {
 // handshake in the instant between finds no pair and fails; whoever began it,
 // the API server or another member, has connections to the other members and
 // tries this one again.
-func install(ctx context.Context, h remote.Host, pairs []pair, files []remote.File) error {
+func install(ctx context.Context, h remote.Host, pairs []pair, before []*x509.Certificate, files []remote.File) error {
 	byPath := map[string]remote.File{}
 	for _, f := range files {
 		byPath[f.Path] = f
+	}
+	for i, p := range pairs {
+		if f, ok := byPath[p.crt]; ok {
+			if err := noWorse(h.Name(), p, before[i], f); err != nil {
+				return err
+			}
+		}
 	}
 	var script strings.Builder
 	script.WriteString("set -eu\n")

@@ -35,7 +35,7 @@ type Certificate struct {
 	How       string  `json:"how"`
 }
 
-// Unread is a host whose certificates could not be read.
+// Unread is a host whose certificates could not be read, or not all of them.
 type Unread struct {
 	Host string `json:"host"`
 	Why  string `json:"why"`
@@ -149,7 +149,8 @@ func allHosts(ctx context.Context, world *phases.World) ([]host, error) {
 	return out, nil
 }
 
-// readHost reads one host's by one command.
+// readHost reads one host's by one command. With an error the list is what could
+// be read.
 func readHost(ctx context.Context, v phases.View, h host, c classifier) ([]Certificate, error) {
 	if err := v.World().Reach(ctx, h.name); err != nil { // it may ask for a password: no deadline
 		return nil, fmt.Errorf("reading the certificates of %s: %w", h.name, err)
@@ -169,17 +170,31 @@ func readHost(ctx context.Context, v phases.View, h host, c classifier) ([]Certi
 	}
 	c.host = h
 	var list []Certificate
+	var unread []string
 	for block := range strings.SplitSeq("\n"+out, "\n@@") {
 		head, body, _ := strings.Cut(block, "\n")
 		what, file, _ := strings.Cut(head, " ")
 		switch what {
 		case "rotates":
-			c.rotates = strings.TrimSpace(body) != "false"
+			// What is not set is false: the kubelet's own default.
+			words := strings.Fields(body)
+			c.rotates = len(words) > 0 && words[0] == "true"
 		case "certificate":
-			list = append(list, c.describe(file, parsePEM(body))...)
+			found := parsePEM(body)
+			list = append(list, c.describe(file, found)...)
+			if n := strings.Count(body, "-----BEGIN CERTIFICATE-----"); len(found) < max(n, 1) {
+				unread = append(unread, file)
+			}
 		case "kubeconfig":
-			list = append(list, c.describe(file, parseEmbedded(body))...)
+			found := parseEmbedded(body)
+			list = append(list, c.describe(file, found)...)
+			if len(found) < len(strings.Fields(body)) {
+				unread = append(unread, file)
+			}
 		}
+	}
+	if len(unread) > 0 {
+		return list, fmt.Errorf("no certificate could be read in %s", strings.Join(unread, ", "))
 	}
 	return list, nil
 }

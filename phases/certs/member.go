@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd"
@@ -82,14 +83,20 @@ func (o Options) applyMember(ctx context.Context, h phases.Hands, _ migrate.Befo
 	if err != nil {
 		return err
 	}
-	if err := o.keep(ctx, host, MemberID, pairs); err != nil {
-		return err
-	}
-	files, err := etcd.SignMember(ctx, h, list...)
+	l, err := o.keep(ctx, host, MemberID, pairs)
 	if err != nil {
 		return err
 	}
-	return install(ctx, host, pairs, files)
+	// Whoever has put a name into one of them has clients that come by it.
+	names := map[string][]string{}
+	for i, kind := range list {
+		names[kind] = kube.Names(l.before[i])
+	}
+	files, err := etcd.SignMember(ctx, h, names, list...)
+	if err != nil {
+		return err
+	}
+	return install(ctx, host, pairs, l.before, files)
 }
 
 // verifyMember looks at the wire: both listeners show what the files hold, and
@@ -133,6 +140,31 @@ func MemberShows(ctx context.Context, v phases.View) error {
 		}
 		return nil
 	})
+}
+
+// Ends is a certificate's file and when it ends.
+type Ends struct {
+	File string
+	At   time.Time
+}
+
+// MemberEnds says when the certificates that MemberShows looks at end, the one
+// that ends first at the beginning.
+func MemberEnds(ctx context.Context, v phases.View) ([]Ends, error) {
+	var out []Ends
+	for _, kind := range []string{"server", "peer"} {
+		file := path.Join(etcd.PKIDir, kind+".crt")
+		c, err := readCertificate(ctx, v.On(v.Target()), file)
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			return nil, fmt.Errorf("there is no certificate in %s on %s", file, v.Target())
+		}
+		out = append(out, Ends{file, c.NotAfter})
+	}
+	slices.SortStableFunc(out, func(a, b Ends) int { return a.At.Compare(b.At) })
+	return out, nil
 }
 
 // better wants every certificate to be a new one that ends no earlier than the

@@ -92,7 +92,7 @@ func (c classifier) kubelets(file string) (Renewer, string) {
 		return Kubelet, "rotation, where somebody approves its requests (`kubectl get csr`)"
 	}
 	if !c.rotates {
-		return Nobody, "rotateCertificates is false in /var/lib/kubelet/config.yaml: set it to true and restart the kubelet"
+		return Nobody, "rotateCertificates is not true in /var/lib/kubelet/config.yaml: set it to true and restart the kubelet"
 	}
 	return Kubelet, "rotation, while it runs and reaches the API"
 }

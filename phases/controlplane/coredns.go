@@ -99,17 +99,26 @@ func rolledOut(d *appsv1.Deployment) error {
 // coreDNSNodes lists the nodes with a ready CoreDNS pod. One replica is
 // somebody's choice and counts as spread.
 func coreDNSNodes(ctx context.Context, v phases.View) (spread bool, nodes []string, err error) {
-	k, err := v.Kube(ctx)
+	d, nodes, err := CoreDNSNodes(ctx, v)
 	if err != nil {
 		return false, nil, err
 	}
-	d, err := k.Deployment(ctx, "kube-system", "coredns")
+	one := d.Spec.Replicas != nil && *d.Spec.Replicas < 2
+	return one || len(nodes) > 1, nodes, nil
+}
+
+// CoreDNSNodes lists the nodes with a ready CoreDNS pod, beside its Deployment.
+func CoreDNSNodes(ctx context.Context, v phases.View) (d *appsv1.Deployment, nodes []string, err error) {
+	k, err := v.Kube(ctx)
 	if err != nil {
-		return false, nil, err
+		return nil, nil, err
+	}
+	if d, err = k.Deployment(ctx, "kube-system", "coredns"); err != nil {
+		return nil, nil, err
 	}
 	pods, err := k.Pods(ctx, "kube-system", "k8s-app=kube-dns")
 	if err != nil {
-		return false, nil, err
+		return nil, nil, err
 	}
 	for _, p := range pods {
 		if p.DeletionTimestamp == nil && kube.PodReady(p) && !slices.Contains(nodes, p.Spec.NodeName) {
@@ -117,6 +126,5 @@ func coreDNSNodes(ctx context.Context, v phases.View) (spread bool, nodes []stri
 		}
 	}
 	slices.Sort(nodes)
-	one := d.Spec.Replicas != nil && *d.Spec.Replicas < 2
-	return one || len(nodes) > 1, nodes, nil
+	return d, nodes, nil
 }

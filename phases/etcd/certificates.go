@@ -181,7 +181,7 @@ func applyCertificates(ctx context.Context, h phases.Hands, before migrate.Befor
 	if err := keepCertificates(ctx, h, before); err != nil {
 		return err
 	}
-	files, scratch, err := signMember(ctx, h, "server", "peer")
+	files, scratch, err := signMember(ctx, h, nil, "server", "peer")
 	if err != nil {
 		return err
 	}
@@ -195,10 +195,11 @@ func applyCertificates(ctx context.Context, h phases.Hands, before migrate.Befor
 
 // SignMember lets kubeadm sign new certificates for the member on the target,
 // of some kinds ("server", "peer", "healthcheck-client"), with etcd's CA where
-// that lives. It returns them and their keys as they belong on their host; it
-// has put nothing there, and the scratch folder is gone.
-func SignMember(ctx context.Context, h phases.Hands, kinds ...string) ([]remote.File, error) {
-	files, scratch, err := signMember(ctx, h, kinds...)
+// that lives. names, by kind, are put into those of "server" and "peer" besides
+// the host's own. It returns them and their keys as they belong on their host;
+// it has put nothing there, and the scratch folder is gone.
+func SignMember(ctx context.Context, h phases.Hands, names map[string][]string, kinds ...string) ([]remote.File, error) {
+	files, scratch, err := signMember(ctx, h, names, kinds...)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +208,7 @@ func SignMember(ctx context.Context, h phases.Hands, kinds ...string) ([]remote.
 }
 
 // signMember returns the CA's certificate, too, and the scratch folder.
-func signMember(ctx context.Context, h phases.Hands, kinds ...string) (files []remote.File, scratch string, err error) {
+func signMember(ctx context.Context, h phases.Hands, names map[string][]string, kinds ...string) (files []remote.File, scratch string, err error) {
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return nil, "", err
@@ -217,7 +218,8 @@ func signMember(ctx context.Context, h phases.Hands, kinds ...string) (files []r
 		return nil, "", err
 	}
 	self, first := h.Self(), h.On(h.First().Name)
-	cc.SetLocalEtcdSANs([]string{self.Name, self.Address})
+	own := []string{self.Name, self.Address}
+	cc.SetLocalEtcdSANs(with(own, names["server"]), with(own, names["peer"]))
 	signing := phases.Signing{
 		Dir: path.Join(phases.StateDir, signingDir(self.Name)), Config: cc, NodeName: self.Name, Address: self.Address, CA: "etcd/ca",
 	}
@@ -245,6 +247,17 @@ func signMember(ctx context.Context, h phases.Hands, kinds ...string) (files []r
 		}
 	}
 	return files, signing.Dir, nil
+}
+
+// with adds the names that are not there yet.
+func with(own, more []string) []string {
+	out := slices.Clone(own)
+	for _, name := range more {
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func dropScratch(ctx context.Context, h phases.Hands, dir string) error {

@@ -34,7 +34,7 @@ func kubeProxy() phases.Step {
 			"kubectl -n kube-system rollout restart ds/kube-proxy\nkubectl -n kube-system rollout status ds/kube-proxy\n```\n",
 		Check:  checkKubeProxy,
 		Apply:  applyKubeProxy,
-		Verify: verifyKubeProxy,
+		Verify: VerifyKubeProxy,
 		Undo:   undoKubeProxy,
 		Settle: kubeProxyRollOut, WaitsFor: "kube-proxy",
 	}
@@ -142,7 +142,10 @@ func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) e
 	})
 }
 
-func verifyKubeProxy(ctx context.Context, v phases.View) error {
+// VerifyKubeProxy wants the endpoint in the ConfigMap, and on every Ready node a
+// Ready pod that was started with it. Where there is no kube-proxy its error is
+// the API's NotFound.
+func VerifyKubeProxy(ctx context.Context, v phases.View) error {
 	server, ds, err := kubeProxyState(ctx, v)
 	if err != nil {
 		return err

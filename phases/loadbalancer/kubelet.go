@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -80,7 +78,7 @@ func verifyKubelet(ctx context.Context, v phases.View) error {
 			}
 			return err
 		},
-		func() error { return nodeSeen(ctx, v) },
+		func() error { return phases.KubeletSeen(ctx, v, v.Target()) },
 		func() error {
 			connected, others, err := endpointPeers(ctx, v)
 			if err == nil && (!connected || len(others) > 0) {
@@ -88,48 +86,6 @@ func verifyKubelet(ctx context.Context, v phases.View) error {
 			}
 			return err
 		})
-}
-
-// nodeSeen wants the node Ready and its lease renewed since its kubelet
-// started.
-func nodeSeen(ctx context.Context, v phases.View) error {
-	k, err := v.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	nodes, err := k.Nodes(ctx)
-	if err != nil {
-		return err
-	}
-	if !kube.Ready(nodes[v.Target()]) {
-		return fmt.Errorf("node %s is not Ready", v.Target())
-	}
-	started, err := kubeletStarted(ctx, v)
-	if err != nil {
-		return err
-	}
-	renewed, err := k.LeaseRenewed(ctx, v.Target())
-	if err != nil {
-		return err
-	}
-	if !renewed.After(started) {
-		return fmt.Errorf("node %s has not renewed its lease since its kubelet started", v.Target())
-	}
-	return nil
-}
-
-// kubeletStarted is the start of the kubelet's process by the node's clock,
-// the clock that the lease is written with.
-func kubeletStarted(ctx context.Context, v phases.View) (time.Time, error) {
-	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: `date -d "$(systemctl show -p ExecMainStartTimestamp --value kubelet)" +%s`})
-	if err != nil {
-		return time.Time{}, fmt.Errorf("reading when the kubelet on %s started: %w", v.Target(), err)
-	}
-	seconds, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("reading when the kubelet on %s started: %w", v.Target(), err)
-	}
-	return time.Unix(seconds, 0), nil
 }
 
 // KubeletTalks says how the kubelet on the target is connected: to the endpoint,

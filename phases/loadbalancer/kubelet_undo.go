@@ -46,7 +46,7 @@ func undoKubelet(ctx context.Context, h phases.Hands, before migrate.Before) err
 	}
 	err = phases.Await(ctx, h.View, kubeletBack, func(ctx context.Context) error {
 		return phases.SideBySide(
-			func() error { return nodeSeen(ctx, h.View) },
+			func() error { return phases.KubeletSeen(ctx, h.View, h.Target()) },
 			func() error { return kubeletAt(ctx, h.View, to) })
 	})
 	if err != nil {

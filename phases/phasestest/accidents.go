@@ -1,14 +1,23 @@
 package phasestest
 
 import (
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"slices"
+	"strings"
+	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"hamigrate/migrate/remote"
 )
 
 // Root runs a script on a machine as somebody else's root would: it is no
@@ -50,6 +59,70 @@ func (w *World) Place(name, node string, controlled bool) {
 		pod.OwnerReferences = controlledBy("ReplicaSet", name)
 	}
 	w.must(w.create("pods", pod))
+}
+
+// EndIn signs a certificate of etcd's CA, beside its key, anew: it ends after
+// so many days, and has more names. pair is the path of both without what they
+// end with.
+func (w *World) EndIn(host, pair string, days int, names ...string) error {
+	h, cp := w.hosts[host], w.hosts[w.Spec.ControlPlane.First.Name]
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ca, err := parseAuthority(cp.read("/etc/kubernetes/pki/etcd/ca.crt"), cp.read("/etc/kubernetes/pki/etcd/ca.key"))
+	if err != nil {
+		return err
+	}
+	t, err := parseCert(h.read(pair + ".crt"))
+	if err != nil {
+		return err
+	}
+	if t.SerialNumber, err = rand.Int(rand.Reader, big.NewInt(1<<62)); err != nil {
+		return err
+	}
+	t.DNSNames = append(t.DNSNames, names...)
+	t.NotAfter = time.Now().Add(time.Duration(days) * 24 * time.Hour)
+	der, err := x509.CreateCertificate(rand.Reader, t, ca.cert, t.PublicKey, ca.key)
+	if err != nil {
+		return err
+	}
+	h.Put(remote.File{Path: pair + ".crt", Data: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), Mode: 0o644, Owner: "root:root"})
+	return nil
+}
+
+// Unready lets the pods of kube-system whose names begin so fail their probes.
+func (w *World) Unready(prefix string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, obj := range w.objects.find("pods", "kube-system") {
+		if p, ok := obj.(*corev1.Pod); ok && strings.HasPrefix(p.Name, prefix) {
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}}
+		}
+	}
+}
+
+// Scale sets how many CoreDNS pods there are to be, and removes those that are
+// more.
+func (w *World) Scale(replicas int32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lookup[*appsv1.Deployment](w.objects, "deployments", "kube-system", "coredns").Spec.Replicas = &replicas
+	n := int32(0)
+	for _, obj := range w.objects.find("pods", "kube-system") {
+		if obj.GetLabels()["k8s-app"] != "kube-dns" {
+			continue
+		}
+		if n++; n > replicas {
+			w.must(w.delete("pods", "kube-system", obj.GetName()))
+		}
+	}
+}
+
+// Mirror makes the pod that stands in the API for a static one, as kubeadm
+// labels it.
+func (w *World) Mirror(component, node string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.must(w.create("pods", readyPod(component+"-"+node, node, map[string]string{"component": component})))
 }
 
 // Alarm lets etcd raise an alarm ("NOSPACE"), or take it back ("").

@@ -302,7 +302,11 @@ func (w *World) buildWorker(h *Host) {
 	h.put("/etc/kubernetes/kubelet.conf", kubeletKubeconfig(h.Name(), server, ca), 0o600, "root:root")
 	h.put(pkiDir+"/ca.crt", ca, 0o644, "root:root")
 	h.Link("/var/lib/kubelet/pki/kubelet-client-current.pem", "/var/lib/kubelet/pki/kubelet-client-2000-01-01.pem")
-	h.put("/var/lib/kubelet/pki/kubelet-client-2000-01-01.pem", "a certificate and its key\n", 0o600, "root:root")
+	authority, err := parseAuthority(ca, w.hosts["cp1"].read(pkiDir+"/ca.key"))
+	w.must(err)
+	crt, key, err := authority.sign(leaf{name: "system:node:" + h.Name(), organization: "system:nodes", usages: client()})
+	w.must(err)
+	h.put("/var/lib/kubelet/pki/kubelet-client-2000-01-01.pem", crt+key, 0o600, "root:root")
 	if h.Name() == "w2" {
 		h.put("/etc/kubernetes/bootstrap-kubelet.conf", kubeconfig("kubernetes", server, ca, "tls-bootstrap-token-user", "    token: expired.0123456789abcdef\n"), 0o600, "root:root")
 	}

@@ -321,13 +321,25 @@ func TestInventory(t *testing.T) {
 			"cp1 " + pki + "apiserver.crt": certs.Kubeadm, "cp1 " + pki + "apiserver-etcd-client.crt": certs.Nobody, "cp3 " + pki + "apiserver-etcd-client.crt": certs.Nobody,
 			"cp1 " + pki + "etcd/server.crt": certs.Unused, "e1 /etc/etcd/pki/server.crt": certs.Nobody, "e3 /etc/etcd/pki/peer.crt": certs.Nobody,
 		})
+		const current = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+		for setting, by := range map[string]certs.Renewer{"kind: KubeletConfiguration": certs.Nobody, "rotateCertificates: false": certs.Nobody, "rotateCertificates: true": certs.Kubelet} {
+			if err := w.Root("cp2", "mkdir -p /var/lib/kubelet/pki; cp "+pki+"apiserver-kubelet-client.crt "+current+"; echo '"+setting+"' >/var/lib/kubelet/config.yaml"); err != nil {
+				t.Fatal(err)
+			}
+			want(t, who(t, w), map[string]certs.Renewer{"cp2 " + current: by})
+		}
+		if err := w.Root("e1", "echo nothing >/etc/etcd/pki/other.crt"); err != nil {
+			t.Fatal(err)
+		}
 		w.Spec.Etcd.Hosts = slices.Clone(w.Spec.Etcd.Hosts)
 		w.Spec.Etcd.Hosts[2].Address = "10.88.0.77"
 		env := w.Connect()
 		defer env.Close()
 		list, err := certs.Read(t.Context(), env)
-		if err != nil || len(list.Unread) != 1 || list.Unread[0].Host != "e3" {
-			t.Errorf("e3 is away: %+v, %v", list.Unread, err)
+		if err != nil || len(list.Unread) != 2 || list.Unread[0].Host != "e1" || list.Unread[1].Host != "e3" {
+			t.Errorf("e3 is away, and e1 has a file without a certificate: %+v, %v", list.Unread, err)
+		} else if list.Unread[0].Why != "no certificate could be read in /etc/etcd/pki/other.crt" {
+			t.Errorf("e1: %s", list.Unread[0].Why)
 		}
 		if soon := list.Within(30*24*time.Hour, time.Now()); len(soon) != 0 {
 			t.Errorf("within 30 days: %+v", soon)

@@ -62,7 +62,13 @@ const containerdImages = "/var/lib/containerd/images"
 func hardwareProgram(name string) func(program) error {
 	switch name {
 	case "uname":
-		return func(p program) error { p.out("%s", p.host.read("/proc/sys/kernel/arch")); return nil }
+		return func(p program) error {
+			if slices.Contains(p.args, "-sm") {
+				p.out("Linux ")
+			}
+			p.out("%s", p.host.read("/proc/sys/kernel/arch"))
+			return nil
+		}
 	case "df":
 		return df
 	case "dd":

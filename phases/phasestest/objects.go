@@ -226,6 +226,11 @@ func selected(obj object, labelSelector, fieldSelector string) (bool, error) {
 	if fieldSelector == "" {
 		return true, nil
 	}
+	if node, ok := strings.CutPrefix(fieldSelector, "spec.nodeName="); ok {
+		if pod, isPod := obj.(*corev1.Pod); isPod {
+			return pod.Spec.NodeName == node, nil
+		}
+	}
 	want, ok := strings.CutPrefix(fieldSelector, "type=")
 	secret, isSecret := obj.(*corev1.Secret)
 	if !ok || !isSecret {

@@ -45,6 +45,12 @@ func restoring() restore.Options {
 			}
 			return nil
 		},
+		RunsOn: func(machine string) error {
+			if machine != "Linux x86_64\n" {
+				return fmt.Errorf("the host is %s", machine)
+			}
+			return nil
+		},
 	}
 }
 
@@ -228,10 +234,42 @@ func TestRestoreIsRefused(t *testing.T) {
 		}
 		w.Pass(time.Minute)
 		refused(t, w, "a quorum of etcd's members answers")
+		if err := w.Root("e1", "echo aarch64 > /proc/sys/kernel/arch"); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, w, "the data on e1 is restored by a copy of this program, and the host is Linux aarch64")
+		if err := w.Root("e1", "echo x86_64 > /proc/sys/kernel/arch"); err != nil {
+			t.Fatal(err)
+		}
 		if err := w.Root("e2", "rm -f /usr/local/bin/etcd"); err != nil {
 			t.Fatal(err)
 		}
 		refused(t, w, "e2 has no etcd.service or no /usr/local/bin/etcd")
+	})
+	// Members that are well and refuse whoever asks are no lost quorum.
+	synctest.Test(t, func(t *testing.T) {
+		w := after.World(t)
+		defer w.Close()
+		const pki = "/etc/kubernetes/pki/apiserver-"
+		if err := w.Root("cp1", "cp "+pki+"kubelet-client.crt "+pki+"etcd-client.crt; cp "+pki+"kubelet-client.key "+pki+"etcd-client.key"); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, w, "3 members of etcd listen and may be a quorum (e1, e2, e3)")
+		if err := w.Root("e3", "systemctl stop etcd.service"); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, w, "2 members of etcd listen and may be a quorum (e1, e2)")
+		for _, host := range []string{"e1", "e2"} {
+			if err := w.Root(host, "systemctl stop etcd.service"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Pass(time.Minute)
+		env := w.Connect()
+		defer env.Close()
+		if look, err := restoring().See(t.Context(), env.View(migrate.ClusterTarget)); err != nil || look.Refused != "" {
+			t.Errorf("with all members stopped it is refused with %q, %v", look.Refused, err)
+		}
 	})
 }
 

@@ -3,8 +3,6 @@ package restore
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"hamigrate/migrate"
@@ -108,33 +106,7 @@ func (o Options) kubeletSeen(ctx context.Context, v phases.View, node string) er
 	if err != nil || !done {
 		return orErr(err, "the kubelet on %s was not restarted yet", node)
 	}
-	k, err := v.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	nodes, err := k.Nodes(ctx)
-	if err != nil {
-		return err
-	}
-	if !kube.Ready(nodes[node]) {
-		return fmt.Errorf("node %s is not Ready", node)
-	}
-	out, err := v.On(node).Look(ctx, remote.Command{Script: `date -d "$(systemctl show -p ExecMainStartTimestamp --value kubelet)" +%s`})
-	if err != nil {
-		return fmt.Errorf("reading when the kubelet on %s started: %w", node, err)
-	}
-	seconds, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
-	if err != nil {
-		return fmt.Errorf("reading when the kubelet on %s started: %w", node, err)
-	}
-	renewed, err := k.LeaseRenewed(ctx, node)
-	if err != nil {
-		return err
-	}
-	if !renewed.After(time.Unix(seconds, 0)) {
-		return fmt.Errorf("node %s has not renewed its lease since its kubelet was restarted", node)
-	}
-	return nil
+	return phases.KubeletSeen(ctx, v, node)
 }
 
 // kubeProxy rolls kube-proxy out anew. That it happens shows as well that the

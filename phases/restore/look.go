@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate"
+	adapter "hamigrate/migrate/etcd"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -63,7 +64,7 @@ func (o Options) quorumRefuses(ctx context.Context, v phases.View) (string, erro
 		return "", err
 	}
 	if _, err := e.Members(ctx); err != nil {
-		return "", nil // no quorum: that is what a restore is for
+		return o.perhapsQuorum(ctx, v, e)
 	}
 	for _, a := range e.Statuses(ctx) {
 		if a.Err == nil && a.Status.ClusterID == o.ClusterID {
@@ -72,6 +73,33 @@ func (o Options) quorumRefuses(ctx context.Context, v phases.View) (string, erro
 	}
 	return "a quorum of etcd's members answers, so nothing must be restored: it would lose every write since the snapshot. " +
 		"A single lost member is replaced, see docs/troubleshooting.md; `migrate plan` shows what each step sees", nil
+}
+
+// perhapsQuorum: that nobody could be asked is no proof that nobody is there.
+// With an expired client certificate every member of a cluster that is well
+// refuses the handshake. A quorum that is lost shows in members that do not
+// listen, or that say that they know no leader. Those of this very restore hold
+// what it gave them.
+func (o Options) perhapsQuorum(ctx context.Context, v phases.View, e *adapter.Reader) (string, error) {
+	var perhaps, why []string
+	for _, a := range e.Statuses(ctx) {
+		ours, err := o.marked(ctx, v, a.Host, restoredMark)
+		switch {
+		case err != nil:
+			return "", err
+		case ours:
+		case a.Err != nil:
+			perhaps, why = append(perhaps, a.Host), append(why, a.Err.Error())
+		case a.Status.Leader != 0:
+			perhaps, why = append(perhaps, a.Host), append(why, fmt.Sprintf("the member on %s knows a leader", a.Host))
+		}
+	}
+	if len(perhaps) <= len(v.Spec().Etcd.Hosts)/2 {
+		return "", nil // no quorum: that is what a restore is for
+	}
+	return fmt.Sprintf("%d members of etcd listen and may be a quorum (%s): a restore would lose every write since the snapshot. They could not be asked: %s. "+
+		"Mend that first; if their data is really lost, stop etcd there (`systemctl stop etcd` on each) and run again",
+		len(perhaps), strings.Join(perhaps, ", "), strings.Join(why, "; ")), nil
 }
 
 // notExternal refuses a cluster whose etcd is not on the etcd hosts.
@@ -112,11 +140,26 @@ func (o Options) hostRefuses(ctx context.Context, v phases.View, host string) (s
 	if !ok {
 		return fmt.Sprintf("%s has no etcd.service or no %s: prepare it as phase 2 does, see `migrate playbook --phase 2`, and run again", host, etcd.Binary), nil
 	}
-	if o.FitsServer == nil {
+	if o.FitsServer != nil {
+		if err := o.FitsServer(strings.TrimSpace(version)); err != nil {
+			return fmt.Sprintf("%s: %v", host, err), nil
+		}
+	}
+	return o.machineRefuses(ctx, v, host)
+}
+
+// machineRefuses: a program that does not run there would be found out when
+// everything is stopped and set aside.
+func (o Options) machineRefuses(ctx context.Context, v phases.View, host string) (string, error) {
+	if o.RunsOn == nil {
 		return "", nil
 	}
-	if err := o.FitsServer(strings.TrimSpace(version)); err != nil {
-		return fmt.Sprintf("%s: %v", host, err), nil
+	machine, err := v.On(host).Look(ctx, remote.Cmd("uname", "-sm"))
+	if err != nil {
+		return "", fmt.Errorf("asking %s what machine it is: %w", host, err)
+	}
+	if err := o.RunsOn(machine); err != nil {
+		return fmt.Sprintf("the data on %s is restored by a copy of this program, and %v: run `migrate restore` from a machine like that one, with the journal and the backup", host, err), nil
 	}
 	return "", nil
 }

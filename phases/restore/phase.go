@@ -45,6 +45,8 @@ type Options struct {
 	Revision int64
 	// FitsServer says why an etcd of a version can't read the snapshot.
 	FitsServer func(version string) error
+	// RunsOn says why Program does not run on a host, by its `uname -sm`.
+	RunsOn func(machine string) error
 }
 
 // Upload is a file to be copied to a host.

@@ -71,7 +71,7 @@ func etcdChecks() []Check {
 			Why:    "A member that is not enabled is gone with the next reboot of its host.",
 			Remedy: "`systemctl enable --now etcd` on the host",
 			On:     []migrate.Selector{migrate.EtcdHosts}, Look: etcdService},
-		{Number: 10, Name: "EtcdCertificates", Title: "Each member shows the valid certificates in its files",
+		{Number: 10, Name: "EtcdCertificates", Title: "Each member shows the certificates in its files, which are valid for three weeks yet",
 			Why:    "kubeadm does not renew them any more, and with two expired ones the quorum is gone.",
 			Remedy: "`migrate certs` shows when they end, `migrate certs renew` renews them",
 			On:     []migrate.Selector{migrate.EtcdHosts}, Look: etcdCertificates},
@@ -111,7 +111,7 @@ func clusterChecks() []Check {
 			On:     onCluster(), Look: clusterInfo},
 		{Number: 17, Name: "KubeProxy", Title: "kube-proxy uses the endpoint on every node",
 			Why:    "Where it does not, Services stop changing with the loss of one node.",
-			Remedy: "`migrate run --phase 1` sets it and rolls it out",
+			Remedy: "`migrate run --phase 1` sets it and rolls it out; `kubectl -n kube-system get pods -l k8s-app=kube-proxy -o wide` shows a pod that is not Ready",
 			On:     onCluster(), Look: kubeProxy},
 		{Number: 18, Name: "KubeadmConfig", Title: "kubeadm-config names the endpoint and the members",
 			Why:    "The next `kubeadm upgrade` or `join` makes of the cluster what stands there.",
@@ -129,5 +129,9 @@ func clusterChecks() []Check {
 			Why:    "A second API server or uploaded certificates are of use to nobody but an intruder.",
 			Remedy: "`migrate status` says which step is not finished, `migrate run` finishes it",
 			On:     onPlanes(), Look: leftovers},
+		{Number: 22, Name: "EtcdClientCertificate", Title: "Each API server has a client certificate for etcd that is valid for three weeks yet",
+			Why:    "kubeadm does not renew it any more, and with an expired one an API server reaches no member.",
+			Remedy: "`migrate certs` shows when it ends, `migrate certs renew` renews it",
+			On:     onPlanes(), Look: etcdClientCertificate},
 	}
 }

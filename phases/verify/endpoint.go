@@ -11,12 +11,13 @@ import (
 	"slices"
 	"strings"
 
-	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 func loadBalancer(ctx context.Context, v phases.View) ([]Finding, error) {
@@ -199,25 +200,40 @@ func clusterInfo(ctx context.Context, v phases.View) ([]Finding, error) {
 	return wanted(loadbalancer.VerifyClusterInfo(ctx, v), "it names %s", v.EndpointURL()), nil
 }
 
-// stepSays asks the check of a step of the migration.
-func stepSays(ctx context.Context, v phases.View, p phases.Phase, id migrate.StepID) ([]Finding, error) {
-	i := slices.IndexFunc(p.Steps, func(s phases.Step) bool { return s.ID == id })
-	if i < 0 {
-		return nil, fmt.Errorf("phase %d has no step %s", p.Number, id)
+// kubeProxy looks at the pods as well: the ConfigMap is what the next one reads.
+func kubeProxy(ctx context.Context, v phases.View) ([]Finding, error) {
+	err := loadbalancer.VerifyKubeProxy(ctx, v)
+	if apierrors.IsNotFound(err) {
+		return []Finding{so("this cluster has no kube-proxy")}, nil
 	}
-	f, err := p.Steps[i].Check(ctx, v)
+	return wanted(err, "every Ready node has one that is Ready and uses %s", v.EndpointURL()), nil
+}
+
+// coreDNS wants two nodes also where somebody has chosen one replica: the
+// migration leaves that alone, and the loss of its node is an outage all the
+// same.
+func coreDNS(ctx context.Context, v phases.View) ([]Finding, error) {
+	d, nodes, err := controlplane.CoreDNSNodes(ctx, v)
+	if apierrors.IsNotFound(err) {
+		return []Finding{so("this cluster has no Deployment coredns")}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	return []Finding{{OK: f.Verdict == migrate.Satisfied, Seen: f.Reason}}, nil
+	switch {
+	case len(nodes) > 1:
+		return []Finding{so("CoreDNS runs on %s", strings.Join(nodes, ", "))}, nil
+	case d.Spec.Replicas != nil && *d.Spec.Replicas < 2:
+		return []Finding{not("`kubectl -n kube-system scale deployment coredns --replicas=2`", "CoreDNS is to have %d pods; Ready ones are on %s", *d.Spec.Replicas, some(nodes))}, nil
+	}
+	return []Finding{not("", "Ready pods of CoreDNS are on %s only", some(nodes))}, nil
 }
 
-func kubeProxy(ctx context.Context, v phases.View) ([]Finding, error) {
-	return stepSays(ctx, v, loadbalancer.Phase(), "loadbalancer/kube-proxy")
-}
-
-func coreDNS(ctx context.Context, v phases.View) ([]Finding, error) {
-	return stepSays(ctx, v, controlplane.Phase(), "controlplane/coredns")
+func some(nodes []string) string {
+	if len(nodes) == 0 {
+		return "no node"
+	}
+	return strings.Join(nodes, ", ")
 }
 
 func kubeadmConfig(ctx context.Context, v phases.View) ([]Finding, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -86,6 +87,16 @@ func etcdData(ctx context.Context, v phases.View) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What is not there differs from nothing.
+	answering := 0
+	for _, a := range e.Statuses(ctx) {
+		if a.Err == nil && !a.Status.Learner {
+			answering++
+		}
+	}
+	if all := len(v.Spec().Etcd.Hosts); answering < all {
+		return []Finding{not("start the others first: `systemctl status etcd` and `journalctl -u etcd` on their hosts", "%d of %d voters answer, so nothing can be said of the others' data", answering, all)}, nil
+	}
 	return wanted(etcd.SameHistory(ctx, e), "their hashes at one revision are equal"), nil
 }
 
@@ -100,8 +111,38 @@ func etcdService(ctx context.Context, v phases.View) ([]Finding, error) {
 	return []Finding{so("enabled and active")}, nil
 }
 
+// certificateAhead is how long a certificate must last: once it has expired it
+// is too late to renew it without an outage, and somebody has to see this first.
+const certificateAhead = 21 * 24 * time.Hour
+
+// ending says which certificates end too soon.
+func ending(list ...certs.Ends) []string {
+	var wrong []string
+	for _, c := range list {
+		if left := time.Until(c.At); left < certificateAhead {
+			wrong = append(wrong, fmt.Sprintf("%s ends on %s, in %d days", c.File, c.At.Format(time.DateOnly), int(left.Hours()/24)))
+		}
+	}
+	return wrong
+}
+
 func etcdCertificates(ctx context.Context, v phases.View) ([]Finding, error) {
-	return wanted(certs.MemberShows(ctx, v), "both listeners show what its files hold"), nil
+	if err := certs.MemberShows(ctx, v); err != nil {
+		return wanted(err, ""), nil
+	}
+	list, err := certs.MemberEnds(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	return judged(ending(list...), "both listeners show what its files hold, until %s", list[0].At.Format(time.DateOnly)), nil
+}
+
+func etcdClientCertificate(ctx context.Context, v phases.View) ([]Finding, error) {
+	c, err := certs.ClientFits(ctx, v)
+	if err != nil {
+		return wanted(err, ""), nil
+	}
+	return judged(ending(c), "%s is of etcd's CA and fits its key, until %s", c.File, c.At.Format(time.DateOnly)), nil
 }
 
 // holds says whether a file's first certificate is cert.

@@ -141,6 +141,16 @@ func root(host, script string) func(*testing.T, *phasestest.World) {
 	}
 }
 
+// shorten lets a pair end after so many days.
+func shorten(host, pair string, days int) func(*testing.T, *phasestest.World) {
+	return func(t *testing.T, w *phasestest.World) {
+		if err := w.EndIn(host, pair, days); err != nil {
+			t.Fatal(err)
+		}
+		w.Pass(time.Minute)
+	}
+}
+
 // TestFaults: each is found where it is.
 func TestFaults(t *testing.T) {
 	t.Parallel()
@@ -154,12 +164,20 @@ func TestFaults(t *testing.T) {
 		}},
 		{"a kubelet that is off", "ControlPlaneNodes", "cp2", "not Ready", root("cp2", "systemctl stop kubelet")},
 		{"a member that is off", "EtcdMembers", "cluster", "e2 does not answer", root("e2", "systemctl stop etcd.service")},
+		{"a member that is off has no data to compare", "EtcdData", "cluster", "2 of 3 voters answer", root("e2", "systemctl stop etcd.service")},
 		{"a service that is off", "EtcdService", "e2", "inactive", root("e2", "systemctl stop etcd.service")},
 		{"an alarm", "EtcdMembers", "cluster", "NOSPACE", func(_ *testing.T, w *phasestest.World) { w.Alarm("NOSPACE") }},
 		{"old data on cp1", "NoEtcdOnControlPlane", "cp1", "/var/lib/etcd/member", root("cp1", "mkdir -p /var/lib/etcd/member; echo x >/var/lib/etcd/member/db")},
 		{"a member whose certificate and key are no pair", "EtcdCertificates", "e1", "10.88.0.21", root("e1", "cp /etc/etcd/pki/ca.crt /etc/etcd/pki/server.crt")},
 		{"a kubelet back at cp1", "Kubelets", "w1", "10.88.0.11", root("w1", "sed 's|server: .*|server: https://10.88.0.11:6443|' /etc/kubernetes/kubelet.conf >/tmp/k; cp /tmp/k /etc/kubernetes/kubelet.conf; systemctl restart kubelet")},
 		{"an admin.conf of before", "Kubeconfigs", "cp2", "admin.conf names https://10.88.0.12:6443", root("cp2", "sed 's|server: .*|server: https://10.88.0.12:6443|' /etc/kubernetes/admin.conf >/tmp/k; cp /tmp/k /etc/kubernetes/admin.conf")},
+		{"a kube-proxy that is not Ready", "KubeProxy", "cluster", "4 of 5 Ready nodes have the new one", func(_ *testing.T, w *phasestest.World) { w.Unready("kube-proxy-w1") }},
+		{"a single CoreDNS pod", "CoreDNS", "cluster", "is to have 1 pods; Ready ones are on w", func(_ *testing.T, w *phasestest.World) { w.Scale(1) }},
+		{"no CoreDNS pod that is Ready", "CoreDNS", "cluster", "on no node only", func(_ *testing.T, w *phasestest.World) { w.Unready("coredns-") }},
+		{"a member's certificate that ends soon", "EtcdCertificates", "e2", "/etc/etcd/pki/peer.crt ends on", shorten("e2", "/etc/etcd/pki/peer", 20)},
+		{"an API server's certificate that ends soon", "EtcdClientCertificate", "cp2", "in 19 days", shorten("cp2", "/etc/kubernetes/pki/apiserver-etcd-client", 20)},
+		{"an API server's certificate of another CA", "EtcdClientCertificate", "cp3", "unknown authority", root("cp3", "cd /etc/kubernetes/pki; cp apiserver-kubelet-client.crt apiserver-etcd-client.crt; cp apiserver-kubelet-client.key apiserver-etcd-client.key")},
+		{"an API server's certificate without its key", "EtcdClientCertificate", "cp2", "private key does not match", root("cp2", "cp /etc/kubernetes/pki/apiserver-kubelet-client.key /etc/kubernetes/pki/apiserver-etcd-client.key")},
 		{"no way to the load balancer", "Endpoint", "w2", "10.88.0.5", func(_ *testing.T, w *phasestest.World) { w.Cut("w2", "lb1", true) }},
 		{"a backend that is out of reach", "Spread", "cluster", "cp3", func(_ *testing.T, w *phasestest.World) { w.Cut("lb1", "cp3", true) }},
 	} {

@@ -1,0 +1,94 @@
+package backup_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hamigrate/migrate/backup"
+	"hamigrate/migrate/remote"
+	"hamigrate/migrate/remote/remotetest"
+)
+
+// slow takes a second backup while the first one is streamed.
+type slow struct {
+	backup.Members
+	meanwhile func()
+}
+
+func (s slow) CountKeys(ctx context.Context, host string, revision int64) (int64, error) {
+	s.meanwhile()
+	return s.Members.CountKeys(ctx, host, revision)
+}
+
+// TestTakeOneAtATime: what the first one writes is no leftover to the second.
+func TestTakeOneAtATime(t *testing.T) {
+	t.Parallel()
+	tools := newTools(t)
+	e := tools.start(t, "old", filepath.Join(t.TempDir(), "old"), tools.address(t), "")
+	put(t, tools.client(t, e), "/registry/pods/a", "a") // an empty database has no revision
+	members, dir, met := tools.reader(e), t.TempDir(), false
+	first := slow{members, func() {
+		met = true
+		if _, err := backup.Take(t.Context(), backup.Source{Members: members, Node: node(t)}, backup.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "another backup is being taken into "+dir) {
+			t.Errorf("the second one: %v", err)
+		}
+	}}
+	for range 2 { // the lock is given back
+		if _, err := backup.Take(t.Context(), backup.Source{Members: first, Node: node(t)}, backup.Options{Dir: dir}); err != nil || !met {
+			t.Fatalf("the first one: %v", err)
+		}
+	}
+}
+
+// node is a first control-plane node.
+func node(t *testing.T) *remotetest.Fake {
+	t.Helper()
+	f := remotetest.New("cp1")
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, authority, authority, public, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	for name, text := range map[string]string{
+		"admin.conf": "a key", "super-admin.conf": "the authority's key, nearly", "manifests/kube-apiserver.yaml": "kind: Pod",
+		"pki/ca.crt": ca, "pki/ca.key": "the authority's key", "pki/etcd/ca.key": "the authority's key", "pki/front-proxy-ca.key": "the authority's key",
+		"pki/private.crt": ca, "pki/private.key": "another authority's key",
+		"pki/ca.key.bak": "the authority's key", "pki/ca.key.old": "the authority's key", "pki/ca.key~": "the authority's key", "pki/ca.key2": "the authority's key",
+		"pki/ca-key.pem.bak": "the authority's key", "pki/.ca.key.swp": "the authority's key", "pki/private.key.bak": "another authority's key",
+		"pki/moved.crt.old": ca, "pki/moved.key.old": "another authority's key", "pki/other.key.bak": "a key", "pki/africa.key": "a key",
+		"pki/other.crt": "none", "pki/other.key": "a key",
+		"pki/sa.key": "a key", "tmp/kubeadm-backup/old.conf": "the authority's key",
+	} {
+		f.Put(remote.File{Path: "/etc/kubernetes/" + name, Data: []byte(text), Mode: 0o600, Owner: "root:root"})
+	}
+	f.OnRun("", func(script string, _ []byte) (string, error) {
+		var out strings.Builder
+		words := strings.Fields(script)
+		for name, file := range f.Snapshot() {
+			switch {
+			case words[0] == "find":
+				fmt.Fprintln(&out, name)
+			case words[0] == "sha256sum" && slices.Contains(words, name):
+				fmt.Fprintf(&out, "%x  %s\n", sha256.Sum256(file.Data), name)
+			}
+		}
+		return out.String(), nil
+	})
+	return f
+}
