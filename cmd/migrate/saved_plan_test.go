@@ -52,6 +52,14 @@ func TestSavedPlanMatches(t *testing.T) {
 		})},
 		"another step of ours was done since, and the text differs by it": {id: "uid-1", since: "loadbalancer/serving-certificate",
 			now: found(func(e *migrate.Entry) { e.Finding.Changes[0].Before = "server: https://10.0.0.9:6443\n" })},
+		"another step of ours was done since, and leaves it nothing to do": {id: "uid-1", since: "loadbalancer/serving-certificate",
+			now: found(func(e *migrate.Entry) {
+				e.Finding = migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
+			})},
+		"another step of ours was done since, and it is blocked": {id: "uid-1", since: "loadbalancer/serving-certificate",
+			now: found(func(e *migrate.Entry) {
+				e.Finding = migrate.Finding{Verdict: migrate.Blocked, Reason: "cp1 has no CA"}
+			}), drift: "is blocked now (cp1 has no CA)"},
 		"we did it once, long before": {id: "uid-1", now: found(func(e *migrate.Entry) {
 			e.Recorded, e.Finding = state.Verified, migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
 		}), drift: "is satisfied now (it names the endpoint)"},
