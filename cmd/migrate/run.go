@@ -118,12 +118,11 @@ func runAction(c *cli.Context) error {
 	if !c.Bool("yes") && a.plan == nil {
 		m.inPlace = func(b *migrate.BlockedError, away time.Duration) error { return askInPlace(c, b, away) }
 	}
-	m.agreed = func(ctx context.Context, j *state.Journal) error {
-		var about about
-		if _, err := j.GetBlob("about", &about); err != nil {
-			return err
-		}
-		bar.say(known.say(s.file, s.spec, a.phases, about.KubernetesVersion))
+	if a.plan != nil {
+		m.meant = func(id, kubernetes string) error { return a.plan.fitsCluster(a.file, id, kubernetes) }
+	}
+	m.agreed = func(ctx context.Context, j *state.Journal, kubernetes string) error {
+		bar.say(known.say(s.file, s.spec, a.phases, kubernetes))
 		if a.plan == nil {
 			return nil
 		}
@@ -149,9 +148,12 @@ type migration struct {
 	closing   *closing  // tells how it ended, when not well; nil: whoever called does
 	ignore    []string  // preflight checks that may block
 	noBackup  bool
+	// meant is asked, before anything is written here or there, whether this
+	// is the cluster that was meant; nil: any one is that the journal takes.
+	meant func(id, kubernetes string) error
 	// agreed is asked, once the cluster is held and before anything is done,
 	// whether this is what was agreed to; nil: nothing was.
-	agreed func(context.Context, *state.Journal) error
+	agreed func(ctx context.Context, j *state.Journal, kubernetes string) error
 }
 
 // about is what the report tells of a run besides its steps.
@@ -165,31 +167,33 @@ type about struct {
 
 // describeCluster ties the journal to the cluster and keeps what the report
 // needs; a resumed run keeps its first start.
-func describeCluster(ctx context.Context, s *session, j *state.Journal, strategy phases.Strategy) error {
-	k, err := s.world.View(migrate.ClusterTarget).Kube(ctx)
-	if err != nil {
-		return err
-	}
-	id, err := k.Identity(ctx)
-	if err != nil {
-		return err
-	}
+func describeCluster(ctx context.Context, s *session, j *state.Journal, id, kubernetes string, strategy phases.Strategy) error {
 	if err := j.BindCluster(id); err != nil {
 		return err
 	}
-	var a about
-	if known, err := j.GetBlob("about", &a); err != nil || known {
-		return err
-	}
-	v, err := k.Version()
-	if err != nil {
+	if begun, err := described(j); err != nil || begun {
 		return err
 	}
 	size, err := etcdSize(ctx, s.world.View(migrate.ClusterTarget))
 	if err != nil {
 		return err
 	}
-	return j.PutBlob("about", about{Cluster: s.spec.Name, KubernetesVersion: v, Strategy: string(strategy), StartedAt: time.Now().UTC(), EtcdBytes: size})
+	return j.PutBlob("about", about{Cluster: s.spec.Name, KubernetesVersion: kubernetes, Strategy: string(strategy), StartedAt: time.Now().UTC(), EtcdBytes: size})
+}
+
+// described says whether the journal has what the report tells of a run. What
+// a run wrote that was declined or refused before a phase began is no start.
+func described(j *state.Journal) (bool, error) {
+	var a about
+	if known, err := j.GetBlob("about", &a); err != nil || !known {
+		return false, err
+	}
+	for _, p := range allPhases(phases.Overlap) {
+		if known, err := j.Phase(p.Number); err != nil || !known.Begun.IsZero() {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // etcdSize is how big the database is, in bytes; any member's will do.

@@ -155,16 +155,27 @@ func (p savedPlan) fits(file string, s *session, list []phases.Phase) error {
 	return nil
 }
 
+// fitsCluster compares what ties a plan to a cluster: before anything is
+// written, the journal's own tie to it among that.
+func (p savedPlan) fitsCluster(file, id, kubernetes string) error {
+	e := &driftError{file: file, made: p.Made}
+	switch {
+	case id != p.Cluster:
+		e.drift = []string{fmt.Sprintf("it is about the cluster %s, and this is %s", p.Cluster, id)}
+	case kubernetes != p.KubernetesVersion:
+		e.drift = []string{fmt.Sprintf("the cluster ran Kubernetes %s, and runs %s", p.KubernetesVersion, kubernetes)}
+	default:
+		return nil
+	}
+	return e
+}
+
 // matches compares a plan with what is true now. Steps that are in since, the
 // journal's records that changed after the plan was made, are as the plan
 // wanted them; their effect on later steps, on the texts that those change and
 // on whether they are to be done at all, is ours and no drift.
-func (p savedPlan) matches(file, id string, now []phasePlan, since map[state.Key]bool) error {
+func (p savedPlan) matches(file string, now []phasePlan, since map[state.Key]bool) error {
 	e := &driftError{file: file, made: p.Made}
-	if id != p.Cluster {
-		e.drift = []string{fmt.Sprintf("it is about the cluster %s, and this is %s", p.Cluster, id)}
-		return e
-	}
 	var shown strings.Builder
 	for i, saved := range p.Phases {
 		if i >= len(now) {
@@ -243,13 +254,6 @@ func printDrift(w io.Writer, was, now []migrate.Change) {
 // exactly makes a run do what a saved plan says, or refuse.
 func exactly(s *session, file string, p savedPlan, list []phases.Phase) func(context.Context, *state.Journal) error {
 	return func(ctx context.Context, j *state.Journal) error {
-		id, _, err := planIdentity(ctx, s)
-		if err != nil {
-			return err
-		}
-		if id != p.Cluster {
-			return p.matches(file, id, nil, nil)
-		}
 		since, err := p.since(j)
 		if err != nil {
 			return err
@@ -258,7 +262,7 @@ func exactly(s *session, file string, p savedPlan, list []phases.Phase) func(con
 		if err != nil {
 			return err
 		}
-		return p.matches(file, id, now, since)
+		return p.matches(file, now, since)
 	}
 }
 

@@ -34,41 +34,39 @@ func TestSavedPlanMatches(t *testing.T) {
 	list := allPhases(phases.Overlap)[:1]
 	saved := newSavedPlan(s, "uid-1", "v1.33.1", phases.Overlap, 1, list, found(nil))
 	for name, tt := range map[string]struct {
-		id    string
 		now   []phasePlan
 		since string // a step on cp1 that we did since
 		drift string // "": none
 		shown string
 	}{
-		"nothing has changed":         {id: "uid-1", now: found(nil)},
-		"another reason for the same": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding.Reason = "it still does" })},
-		"another cluster":             {id: "uid-2", now: found(nil), drift: "it is about the cluster uid-1, and this is uid-2"},
-		"somebody did it": {id: "uid-1", now: found(func(e *migrate.Entry) {
+		"nothing has changed":         {now: found(nil)},
+		"another reason for the same": {now: found(func(e *migrate.Entry) { e.Finding.Reason = "it still does" })},
+		"somebody did it": {now: found(func(e *migrate.Entry) {
 			e.Finding = migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
 		}),
 			drift: "loadbalancer/admin-conf on cp1 was needed (it names the old address) and is satisfied now (it names the endpoint)"},
-		"we did it, and were stopped": {id: "uid-1", since: "loadbalancer/admin-conf", now: found(func(e *migrate.Entry) {
+		"we did it, and were stopped": {since: "loadbalancer/admin-conf", now: found(func(e *migrate.Entry) {
 			e.Recorded, e.Finding = state.Verified, migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
 		})},
-		"another step of ours was done since, and the text differs by it": {id: "uid-1", since: "loadbalancer/serving-certificate",
+		"another step of ours was done since, and the text differs by it": {since: "loadbalancer/serving-certificate",
 			now: found(func(e *migrate.Entry) { e.Finding.Changes[0].Before = "server: https://10.0.0.9:6443\n" })},
-		"another step of ours was done since, and leaves it nothing to do": {id: "uid-1", since: "loadbalancer/serving-certificate",
+		"another step of ours was done since, and leaves it nothing to do": {since: "loadbalancer/serving-certificate",
 			now: found(func(e *migrate.Entry) {
 				e.Finding = migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
 			})},
-		"another step of ours was done since, and it is blocked": {id: "uid-1", since: "loadbalancer/serving-certificate",
+		"another step of ours was done since, and it is blocked": {since: "loadbalancer/serving-certificate",
 			now: found(func(e *migrate.Entry) {
 				e.Finding = migrate.Finding{Verdict: migrate.Blocked, Reason: "cp1 has no CA"}
 			}), drift: "is blocked now (cp1 has no CA)"},
-		"we did it once, long before": {id: "uid-1", now: found(func(e *migrate.Entry) {
+		"we did it once, long before": {now: found(func(e *migrate.Entry) {
 			e.Recorded, e.Finding = state.Verified, migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
 		}), drift: "is satisfied now (it names the endpoint)"},
-		"another text is there": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding.Changes[0].Before = "server: https://10.0.0.9:6443\n" }),
+		"another text is there": {now: found(func(e *migrate.Entry) { e.Finding.Changes[0].Before = "server: https://10.0.0.9:6443\n" }),
 			drift: "would change something else than the plan says", shown: "-server: https://10.0.0.1:6443\n+server: https://10.0.0.9:6443"},
-		"it would become something else": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding.Changes[0].After = "server: https://10.0.0.7:6443\n" }),
+		"it would become something else": {now: found(func(e *migrate.Entry) { e.Finding.Changes[0].After = "server: https://10.0.0.7:6443\n" }),
 			drift: "would change something else than the plan says", shown: "-server: https://10.0.0.5:6443\n+server: https://10.0.0.7:6443"},
-		"another host": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Target = "cp9" }), drift: "loadbalancer/admin-conf on cp9 is to be done and is not in the plan"},
-		"it is blocked by now": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding = migrate.Finding{Verdict: migrate.Blocked, Reason: "cp1 has no CA"} }),
+		"another host": {now: found(func(e *migrate.Entry) { e.Target = "cp9" }), drift: "loadbalancer/admin-conf on cp9 is to be done and is not in the plan"},
+		"it is blocked by now": {now: found(func(e *migrate.Entry) { e.Finding = migrate.Finding{Verdict: migrate.Blocked, Reason: "cp1 has no CA"} }),
 			drift: "is blocked now (cp1 has no CA)"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +75,7 @@ func TestSavedPlanMatches(t *testing.T) {
 			if tt.since != "" {
 				since[state.Key{Phase: 1, Step: tt.since, Target: "cp1"}] = true
 			}
-			err := saved.matches("p.plan", tt.id, tt.now, since)
+			err := saved.matches("p.plan", tt.now, since)
 			if tt.drift == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -93,6 +91,50 @@ func TestSavedPlanMatches(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSavedPlanFitsCluster: that it is another one is told by what needs no
+// look at any step.
+func TestSavedPlanFitsCluster(t *testing.T) {
+	t.Parallel()
+	saved := savedPlan{Cluster: "uid-1", KubernetesVersion: "v1.33.1"}
+	if err := saved.fitsCluster("p", "uid-1", "v1.33.1"); err != nil {
+		t.Error(err)
+	}
+	for want, err := range map[string]error{
+		"it is about the cluster uid-1, and this is uid-2":      saved.fitsCluster("p", "uid-2", "v1.33.1"),
+		"the cluster ran Kubernetes v1.33.1, and runs v1.33.13": saved.fitsCluster("p", "uid-1", "v1.33.13"),
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) || exitCode(err) != 3 {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// TestDescribed: a run that was declined before its first phase leaves no
+// strategy and no start to the one that does it.
+func TestDescribed(t *testing.T) {
+	t.Parallel()
+	j, err := state.Open(filepath.Join(t.TempDir(), "migrate.journal"), state.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	check := func(want bool, when string) {
+		t.Helper()
+		if got, err := described(j); err != nil || got != want {
+			t.Errorf("%s: %v, %v", when, got, err)
+		}
+	}
+	check(false, "an empty journal")
+	if err := j.PutBlob("about", about{Cluster: "small"}); err != nil {
+		t.Fatal(err)
+	}
+	check(false, "nothing was begun")
+	if err := j.BeginPhase(1, "spec", "steps"); err != nil {
+		t.Fatal(err)
+	}
+	check(true, "phase 1 was begun")
 }
 
 // TestSavedPlanFits: what can be told without a host is told without one.
@@ -132,7 +174,7 @@ func TestSavedPlanFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Strategy != "in-place" || got.Made.Before(time.Now().Add(-time.Minute)) || got.matches(file, "uid-1", found(nil), nil) != nil {
+	if got.Strategy != "in-place" || got.Made.Before(time.Now().Add(-time.Minute)) || got.matches(file, found(nil), nil) != nil {
 		t.Errorf("read back: %+v", got)
 	}
 	if err := os.WriteFile(file, []byte(`{"format": "something"}`), 0o600); err != nil {
