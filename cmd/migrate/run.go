@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -106,17 +104,17 @@ func runAction(c *cli.Context) error {
 	if c.String("output") == "json" {
 		events = jsonEvents{json.NewEncoder(c.App.Writer)}
 	}
-	confirm := func(phases.Phase) error { return nil }
-	if !c.Bool("yes") {
-		confirm = func(p phases.Phase) error { return askForPhase(c, s.spec.Name, p) }
-	}
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "run")
 	defer done()
+	confirm := func(phases.Phase) error { return nil }
+	if !c.Bool("yes") {
+		confirm = func(p phases.Phase) error { return askForPhase(ctx, c, stop, s.spec.Name, p) }
+	}
 	m := migration{strategy: a.strategy, chosen: a.chosen, phases: a.phases, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar, noBackup: c.Bool("no-backup"),
 		command: "run", closing: &closing{w: c.App.ErrWriter, s: s, command: "run", flags: flagsGiven(c), phase: c.Int("phase"), plan: a.file},
 		ignore: c.StringSlice("ignore-preflight")}
 	if !c.Bool("yes") && a.plan == nil {
-		m.inPlace = func(b *migrate.BlockedError, away time.Duration) error { return askInPlace(c, b, away) }
+		m.inPlace = func(b *migrate.BlockedError, away time.Duration) error { return askInPlace(ctx, c, stop, b, away) }
 	}
 	if a.plan != nil {
 		m.meant = func(id, kubernetes string) error { return a.plan.fitsCluster(a.file, id, kubernetes) }
@@ -214,32 +212,30 @@ func etcdSize(ctx context.Context, v phases.View) (int64, error) {
 
 // askForPhase wants the cluster's name typed: the one mistake that no check
 // finds is the wrong terminal.
-func askForPhase(c *cli.Context, name string, p phases.Phase) error {
-	if f, ok := c.App.Reader.(*os.File); ok && !isTerminal(f) {
+func askForPhase(ctx context.Context, c *cli.Context, stop <-chan struct{}, name string, p phases.Phase) error {
+	if noTerminal(c) {
 		return errors.New("there is no terminal to ask on: look at `migrate plan` and add --yes")
 	}
-	fmt.Fprintf(c.App.ErrWriter, "Phase %d: %s. %s\nType the cluster's name (%s) to go on: ", p.Number, p.Title, p.Why, name)
-	line, err := bufio.NewReader(c.App.Reader).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading the answer: %w", err)
+	answer, err := question(ctx, c, stop, "Phase %d: %s. %s\nType the cluster's name (%s) to go on: ", p.Number, p.Title, p.Why, name)
+	if err != nil {
+		return err
 	}
-	if strings.TrimSpace(line) != name {
+	if answer != name {
 		return fmt.Errorf("that is not %q: phase %d was not begun; %w", name, p.Number, migrate.ErrStopped)
 	}
 	return nil
 }
 
 // askInPlace wants the word typed: it is about an outage.
-func askInPlace(c *cli.Context, b *migrate.BlockedError, away time.Duration) error {
-	if f, ok := c.App.Reader.(*os.File); ok && !isTerminal(f) {
+func askInPlace(ctx context.Context, c *cli.Context, stop <-chan struct{}, b *migrate.BlockedError, away time.Duration) error {
+	if noTerminal(c) {
 		return b
 	}
-	fmt.Fprintf(c.App.ErrWriter, "No second API server can carry the clients meanwhile: %s.\nDone in place, the API will be away for up to %.0f s. Type in-place to do that: ", b.Reason, away.Seconds())
-	line, err := bufio.NewReader(c.App.Reader).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading the answer: %w", err)
+	answer, err := question(ctx, c, stop, "No second API server can carry the clients meanwhile: %s.\nDone in place, the API will be away for up to %.0f s. Type in-place to do that: ", b.Reason, away.Seconds())
+	if err != nil {
+		return err
 	}
-	if strings.TrimSpace(line) != string(phases.InPlace) {
+	if answer != string(phases.InPlace) {
 		return b
 	}
 	return nil
