@@ -287,6 +287,8 @@ func (p savedPlan) since(j *state.Journal) (map[state.Key]bool, error) {
 // planGiven is the file of `run FILE` or `run --plan FILE`, "" without one.
 func planGiven(flag string, words []string) (string, error) {
 	switch {
+	case len(words) > 1 && strings.HasPrefix(words[1], "-"):
+		return "", fmt.Errorf("`migrate run` takes one word, the file of a saved plan, after all flags; %q stands behind %q: write `migrate run %s %s` for a plan, and name a spec with --file", words[1], words[0], strings.Join(words[1:], " "), words[0])
 	case len(words) > 1:
 		return "", fmt.Errorf("`migrate run` takes one word, the file of a saved plan, after all flags; %q stands behind %q: name the spec with --file, the plan with --plan", words[1], words[0])
 	case len(words) == 1 && flag != "":

@@ -204,14 +204,47 @@ func TestSum(t *testing.T) {
 	t.Parallel()
 	plans := found(func(e *migrate.Entry) { e.Outage = 45 * time.Second })
 	want := "Plan: 1 steps to do on 1 targets; expected time without an API: 45 s"
-	if got := planSum(plans); got != want+". Nothing was changed." {
+	if got := planSum(plans, true); got != want+". Nothing was changed." {
 		t.Errorf("got %q", got)
 	}
 	expect(plans, &rehearsal{Steps: []rehearsedStep{{"loadbalancer/admin-conf", 90}, {"loadbalancer/nginx", 5}}})
-	if got := planSum(plans); got != want+"; when rehearsed they took 1 min 30 s. Nothing was changed." {
+	if got := planSum(plans, true); got != want+"; when rehearsed they took 1 min 30 s. Nothing was changed." {
 		t.Errorf("got %q", got)
 	}
 	if plans[0].Entries[1].ExpectedSeconds != 0 {
 		t.Error("what is done already is expected to take time")
+	}
+}
+
+// TestSumOfNothing: a part in which nothing is left says nothing of the rest.
+func TestSumOfNothing(t *testing.T) {
+	t.Parallel()
+	only, err := limitTo(found(nil), []string{"lb1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := planSum(only, false); got != "Plan: nothing to do in what is shown." {
+		t.Errorf("of a part: %q", got)
+	}
+	if got := planSum(only, true); got != "Plan: nothing to do; the cluster is as the spec wants it." {
+		t.Errorf("of all: %q", got)
+	}
+}
+
+func TestBackStatus(t *testing.T) {
+	t.Parallel()
+	stays, undone := migrate.RollbackEntry{Stays: "it harms nobody"}, migrate.RollbackEntry{Step: "loadbalancer/admin-conf"}
+	for name, tt := range map[string]struct {
+		list []migrate.RollbackEntry
+		code int
+	}{
+		"nothing":             {nil, 0},
+		"what stays":          {[]migrate.RollbackEntry{stays}, 0},
+		"something to undo":   {[]migrate.RollbackEntry{stays, undone}, 2},
+		"what can't be taken": {[]migrate.RollbackEntry{undone, {Blocked: "not known what was there"}}, 3},
+	} {
+		if got := exitCode(backStatus(tt.list)); got != tt.code {
+			t.Errorf("%s: exit code %d, want %d", name, got, tt.code)
+		}
 	}
 }
