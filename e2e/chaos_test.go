@@ -138,13 +138,14 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// setUpChaos makes a playground, with the journal on a small disk of its own.
+// setUpChaos makes a playground, with the journal and the backups beside it on
+// a small disk of their own.
 func setUpChaos(t *testing.T) *chaos {
 	t.Helper()
 	cfg := configure(t)
 	cfg.name = orDefault(os.Getenv("E2E_NAME"), "chaos")
 	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=4m", "chaos", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=1g", "chaos", dir).CombinedOutput(); err != nil {
 		t.Fatalf("making a small disk for the journal: %v: %s", err, out)
 	}
 	s := &scenario{config: cfg, top: t, bin: &binary{path: cfg.binary, out: cfg.out}, journal: filepath.Join(dir, "chaos.journal")}

@@ -76,7 +76,11 @@ func adopt(ctx context.Context, s *session, strategy phases.Strategy) (a adoptio
 		return a, err
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
-	if err := describeCluster(ctx, s, j, strategy); err != nil {
+	id, kubernetes, err := planIdentity(ctx, s)
+	if err != nil {
+		return a, err
+	}
+	if err := describeCluster(ctx, s, j, id, kubernetes, strategy); err != nil {
 		return a, err
 	}
 	a = adoption{Journal: s.journal, Unknown: []string{

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -168,7 +166,7 @@ func (r renewal) renew(ctx context.Context, o certs.Options) error {
 		return nil
 	}
 	if need && !r.c.Bool("yes") {
-		if err := askForRenewal(r.c, r.s.spec.Name, "renew"); err != nil {
+		if err := askForRenewal(ctx, r.c, r.stop, r.s.spec.Name, "renew"); err != nil {
 			return err
 		}
 	}
@@ -263,7 +261,7 @@ func (r renewal) undo(ctx context.Context) error {
 		return nil
 	}
 	if !r.c.Bool("yes") {
-		if err := askForRenewal(r.c, r.s.spec.Name, "put the old ones back"); err != nil {
+		if err := askForRenewal(ctx, r.c, r.stop, r.s.spec.Name, "put the old ones back"); err != nil {
 			return err
 		}
 	}
@@ -323,16 +321,15 @@ func printRenewal(w io.Writer, u underRenewal, entries []migrate.Entry) (need bo
 	return true, err
 }
 
-func askForRenewal(c *cli.Context, name, what string) error {
-	if f, ok := c.App.Reader.(*os.File); ok && !isTerminal(f) {
+func askForRenewal(ctx context.Context, c *cli.Context, stop <-chan struct{}, name, what string) error {
+	if noTerminal(c) {
 		return errors.New("there is no terminal to ask on: look at `migrate certs renew --plan` and add --yes")
 	}
-	fmt.Fprintf(c.App.ErrWriter, "Type the cluster's name (%s) to %s: ", name, what)
-	line, err := bufio.NewReader(c.App.Reader).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading the answer: %w", err)
+	answer, err := question(ctx, c, stop, "Type the cluster's name (%s) to %s: ", name, what)
+	if err != nil {
+		return err
 	}
-	if strings.TrimSpace(line) != name {
+	if answer != name {
 		return fmt.Errorf("that is not %q: nothing was changed; %w", name, migrate.ErrStopped)
 	}
 	return nil

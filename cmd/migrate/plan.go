@@ -34,7 +34,7 @@ func planCommand() *cli.Command {
 		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json", "yaml"),
 			&cli.StringFlag{Name: "out", Usage: "save the plan to `FILE`, for `migrate run FILE`"},
 			&cli.StringSliceFlag{Name: "limit", Usage: "show only what is done on `HOST`; cluster is the cluster's objects"},
-			&cli.BoolFlag{Name: "detailed-exitcode", Usage: "exit with 2 when there is something to do"},
+			&cli.BoolFlag{Name: "detailed-exitcode", Usage: "exit with 2 when there is something to do, or with --rollback to undo"},
 			&cli.BoolFlag{Name: "rollback", Usage: "show what rollback would undo"}),
 		Action: planAction,
 	}
@@ -52,6 +52,9 @@ func planAction(c *cli.Context) error {
 	limit := c.StringSlice("limit")
 	if c.String("out") != "" && (c.Bool("rollback") || len(limit) > 0) {
 		return errors.New("--out saves a whole plan: leave --limit and --rollback away")
+	}
+	if c.Bool("rollback") && len(limit) > 0 {
+		return errors.New("--limit shows a part of the way forward: leave it away with --rollback, which shows what is undone in its order")
 	}
 	s, err := openSession(c)
 	if err != nil {
@@ -87,11 +90,11 @@ func planAction(c *cli.Context) error {
 		return err
 	}
 	expect(plans, known)
-	if err := printPlan(c.App.Writer, plans, c.String("output")); err != nil {
+	if err := printPlan(c.App.Writer, plans, c.String("output"), len(limit) == 0 && c.Int("phase") == 0); err != nil {
 		return err
 	}
 	if c.String("output") == "text" && pending(plans) > 0 {
-		fmt.Fprintln(c.App.Writer, known.say(s.file, s.spec, list, kubernetes))
+		fmt.Fprintln(c.App.Writer, known.say(rehearsalFlagsOf(c, s), s.spec, list, kubernetes))
 	}
 	for i, p := range plans {
 		if blocked := blockedIn(p.Entries); blocked != nil {
@@ -169,18 +172,39 @@ func planBack(c *cli.Context, s *session) error {
 		}
 		list = append(list, entries...)
 	}
-	switch c.String("output") {
+	if err := writeBack(c.App.Writer, list, c.String("output")); err != nil || !c.Bool("detailed-exitcode") {
+		return err
+	}
+	return backStatus(list)
+}
+
+func writeBack(w io.Writer, list []migrate.RollbackEntry, format string) error {
+	switch format {
 	case "json":
-		return writeReport(c.App.Writer, list)
+		return writeReport(w, list)
 	case "yaml":
 		data, err := yaml.Marshal(list)
 		if err != nil {
 			return fmt.Errorf("writing the plan: %w", err)
 		}
-		_, err = c.App.Writer.Write(data)
+		_, err = w.Write(data)
 		return err
 	}
-	return printRollback(c.App.Writer, list)
+	return printRollback(w, list)
+}
+
+// backStatus is the way back for --detailed-exitcode: pending, blocked as the
+// rollback would be, or nil where nothing is to be undone.
+func backStatus(list []migrate.RollbackEntry) error {
+	for _, e := range list {
+		if e.Blocked != "" {
+			return &migrate.BlockedError{Where: migrate.Where{Phase: e.Phase, Step: e.Step, Target: e.Target}, Reason: e.Blocked, Remedy: "nothing was changed"}
+		}
+	}
+	if migrate.Standing(list) {
+		return errChangesPending
+	}
+	return nil
 }
 
 func makePlan(ctx context.Context, s *session, list []phases.Phase, j *state.Journal) ([]phasePlan, error) {
@@ -210,7 +234,8 @@ func pending(plans []phasePlan) int {
 	return n
 }
 
-func printPlan(w io.Writer, plans []phasePlan, format string) error {
+// printPlan prints a plan; whole says that no phase and no step is left out.
+func printPlan(w io.Writer, plans []phasePlan, format string, whole bool) error {
 	switch format {
 	case "json":
 		e := json.NewEncoder(w)
@@ -235,7 +260,7 @@ func printPlan(w io.Writer, plans []phasePlan, format string) error {
 			printChanges(w, e.Finding.Changes, colour)
 		}
 	}
-	_, err := fmt.Fprintln(w, planSum(plans))
+	_, err := fmt.Fprintln(w, planSum(plans, whole))
 	return err
 }
 
@@ -272,9 +297,12 @@ func expectedText(s float64) string {
 }
 
 // planSum is the plan in one line.
-func planSum(plans []phasePlan) string {
+func planSum(plans []phasePlan, whole bool) string {
 	n := pending(plans)
-	if n == 0 {
+	switch {
+	case n == 0 && !whole:
+		return "Plan: nothing to do in what is shown."
+	case n == 0:
 		return "Plan: nothing to do; the cluster is as the spec wants it."
 	}
 	var outage time.Duration

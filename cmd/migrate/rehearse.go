@@ -29,18 +29,22 @@ func rehearseCommand() *cli.Command {
 			"With --like the shape is that of the cluster of a spec, which is only read: its Kubernetes\n" +
 			"minor, where its etcd listens, its API server's arguments and mounts, its workers. Then it\n" +
 			"goes forward, all the way back, and forward again. What the playground lacks is told. That it\n" +
-			"was rehearsed, and how long each step took, is kept beside the spec's journal: plan and run\n" +
-			"tell it.\n\n" + exitStatus,
+			"was rehearsed, and how long each step took, is kept beside the spec's journal\n" +
+			"(--journal, where it has another name): plan and run tell it.\n\n" + exitStatus,
 		Flags: append(rehearsalFlags("rehearsal"), strategyFlag(),
 			&cli.StringFlag{Name: "like", Usage: "the playground gets the shape of the cluster of this spec `FILE`"},
+			&cli.StringFlag{Name: flagJournal, Usage: "with --like: that cluster's journal `FILE` (default: beside its spec)"},
 			&cli.StringFlag{Name: "report", Value: "out/report.json", Usage: "write the report as JSON to `FILE`"},
 			&cli.BoolFlag{Name: "keep", Usage: "leave the playground up afterwards"}),
 		Action: func(c *cli.Context) error {
 			var r *report
 			var err error
-			if c.String("like") != "" {
+			switch {
+			case c.String("like") != "":
 				r, err = rehearseLike(c)
-			} else {
+			case common(c, flagJournal) != "":
+				err = errors.New("--journal is that of the cluster to be like: name its spec with --like")
+			default:
 				r, err = rehearse(c, strategyOf(c), measuringOf(c, teller(c)), rehearsalOptions(c), false)
 			}
 			if r == nil {
@@ -59,7 +63,7 @@ func rehearseLike(c *cli.Context) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	theirs, err := newSession(c.String("like"), "", log, sshOptions(c, log))
+	theirs, err := newSession(c.String("like"), common(c, flagJournal), log, sshOptions(c, log))
 	if err != nil {
 		return nil, err
 	}
@@ -256,7 +260,7 @@ func rehearsalPlan(c *cli.Context, s *session, strategy phases.Strategy) (time.D
 	for _, p := range plans {
 		away += outageOf(p.Entries)
 	}
-	return away, printPlan(c.App.Writer, plans, "text")
+	return away, printPlan(c.App.Writer, plans, "text", true)
 }
 
 // keepReport writes the report as JSON to the file of --report.

@@ -13,9 +13,11 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 
 	"github.com/google/renameio/v2"
+	"github.com/urfave/cli/v2"
 )
 
 // rehearsal is what is kept of the last rehearsal of a spec, in a file beside
@@ -123,10 +125,10 @@ func (r *rehearsal) expected(step migrate.StepID) time.Duration {
 
 // say is one sentence: whether what is about to run was rehearsed, when, and
 // what is different since. kubernetes is the real cluster's version, "" where
-// it is not known.
-func (r *rehearsal) say(file string, spec cluster.Spec, list []phases.Phase, kubernetes string) string {
+// it is not known; like are the flags of a rehearsal of it.
+func (r *rehearsal) say(like string, spec cluster.Spec, list []phases.Phase, kubernetes string) string {
 	if r == nil {
-		return fmt.Sprintf("This was not rehearsed: `migrate rehearse --like %s` practises it on a playground of this cluster's shape.", file)
+		return fmt.Sprintf("This was not rehearsed: `migrate rehearse %s` practises it on a playground of this cluster's shape.", like)
 	}
 	text := fmt.Sprintf("Rehearsed %s on Kubernetes %s: %s", r.At.Local().Format(time.DateTime), r.KubernetesVersion, r.Result)
 	if r.Requests > 0 {
@@ -140,6 +142,15 @@ func (r *rehearsal) say(file string, spec cluster.Spec, list []phases.Phase, kub
 		text += " The playground did not have: " + strings.Join(r.Lacks, "; ") + "."
 	}
 	return text
+}
+
+// rehearsalFlagsOf name the cluster at hand to `migrate rehearse`.
+func rehearsalFlagsOf(c *cli.Context, s *session) string {
+	flags := "--like " + remote.Quote(s.file)
+	if file := common(c, flagJournal); file != "" {
+		flags += " --journal " + remote.Quote(file)
+	}
+	return flags
 }
 
 // differs lists why a rehearsal is not one of what is about to run.

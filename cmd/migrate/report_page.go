@@ -75,6 +75,7 @@ func pagePhase(j *state.Journal, p phases.Phase, took timings) (page.Phase, bool
 		if step.Title == "" { // of another version of this program
 			step.Title = rec.Step
 		}
+		one.Standing = one.Standing || rec.Status.Touched() && !staysAsItIs(p, rec)
 		switch rec.Status {
 		case state.Verified:
 			one.Did++

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -104,7 +103,7 @@ func restoreAction(c *cli.Context) error {
 		return err
 	}
 	if !c.Bool("yes") {
-		if err := askForRestore(c, s.spec.Name); err != nil {
+		if err := askForRestore(ctx, c, stop, s.spec.Name); err != nil {
 			return err
 		}
 		// The answer may have taken hours, in which somebody brought a quorum back.
@@ -270,16 +269,15 @@ func printRestore(ctx context.Context, w io.Writer, s *session, j *state.Journal
 	return err
 }
 
-func askForRestore(c *cli.Context, name string) error {
-	if f, ok := c.App.Reader.(*os.File); ok && !isTerminal(f) {
+func askForRestore(ctx context.Context, c *cli.Context, stop <-chan struct{}, name string) error {
+	if noTerminal(c) {
 		return errors.New("there is no terminal to ask on: look at `migrate restore --plan` and add --yes")
 	}
-	fmt.Fprintf(c.App.ErrWriter, "Type the cluster's name (%s) to lose these writes and restore: ", name)
-	line, err := bufio.NewReader(c.App.Reader).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading the answer: %w", err)
+	answer, err := question(ctx, c, stop, "Type the cluster's name (%s) to lose these writes and restore: ", name)
+	if err != nil {
+		return err
 	}
-	if strings.TrimSpace(line) != name {
+	if answer != name {
 		return fmt.Errorf("that is not %q: nothing was changed; %w", name, migrate.ErrStopped)
 	}
 	return nil

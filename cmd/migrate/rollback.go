@@ -53,7 +53,7 @@ func rollbackAction(c *cli.Context) error {
 	}
 	confirm := func(phases.Phase) error { return nil }
 	if !c.Bool("yes") {
-		confirm = func(p phases.Phase) error { return askForPhase(c, s.spec.Name, p) }
+		confirm = func(p phases.Phase) error { return askForPhase(ctx, c, stop, s.spec.Name, p) }
 	}
 	return rollBack(ctx, s, c.Int("phase"), migration{
 		command: "rollback", events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar,

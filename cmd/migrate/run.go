@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -106,24 +104,23 @@ func runAction(c *cli.Context) error {
 	if c.String("output") == "json" {
 		events = jsonEvents{json.NewEncoder(c.App.Writer)}
 	}
-	confirm := func(phases.Phase) error { return nil }
-	if !c.Bool("yes") {
-		confirm = func(p phases.Phase) error { return askForPhase(c, s.spec.Name, p) }
-	}
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "run")
 	defer done()
+	confirm := func(phases.Phase) error { return nil }
+	if !c.Bool("yes") {
+		confirm = func(p phases.Phase) error { return askForPhase(ctx, c, stop, s.spec.Name, p) }
+	}
 	m := migration{strategy: a.strategy, chosen: a.chosen, phases: a.phases, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar, noBackup: c.Bool("no-backup"),
 		command: "run", closing: &closing{w: c.App.ErrWriter, s: s, command: "run", flags: flagsGiven(c), phase: c.Int("phase"), plan: a.file},
 		ignore: c.StringSlice("ignore-preflight")}
 	if !c.Bool("yes") && a.plan == nil {
-		m.inPlace = func(b *migrate.BlockedError, away time.Duration) error { return askInPlace(c, b, away) }
+		m.inPlace = func(b *migrate.BlockedError, away time.Duration) error { return askInPlace(ctx, c, stop, b, away) }
 	}
-	m.agreed = func(ctx context.Context, j *state.Journal) error {
-		var about about
-		if _, err := j.GetBlob("about", &about); err != nil {
-			return err
-		}
-		bar.say(known.say(s.file, s.spec, a.phases, about.KubernetesVersion))
+	if a.plan != nil {
+		m.meant = func(id, kubernetes string) error { return a.plan.fitsCluster(a.file, id, kubernetes) }
+	}
+	m.agreed = func(ctx context.Context, j *state.Journal, kubernetes string) error {
+		bar.say(known.say(rehearsalFlagsOf(c, s), s.spec, a.phases, kubernetes))
 		if a.plan == nil {
 			return nil
 		}
@@ -149,9 +146,12 @@ type migration struct {
 	closing   *closing  // tells how it ended, when not well; nil: whoever called does
 	ignore    []string  // preflight checks that may block
 	noBackup  bool
+	// meant is asked, before anything is written here or there, whether this
+	// is the cluster that was meant; nil: any one is that the journal takes.
+	meant func(id, kubernetes string) error
 	// agreed is asked, once the cluster is held and before anything is done,
 	// whether this is what was agreed to; nil: nothing was.
-	agreed func(context.Context, *state.Journal) error
+	agreed func(ctx context.Context, j *state.Journal, kubernetes string) error
 }
 
 // about is what the report tells of a run besides its steps.
@@ -165,31 +165,33 @@ type about struct {
 
 // describeCluster ties the journal to the cluster and keeps what the report
 // needs; a resumed run keeps its first start.
-func describeCluster(ctx context.Context, s *session, j *state.Journal, strategy phases.Strategy) error {
-	k, err := s.world.View(migrate.ClusterTarget).Kube(ctx)
-	if err != nil {
-		return err
-	}
-	id, err := k.Identity(ctx)
-	if err != nil {
-		return err
-	}
+func describeCluster(ctx context.Context, s *session, j *state.Journal, id, kubernetes string, strategy phases.Strategy) error {
 	if err := j.BindCluster(id); err != nil {
 		return err
 	}
-	var a about
-	if known, err := j.GetBlob("about", &a); err != nil || known {
-		return err
-	}
-	v, err := k.Version()
-	if err != nil {
+	if begun, err := described(j); err != nil || begun {
 		return err
 	}
 	size, err := etcdSize(ctx, s.world.View(migrate.ClusterTarget))
 	if err != nil {
 		return err
 	}
-	return j.PutBlob("about", about{Cluster: s.spec.Name, KubernetesVersion: v, Strategy: string(strategy), StartedAt: time.Now().UTC(), EtcdBytes: size})
+	return j.PutBlob("about", about{Cluster: s.spec.Name, KubernetesVersion: kubernetes, Strategy: string(strategy), StartedAt: time.Now().UTC(), EtcdBytes: size})
+}
+
+// described says whether the journal has what the report tells of a run. What
+// a run wrote that was declined or refused before a phase began is no start.
+func described(j *state.Journal) (bool, error) {
+	var a about
+	if known, err := j.GetBlob("about", &a); err != nil || !known {
+		return false, err
+	}
+	for _, p := range allPhases(phases.Overlap) {
+		if known, err := j.Phase(p.Number); err != nil || !known.Begun.IsZero() {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // etcdSize is how big the database is, in bytes; any member's will do.
@@ -210,32 +212,30 @@ func etcdSize(ctx context.Context, v phases.View) (int64, error) {
 
 // askForPhase wants the cluster's name typed: the one mistake that no check
 // finds is the wrong terminal.
-func askForPhase(c *cli.Context, name string, p phases.Phase) error {
-	if f, ok := c.App.Reader.(*os.File); ok && !isTerminal(f) {
+func askForPhase(ctx context.Context, c *cli.Context, stop <-chan struct{}, name string, p phases.Phase) error {
+	if noTerminal(c) {
 		return errors.New("there is no terminal to ask on: look at `migrate plan` and add --yes")
 	}
-	fmt.Fprintf(c.App.ErrWriter, "Phase %d: %s. %s\nType the cluster's name (%s) to go on: ", p.Number, p.Title, p.Why, name)
-	line, err := bufio.NewReader(c.App.Reader).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading the answer: %w", err)
+	answer, err := question(ctx, c, stop, "Phase %d: %s. %s\nType the cluster's name (%s) to go on: ", p.Number, p.Title, p.Why, name)
+	if err != nil {
+		return err
 	}
-	if strings.TrimSpace(line) != name {
+	if answer != name {
 		return fmt.Errorf("that is not %q: phase %d was not begun; %w", name, p.Number, migrate.ErrStopped)
 	}
 	return nil
 }
 
 // askInPlace wants the word typed: it is about an outage.
-func askInPlace(c *cli.Context, b *migrate.BlockedError, away time.Duration) error {
-	if f, ok := c.App.Reader.(*os.File); ok && !isTerminal(f) {
+func askInPlace(ctx context.Context, c *cli.Context, stop <-chan struct{}, b *migrate.BlockedError, away time.Duration) error {
+	if noTerminal(c) {
 		return b
 	}
-	fmt.Fprintf(c.App.ErrWriter, "No second API server can carry the clients meanwhile: %s.\nDone in place, the API will be away for up to %.0f s. Type in-place to do that: ", b.Reason, away.Seconds())
-	line, err := bufio.NewReader(c.App.Reader).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading the answer: %w", err)
+	answer, err := question(ctx, c, stop, "No second API server can carry the clients meanwhile: %s.\nDone in place, the API will be away for up to %.0f s. Type in-place to do that: ", b.Reason, away.Seconds())
+	if err != nil {
+		return err
 	}
-	if strings.TrimSpace(line) != string(phases.InPlace) {
+	if answer != string(phases.InPlace) {
 		return b
 	}
 	return nil

@@ -34,33 +34,39 @@ func TestSavedPlanMatches(t *testing.T) {
 	list := allPhases(phases.Overlap)[:1]
 	saved := newSavedPlan(s, "uid-1", "v1.33.1", phases.Overlap, 1, list, found(nil))
 	for name, tt := range map[string]struct {
-		id    string
 		now   []phasePlan
 		since string // a step on cp1 that we did since
 		drift string // "": none
 		shown string
 	}{
-		"nothing has changed":         {id: "uid-1", now: found(nil)},
-		"another reason for the same": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding.Reason = "it still does" })},
-		"another cluster":             {id: "uid-2", now: found(nil), drift: "it is about the cluster uid-1, and this is uid-2"},
-		"somebody did it": {id: "uid-1", now: found(func(e *migrate.Entry) {
+		"nothing has changed":         {now: found(nil)},
+		"another reason for the same": {now: found(func(e *migrate.Entry) { e.Finding.Reason = "it still does" })},
+		"somebody did it": {now: found(func(e *migrate.Entry) {
 			e.Finding = migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
 		}),
 			drift: "loadbalancer/admin-conf on cp1 was needed (it names the old address) and is satisfied now (it names the endpoint)"},
-		"we did it, and were stopped": {id: "uid-1", since: "loadbalancer/admin-conf", now: found(func(e *migrate.Entry) {
+		"we did it, and were stopped": {since: "loadbalancer/admin-conf", now: found(func(e *migrate.Entry) {
 			e.Recorded, e.Finding = state.Verified, migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
 		})},
-		"another step of ours was done since, and the text differs by it": {id: "uid-1", since: "loadbalancer/serving-certificate",
+		"another step of ours was done since, and the text differs by it": {since: "loadbalancer/serving-certificate",
 			now: found(func(e *migrate.Entry) { e.Finding.Changes[0].Before = "server: https://10.0.0.9:6443\n" })},
-		"we did it once, long before": {id: "uid-1", now: found(func(e *migrate.Entry) {
+		"another step of ours was done since, and leaves it nothing to do": {since: "loadbalancer/serving-certificate",
+			now: found(func(e *migrate.Entry) {
+				e.Finding = migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
+			})},
+		"another step of ours was done since, and it is blocked": {since: "loadbalancer/serving-certificate",
+			now: found(func(e *migrate.Entry) {
+				e.Finding = migrate.Finding{Verdict: migrate.Blocked, Reason: "cp1 has no CA"}
+			}), drift: "is blocked now (cp1 has no CA)"},
+		"we did it once, long before": {now: found(func(e *migrate.Entry) {
 			e.Recorded, e.Finding = state.Verified, migrate.Finding{Verdict: migrate.Satisfied, Reason: "it names the endpoint"}
 		}), drift: "is satisfied now (it names the endpoint)"},
-		"another text is there": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding.Changes[0].Before = "server: https://10.0.0.9:6443\n" }),
+		"another text is there": {now: found(func(e *migrate.Entry) { e.Finding.Changes[0].Before = "server: https://10.0.0.9:6443\n" }),
 			drift: "would change something else than the plan says", shown: "-server: https://10.0.0.1:6443\n+server: https://10.0.0.9:6443"},
-		"it would become something else": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding.Changes[0].After = "server: https://10.0.0.7:6443\n" }),
+		"it would become something else": {now: found(func(e *migrate.Entry) { e.Finding.Changes[0].After = "server: https://10.0.0.7:6443\n" }),
 			drift: "would change something else than the plan says", shown: "-server: https://10.0.0.5:6443\n+server: https://10.0.0.7:6443"},
-		"another host": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Target = "cp9" }), drift: "loadbalancer/admin-conf on cp9 is to be done and is not in the plan"},
-		"it is blocked by now": {id: "uid-1", now: found(func(e *migrate.Entry) { e.Finding = migrate.Finding{Verdict: migrate.Blocked, Reason: "cp1 has no CA"} }),
+		"another host": {now: found(func(e *migrate.Entry) { e.Target = "cp9" }), drift: "loadbalancer/admin-conf on cp9 is to be done and is not in the plan"},
+		"it is blocked by now": {now: found(func(e *migrate.Entry) { e.Finding = migrate.Finding{Verdict: migrate.Blocked, Reason: "cp1 has no CA"} }),
 			drift: "is blocked now (cp1 has no CA)"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -69,7 +75,7 @@ func TestSavedPlanMatches(t *testing.T) {
 			if tt.since != "" {
 				since[state.Key{Phase: 1, Step: tt.since, Target: "cp1"}] = true
 			}
-			err := saved.matches("p.plan", tt.id, tt.now, since)
+			err := saved.matches("p.plan", tt.now, since)
 			if tt.drift == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -85,6 +91,50 @@ func TestSavedPlanMatches(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSavedPlanFitsCluster: that it is another one is told by what needs no
+// look at any step.
+func TestSavedPlanFitsCluster(t *testing.T) {
+	t.Parallel()
+	saved := savedPlan{Cluster: "uid-1", KubernetesVersion: "v1.33.1"}
+	if err := saved.fitsCluster("p", "uid-1", "v1.33.1"); err != nil {
+		t.Error(err)
+	}
+	for want, err := range map[string]error{
+		"it is about the cluster uid-1, and this is uid-2":      saved.fitsCluster("p", "uid-2", "v1.33.1"),
+		"the cluster ran Kubernetes v1.33.1, and runs v1.33.13": saved.fitsCluster("p", "uid-1", "v1.33.13"),
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) || exitCode(err) != 3 {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// TestDescribed: a run that was declined before its first phase leaves no
+// strategy and no start to the one that does it.
+func TestDescribed(t *testing.T) {
+	t.Parallel()
+	j, err := state.Open(filepath.Join(t.TempDir(), "migrate.journal"), state.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	check := func(want bool, when string) {
+		t.Helper()
+		if got, err := described(j); err != nil || got != want {
+			t.Errorf("%s: %v, %v", when, got, err)
+		}
+	}
+	check(false, "an empty journal")
+	if err := j.PutBlob("about", about{Cluster: "small"}); err != nil {
+		t.Fatal(err)
+	}
+	check(false, "nothing was begun")
+	if err := j.BeginPhase(1, "spec", "steps"); err != nil {
+		t.Fatal(err)
+	}
+	check(true, "phase 1 was begun")
 }
 
 // TestSavedPlanFits: what can be told without a host is told without one.
@@ -124,7 +174,7 @@ func TestSavedPlanFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Strategy != "in-place" || got.Made.Before(time.Now().Add(-time.Minute)) || got.matches(file, "uid-1", found(nil), nil) != nil {
+	if got.Strategy != "in-place" || got.Made.Before(time.Now().Add(-time.Minute)) || got.matches(file, found(nil), nil) != nil {
 		t.Errorf("read back: %+v", got)
 	}
 	if err := os.WriteFile(file, []byte(`{"format": "something"}`), 0o600); err != nil {
@@ -154,14 +204,47 @@ func TestSum(t *testing.T) {
 	t.Parallel()
 	plans := found(func(e *migrate.Entry) { e.Outage = 45 * time.Second })
 	want := "Plan: 1 steps to do on 1 targets; expected time without an API: 45 s"
-	if got := planSum(plans); got != want+". Nothing was changed." {
+	if got := planSum(plans, true); got != want+". Nothing was changed." {
 		t.Errorf("got %q", got)
 	}
 	expect(plans, &rehearsal{Steps: []rehearsedStep{{"loadbalancer/admin-conf", 90}, {"loadbalancer/nginx", 5}}})
-	if got := planSum(plans); got != want+"; when rehearsed they took 1 min 30 s. Nothing was changed." {
+	if got := planSum(plans, true); got != want+"; when rehearsed they took 1 min 30 s. Nothing was changed." {
 		t.Errorf("got %q", got)
 	}
 	if plans[0].Entries[1].ExpectedSeconds != 0 {
 		t.Error("what is done already is expected to take time")
+	}
+}
+
+// TestSumOfNothing: a part in which nothing is left says nothing of the rest.
+func TestSumOfNothing(t *testing.T) {
+	t.Parallel()
+	only, err := limitTo(found(nil), []string{"lb1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := planSum(only, false); got != "Plan: nothing to do in what is shown." {
+		t.Errorf("of a part: %q", got)
+	}
+	if got := planSum(only, true); got != "Plan: nothing to do; the cluster is as the spec wants it." {
+		t.Errorf("of all: %q", got)
+	}
+}
+
+func TestBackStatus(t *testing.T) {
+	t.Parallel()
+	stays, undone := migrate.RollbackEntry{Stays: "it harms nobody"}, migrate.RollbackEntry{Step: "loadbalancer/admin-conf"}
+	for name, tt := range map[string]struct {
+		list []migrate.RollbackEntry
+		code int
+	}{
+		"nothing":             {nil, 0},
+		"what stays":          {[]migrate.RollbackEntry{stays}, 0},
+		"something to undo":   {[]migrate.RollbackEntry{stays, undone}, 2},
+		"what can't be taken": {[]migrate.RollbackEntry{undone, {Blocked: "not known what was there"}}, 3},
+	} {
+		if got := exitCode(backStatus(tt.list)); got != tt.code {
+			t.Errorf("%s: exit code %d, want %d", name, got, tt.code)
+		}
 	}
 }

@@ -105,7 +105,7 @@ func TestRehearsal(t *testing.T) {
 	if err != nil || none != nil {
 		t.Fatalf("a rehearsal of nothing: %+v, %v", none, err)
 	}
-	if text := none.say("migrate.yaml", spec, list, ""); !strings.Contains(text, "was not rehearsed: `migrate rehearse --like migrate.yaml`") {
+	if text := none.say("--like migrate.yaml", spec, list, ""); !strings.Contains(text, "was not rehearsed: `migrate rehearse --like migrate.yaml`") {
 		t.Errorf("without one: %s", text)
 	}
 	if none.expected("etcd/promote") != 0 {
@@ -132,7 +132,7 @@ func TestRehearsal(t *testing.T) {
 	if kept.expected("etcd/user") != 0 {
 		t.Error("what was found done has an expected time")
 	}
-	text := kept.say("migrate.yaml", spec, list, "v1.33.4")
+	text := kept.say("--like migrate.yaml", spec, list, "v1.33.4")
 	if strings.Contains(text, "something else") || !strings.Contains(text, "did not have: --oidc-ca-file") || !strings.HasPrefix(text, "Rehearsed ") {
 		t.Errorf("said: %s", text)
 	}

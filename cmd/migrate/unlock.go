@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 	"time"
 
 	"hamigrate/migrate"
@@ -156,15 +152,14 @@ func renewedMeanwhile(ctx context.Context, api unlocking, holder *kube.Operator)
 
 // askUnlock wants the cluster's name typed.
 func askUnlock(c *cli.Context, name string, holder kube.Operator) error {
-	if f, ok := c.App.Reader.(*os.File); ok && !isTerminal(f) {
+	if noTerminal(c) {
 		return errors.New("there is no terminal to ask on: add --yes to take the cluster over")
 	}
-	fmt.Fprintf(c.App.ErrWriter, "Type the cluster's name (%s) to take it away from %s: ", name, holder.Who)
-	line, err := bufio.NewReader(c.App.Reader).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading the answer: %w", err)
+	answer, err := question(c.Context, c, nil, "Type the cluster's name (%s) to take it away from %s: ", name, holder.Who)
+	if err != nil {
+		return err
 	}
-	if strings.TrimSpace(line) != name {
+	if answer != name {
 		return fmt.Errorf("that is not %q: nothing was changed", name)
 	}
 	return nil

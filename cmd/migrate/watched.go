@@ -27,7 +27,16 @@ func migratePhases(ctx context.Context, s *session, m migration) (err error) {
 	if err := w.resumable(); err != nil {
 		return err
 	}
-	if err := describeCluster(ctx, s, j, m.strategy); err != nil {
+	id, kubernetes, err := planIdentity(ctx, s)
+	if err != nil {
+		return err
+	}
+	if m.meant != nil {
+		if err := m.meant(id, kubernetes); err != nil {
+			return err
+		}
+	}
+	if err := describeCluster(ctx, s, j, id, kubernetes, m.strategy); err != nil {
 		return err
 	}
 	if err := phases.Fits(ctx, s.world.View(migrate.ClusterTarget)); err != nil {
@@ -38,7 +47,7 @@ func migratePhases(ctx context.Context, s *session, m migration) (err error) {
 	}
 	defer w.hold.end(ctx)
 	if m.agreed != nil {
-		if err := m.agreed(ctx, j); err != nil {
+		if err := m.agreed(ctx, j, kubernetes); err != nil {
 			return err
 		}
 	}

@@ -39,6 +39,39 @@ func (c ClusterConfiguration) String() string {
 	return b.String()
 }
 
+// hidden stands where a value is not shown.
+const hidden = "(not shown)"
+
+// Shown is String for people, files and logs: without the values of extraEnvs,
+// among which a proxy's password may be. It is no digest, which would let a
+// short password be guessed.
+func (c ClusterConfiguration) Shown() string {
+	out := ClusterConfiguration{clone(c.top)}
+	hideEnvs(out.top)
+	return out.String()
+}
+
+// hideEnvs hides what is not a name in every extraEnvs below a node.
+func hideEnvs(n *yaml.Node) {
+	for i, inner := range n.Content {
+		if n.Kind != yaml.MappingNode || i%2 == 0 || n.Content[i-1].Value != "extraEnvs" {
+			hideEnvs(inner)
+			continue
+		}
+		if inner.Kind != yaml.SequenceNode {
+			n.Content[i] = scalar(hidden)
+			continue
+		}
+		for k, env := range inner.Content {
+			if env.Kind != yaml.MappingNode {
+				inner.Content[k] = scalar(hidden)
+			} else if child(env, "value") != nil {
+				setChild(env, "value", scalar(hidden))
+			}
+		}
+	}
+}
+
 // APIVersion is kubeadm.k8s.io/v1beta3 or v1beta4.
 func (c ClusterConfiguration) APIVersion() string { return value(child(c.top, "apiVersion")) }
 

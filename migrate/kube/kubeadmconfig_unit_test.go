@@ -242,3 +242,39 @@ func TestEtcdOfBefore(t *testing.T) {
 		})
 	}
 }
+
+// TestShown: a proxy's password stands in extraEnvs, of any component.
+func TestShown(t *testing.T) {
+	t.Parallel()
+	const text = `apiServer:
+  extraEnvs:
+  - name: HTTPS_PROXY
+    value: http://ines:opensesame@proxy:3128
+  - name: FROM
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.name
+apiVersion: kubeadm.k8s.io/v1beta4
+controllerManager:
+  extraEnvs: [{name: A, value: opensesame}, opensesame]
+etcd:
+  local:
+    extraEnvs: opensesame
+kind: ClusterConfiguration
+`
+	c, err := ParseClusterConfiguration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := c.String()
+	shown := c.Shown()
+	if strings.Contains(shown, "opensesame") || !strings.Contains(shown, "  - name: HTTPS_PROXY\n    value: (not shown)\n") || !strings.Contains(shown, "fieldPath: metadata.name") {
+		t.Errorf("shown is\n%s", shown)
+	}
+	if c.String() != same {
+		t.Errorf("showing it changed it:\n%s", c)
+	}
+	if c, err = ParseClusterConfiguration(v1beta3); err != nil || c.Shown() != c.String() {
+		t.Errorf("without extraEnvs: %v\n%s", err, c.Shown())
+	}
+}

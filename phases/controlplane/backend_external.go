@@ -3,7 +3,9 @@ package controlplane
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
@@ -20,6 +22,9 @@ const (
 	goneTries = 20
 	// goneRounds is how often in a row it must not be met.
 	goneRounds = 3
+	// shownWithin is how long an API server that runs may take to show a
+	// certificate: one that can't start runs for seconds at a time.
+	shownWithin = 30 * time.Second
 )
 
 // ownCertificate is what the target's API server shows on its own address.
@@ -28,6 +33,27 @@ func ownCertificate(ctx context.Context, v phases.View) (address string, cert *x
 		return "", nil, err
 	}
 	cert, err = kube.ServedCertificate(ctx, v.On(v.Target()).DialContext, address, nil)
+	return address, cert, err
+}
+
+// toLeave is ownCertificate where an API server is about to end; nil: none runs
+// there. A connection that fails proves nothing: clients may come through a
+// load balancer all the same. Only where there is no process nobody is answered.
+func toLeave(ctx context.Context, v phases.View) (address string, cert *x509.Certificate, err error) {
+	err = phases.Await(ctx, v, shownWithin, func(ctx context.Context) error {
+		var shown error
+		if address, cert, shown = ownCertificate(ctx, v); shown == nil {
+			return nil
+		}
+		list, err := phases.Processes(ctx, v.On(v.Target()), "kube-apiserver")
+		if err == nil && len(list) == 0 && address != "" {
+			return nil
+		}
+		return errors.Join(shown, err)
+	})
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("seeing whether clients are sent to the API server of %s, which runs or can't be looked for: mend it or stop it: %w", v.Target(), err)
+	}
 	return address, cert, err
 }
 
@@ -79,12 +105,14 @@ func addExternal(ctx context.Context, h phases.Hands) error {
 // removeExternal tells the operator what to take out, and waits until no new
 // connection meets it: only then may the API server end.
 func removeExternal(ctx context.Context, h phases.Hands) error {
-	address, cert, err := ownCertificate(ctx, h.View)
-	if address == "" {
+	address, cert, err := toLeave(ctx, h.View)
+	if err != nil {
 		return err
 	}
-	if err != nil {
-		return nil // it answers nobody, so nobody is sent to it
+	if cert == nil {
+		h.Ask(fmt.Sprintf("Take %s out of the backends of %s, and leave the others. No API server runs on %s, so it can't be seen whether it is among them; this does not wait.",
+			address, h.EndpointAddress(), h.Target()))
+		return nil
 	}
 	gone := func(ctx context.Context) error {
 		there, err := loadbalancer.Serves(ctx, h.View, cert, goneTries)
@@ -116,13 +144,14 @@ func removeExternal(ctx context.Context, h phases.Hands) error {
 
 // notBehindEndpoint refuses to end an API server that clients are sent to.
 func notBehindEndpoint(ctx context.Context, v phases.View) error {
-	address, cert, err := ownCertificate(ctx, v)
-	if err != nil {
-		return nil // it answers nobody
+	address, cert, err := toLeave(ctx, v)
+	if err != nil || cert == nil {
+		return err
 	}
 	there, err := loadbalancer.Serves(ctx, v, cert, goneTries)
 	if err == nil && there {
-		err = fmt.Errorf("%s still sends clients to %s: undo %s first", v.EndpointAddress(), address, backendID)
+		// Its step may be undone by the journal: no run asks for it again then.
+		err = fmt.Errorf("%s still sends clients to %s: take that out of the load balancer's backends, and roll back again", v.EndpointAddress(), address)
 	}
 	return err
 }

@@ -26,12 +26,12 @@ func kubeadmConfig() phases.Step {
 		if err != nil {
 			return migrate.Finding{}, err
 		}
-		before := cc.String()
+		before := cc.Shown()
 		if !cc.DropAdvertiseAddress() {
 			return phases.Done("kubeadm-config holds no advertise-address"), nil
 		}
 		f := phases.Need(migrate.Before{"ClusterConfiguration": before}, "kubeadm-config holds the first node's advertise-address for all")
-		f.Changes = []migrate.Change{{Object: "ConfigMap kube-system/kubeadm-config", Before: before, After: cc.String()}}
+		f.Changes = []migrate.Change{{Object: "ConfigMap kube-system/kubeadm-config", Before: before, After: cc.Shown()}}
 		return f, nil
 	}
 	return phases.Step{

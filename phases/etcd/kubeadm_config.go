@@ -34,10 +34,10 @@ func kubeadmConfig() phases.Step {
 			if matches(cc, want) {
 				return phases.Done("etcd.external names the members"), nil
 			}
-			before := cc.String()
+			before := cc.Shown()
 			cc.SetExternalEtcd(want)
 			f := phases.Need(migrate.Before{clusterConfiguration: text}, "kubeadm-config does not name the new members")
-			f.Changes = []migrate.Change{{Object: "ConfigMap kube-system/kubeadm-config", Before: before, After: cc.String()}}
+			f.Changes = []migrate.Change{{Object: "ConfigMap kube-system/kubeadm-config", Before: before, After: cc.Shown()}}
 			return f, nil
 		},
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {

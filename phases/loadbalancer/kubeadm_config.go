@@ -72,12 +72,12 @@ func checkKubeadmConfig(ctx context.Context, v phases.View) (migrate.Finding, er
 	if err != nil {
 		return migrate.Finding{}, err
 	}
-	shown := cc.String()
+	shown := cc.Shown()
 	if !editEndpoint(cc, v, names) {
 		return phases.Done("controlPlaneEndpoint is %s", v.EndpointAddress()), nil
 	}
 	f := phases.Need(migrate.Before{clusterConfiguration: text}, "kubeadm-config does not name the endpoint")
-	f.Changes = []migrate.Change{{Object: "ConfigMap kube-system/kubeadm-config", Before: shown, After: cc.String()}}
+	f.Changes = []migrate.Change{{Object: "ConfigMap kube-system/kubeadm-config", Before: shown, After: cc.Shown()}}
 	return f, nil
 }
 

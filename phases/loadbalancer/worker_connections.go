@@ -1,6 +1,7 @@
 package loadbalancer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -114,8 +115,22 @@ func checkWorkerConnections(ctx context.Context, v phases.View) (migrate.Finding
 	}
 	finding := phases.Need(migrate.Before{"worker_connections": strconv.Itoa(have)},
 		"worker_connections is %d, the API's clients need %d", have, need)
-	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + nginxConf, Before: string(f.Data), After: string(changed)}}
+	before, after := changedLines(f.Data, changed)
+	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + nginxConf, Before: before, After: after}}
 	return finding, nil
+}
+
+// changedLines are the lines in which two texts of as many lines differ: the
+// rest of somebody's file may hold secrets, and is none of the plan's.
+func changedLines(old, now []byte) (before, after string) {
+	lines := bytes.SplitAfter(now, []byte("\n"))
+	for i, line := range bytes.SplitAfter(old, []byte("\n")) {
+		if i < len(lines) && !bytes.Equal(line, lines[i]) {
+			before += string(line)
+			after += string(lines[i])
+		}
+	}
+	return before, after
 }
 
 // raiseConnections sets the limit to the next power of two, which leaves

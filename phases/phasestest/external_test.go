@@ -153,3 +153,57 @@ func TestNobodyAddsTheBackend(t *testing.T) {
 		}
 	})
 }
+
+// TestBackendThatShowsNothing: a connection that fails is no proof that nobody
+// is sent to an API server. Without a process it is, and the owner is told.
+func TestBackendThatShowsNothing(t *testing.T) {
+	external(t, func(t *testing.T, o *operator, lb *owner) {
+		for _, p := range allPhases(phases.InPlace) {
+			if err := o.run(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		undo := func(step migrate.StepID) error {
+			lb.asked = nil
+			for _, s := range controlplane.Phase().Steps {
+				if s.ID == step {
+					return s.Undo(t.Context(), o.env.Hands("cp3"), nil)
+				}
+			}
+			return errors.New("there is no step " + string(step))
+		}
+		cp3 := func(script string) {
+			t.Helper()
+			if err := o.world.Root("cp3", script); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Minute)
+		}
+
+		o.world.Cut("cp3", "cp3", true)
+		for _, step := range []migrate.StepID{"controlplane/backend", "controlplane/join"} {
+			if err := undo(step); err == nil || !strings.Contains(err.Error(), "seeing whether clients are sent to the API server of cp3") || len(lb.asked) > 0 {
+				t.Errorf("%s of a process that can't be asked: %v; asked for %q", step, err, lb.asked)
+			}
+		}
+		o.world.Cut("cp3", "cp3", false)
+
+		lb.deaf = true
+		cp3("mv /etc/kubernetes/manifests/kube-apiserver.yaml /kube-apiserver.yaml")
+		if err := undo("controlplane/backend"); err != nil || len(lb.asked) != 1 || !strings.HasPrefix(lb.asked[0], "Take 10.88.0.13:6443 ") || !strings.Contains(lb.asked[0], "No API server runs on cp3") {
+			t.Errorf("without a process: %v; asked for %q", err, lb.asked)
+		}
+
+		// It comes back before its node leaves, and nobody has done what was asked.
+		cp3("mv /kube-apiserver.yaml /etc/kubernetes/manifests/kube-apiserver.yaml")
+		if err := undo("controlplane/join"); err == nil || !strings.Contains(err.Error(), "still sends clients to 10.88.0.13:6443: take that out of the load balancer's backends") {
+			t.Errorf("back behind the endpoint: %v", err)
+		}
+		lb.deaf = false
+		lb.ask("Take 10.88.0.13:6443 ")
+		time.Sleep(5 * time.Minute)
+		if err := undo("controlplane/join"); err != nil {
+			t.Errorf("taken out by hand: %v", err)
+		}
+	})
+}

@@ -45,6 +45,9 @@ type Phase struct {
 	Tool               string // the version of this program that began it
 	Steps              []Step
 	Did, Found, Undone int // steps that are done by us, were done before, were taken back
+	// Standing says that something is left which a rollback would undo: what it
+	// leaves for a reason is not counted.
+	Standing bool
 }
 
 // Step is one step on one host.
@@ -158,15 +161,16 @@ func (p Phase) Changed() []Step {
 	return slices.DeleteFunc(slices.Clone(p.Steps), func(s Step) bool { return len(s.Edits) == 0 })
 }
 
-// State says how far a phase is.
+// State says how far a phase is. One that is being taken back is complete no
+// more from its first step on.
 func (p Phase) State() string {
 	switch {
-	case p.Did == 0 && p.Undone > 0:
+	case !p.Completed.IsZero():
+		return "done"
+	case p.Undone > 0 && !p.Standing:
 		return "taken back"
-	case p.Completed.IsZero():
-		return "not finished"
 	}
-	return "done"
+	return "not finished"
 }
 
 // TakenBack are the steps that were undone, the latest first.

@@ -46,6 +46,7 @@ func (m *migration) step(phase int, id, title, target string, from, to float64, 
 		p.Undone++
 	} else {
 		p.Did++
+		p.Standing = true
 	}
 	p.Steps = append(p.Steps, page.Step{Record: rec, Title: title, Total: time.Duration((to - from) * 1e9), Waited: time.Duration((to - from) * 6e8)})
 }
@@ -231,6 +232,24 @@ func TestSlotsAreNotInTheContract(t *testing.T) {
 	}
 	if strings.Contains(strings.ToLower(string(data)), "slots") {
 		t.Error("the report's JSON has slots")
+	}
+}
+
+// TestState: what a rollback leaves for a reason is nothing to go back from.
+func TestState(t *testing.T) {
+	t.Parallel()
+	for want, p := range map[string]page.Phase{
+		"done":         {Completed: at(1), Did: 3, Undone: 1, Standing: true}, // a step of another strategy was undone once
+		"taken back":   {Did: 2, Undone: 3},
+		"not finished": {Did: 2, Undone: 3, Standing: true},
+	} {
+		if got := p.State(); got != want {
+			t.Errorf("%+v is %s, want %s", p, got, want)
+		}
+	}
+	d := page.Data{Result: "failed", Phases: []page.Phase{{Number: 1, Did: 2, Completed: at(1), Standing: true}, {Number: 3, Did: 2, Undone: 3}}}
+	if text := string(markdown(t, d)); !strings.Contains(text, "rollback --phase 1") || strings.Contains(text, "rollback --phase 3") {
+		t.Errorf("the way back of:\n%s", text)
 	}
 }
 
