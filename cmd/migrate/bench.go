@@ -151,11 +151,11 @@ func printBench(w io.Writer, r benchResult) {
 	}
 	t.Render()
 	for _, s := range r.Strategies {
-		if s.Probe != nil && s.Probe.Retries() > 0 {
-			fmt.Fprintf(w, "%s: %s\n", s.Strategy, toldToComeBack(s.Probe.Retries()))
+		if s.Probe == nil {
+			continue
 		}
-		if s.Probe != nil && s.Probe.Unjudged()+s.Probe.Skipped() > 0 {
-			fmt.Fprintf(w, "%s: %s\n", s.Strategy, notJudged(s.Probe.Unjudged(), s.Probe.Skipped()))
+		for _, note := range s.Probe.Notes() {
+			fmt.Fprintf(w, "%s: %s\n", s.Strategy, note)
 		}
 	}
 	fmt.Fprintln(w)

@@ -324,25 +324,12 @@ func printProbe(w io.Writer, p probe.Result) {
 		}
 	}
 	t.Render()
-	if n := p.Retries(); n > 0 {
-		fmt.Fprintf(w, "%s\n", toldToComeBack(n))
-	}
-	if unjudged, skipped := p.Unjudged(), p.Skipped(); unjudged+skipped > 0 {
-		fmt.Fprintf(w, "%s\n", notJudged(unjudged, skipped))
+	for _, note := range p.Notes() {
+		fmt.Fprintln(w, note)
 	}
 	if p.Leftover != "" {
 		fmt.Fprintf(w, "The probe's namespace is still there: %s\n", p.Leftover)
 	}
-}
-
-// toldToComeBack words the retries: they are no failures, and are not hidden.
-func toldToComeBack(n int) string {
-	return fmt.Sprintf("%d answers were 'try again in a second' (an API server that stops, on a kept connection); client-go did, as it does for every program.", n)
-}
-
-// notJudged words what the probe can't say, for want of a processor.
-func notJudged(unjudged, skipped int) string {
-	return fmt.Sprintf("%d requests more were not sent, and of %d no answer was taken in time, while the host that asks had no processor left for that: they are not judged.", skipped, unjudged)
 }
 
 func newTable(w io.Writer, header ...any) table.Writer {

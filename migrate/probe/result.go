@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"fmt"
 	"math"
 	"time"
 )
@@ -123,6 +124,19 @@ func (r Result) Unjudged() int {
 // the API server's answer told it to.
 func (r Result) Retries() int {
 	return r.sum(func(k KindResult) int { return k.Retries })
+}
+
+// Notes are sentences on what is no failure and must not be hidden; none where
+// there is nothing of the kind.
+func (r Result) Notes() []string {
+	var notes []string
+	if n := r.Retries(); n > 0 {
+		notes = append(notes, fmt.Sprintf("%d answers were 'try again in a second' (an API server that stops, on a kept connection); client-go did, as it does for every program.", n))
+	}
+	if skipped, unjudged := r.Skipped(), r.Unjudged(); skipped+unjudged > 0 {
+		notes = append(notes, fmt.Sprintf("%d requests more were not sent, and of %d no answer was taken in time, while the host that asks had no processor left for that: they are not judged.", skipped, unjudged))
+	}
+	return notes
 }
 
 // LongestGap is the longest gap of any path, watches left aside.
