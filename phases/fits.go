@@ -17,11 +17,7 @@ func Fits(ctx context.Context, v View) error {
 	if ip := net.ParseIP(first.Address); ip == nil || ip.To4() == nil {
 		return fmt.Errorf("spec.controlPlane.first.address %s: only IPv4 is handled so far", first.Address)
 	}
-	k, err := v.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	nodes, err := k.Nodes(ctx)
+	nodes, err := v.Nodes(ctx)
 	if err != nil {
 		return err
 	}

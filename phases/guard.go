@@ -50,11 +50,7 @@ func (v View) guardAPI(ctx context.Context) error {
 // guardNodes checks the nodes' readiness and returns the control-plane nodes
 // of the spec that are in the cluster.
 func (v View) guardNodes(ctx context.Context) ([]string, error) {
-	k, err := v.Kube(ctx)
-	if err != nil {
-		return nil, err
-	}
-	nodes, err := k.Nodes(ctx)
+	nodes, err := v.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}

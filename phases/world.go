@@ -24,6 +24,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -156,11 +157,7 @@ func (w *World) findWorkers(ctx context.Context) ([]cluster.Host, error) {
 	if known != nil {
 		return known, nil
 	}
-	k, err := w.View("cluster").Kube(ctx)
-	if err != nil {
-		return nil, err
-	}
-	nodes, err := k.Nodes(ctx)
+	nodes, err := w.View("cluster").Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -341,6 +338,15 @@ func (w *World) kube(ctx context.Context, node string) (kube.Client, error) {
 func (v View) Kube(ctx context.Context) (kube.Reader, error) {
 	c, err := v.world.kube(ctx, v.First().Name)
 	return c.Reader, err
+}
+
+// Nodes are the cluster's nodes by name, from the first API server.
+func (v View) Nodes(ctx context.Context) (map[string]corev1.Node, error) {
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return k.Nodes(ctx)
 }
 
 // KubeOn reads through the API server of a control-plane node.

@@ -18,8 +18,14 @@ import (
 // and output are.
 const terminalName = "/dev/tty"
 
-// errNotAnswered is a question that Ctrl-C ended.
-var errNotAnswered = fmt.Errorf("the question was not answered: %w", context.Canceled)
+// errNotAnswered is a question that Ctrl-C ended. It is an interruption, and
+// does not say so in Go's words.
+var errNotAnswered error = notAnswered{}
+
+type notAnswered struct{}
+
+func (notAnswered) Error() string { return "the question was not answered" }
+func (notAnswered) Unwrap() error { return context.Canceled }
 
 // askSecret is the function that asks for passphrases and passwords, or nil
 // where there is no terminal. A secret is taken from nowhere else: a flag is

@@ -58,11 +58,7 @@ func specOfHost(ctx context.Context, pool *sshhost.Pool, host cluster.Host) (clu
 	spec := cluster.Spec{Name: host.Name, SSH: cluster.SSH{User: host.SSH.User}, ControlPlane: cluster.ControlPlane{First: host}}
 	world := phases.NewWorld(spec, hosts{pool})
 	defer world.Close()
-	k, err := world.View(migrate.ClusterTarget).Kube(ctx)
-	if err != nil {
-		return cluster.Spec{}, err
-	}
-	nodes, err := k.Nodes(ctx)
+	nodes, err := world.View(migrate.ClusterTarget).Nodes(ctx)
 	if err != nil {
 		return cluster.Spec{}, err
 	}

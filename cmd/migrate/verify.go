@@ -86,7 +86,7 @@ func printVerify(w io.Writer, r verify.Report) error {
 		default:
 			rest = fmt.Sprintf(" (%d hosts)", len(of))
 		}
-		fmt.Fprintf(w, "%s %2d  %-20s  %s%s\n", tick(len(bad) == 0, colour), c.Number, c.Name, c.Title, rest)
+		fmt.Fprintf(w, "%s %2d  %-21s  %s%s\n", tick(len(bad) == 0, colour), c.Number, c.Name, c.Title, rest)
 		for _, x := range bad {
 			fmt.Fprintf(w, "      %s %s: %s\n          matters: %s\n          do: %s\n", tick(false, colour), x.Host, x.Seen, x.Why, x.Remedy)
 		}

@@ -20,9 +20,9 @@ func TestPrintVerify(t *testing.T) {
 	if err := printVerify(&out, r); err != nil {
 		t.Fatal(err)
 	}
-	want := `✓  1  Reached               Every host is reached (2 hosts)
-✓  7  EtcdMembers           etcd has one voter on each etcd host, and no other member: 3 voters of cluster c1, e1 leads
-✗ 11  LoadBalancers         Each load balancer forwards to every API server, and has loaded that
+	want := `✓  1  Reached                Every host is reached (2 hosts)
+✓  7  EtcdMembers            etcd has one voter on each etcd host, and no other member: 3 voters of cluster c1, e1 leads
+✗ 11  LoadBalancers          Each load balancer forwards to every API server, and has loaded that
       ✗ lb1: it does not forward to 10.0.0.3:6443
           matters: One that knows a single one.
           do: add it

@@ -53,11 +53,7 @@ func whereItStands(ctx context.Context, v phases.View) (standing, error) {
 	var s standing
 	err := phases.SideBySide(
 		func() error {
-			k, err := v.Kube(ctx)
-			if err != nil {
-				return err
-			}
-			nodes, err := k.Nodes(ctx)
+			nodes, err := v.Nodes(ctx)
 			n, ok := nodes[v.Target()]
 			s.node, s.plane = ok, ok && kube.IsControlPlane(n)
 			return err

@@ -67,11 +67,7 @@ func mayLeave(ctx context.Context, h phases.Hands) error {
 // noAPIServerUses looks at the manifests and at all API servers that run, the
 // second one of an overlap included.
 func noAPIServerUses(ctx context.Context, v phases.View, address string) error {
-	k, err := v.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	nodes, err := k.Nodes(ctx)
+	nodes, err := v.Nodes(ctx)
 	if err != nil {
 		return err
 	}

@@ -106,11 +106,7 @@ func filesNaming(ctx context.Context, v phases.View, host string, files []string
 // strangers is the error that a node which is no target of ours, so that its
 // files are not seen, has a connection to the API through the load balancer.
 func strangers(ctx context.Context, v phases.View) error {
-	k, err := v.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	nodes, err := k.Nodes(ctx)
+	nodes, err := v.Nodes(ctx)
 	if err != nil {
 		return err
 	}

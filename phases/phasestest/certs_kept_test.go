@@ -3,11 +3,9 @@ package phasestest_test
 import (
 	"crypto/x509"
 	"encoding/pem"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
@@ -20,11 +18,7 @@ import (
 func TestPartialRenewalIsTakenBack(t *testing.T) {
 	t.Parallel()
 	start := migrated(t)
-	synctest.Test(t, func(t *testing.T) {
-		w := start.World(t)
-		defer w.Close()
-		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
-		defer o.close()
+	operate(t, start, func(t *testing.T, w *phasestest.World, o *operator) {
 		renew := func(id string, days int) {
 			t.Helper()
 			if err := o.journal.ForgetPhase(certs.Number, "certificates", id); err != nil {
@@ -87,11 +81,7 @@ func TestRenewalTakesNothingAway(t *testing.T) {
 		}
 		return c.DNSNames
 	}
-	synctest.Test(t, func(t *testing.T) {
-		w := start.World(t)
-		defer w.Close()
-		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
-		defer o.close()
+	operate(t, start, func(t *testing.T, w *phasestest.World, o *operator) {
 		if err := w.EndIn("e2", "/etc/etcd/pki/server", 20, "etcd.example"); err != nil {
 			t.Fatal(err)
 		}

@@ -46,6 +46,18 @@ func migrated(t *testing.T) (end *phasestest.Saved) {
 	return end
 }
 
+// operate runs do with an operator of a copy of a cluster, in a time of its own.
+func operate(t *testing.T, start *phasestest.Saved, do func(*testing.T, *phasestest.World, *operator)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := start.World(t)
+		defer w.Close()
+		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
+		defer o.close()
+		do(t, w, o)
+	})
+}
+
 // serials are those of the certificates that a renewal is about, by host and
 // file.
 func serials(t *testing.T, w *phasestest.World) map[string]string {
@@ -82,11 +94,7 @@ var (
 func TestRenewal(t *testing.T) {
 	t.Parallel()
 	start := migrated(t)
-	synctest.Test(t, func(t *testing.T) {
-		w := start.World(t)
-		defer w.Close()
-		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
-		defer o.close()
+	operate(t, start, func(t *testing.T, w *phasestest.World, o *operator) {
 		begin, out, state := serials(t, w), w.Outages(), w.State()
 		if err := o.run(t.Context(), certs.Phase(renewing("early", 30))); err != nil {
 			t.Fatal(err)
@@ -157,11 +165,7 @@ func TestRenewalIsRefused(t *testing.T) {
 		}
 	})
 	start := migrated(t)
-	synctest.Test(t, func(t *testing.T) {
-		w := start.World(t)
-		defer w.Close()
-		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
-		defer o.close()
+	operate(t, start, func(t *testing.T, w *phasestest.World, o *operator) {
 		if err := certs.Fits(t.Context(), o.env.View(migrate.ClusterTarget)); err != nil {
 			t.Error(err)
 		}

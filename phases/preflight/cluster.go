@@ -159,11 +159,7 @@ func leftOver(ctx context.Context, s Scene) ([]Finding, error) {
 	if i < 0 {
 		return nil, nil
 	}
-	k, err := s.Kube(ctx)
-	if err != nil {
-		return nil, err
-	}
-	nodes, err := k.Nodes(ctx)
+	nodes, err := s.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -43,11 +43,7 @@ func hostAddresses(ctx context.Context, s Scene) ([]Finding, error) {
 
 // nodeAddress compares with the Node's InternalIP.
 func nodeAddress(ctx context.Context, s Scene, want string) (Finding, bool, error) {
-	k, err := s.Kube(ctx)
-	if err != nil {
-		return Finding{}, false, err
-	}
-	nodes, err := k.Nodes(ctx)
+	nodes, err := s.Nodes(ctx)
 	if err != nil {
 		return Finding{}, false, err
 	}

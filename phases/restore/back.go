@@ -177,11 +177,7 @@ func (o Options) prove() phases.Step {
 
 // allReady wants every node of the restored cluster Ready.
 func (o Options) allReady(ctx context.Context, v phases.View) error {
-	k, err := v.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	nodes, err := k.Nodes(ctx)
+	nodes, err := v.Nodes(ctx)
 	if err != nil {
 		return err
 	}

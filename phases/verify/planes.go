@@ -56,11 +56,7 @@ func clusterRoots(ctx context.Context, v phases.View) (*x509.CertPool, error) {
 }
 
 func controlPlaneNode(ctx context.Context, v phases.View) ([]Finding, error) {
-	k, err := v.Kube(ctx)
-	if err != nil {
-		return nil, err
-	}
-	nodes, err := k.Nodes(ctx)
+	nodes, err := v.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
