@@ -23,7 +23,9 @@ type scenario struct {
 	before  before
 	alone   bool // cp1 is the only control-plane node, before and after
 	writers []*writer
-	refused []string // what judge did not accept, told again at the end
+	refused []string      // what judge did not accept, told again at the end
+	killed  time.Time     // in killInPhaseTwo
+	stood   time.Duration // from the kills until a run did something again
 }
 
 // before is what was true before the migration.

@@ -9,9 +9,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"net"
-	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -21,31 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 )
-
-// Dialer opens connections from some host.
-type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
-
-// RESTConfig makes a client configuration from an admin kubeconfig that
-// reaches one API server, at address (host:port), through dial. The
-// kubeconfig's own server is not used: it may be the load balancer, and a
-// step wants to know which API server answered.
-func RESTConfig(kubeconfig []byte, address string, dial Dialer) (*rest.Config, error) {
-	cfg, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
-	if err != nil {
-		return nil, fmt.Errorf("reading the admin kubeconfig: %w", err)
-	}
-	cfg.Host = (&url.URL{Scheme: "https", Host: address}).String()
-	cfg.Dial = dial
-	// The operator's proxy settings are for other ways than this one.
-	cfg.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
-	cfg.Timeout = 15 * time.Second
-	cfg.QPS, cfg.Burst = 50, 100
-	cfg.UserAgent = "migrate"
-	return cfg, nil
-}
 
 // Reader looks at the cluster's objects and cannot change them.
 type Reader struct{ api kubernetes.Interface }

@@ -36,7 +36,7 @@ func WriteAndReadThere(ctx context.Context, cfg, there *rest.Config, name string
 	made, err := maps.Create(ctx, wanted, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		// An attempt before left it behind, and both may have it.
-		if err = maps.Delete(ctx, name, metav1.DeleteOptions{}); err == nil {
+		if err = maps.Delete(ctx, name, metav1.DeleteOptions{}); err == nil || apierrors.IsNotFound(err) {
 			made, err = maps.Create(ctx, wanted, metav1.CreateOptions{})
 		}
 	}
@@ -47,8 +47,8 @@ func WriteAndReadThere(ctx context.Context, cfg, there *rest.Config, name string
 	if err == nil && read.UID != made.UID {
 		err = errors.New("another one is there")
 	}
-	if gone := maps.Delete(ctx, name, metav1.DeleteOptions{}); err == nil {
-		err = gone
+	if gone := maps.Delete(ctx, name, metav1.DeleteOptions{}); err == nil && !apierrors.IsNotFound(gone) {
+		err = gone // not found: done by a request whose answer was lost
 	}
 	if err != nil {
 		return fmt.Errorf("reading what was written through %s: %w", cfg.Host, err)

@@ -134,6 +134,11 @@ func applyRemoveTwin(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 	if err := e.Delete(ctx, standInKey); err != nil {
 		return err
 	}
+	// A way back that was killed and is now taken back itself left it; the twin
+	// goes last, since it is what this step is found by.
+	if err := forgetCheck(ctx, h); err != nil {
+		return err
+	}
 	return host.Remove(ctx, TwinManifest)
 }
 

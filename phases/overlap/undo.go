@@ -79,7 +79,12 @@ func undoTwin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err := phases.Await(ctx, h.View, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) }); err != nil {
 		return err
 	}
-	// A program that was killed between writing it and taking it away left it.
+	return forgetCheck(ctx, h)
+}
+
+// forgetCheck deletes what a program left that was killed between writing
+// through the second API server and taking it away again.
+func forgetCheck(ctx context.Context, h phases.Hands) error {
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return err
