@@ -15,7 +15,9 @@
 //   - a playground is made and filled: Deployments, Secrets, ConfigMaps, a
 //     custom resource, a service account's token. When all is quiet, every key
 //     of etcd below /registry is kept.
-//   - plan says the same thing twice and changes nothing.
+//   - init writes a spec, which with its blanks filled in leads to the same
+//     plan as the playground's own; audit finds what is there once; plan says
+//     the same thing twice and changes nothing.
 //   - wrong host keys are refused.
 //   - phase 1 runs; then the rest is killed in the middle of phase 2,
 //     refused with another spec, refused while another run is at work, and
@@ -24,6 +26,9 @@
 //     acknowledged.
 //   - the end: nodes, members, hashes, arguments, certificates, sockets,
 //     configuration, every key of before, every acknowledged write.
+//   - what the program says of the end: audit finds redundant what it called
+//     removable before, verify is well, is not with a member stopped, and is well
+//     again, the report has every form.
 //   - its use: a new worker joins, kubeadm upgrade plans, Secrets and
 //     Deployments go in through one API server and come out of the others.
 //   - its purpose: with the leading etcd host off the API writes, with the first
@@ -33,8 +38,8 @@
 //     acknowledged on the way is there, and files, services, listeners,
 //     arguments and objects are what they were, but for what is named
 //     (inventory_test.go, exceptions_test.go). Then to the middle of phase 2 and
-//     back; forward again as a user with sudo; all members are destroyed and
-//     restored from a backup.
+//     back; forward again as a user with sudo; certificates are renewed; all
+//     members are destroyed and restored from a backup.
 //   - the playground is taken down and nothing of it is left.
 //
 // A stage that others build on ends the chain when it fails; the ones that

@@ -36,6 +36,7 @@ type before struct {
 	roots    *x509.CertPool
 	at       time.Time
 	traces   leftovers
+	audit    map[string]audited // by point
 	// inventories are the facts of every host.
 	inventories map[string]string
 }
@@ -63,6 +64,8 @@ func stages() []stage {
 	return slices.Concat([]stage{
 		{"a playground comes up", makePlayground, needed},
 		{"the cluster is filled and quiet", fill, needed},
+		{"a spec is written for the cluster", specIsWritten, look},
+		{"audit finds what is there once", auditBefore, look},
 		{"plan changes nothing", planChangesNothing, look},
 		{"host keys are checked", hostKeysAreChecked, look},
 		{"phase 1", runPhaseOne, needed},
@@ -73,6 +76,9 @@ func stages() []stage {
 		{"nothing is left to do", nothingLeft, look},
 		{"every acknowledged write is there", writesKept, look},
 	}, lookStages(), []stage{
+		{"audit finds what is left", auditAfter, look},
+		{"verify tells whether all is well", verifyTells, look},
+		{"the report is told in every form", reportIsTold, look},
 		{"no secret was written down", noSecrets, look},
 
 		{"a new worker joins", newWorkerJoins, look},
@@ -136,6 +142,7 @@ func longer() []stage {
 		{"three etcd members again", threeMembers, look},
 		{"no etcd on the control plane again", noEtcdOnControlPlane, look},
 		{"arguments of the API servers again", apiServerArguments, look},
+		{"certificates are renewed", certsRenewed, look},
 		{"every write acknowledged since is there", writesKept, look},
 
 		{"no restore while a quorum answers", restoreIsRefused, look},
