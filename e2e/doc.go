@@ -38,8 +38,9 @@
 //     acknowledged on the way is there, and files, services, listeners,
 //     arguments and objects are what they were, but for what is named
 //     (inventory_test.go, exceptions_test.go). Then to the middle of phase 2 and
-//     back; forward again as a user with sudo; certificates are renewed; all
-//     members are destroyed and restored from a backup.
+//     back; phase 1 by the commands of its playbook; forward again as a user with
+//     sudo; certificates are renewed; all members are destroyed and restored
+//     from a backup.
 //   - the playground is taken down and nothing of it is left.
 //
 // A stage that others build on ends the chain when it fails; the ones that

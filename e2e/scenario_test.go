@@ -137,6 +137,7 @@ func longer() []stage {
 		{"every write acknowledged half way is there", writesKept, look},
 		{"all is as it was before, again", asBefore, look},
 
+		{"phase 1 by its playbook, as printed", byHand, look},
 		{"forward again, as a user with sudo", forwardWithSudo, needed},
 		{"three control-plane nodes again", threeControlPlanes, look},
 		{"three etcd members again", threeMembers, look},
