@@ -31,13 +31,19 @@ bench: deps build     ## rehearse in place and overlapped, one after the other, 
 test: test-fast e2e  ## the fast tests, a sample of all crash points among them, and the end-to-end test on a fresh playground
 
 test-fast: verify     ## all tests that need no playground
-	go test -short -timeout 30m $$(go list ./... | grep -v /e2e$$)
+	go test -short -timeout 30m $$(go list ./... | grep -v -e /e2e$$ -e /phasestest$$)
+	$(call counted,./phases/phasestest -short)
 
 # With -short, as test-fast has it, the longest matrices take every eleventh instant.
 conformance:     ## the steps' laws and every instant at which the program may die, there and back, on a cluster in memory
-	@mkdir -p out
-	go test ./phases/... -count=1 -v -run 'Killed|Failed|Law|Cut' -timeout 60m > out/conformance.log 2>&1 || { grep -v '^ *===' out/conformance.log | tail -n 200; exit 1; }
-	@grep -E '^ +[a-z_]+[.]go:[0-9]+: [0-9]+ |^(ok|--- )' out/conformance.log
+	$(call counted,./phases/... -run 'Killed|Failed|Law|Cut')
+
+# The cluster in memory tells how many instants, operations and cuts it went through.
+define counted
+@mkdir -p out
+@echo "go test $(1)"; go test $(1) -count=1 -v -timeout 60m > out/conformance.log 2>&1 || { grep -vE '^ *(===|--- PASS)' out/conformance.log | tail -n 300; exit 1; }
+@grep -E '^ +[a-z_]+[.]go:[0-9]+: [0-9]+ |^(ok|--- )' out/conformance.log | grep -v -- '--- PASS'
+endef
 
 e2e: deps build       ## the end-to-end test alone; KUBERNETES=1.33.13, SUDO_USER_MODE=1 and LONG=1 are taken
 	KUBERNETES=$(KUBERNETES) MIGRATE_BIN=$(CURDIR)/$(BIN) LONG=$(LONG) go test ./e2e -skip TestChaos -count=1 -v -timeout $(if $(LONG),90m,50m)
