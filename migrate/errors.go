@@ -85,8 +85,8 @@ func (e *BlockedError) Error() string {
 func (e *BlockedError) Unwrap() error { return e.Err }
 
 // ErrStopped says that a run stopped between two steps because it was asked
-// to. Nothing is half done; running again carries on.
-var ErrStopped = errors.New("stopped as asked, between two steps: `migrate run` carries on")
+// to. Nothing is half done; the same command again carries on.
+var ErrStopped = errors.New("stopped as asked, between two steps")
 
 // InterruptedError says that a run was cancelled in the middle of a step, or
 // before the first one (then without a step).
@@ -114,7 +114,7 @@ func (e *InterruptedError) Error() string {
 	if e.Step == "" {
 		at = fmt.Sprintf("phase %d", e.Phase)
 	}
-	return fmt.Sprintf("interrupted during the %s of %s, %s: `migrate run` looks first and carries on (%v)", e.Op, at, what, e.Cause)
+	return fmt.Sprintf("interrupted during the %s of %s, %s: what comes next looks first (%v)", e.Op, at, what, e.Cause)
 }
 
 // Unwrap returns the causes, so that errors.Is finds context.Canceled.

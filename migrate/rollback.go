@@ -36,7 +36,7 @@ type RollbackEntry struct {
 }
 
 // RollbackPlan lists what a rollback of a phase would undo, in its order:
-// newest first. It looks at the journal and the declaration, not at the
+// that of the phase, backward. It looks at the journal and the declaration, not at the
 // cluster: every Undo looks for itself. Steps found satisfied at the start,
 // and steps undone before, are not in it.
 func RollbackPlan[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], j planJournal) ([]RollbackEntry, error) {
@@ -51,13 +51,27 @@ func RollbackPlan[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], j
 	if err != nil {
 		return nil, fmt.Errorf("reading the journal: %w", err)
 	}
+	newestFirst(list, p.Number, all)
 	var entries []RollbackEntry
-	for _, rec := range slices.Backward(list) {
+	for _, rec := range list {
 		if rec.Status.Touched() {
 			entries = append(entries, rollbackEntry(rec, all))
 		}
 	}
 	return entries, nil
+}
+
+// newestFirst sorts records against the order of the phase. The journal's own
+// order is that of the last beginning of each step: a step that was taken back
+// and done again, as part of a bracket, would come before those that stand on
+// it. What is no step of the phase any more stays as it is, and comes last.
+func newestFirst[V, H any](list []state.Record, number int, all []visit[V, H]) {
+	at := make(map[state.Key]int, len(all))
+	for i, v := range all {
+		at[state.Key{Phase: number, Step: string(v.ID), Target: v.target}] = i + 1
+	}
+	slices.Reverse(list)
+	slices.SortStableFunc(list, func(a, b state.Record) int { return at[b.Key] - at[a.Key] })
 }
 
 func rollbackEntry[V, H any](rec state.Record, all []visit[V, H]) RollbackEntry {
@@ -159,6 +173,9 @@ func (x *execution[V, H]) back(ctx context.Context, entries []RollbackEntry) err
 		x.emit(Event{Kind: endKind(err), Title: x.phase.Title, Message: err.Error()})
 		return err
 	}
+	if err := x.reopen(entries); err != nil {
+		return err
+	}
 	for n, e := range entries {
 		i := slices.IndexFunc(x.visits, func(v visit[V, H]) bool { return v.ID == e.Step && v.target == e.Target })
 		if e.Stays != "" {
@@ -181,6 +198,23 @@ func (x *execution[V, H]) back(ctx context.Context, entries []RollbackEntry) err
 	return nil
 }
 
+// reopen notes that a phase which was complete is not any more, before its
+// first step is undone: until it is taken back whole, or complete again, it is
+// part done, and goes by the spec and the steps that it was begun with.
+func (x *execution[V, H]) reopen(entries []RollbackEntry) error {
+	known, err := x.Journal.Phase(x.phase.Number)
+	if err != nil {
+		return fmt.Errorf("reading the journal: %w", err)
+	}
+	if known.Completed.IsZero() || !Standing(entries) {
+		return nil
+	}
+	if err := x.Journal.BeginPhase(x.phase.Number, known.Spec, known.Declaration); err != nil {
+		return fmt.Errorf("reopening phase %d: %w", x.phase.Number, err)
+	}
+	return nil
+}
+
 // undoGuarded is undo with the invariants around it.
 func (s *stepRun[V, H]) undoGuarded(ctx context.Context) error {
 	s.beginStep()
@@ -194,7 +228,7 @@ func (s *stepRun[V, H]) undoGuarded(ctx context.Context) error {
 		return err
 	}
 	if err := s.guard(ctx, s.event("", "")); err != nil {
-		err = s.broken(ctx, OpGuard, err)
+		err = s.broken(ctx, OpUndo, fmt.Errorf("it is taken back, and then the cluster is not healthy: %w", err))
 		s.tell(endKind(err), err.Error())
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -147,19 +148,37 @@ func Resumable[V, H any](j interface {
 		return err
 	}
 	same := known.Spec == spec && known.Declaration == Fingerprint(p)
-	if same || !known.Completed.IsZero() || known.Begun.IsZero() || !recs.any(state.Status.Touched) {
+	if same || !known.Completed.IsZero() || known.Begun.IsZero() || !stand(recs, p) {
 		return nil
 	}
 	return &FingerprintError{Phase: p.Number, Name: p.Name, Spec: known.Spec != spec, Tool: known.Tool}
 }
 
-func (r records) any(is func(state.Status) bool) bool {
+func (r records) any(is func(state.Record) bool) bool {
 	for _, rec := range r {
-		if is(rec.Status) {
+		if is(rec) {
 			return true
 		}
 	}
 	return false
+}
+
+// Stands says whether anything of a phase was changed that a rollback would
+// take back. What is one-way for a reason stays after it, and fits any spec.
+// It asks the journal alone.
+func Stands[V, H any](j planJournal, p Phase[V, H]) (bool, error) {
+	recs, err := recordsOf(j, p.Number)
+	if err != nil {
+		return false, err
+	}
+	return stand(recs, p), nil
+}
+
+func stand[V, H any](recs records, p Phase[V, H]) bool {
+	return recs.any(func(rec state.Record) bool {
+		i := slices.IndexFunc(p.Steps, func(s Step[V, H]) bool { return string(s.ID) == rec.Step })
+		return rec.Status.Touched() && (i < 0 || p.Steps[i].OneWay == "" || p.Steps[i].OneWay == NotYet)
+	})
 }
 
 func (x *execution[V, H]) all(ctx context.Context) error {
@@ -193,7 +212,7 @@ func (x *execution[V, H]) all(ctx context.Context) error {
 // step was left unfinished: that step may be what breaks them, and finishing
 // it what mends them.
 func (x *execution[V, H]) firstGuard(ctx context.Context) error {
-	if x.records.any(state.Status.Unfinished) {
+	if x.records.any(func(rec state.Record) bool { return rec.Status.Unfinished() }) {
 		return nil
 	}
 	x.beginStep()
@@ -229,7 +248,7 @@ func (x *execution[V, H]) guardBefore(ctx context.Context, where Where, status s
 	}
 	return &BlockedError{Where: where, Err: err,
 		Reason: fmt.Sprintf("the cluster is not healthy: %v", err),
-		Remedy: "nothing was changed; mend that and run again"}
+		Remedy: "nothing is half done; mend that and go on"}
 }
 
 // guard polls the phase's invariants.

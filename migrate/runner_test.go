@@ -210,7 +210,7 @@ func TestGuardBeforeAPhaseBlocksIt(t *testing.T) {
 	if !errors.As(err, &blocked) || blocked.Step != "" || !errors.Is(err, errNotYet) {
 		t.Fatalf("got %v", err)
 	}
-	if want := "phase 2 is blocked: the cluster is not healthy: "; !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "nothing was changed") {
+	if want := "phase 2 is blocked: the cluster is not healthy: "; !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "nothing is half done") {
 		t.Errorf("says %q", err)
 	}
 	if len(w.ops) != 0 || written(t, j) != 0 {

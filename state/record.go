@@ -29,7 +29,8 @@ type Record struct {
 	// Unknown says, of a step that was adopted, why what was there before is
 	// not known: it can't be undone.
 	Unknown string `json:"unknown,omitempty"`
-	// Order grows with each step begun; a rollback goes through it backwards.
+	// Order grows with each step begun. It is for people: a rollback goes
+	// through the phase backward, and not through this.
 	Order        uint64    `json:"order"`
 	Attempts     int       `json:"attempts"` // how often Start happened
 	FirstStarted time.Time `json:"firstStarted,omitzero"`

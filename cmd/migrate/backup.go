@@ -138,7 +138,7 @@ func (w *watched) backUp(ctx context.Context, p phases.Phase) error {
 	if !slices.Contains(backedUpPhases, p.Number) {
 		return nil
 	}
-	under, since, err := underWay(w.j, p.Number)
+	under, since, err := underWay(w.j, p)
 	if err != nil {
 		return err
 	}
@@ -166,15 +166,15 @@ func (w *watched) backUp(ctx context.Context, p phases.Phase) error {
 		Remedy: "nothing was changed; mend that and run again, or go without: --no-backup"}
 }
 
-// underWay says whether anything of a phase was changed that is not complete,
-// and since when.
-func underWay(j *state.Journal, phase int) (bool, time.Time, error) {
-	known, err := j.Phase(phase)
+// underWay says whether anything of a phase stands that is not complete, and
+// since when. What a rollback has left as it is does not count.
+func underWay(j *state.Journal, p phases.Phase) (bool, time.Time, error) {
+	known, err := j.Phase(p.Number)
 	if err != nil || known.Begun.IsZero() || !known.Completed.IsZero() {
 		return false, time.Time{}, err
 	}
-	records, err := j.Records(phase)
-	return slices.ContainsFunc(records, func(r state.Record) bool { return r.Status.Touched() }), known.Begun, err
+	stands, err := migrate.Stands(j, p)
+	return stands, known.Begun, err
 }
 
 func hasBackup(dir string, phase int, begun time.Time) (bool, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/backup"
+	"hamigrate/phases"
 	"hamigrate/state"
 )
 
@@ -55,7 +56,7 @@ func TestUnderWay(t *testing.T) {
 	defer j.Close()
 	is := func(want bool) {
 		t.Helper()
-		if under, _, err := underWay(j, 2); err != nil || under != want {
+		if under, _, err := underWay(j, allPhases(phases.Overlap)[1]); err != nil || under != want {
 			t.Errorf("under way: %t, %v", under, err)
 		}
 	}

@@ -158,8 +158,12 @@ func planBack(c *cli.Context, s *session) error {
 		return err
 	}
 	defer j.Close()
+	all, err := phasesAsBegun(j, strategyOf(c), c.IsSet("strategy"))
+	if err != nil {
+		return err
+	}
 	list := []migrate.RollbackEntry{}
-	for _, p := range slices.Backward(phasesAsBegun(j)) {
+	for _, p := range slices.Backward(all) {
 		if n := c.Int("phase"); n != 0 && n != p.Number {
 			continue
 		}

@@ -182,8 +182,7 @@ func mark(s preflight.Severity, colour bool) string {
 // preflight does the checks that only look before a phase that has something
 // to do is begun.
 func (w *watched) preflight(ctx context.Context, p phases.Phase) error {
-	known, err := w.j.Phase(p.Number)
-	if err != nil || !known.Begun.IsZero() {
+	if under, _, err := underWay(w.j, p); err != nil || under {
 		return err
 	}
 	if nothing, err := w.nothingToDo(ctx, p); err != nil || nothing {

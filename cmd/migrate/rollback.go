@@ -13,6 +13,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/etcd"
 	"hamigrate/state"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -56,7 +57,7 @@ func rollbackAction(c *cli.Context) error {
 		confirm = func(p phases.Phase) error { return askForPhase(ctx, c, stop, s.spec.Name, p) }
 	}
 	return rollBack(ctx, s, c.Int("phase"), migration{
-		command: "rollback", events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar,
+		command: "rollback", strategy: strategyOf(c), chosen: c.IsSet("strategy"), events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar,
 		closing: &closing{w: c.App.ErrWriter, s: s, command: "rollback", flags: flagsGiven(c), phase: c.Int("phase")},
 	})
 }
@@ -80,7 +81,11 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 	if err := sameCluster(ctx, s, j); err != nil {
 		return err
 	}
-	list, err := phasesBack(ctx, s, j, number)
+	all, err := phasesAsBegun(j, m.strategy, m.chosen)
+	if err != nil {
+		return err
+	}
+	list, err := phasesBack(ctx, s, j, number, all)
 	if err != nil {
 		return err
 	}
@@ -91,6 +96,9 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 	defer w.hold.end(ctx)
 	defer func() { err = errors.Join(err, w.end(ctx)) }()
 	for _, p := range list {
+		if inPlace(p) {
+			w.measuring.most = max(w.measuring.most, inPlaceSlack)
+		}
 		if err := m.confirm(asBack(p)); err != nil {
 			return err
 		}
@@ -99,7 +107,7 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 		}
 		if err := w.with(func(r migrate.Runner[phases.View, phases.Hands]) error { return r.Rollback(ctx, p) }); err != nil {
 			if errors.Is(err, migrate.ErrStopped) {
-				return fmt.Errorf("the way back was stopped: `migrate rollback --phase %d` goes on back, and forward again goes this: %w", p.Number, err)
+				return fmt.Errorf("the way back was stopped: `migrate rollback --phase %d` goes on back, `migrate run` forward again: %w", p.Number, err)
 			}
 			return err
 		}
@@ -142,11 +150,11 @@ func sameCluster(ctx context.Context, s *session, j *state.Journal) error {
 	return j.BindCluster(id)
 }
 
-// phasesBack lists the phases to take back, the last one first. A phase on
-// which a later one stands is refused.
-func phasesBack(ctx context.Context, s *session, j *state.Journal, number int) ([]phases.Phase, error) {
+// phasesBack lists those of all the phases that are to be taken back, the last
+// one first. A phase on which a later one stands is refused.
+func phasesBack(ctx context.Context, s *session, j *state.Journal, number int, all []phases.Phase) ([]phases.Phase, error) {
 	var back []phases.Phase
-	for _, p := range slices.Backward(phasesAsBegun(j)) {
+	for _, p := range slices.Backward(all) {
 		entries, err := migrate.RollbackPlan(ctx, s.world, p, j)
 		if err != nil {
 			return nil, err
@@ -166,15 +174,34 @@ func phasesBack(ctx context.Context, s *session, j *state.Journal, number int) (
 	return back, nil
 }
 
-// phasesAsBegun are the phases with the strategies they were begun with.
-func phasesAsBegun(j *state.Journal) []phases.Phase {
+// phasesAsBegun are the phases with the strategies they were begun with. Where
+// it was asked for, one that was overlapped is taken back in place: what an
+// overlap needs may not be there any more. The other way round there is no
+// second API server that could be set up again.
+func phasesAsBegun(j *state.Journal, asked phases.Strategy, chosen bool) ([]phases.Phase, error) {
 	list := allPhases(phases.Overlap)
 	for i, p := range allPhases(phases.InPlace) {
-		if known, err := j.Phase(p.Number); err == nil && known.Declaration == migrate.Fingerprint(p) {
+		known, err := j.Phase(p.Number)
+		if err != nil {
+			return nil, err
+		}
+		begunSo := inPlace(p) && known.Declaration == migrate.Fingerprint(p)
+		if begunSo && chosen && asked == phases.Overlap {
+			return nil, fmt.Errorf("--strategy %s: phase %d was done with --strategy %s and can only be taken back so: leave the flag away", asked, p.Number, phases.InPlace)
+		}
+		switch without := etcd.TakenBackInPlace(); {
+		case begunSo:
 			list[i] = p
+		case chosen && asked == phases.InPlace && without.Number == p.Number:
+			list[i] = without
 		}
 	}
-	return list
+	return list, nil
+}
+
+// inPlace says whether a phase is the form of one that is overlapped otherwise.
+func inPlace(p phases.Phase) bool {
+	return migrate.Fingerprint(p) != migrate.Fingerprint(allPhases(phases.Overlap)[p.Number-1])
 }
 
 // printRollback prints what a rollback would do.

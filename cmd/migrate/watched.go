@@ -221,8 +221,7 @@ func (w *watched) end(ctx context.Context) error {
 // better now, with nothing changed, than in its middle. Where only the
 // overlap is blocked, the phase can be done in place, if that is agreed to.
 func (w *watched) unblocked(ctx context.Context, p phases.Phase) (phases.Phase, error) {
-	known, err := w.j.Phase(p.Number)
-	if err != nil || !known.Begun.IsZero() {
+	if under, _, err := underWay(w.j, p); err != nil || under {
 		return p, err
 	}
 	entries, err := w.look(ctx, p)
@@ -258,15 +257,20 @@ func (w *watched) asBegun(p phases.Phase) (phases.Phase, error) {
 	return other, w.switchTo(phases.InPlace)
 }
 
-// begunAs is the phase with the strategy that asBegun switches to.
+// begunAs is the phase with the strategy that asBegun switches to. One that is
+// complete keeps it as well: its way back depends on it.
 func (w *watched) begunAs(p phases.Phase) (as phases.Phase, switched bool, err error) {
 	known, err := w.j.Phase(p.Number)
-	if err != nil || w.chosen || known.Begun.IsZero() || !known.Completed.IsZero() {
+	if err != nil || w.chosen || known.Begun.IsZero() {
 		return p, false, err
 	}
 	other := allPhases(phases.InPlace)[p.Number-1]
 	if known.Declaration != migrate.Fingerprint(other) || known.Declaration == migrate.Fingerprint(p) {
 		return p, false, nil
+	}
+	stands, err := migrate.Stands(w.j, other)
+	if err != nil || !stands {
+		return p, false, err
 	}
 	return other, true, nil
 }
@@ -280,7 +284,23 @@ func (w *watched) resumable() error {
 			return err
 		}
 		if err := migrate.Resumable(w.j, as, w.s.spec.Fingerprint); err != nil {
-			return err
+			return errors.Join(err, w.otherStrategy(as))
+		}
+	}
+	return nil
+}
+
+// otherStrategy is the error that a phase was begun with the other strategy
+// than the one that was asked for, nil where that is not what is wrong.
+func (w *watched) otherStrategy(p phases.Phase) error {
+	known, err := w.j.Phase(p.Number)
+	if err != nil {
+		return err
+	}
+	for _, s := range []phases.Strategy{phases.Overlap, phases.InPlace} {
+		other := migrate.Fingerprint(allPhases(s)[p.Number-1])
+		if known.Declaration == other && other != migrate.Fingerprint(p) {
+			return fmt.Errorf("it was begun with --strategy %s: `migrate run --strategy %s` goes on with it, and `migrate rollback --phase %d --strategy %s` takes it back", s, s, p.Number, phases.InPlace)
 		}
 	}
 	return nil

@@ -81,6 +81,9 @@ func undoKubeadmConfig(ctx context.Context, h phases.Hands, before migrate.Befor
 		return nil
 	}
 	return k.EditConfigMap(ctx, "kube-system", "kubeadm-config", func(data map[string]string) error {
+		if data[key] == before[key] {
+			return nil // an attempt whose answer was lost has done it
+		}
 		now, err := kube.ParseClusterConfiguration(data[key])
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/etcd"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
@@ -71,7 +72,13 @@ func noAPIServerUses(ctx context.Context, v phases.View, address string) error {
 	if err != nil {
 		return err
 	}
-	for _, h := range append(slices.Clone(v.Spec().ControlPlane.Joining), v.First()) {
+	ours := append(slices.Clone(v.Spec().ControlPlane.Joining), v.First())
+	for name, n := range nodes {
+		if kube.IsControlPlane(n) && !slices.ContainsFunc(ours, func(h cluster.Host) bool { return h.Name == name }) {
+			return fmt.Errorf("control-plane node %s is not in the spec, so nobody can say which members its API server uses: list it in spec.controlPlane.joining, or take it out of the cluster first", name)
+		}
+	}
+	for _, h := range ours {
 		if n, ok := nodes[h.Name]; !ok || !kube.IsControlPlane(n) {
 			continue
 		}

@@ -12,9 +12,11 @@
 package etcd
 
 import (
+	"context"
 	"slices"
 	"time"
 
+	"hamigrate/migrate"
 	"hamigrate/phases"
 )
 
@@ -62,4 +64,21 @@ func Phase(strategy phases.Strategy) phases.Phase {
 		Guard:       phases.Guard,
 		GuardSettle: 2 * time.Minute,
 	}
+}
+
+// TakenBackInPlace is the phase as Overlap declares it, for a rollback without
+// a second API server, where none fits on the node any more: the real one is
+// restarted alone, and what the second one would need is not set up again.
+func TakenBackInPlace() phases.Phase {
+	p, alone, setUp := Phase(phases.Overlap), repointInPlace(), restart().After(repointID)
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		switch {
+		case s.ID == repointID:
+			s.Undo, s.Outage = alone.Undo, alone.Outage
+		case slices.ContainsFunc(setUp, func(other phases.Step) bool { return other.ID == s.ID }):
+			s.Undo = func(context.Context, phases.Hands, migrate.Before) error { return nil }
+		}
+	}
+	return p
 }

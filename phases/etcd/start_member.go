@@ -64,12 +64,25 @@ func checkStartMember(ctx context.Context, v phases.View) (migrate.Finding, erro
 		return migrate.Finding{}, err
 	}
 	if m, ok := memberOn(members, v.Self()); ok && !m.Learner {
-		return phases.Done("etcd runs, and member %x is a voter", m.ID), nil
+		return enabledVoter(ctx, v, m)
 	}
 	if err := verifyStartMember(ctx, v); err != nil {
 		return phases.Need(migrate.Before{"etcd.service": "running"}, "etcd runs on %s, but: %v", v.Target(), err), nil
 	}
 	return phases.Done("etcd runs and has caught up"), nil
+}
+
+// enabledVoter: a way back that was cut after it disabled the unit, and before
+// it removed the member, left a voter that would not outlive its host's restart.
+func enabledVoter(ctx context.Context, v phases.View, m etcd.Member) (migrate.Finding, error) {
+	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service || true"})
+	if err != nil {
+		return migrate.Finding{}, fmt.Errorf("asking systemd on %s for etcd.service: %w", v.Target(), err)
+	}
+	if is := strings.TrimSpace(out); is != "enabled" {
+		return phases.Need(migrate.Before{"etcd.service": "running"}, "member %x is a voter, and its etcd.service is %s: it would not come back with its host", m.ID, is), nil
+	}
+	return phases.Done("etcd runs, and member %x is a voter", m.ID), nil
 }
 
 func unitActive(ctx context.Context, v phases.View) (bool, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/phasestest"
 )
@@ -52,6 +53,27 @@ func TestTheManifestOfBeforeFoundsACluster(t *testing.T) {
 		w.Pass(time.Minute)
 		if broken := w.Broken(); len(broken) != 1 || !strings.Contains(broken[0], "founded a cluster") {
 			t.Errorf("%q", broken)
+		}
+	})
+}
+
+// TestAVoterWhoseUnitIsDisabled is what a way back leaves that was cut before
+// it removed the member: going forward again makes it start with its host.
+func TestAVoterWhoseUnitIsDisabled(t *testing.T) {
+	on(t, 1, phases.Overlap, func(s stage) {
+		p := upTo(phases.Overlap, "etcd/promote")
+		if err := s.operator.run(s.Context(), p); err != nil {
+			s.Fatal(err)
+		}
+		if err := s.Root("e2", "systemctl disable etcd.service"); err != nil {
+			s.Fatal(err)
+		}
+		if err := s.operator.run(s.Context(), p); err != nil {
+			s.Fatal(err)
+		}
+		out, err := s.env.View("e2").On("e2").Look(s.Context(), remote.Command{Script: "systemctl is-enabled etcd.service; systemctl is-active etcd.service"})
+		if out != "enabled\nactive\n" || err != nil {
+			s.Errorf("%q, %v", out, err)
 		}
 	})
 }

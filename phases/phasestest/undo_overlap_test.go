@@ -247,6 +247,21 @@ func TestSomebodysEtcdSectionStays(t *testing.T) {
 	})
 }
 
+// TestOverlappedAndTakenBackInPlace: a phase that was overlapped can go back
+// without a second API server, where none fits any more.
+func TestOverlappedAndTakenBackInPlace(t *testing.T) {
+	repointed(t, phases.Overlap, func(s stage, before, _ map[string]string) {
+		p := repointing(phases.Overlap)
+		for i, step := range p.Steps {
+			p.Steps[i] = stepOf(etcd.TakenBackInPlace(), step.ID)
+		}
+		if err := s.rollback(s.Context(), p); err != nil {
+			s.Fatal(err)
+		}
+		s.is(before)
+	})
+}
+
 // repointingDeaths does the repointing and takes it back, and returns all
 // instants of one of the two at which the program may die.
 func repointingDeaths(t *testing.T, strategy phases.Strategy, back bool) (deaths []death, r run, before map[string]string) {

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+	"hamigrate/state"
+)
+
+// TestTheStrategyOfTheWayBack: a phase goes back as it was done, and one that
+// was overlapped in place where that is asked for.
+func TestTheStrategyOfTheWayBack(t *testing.T) {
+	t.Parallel()
+	const etcd = 2
+	for name, c := range map[string]struct {
+		begun, asked phases.Strategy
+		want         phases.Strategy // whose steps; empty: refused
+		away         bool            // the API is, for a moment
+	}{
+		"overlapped":                    {begun: phases.Overlap, want: phases.Overlap},
+		"in place":                      {begun: phases.InPlace, want: phases.InPlace, away: true},
+		"overlapped, asked for so":      {begun: phases.Overlap, asked: phases.Overlap, want: phases.Overlap},
+		"overlapped, without from here": {begun: phases.Overlap, asked: phases.InPlace, want: phases.Overlap, away: true},
+		"in place, asked to overlap":    {begun: phases.InPlace, asked: phases.Overlap},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := begunWith(t, c.begun)
+			asked, chosen := c.asked, c.asked != ""
+			if !chosen {
+				asked = phases.Overlap // the flag's default
+			}
+			list, err := phasesAsBegun(j, asked, chosen)
+			if c.want == "" {
+				if err == nil || !strings.Contains(err.Error(), "leave the flag away") {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if migrate.Fingerprint(list[etcd-1]) != migrate.Fingerprint(allPhases(c.want)[etcd-1]) {
+				t.Errorf("it is not taken back with the steps of %s", c.want)
+			}
+			away := slices.ContainsFunc(list[etcd-1].Steps, func(s phases.Step) bool { return s.ID == "etcd/repoint-apiserver" && s.Outage > 0 })
+			if away != c.away {
+				t.Errorf("the API is away: %t", away)
+			}
+		})
+	}
+}
+
+// TestACompletePhaseKeepsItsStrategy: a run without the flag goes on with a
+// phase as it was done, also when it is complete; once it is taken back, there
+// is nothing to keep.
+func TestACompletePhaseKeepsItsStrategy(t *testing.T) {
+	t.Parallel()
+	j := begunWith(t, phases.InPlace)
+	w := &watched{j: j}
+	overlap := allPhases(phases.Overlap)[1]
+	for _, stands := range []bool{true, false} {
+		as, switched, err := w.begunAs(overlap)
+		if err != nil || switched != stands || inPlace(as) != stands {
+			t.Errorf("stands %t: switched %t, %v", stands, switched, err)
+		}
+		if stands {
+			undo(t, j)
+		}
+	}
+	asked := &watched{migration: migration{chosen: true}, j: j}
+	if _, switched, err := asked.begunAs(overlap); err != nil || switched {
+		t.Errorf("asked for another: switched %t, %v", switched, err)
+	}
+}
+
+// TestTheOtherStrategyIsNamed where a phase is half done with it.
+func TestTheOtherStrategyIsNamed(t *testing.T) {
+	t.Parallel()
+	w := &watched{j: begunWith(t, phases.Overlap)}
+	if err := w.otherStrategy(allPhases(phases.InPlace)[1]); err == nil || !strings.Contains(err.Error(), "begun with --strategy overlap") {
+		t.Errorf("got %v", err)
+	}
+	if err := w.otherStrategy(allPhases(phases.Overlap)[1]); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+var touched = state.Key{Phase: 2, Step: "etcd/kubeadm-config", Target: migrate.ClusterTarget}
+
+// begunWith is a journal of phase 2, complete, in which one step was done.
+func begunWith(t *testing.T, s phases.Strategy) *state.Journal {
+	t.Helper()
+	j, err := state.Open(filepath.Join(t.TempDir(), "journal"), state.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.Close() })
+	if err := j.BeginPhase(2, "spec", migrate.Fingerprint(allPhases(s)[1])); err != nil {
+		t.Fatal(err)
+	}
+	advance(t, j, state.Start, state.ApplyDone, state.VerifyDone)
+	end, err := j.BeginRun(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := end("done", true); err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+func undo(t *testing.T, j *state.Journal) {
+	t.Helper()
+	advance(t, j, state.UndoStart, state.UndoDone)
+}
+
+func advance(t *testing.T, j *state.Journal, events ...state.Event) {
+	t.Helper()
+	for _, e := range events {
+		if _, err := j.Advance(touched, state.Change{Event: e}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
