@@ -77,6 +77,9 @@ func TakenBackInPlace() phases.Phase {
 		case s.ID == repointID:
 			s.Undo, s.Outage = alone.Undo, alone.Outage
 		case slices.ContainsFunc(setUp, func(other phases.Step) bool { return other.ID == s.ID }):
+			s.Check = func(context.Context, phases.View) (migrate.Finding, error) {
+				return phases.Need(migrate.Before{}, "no second API server is set up for the way back"), nil
+			}
 			s.Undo = func(context.Context, phases.Hands, migrate.Before) error { return nil }
 		}
 	}
