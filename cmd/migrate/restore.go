@@ -15,6 +15,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/backup"
+	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/restore"
@@ -136,13 +137,10 @@ func runRestore(ctx context.Context, c *cli.Context, s *session, j *state.Journa
 	if c.String("output") == "json" {
 		events = jsonEvents{json.NewEncoder(c.App.Writer)}
 	}
-	r := migrate.Runner[phases.View, phases.Hands]{Env: s.world, Journal: j, Spec: s.spec.Fingerprint,
+	r := migrate.Runner[phases.View, phases.Hands]{Env: s.world, Journal: j, Spec: restore.Fingerprint(s.spec),
 		Events: both{events, &timekeeper{j: j, log: s.log}}, Log: s.log, Stop: stop}
 	if err := r.Run(ctx, p); err != nil {
-		if errors.Is(err, migrate.ErrStopped) {
-			return fmt.Errorf("the restore was stopped halfway, and the API may be away: `migrate restore` goes on: %w", err)
-		}
-		return fmt.Errorf("the restore is not finished, `migrate restore` goes on with it: %w", err)
+		return unfinished(err)
 	}
 	under.Done = time.Now().UTC()
 	if err := j.PutBlob(restoreBlob, under); err != nil {
@@ -151,6 +149,18 @@ func runRestore(ctx context.Context, c *cli.Context, s *session, j *state.Journa
 	_, err := fmt.Fprintf(c.App.ErrWriter, "Restored from %s. What was written after it is lost: restart operators that remember it, and let `migrate plan`\n"+
 		"show which steps of the migration are newer than the snapshot. The remains of the old members are in %s/lost on their hosts.\n", under.Folder, phases.StateDir)
 	return err
+}
+
+// unfinished says what is to be done about a restore that did not end.
+func unfinished(err error) error {
+	switch {
+	case errors.Is(err, migrate.ErrStopped):
+		return fmt.Errorf("the restore was stopped halfway, and the API may be away: `migrate restore` goes on: %w", err)
+	case errors.Is(err, restore.ErrOtherQuorum):
+		return fmt.Errorf("this restore ends here, before it takes away what serves now: if it has stopped anything, move its manifests on the control-plane nodes from %s back to %s "+
+			"and `systemctl enable --now etcd.service` on the etcd hosts: %w", phases.ParkedDir, kube.ManifestsDir, err)
+	}
+	return fmt.Errorf("the restore is not finished, `migrate restore` goes on with it: %w", err)
 }
 
 // chooseBackup is the backup of the restore that is under way, or the one that

@@ -175,15 +175,21 @@ func (o Options) prove() phases.Step {
 	}
 }
 
-// allReady wants every node of the restored cluster Ready.
+// allReady wants every node Ready whose kubelet the restore has restarted.
+// Others came with the snapshot: nodes that were removed after it, or that the
+// spec does not name.
 func (o Options) allReady(ctx context.Context, v phases.View) error {
+	ours, err := o.nodes(ctx, v)
+	if err != nil {
+		return err
+	}
 	nodes, err := v.Nodes(ctx)
 	if err != nil {
 		return err
 	}
-	for name, n := range nodes {
-		if !kube.Ready(n) {
-			return fmt.Errorf("node %s is not Ready", name)
+	for _, name := range ours {
+		if !kube.Ready(nodes[name]) {
+			return fmt.Errorf("node %s is not Ready (%s)", name, ifGone(v.Spec(), name))
 		}
 	}
 	return nil

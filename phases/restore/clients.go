@@ -3,9 +3,12 @@ package restore
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -77,16 +80,35 @@ func (o Options) nodes(ctx context.Context, v phases.View) ([]string, error) {
 	return nodes, nil
 }
 
+// ifGone says how a restore ends without a node that will not come back. The
+// Node has to go as well, which came with the snapshot: a kube-proxy of a node
+// that is away counts as unavailable, and the roll-out waits for it.
+func ifGone(spec cluster.Spec, node string) string {
+	named := func(hosts []cluster.Host) bool {
+		return slices.ContainsFunc(hosts, func(h cluster.Host) bool { return h.Name == node })
+	}
+	switch {
+	case node == spec.ControlPlane.First.Name || named(spec.ControlPlane.Joining):
+		return "the restore needs this control-plane node"
+	case named(spec.Workers):
+		return fmt.Sprintf("if %[1]s is gone for good, take it out of spec.workers, `kubectl delete node %[1]s`, and run again", node)
+	}
+	return fmt.Sprintf("if %[1]s is gone for good, `kubectl delete node %[1]s` and run again", node)
+}
+
 // restartKubelet restarts one that this restore has not restarted, and waits
 // until its node is seen.
 func (o Options) restartKubelet(ctx context.Context, h phases.Hands, node string) error {
 	done, err := o.marked(ctx, h.View, node, kubeletMark)
-	if err != nil || done {
-		return err
+	if err != nil {
+		return fmt.Errorf("restarting the kubelet on %s (%s): %w", node, ifGone(h.Spec(), node), err)
+	}
+	if done {
+		return nil
 	}
 	script := "set -eu; umask 077\nsystemctl restart kubelet\n" + o.setMark(kubeletMark)
 	if _, err := h.On(node).Run(ctx, remote.Command{Script: script}); err != nil {
-		return fmt.Errorf("restarting the kubelet on %s (if that host is gone for good, take it out of spec.workers): %w", node, err)
+		return fmt.Errorf("restarting the kubelet on %s (%s): %w", node, ifGone(h.Spec(), node), err)
 	}
 	return phases.Await(ctx, h.View, 3*time.Minute, func(ctx context.Context) error { return o.kubeletSeen(ctx, h.View, node) })
 }
@@ -103,8 +125,11 @@ func (o Options) kubeletsSeen(ctx context.Context, v phases.View) error {
 // restarted: what the snapshot says of it is of the past.
 func (o Options) kubeletSeen(ctx context.Context, v phases.View, node string) error {
 	done, err := o.marked(ctx, v, node, kubeletMark)
-	if err != nil || !done {
-		return orErr(err, "the kubelet on %s was not restarted yet", node)
+	if err != nil {
+		return fmt.Errorf("looking at the kubelet on %s (%s): %w", node, ifGone(v.Spec(), node), err)
+	}
+	if !done {
+		return fmt.Errorf("the kubelet on %s was not restarted yet", node)
 	}
 	return phases.KubeletSeen(ctx, v, node)
 }
@@ -167,12 +192,25 @@ func (o Options) proxiesNew(ctx context.Context, v phases.View) error {
 	for _, p := range pods {
 		renewed[p.Spec.NodeName] = renewed[p.Spec.NodeName] || isNewPod(p, o.ID)
 	}
+	var old, away []string
 	for name, n := range nodes {
-		if kube.Ready(n) && !renewed[name] {
-			return fmt.Errorf("kube-proxy on %s is not the new one yet", name)
+		switch {
+		case !kube.Ready(n):
+			away = append(away, name)
+		case !renewed[name]:
+			old = append(old, name)
 		}
 	}
-	return nil
+	if len(old) == 0 {
+		return nil
+	}
+	slices.Sort(old)
+	err = fmt.Errorf("kube-proxy on %s is not the new one yet", strings.Join(old, ", "))
+	if len(away) > 0 {
+		slices.Sort(away)
+		err = fmt.Errorf("%w: it may wait for what is not Ready, %s; `kubectl delete node` takes away one that is gone for good", err, strings.Join(away, ", "))
+	}
+	return err
 }
 
 func isNewPod(p corev1.Pod, id string) bool {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"hamigrate/migrate"
 	adapter "hamigrate/migrate/etcd"
@@ -56,6 +57,10 @@ func (o Options) See(ctx context.Context, v phases.View) (Look, error) {
 	return l, err
 }
 
+// membersTimeout bounds the search for a quorum: members without one make who
+// asks wait, one after the other, and the guard has 20 s for all it asks.
+const membersTimeout = 15 * time.Second
+
 // quorumRefuses: where a quorum of another cluster than the restored one
 // answers, a restore would only lose what was written since the snapshot.
 func (o Options) quorumRefuses(ctx context.Context, v phases.View) (string, error) {
@@ -63,10 +68,20 @@ func (o Options) quorumRefuses(ctx context.Context, v phases.View) (string, erro
 	if err != nil {
 		return "", err
 	}
-	if _, err := e.Members(ctx); err != nil {
-		return o.perhapsQuorum(ctx, v, e)
+	var noQuorum error
+	var answers []adapter.Answer
+	_ = phases.SideBySide(
+		func() error {
+			ctx, cancel := context.WithTimeout(ctx, membersTimeout)
+			defer cancel()
+			_, noQuorum = e.Members(ctx)
+			return nil
+		},
+		func() error { answers = e.Statuses(ctx); return nil })
+	if noQuorum != nil {
+		return o.perhapsQuorum(ctx, v, answers)
 	}
-	for _, a := range e.Statuses(ctx) {
+	for _, a := range answers {
 		if a.Err == nil && a.Status.ClusterID == o.ClusterID {
 			return "", nil // it is ours, and is finished
 		}
@@ -79,18 +94,21 @@ func (o Options) quorumRefuses(ctx context.Context, v phases.View) (string, erro
 // With an expired client certificate every member of a cluster that is well
 // refuses the handshake. A quorum that is lost shows in members that do not
 // listen, or that say that they know no leader. Those of this very restore hold
-// what it gave them.
-func (o Options) perhapsQuorum(ctx context.Context, v phases.View, e *adapter.Reader) (string, error) {
+// what it gave them; one that says that it is of another cluster is none of
+// them, whatever the marks say: somebody else has restored it since.
+func (o Options) perhapsQuorum(ctx context.Context, v phases.View, answers []adapter.Answer) (string, error) {
 	var perhaps, why []string
-	for _, a := range e.Statuses(ctx) {
-		ours, err := o.marked(ctx, v, a.Host, restoredMark)
+	for _, a := range answers {
 		switch {
-		case err != nil:
-			return "", err
-		case ours:
 		case a.Err != nil:
-			perhaps, why = append(perhaps, a.Host), append(why, a.Err.Error())
-		case a.Status.Leader != 0:
+			ours, err := o.marked(ctx, v, a.Host, restoredMark)
+			if err != nil {
+				return "", err
+			}
+			if !ours {
+				perhaps, why = append(perhaps, a.Host), append(why, a.Err.Error())
+			}
+		case a.Status.Leader != 0 && a.Status.ClusterID != o.ClusterID:
 			perhaps, why = append(perhaps, a.Host), append(why, fmt.Sprintf("the member on %s knows a leader", a.Host))
 		}
 	}

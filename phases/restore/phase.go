@@ -17,6 +17,8 @@ package restore
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -96,8 +98,21 @@ func InitialCluster(spec cluster.Spec) string {
 	return strings.Join(parts, ",")
 }
 
-// guard wants every host of the restore to be there: of etcd and the API
-// nothing can be wanted until the end.
+// Fingerprint is of all that a restore under way cannot go on without: its
+// members and where they are. Workers are not in it: one that is gone for good
+// is taken out of the spec so that the restore can end.
+func Fingerprint(spec cluster.Spec) string {
+	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(InitialCluster(spec))))
+}
+
+// ErrOtherQuorum says that etcd serves, and not what this restore restored: to
+// go on would lose what is written there.
+var ErrOtherQuorum = errors.New("etcd serves again, and not from this restore")
+
+// guard wants every host of the restore to be there, and no quorum but the
+// restore's own: the look before the first step is old when the last members
+// are stopped, and somebody else may have restored them meanwhile. Nothing else
+// can be wanted of etcd and the API until the end.
 func (o Options) guard(ctx context.Context, v phases.View) error {
 	hosts, err := v.World().Targets(ctx, migrate.ControlPlanes)
 	if err != nil {
@@ -106,12 +121,22 @@ func (o Options) guard(ctx context.Context, v phases.View) error {
 	for _, h := range v.Spec().Etcd.Hosts {
 		hosts = append(hosts, h.Name)
 	}
-	return phases.ForEach(hosts, func(_ int, host string) error {
+	if err := phases.ForEach(hosts, func(_ int, host string) error {
 		if _, err := v.On(host).Look(ctx, remote.Cmd("true")); err != nil {
 			return fmt.Errorf("checking %s: %w", host, err)
 		}
 		return nil
-	})
+	}); err != nil {
+		return err
+	}
+	refused, err := o.quorumRefuses(ctx, v)
+	if err != nil {
+		return fmt.Errorf("looking for a quorum of etcd's members: %w", err)
+	}
+	if refused != "" {
+		return fmt.Errorf("%w: %s", ErrOtherQuorum, refused)
+	}
+	return nil
 }
 
 // dir is this restore's folder on a host, for root alone.
