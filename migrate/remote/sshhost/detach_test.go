@@ -86,7 +86,7 @@ func TestDetachedIsLostWithItsHost(t *testing.T) {
 	dir := detachHere(s, h)
 	log := filepath.Join(s.home, "log")
 	for name, script := range map[string]string{
-		"was restarted in the middle of it": "echo began >> " + log + "; rm -rf " + dir + "; sleep 0.3",
+		"was restarted in the middle of it": "echo began >> " + log + "; mv " + dir + " " + dir + ".$$; sleep 0.3", // at once, as /run goes
 		"it was killed on cp1":              "echo began >> " + log + "; kill -9 $PPID",
 	} {
 		_, err := h.Run(t.Context(), remote.Command{Script: script, Detach: "test"})
