@@ -44,7 +44,7 @@ func benchCommand() *cli.Command {
 		Description: "Builds a fresh playground for `in-place` and another one for `overlap`, migrates each under\n" +
 			"the same probe, prints one table and writes the JSON. Exit status 1 when a figure is not\n" +
 			"as it should be: with overlap not one request of at least 20,000 may fail.\n\n" + exitStatus,
-		Flags: append(rehearsalFlags("bench"), &cli.StringFlag{Name: "report", Value: "out/bench.json", Usage: "write the figures as JSON to `FILE`"}),
+		Flags: append(rehearsalFlags("bench", benchRate), &cli.StringFlag{Name: "report", Value: "out/bench.json", Usage: "write the figures as JSON to `FILE`"}),
 		Action: func(c *cli.Context) error {
 			r := benchResult{At: time.Now().UTC()}
 			for _, strategy := range []phases.Strategy{phases.InPlace, phases.Overlap} {

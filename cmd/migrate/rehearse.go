@@ -31,7 +31,7 @@ func rehearseCommand() *cli.Command {
 			"goes forward, all the way back, and forward again. What the playground lacks is told. That it\n" +
 			"was rehearsed, and how long each step took, is kept beside the spec's journal\n" +
 			"(--journal, where it has another name): plan and run tell it.\n\n" + exitStatus,
-		Flags: append(rehearsalFlags("rehearsal"), strategyFlag(),
+		Flags: append(rehearsalFlags("rehearsal", rehearsalRate), strategyFlag(),
 			&cli.StringFlag{Name: "like", Usage: "the playground gets the shape of the cluster of this spec `FILE`"},
 			&cli.StringFlag{Name: flagJournal, Usage: "with --like: that cluster's journal `FILE` (default: beside its spec)"},
 			&cli.StringFlag{Name: "report", Value: "out/report.json", Usage: "write the report as JSON to `FILE`"},
@@ -113,8 +113,16 @@ func chosenOver(c *cli.Context, o playground.Options) playground.Options {
 	return o
 }
 
+// The rates of a rehearsal and of a bench, a second for each path and kind. All
+// hosts and all clients share this machine's processors: what a rehearsal asks
+// is to show an outage, 20 requests a second on a path, and not to make one.
+const (
+	rehearsalRate = 5
+	benchRate     = 10
+)
+
 // rehearsalFlags are those of commands that migrate a playground.
-func rehearsalFlags(name string) []cli.Flag {
+func rehearsalFlags(name string, rate float64) []cli.Flag {
 	return append([]cli.Flag{
 		commonFlags()[2],
 		&cli.StringFlag{Name: "kubernetes", Value: playground.DefaultKubernetes, Usage: "Kubernetes `VERSION`"},
@@ -122,7 +130,7 @@ func rehearsalFlags(name string) []cli.Flag {
 		&cli.IntFlag{Name: "objects", Usage: "fill the cluster with `N` objects first; 30000 are about 200 MB of etcd"},
 		&cli.StringFlag{Name: "name", Value: name, Usage: "the playground's `NAME`"},
 		&cli.StringFlag{Name: "sudo-user", Usage: "hosts take this `USER` with sudo instead of root"},
-	}, measuringFlags(10, time.Minute)...)
+	}, measuringFlags(rate, time.Minute)...)
 }
 
 // rehearse makes a playground, migrates it with a strategy and takes it down;
