@@ -140,6 +140,9 @@ type FingerprintError struct {
 	Name  string
 	Spec  bool   // the spec differs; else the list of steps does
 	Tool  string // version of this program that began the phase; may be empty
+	// Remedy says why the steps are others, and what to do, where that is known
+	// better than by the version: another strategy was asked for.
+	Remedy string
 }
 
 func (e *FingerprintError) Error() string {
@@ -147,6 +150,9 @@ func (e *FingerprintError) Error() string {
 	if e.Spec {
 		return begun + ", and the spec file has changed its meaning since it was begun: " +
 			"run again with the spec file as it was, and change it when the phase is complete"
+	}
+	if e.Remedy != "" {
+		return begun + ", and " + e.Remedy
 	}
 	tool := "the version of migrate that began it"
 	if e.Tool != "" {

@@ -5,18 +5,27 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"hamigrate/state"
 )
 
-// A step that was put right after the phase was complete has the newest record
-// of all, and still goes back when its turn comes.
-func TestRollbackGoesByThePhaseAndNotByTheRecords(t *testing.T) {
-	t.Parallel()
+// doneThere is thereAndBack with the phase complete.
+func doneThere(t *testing.T) (*world, Phase[view, hands], *state.Journal, Runner[view, hands]) {
+	t.Helper()
 	w, p := thereAndBack()
 	j := newJournal(t)
 	r := runner(w, j)
 	if err := r.Run(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
+	return w, p, j, r
+}
+
+// A step that was put right after the phase was complete has the newest record
+// of all, and still goes back when its turn comes.
+func TestRollbackGoesByThePhaseAndNotByTheRecords(t *testing.T) {
+	t.Parallel()
+	w, p, _, r := doneThere(t)
 	w.values["a@cluster"] = "drifted"
 	if err := r.Run(t.Context(), p); err != nil {
 		t.Fatal(err)
@@ -36,12 +45,7 @@ func TestRollbackGoesByThePhaseAndNotByTheRecords(t *testing.T) {
 // fit what stands.
 func TestHalfWayBackIsPartDone(t *testing.T) {
 	t.Parallel()
-	w, p := thereAndBack()
-	j := newJournal(t)
-	r := runner(w, j)
-	if err := r.Run(t.Context(), p); err != nil {
-		t.Fatal(err)
-	}
+	w, p, j, r := doneThere(t)
 	if err := Resumable(j, p, "sha256:other"); err != nil {
 		t.Errorf("complete: %v", err)
 	}
@@ -101,11 +105,7 @@ func TestWhatStaysHoldsNobodyToTheSpec(t *testing.T) {
 // failed does.
 func TestUnhealthyAfterAnUndo(t *testing.T) {
 	t.Parallel()
-	w, p := thereAndBack()
-	r := runner(w, newJournal(t))
-	if err := r.Run(t.Context(), p); err != nil {
-		t.Fatal(err)
-	}
+	w, p, _, r := doneThere(t)
 	w.touch = func(StepID, string, string) error {
 		w.guard = func() error { return errNoRoute }
 		return nil

@@ -82,11 +82,15 @@ func TestACompletePhaseKeepsItsStrategy(t *testing.T) {
 func TestTheOtherStrategyIsNamed(t *testing.T) {
 	t.Parallel()
 	w := &watched{j: begunWith(t, phases.Overlap)}
-	if err := w.otherStrategy(allPhases(phases.InPlace)[1]); err == nil || !strings.Contains(err.Error(), "begun with --strategy overlap") {
-		t.Errorf("got %v", err)
+	const strategy, version = "begun with --strategy overlap: `migrate run --strategy overlap` goes on", "complete the phase with the version"
+	for asked, want := range map[phases.Strategy]string{phases.InPlace: strategy, phases.Overlap: version} {
+		err := w.otherStrategy(allPhases(asked)[1], &migrate.FingerprintError{Phase: 2, Name: "etcd"})
+		if said := err.Error(); !strings.Contains(said, want) || strings.Contains(said, strategy) == strings.Contains(said, version) {
+			t.Errorf("%s: got %v", asked, err)
+		}
 	}
-	if err := w.otherStrategy(allPhases(phases.Overlap)[1]); err != nil {
-		t.Errorf("got %v", err)
+	if err := w.otherStrategy(allPhases(phases.InPlace)[1], &migrate.FingerprintError{Spec: true}); !strings.Contains(err.Error(), "spec file") {
+		t.Errorf("another spec: got %v", err)
 	}
 }
 

@@ -284,26 +284,30 @@ func (w *watched) resumable() error {
 			return err
 		}
 		if err := migrate.Resumable(w.j, as, w.s.spec.Fingerprint); err != nil {
-			return errors.Join(err, w.otherStrategy(as))
+			return w.otherStrategy(as, err)
 		}
 	}
 	return nil
 }
 
-// otherStrategy is the error that a phase was begun with the other strategy
-// than the one that was asked for, nil where that is not what is wrong.
-func (w *watched) otherStrategy(p phases.Phase) error {
-	known, err := w.j.Phase(p.Number)
-	if err != nil {
+// otherStrategy makes a phase that can't be carried on say so where it was
+// begun with the other strategy than the one that was asked for.
+func (w *watched) otherStrategy(p phases.Phase, err error) error {
+	var changed *migrate.FingerprintError
+	if !errors.As(err, &changed) || changed.Spec {
 		return err
+	}
+	known, readErr := w.j.Phase(p.Number)
+	if readErr != nil {
+		return errors.Join(err, readErr)
 	}
 	for _, s := range []phases.Strategy{phases.Overlap, phases.InPlace} {
 		other := migrate.Fingerprint(allPhases(s)[p.Number-1])
 		if known.Declaration == other && other != migrate.Fingerprint(p) {
-			return fmt.Errorf("it was begun with --strategy %s: `migrate run --strategy %s` goes on with it, and `migrate rollback --phase %d --strategy %s` takes it back", s, s, p.Number, phases.InPlace)
+			changed.Remedy = fmt.Sprintf("it was begun with --strategy %s: `migrate run --strategy %s` goes on with it, and `migrate rollback --phase %d --strategy %s` takes it back", s, s, p.Number, phases.InPlace)
 		}
 	}
-	return nil
+	return err
 }
 
 // switchTo makes the rest of the run use another strategy.
