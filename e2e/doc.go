@@ -48,11 +48,12 @@
 //
 // # Running it
 //
-//	go test ./e2e -timeout 40m
+//	go test ./e2e -timeout 90m
 //
 // as root on Linux, with the Debian packages that the playground asks for. It
-// takes from fifteen minutes to forty, as the two processors are, when binaries
-// and images are cached, and up to twenty more when they are not.
+// takes from seven minutes to twenty, with LONG=1 from thirteen to forty, as the
+// two processors are, when binaries and images are cached, and up to twenty more
+// when they are not.
 // -short leaves the playground out, but not where CI is true.
 //
 //	KUBERNETES=1.33.13   the version of the cluster (default 1.36.3)
@@ -61,8 +62,8 @@
 //	                     (default: built from cmd/migrate)
 //	E2E_NAME=NAME        the playground's name (default e2e)
 //	SEED=1               chooses the points of the later kills
-//	LONG=1               more stages, see above; LONG=only leaves out what they
-//	                     do not build on
+//	LONG=1               more stages, see above, as make has it; LONG=only leaves
+//	                     out what they do not build on
 //	KEEP=1               leave the playground up
 //
 // What the binary printed is in out/e2e at the top of the repository, after a

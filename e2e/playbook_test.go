@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -164,9 +163,9 @@ func (p person) run(t *testing.T, on, script string) {
 
 // kubeconfig is what a person exports before using kubectl on a host.
 func kubeconfig(host string) string {
-	file := "admin.conf"
-	if slices.Contains(workers(), host) {
-		file = "kubelet.conf"
+	file := "kubelet.conf"
+	if strings.HasPrefix(host, "cp") {
+		file = "admin.conf"
 	}
 	return "export KUBECONFIG=" + filepath.Join("/etc/kubernetes", file) + "\n"
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -222,6 +223,7 @@ func fill(t *testing.T, s *scenario) {
 	}
 	etcd := p.etcdOn(t, p.hosts["cp1"], "127.0.0.1")
 	waitQuiet(t, etcd)
+	syscall.Sync() // what building left to be written makes the disks look slow to preflight
 	s.before.registry = dumpRegistry(t, etcd)
 	s.before.inventories = inventories(t, p)
 	s.before.at = time.Now()

@@ -17,10 +17,11 @@ func (s *scenario) userWithSudo(t *testing.T) string {
 		return s.specFile()
 	}
 	for _, name := range sortedKeys(s.pg.hosts) {
-		s.pg.hosts[name].must(t, strings.ReplaceAll(`
-id -u USER >/dev/null 2>&1 || useradd --create-home --shell /bin/bash USER
-install -d -m 0700 -o USER -g USER /home/USER/.ssh
-install -m 0600 -o USER -g USER ~root/.ssh/authorized_keys /home/USER/.ssh/authorized_keys
+		// Debian has a group of that name already.
+		s.pg.hosts[name].must(t, strings.ReplaceAll(`set -e
+id -u USER >/dev/null 2>&1 || useradd --create-home --shell /bin/bash --gid users --password '*' USER
+install -d -m 0700 -o USER -g users /home/USER/.ssh
+install -m 0600 -o USER -g users ~root/.ssh/authorized_keys /home/USER/.ssh/authorized_keys
 echo 'USER ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/USER
 chmod 0440 /etc/sudoers.d/USER`, "USER", sudoUser))
 	}

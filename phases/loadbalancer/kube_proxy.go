@@ -18,6 +18,9 @@ import (
 // once for an endpoint, however often the step is applied.
 const endpointAnnotation = "migrate.hamigrate/control-plane-endpoint"
 
+// annotationPatch sets it as a person does, in a template of a playbook.
+const annotationPatch = `{"spec": {"template": {"metadata": {"annotations": {"` + endpointAnnotation + `": "{{.Endpoint}}"} } } } }`
+
 // kubeProxyRollOut bounds the roll-out over all nodes, one after the other.
 const kubeProxyRollOut = 10 * time.Minute
 
@@ -31,7 +34,8 @@ func kubeProxy() phases.Step {
 		On:    migrate.Once,
 		Needs: []migrate.StepID{nginxStreamID, endpointID},
 		ByHand: "```\nkubectl -n kube-system edit cm kube-proxy    # server: https://{{.Endpoint}}\n" +
-			"kubectl -n kube-system rollout restart ds/kube-proxy\nkubectl -n kube-system rollout status ds/kube-proxy\n```\n",
+			"kubectl -n kube-system patch ds kube-proxy -p '" + annotationPatch + "'    # a restart by an annotation that migrate knows again\n" +
+			"kubectl -n kube-system rollout status ds/kube-proxy\n```\n",
 		Check:  checkKubeProxy,
 		Apply:  applyKubeProxy,
 		Verify: VerifyKubeProxy,

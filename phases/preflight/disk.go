@@ -40,12 +40,47 @@ const (
 	syncBlocks = 100 * time.Millisecond
 )
 
+// diskSync times synced writes, and those of a disk that seems too slow once
+// more: with a hundred of them one pause of the disk, while something else is
+// written out, is the 99th percentile.
 func diskSync(ctx context.Context, s Scene, h phases.Hands) ([]Finding, error) {
+	took, err := syncs(ctx, s, h)
+	if err != nil {
+		return nil, err
+	}
+	seen := took.String()
+	if took.p99() > syncBlocks {
+		if took, err = syncs(ctx, s, h); err != nil {
+			return nil, err
+		}
+		if seen += "; once more: " + took.String(); took.p99() <= syncBlocks {
+			return []Finding{warn("", "%s", seen)}, nil
+		}
+		return []Finding{block("", "%s", seen)}, nil
+	}
+	if took.p99() > syncWarns {
+		return []Finding{warn("", "%s", seen)}, nil
+	}
+	return []Finding{fine("%s", seen)}, nil
+}
+
+// durations are what synced writes took, the shortest first.
+type durations []time.Duration
+
+func (d durations) p99() time.Duration { return d[(len(d)*99+99)/100-1] }
+
+func (d durations) String() string {
+	return fmt.Sprintf("the 99th percentile of %d synced writes is %.1f ms, the median %.1f ms",
+		len(d), d.p99().Seconds()*1000, d[len(d)/2].Seconds()*1000)
+}
+
+// syncs writes and times; fewer than ten writes tell nothing and are an error.
+func syncs(ctx context.Context, s Scene, h phases.Hands) (durations, error) {
 	out, err := h.On(s.Target()).Run(ctx, remote.Command{Script: syncScript})
 	if err != nil {
 		return nil, fmt.Errorf("writing to %s on %s: %w", syncDir, s.Target(), err)
 	}
-	var took []time.Duration
+	var took durations
 	for line := range strings.Lines(out) {
 		if m := ddTook.FindStringSubmatch(line); m != nil {
 			if seconds, err := strconv.ParseFloat(m[1], 64); err == nil {
@@ -57,14 +92,5 @@ func diskSync(ctx context.Context, s Scene, h phases.Hands) ([]Finding, error) {
 		return nil, fmt.Errorf("writing to %s on %s: %d writes were timed: %q", syncDir, s.Target(), len(took), strings.TrimSpace(out))
 	}
 	slices.Sort(took)
-	p99 := took[(len(took)*99+99)/100-1]
-	seen := fmt.Sprintf("the 99th percentile of %d synced writes is %.1f ms, the median %.1f ms",
-		len(took), p99.Seconds()*1000, took[len(took)/2].Seconds()*1000)
-	switch {
-	case p99 > syncBlocks:
-		return []Finding{block("", "%s", seen)}, nil
-	case p99 > syncWarns:
-		return []Finding{warn("", "%s", seen)}, nil
-	}
-	return []Finding{fine("%s", seen)}, nil
+	return took, nil
 }

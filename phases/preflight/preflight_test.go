@@ -171,6 +171,7 @@ func hostFaults() []fault {
 		{"a disk is full", "DiskSpace", "e1", preflight.Blocking, []string{"/var/lib", "needs 1024"}, hardware("e1", func(h *phasestest.Hardware) { h.Free["/var/lib"] = 100 << 10 })},
 		{"a disk is nearly full", "DiskSpace", "cp2", preflight.Warning, []string{"/var/lib"}, hardware("cp2", func(h *phasestest.Hardware) { h.Free["/var/lib"] = 3 << 20 })},
 		{"a disk is very slow", "DiskSync", "e3", preflight.Blocking, []string{"150.0 ms"}, hardware("e3", func(h *phasestest.Hardware) { h.Sync = 150 * time.Millisecond })},
+		{"a disk stalls once", "DiskSync", "e3", preflight.Warning, []string{"1000.0 ms", "once more", "0.8 ms"}, hardware("e3", func(h *phasestest.Hardware) { h.Stalls = 3 })},
 		{"a disk is slow", "DiskSync", "e3", preflight.Warning, []string{"20.0 ms"}, hardware("e3", func(h *phasestest.Hardware) { h.Sync = 20 * time.Millisecond })},
 		{"no memory for a second API server", "Memory", "cp1", preflight.Blocking, []string{"second API server"}, root("cp1", "echo 'MemTotal: 2000000 kB' > /proc/meminfo; echo 'MemAvailable: 300000 kB' >> /proc/meminfo")},
 		{"a small joining node", "Memory", "cp3", preflight.Blocking, []string{"1700 MB"}, root("cp3", "echo 'MemTotal: 1000000 kB' > /proc/meminfo")},
