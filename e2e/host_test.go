@@ -44,6 +44,7 @@ func newHost(t *testing.T, p *playground, name, address string) host {
 	}
 	return host{name: name, address: address, sudo: p.sudo, config: &ssh.ClientConfig{
 		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: known, Timeout: attemptTimeout,
+		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519}, // what known_hosts has, and not a certificate
 	}}
 }
 

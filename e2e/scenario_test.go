@@ -64,6 +64,7 @@ func stages() []stage {
 	}
 	return slices.Concat([]stage{
 		{"a playground comes up", makePlayground, needed},
+		{"SSH as people have it", sshAsPeopleHaveIt, look},
 		{"the cluster is filled and quiet", fill, needed},
 		{"a spec is written for the cluster", specIsWritten, look},
 		{"audit finds what is there once", auditBefore, look},
@@ -138,8 +139,9 @@ func longer() []stage {
 		{"every write acknowledged half way is there", writesKept, look},
 		{"all is as it was before, again", asBefore, look},
 
-		{"phase 1 by its playbook, as printed", byHand, look},
-		{"forward again, as a user with sudo", forwardWithSudo, needed},
+		{"phase 1 by its playbook, as printed", byHand, needed},
+		{"forward again, as a user with sudo, behind somebody else's load balancer", forwardWithSudo, needed},
+		{"the load balancer uses all API servers again", loadBalancerSpreads, look},
 		{"three control-plane nodes again", threeControlPlanes, look},
 		{"three etcd members again", threeMembers, look},
 		{"no etcd on the control plane again", noEtcdOnControlPlane, look},

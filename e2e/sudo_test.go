@@ -1,12 +1,18 @@
 package e2e
 
 import (
+	"context"
+	"errors"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 )
 
-var userLine = regexp.MustCompile(`(?m)^(\s*user:).*$`)
+var (
+	userLine   = regexp.MustCompile(`(?m)^(\s*user:).*$`)
+	nginxHosts = regexp.MustCompile(`(?m)^    kind: nginx\n    hosts: .*$`)
+)
 
 // userWithSudo lets somebody who is not root into every host, with the
 // playground's key and a sudo that asks for no password, and writes a spec
@@ -29,17 +35,57 @@ chmod 0440 /etc/sudoers.d/USER`, "USER", sudoUser))
 }
 
 // forwardWithSudo goes all the way again, after the way back, as a user with
-// sudo and with a journal of its own.
+// sudo and with a journal of its own. The load balancer, which is there since
+// somebody has done phase 1 by hand, is somebody else's now.
 func forwardWithSudo(t *testing.T, s *scenario) {
-	spec := s.userWithSudo(t)
+	s.spec = s.userWithSudo(t)
+	s.spec = s.specWith(t, nginxHosts, "    kind: external")
 	s.journal = s.journal + ".sudo"
 	s.writers = append(s.writers, startWriter(t, s.pg, "with-sudo", s.pg.api("cp1")))
-	s.spec = spec
-	r := s.bin.must(t, 0, runLimit, s.measured("run", "--yes", "-o", "json")...)
+	p, err := s.bin.start(t.Context(), nil, s.measured("run", "--yes", "-o", "json")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var owner sync.WaitGroup
+	owner.Go(func() {
+		for _, name := range []string{"cp2", "cp3"} {
+			s.addsBackend(t, p, name)
+		}
+	})
+	r := p.finish()
+	owner.Wait()
+	if r.code != 0 {
+		t.Fatalf("the run ended with exit code %d; it said:\n%s", r.code, tail(r.stderr, 25))
+	}
 	s.alone = false
 	if list := events(t, r.stdout); list[len(list)-1].Kind != "phase-done" || list[len(list)-1].Phase != 3 {
 		t.Errorf("the last event of the run is %v, not the end of phase 3", list[len(list)-1])
 	}
 	t.Logf("with sudo, a whole run took %.0f s", r.seconds)
 	s.noFailures(t)
+}
+
+// addsBackend is what the owner of the load balancer does once the run says so.
+func (s *scenario) addsBackend(t *testing.T, p *process, name string) {
+	asked := "Add " + s.pg.api(name) + " to the backends of " + s.pg.endpoint()
+	err := poll(t.Context(), runLimit, func(context.Context) error {
+		select {
+		case <-p.ended:
+			return nil
+		default:
+		}
+		if !strings.Contains(p.stderr.String(), asked) {
+			return errors.New("the run did not ask for it")
+		}
+		return nil
+	})
+	if err != nil || !strings.Contains(p.stderr.String(), asked) {
+		t.Errorf("the run did not say %q, error %v", asked, err)
+		return
+	}
+	_, err = s.pg.hosts["lb1"].run(soon(t), strings.NewReplacer("FIRST", s.pg.api("cp1"), "ADDED", s.pg.api(name)).Replace(
+		`sed -i 's/^\( *\)server FIRST\(.*\)/&\n\1server ADDED\2/' /etc/nginx/modules-enabled/*kube-apiserver.conf && nginx -t -q && systemctl reload nginx`))
+	if err != nil {
+		t.Errorf("adding %s to the load balancer: %v", name, err)
+	}
 }

@@ -111,7 +111,13 @@ func TestStopWhileWaitingForTheInvariants(t *testing.T) {
 				}
 				stop := make(chan struct{})
 				time.AfterFunc(8*time.Second, func() { close(stop) })
-				p := phase(step("a", Once))
+				p := phase(step("a", Once, func(s *Step[view, hands]) {
+					check := s.Check
+					s.Check = func(ctx context.Context, v view) (Finding, error) {
+						time.Sleep(guardFresh) // else the phase's guard is the step's
+						return check(ctx, v)
+					}
+				}))
 				p.GuardSettle = time.Minute
 				r := runner(w, j)
 				r.Stop, r.Events = stop, heard

@@ -106,6 +106,10 @@ type execution[V, H any] struct {
 
 	holding bool // the step before says KeepGoing
 
+	// healthy is when the guard held last with nothing changed by this run
+	// since; zero when a change has begun.
+	healthy time.Time
+
 	began, stepBegan, lastEvent time.Time
 	// waited and stepWaited are the parts in which others were waited for.
 	waited, stepWaited time.Duration
@@ -220,10 +224,18 @@ func (x *execution[V, H]) firstGuard(ctx context.Context) error {
 	return x.guardBefore(ctx, Where{Phase: x.phase.Number}, state.Pending, Event{Title: x.phase.Title})
 }
 
+// guardFresh is how long what the guard saw is taken for what is. The guard
+// after a step is so the one before the next, when that begins at once: between
+// them lies the next step's Check, which changes nothing.
+const guardFresh = time.Second
+
 // guardBefore waits for the invariants before a change. Nothing is under way,
 // so it need not wait any longer once the run is asked to stop. e is what a
 // waiting event says of whom they are waited for.
 func (x *execution[V, H]) guardBefore(ctx context.Context, where Where, status state.Status, e Event) error {
+	if !x.healthy.IsZero() && time.Since(x.healthy) < guardFresh {
+		return nil
+	}
 	waiting, done := context.WithCancelCause(ctx)
 	defer done(nil)
 	stop := x.Stop
@@ -257,6 +269,9 @@ func (x *execution[V, H]) guard(ctx context.Context, e Event) error {
 		return x.phase.Guard(ctx, x.Env.View(ClusterTarget))
 	})
 	x.stepWaited += waited
+	if err == nil {
+		x.healthy = time.Now()
+	}
 	return err
 }
 

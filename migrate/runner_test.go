@@ -220,35 +220,64 @@ func TestGuardBeforeAPhaseBlocksIt(t *testing.T) {
 
 func TestGuardAroundEveryStep(t *testing.T) {
 	t.Parallel()
-	// A clean run of two steps asks 5 times: before the phase, and before and
-	// after each step. Each of them must be able to stop the run.
-	for breaks, want := range map[int]struct {
+	type broken struct {
 		op  string
 		ops int
-	}{1: {"blocked phase", 0}, 2: {"blocked a", 0}, 3: {"guard a", 2}, 4: {"blocked b", 2}, 5: {"guard b", 4}, 6: {"", 4}} {
-		w, j, asked := newWorld(), newJournal(t), 0
+	}
+	// A clean run of two steps asks before the phase, and before and after each
+	// step. Each of them must be able to stop the run. What was asked a moment
+	// ago is not asked again.
+	for name, c := range map[string]struct {
+		check time.Duration // that each step's Check takes
+		calls map[int]broken
+	}{
+		"at once":  {0, map[int]broken{1: {"blocked phase", 0}, 2: {"guard a", 2}, 3: {"guard b", 4}, 4: {"", 4}}},
+		"a second": {guardFresh, map[int]broken{1: {"blocked phase", 0}, 2: {"blocked a", 0}, 3: {"guard a", 2}, 4: {"blocked b", 2}, 5: {"guard b", 4}, 6: {"", 4}}},
+	} {
+		for breaks, want := range c.calls {
+			t.Run(fmt.Sprintf("%s, %d", name, breaks), func(t *testing.T) {
+				op, ops := brokenGuard(t, breaks, c.check)
+				if got := (broken{op, ops}); got != want {
+					t.Errorf("broken at call %d: %v, want %v", breaks, got, want)
+				}
+			})
+		}
+	}
+}
+
+// brokenGuard runs two steps with a guard that breaks at a call. It returns
+// what the run says is broken, and how many commands were done.
+func brokenGuard(t *testing.T, breaks int, check time.Duration) (op string, ops int) {
+	j := newJournal(t)
+	synctest.Test(t, func(t *testing.T) {
+		w, asked := newWorld(), 0
 		w.guard = func() error {
 			if asked++; asked == breaks {
 				return errNotYet
 			}
 			return nil
 		}
-		err := runner(w, j).Run(t.Context(), phase(step("a", Once), step("b", Once)))
-		got := ""
+		slow := func(s *Step[view, hands]) {
+			real := s.Check
+			s.Check = func(ctx context.Context, v view) (Finding, error) {
+				time.Sleep(check)
+				return real(ctx, v)
+			}
+		}
+		err := runner(w, j).Run(t.Context(), phase(step("a", Once, slow), step("b", Once, slow)))
 		var broken *StepError
 		var blocked *BlockedError
 		switch {
 		case errors.As(err, &blocked) && blocked.Step == "":
-			got = "blocked phase"
+			op = "blocked phase"
 		case errors.As(err, &blocked):
-			got = "blocked " + string(blocked.Step)
+			op = "blocked " + string(blocked.Step)
 		case errors.As(err, &broken):
-			got = string(broken.Op) + " " + string(broken.Step)
+			op = string(broken.Op) + " " + string(broken.Step)
 		}
-		if got != want.op || len(w.ops) != want.ops {
-			t.Errorf("broken at call %d: %q (%v) after %d commands, want %q after %d", breaks, got, err, len(w.ops), want.op, want.ops)
-		}
-	}
+		ops = len(w.ops)
+	})
+	return op, ops
 }
 
 func TestMistakesOfTheDeclarationAndItsEnv(t *testing.T) {

@@ -110,8 +110,9 @@ type Phase[V, H any] struct {
 	Title  string // "Put a load balancer in front of the API"
 	Why    string
 	Steps  []Step[V, H]
-	// Guard checks the invariants before and after every step; it is polled
-	// for at most GuardSettle, since a node may be a moment late.
+	// Guard checks the invariants before and after every step; the one after a
+	// step is the one before the next that begins at once. It is polled for at
+	// most GuardSettle, since a node may be a moment late.
 	Guard       func(context.Context, V) error
 	GuardSettle time.Duration
 }

@@ -163,8 +163,9 @@ func (s *stepRun[V, H]) failed(op Op, err error) error {
 }
 
 // advance writes a change to the journal. The run's fingerprints are there
-// before the first of them.
+// before the first of them. What the guard saw before is old from then on.
 func (s *stepRun[V, H]) advance(c state.Change) error {
+	s.healthy = time.Time{}
 	if err := s.begin(); err != nil {
 		return s.failed(OpJournal, err)
 	}

@@ -55,7 +55,7 @@ func TestElapsedIsTheWholeVisitAndWaitedWhatOthersTookOfIt(t *testing.T) {
 			s.WaitsFor = "kubelet"
 			check, apply := s.Check, s.Apply
 			s.Check = func(ctx context.Context, v view) (Finding, error) {
-				took(100 * ms)
+				took(guardFresh)
 				healthy = time.Now().Add(1200 * ms) // the guard before: tries at 0, 510, 1020, 1530
 				return check(ctx, v)
 			}
@@ -83,7 +83,7 @@ func TestElapsedIsTheWholeVisitAndWaitedWhatOthersTookOfIt(t *testing.T) {
 		if want := before + apply + verify; a.Waited != want {
 			t.Errorf("a waited %s, want %s", a.Waited, want)
 		}
-		if want := 100*ms + before + 10*ms + 300*ms + apply + verify + 20*ms + 10*ms; a.Elapsed != want {
+		if want := guardFresh + before + 10*ms + 300*ms + apply + verify + 20*ms + 10*ms; a.Elapsed != want {
 			t.Errorf("a took %s, want %s", a.Elapsed, want)
 		}
 		if b.Kind != EventStepSatisfied || b.Waited != 0 {

@@ -17,8 +17,8 @@ import (
 //   - every etcd voter answers, knows the leader, and reports the one
 //     cluster ID; no alarm is raised.
 //
-// The API and etcd are asked side by side: the guard comes before and after
-// every step, and is most of what a run does itself. Nothing is remembered from
+// The API and etcd are asked side by side: the guard comes between any two
+// steps, and is much of what a run does itself. Nothing is remembered from
 // one guard to the next but who was Ready.
 func Guard(ctx context.Context, v View) error {
 	var api, members error

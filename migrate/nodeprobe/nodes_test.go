@@ -121,6 +121,21 @@ func TestSecondStart(t *testing.T) {
 	}
 }
 
+// TestPodAsksForNoMoreThanThereIs: with room on the node it gets a share of the
+// processor; on a full one it asks for nothing, or it would not be admitted.
+func TestPodAsksForNoMoreThanThereIs(t *testing.T) {
+	t.Parallel()
+	for cpu, want := range map[string]string{"2": "100m", "300m": "100m", "299m": "0", "0": "0"} {
+		c := newFakeCluster(t)
+		c.addNode("n1", cpu)
+		p := &Probes{api: c.api}
+		got, err := p.room(t.Context(), "n1")
+		if err != nil || got.Cpu().String() != want {
+			t.Errorf("with %s left the pod asks for %s, want %s, error %v", cpu, got.Cpu(), want, err)
+		}
+	}
+}
+
 func requests(records ...probe.Record) int { return probe.Results(records...).Requests() }
 
 // TestStartMakesAnew what it can't go on with. The figures of this very run

@@ -11,8 +11,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+
+	"hamigrate/migrate/kube"
 )
 
 const (
@@ -81,13 +84,17 @@ func (p *Probes) makePod(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
+	cpu, err := p.room(ctx, node)
+	if err != nil {
+		return err
+	}
 	pods := p.api.CoreV1().Pods(Namespace)
 	now := int64(0)
 	if err := pods.Delete(ctx, podName(node), metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("removing the probe's old pod on %s: %w", node, err)
 	}
 	err = poll(ctx, func() (bool, error) {
-		_, err := pods.Create(ctx, p.pod(node, image), metav1.CreateOptions{})
+		_, err := pods.Create(ctx, p.pod(node, image, cpu), metav1.CreateOptions{})
 		if apierrors.IsAlreadyExists(err) { // the old one, until it is gone
 			return false, nil
 		}
@@ -100,6 +107,27 @@ func (p *Probes) makePod(ctx context.Context, node string) error {
 }
 
 func podName(node string) string { return "probe-" + node }
+
+// What a pod asks for of its node's CPU, and how much has to be free there for
+// it. A pod that asks for nothing gets no processor for seconds where others
+// are busy, and takes that for the API's slowness; one that asks for more than
+// is left is not admitted.
+var (
+	wantedCPU = apiresource.MustParse("100m")
+	neededCPU = apiresource.MustParse("300m")
+)
+
+// room says what the pod of a node is to ask for; nil: nothing.
+func (p *Probes) room(ctx context.Context, node string) (corev1.ResourceList, error) {
+	left, err := kube.NewClient(p.api).CPULeft(ctx, node, podName(node))
+	if err != nil {
+		return nil, fmt.Errorf("looking for room for the probe's pod: %w", err)
+	}
+	if left.Cmp(neededCPU) < 0 {
+		return nil, nil
+	}
+	return corev1.ResourceList{corev1.ResourceCPU: wantedCPU}, nil
+}
 
 // imageOn finds an image that the node has: that of a pod which runs there.
 func (p *Probes) imageOn(ctx context.Context, node string) (string, error) {
@@ -128,7 +156,7 @@ func rank(p corev1.Pod) int {
 }
 
 // pod is bound to its node by name, past the scheduler and its taints.
-func (p *Probes) pod(node, image string) *corev1.Pod {
+func (p *Probes) pod(node, image string, cpu corev1.ResourceList) *corev1.Pod {
 	no, yes, second := false, true, int64(1)
 	root := int64(0)
 	directory := corev1.HostPathDirectory
@@ -142,7 +170,8 @@ func (p *Probes) pod(node, image string) *corev1.Pod {
 			Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 			Containers: []corev1.Container{{
 				Name: "probe", Image: image, ImagePullPolicy: corev1.PullNever,
-				Command: append([]string{mountedProgram + "/migrate"}, args...),
+				Command:   append([]string{mountedProgram + "/migrate"}, args...),
+				Resources: corev1.ResourceRequirements{Requests: cpu},
 				SecurityContext: &corev1.SecurityContext{
 					RunAsUser: &root, AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
 					Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},

@@ -52,7 +52,7 @@ func applyRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 		return err
 	}
 	var last error
-	err = wait.PollUntilContextTimeout(ctx, time.Second, 10*time.Second, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
 		last = twinAnswers(ctx, h.View, h.Target(), true)
 		return last == nil, nil
 	})
