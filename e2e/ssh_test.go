@@ -91,7 +91,7 @@ install -d -m 0700 -o carol -g users /home/carol/.ssh
 install -m 0600 -o carol -g users ~root/.ssh/authorized_keys /home/carol/.ssh/authorized_keys
 (umask 0337; echo 'carol ALL=(ALL) ALL' > /etc/sudoers.d/carol)`)
 	t.Cleanup(func() {
-		s.afterwards(t, "w2", "rm /etc/sudoers.d/carol; loginctl terminate-user carol; userdel -f carol && rm -r /home/carol")
+		s.afterwards(t, "w2", "rm -f /etc/sudoers.d/carol; loginctl terminate-user carol; ! id -u carol || userdel -f carol && rm -rf /home/carol")
 	})
 	writeFile(t, filepath.Join(dir, ".ssh", "config"), fmt.Sprintf("Host %s\n  User carol\nHost *\n  User root\n  IdentitiesOnly yes\n  IdentityFile %s\n  UserKnownHostsFile %s\n",
 		w2.address, key, s.pg.file("known_hosts")))
@@ -151,15 +151,23 @@ func (s *scenario) reachesAll(t *testing.T, report string) {
 func (s *scenario) sshd(t *testing.T, name, config string) {
 	t.Helper()
 	const file = "/etc/ssh/sshd_config.d/00-e2e.conf"
-	s.pg.hosts[name].must(t, "cat > "+file+" <<'END'\n"+config+"\nEND\nsshd -t && systemctl reload ssh")
-	t.Cleanup(func() { s.afterwards(t, name, "rm "+file+"; systemctl reload ssh") })
+	h := s.pg.hosts[name]
+	h.must(t, "cat > "+file+" <<'END'\n"+config+"\nEND\nsshd -t && systemctl reload ssh")
+	eventually(t, attemptTimeout, "sshd on "+name, func(ctx context.Context) error {
+		_, err := h.run(ctx, "true")
+		return err
+	})
+	t.Cleanup(func() { s.afterwards(t, name, "rm -f "+file+" && systemctl reload ssh") })
 }
 
-// afterwards is for cleaning up, when the test's context is over.
+// afterwards is for cleaning up, when the test's context is over. A sshd that
+// is just reloaded refuses connections for a moment.
 func (s *scenario) afterwards(t *testing.T, name, script string) {
-	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
-	defer cancel()
-	if _, err := s.pg.hosts[name].run(ctx, script); err != nil {
+	err := poll(context.Background(), attemptTimeout, func(ctx context.Context) error {
+		_, err := s.pg.hosts[name].run(ctx, script)
+		return err
+	})
+	if err != nil {
 		t.Errorf("cleaning up: %v", err)
 	}
 }
@@ -174,7 +182,7 @@ func (s *scenario) certified(t *testing.T, dir, name string) string {
 	writeFile(t, public, s.pg.hosts[name].must(t, "cat /etc/ssh/ssh_host_ed25519_key.pub"))
 	local(t, "ssh-keygen", "-q", "-s", authority, "-h", "-I", name, "-n", s.pg.address(name), "-V", "+1h", public)
 	s.pg.hosts[name].must(t, "cat > "+onHost+" <<'END'\n"+readFile(t, filepath.Join(dir, "host-cert.pub"))+"END\n")
-	t.Cleanup(func() { s.afterwards(t, name, "rm "+onHost) })
+	t.Cleanup(func() { s.afterwards(t, name, "rm -f "+onHost) })
 	s.sshd(t, name, "HostCertificate "+onHost)
 	return readFile(t, authority+".pub")
 }
