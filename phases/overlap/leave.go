@@ -126,7 +126,11 @@ func (a away) proven(ctx context.Context, v phases.View, to string) error {
 	if err != nil {
 		return err
 	}
-	stays, err := startTime(ctx, cfg)
+	own, err := v.APIAddress(ctx, to)
+	if err != nil {
+		return err
+	}
+	tell, stays, err := tellApart(ctx, cfg, own)
 	if err != nil {
 		return err
 	}
@@ -134,7 +138,7 @@ func (a away) proven(ctx context.Context, v phases.View, to string) error {
 	if err != nil {
 		return err
 	}
-	leaves, err := a.leaving(ctx, v)
+	leaves, err := a.leaving(ctx, v, tell)
 	if err != nil {
 		return err
 	}
@@ -151,22 +155,22 @@ func (a away) proven(ctx context.Context, v phases.View, to string) error {
 		if w.address == a.from {
 			cfg.ServerName = p[4] // the certificate of the one that answers
 		}
-		got, err := startTime(ctx, cfg)
+		got, err := tell(ctx, cfg)
 		switch {
 		case errors.Is(err, phases.ErrNoPod):
 			return nil // the measurement's trouble, and not the clients'
 		case err != nil:
 			return fmt.Errorf("%s: %w", w, err)
 		case w.address == a.from && got != stays, got == leaves:
-			return fmt.Errorf("%s, %s is answered by the API server started at %s, not as it should be", w, w.address, got)
+			return fmt.Errorf("%s, %s is answered by the API server %s, not as it should be", w, w.address, got)
 		}
 		return nil
 	})
 }
 
-// leaving says when the API server that leaves was started, "" for one that
-// does not answer.
-func (a away) leaving(ctx context.Context, v phases.View) (string, error) {
+// leaving says which the API server is that leaves, "" for one that does not
+// answer.
+func (a away) leaving(ctx context.Context, v phases.View, tell teller) (string, error) {
 	port, err := redirect{address: a.from}.port()
 	if err != nil {
 		return "", err
@@ -175,11 +179,11 @@ func (a away) leaving(ctx context.Context, v phases.View) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	started, err := startTime(ctx, cfg)
+	is, err := tell(ctx, cfg)
 	if err != nil {
 		return "", nil // it does not answer, which is an answer here
 	}
-	return started, nil
+	return is, nil
 }
 
 // EndRedirectAway removes what RedirectAway has set up on a host; where there

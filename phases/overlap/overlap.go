@@ -23,17 +23,13 @@
 package overlap
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
 	"strconv"
-	"strings"
 	"sync"
-	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
@@ -113,38 +109,6 @@ func RealReadyz(ctx context.Context, v phases.View, node string) error {
 	return kube.Readyz(ctx, cfg)
 }
 
-// startTime reads when the API server behind a configuration was started,
-// from its metrics: the two that share all else differ in it.
-func startTime(ctx context.Context, cfg *rest.Config) (string, error) {
-	cfg = rest.CopyConfig(cfg)
-	tlsConfig, err := rest.TLSConfigFor(cfg)
-	if err != nil {
-		return "", err
-	}
-	client := &http.Client{Timeout: 15 * time.Second,
-		Transport: &http.Transport{TLSClientConfig: tlsConfig, DialContext: cfg.Dial, DisableKeepAlives: true}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Host+"/metrics", nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return "", fmt.Errorf("asking %s who answers: %w", cfg.Host, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("asking %s who answers: status %d", cfg.Host, resp.StatusCode)
-	}
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), "process_start_time_seconds "); ok {
-			return value, nil
-		}
-	}
-	return "", errors.Join(lines.Err(), fmt.Errorf("asking %s who answers: its metrics do not tell", cfg.Host))
-}
-
 // way is one path that clients take. Connections begin on the host from or,
 // with pod, in a pod there; these lead to the Service alone.
 type way struct {
@@ -216,7 +180,11 @@ func twinAnswers(ctx context.Context, v phases.View, node string, want bool) err
 	if err != nil {
 		return err
 	}
-	twin, err := startTime(ctx, cfg)
+	r, err := wanted(ctx, v, node)
+	if err != nil {
+		return err
+	}
+	tell, twin, err := tellApart(ctx, cfg, r.twin())
 	if err != nil {
 		return err
 	}
@@ -231,7 +199,7 @@ func twinAnswers(ctx context.Context, v phases.View, node string, want bool) err
 		}
 		cfg.Host = "https://" + w.address
 		cfg.Dial = w.dial(v)
-		got, err := startTime(ctx, cfg)
+		got, err := tell(ctx, cfg)
 		if errors.Is(err, phases.ErrNoPod) {
 			return nil // the measurement's trouble, and not the clients'
 		}
@@ -239,7 +207,7 @@ func twinAnswers(ctx context.Context, v phases.View, node string, want bool) err
 			return fmt.Errorf("%s: %w", w, err)
 		}
 		if (got == twin) != want {
-			return fmt.Errorf("%s, %s is answered by the API server started at %s, not as it should be", w, w.address, got)
+			return fmt.Errorf("%s, %s is answered by the API server %s, not as it should be", w, w.address, got)
 		}
 		return nil
 	})
@@ -273,16 +241,11 @@ func twinReachable(ctx context.Context, v phases.View, node string) error {
 	if err != nil {
 		return err
 	}
-	host, _, err := net.SplitHostPort(r.address)
-	if err != nil {
-		return err
-	}
-	twin := net.JoinHostPort(host, strconv.Itoa(TwinPort))
 	return everyWay(list, func(w way) error {
 		if w.pod {
 			return nil // it is let through to the Service and to nothing else
 		}
-		if _, err := kube.ServedCertificate(ctx, w.dial(v), twin, nil); err != nil {
+		if _, err := kube.ServedCertificate(ctx, w.dial(v), r.twin(), nil); err != nil {
 			return fmt.Errorf("%s: %w", w, err)
 		}
 		return nil

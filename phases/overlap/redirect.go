@@ -36,6 +36,15 @@ func (r redirect) port() (int, error) {
 	return strconv.Atoi(port)
 }
 
+// twin is host:port of the second API server; "" where the address has no port.
+func (r redirect) twin() string {
+	host, _, err := net.SplitHostPort(r.address)
+	if err != nil {
+		return ""
+	}
+	return net.JoinHostPort(host, strconv.Itoa(TwinPort))
+}
+
 // priority -110 is before kube-proxy's (-100, dstnat), which would rewrite
 // the Service's address first.
 func (r redirect) nft() (string, error) {

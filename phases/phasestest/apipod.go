@@ -1,10 +1,12 @@
 package phasestest
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -41,6 +43,16 @@ func (h *Host) apiServer(port string) *staticPod {
 		}
 	}
 	return nil
+}
+
+// externalAddress is where an API server says it is: with --external-hostname
+// there, else at its advertised address (apiserver: pkg/server/config.go).
+func (pod *staticPod) externalAddress(port string) string {
+	host := cmp.Or(pod.proc.flags["external-hostname"], pod.proc.flags["advertise-address"])
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // reloadServing is the API server's watch of its two files: a pair that

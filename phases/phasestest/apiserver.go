@@ -79,6 +79,10 @@ func (a apiHandler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case len(r.TLS.PeerCertificates) == 0:
 		a.reply(rw, nil, apierrors.NewUnauthorized("no client certificate"))
 		return
+	case r.URL.Path == "/api":
+		rw.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(rw, `{"kind":"APIVersions","versions":["v1"],"serverAddressByClientCIDRs":[{"clientCIDR":"0.0.0.0/0","serverAddress":%q}]}`, pod.externalAddress(a.port))
+		return
 	case r.URL.Path == "/metrics":
 		fmt.Fprintf(rw, "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %d.%03d\n", pod.proc.started.Unix(), pod.proc.pid)
 		return
