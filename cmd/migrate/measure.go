@@ -203,10 +203,14 @@ func (m *measurement) startNodes(ctx context.Context, places []string, a about) 
 	if err := m.j.PutBlob(measurementsBlob, m.saved); err != nil {
 		return err
 	}
+	k, err := m.s.world.Hands(migrate.ClusterTarget).Kube(ctx)
+	if err != nil {
+		return err
+	}
 	var missing map[string]error
 	m.nodes, missing = nodeprobe.Start(ctx, nodeprobe.Config{
 		Nodes: nodes, API: cfg, Rate: m.rate, Program: program, Arguments: []string{probeAgentName},
-		Run: strconv.FormatInt(a.StartedAt.UnixNano(), 36),
+		Run: strconv.FormatInt(a.StartedAt.UnixNano(), 36), CPULeft: k.CPULeft,
 	})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -19,7 +19,6 @@ import (
 	"hamigrate/migrate/remote/remotetest"
 
 	corev1 "k8s.io/api/core/v1"
-	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -120,22 +119,10 @@ func (c *fakeCluster) newNode(name string) *node {
 		}
 		return "", nil
 	})
-	c.addNode(name, "2")
 	c.addPod("kube-system", "proxy-"+name, name, "registry.example/proxy:"+name, corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
 	c.addPod("default", "app-"+name, name, "registry.example/app:1", corev1.ContainerState{Running: &corev1.ContainerStateRunning{}})
 	c.addPod("kube-system", "a-job-"+name, name, "registry.example/job:1", corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}})
 	return n
-}
-
-// addNode is the node's object, with so much CPU to give to pods.
-func (c *fakeCluster) addNode(name, cpu string) {
-	err := c.api.Tracker().Add(&corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Status:     corev1.NodeStatus{Allocatable: corev1.ResourceList{corev1.ResourceCPU: apiresource.MustParse(cpu)}},
-	})
-	if err != nil {
-		c.t.Fatal(err)
-	}
 }
 
 func (c *fakeCluster) addPod(namespace, name, on, image string, state corev1.ContainerState) {

@@ -16,6 +16,7 @@ import (
 	"hamigrate/migrate/probe"
 	"hamigrate/migrate/remote"
 
+	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -39,6 +40,9 @@ type Config struct {
 	// Arguments start an agent: the program's own words for Serve. The pod
 	// adds --socket, --namespace, --node, --rate, --digest and --run.
 	Arguments []string
+	// CPULeft says how much of a node's CPU no pod but the one of that name
+	// has asked for. Nil: the pods ask for none.
+	CPULeft func(ctx context.Context, node, except string) (apiresource.Quantity, error)
 }
 
 const (

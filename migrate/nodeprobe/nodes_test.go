@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clienttesting "k8s.io/client-go/testing"
 )
@@ -125,14 +126,23 @@ func TestSecondStart(t *testing.T) {
 // processor; on a full one it asks for nothing, or it would not be admitted.
 func TestPodAsksForNoMoreThanThereIs(t *testing.T) {
 	t.Parallel()
-	for cpu, want := range map[string]string{"2": "100m", "300m": "100m", "299m": "0", "0": "0"} {
-		c := newFakeCluster(t)
-		c.addNode("n1", cpu)
-		p := &Probes{api: c.api}
+	for left, want := range map[string]string{"2": "100m", "300m": "100m", "299m": "0", "-100m": "0"} {
+		p := &Probes{cfg: Config{CPULeft: func(_ context.Context, node, except string) (apiresource.Quantity, error) {
+			if node != "n1" || except != "probe-n1" {
+				t.Errorf("asked for %s but for %s", node, except)
+			}
+			return apiresource.MustParse(left), nil
+		}}}
 		got, err := p.room(t.Context(), "n1")
 		if err != nil || got.Cpu().String() != want {
-			t.Errorf("with %s left the pod asks for %s, want %s, error %v", cpu, got.Cpu(), want, err)
+			t.Errorf("with %s left the pod asks for %s, want %s, error %v", left, got.Cpu(), want, err)
 		}
+	}
+	unread := &Probes{cfg: Config{CPULeft: func(context.Context, string, string) (apiresource.Quantity, error) {
+		return apiresource.Quantity{}, errors.New("no answer")
+	}}}
+	if got, err := unread.room(t.Context(), "n1"); err == nil {
+		t.Errorf("without an answer the pod asks for %v", got)
 	}
 }
 
