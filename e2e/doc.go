@@ -15,6 +15,9 @@
 //   - a playground is made and filled: Deployments, Secrets, ConfigMaps, a
 //     custom resource, a service account's token. When all is quiet, every key
 //     of etcd below /registry is kept.
+//   - SSH as people have it: a bastion, an agent, hashed names, a host
+//     certificate, one session at a time; a passphrase and sudo's password, asked
+//     for on a terminal.
 //   - init writes a spec, which with its blanks filled in leads to the same
 //     plan as the playground's own; audit finds what is there once; plan says
 //     the same thing twice and changes nothing.
@@ -39,8 +42,8 @@
 //     arguments and objects are what they were, but for what is named
 //     (inventory_test.go, exceptions_test.go). Then to the middle of phase 2 and
 //     back; phase 1 by the commands of its playbook; forward again as a user with
-//     sudo; certificates are renewed; all members are destroyed and restored
-//     from a backup.
+//     sudo, with that load balancer as somebody else's; certificates are renewed;
+//     all members are destroyed and restored from a backup.
 //   - the playground is taken down and nothing of it is left.
 //
 // A stage that others build on ends the chain when it fails; the ones that
@@ -51,7 +54,7 @@
 //	go test ./e2e -timeout 90m
 //
 // as root on Linux, with the Debian packages that the playground asks for. It
-// takes from seven minutes to twenty, with LONG=1 from thirteen to forty, as the
+// takes from seven minutes to twenty, with LONG=1 from twenty to fifty, as the
 // two processors are, when binaries and images are cached, and up to twenty more
 // when they are not.
 // -short leaves the playground out, but not where CI is true.
