@@ -32,7 +32,8 @@ type closing struct {
 	w       io.Writer
 	s       *session
 	command string // "run" or "rollback"
-	flags   string // as given, for the next command: " --file x"
+	flags   string // as given, for any next command: " --file x"
+	how     string // as given, for the same command: " --strategy in-place"
 	phase   int    // of --phase; 0: all
 	plan    string // of --plan; "": none
 	first   int    // entries of the journal's history before this command
@@ -173,13 +174,14 @@ func someOf(list []string, one, what string) string {
 
 // next is the one command to go on with.
 func (c *closing) next(err error) string {
-	again := "migrate " + c.command + c.flags
+	what := ""
 	if c.plan != "" {
-		again += " --plan " + remote.Quote(c.plan)
+		what += " --plan " + remote.Quote(c.plan)
 	}
 	if c.phase != 0 {
-		again += fmt.Sprintf(" --phase %d", c.phase)
+		what += fmt.Sprintf(" --phase %d", c.phase)
 	}
+	again := "migrate " + c.command + c.flags + c.how + what
 	var held *heldError
 	var step *migrate.StepError
 	var format *state.FormatError
@@ -198,8 +200,8 @@ func (c *closing) next(err error) string {
 		return "migrate status" + c.flags + "    (then mend what the first line names, and `" + again + "`)"
 	case errors.As(err, new(*migrate.InterruptedError)), errors.Is(err, context.Canceled):
 		return again + "    (it looks first)"
-	case errors.As(err, new(*migrate.FingerprintError)):
-		return again + "    (with the spec and the version that the first line asks for)"
+	case errors.As(err, new(*migrate.FingerprintError)): // what it asks for may be another strategy
+		return "migrate " + c.command + c.flags + what + "    (with the spec and the version that the first line asks for)"
 	}
 	return again + "    (when what the first line names is mended)"
 }
@@ -308,6 +310,29 @@ func flagsGiven(c *cli.Context) string {
 	for _, name := range []string{flagFile, flagJournal} {
 		if v := common(c, name); v != "" {
 			out += fmt.Sprintf(" --%s %s", name, remote.Quote(v))
+		}
+	}
+	return out
+}
+
+// howGiven repeats the flags that say how a run or a rollback goes, as far as
+// they were given: the next one is to go like it.
+func howGiven(c *cli.Context) string {
+	var out string
+	for _, f := range c.Command.Flags {
+		name := f.Names()[0]
+		if !c.IsSet(name) || slices.Contains([]string{flagFile, flagJournal, "phase", "plan"}, name) {
+			continue
+		}
+		switch f := f.(type) {
+		case *cli.BoolFlag:
+			if c.Bool(name) {
+				out += " --" + name
+			}
+		case *cli.StringSliceFlag:
+			out += " --" + name + " " + remote.Quote(strings.Join(c.StringSlice(name), ","))
+		default:
+			out += " --" + name + " " + remote.Quote(fmt.Sprint(c.Value(f.Names()[0])))
 		}
 	}
 	return out

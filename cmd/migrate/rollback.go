@@ -58,7 +58,7 @@ func rollbackAction(c *cli.Context) error {
 	}
 	return rollBack(ctx, s, c.Int("phase"), migration{
 		command: "rollback", strategy: strategyOf(c), chosen: c.IsSet("strategy"), events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar,
-		closing: &closing{w: c.App.ErrWriter, s: s, command: "rollback", flags: flagsGiven(c), phase: c.Int("phase")},
+		closing: &closing{w: c.App.ErrWriter, s: s, command: "rollback", flags: flagsGiven(c), how: howGiven(c), phase: c.Int("phase")},
 	})
 }
 

@@ -111,7 +111,7 @@ func runAction(c *cli.Context) error {
 		confirm = func(p phases.Phase) error { return askForPhase(ctx, c, stop, s.spec.Name, p) }
 	}
 	m := migration{strategy: a.strategy, chosen: a.chosen, phases: a.phases, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar, noBackup: c.Bool("no-backup"),
-		command: "run", closing: &closing{w: c.App.ErrWriter, s: s, command: "run", flags: flagsGiven(c), phase: c.Int("phase"), plan: a.file},
+		command: "run", closing: &closing{w: c.App.ErrWriter, s: s, command: "run", flags: flagsGiven(c), how: howGiven(c), phase: c.Int("phase"), plan: a.file},
 		ignore: c.StringSlice("ignore-preflight")}
 	if !c.Bool("yes") && a.plan == nil {
 		m.inPlace = func(b *migrate.BlockedError, away time.Duration) error { return askInPlace(ctx, c, stop, b, away) }
