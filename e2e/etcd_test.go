@@ -120,9 +120,9 @@ func waitQuiet(t *testing.T, c *clientv3.Client) {
 }
 
 // idle says whether a key is one that an idle cluster writes: leases, events,
-// and the nodes' heartbeats.
+// and the nodes' heartbeats. The writers of these tests go on in TestChaos.
 func idle(key string) bool {
-	return slices.ContainsFunc([]string{"leases/", "masterleases/", "peerserverleases/", "events/", "minions/"}, func(prefix string) bool {
+	return slices.ContainsFunc([]string{"leases/", "masterleases/", "peerserverleases/", "events/", "minions/", "configmaps/" + writerNamespace + "/"}, func(prefix string) bool {
 		return strings.HasPrefix(key, registry+prefix)
 	})
 }
