@@ -75,8 +75,10 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 	m.closing.begin(j)
 	defer func() { err = m.closing.say(ctx, j, err) }()
 	defer func() { err = errors.Join(err, keepHostKeys(j, s.pool.AcceptedHostKeys())) }()
-	if any, err := anythingTouched(j); err != nil || !any {
-		return errors.Join(err, errNothingBack)
+	if any, err := anythingTouched(j); err != nil {
+		return err
+	} else if !any {
+		return m.nothingBack(j, number)
 	}
 	if err := sameCluster(ctx, s, j); err != nil {
 		return err
@@ -88,6 +90,9 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 	list, err := phasesBack(ctx, s, j, number, all)
 	if err != nil {
 		return err
+	}
+	if len(list) == 0 {
+		return m.nothingBack(j, number)
 	}
 	w := &watched{migration: m, s: s, j: j}
 	if w.hold, err = holdCluster(ctx, s, j, "migrate "+m.command, m.measuring.tell); err != nil {
@@ -116,6 +121,27 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 }
 
 var errNothingBack = errors.New("there is nothing to take back: by the journal, nothing that has a way back was changed")
+
+// nothingBack ends a rollback that has nothing to do. Where the journal says
+// that it was all taken back, which is how one ends that was killed after its
+// last step and is begun again, that is well. Where nothing was ever changed it
+// may be the wrong journal.
+func (m migration) nothingBack(j *state.Journal, number int) error {
+	for _, p := range allPhases(phases.Overlap) {
+		if number != 0 && p.Number != number {
+			continue
+		}
+		list, err := j.Records(p.Number)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(list, func(r state.Record) bool { return r.Status == state.Undone }) {
+			m.measuring.tell("there is nothing to take back: by the journal, all that has a way back is taken back already")
+			return nil
+		}
+	}
+	return errNothingBack
+}
 
 // anythingTouched asks the journal alone, before any host is connected to.
 func anythingTouched(j *state.Journal) (bool, error) {
@@ -167,9 +193,6 @@ func phasesBack(ctx context.Context, s *session, j *state.Journal, number int, a
 		case standing && (number == 0 || p.Number == number):
 			back = append(back, p)
 		}
-	}
-	if len(back) == 0 {
-		return nil, errNothingBack
 	}
 	return back, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -128,6 +129,25 @@ func advance(t *testing.T, j *state.Journal, events ...state.Event) {
 	for _, e := range events {
 		if _, err := j.Advance(touched, state.Change{Event: e}); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestNothingBack: a way back that is done is no error when it is begun again;
+// one of a phase that was never changed is.
+func TestNothingBack(t *testing.T) {
+	t.Parallel()
+	j := begunWith(t, phases.Overlap)
+	var told []string
+	m := migration{measuring: measuring{tell: func(s string) { told = append(told, s) }}}
+	if err := m.nothingBack(j, 0); !errors.Is(err, errNothingBack) || len(told) != 0 {
+		t.Errorf("nothing was taken back yet: %v, told %q", err, told)
+	}
+	undo(t, j)
+	for number, want := range map[int]error{0: nil, 1: errNothingBack, 2: nil, 3: errNothingBack} {
+		told = nil
+		if err := m.nothingBack(j, number); !errors.Is(err, want) || (len(told) == 1) != (want == nil) {
+			t.Errorf("phase %d: %v, told %q", number, err, told)
 		}
 	}
 }
