@@ -20,8 +20,10 @@ const (
 	// strikeLimit bounds a fault with its end.
 	strikeLimit = 5 * time.Minute
 	// attempts is how often a run that ended with an error is started again
-	// before it counts as one that does not carry on.
+	// before it counts as one that does not carry on, and patience for how long
+	// at least: a node whose power was cut has an API server again after a while.
 	attempts = 5
+	patience = 2 * time.Minute
 )
 
 // row is what came of one shot.
@@ -50,10 +52,11 @@ type drive struct {
 	shots []shot // still to come
 	rows  []*row
 
-	last    event // of the run under way
-	hit     int   // the place of the step that the last shot hit
-	between bool  // it hit between that step and the next
-	failing int   // runs in a row that ended with an error
+	last    event     // of the run under way
+	hit     int       // the place of the step that the last shot hit
+	between bool      // it hit between that step and the next
+	failing int       // runs in a row that ended with an error
+	since   time.Time // the first of them ended
 	healed  chan error
 	tell    func(string)
 	heard   func(event) // may be nil
@@ -93,7 +96,10 @@ func (d *drive) toEnd(t *testing.T) {
 		now.codes = append(now.codes, r.code)
 		now.said = lastWords(r.stderr)
 		d.tell(fmt.Sprintf("%s: exit code %d: %s", d.leg, r.code, now.said))
-		if d.failing++; d.failing > attempts {
+		if d.failing++; d.failing == 1 {
+			d.since = time.Now()
+		}
+		if d.failing > attempts && time.Since(d.since) > patience {
 			t.Fatalf("leg %s does not carry on after %s: %d runs ended with an error, the last with exit code %d:\n%s", d.leg, now.what(), d.failing, r.code, tail(r.stderr, 10))
 		}
 		pause(ctx, 2*time.Second) // a person needs longer
