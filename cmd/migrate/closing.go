@@ -316,12 +316,13 @@ func flagsGiven(c *cli.Context) string {
 }
 
 // howGiven repeats the flags that say how a run or a rollback goes, as far as
-// they were given: the next one is to go like it.
+// they were given: the next one is to go like it. That it asks before each phase
+// does no harm after a stop.
 func howGiven(c *cli.Context) string {
 	var out string
 	for _, f := range c.Command.Flags {
 		name := f.Names()[0]
-		if !c.IsSet(name) || slices.Contains([]string{flagFile, flagJournal, "phase", "plan"}, name) {
+		if !c.IsSet(name) || slices.Contains([]string{flagFile, flagJournal, "phase", "plan", "yes"}, name) {
 			continue
 		}
 		switch f := f.(type) {

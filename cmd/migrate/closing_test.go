@@ -116,7 +116,7 @@ func TestTheNextCommandGoesLikeTheLast(t *testing.T) {
 	for given, want := range map[string]string{
 		"":                                       "",
 		"-f x.yaml --phase 2 --strategy overlap": " --strategy overlap",
-		"-y -o json --probe-rate 0":              " --output json --yes --probe-rate 0",
+		"-y -o json --probe-rate 0":              " --output json --probe-rate 0",
 		"--strategy in-place --max-unavailable 90s --no-backup --wait-backend 1h --ignore-preflight Memory --ignore-preflight Swap": " --strategy in-place --ignore-preflight Memory,Swap --wait-backend 1h0m0s --no-backup --max-unavailable 1m30s",
 	} {
 		got := "the command did not begin"
