@@ -74,7 +74,7 @@ func rehearseLike(c *cli.Context) (*report, error) {
 	}
 	o = chosenOver(c, o)
 	tell := teller(c)
-	tell(fmt.Sprintf("like %s: Kubernetes %s, etcd on %s, %d workers, %d arguments and %d mounts of the API server", theirs.spec.Name, o.Kubernetes, o.EtcdListen, max(o.Workers, 0), len(o.APIServerArgs), len(o.APIServerMounts)))
+	tell(fmt.Sprintf("like %s: Kubernetes %s, etcd on %s, %d workers; arguments of the API server: %d, mounts: %d", theirs.spec.Name, o.Kubernetes, o.EtcdListen, max(o.Workers, 0), len(o.APIServerArgs), len(o.APIServerMounts)))
 	if len(lacks) > 0 {
 		tell("the playground will not have: " + strings.Join(lacks, "; "))
 	}
