@@ -126,19 +126,22 @@ func (s *scenario) fillIn(t *testing.T, text string, w written) string {
 		fmt.Sprintf("\n    join:\n      patches: %q\n      ignorePreflightErrors: [%s]\n", join.Patches, strings.Join(join.IgnorePreflightErrors, ", "))
 }
 
+// preflighted is what `preflight -o json` says.
+type preflighted struct {
+	Hosts   []string `json:"hosts"`
+	Results []struct {
+		Check    string `json:"check"`
+		Host     string `json:"host"`
+		Severity string `json:"severity"`
+		Seen     string `json:"seen"`
+	} `json:"results"`
+	Seconds float64 `json:"seconds"`
+}
+
 // preflightPasses: nothing blocks, and every host was looked at.
 func (s *scenario) preflightPasses(t *testing.T, file string) {
 	t.Helper()
-	var report struct {
-		Hosts   []string `json:"hosts"`
-		Results []struct {
-			Check    string `json:"check"`
-			Host     string `json:"host"`
-			Severity string `json:"severity"`
-			Seen     string `json:"seen"`
-		} `json:"results"`
-		Seconds float64 `json:"seconds"`
-	}
+	var report preflighted
 	unmarshal(t, s.bin.must(t, 0, planLimit, "preflight", "--file", file, "-o", "json"), &report)
 	if len(report.Hosts) != len(s.pg.hosts)-1 || len(report.Results) < len(report.Hosts) { // the spare host is in no spec
 		t.Errorf("preflight has %d results of %q", len(report.Results), report.Hosts)

@@ -124,14 +124,7 @@ func (s *scenario) user() string {
 // reachesAll reads what preflight says: it logged in to every host.
 func (s *scenario) reachesAll(t *testing.T, report string) {
 	t.Helper()
-	var r struct {
-		Results []struct {
-			Check    string `json:"check"`
-			Host     string `json:"host"`
-			Severity string `json:"severity"`
-			Seen     string `json:"seen"`
-		} `json:"results"`
-	}
+	var r preflighted
 	unmarshal(t, result{stdout: report}, &r)
 	logins := 0
 	for _, x := range r.Results {

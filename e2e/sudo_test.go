@@ -42,7 +42,9 @@ func forwardWithSudo(t *testing.T, s *scenario) {
 	s.spec = s.specWith(t, nginxHosts, "    kind: external")
 	s.journal = s.journal + ".sudo"
 	s.writers = append(s.writers, startWriter(t, s.pg, "with-sudo", s.pg.api("cp1")))
-	p, err := s.bin.start(t.Context(), nil, s.measured("run", "--yes", "-o", "json")...)
+	ctx, cancel := context.WithTimeout(t.Context(), runLimit)
+	defer cancel()
+	p, err := s.bin.start(ctx, nil, s.measured("run", "--yes", "-o", "json")...)
 	if err != nil {
 		t.Fatal(err)
 	}

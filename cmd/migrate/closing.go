@@ -325,7 +325,7 @@ func howGiven(c *cli.Context) string {
 		if !c.IsSet(name) || slices.Contains([]string{flagFile, flagJournal, "phase", "plan", "yes"}, name) {
 			continue
 		}
-		switch f := f.(type) {
+		switch f.(type) {
 		case *cli.BoolFlag:
 			if c.Bool(name) {
 				out += " --" + name
@@ -333,7 +333,7 @@ func howGiven(c *cli.Context) string {
 		case *cli.StringSliceFlag:
 			out += " --" + name + " " + remote.Quote(strings.Join(c.StringSlice(name), ","))
 		default:
-			out += " --" + name + " " + remote.Quote(fmt.Sprint(c.Value(f.Names()[0])))
+			out += " --" + name + " " + remote.Quote(fmt.Sprint(c.Value(name)))
 		}
 	}
 	return out

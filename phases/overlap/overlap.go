@@ -184,7 +184,11 @@ func twinAnswers(ctx context.Context, v phases.View, node string, want bool) err
 	if err != nil {
 		return err
 	}
-	tell, twin, err := tellApart(ctx, cfg, r.twin())
+	own, err := r.twin()
+	if err != nil {
+		return err
+	}
+	tell, twin, err := tellApart(ctx, cfg, own)
 	if err != nil {
 		return err
 	}
@@ -241,11 +245,15 @@ func twinReachable(ctx context.Context, v phases.View, node string) error {
 	if err != nil {
 		return err
 	}
+	twin, err := r.twin()
+	if err != nil {
+		return err
+	}
 	return everyWay(list, func(w way) error {
 		if w.pod {
 			return nil // it is let through to the Service and to nothing else
 		}
-		if _, err := kube.ServedCertificate(ctx, w.dial(v), r.twin(), nil); err != nil {
+		if _, err := kube.ServedCertificate(ctx, w.dial(v), twin, nil); err != nil {
 			return fmt.Errorf("%s: %w", w, err)
 		}
 		return nil

@@ -36,13 +36,13 @@ func (r redirect) port() (int, error) {
 	return strconv.Atoi(port)
 }
 
-// twin is host:port of the second API server; "" where the address has no port.
-func (r redirect) twin() string {
+// twin is host:port of the second API server.
+func (r redirect) twin() (string, error) {
 	host, _, err := net.SplitHostPort(r.address)
 	if err != nil {
-		return ""
+		return "", err
 	}
-	return net.JoinHostPort(host, strconv.Itoa(TwinPort))
+	return net.JoinHostPort(host, strconv.Itoa(TwinPort)), nil
 }
 
 // priority -110 is before kube-proxy's (-100, dstnat), which would rewrite
