@@ -73,6 +73,7 @@ type World struct {
 	etcd     *etcd.Cluster
 	etcdKey  string
 	wasReady map[string]bool
+	hashed   map[string]hashed // by host:path, see Digest
 	trail    bool // its folder is there
 	pods     Pods
 	tell     func(string)  // see UseAsk
@@ -83,7 +84,7 @@ type World struct {
 
 // NewWorld makes a World; it connects to a host when a step first needs it.
 func NewWorld(spec cluster.Spec, hosts Hosts) *World {
-	return &World{spec: spec, hosts: hosts, configs: map[string]*rest.Config{}, clients: map[string]kube.Client{}}
+	return &World{spec: spec, hosts: hosts, configs: map[string]*rest.Config{}, clients: map[string]kube.Client{}, hashed: map[string]hashed{}}
 }
 
 // Close closes the etcd connections; the host connections belong to Hosts.

@@ -40,16 +40,6 @@ func binary() phases.Step {
 	}
 }
 
-// digest returns the SHA-256 of a file on a host, "" when it is not there.
-func digest(ctx context.Context, r remote.Reader, file string) (string, error) {
-	out, err := r.Look(ctx, remote.Command{Script: "[ ! -e " + remote.Quote(file) + " ] || sha256sum < " + remote.Quote(file)})
-	if err != nil {
-		return "", fmt.Errorf("reading the checksum of %s on %s: %w", file, r.Name(), err)
-	}
-	sum, _, _ := strings.Cut(strings.TrimSpace(out), " ")
-	return sum, nil
-}
-
 // source says where etcd comes from; "" means that what the host has is taken.
 func source(ctx context.Context, v phases.View) (string, error) {
 	switch from := v.Spec().Etcd.Binary; from {
@@ -87,7 +77,7 @@ func wantedPrograms(ctx context.Context, v phases.View) (programs, error) {
 		return programs{}, err
 	}
 	if v.Spec().Etcd.Binary == cluster.BinaryFromControlPlane {
-		return programsAt(ctx, v.On(v.First().Name), file)
+		return programsAt(ctx, v, v.First().Name, file)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -98,18 +88,18 @@ func wantedPrograms(ctx context.Context, v phases.View) (programs, error) {
 }
 
 // programsAt reads those of a host, where etcdctl lies beside etcd.
-func programsAt(ctx context.Context, r remote.Reader, etcd string) (programs, error) {
+func programsAt(ctx context.Context, v phases.View, host, etcd string) (programs, error) {
 	var p programs
 	err := phases.SideBySide(
-		func() (err error) { p.etcd, err = digest(ctx, r, etcd); return err },
-		func() (err error) { p.ctl, err = digest(ctx, r, path.Join(path.Dir(etcd), "etcdctl")); return err })
+		func() (err error) { p.etcd, err = v.Digest(ctx, host, etcd); return err },
+		func() (err error) { p.ctl, err = v.Digest(ctx, host, path.Join(path.Dir(etcd), "etcdctl")); return err })
 	return p, err
 }
 
 func checkBinary(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	var have, want programs
 	err := phases.SideBySide(
-		func() (err error) { have, err = programsAt(ctx, v.On(v.Target()), Binary); return err },
+		func() (err error) { have, err = programsAt(ctx, v, v.Target(), Binary); return err },
 		func() (err error) { want, err = wantedPrograms(ctx, v); return err })
 	switch {
 	case err != nil:
@@ -139,7 +129,7 @@ func checkBinary(ctx context.Context, v phases.View) (migrate.Finding, error) {
 
 func applyBinary(ctx context.Context, h phases.Hands, before migrate.Before) error {
 	host := h.On(h.Target())
-	have, err := programsAt(ctx, host, Binary)
+	have, err := programsAt(ctx, h.View, h.Target(), Binary)
 	if err != nil {
 		return err
 	}

@@ -116,7 +116,7 @@ func undoBinary(ctx context.Context, h phases.Hands, before migrate.Before) erro
 	if err := notRunning(ctx, h.View, Binary); err != nil {
 		return err
 	}
-	have, err := programsAt(ctx, h.On(h.Target()), Binary)
+	have, err := programsAt(ctx, h.View, h.Target(), Binary)
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,8 @@ func TestShell(t *testing.T) {
 		{"files of a folder", `mkdir -p $D/x/y; echo 1 > $D/x/a; echo 2 > $D/x/y/b; find $D/x -type f | sort | sed 's/.*x.//'; ls $D/x`, "a\ny/b\na\ny\n"},
 		{"folders with a mode", `install -d -m 0700 -o root -g root $D/p $D/p/q; stat -c %U:%G:%a $D/p $D/p/q`, "root:root:700\nroot:root:700\n"},
 		{"no such file", `stat -c %a $D/none 2>/dev/null || echo none`, "none\n"},
+		{"a file is itself", `echo 1 > $D/a; s=$(stat -L -c '%d %i %s %y %z' $D/a); [ "$s" = "$(stat -L -c '%d %i %s %y %z' $D/a)" ] && echo same`, "same\n"},
+		{"another file is another", `echo 1 > $D/a; s=$(stat -L -c '%d %i %s %y %z' $D/a); echo 2 > $D/b; mv $D/b $D/a; [ "$s" = "$(stat -L -c '%d %i %s %y %z' $D/a)" ] || echo other`, "other\n"},
 		{"relative paths", `cd $D; echo x > f; [ ! -e f ] || cat f; ls`, "x\nf\n"},
 		{"set -e ends it", `set -e; false; echo no`, ""},
 	}

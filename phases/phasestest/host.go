@@ -3,6 +3,7 @@ package phasestest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -205,6 +206,7 @@ type info struct {
 	mode  fs.FileMode // with the type's bits
 	owner string
 	size  int64
+	sum   string // of the content
 }
 
 func (i info) Name() string       { return i.name }
@@ -220,7 +222,7 @@ func (h *Host) stat(p string) (info, error) {
 		return info{name: "/", mode: fs.ModeDir | 0o755, owner: "root:root"}, nil
 	}
 	if f, err := h.Fake.ReadFile(context.Background(), p); err == nil {
-		return info{path.Base(p), f.Mode, f.Owner, int64(len(f.Data))}, nil
+		return info{path.Base(p), f.Mode, f.Owner, int64(len(f.Data)), fmt.Sprintf("%x", sha256.Sum256(f.Data))}, nil
 	}
 	if _, err := h.Fake.List(context.Background(), p); err != nil {
 		return info{}, &fs.PathError{Op: "stat", Path: p, Err: fs.ErrNotExist}
@@ -229,7 +231,7 @@ func (h *Host) stat(p string) (info, error) {
 	if !ok {
 		meta = folder{0o755, "root:root"}
 	}
-	return info{path.Base(p), fs.ModeDir | meta.mode, meta.owner, 0}, nil
+	return info{name: path.Base(p), mode: fs.ModeDir | meta.mode, owner: meta.owner}, nil
 }
 
 // linkTarget returns where a symbolic link leads, "" for what is none.

@@ -62,11 +62,11 @@ func (o Options) upload() phases.Step {
 
 func (o Options) uploaded(ctx context.Context, v phases.View) error {
 	for file, want := range map[string]string{o.snapshotFile(): o.Snapshot.SHA256, o.programFile(): o.Program.SHA256} {
-		out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: fmt.Sprintf("[ ! -e %[1]s ] || sha256sum <%[1]s", file)})
+		sum, err := v.Digest(ctx, v.Target(), file)
 		if err != nil {
-			return fmt.Errorf("reading %s on %s: %w", file, v.Target(), err)
+			return err
 		}
-		if !strings.HasPrefix(out, want) || want == "" {
+		if sum != want || want == "" {
 			return fmt.Errorf("%s is not on %s yet", path.Base(file), v.Target())
 		}
 	}
