@@ -161,12 +161,15 @@ func fullJournal() fault {
 			return err
 		}
 		defer f.Close()
-		for block := make([]byte, 4096); ; {
-			if _, err := f.Write(block); errors.Is(err, syscall.ENOSPC) {
-				break
-			} else if err != nil {
+		// Large blocks first: the run goes on meanwhile.
+		for _, size := range []int{1 << 20, 4096} {
+			for block := make([]byte, size); err == nil; {
+				_, err = f.Write(block)
+			}
+			if !errors.Is(err, syscall.ENOSPC) {
 				return err
 			}
+			err = nil
 		}
 		untilEnded(ctx, k)
 		return os.Remove(file)
@@ -255,12 +258,12 @@ func faults(leg legID) []shot {
 	case legID{1, false}:
 		return []shot{
 			at("loadbalancer/serving-certificate", "cp1", "step-started", 100*ms, cutSSH("cp1")),
-			at("loadbalancer/nginx-stream", "lb1", "step-started", 0, fullJournal()),
 			at("loadbalancer/kubeadm-config", "cluster", "step-started", 0, reboot("lb1", true, 20*time.Second)),
 			at("loadbalancer/kubelet", "w2", "step-started", 300*ms, reboot("w2", false, 2*time.Second)),
 		}
 	case legID{2, false}:
 		return []shot{
+			at("etcd/peer-relay", "cp1", "step-started", 0, fullJournal()),
 			at("etcd/user", "e3", "step-done", 0, fullDisk("e1", "/usr/local/bin")),
 			at("etcd/binary", "e2", "step-started", 150*ms, cutSSH("e2")),
 			at("etcd/certificates", "e2", "step-started", 0, reboot("cp1", true, 2*time.Second)),

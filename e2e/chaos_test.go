@@ -145,7 +145,7 @@ func setUpChaos(t *testing.T) *chaos {
 	cfg := configure(t)
 	cfg.name = orDefault(os.Getenv("E2E_NAME"), "chaos")
 	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=1g", "chaos", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=512m", "chaos", dir).CombinedOutput(); err != nil {
 		t.Fatalf("making a small disk for the journal: %v: %s", err, out)
 	}
 	s := &scenario{config: cfg, top: t, bin: &binary{path: cfg.binary, out: cfg.out}, journal: filepath.Join(dir, "chaos.journal")}

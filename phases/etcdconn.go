@@ -56,6 +56,7 @@ func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 		_ = w.etcd.Close()
 	}
 	w.etcd, w.etcdKey = etcd.New(cfg, endpoints), strings.Join(key, ",")
+	w.etcd.Waiting = w.Waiting
 	return w.etcd, nil
 }
 
@@ -63,10 +64,9 @@ func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
 	v, hosts := w.View("cluster"), w.spec.Etcd.Hosts
 	found := make([]*etcd.Endpoint, len(hosts))
-	var old OldEtcd
-	var running bool
+	var old string
 	err := SideBySide(
-		func() (err error) { old, running, err = v.OldEtcd(ctx); return err },
+		func() (err error) { old, err = w.oldEndpoint(ctx); return err },
 		func() error {
 			return ForEach(hosts, func(i int, h cluster.Host) error {
 				address := net.JoinHostPort(h.Address, strconv.Itoa(EtcdClientPort))
@@ -90,11 +90,35 @@ func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
 	}
 	// The old one last: once it is removed it goes on listening for some
 	// seconds and answers nothing, while a learner refuses at once.
-	if running {
+	if old != "" {
 		first := v.First().Name
-		out = append(out, etcd.Endpoint{Host: first, Address: old.ClientAddress, Dial: v.On(first).DialContext})
+		out = append(out, etcd.Endpoint{Host: first, Address: old, Dial: v.On(first).DialContext})
 	}
 	return out, nil
+}
+
+// oldEndpoint is where the old member answers clients, "" when it does not
+// run. Which process it is has to be found once: then, as with the new
+// members, what listens there is asked, and has to prove who it is.
+func (w *World) oldEndpoint(ctx context.Context) (string, error) {
+	v := w.View("cluster")
+	w.mu.Lock()
+	known := w.oldEtcd
+	w.mu.Unlock()
+	if known != "" {
+		if conn, err := v.On(v.First().Name).DialContext(ctx, "tcp", known); err == nil {
+			_ = conn.Close() // it was opened, which is the answer
+			return known, nil
+		}
+	}
+	old, running, err := v.OldEtcd(ctx)
+	if err != nil || !running {
+		return "", err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.oldEtcd = old.ClientAddress
+	return old.ClientAddress, nil
 }
 
 // etcdTLS uses the API server's own etcd client certificate. It is a leaf,

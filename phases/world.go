@@ -72,9 +72,10 @@ type World struct {
 	workers  []cluster.Host
 	etcd     *etcd.Cluster
 	etcdKey  string
+	oldEtcd  string // where the old member answered clients when last looked for
 	wasReady map[string]bool
 	hashed   map[string]hashed // by host:path, see Digest
-	trail    bool // its folder is there
+	trail    bool              // its folder is there
 	pods     Pods
 	tell     func(string)  // see UseAsk
 	askWait  time.Duration // see UseAsk

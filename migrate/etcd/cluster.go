@@ -83,11 +83,17 @@ type Reader struct {
 }
 
 // Cluster is a Reader that can also change the membership.
-type Cluster struct{ Reader }
+type Cluster struct {
+	Reader
+	// Waiting is called when etcd begins such a change, and what it returns
+	// when that has ended: etcd's own time is told apart from the rest. Nil:
+	// nobody asks.
+	Waiting func() (done func())
+}
 
 // New makes a Cluster; it connects on first use. Close it.
 func New(cfg *tls.Config, endpoints []Endpoint) *Cluster {
-	return &Cluster{Reader{tls: cfg, endpoints: endpoints, mu: new(sync.Mutex), clients: map[string]*clientv3.Client{}}}
+	return &Cluster{Reader: Reader{tls: cfg, endpoints: endpoints, mu: new(sync.Mutex), clients: map[string]*clientv3.Client{}}}
 }
 
 // Hosts lists the hosts of the endpoints.
@@ -265,6 +271,9 @@ func (c *Cluster) on(ctx context.Context, host, doing string, f func(context.Con
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	if c.Waiting != nil {
+		defer c.Waiting()()
+	}
 	if err := f(ctx, cl); err != nil {
 		return fmt.Errorf("%s through %s: %w", doing, host, err)
 	}

@@ -128,10 +128,18 @@ func handOverHeld(ctx context.Context, h phases.Hands, e *etcd.Cluster, host str
 	return errors.Join(err, release(letGo))
 }
 
-// handOver moves the leader once nothing more is proposed to it: what was
-// under way when the API server was held has found its way into the log.
+// handOver moves the leader once nothing more is proposed to it.
 func handOver(ctx context.Context, h phases.Hands, e *etcd.Cluster, host string, to uint64) error {
-	defer h.World().Waiting()() // until the members have a new one
+	if err := untilQuiet(ctx, h, e, host); err != nil {
+		return err
+	}
+	return e.MoveLeader(ctx, host, to)
+}
+
+// untilQuiet waits until what was under way when the API server was held has
+// found its way into the log.
+func untilQuiet(ctx context.Context, h phases.Hands, e *etcd.Cluster, host string) error {
+	defer h.World().Waiting()()
 	var last uint64
 	for range quietLooks {
 		s, err := e.Status(ctx, host)
@@ -143,5 +151,5 @@ func handOver(ctx context.Context, h phases.Hands, e *etcd.Cluster, host string,
 		}
 		last = s.RaftIndex
 	}
-	return e.MoveLeader(ctx, host, to)
+	return nil
 }
