@@ -225,8 +225,8 @@ func TestGuardAroundEveryStep(t *testing.T) {
 		ops int
 	}
 	// A clean run of two steps asks before the phase, and before and after each
-	// step. Each of them must be able to stop the run. What was asked a moment
-	// ago is not asked again.
+	// step. Each of them must be able to stop the run, from which call on ever
+	// the guard is broken. What was asked a moment ago is not asked again.
 	for name, c := range map[string]struct {
 		check time.Duration // that each step's Check takes
 		calls map[int]broken
@@ -245,14 +245,14 @@ func TestGuardAroundEveryStep(t *testing.T) {
 	}
 }
 
-// brokenGuard runs two steps with a guard that breaks at a call. It returns
+// brokenGuard runs two steps with a guard that is broken from a call on. It returns
 // what the run says is broken, and how many commands were done.
 func brokenGuard(t *testing.T, breaks int, check time.Duration) (op string, ops int) {
 	j := newJournal(t)
 	synctest.Test(t, func(t *testing.T) {
 		w, asked := newWorld(), 0
 		w.guard = func() error {
-			if asked++; asked == breaks {
+			if asked++; asked >= breaks {
 				return errNotYet
 			}
 			return nil

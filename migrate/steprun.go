@@ -113,10 +113,20 @@ func (s *stepRun[V, H]) measured(change func() error) error {
 	return err
 }
 
-// settle does duties 5 and 6: the world agrees, and the invariants hold.
+// settle does duties 5 and 6: the world agrees, and the invariants hold. Where
+// it agrees at once, both are asked side by side: neither changes anything, and
+// between any two steps both are asked.
 func (s *stepRun[V, H]) settle(ctx context.Context) error {
 	verify := func(ctx context.Context) error { return s.visit.Verify(ctx, s.Env.View(s.visit.target)) }
-	waited, err := poll(ctx, s.visit.Settle, s.stillWaiting, verify)
+	var healthy time.Time
+	attempts := 0
+	waited, err := poll(ctx, s.visit.Settle, s.stillWaiting, func(ctx context.Context) (err error) {
+		if attempts++; attempts > 1 {
+			return verify(ctx)
+		}
+		healthy, err = s.healthyBeside(ctx, verify)
+		return err
+	})
 	s.stepWaited += waited
 	if err != nil {
 		return s.brokenAndKept(ctx, OpVerify, err)
@@ -124,10 +134,38 @@ func (s *stepRun[V, H]) settle(ctx context.Context) error {
 	if err := s.advance(state.Change{Event: state.VerifyDone}); err != nil {
 		return err
 	}
+	if s.healthy = healthy; !healthy.IsZero() {
+		return nil
+	}
 	if err := s.guard(ctx, s.event("", "")); err != nil {
 		return s.broken(ctx, OpGuard, err)
 	}
 	return nil
+}
+
+// healthyBeside calls do with the guard beside it. It returns do's error, and
+// without one the time at which the guard held, zero where it did not. The
+// guard is given up when do fails, since what it waits for may be just that,
+// and when it takes so long that its answer is about another moment.
+func (s *stepRun[V, H]) healthyBeside(ctx context.Context, do func(context.Context) error) (time.Time, error) {
+	guarding, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	held := make(chan time.Time, 1)
+	go func() {
+		if s.phase.Guard(guarding, s.Env.View(ClusterTarget)) != nil {
+			held <- time.Time{}
+			return
+		}
+		held <- time.Now()
+	}()
+	if err := do(ctx); err != nil {
+		giveUp()
+		<-held
+		return time.Time{}, err
+	}
+	late := time.AfterFunc(guardFresh, giveUp)
+	defer late.Stop()
+	return <-held, nil
 }
 
 // stillWaiting tells whom the step waits for.
