@@ -156,7 +156,7 @@ func (r *Reader) Status(ctx context.Context, host string) (Status, error) {
 	s, err := etcdserverpb.NewMaintenanceClient(c.ActiveConnection()).Status(kept, &etcdserverpb.StatusRequest{})
 	cancel()
 	if err != nil {
-		s, err = statusAnew(ctx, c)
+		s, err = r.statusAnew(ctx, host, c)
 	}
 	if err != nil {
 		return Status{}, fmt.Errorf("asking etcd on %s for its status: %w", host, err)
@@ -169,10 +169,18 @@ func (r *Reader) Status(ctx context.Context, host string) (Status, error) {
 	}, nil
 }
 
-// statusAnew makes a connection for one question, as etcd's client does.
-func statusAnew(ctx context.Context, c *clientv3.Client) (*etcdserverpb.StatusResponse, error) {
+// statusAnew makes a connection for one question, as etcd's client does. Where
+// nothing answers that is the answer: gRPC would go on trying for as long as it
+// may, and a member that was just removed stops within a moment.
+func (r *Reader) statusAnew(ctx context.Context, host string, c *clientv3.Client) (*etcdserverpb.StatusResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	e := r.endpoints[slices.IndexFunc(r.endpoints, func(e Endpoint) bool { return e.Host == host })]
+	conn, err := e.Dial(ctx, "tcp", e.Address)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.Close() // it was opened, which is the answer
 	s, err := c.Status(ctx, c.Endpoints()[0])
 	return (*etcdserverpb.StatusResponse)(s), err
 }

@@ -27,6 +27,7 @@ type member struct {
 	etcdserverpb.UnimplementedClusterServer
 	address string
 	roots   *x509.CertPool
+	stop    func()
 	dials   atomic.Int32
 	away    atomic.Bool  // it cannot be reached
 	silent  atomic.Bool  // it takes connections and answers none
@@ -73,6 +74,7 @@ func newMember(t *testing.T) *member {
 	etcdserverpb.RegisterMaintenanceServer(server, m)
 	etcdserverpb.RegisterClusterServer(server, m)
 	go server.Serve(listener) //nolint:errcheck // Stop ends it
+	m.stop = server.Stop
 	t.Cleanup(server.Stop)
 	return m
 }
@@ -134,6 +136,25 @@ func TestStatusAfterAbsence(t *testing.T) {
 	began := time.Now()
 	if _, err := c.Status(t.Context(), "a"); err != nil {
 		t.Error(err)
+	}
+	if d := time.Since(began); d > 500*time.Millisecond {
+		t.Errorf("it took %s", d)
+	}
+}
+
+// TestStatusOfNobody: a member that stopped a moment after it was removed is
+// told at once, though the question might take ten seconds.
+func TestStatusOfNobody(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	c := clusterOf(t, m)
+	if _, err := c.Status(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	m.stop()
+	began := time.Now()
+	if _, err := c.Status(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("got %v", err)
 	}
 	if d := time.Since(began); d > 500*time.Millisecond {
 		t.Errorf("it took %s", d)
