@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"go.etcd.io/bbolt"
 )
 
 // fault is something that happens to a run, or to what it works on.
@@ -24,6 +26,8 @@ type fault struct {
 	// the fault is over.
 	kills bool
 	limit time.Duration // of the strike; 0: strikeLimit
+	// ready is called before the leg, with no program running. May be nil.
+	ready func(*scenario) error
 	// strike does it, keeps it up for its time and takes it away again. Nil:
 	// the program itself is killed.
 	strike func(context.Context, struck) error
@@ -153,8 +157,10 @@ func fullDisk(name, folder string) fault {
 }
 
 // fullJournal leaves no room where the journal is, until the run has ended.
+// The journal is compacted before: a file that earlier legs have left room in
+// can be written for a whole phase without asking the disk for more.
 func fullJournal() fault {
-	return fault{name: "the journal's disk full", stops: true, strike: func(ctx context.Context, k struck) error {
+	return fault{name: "the journal's disk full", stops: true, ready: compactJournal, strike: func(ctx context.Context, k struck) error {
 		file := filepath.Join(filepath.Dir(k.s.journal), "full")
 		f, err := os.Create(file)
 		if err != nil {
@@ -174,6 +180,24 @@ func fullJournal() fault {
 		untilEnded(ctx, k)
 		return os.Remove(file)
 	}}
+}
+
+// compactJournal leaves no free page in the journal.
+func compactJournal(s *scenario) error {
+	small := s.journal + ".small"
+	from, err := bbolt.Open(s.journal, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
+	if err != nil {
+		return fmt.Errorf("opening the journal: %w", err)
+	}
+	defer from.Close()
+	to, err := bbolt.Open(small, 0o600, nil)
+	if err != nil {
+		return fmt.Errorf("making a smaller journal: %w", err)
+	}
+	if err := errors.Join(bbolt.Compact(to, from, 0), to.Close()); err != nil {
+		return fmt.Errorf("compacting the journal: %w", err)
+	}
+	return os.Rename(small, s.journal)
 }
 
 // biting bounds how long a fault that stops a run may take to do so.

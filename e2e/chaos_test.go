@@ -148,7 +148,7 @@ func setUpChaos(t *testing.T) *chaos {
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=512m", "chaos", dir).CombinedOutput(); err != nil {
 		t.Fatalf("making a small disk for the journal: %v: %s", err, out)
 	}
-	s := &scenario{config: cfg, top: t, bin: &binary{path: cfg.binary, out: cfg.out}, journal: filepath.Join(dir, "chaos.journal")}
+	s := &scenario{config: cfg, top: t, powerCuts: true, bin: &binary{path: cfg.binary, out: cfg.out}, journal: filepath.Join(dir, "chaos.journal")}
 	c := &chaos{scenario: s, prober: newProber(), begun: time.Now()}
 	t.Cleanup(func() {
 		c.prober.endAll()
@@ -187,7 +187,16 @@ func (c *chaos) travel(t *testing.T, plan plannedChaos, n int) (arrived bool) {
 		// Nobody is to follow the endpoint when the load balancer goes.
 		c.writersDone(c.prober.end(t, throughLB))
 	}
-	d := newDrive(c.scenario, l.legID, steps, plan.shots(n, steps), func(s string) { t.Log(time.Now().Format("15:04:05 ") + s) })
+	shots := plan.shots(n, steps)
+	for _, s := range shots {
+		if s.fault.ready == nil {
+			continue
+		}
+		if err := s.fault.ready(c.scenario); err != nil {
+			t.Fatalf("getting ready for %s: %v", s.fault.name, err)
+		}
+	}
+	d := newDrive(c.scenario, l.legID, steps, shots, func(s string) { t.Log(time.Now().Format("15:04:05 ") + s) })
 	if l.legID == (legID{1, false}) {
 		d.heard = func(e event) {
 			if e.Step == firstServing && (e.Kind == "step-done" || e.Kind == "step-satisfied") {

@@ -92,7 +92,7 @@ func objectsUnchanged(t *testing.T, s *scenario) {
 	if after.revision < s.before.registry.revision {
 		t.Errorf("the revision went back from %d to %d: this is another history", s.before.registry.revision, after.revision)
 	}
-	compareDumps(t, s.before.registry, after, exceptions())
+	compareDumps(t, s.before.registry, after, s.allowed(exceptions()))
 	for _, name := range newSecrets(s.before.registry, after) {
 		secret, err := s.pg.kube(t, s.pg.endpoint()).CoreV1().Secrets("kube-system").Get(soon(t), name, metav1.GetOptions{})
 		if err != nil {

@@ -104,3 +104,19 @@ func exceptionsBack() []exception {
 		}},
 	}
 }
+
+// allowed adds to a list what may differ besides where hosts lose their power:
+// the pods of such a host end, and are started again.
+func (s *scenario) allowed(list []exception) []exception {
+	if !s.powerCuts {
+		return list
+	}
+	const reason, changed = "a host that lost its power took pods with it", "metadata annotations endpoints.kubernetes.io/last-change-trigger-time"
+	return append([]exception{
+		{key: "pods/e2e/*", reason: reason, ignore: []string{managedFields, "status"}},
+		{key: "replicasets/e2e/*", reason: reason, ignore: []string{managedFields, "status"}},
+		{key: "deployments/e2e/*", reason: reason, ignore: []string{managedFields, "status"}},
+		{key: "endpointslices/e2e/*", reason: reason, ignore: []string{managedFields, "metadata generation", changed, "endpoints"}},
+		{key: "services/endpoints/e2e/*", reason: reason, ignore: []string{managedFields, changed, "subsets"}},
+	}, list...)
+}

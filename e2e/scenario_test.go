@@ -21,12 +21,14 @@ type scenario struct {
 	spec    string     // another spec file than the playground's, where set
 	top     *testing.T // the whole test, to know whether any stage failed
 
-	before  before
-	alone   bool // cp1 is the only control-plane node, before and after
-	writers []*writer
-	refused []string      // what judge did not accept, told again at the end
-	killed  time.Time     // in killInPhaseTwo
-	stood   time.Duration // from the kills until a run did something again
+	before before
+	alone  bool // cp1 is the only control-plane node, before and after
+	// powerCuts: hosts lose their power on the way.
+	powerCuts bool
+	writers   []*writer
+	refused   []string      // what judge did not accept, told again at the end
+	killed    time.Time     // in killInPhaseTwo
+	stood     time.Duration // from the kills until a run did something again
 }
 
 // before is what was true before the migration.
