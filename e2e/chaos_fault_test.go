@@ -10,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"go.etcd.io/bbolt"
 )
 
 // fault is something that happens to a run, or to what it works on.
@@ -26,8 +24,6 @@ type fault struct {
 	// the fault is over.
 	kills bool
 	limit time.Duration // of the strike; 0: strikeLimit
-	// ready is called before the leg, with no program running. May be nil.
-	ready func(*scenario) error
 	// strike does it, keeps it up for its time and takes it away again. Nil:
 	// the program itself is killed.
 	strike func(context.Context, struck) error
@@ -156,11 +152,11 @@ func fullDisk(name, folder string) fault {
 	}}
 }
 
-// fullJournal leaves no room where the journal is, until the run has ended.
-// The journal is compacted before: a file that earlier legs have left room in
-// can be written for a whole phase without asking the disk for more.
-func fullJournal() fault {
-	return fault{name: "the journal's disk full", stops: true, ready: compactJournal, strike: func(ctx context.Context, k struck) error {
+// fullJournal leaves no room where the journal is for a while. Whether that
+// stops a run is up to the journal: a file with free pages can be written for a
+// whole phase without asking the disk for more.
+func fullJournal(length time.Duration) fault {
+	return fault{name: fmt.Sprintf("the journal's disk full for %.0f s", length.Seconds()), strike: func(ctx context.Context, k struck) error {
 		file := filepath.Join(filepath.Dir(k.s.journal), "full")
 		f, err := os.Create(file)
 		if err != nil {
@@ -177,27 +173,9 @@ func fullJournal() fault {
 			}
 			err = nil
 		}
-		untilEnded(ctx, k)
+		pause(ctx, length)
 		return os.Remove(file)
 	}}
-}
-
-// compactJournal leaves no free page in the journal.
-func compactJournal(s *scenario) error {
-	small := s.journal + ".small"
-	from, err := bbolt.Open(s.journal, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
-	if err != nil {
-		return fmt.Errorf("opening the journal: %w", err)
-	}
-	defer from.Close()
-	to, err := bbolt.Open(small, 0o600, nil)
-	if err != nil {
-		return fmt.Errorf("making a smaller journal: %w", err)
-	}
-	if err := errors.Join(bbolt.Compact(to, from, 0), to.Close()); err != nil {
-		return fmt.Errorf("compacting the journal: %w", err)
-	}
-	return os.Rename(small, s.journal)
 }
 
 // biting bounds how long a fault that stops a run may take to do so.
@@ -287,7 +265,7 @@ func faults(leg legID) []shot {
 		}
 	case legID{2, false}:
 		return []shot{
-			at("etcd/peer-relay", "cp1", "step-started", 0, fullJournal()),
+			at("etcd/peer-relay", "cp1", "step-started", 0, fullJournal(15*time.Second)),
 			at("etcd/user", "e3", "step-done", 0, fullDisk("e1", "/usr/local/bin")),
 			at("etcd/binary", "e2", "step-started", 150*ms, cutSSH("e2")),
 			at("etcd/certificates", "e2", "step-started", 0, reboot("cp1", true, 2*time.Second)),

@@ -187,16 +187,7 @@ func (c *chaos) travel(t *testing.T, plan plannedChaos, n int) (arrived bool) {
 		// Nobody is to follow the endpoint when the load balancer goes.
 		c.writersDone(c.prober.end(t, throughLB))
 	}
-	shots := plan.shots(n, steps)
-	for _, s := range shots {
-		if s.fault.ready == nil {
-			continue
-		}
-		if err := s.fault.ready(c.scenario); err != nil {
-			t.Fatalf("getting ready for %s: %v", s.fault.name, err)
-		}
-	}
-	d := newDrive(c.scenario, l.legID, steps, shots, func(s string) { t.Log(time.Now().Format("15:04:05 ") + s) })
+	d := newDrive(c.scenario, l.legID, steps, plan.shots(n, steps), func(s string) { t.Log(time.Now().Format("15:04:05 ") + s) })
 	if l.legID == (legID{1, false}) {
 		d.heard = func(e event) {
 			if e.Step == firstServing && (e.Kind == "step-done" || e.Kind == "step-satisfied") {

@@ -14,8 +14,8 @@
 //  4. Apply, then "applied" is committed.
 //  5. Verify is polled until it agrees or the step's time is over, then
 //     "verified" is committed. Time that is over is an error.
-//  6. The guard must hold again. It is asked beside a Verify that agrees at its
-//     first attempt, and after any other.
+//  6. The guard must hold again. It is asked beside the first attempt of Verify,
+//     and where that does not hold, or is old when Verify agrees, after it.
 //
 // A step found satisfied at first sight is recorded as such and never undone.
 // A step found "started" on resume has an unknown outcome: it is checked, and

@@ -225,8 +225,8 @@ func TestGuardAroundEveryStep(t *testing.T) {
 		ops int
 	}
 	// A clean run of two steps asks before the phase, and before and after each
-	// step. Each of them must be able to stop the run, from which call on ever
-	// the guard is broken. What was asked a moment ago is not asked again.
+	// step. From each of these calls on the guard may be broken, and that must
+	// stop the run. What was asked a moment ago is not asked again.
 	for name, c := range map[string]struct {
 		check time.Duration // that each step's Check takes
 		calls map[int]broken

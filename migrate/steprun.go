@@ -113,20 +113,13 @@ func (s *stepRun[V, H]) measured(change func() error) error {
 	return err
 }
 
-// settle does duties 5 and 6: the world agrees, and the invariants hold. Where
-// it agrees at once, both are asked side by side: neither changes anything, and
-// between any two steps both are asked.
+// settle does duties 5 and 6: the world agrees, and the invariants hold. Both
+// only look, so the guard begins beside the first attempt of Verify.
 func (s *stepRun[V, H]) settle(ctx context.Context) error {
 	verify := func(ctx context.Context) error { return s.visit.Verify(ctx, s.Env.View(s.visit.target)) }
-	var healthy time.Time
-	attempts := 0
-	waited, err := poll(ctx, s.visit.Settle, s.stillWaiting, func(ctx context.Context) (err error) {
-		if attempts++; attempts > 1 {
-			return verify(ctx)
-		}
-		healthy, err = s.healthyBeside(ctx, verify)
-		return err
-	})
+	held := s.guardBeside(ctx)
+	waited, err := poll(ctx, s.visit.Settle, s.stillWaiting, verify)
+	healthy := held()
 	s.stepWaited += waited
 	if err != nil {
 		return s.brokenAndKept(ctx, OpVerify, err)
@@ -143,29 +136,31 @@ func (s *stepRun[V, H]) settle(ctx context.Context) error {
 	return nil
 }
 
-// healthyBeside calls do with the guard beside it. It returns do's error, and
-// without one the time at which the guard held, zero where it did not. The
-// guard is given up when do fails, since what it waits for may be just that,
-// and when it takes so long that its answer is about another moment.
-func (s *stepRun[V, H]) healthyBeside(ctx context.Context, do func(context.Context) error) (time.Time, error) {
-	guarding, giveUp := context.WithCancel(ctx)
-	defer giveUp()
-	held := make(chan time.Time, 1)
+// guardBeside asks the guard once, beside what follows. held ends that, and
+// returns when the guard held; zero where it did not, and where that was, or
+// would come, a second or more after it was asked or before held is called:
+// then it is about another moment.
+func (s *stepRun[V, H]) guardBeside(ctx context.Context) (held func() time.Time) {
+	ctx, giveUp := context.WithCancel(ctx)
+	began, answer := time.Now(), make(chan time.Time, 1)
 	go func() {
-		if s.phase.Guard(guarding, s.Env.View(ClusterTarget)) != nil {
-			held <- time.Time{}
+		if err := s.phase.Guard(ctx, s.Env.View(ClusterTarget)); err != nil {
+			s.Log.Debug("the guard does not hold beside Verify", "step", s.visit.ID, "node", s.visit.target, "error", err)
+			answer <- time.Time{}
 			return
 		}
-		held <- time.Now()
+		answer <- time.Now()
 	}()
-	if err := do(ctx); err != nil {
-		giveUp()
-		<-held
-		return time.Time{}, err
+	return func() time.Time {
+		defer giveUp()
+		late := time.AfterFunc(guardFresh-time.Since(began), giveUp)
+		defer late.Stop()
+		at := <-answer
+		if time.Since(at) >= guardFresh {
+			return time.Time{}
+		}
+		return at
 	}
-	late := time.AfterFunc(guardFresh, giveUp)
-	defer late.Stop()
-	return <-held, nil
 }
 
 // stillWaiting tells whom the step waits for.

@@ -25,21 +25,24 @@ func (v View) Etcd(ctx context.Context) (*etcd.Reader, error) {
 // Etcd changes the membership.
 func (h Hands) Etcd(ctx context.Context) (*etcd.Cluster, error) { return h.world.etcdCluster(ctx) }
 
-// etcdCluster connects to what runs now: the old member as long as its
-// process is there, and every etcd host whose client port answers.
+// etcdCluster connects to what runs now: the old member as long as something
+// answers where it did, and every etcd host whose client port answers. The
+// connections to other endpoints than now's are kept until the end, since
+// somebody may be asking over them at this moment.
 func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 	endpoints, err := w.etcdEndpoints(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var key []string
+	var names []string
 	for _, e := range endpoints {
-		key = append(key, e.Host+"="+e.Address)
+		names = append(names, e.Host+"="+e.Address)
 	}
+	key := strings.Join(names, ",")
 	w.mu.Lock()
-	have, haveKey := w.etcd, w.etcdKey
+	have := w.etcd[key]
 	w.mu.Unlock()
-	if have != nil && haveKey == strings.Join(key, ",") {
+	if have != nil {
 		return have, nil
 	}
 	cfg, err := w.etcdTLS(ctx)
@@ -48,16 +51,13 @@ func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.etcd != nil && w.etcdKey == strings.Join(key, ",") {
-		return w.etcd, nil // somebody else was faster, and uses it by now
+	if have := w.etcd[key]; have != nil {
+		return have, nil // somebody else was faster
 	}
-	if w.etcd != nil {
-		// Closing tells nothing that the next call would not.
-		_ = w.etcd.Close()
-	}
-	w.etcd, w.etcdKey = etcd.New(cfg, endpoints), strings.Join(key, ",")
-	w.etcd.Waiting = w.Waiting
-	return w.etcd, nil
+	c := etcd.New(cfg, endpoints)
+	c.Waiting = w.Waiting
+	w.etcd[key] = c
+	return c, nil
 }
 
 // etcdEndpoints looks for all of them side by side.
@@ -112,13 +112,16 @@ func (w *World) oldEndpoint(ctx context.Context) (string, error) {
 		}
 	}
 	old, running, err := v.OldEtcd(ctx)
-	if err != nil || !running {
+	if err != nil {
 		return "", err
+	}
+	if !running {
+		old.ClientAddress = ""
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.oldEtcd = old.ClientAddress
-	return old.ClientAddress, nil
+	return w.oldEtcd, nil
 }
 
 // etcdTLS uses the API server's own etcd client certificate. It is a leaf,

@@ -68,8 +68,8 @@ func (v View) guardNodes(ctx context.Context) ([]string, error) {
 		if ready {
 			v.world.wasReady[name] = true
 		}
-		// A joining node counts from its first Ready on: the step that joins
-		// it has waited for that.
+		// A joining node counts from its first Ready on, which the step that
+		// joins it waits for.
 		if kube.IsControlPlane(n) && ready && (name == v.First().Name || slices.Contains(names(v.Spec().ControlPlane.Joining), name)) {
 			planes = append(planes, name)
 		}
@@ -87,7 +87,7 @@ func (v View) guardEtcd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	look, err := e.Look(ctx)
+	look, err := e.Glance(ctx)
 	if err != nil {
 		return err
 	}

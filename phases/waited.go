@@ -12,7 +12,8 @@ import (
 var _ migrate.Waiter = (*World)(nil)
 
 // Waited is how long programs of others have run for this World so far:
-// kubeadm, systemd and what it starts, nginx, and the package managers.
+// kubeadm, systemd and what it starts, nginx, the package managers, and etcd
+// where it changes its members.
 // Commands that ran side by side are each counted in full.
 func (w *World) Waited() time.Duration { return time.Duration(w.waited.Load()) }
 

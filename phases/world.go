@@ -70,9 +70,8 @@ type World struct {
 	clients  map[string]kube.Client
 	apiPort  string // of the API servers, once it was read
 	workers  []cluster.Host
-	etcd     *etcd.Cluster
-	etcdKey  string
-	oldEtcd  string // where the old member answered clients when last looked for
+	etcd     map[string]*etcd.Cluster // by their endpoints
+	oldEtcd  string                   // where the old member answered clients when last looked for
 	wasReady map[string]bool
 	hashed   map[string]hashed // by host:path, see Digest
 	trail    bool              // its folder is there
@@ -85,17 +84,18 @@ type World struct {
 
 // NewWorld makes a World; it connects to a host when a step first needs it.
 func NewWorld(spec cluster.Spec, hosts Hosts) *World {
-	return &World{spec: spec, hosts: hosts, configs: map[string]*rest.Config{}, clients: map[string]kube.Client{}, hashed: map[string]hashed{}}
+	return &World{spec: spec, hosts: hosts, configs: map[string]*rest.Config{}, clients: map[string]kube.Client{}, etcd: map[string]*etcd.Cluster{}, hashed: map[string]hashed{}}
 }
 
 // Close closes the etcd connections; the host connections belong to Hosts.
 func (w *World) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.etcd == nil {
-		return nil
+	var errs []error
+	for _, c := range w.etcd {
+		errs = append(errs, c.Close())
 	}
-	return w.etcd.Close()
+	return errors.Join(errs...)
 }
 
 // Reach logs in to a host. It comes before whatever has a deadline: a login

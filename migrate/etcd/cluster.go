@@ -146,8 +146,16 @@ func (r *Reader) client(host string) (*clientv3.Client, error) {
 // Status asks the member on one host. Learners answer, too. It is asked over
 // the connection that is kept; where that does not work it is asked once more
 // over a new one, since gRPC waits longer and longer before it connects again
-// to a member that was away.
+// to a member that was away. For a member that refuses connections it waits up
+// to 10 s: it may be starting.
 func (r *Reader) Status(ctx context.Context, host string) (Status, error) {
+	return r.status(ctx, host, statusAnew)
+}
+
+// anew asks over a new connection.
+type anew func(context.Context, Endpoint, *clientv3.Client) (*etcdserverpb.StatusResponse, error)
+
+func (r *Reader) status(ctx context.Context, host string, again anew) (Status, error) {
 	c, err := r.client(host)
 	if err != nil {
 		return Status{}, err
@@ -156,7 +164,8 @@ func (r *Reader) Status(ctx context.Context, host string) (Status, error) {
 	s, err := etcdserverpb.NewMaintenanceClient(c.ActiveConnection()).Status(kept, &etcdserverpb.StatusRequest{})
 	cancel()
 	if err != nil {
-		s, err = r.statusAnew(ctx, host, c)
+		i := slices.IndexFunc(r.endpoints, func(e Endpoint) bool { return e.Host == host })
+		s, err = again(ctx, r.endpoints[i], c)
 	}
 	if err != nil {
 		return Status{}, fmt.Errorf("asking etcd on %s for its status: %w", host, err)
@@ -169,20 +178,23 @@ func (r *Reader) Status(ctx context.Context, host string) (Status, error) {
 	}, nil
 }
 
-// statusAnew makes a connection for one question, as etcd's client does. Where
-// nothing answers that is the answer: gRPC would go on trying for as long as it
-// may, and a member that was just removed stops within a moment.
-func (r *Reader) statusAnew(ctx context.Context, host string, c *clientv3.Client) (*etcdserverpb.StatusResponse, error) {
+// statusAnew makes a connection for one question, as etcd's client does, which
+// goes on trying for as long as it may.
+func statusAnew(ctx context.Context, _ Endpoint, c *clientv3.Client) (*etcdserverpb.StatusResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	e := r.endpoints[slices.IndexFunc(r.endpoints, func(e Endpoint) bool { return e.Host == host })]
+	s, err := c.Status(ctx, c.Endpoints()[0])
+	return (*etcdserverpb.StatusResponse)(s), err
+}
+
+// statusIfThere is statusAnew where a connection can be made at once.
+func statusIfThere(ctx context.Context, e Endpoint, c *clientv3.Client) (*etcdserverpb.StatusResponse, error) {
 	conn, err := e.Dial(ctx, "tcp", e.Address)
 	if err != nil {
 		return nil, err
 	}
 	_ = conn.Close() // it was opened, which is the answer
-	s, err := c.Status(ctx, c.Endpoints()[0])
-	return (*etcdserverpb.StatusResponse)(s), err
+	return statusAnew(ctx, e, c)
 }
 
 // HashKV returns the hash of the member's keys up to a revision, and the

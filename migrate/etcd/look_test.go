@@ -26,7 +26,8 @@ type member struct {
 	etcdserverpb.UnimplementedMaintenanceServer
 	etcdserverpb.UnimplementedClusterServer
 	address string
-	roots   *x509.CertPool
+	leaf    *x509.Certificate
+	roots   *x509.CertPool // leaf
 	stop    func()
 	dials   atomic.Int32
 	away    atomic.Bool  // it cannot be reached
@@ -68,7 +69,7 @@ func newMember(t *testing.T) *member {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &member{address: listener.Addr().String(), roots: x509.NewCertPool()}
+	m := &member{address: listener.Addr().String(), leaf: leaf, roots: x509.NewCertPool()}
 	m.roots.AddCert(leaf)
 	server := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})))
 	etcdserverpb.RegisterMaintenanceServer(server, m)
@@ -142,19 +143,21 @@ func TestStatusAfterAbsence(t *testing.T) {
 	}
 }
 
-// TestStatusOfNobody: a member that stopped a moment after it was removed is
-// told at once, though the question might take ten seconds.
-func TestStatusOfNobody(t *testing.T) {
+// TestGlanceAtNobody: a member that stopped a moment after it was removed is
+// told at once, though Look would wait for it.
+func TestGlanceAtNobody(t *testing.T) {
 	t.Parallel()
-	m := newMember(t)
-	c := clusterOf(t, m)
-	if _, err := c.Status(t.Context(), "a"); err != nil {
-		t.Fatal(err)
+	m, gone := newMember(t), newMember(t)
+	m.roots.AddCert(gone.leaf)
+	c := clusterOf(t, m, gone)
+	if l, err := c.Glance(t.Context()); err != nil || l.Answers[1].Err != nil {
+		t.Fatalf("%+v, %v", l, err)
 	}
-	m.stop()
+	gone.stop()
 	began := time.Now()
-	if _, err := c.Status(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), "connection refused") {
-		t.Errorf("got %v", err)
+	l, err := c.Glance(t.Context())
+	if err != nil || l.Answers[0].Err != nil || l.Answers[1].Err == nil || !strings.Contains(l.Answers[1].Err.Error(), "connection refused") {
+		t.Errorf("%+v, %v", l, err)
 	}
 	if d := time.Since(began); d > 500*time.Millisecond {
 		t.Errorf("it took %s", d)

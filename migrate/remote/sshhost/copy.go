@@ -4,14 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"sync/atomic"
-
-	"golang.org/x/crypto/blake2b"
 
 	"hamigrate/migrate/remote"
 )
@@ -63,11 +62,7 @@ func (h *Host) put(ctx context.Context, to remote.File, content io.Reader, size 
 	if err != nil {
 		return err
 	}
-	sum, err := blake2b.New512(nil)
-	if err != nil {
-		return err
-	}
-	up := &upload{content: content, left: size, sum: sum}
+	up := &upload{content: content, left: size, sum: sha256.New()}
 	err = h.exec(ctx, call{
 		script: writeVariables(target, to, size) + writeScript,
 		label:  "write " + remote.Quote(target),
@@ -80,7 +75,7 @@ func (h *Host) put(ctx context.Context, to remote.File, content io.Reader, size 
 }
 
 // upload is the standard input of writeScript: the content and, only if that
-// was exactly as long as announced, its BLAKE2b-512 on a line.
+// was exactly as long as announced, its SHA-256 on a line.
 type upload struct {
 	content io.Reader
 	left    int64

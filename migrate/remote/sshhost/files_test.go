@@ -3,6 +3,7 @@ package sshhost
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/blake2b"
 	"pgregory.net/rapid"
 
 	"hamigrate/migrate/remote"
@@ -33,7 +33,7 @@ func shell(script string, stdin io.Reader) *exec.Cmd {
 // writing is the script and the input that write f.
 func writing(f remote.File) (script, stdin string) {
 	return writeVariables(f.Path, f, int64(len(f.Data))) + writeScript,
-		fmt.Sprintf("%s%x\n", f.Data, blake2b.Sum512(f.Data))
+		fmt.Sprintf("%s%x\n", f.Data, sha256.Sum256(f.Data))
 }
 
 // TestCutUploadChangesNothing cuts the input of the script anywhere, the

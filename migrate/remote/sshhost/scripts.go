@@ -11,7 +11,7 @@ import (
 )
 
 // The scripts below need POSIX sh and GNU coreutils (stat -c, mktemp,
-// dd iflag=count_bytes, mv -T, sync FILE, b2sum) and, for killing, grep and /proc.
+// dd iflag=count_bytes, mv -T, sync FILE) and, for killing, grep and /proc.
 // Their variables are assigned in front of them by assign. `set -e` with a message on standard error is how they fail; what
 // the caller has to tell apart they print.
 
@@ -50,16 +50,15 @@ for name in * .[!.]* ..?*; do
 done
 `
 
-// writeScript reads $size bytes of content and a line with their BLAKE2b-512
-// from standard input: b2sum takes a third of sha256sum's time. Input that is
-// cut anywhere does not have the right line at its end, so nothing is renamed.
-// Leftovers of an earlier writer, which were there at the start, are removed
-// before: should that one still be running behind a lost connection, its rename
-// then fails instead of undoing ours (and nocreat keeps it from making its file
-// again). One whose own input was cut, and which may come to run after the one
-// that repeats it has begun, does not get that far. The checksum is read back
-// while the content is on its way to the disk: both take their time with a large
-// file.
+// writeScript reads $size bytes of content and a line with their SHA-256 from
+// standard input. Input that is cut anywhere does not have the right line at
+// its end, so nothing is renamed. Leftovers of an earlier writer, which were
+// there at the start, are removed before: should that one still be running
+// behind a lost connection, its rename then fails instead of undoing ours (and
+// nocreat keeps it from making its file again). One whose own input was cut,
+// and which may come to run after the one that repeats it has begun, does not
+// get that far. The checksum is read back while the content is on its way to
+// the disk: both take their time with a large file.
 const writeScript = `
 set -eu
 umask 077
@@ -85,13 +84,13 @@ fi
 chown -- "${owner:-0:0}" "$tmp"
 chmod -- "${mode:-600}" "$tmp"
 sync -- "$tmp" &
-got=$(b2sum <"$tmp")
+got=$(sha256sum <"$tmp")
 wait "$!"
 if [ "${got%% *}" != "$want" ]; then
-	echo "the content for $f did not arrive whole: BLAKE2b ${got%% *} instead of ${want:-nothing}" >&2
+	echo "the content for $f did not arrive whole: SHA-256 ${got%% *} instead of ${want:-nothing}" >&2
 	exit 1
 fi
-[ ! -e "$1" ] || rm -f -- "$@"
+rm -f -- "$@"
 mv -fT -- "$tmp" "$f"
 trap - EXIT
 sync -- "$dir"
