@@ -25,10 +25,14 @@ func (v View) Etcd(ctx context.Context) (*etcd.Reader, error) {
 // Etcd changes the membership.
 func (h Hands) Etcd(ctx context.Context) (*etcd.Cluster, error) { return h.world.etcdCluster(ctx) }
 
+// etcdKept is how many sets of connections to endpoints of before are kept:
+// somebody may be asking over one at this moment, and nobody over one so old.
+const etcdKept = 16
+
 // etcdCluster connects to what runs now: the old member as long as something
-// answers where it did, and every etcd host whose client port answers. The
-// connections to other endpoints than now's are kept until the end, since
-// somebody may be asking over them at this moment.
+// answers where it did, and every etcd host whose client port answers. Endpoints
+// that come back get new connections: gRPC waits long before it tries one again
+// that was lost.
 func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 	endpoints, err := w.etcdEndpoints(ctx)
 	if err != nil {
@@ -40,9 +44,9 @@ func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 	}
 	key := strings.Join(names, ",")
 	w.mu.Lock()
-	have := w.etcd[key]
+	have, haveKey := w.etcd, w.etcdKey
 	w.mu.Unlock()
-	if have != nil {
+	if have != nil && haveKey == key {
 		return have, nil
 	}
 	cfg, err := w.etcdTLS(ctx)
@@ -51,13 +55,20 @@ func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if have := w.etcd[key]; have != nil {
-		return have, nil // somebody else was faster
+	if w.etcd != nil && w.etcdKey == key {
+		return w.etcd, nil // somebody else was faster
 	}
-	c := etcd.New(cfg, endpoints)
-	c.Waiting = w.Waiting
-	w.etcd[key] = c
-	return c, nil
+	if w.etcd != nil {
+		w.etcdBefore = append(w.etcdBefore, w.etcd)
+	}
+	if len(w.etcdBefore) > etcdKept {
+		// Closing tells nothing that the next call would not.
+		_ = w.etcdBefore[0].Close()
+		w.etcdBefore = w.etcdBefore[1:]
+	}
+	w.etcd, w.etcdKey = etcd.New(cfg, endpoints), key
+	w.etcd.Waiting = w.Waiting
+	return w.etcd, nil
 }
 
 // etcdEndpoints looks for all of them side by side.

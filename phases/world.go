@@ -64,27 +64,30 @@ type World struct {
 	spec  cluster.Spec
 	hosts Hosts
 
-	mu       sync.Mutex
-	admin    []byte
-	configs  map[string]*rest.Config
-	clients  map[string]kube.Client
-	apiPort  string // of the API servers, once it was read
-	workers  []cluster.Host
-	etcd     map[string]*etcd.Cluster // by their endpoints
-	oldEtcd  string                   // where the old member answered clients when last looked for
-	wasReady map[string]bool
-	hashed   map[string]hashed // by host:path, see Digest
-	trail    bool              // its folder is there
-	pods     Pods
-	tell     func(string)  // see UseAsk
-	askWait  time.Duration // see UseAsk
+	mu      sync.Mutex
+	admin   []byte
+	configs map[string]*rest.Config
+	clients map[string]kube.Client
+	apiPort string // of the API servers, once it was read
+	workers []cluster.Host
+	etcd    *etcd.Cluster
+	etcdKey string // its endpoints
+	// etcdBefore are those of other endpoints, oldest first.
+	etcdBefore []*etcd.Cluster
+	oldEtcd    string // where the old member answered clients when last looked for
+	wasReady   map[string]bool
+	hashed     map[string]hashed // by host:path, see Digest
+	trail      bool              // its folder is there
+	pods       Pods
+	tell       func(string)  // see UseAsk
+	askWait    time.Duration // see UseAsk
 
 	waited atomic.Int64 // nanoseconds in which programs of others ran
 }
 
 // NewWorld makes a World; it connects to a host when a step first needs it.
 func NewWorld(spec cluster.Spec, hosts Hosts) *World {
-	return &World{spec: spec, hosts: hosts, configs: map[string]*rest.Config{}, clients: map[string]kube.Client{}, etcd: map[string]*etcd.Cluster{}, hashed: map[string]hashed{}}
+	return &World{spec: spec, hosts: hosts, configs: map[string]*rest.Config{}, clients: map[string]kube.Client{}, hashed: map[string]hashed{}}
 }
 
 // Close closes the etcd connections; the host connections belong to Hosts.
@@ -92,8 +95,11 @@ func (w *World) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var errs []error
-	for _, c := range w.etcd {
+	for _, c := range w.etcdBefore {
 		errs = append(errs, c.Close())
+	}
+	if w.etcd != nil {
+		errs = append(errs, w.etcd.Close())
 	}
 	return errors.Join(errs...)
 }
