@@ -265,7 +265,6 @@ func faults(leg legID) []shot {
 		}
 	case legID{2, false}:
 		return []shot{
-			at("etcd/peer-relay", "cp1", "step-started", 0, fullJournal(15*time.Second)),
 			at("etcd/user", "e3", "step-done", 0, fullDisk("e1", "/usr/local/bin")),
 			at("etcd/binary", "e2", "step-started", 150*ms, cutSSH("e2")),
 			at("etcd/certificates", "e2", "step-started", 0, reboot("cp1", true, 2*time.Second)),
@@ -273,13 +272,14 @@ func faults(leg legID) []shot {
 			at("etcd/promote", "e1", "step-done", 0, pauseEtcd("e1", 15*time.Second)),
 			at("etcd/start-member", "e3", "step-started", 300*ms, reboot("e3", false, 2*time.Second)),
 			at("etcd/move-leader", "cluster", "step-done", 0, cutNetwork("e2", 15*time.Second)),
+			at("etcd/overlap-redirect", "cp1", "step-started", 0, fullJournal(10*time.Second)),
 			at("etcd/retire-manifest", "cp1", "step-started", 100*ms, cutSSH("cp1")),
 		}
 	case legID{3, false}:
 		return []shot{
+			at("controlplane/host-files", "cp2", "step-started", 0, pauseEtcd("e3", 15*time.Second)),
 			at("controlplane/join", "cp2", "step-started", 4*time.Second, reboot("cp2", false, 2*time.Second)),
 			at("controlplane/join", "cp3", "step-started", 3*time.Second, cutSSH("cp3")),
-			at("controlplane/backend", "lb1", "step-started", 0, pauseEtcd("e3", 15*time.Second)),
 		}
 	case legID{2, true}:
 		return []shot{
