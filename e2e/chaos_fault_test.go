@@ -268,11 +268,11 @@ func faults(leg legID) []shot {
 			at("etcd/user", "e3", "step-done", 0, fullDisk("e1", "/usr/local/bin")),
 			at("etcd/binary", "e2", "step-started", 150*ms, cutSSH("e2")),
 			at("etcd/certificates", "e2", "step-started", 0, reboot("cp1", true, 2*time.Second)),
-			at("etcd/unit", "e2", "step-started", 0, reboot("lb1", true, 20*time.Second)),
 			at("etcd/promote", "e1", "step-done", 0, pauseEtcd("e1", 15*time.Second)),
 			at("etcd/start-member", "e3", "step-started", 300*ms, reboot("e3", false, 2*time.Second)),
 			at("etcd/move-leader", "cluster", "step-done", 0, cutNetwork("e2", 15*time.Second)),
 			at("etcd/overlap-redirect", "cp1", "step-started", 0, fullJournal(10*time.Second)),
+			at("etcd/overlap-end", "cp1", "step-started", 0, reboot("lb1", true, 20*time.Second)),
 			at("etcd/retire-manifest", "cp1", "step-started", 100*ms, cutSSH("cp1")),
 		}
 	case legID{3, false}:
