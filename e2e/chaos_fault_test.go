@@ -271,7 +271,7 @@ func faults(leg legID) []shot {
 			at("etcd/promote", "e1", "step-done", 0, pauseEtcd("e1", 15*time.Second)),
 			at("etcd/start-member", "e3", "step-started", 300*ms, reboot("e3", false, 2*time.Second)),
 			at("etcd/move-leader", "cluster", "step-done", 0, cutNetwork("e2", 15*time.Second)),
-			at("etcd/overlap-redirect", "cp1", "step-started", 0, fullJournal(10*time.Second)),
+			at("etcd/overlap-back", "cp1", "step-started", 0, fullJournal(10*time.Second)),
 			at("etcd/overlap-end", "cp1", "step-started", 0, reboot("lb1", true, 20*time.Second)),
 			at("etcd/retire-manifest", "cp1", "step-started", 100*ms, cutSSH("cp1")),
 		}
