@@ -144,6 +144,9 @@ func (h *Host) copy(from *Host, clusters map[*etcdCluster]*etcdCluster) {
 		h.pods[name] = &n
 	}
 	for key, s := range from.boots {
+		if procs[s.proc] == nil {
+			continue // it has just ended, see settleEtcd
+		}
 		n := *s
 		n.host, n.proc, n.cluster = h, procs[s.proc], clusters[s.cluster]
 		h.boots[key] = &n
