@@ -136,10 +136,10 @@ func (s *stepRun[V, H]) settle(ctx context.Context) error {
 	return nil
 }
 
-// guardBeside asks the guard once, beside what follows. held ends that, and
-// returns when the guard held; zero where it did not, and where that was, or
-// would come, a second or more after it was asked or before held is called:
-// then it is about another moment.
+// guardBeside asks the guard once, beside what follows. held ends that and
+// returns when the guard held: zero where it did not, where its answer takes a
+// second, and where the answer is a second old by then. Such an answer is about
+// another moment.
 func (s *stepRun[V, H]) guardBeside(ctx context.Context) (held func() time.Time) {
 	ctx, giveUp := context.WithCancel(ctx)
 	began, answer := time.Now(), make(chan time.Time, 1)
