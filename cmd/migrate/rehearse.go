@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/migrate"
 	"hamigrate/migrate/playground"
 	"hamigrate/phases"
 
@@ -148,7 +149,7 @@ func rehearse(c *cli.Context, strategy phases.Strategy, how measuring, options p
 	} else if !errors.Is(err, playground.ErrNotFound) {
 		return nil, err
 	}
-	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "rehearse")
+	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "")
 	defer done()
 	// Until the migration begins there is nothing to finish: the first
 	// Ctrl-C ends the set-up.
@@ -165,10 +166,26 @@ func rehearse(c *cli.Context, strategy phases.Strategy, how measuring, options p
 	if err != nil {
 		return nil, errors.Join(err, takeDown(c, options, pg))
 	}
-	if !c.Bool("keep") {
-		defer func() { err = errors.Join(err, takeDown(c, options, pg)) }()
-	}
+	defer func() {
+		if down := takeDown(c, options, pg); down != nil {
+			err = errors.Join(err, down)
+			return
+		}
+		err = whatIsLeft(c, err)
+	}()
 	return rehearseOn(ctx, c, pg, log, stop, strategy, how, andBack)
+}
+
+// whatIsLeft adds to the error of a rehearsal that was stopped what there is
+// now, and how to go on.
+func whatIsLeft(c *cli.Context, err error) error {
+	switch {
+	case !errors.Is(err, migrate.ErrStopped):
+		return err
+	case c.Bool("keep"):
+		return fmt.Errorf("%w; the playground is up as it is: `migrate playground down --name %s` removes it", err, c.String("name"))
+	}
+	return fmt.Errorf("%w; the playground is taken down, and `migrate %s` begins with a new one", err, c.Command.Name)
 }
 
 // takeDown removes the playground, also after Ctrl-C and of one half made.

@@ -69,7 +69,11 @@ func reportAction(c *cli.Context) error {
 	case "json":
 		return writeReport(c.App.Writer, r)
 	case "text":
-		return printReport(c.App.Writer, r)
+		if err := printReport(c.App.Writer, r); err != nil || r.Result != "failed" {
+			return err
+		}
+		_, err := fmt.Fprintln(c.App.Writer, "`migrate status` says how far it is.")
+		return err
 	}
 	return printPage(c.App.Writer, d, format)
 }
@@ -273,7 +277,7 @@ func printReport(w io.Writer, r report) error {
 	result := r.Result
 	if result == "failed" {
 		// The contract knows no third word; a person should.
-		result = "not finished (migrate status says how far it is)"
+		result = "not finished"
 	}
 	_, err := fmt.Fprintf(w, "\n%s, Kubernetes %s, strategy %s: %s, %.0f s.\n", r.Cluster, r.KubernetesVersion, r.Strategy, result, r.Seconds)
 	return err

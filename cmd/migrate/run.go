@@ -242,11 +242,17 @@ func askInPlace(ctx context.Context, c *cli.Context, stop <-chan struct{}, b *mi
 }
 
 // stopOnSignals: the first Ctrl-C (or TERM) asks the run to stop after the
-// step at hand, the second cancels it. command is what goes on afterwards.
+// step at hand, the second cancels it. command is what goes on afterwards, "" for
+// nothing: a rehearsal has its own end.
 func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.Context, stop <-chan struct{}, done func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	var goesOn, unknown string
+	if command != "" {
+		goesOn = fmt.Sprintf("; `migrate %s` goes on then", command)
+		unknown = fmt.Sprintf(": the outcome of the step at hand will be unknown until `migrate %s` looks at it again", command)
+	}
 	stopping, finished := make(chan struct{}), make(chan struct{})
 	go func() {
 		for asked := false; ; asked = true {
@@ -256,12 +262,12 @@ func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.
 			case <-signals:
 			}
 			if asked {
-				fmt.Fprintf(w, "\nStopping now: the outcome of the step at hand will be unknown until `migrate %s` looks at it again.\n", command)
+				fmt.Fprintf(w, "\nStopping now%s.\n", unknown)
 				cancel()
 				signal.Stop(signals) // a third one ends the program
 				return
 			}
-			fmt.Fprintf(w, "\nStopping as soon as nothing is half done; `migrate %s` goes on then. Ctrl-C again stops at once.\n", command)
+			fmt.Fprintf(w, "\nStopping as soon as nothing is half done%s. Ctrl-C again stops at once.\n", goesOn)
 			close(stopping)
 		}
 	}()
