@@ -22,6 +22,7 @@ import (
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
+	"hamigrate/phases"
 	"hamigrate/phases/phasestest"
 	"hamigrate/phases/preflight"
 )
@@ -273,6 +274,40 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// lateHosts take a while to connect to one of them.
+type lateHosts struct {
+	phases.Hosts
+	late string
+}
+
+func (l lateHosts) Host(ctx context.Context, h cluster.Host) (remote.Host, error) {
+	if h.Name == l.late {
+		time.Sleep(time.Second)
+	}
+	return l.Hosts.Host(ctx, h)
+}
+
+// TestComparedWithALateNode: what differs from the first control-plane node is
+// found, however much later than the others that one answers.
+func TestComparedWithALateNode(t *testing.T) {
+	t.Parallel()
+	from := start(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := from.World(t)
+		defer w.Close()
+		root("e2", "echo aarch64 > /proc/sys/kernel/arch")(t, w)
+		env := phases.NewWorld(w.Spec, lateHosts{w, w.Spec.ControlPlane.First.Name})
+		defer env.Close()
+		r, err := preflight.Run(t.Context(), env, preflight.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(bad(r), func(x preflight.Result) bool { return x.Check == "EtcdHosts" && x.Host == "e2" }) {
+			t.Errorf("another architecture was not found: %+v", bad(r))
+		}
+	})
 }
 
 // TestIgnore: by name in any letter case; a name that is none is refused.
