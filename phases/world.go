@@ -77,6 +77,7 @@ type World struct {
 	oldEtcd    string // where the old member answered clients when last looked for
 	wasReady   map[string]bool
 	hashed     map[string]hashed // by host:path, see Digest
+	contents   map[string][]byte // by checksum, see Content
 	trail      bool              // its folder is there
 	pods       Pods
 	tell       func(string)  // see UseAsk
@@ -87,7 +88,8 @@ type World struct {
 
 // NewWorld makes a World; it connects to a host when a step first needs it.
 func NewWorld(spec cluster.Spec, hosts Hosts) *World {
-	return &World{spec: spec, hosts: hosts, configs: map[string]*rest.Config{}, clients: map[string]kube.Client{}, hashed: map[string]hashed{}}
+	return &World{spec: spec, hosts: hosts, configs: map[string]*rest.Config{}, clients: map[string]kube.Client{},
+		hashed: map[string]hashed{}, contents: map[string][]byte{}}
 }
 
 // Close closes the etcd connections; the host connections belong to Hosts.

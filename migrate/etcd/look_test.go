@@ -164,6 +164,29 @@ func TestGlanceAtNobody(t *testing.T) {
 	}
 }
 
+// TestGlanceAtSilence: a removed member may go on listening for seconds and
+// answer nothing. One that is in the list is waited for, though.
+func TestGlanceAtSilence(t *testing.T) {
+	t.Parallel()
+	m, removed := newMember(t), newMember(t)
+	m.roots.AddCert(removed.leaf)
+	removed.silent.Store(true)
+	c := clusterOf(t, m, removed)
+	began := time.Now()
+	l, err := c.Glance(t.Context())
+	if err != nil || l.Answers[0].Err != nil || !errors.Is(l.Answers[1].Err, errNoMember) {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("it took %s", d)
+	}
+	m.silent.Store(true)
+	ctx := within(t, 500*time.Millisecond)
+	if l, err = c.Glance(ctx); err != nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) || l.Answers[0].Err == nil {
+		t.Errorf("a silent member of the list: %+v, %v", l, err)
+	}
+}
+
 func TestLook(t *testing.T) {
 	t.Parallel()
 	m, gone := newMember(t), newMember(t)

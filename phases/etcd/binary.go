@@ -156,18 +156,21 @@ func applyBinary(ctx context.Context, h phases.Hands, before migrate.Before) err
 		}
 		return host.WriteFile(ctx, to)
 	}
-	first, ctl := h.On(h.First().Name), path.Join(path.Dir(file), "etcdctl")
-	if err := host.Copy(ctx, first, file, to); err != nil {
+	want, err := programsAt(ctx, h.View, h.First().Name, file)
+	if err != nil {
 		return err
 	}
-	out, err := first.Look(ctx, remote.Command{Script: "[ ! -e " + remote.Quote(ctl) + " ] || echo there"})
-	if err != nil {
-		return fmt.Errorf("looking for %s on %s: %w", ctl, first.Name(), err)
+	if to.Data, err = h.Content(ctx, h.First().Name, file, want.etcd); err != nil {
+		return err
 	}
-	if strings.TrimSpace(out) != "there" {
-		return nil
+	if err := host.WriteFile(ctx, to); err != nil || want.ctl == "" {
+		return err
 	}
-	return host.Copy(ctx, first, ctl, remote.File{Path: Binary + "ctl", Mode: 0o755, Owner: "root:root"})
+	ctl := remote.File{Path: Binary + "ctl", Mode: 0o755, Owner: "root:root"}
+	if ctl.Data, err = h.Content(ctx, h.First().Name, path.Join(path.Dir(file), "etcdctl"), want.ctl); err != nil {
+		return err
+	}
+	return host.WriteFile(ctx, ctl)
 }
 
 // verifyBinary runs it: a wrong architecture or C library shows here.

@@ -55,13 +55,22 @@ func (r Restart) removeRedirect(needs migrate.StepID) phases.Step {
 			return forgetClosed(ctx, host, to, TwinPort)
 		},
 		Verify: func(ctx context.Context, v phases.View) error {
-			if is, err := armed(ctx, v.On(v.Target())); err != nil || is {
-				return errors.Join(err, errors.New("the timer that puts the old manifest back is armed"))
-			}
-			if is, err := redirected(ctx, v.On(v.Target())); err != nil || is {
-				return errors.Join(err, errors.New("the redirect is still there"))
-			}
-			return twinAnswers(ctx, v, v.Target(), false)
+			return phases.SideBySide(
+				func() error {
+					is, err := armed(ctx, v.On(v.Target()))
+					if err == nil && is {
+						err = errors.New("the timer that puts the old manifest back is armed")
+					}
+					return err
+				},
+				func() error {
+					is, err := redirected(ctx, v.On(v.Target()))
+					if err == nil && is {
+						err = errors.New("the redirect is still there")
+					}
+					return err
+				},
+				func() error { return twinAnswers(ctx, v, v.Target(), false) })
 		},
 		Undo:   r.undoBack,
 		Settle: time.Minute,

@@ -215,27 +215,29 @@ func (r Restart) checkTwin(ctx context.Context, v phases.View) (migrate.Finding,
 // an empty one where it has.
 func noRoom(ctx context.Context, v phases.View) (f migrate.Finding, err error) {
 	const remedy = "free it, or restart the API server in place with `--strategy in-place`"
-	tool, err := firewall(ctx, v.On(v.Target()))
+	r := v.On(v.Target())
+	script := fmt.Sprintf(`ss -Hltn 'sport = :%d' | head -n 1; echo --; awk '/MemAvailable/ {print $2}' /proc/meminfo; ps -C kube-apiserver -o rss= | sort -n | tail -n 1`, TwinPort)
+	var tool, out string
+	var there, runs bool
+	var live remote.File
+	err = phases.SideBySide(
+		func() (err error) { tool, err = firewall(ctx, r); return err },
+		func() (err error) {
+			if out, err = r.Look(ctx, remote.Command{Script: script}); err != nil {
+				err = fmt.Errorf("looking for room for a second API server on %s: %w", v.Target(), err)
+			}
+			return err
+		},
+		func() (err error) { there, err = twinThere(ctx, r); return err },
+		func() (err error) { runs, err = twinRuns(ctx, v); return err },
+		func() (err error) { live, err = r.ReadFile(ctx, phases.APIServerManifest); return err })
 	if err != nil {
 		return f, err
 	}
 	if tool == "" {
 		return phases.Block("install nft or iptables, or restart the API server in place with `--strategy in-place`", "%s has neither nft nor iptables", v.Target()), nil
 	}
-	script := fmt.Sprintf(`ss -Hltn 'sport = :%d' | head -n 1; echo --; awk '/MemAvailable/ {print $2}' /proc/meminfo; ps -C kube-apiserver -o rss= | sort -n | tail -n 1`, TwinPort)
-	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: script})
-	if err != nil {
-		return f, fmt.Errorf("looking for room for a second API server on %s: %w", v.Target(), err)
-	}
 	listener, memory, _ := strings.Cut(out, "--\n")
-	there, err := twinThere(ctx, v.On(v.Target()))
-	if err != nil {
-		return f, err
-	}
-	runs, err := twinRuns(ctx, v)
-	if err != nil {
-		return f, err
-	}
 	if there || runs {
 		return f, nil // it is starting or ending: an attempt before was cut
 	}
@@ -245,10 +247,6 @@ func noRoom(ctx context.Context, v phases.View) (f migrate.Finding, err error) {
 	var available, used int
 	if _, err := fmt.Sscan(memory, &available, &used); err != nil {
 		return f, fmt.Errorf("reading the memory of %s: %w", v.Target(), err)
-	}
-	live, err := v.On(v.Target()).ReadFile(ctx, phases.APIServerManifest)
-	if err != nil {
-		return f, err
 	}
 	m, err := kube.ParseManifest(live.Data)
 	if err != nil {
