@@ -29,6 +29,14 @@ func (l lazyHost) dial(ctx context.Context) (remote.Host, error) {
 	return l.world.hosts.Host(ctx, h)
 }
 
+// Reach logs in to a host. It comes before whatever has a deadline: a login
+// may ask for a password, and nobody types against a clock. How long the host
+// itself may take is bounded by ssh.timeout.
+func (w *World) Reach(ctx context.Context, name string) error {
+	_, err := lazyHost{w, name}.dial(ctx)
+	return err
+}
+
 func (l lazyHost) Name() string { return l.name }
 
 func (l lazyHost) ReadFile(ctx context.Context, path string) (remote.File, error) {

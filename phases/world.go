@@ -106,14 +106,6 @@ func (w *World) Close() error {
 	return errors.Join(errs...)
 }
 
-// Reach logs in to a host. It comes before whatever has a deadline: a login
-// may ask for a password, and nobody types against a clock. How long the host
-// itself may take is bounded by ssh.timeout.
-func (w *World) Reach(ctx context.Context, name string) error {
-	_, err := lazyHost{w, name}.dial(ctx)
-	return err
-}
-
 // View and Hands bind a step's handles to a target.
 func (w *World) View(target string) View { return View{world: w, target: target} }
 
