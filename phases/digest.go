@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -76,10 +77,12 @@ func (v View) Digest(ctx context.Context, host, file string) (string, error) {
 	return sum, nil
 }
 
+// contentTries is how often a file is read whose connection is lost meanwhile.
+const contentTries = 3
+
 // Content returns a file of a host, of any size, whose checksum is known. It is
-// read once for all targets and kept: a file for three hosts would else cross
-// the network twice as often as it must. An error where the content is another
-// one by now.
+// read once for all targets and kept: what is for three hosts would else be
+// read three times. An error where the content is another one by now.
 func (v View) Content(ctx context.Context, host, file, sum string) ([]byte, error) {
 	v.world.mu.Lock()
 	data, have := v.world.contents[sum]
@@ -87,13 +90,14 @@ func (v View) Content(ctx context.Context, host, file, sum string) ([]byte, erro
 	if have {
 		return data, nil
 	}
-	stream, size, err := lazyHost{v.world, host}.Open(ctx, file)
-	if err != nil {
-		return nil, err
+	var err error
+	for range contentTries {
+		data, err = v.stream(ctx, host, file)
+		if err == nil || ctx.Err() != nil || !errors.Is(err, remote.ErrUnknownOutcome) {
+			break
+		}
 	}
-	defer stream.Close()
-	data = make([]byte, size)
-	if _, err := io.ReadFull(stream, data); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("reading %s on %s: %w", file, host, err)
 	}
 	if is := sha256.Sum256(data); hex.EncodeToString(is[:]) != sum {
@@ -103,4 +107,15 @@ func (v View) Content(ctx context.Context, host, file, sum string) ([]byte, erro
 	defer v.world.mu.Unlock()
 	v.world.contents[sum] = data
 	return data, nil
+}
+
+func (v View) stream(ctx context.Context, host, file string) ([]byte, error) {
+	content, size, err := lazyHost{v.world, host}.Open(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close()
+	data := make([]byte, size)
+	_, err = io.ReadFull(content, data)
+	return data, err
 }

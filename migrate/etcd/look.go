@@ -62,14 +62,19 @@ func (r *Reader) Look(ctx context.Context) (Look, error) {
 func (r *Reader) Glance(ctx context.Context) (Look, error) {
 	asking, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
+	began := time.Now()
 	return r.look(ctx, asking, statusIfThere, &rollCall{complete: func() {
-		time.AfterFunc(grace, func() { leave(errNoMember) })
+		time.AfterFunc(grace+others*time.Since(began), func() { leave(errNoMember) })
 	}})
 }
 
-// grace is what one that is in no list has for its answer when all others have
-// given theirs: it may be of another cluster, and should be heard.
-const grace = 100 * time.Millisecond
+// One that is in no list may be of another cluster, and should be heard. When
+// all others have answered it has some time more, and several times what they
+// took: it may need a new connection where they had theirs.
+const (
+	grace  = 100 * time.Millisecond
+	others = 5
+)
 
 var errNoMember = errors.New("it is in no list of members and did not answer")
 

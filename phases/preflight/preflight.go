@@ -210,26 +210,22 @@ func (s *survey) findHosts(ctx context.Context) {
 	}
 }
 
-// visitAll looks at each host, some of them at once. The facts of all come
-// first: a host is compared with the first control-plane node, and where that
-// one's facts are not there yet, nothing would be found to differ.
+// visitAll looks at each host, some of them at once. The facts of the first
+// control-plane node come before: others are compared with it, and where its
+// facts are not there yet, nothing would be found to differ.
 func (s *survey) visitAll(ctx context.Context) {
-	arrived := make([]bool, len(s.hosts))
-	s.each(func(i int, t target) { arrived[i] = s.arrive(ctx, t) })
-	s.each(func(i int, t target) {
-		if arrived[i] {
-			s.look(ctx, t.name)
-		}
-	})
-}
-
-// each calls do for every host, some of them at once.
-func (s *survey) each(do func(int, target)) {
+	arrived := false
+	isFirst := func(t target) bool { return t.role == migrate.FirstControlPlane }
+	if i := slices.IndexFunc(s.hosts, isFirst); i >= 0 {
+		arrived = s.arrive(ctx, s.hosts[i])
+	}
 	room := make(chan struct{}, atOnce)
-	_ = phases.ForEach(s.hosts, func(i int, t target) error {
+	_ = phases.ForEach(s.hosts, func(_ int, t target) error {
 		room <- struct{}{}
 		defer func() { <-room }()
-		do(i, t)
+		if isFirst(t) && arrived || !isFirst(t) && s.arrive(ctx, t) {
+			s.look(ctx, t.name)
+		}
 		return nil
 	})
 }
