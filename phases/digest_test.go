@@ -1,7 +1,10 @@
 package phases
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,6 +78,25 @@ func TestDigest(t *testing.T) {
 	}
 	if _, err := v.Digest(t.Context(), "e1", file); err == nil {
 		t.Error("a folder has a checksum")
+	}
+}
+
+// TestDigestOfALargeFile: its checksum is the right one with the host's openssl.
+// sha256sum is not asked then, which prints its word in another form.
+func TestDigestOfALargeFile(t *testing.T) {
+	t.Parallel()
+	s, v := newRealShell(t)
+	file := filepath.Join(t.TempDir(), "it's etcd")
+	data := bytes.Repeat([]byte("etcd"), 1<<18)
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := v.Digest(t.Context(), "e1", file)
+	if want := fmt.Sprintf("%x", sha256.Sum256(data)); err != nil || got != want {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	if _, err := exec.LookPath("openssl"); err == nil && s.hashed != 0 {
+		t.Error("openssl is here, and sha256sum was asked")
 	}
 }
 
