@@ -38,6 +38,7 @@ type member struct {
 func (m *member) Status(ctx context.Context, _ *etcdserverpb.StatusRequest) (*etcdserverpb.StatusResponse, error) {
 	if m.silent.Load() {
 		<-ctx.Done()
+		return nil, ctx.Err()
 	}
 	return &etcdserverpb.StatusResponse{Header: &etcdserverpb.ResponseHeader{MemberId: 7, ClusterId: 9}, Leader: 7, Version: "3.6.8"}, nil
 }
