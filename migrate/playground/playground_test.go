@@ -1,11 +1,9 @@
 package playground
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -16,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 
 	"hamigrate/migrate/cluster"
@@ -140,72 +137,6 @@ func TestSpecFileIsAccepted(t *testing.T) {
 	}
 }
 
-func TestOptionsThatCannotBe(t *testing.T) {
-	t.Parallel()
-	for name, o := range map[string]Options{
-		"capital in the name":     {Name: "Lab"},
-		"path in the name":        {Name: "../etc"},
-		"version with a word":     {Kubernetes: "latest"},
-		"unknown shape":           {EtcdListen: "everywhere"},
-		"too many workers":        {Workers: maxWorkers + 1},
-		"fewer objects than none": {Objects: -1},
-		"too many objects":        {Objects: maxObjects + 1},
-		"sudo user root":          {SudoUser: "root"},
-		"sudo user with a slash":  {SudoUser: "a/b"},
-		"comma in the folder":     {Dir: "/tmp/a,b"},
-		"space in the cache":      {CacheDir: "/tmp/a b"},
-	} {
-		_, err := o.withDefaults()
-		var mistake *UserError
-		if !errors.As(err, &mistake) || mistake.Problem == "" || mistake.Remedy == "" || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: %v, want a sentence with a remedy", name, err)
-		}
-	}
-}
-
-func TestOptionsWithDefaults(t *testing.T) {
-	t.Parallel()
-	got, err := Options{Kubernetes: "v1.35.4", Workers: -7}.withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := Options{Name: DefaultName, Dir: DefaultDir, CacheDir: DefaultCacheDir, Kubernetes: "1.35.4", EtcdListen: EtcdOnHost, Workers: -1}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("options (-want +got):\n%s", diff)
-	}
-	if got, err = (Options{BinDir: "/opt/bin"}).withDefaults(); err != nil || got.Kubernetes != "" {
-		t.Errorf("with binaries: Kubernetes %q, %v; want none", got.Kubernetes, err)
-	}
-}
-
-// Another wish than the playground was made with must not be taken for the
-// same one.
-func TestEveryOptionThatShapesAClusterIsCompared(t *testing.T) {
-	t.Parallel()
-	made, err := Options{}.withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := made.differs(made); diff != "" {
-		t.Errorf("options differ from themselves in %s", diff)
-	}
-	for name, change := range map[string]func(*Options){
-		"--kubernetes":  func(o *Options) { o.Kubernetes = "1.33.13" },
-		"--etcd-listen": func(o *Options) { o.EtcdListen = EtcdOnLocalhost },
-		"--workers":     func(o *Options) { o.Workers = 1 },
-		"--sudo-user":   func(o *Options) { o.SudoUser = "operator" },
-		"--spare":       func(o *Options) { o.Spare = true },
-		"--hardened":    func(o *Options) { o.Hardened = true },
-		"--objects":     func(o *Options) { o.Objects = 30_000 },
-	} {
-		want := made
-		change(&want)
-		if diff := made.differs(want); !strings.HasPrefix(diff, name) {
-			t.Errorf("%s: differs says %q", name, diff)
-		}
-	}
-}
-
 func TestPlaygroundsOfOneNameInTwoFoldersAreTwo(t *testing.T) {
 	t.Parallel()
 	a, b := Options{Name: "lab", Dir: "/a"}, Options{Name: "lab", Dir: "/b"}
@@ -233,47 +164,6 @@ func TestMissingPackagesAreNamedOnce(t *testing.T) {
 	}
 }
 
-func TestPreflightErrorsAreIgnoredWhereTheMachineIsAtFault(t *testing.T) {
-	t.Parallel()
-	const header = "Filename\tType\tSize\n"
-	for _, c := range []struct {
-		swaps              string
-		processors, memory int
-		want               string
-	}{
-		{header, 2, 8 << 20, "[SystemVerification]"},
-		{"", 2, 8 << 20, "[SystemVerification]"},
-		{header + "/swap\tfile\t1\n", 1, 1 << 20, "[SystemVerification, Swap, NumCPU, Mem]"},
-	} {
-		if got := ignoredPreflightErrors(c.swaps, c.processors, c.memory); got != c.want {
-			t.Errorf("%+v: %s", c, got)
-		}
-	}
-}
-
-func TestObjectsThatDoNotFitIntoMemoryAreRefused(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		objects, available int
-		want               string
-	}{
-		{0, 0, ""},
-		{30_000, 5 << 20, ""},
-		{30_000, 2 << 20, "--objects 30000 takes 4.2 GiB of memory and this machine has 2.0 GiB available: ask for 14316 at most"},
-	} {
-		err := needMemory(c.objects, c.available)
-		if mistake := new(UserError); c.want == "" && err != nil || c.want != "" && (!errors.As(err, &mistake) || !strings.Contains(err.Error(), c.want)) {
-			t.Errorf("%d objects in %d KiB: %v", c.objects, c.available, err)
-		}
-	}
-	if total, err := machineMemory("MemTotal"); err != nil || total < 1<<17 {
-		t.Errorf("this machine has %d KiB, %v", total, err)
-	}
-	if _, err := machineMemory("MemNone"); err == nil {
-		t.Error("a line that is not there is no error")
-	}
-}
-
 func TestCgroupHierarchies(t *testing.T) {
 	t.Parallel()
 	const hybrid = `24 1 0:22 / /sys/fs/cgroup rw shared:9 - tmpfs tmpfs rw
@@ -292,59 +182,6 @@ func TestCgroupHierarchies(t *testing.T) {
 	v1, v2 = cgroupMounts("30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n")
 	if len(v1) != 0 || !slices.Equal(v2, []string{"/sys/fs/cgroup"}) {
 		t.Errorf("v2 alone: %v, %v", v1, v2)
-	}
-}
-
-// Every configuration for kubeadm must be YAML, and say what was wished and
-// nothing else.
-func TestInitConfiguration(t *testing.T) {
-	t.Parallel()
-	for _, localhost := range []bool{false, true} {
-		for _, hardened := range []bool{false, true} {
-			for _, v1 := range []bool{false, true} {
-				data := clusterData{
-					Kubernetes: "1.36.3", Token: "abcdef.0123456789abcdef", Ignore: "[SystemVerification]",
-					First:     Host{Name: "cp1", Address: slotAddress(3, lastControlPlane)},
-					PodSubnet: podSubnet, ServiceSubnet: serviceSubnet,
-					Localhost: localhost, Hardened: hardened, CgroupV1: v1,
-				}
-				text, err := render("init.yaml", data)
-				if err != nil {
-					t.Fatal(err)
-				}
-				docs := decodeAll(t, text)
-				kinds := []any{docs[0]["kind"], docs[1]["kind"], docs[2]["kind"], docs[3]["kind"]}
-				want := []any{"InitConfiguration", "ClusterConfiguration", "KubeletConfiguration", "KubeProxyConfiguration"}
-				if diff := cmp.Diff(want, kinds); diff != "" {
-					t.Errorf("kinds (-want +got):\n%s", diff)
-				}
-				_, hasEtcd := docs[1]["etcd"]
-				_, hasAPIServer := docs[1]["apiServer"]
-				_, allowsV1 := docs[2]["failCgroupV1"]
-				if hasEtcd != localhost || hasAPIServer != hardened || allowsV1 != v1 {
-					t.Errorf("localhost %t, hardened %t, cgroup v1 %t:\n%s", localhost, hardened, v1, text)
-				}
-				if _, has := docs[1]["controlPlaneEndpoint"]; has {
-					t.Error("the cluster has a control-plane endpoint: nothing is left to migrate")
-				}
-			}
-		}
-	}
-}
-
-func decodeAll(t *testing.T, text string) []map[string]any {
-	t.Helper()
-	var docs []map[string]any
-	for d := yaml.NewDecoder(bytes.NewReader([]byte(text))); ; {
-		var doc map[string]any
-		err := d.Decode(&doc)
-		if errors.Is(err, io.EOF) {
-			return docs
-		}
-		if err != nil {
-			t.Fatalf("%v\n%s", err, text)
-		}
-		docs = append(docs, doc)
 	}
 }
 
@@ -422,50 +259,6 @@ func TestEachReturnsTheFirstErrorAndEndsTheOthers(t *testing.T) {
 		return nil
 	}); err != nil || most.Load() > 3 {
 		t.Errorf("%d at a time, %v", most.Load(), err)
-	}
-}
-
-func TestLockIsExclusiveAndLeavesNoFolder(t *testing.T) {
-	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "p")
-	var inside, entered atomic.Int32
-	err := each(t.Context(), make([]int, 8), 8, func(ctx context.Context, _ int) error {
-		unlock, err := lock(ctx, dir, func() {})
-		if err != nil {
-			return err
-		}
-		if inside.Add(1) != 1 {
-			t.Error("two hold the lock")
-		}
-		entered.Add(1)
-		inside.Add(-1)
-		unlock()
-		return nil
-	})
-	if err != nil || entered.Load() != 8 {
-		t.Errorf("%d entered: %v", entered.Load(), err)
-	}
-	if exists(dir) {
-		t.Error("the folder is left")
-	}
-}
-
-func TestLockWaitsNoLongerThanItsContext(t *testing.T) {
-	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "p")
-	unlock, err := lock(t.Context(), dir, func() {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
-	ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
-	defer cancel()
-	waited := 0
-	if _, err := lock(ctx, dir, func() { waited++ }); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
-	}
-	if waited != 1 {
-		t.Errorf("the wait was told %d times", waited)
 	}
 }
 
