@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"path"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
 
-	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -34,12 +30,6 @@ const (
 	// stopLimit is the kubelet's time to end the API server's pod: a look
 	// into the manifests folder and terminationGracePeriodSeconds (30 s).
 	stopLimit = 2 * time.Minute
-	// followLimit bounds the wait for the endpoints and every kube-proxy.
-	followLimit = 2 * time.Minute
-	// unseen is how long endpoints must have been as they are where the rules
-	// of a node can't be read: kube-proxy writes all of them anew at least
-	// that often (--iptables-sync-period, 30 s by default).
-	unseen = 30 * time.Second
 )
 
 // masterLease is the key of an API server's lease in etcd, which fills the
@@ -247,6 +237,10 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 	if err := phases.Await(ctx, h.View, stopLimit, func(ctx context.Context) error { return apiServerGone(ctx, h.View) }); err != nil {
 		return fmt.Errorf("stopping the API server of %s: %w", h.Target(), err)
 	}
+	// Only now: its end has closed the connections that were kept open.
+	if err := forgetClosedOn(ctx, h, h.Target()); err != nil {
+		return err
+	}
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err
@@ -256,10 +250,7 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 			return err
 		}
 	}
-	if err := awaitProxies(ctx, h.View); err != nil {
-		return fmt.Errorf("waiting until nobody is sent to the API server of %s: %w", h.Target(), err)
-	}
-	return overlap.EndRedirectAway(ctx, host)
+	return handOver(ctx, h)
 }
 
 func apiServerGone(ctx context.Context, v phases.View) error {
@@ -268,77 +259,4 @@ func apiServerGone(ctx context.Context, v phases.View) error {
 		err = fmt.Errorf("it still runs, as process %d", list[0].PID)
 	}
 	return err
-}
-
-// listedAsEndpoint is the error that the kubernetes endpoints name the target.
-func listedAsEndpoint(ctx context.Context, v phases.View) error {
-	k, err := v.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	list, err := k.EndpointAddresses(ctx, "default", "kubernetes")
-	if err == nil && slices.Contains(list, v.Self().Address) {
-		err = fmt.Errorf("the kubernetes endpoints still name %s", v.Self().Address)
-	}
-	return err
-}
-
-// awaitProxies waits for the endpoints, and then for the rules of every node:
-// as long as there is a redirect to carry those who are sent here.
-func awaitProxies(ctx context.Context, v phases.View) error {
-	redirected, err := overlap.RedirectedAway(ctx, v.On(v.Target()))
-	if err != nil {
-		return err
-	}
-	var since time.Time
-	return phases.Await(ctx, v, followLimit, func(ctx context.Context) error {
-		if err := listedAsEndpoint(ctx, v); err != nil || !redirected {
-			return err
-		}
-		if since.IsZero() {
-			since = time.Now()
-		}
-		return proxiesFollow(ctx, v, time.Since(since))
-	})
-}
-
-// rulesScript prints "blind" where no tool shows kube-proxy's rules, else how
-// many of them name an address and port: as host:port (iptables, IPVS) or as
-// "host . port" (nftables).
-const rulesScript = `seen=; n=0
-add() { case $1 in *"$2"*) seen=y; n=$((n + $(echo "$1" | grep -c -E '%[1]s'))) ;; esac; }
-for t in iptables-save iptables-legacy-save; do if command -v $t >/dev/null; then add "$($t -t nat 2>/dev/null)" KUBE-SEP-; fi; done
-if command -v nft >/dev/null; then add "$(nft list table ip kube-proxy 2>/dev/null)" kube-proxy; fi
-if command -v ipvsadm >/dev/null; then add "$(ipvsadm -Ln 2>/dev/null)" '-> '; fi
-if [ -n "$seen" ]; then echo $n; else echo blind; fi`
-
-// proxiesFollow is the error that some node's rules still lead to the target;
-// stable is for how long the endpoints have not named it.
-func proxiesFollow(ctx context.Context, v phases.View, stable time.Duration) error {
-	address, err := v.APIAddress(ctx, v.Target())
-	if err != nil {
-		return err
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return err
-	}
-	workers, err := v.Workers(ctx)
-	if err != nil {
-		return err
-	}
-	nodes := append(slices.Clone(workers), v.First())
-	script := fmt.Sprintf(rulesScript, "(^|[^0-9.])"+regexp.QuoteMeta(host)+"(:| [.] )"+port+"([^0-9]|$)")
-	return phases.ForEach(nodes, func(i int, _ cluster.Host) error {
-		out, err := v.On(nodes[i].Name).Look(ctx, remote.Command{Script: script})
-		switch n := strings.TrimSpace(out); {
-		case err != nil:
-			return fmt.Errorf("reading the Service rules of %s: %w", nodes[i].Name, err)
-		case n == "0" || n == "blind" && stable >= unseen:
-			return nil
-		case n == "blind":
-			return fmt.Errorf("the Service rules of %s can't be read, so it gets %s", nodes[i].Name, unseen)
-		}
-		return fmt.Errorf("the Service rules of %s still lead to %s", nodes[i].Name, address)
-	})
 }

@@ -30,11 +30,31 @@ func forgetClosed(ctx context.Context, h remote.Host, r redirect, repliesFrom in
 	if err != nil {
 		return err
 	}
-	script := fmt.Sprintf(`command -v conntrack >/dev/null || exit 0
-for s in TIME_WAIT CLOSE; do
-  conntrack -D -p tcp --state $s -d %[1]s --orig-port-dst %[2]s --reply-port-src %[5]d
-  conntrack -D -p tcp --state $s -d %[3]s --orig-port-dst %[4]s --reply-port-src %[5]d
-done >/dev/null 2>&1 || true`, host, port, service, servicePort, repliesFrom)
+	return forget(ctx, h,
+		fmt.Sprintf("-d %s --orig-port-dst %s --reply-port-src %d", host, port, repliesFrom),
+		fmt.Sprintf("-d %s --orig-port-dst %s --reply-port-src %d", service, servicePort, repliesFrom))
+}
+
+// ForgetClosed makes a node forget the closed connections that were answered
+// from address (host:port), that of an API server which has left: whoever uses
+// the port of such a connection again is then sent where the rules of now say.
+// Without the tool conntrack it does nothing, as forgetClosed.
+func ForgetClosed(ctx context.Context, h remote.Host, address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	return forget(ctx, h, fmt.Sprintf("--reply-src %s --reply-port-src %s", host, port))
+}
+
+// forget makes the node forget closed connections, those of each filter of
+// conntrack's.
+func forget(ctx context.Context, h remote.Host, filters ...string) error {
+	script := "command -v conntrack >/dev/null || exit 0\nfor s in TIME_WAIT CLOSE; do\n"
+	for _, f := range filters {
+		script += "  conntrack -D -p tcp --state $s " + f + "\n"
+	}
+	script += "done >/dev/null 2>&1 || true"
 	if _, err := h.Run(ctx, remote.Command{Script: script}); err != nil {
 		return fmt.Errorf("making %s forget closed connections: %w", h.Name(), err)
 	}

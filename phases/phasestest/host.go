@@ -41,6 +41,7 @@ type Host struct {
 	boots    map[string]*bootedServer
 	mtimes   map[string]time.Time
 	nat      map[string]natTable // nft's tables, by name
+	flows    []flow              // closed ones that the kernel still knows
 	hardware Hardware
 }
 

@@ -70,6 +70,9 @@ func nft(p program) error {
 			case m[1] == "delete" && !there:
 				return fmt.Errorf("Error: Could not process rule: No such file or directory") //nolint:staticcheck // nft's words
 			case m[1] == "delete":
+				if strings.HasPrefix(h.nat[m[2]].text, "table ip migrate_leaving") && strings.Count(text, "\n") == 0 {
+					h.world.neverRefused(h)
+				}
 				delete(h.nat, m[2])
 			case !there:
 				h.nat[m[2]] = natTable{text: "table ip " + m[2] + " {\n}"}

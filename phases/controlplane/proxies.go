@@ -1,0 +1,149 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+	"hamigrate/phases/overlap"
+)
+
+const (
+	// followLimit bounds the wait for the endpoints and every kube-proxy.
+	followLimit = 2 * time.Minute
+	// unseen is how long endpoints must have been as they are where the rules
+	// of a node can't be read: kube-proxy writes all of them anew at least
+	// that often (--iptables-sync-period, 30 s by default).
+	unseen = 30 * time.Second
+)
+
+// handOver ends the redirect of the target when no node sends anybody to its
+// API server any more: neither by kube-proxy's rules nor by what the kernel
+// remembers of connections that are closed.
+func handOver(ctx context.Context, h phases.Hands) error {
+	host := h.On(h.Target())
+	redirected, err := overlap.RedirectedAway(ctx, host)
+	if err != nil {
+		return err
+	}
+	nodes, err := otherNodes(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	if err := awaitProxies(ctx, h.View, nodes, redirected); err != nil {
+		return fmt.Errorf("waiting until nobody is sent to the API server of %s: %w", h.Target(), err)
+	}
+	if !redirected {
+		return nil
+	}
+	if err := forgetClosedOn(ctx, h, nodes...); err != nil {
+		return err
+	}
+	return overlap.EndRedirectAway(ctx, host)
+}
+
+// forgetClosedOn makes nodes forget the closed connections that the API server
+// of the target has answered.
+func forgetClosedOn(ctx context.Context, h phases.Hands, nodes ...string) error {
+	address, err := h.APIAddress(ctx, h.Target())
+	if err != nil {
+		return err
+	}
+	return phases.ForEach(nodes, func(_ int, node string) error { return overlap.ForgetClosed(ctx, h.On(node), address) })
+}
+
+// otherNodes lists the names of the nodes but for the target: the workers and
+// the control-plane nodes that are left. A node that left before is in no
+// list, its host may be off.
+func otherNodes(ctx context.Context, v phases.View) ([]string, error) {
+	workers, err := v.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	there, err := v.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]bool{v.First().Name: true}
+	for _, w := range workers {
+		names[w.Name] = true
+	}
+	for _, cp := range v.Spec().ControlPlane.Joining {
+		if _, is := there[cp.Name]; is {
+			names[cp.Name] = true
+		}
+	}
+	delete(names, v.Target())
+	return slices.Sorted(maps.Keys(names)), nil
+}
+
+// listedAsEndpoint is the error that the kubernetes endpoints name the target.
+func listedAsEndpoint(ctx context.Context, v phases.View) error {
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := k.EndpointAddresses(ctx, "default", "kubernetes")
+	if err == nil && slices.Contains(list, v.Self().Address) {
+		err = fmt.Errorf("the kubernetes endpoints still name %s", v.Self().Address)
+	}
+	return err
+}
+
+// awaitProxies waits for the endpoints, and then for the rules of every node:
+// as long as there is a redirect to carry those who are sent here.
+func awaitProxies(ctx context.Context, v phases.View, nodes []string, redirected bool) error {
+	var since time.Time
+	return phases.Await(ctx, v, followLimit, func(ctx context.Context) error {
+		if err := listedAsEndpoint(ctx, v); err != nil || !redirected {
+			return err
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		return proxiesFollow(ctx, v, nodes, time.Since(since))
+	})
+}
+
+// rulesScript prints "blind" where no tool shows kube-proxy's rules, else how
+// many of them name an address and port: as host:port (iptables, IPVS) or as
+// "host . port" (nftables).
+const rulesScript = `seen=; n=0
+add() { case $1 in *"$2"*) seen=y; n=$((n + $(echo "$1" | grep -c -E '%[1]s'))) ;; esac; }
+for t in iptables-save iptables-legacy-save; do if command -v $t >/dev/null; then add "$($t -t nat 2>/dev/null)" KUBE-SEP-; fi; done
+if command -v nft >/dev/null; then add "$(nft list table ip kube-proxy 2>/dev/null)" kube-proxy; fi
+if command -v ipvsadm >/dev/null; then add "$(ipvsadm -Ln 2>/dev/null)" '-> '; fi
+if [ -n "$seen" ]; then echo $n; else echo blind; fi`
+
+// proxiesFollow is the error that some node's rules still lead to the target;
+// stable is for how long the endpoints have not named it.
+func proxiesFollow(ctx context.Context, v phases.View, nodes []string, stable time.Duration) error {
+	address, err := v.APIAddress(ctx, v.Target())
+	if err != nil {
+		return err
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	script := fmt.Sprintf(rulesScript, "(^|[^0-9.])"+regexp.QuoteMeta(host)+"(:| [.] )"+port+"([^0-9]|$)")
+	return phases.ForEach(nodes, func(_ int, node string) error {
+		out, err := v.On(node).Look(ctx, remote.Command{Script: script})
+		switch n := strings.TrimSpace(out); {
+		case err != nil:
+			return fmt.Errorf("reading the Service rules of %s: %w", node, err)
+		case n == "0" || n == "blind" && stable >= unseen:
+			return nil
+		case n == "blind":
+			return fmt.Errorf("the Service rules of %s can't be read, so it gets %s", node, unseen)
+		}
+		return fmt.Errorf("the Service rules of %s still lead to %s", node, address)
+	})
+}
