@@ -80,6 +80,9 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 	} else if !any {
 		return m.nothingBack(j, number)
 	}
+	if err := awaitAPI(ctx, s, m.stop, m.measuring.tell); err != nil {
+		return err
+	}
 	if err := sameCluster(ctx, s, j); err != nil {
 		return err
 	}

@@ -27,6 +27,9 @@ func migratePhases(ctx context.Context, s *session, m migration) (err error) {
 	if err := w.resumable(); err != nil {
 		return err
 	}
+	if err := awaitAPI(ctx, s, m.stop, m.measuring.tell); err != nil {
+		return err
+	}
 	id, kubernetes, err := planIdentity(ctx, s)
 	if err != nil {
 		return err
