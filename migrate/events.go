@@ -13,7 +13,7 @@ const (
 	EventPhaseStarted  EventKind = "phase-started"
 	EventStepChecking  EventKind = "step-checking"
 	EventStepStarted   EventKind = "step-started"   // Message: why it is needed
-	EventStepWaiting   EventKind = "step-waiting"   // Message: what Verify or the guard last said
+	EventStepWaiting   EventKind = "step-waiting"   // Message: what Verify, the guard or a wait inside the change last said
 	EventStepDone      EventKind = "step-done"      // applied, verified, invariants hold
 	EventStepSatisfied EventKind = "step-satisfied" // Message: what is true already
 	EventStepFailed    EventKind = "step-failed"    // Message: the error
@@ -44,7 +44,7 @@ type Event struct {
 	// journal, the way to the hosts. Never more than Elapsed; "waitedSeconds"
 	// in JSON.
 	Waited   time.Duration `json:"-"`
-	WaitsFor string        `json:"waitsFor,omitempty"` // the step's WaitsFor, while its Verify is waited for
+	WaitsFor string        `json:"waitsFor,omitempty"` // the step's WaitsFor, while it is waited for
 	Message  string        `json:"message,omitempty"`
 	Outage   time.Duration `json:"-"` // the step's Outage; "outageSeconds" in JSON
 }

@@ -145,9 +145,13 @@ type Leftovers interface {
 }
 
 // Waiter is an Env that measures how long programs of others ran on its
-// behalf. The engine reads it before and after each Apply.
+// behalf, and says what a change waits for. The engine reads the one before and
+// after each Apply and Undo, and listens to the other in them.
 type Waiter interface {
 	// Waited is the sum of all such waits so far. It only grows. Waits that
 	// overlap are all counted: the reader bounds what it took.
 	Waited() time.Duration
+	// OnWait makes said hear what waits inside a change wait for, one call at a
+	// time. With nil nobody does; no call is under way when it returns.
+	OnWait(said func(error))
 }

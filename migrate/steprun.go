@@ -100,13 +100,15 @@ func (s *stepRun[V, H]) change(ctx context.Context, finding Finding) error {
 	return s.settle(ctx)
 }
 
-// measured calls a changing function and adds what the Env says that others
-// took of its time. Commands that ran side by side took no more than that.
+// measured calls a changing function, tells what it waits for, and adds what
+// the Env says that others took of its time. Commands that ran side by side took no more than that.
 func (s *stepRun[V, H]) measured(change func() error) error {
 	clock, ok := s.Env.(Waiter)
 	if !ok {
 		return change()
 	}
+	clock.OnWait(s.stillWaiting)
+	defer clock.OnWait(nil)
 	began, before := time.Now(), clock.Waited()
 	err := change()
 	s.stepWaited += min(clock.Waited()-before, time.Since(began))

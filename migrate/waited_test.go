@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,9 +15,12 @@ import (
 type clocked struct {
 	*world
 	waited time.Duration
+	onWait func(error)
 }
 
 func (c *clocked) Waited() time.Duration { return c.waited }
+
+func (c *clocked) OnWait(said func(error)) { c.onWait = said }
 
 // ended are the events that end a step or the phase, by step ID; the phase's
 // own is under "".
@@ -140,6 +144,44 @@ func TestAFailedStepSaysHowLongItWaited(t *testing.T) {
 		}
 		if a := ended(heard.events)["a"]; a.Kind != EventStepFailed || a.Waited != 10*time.Second {
 			t.Errorf("%+v", a)
+		}
+	})
+}
+
+// TestWaitsInsideAChangeAreTold: an Undo, or an Apply, that waits says what for
+// after a silence, with whom the step waits for, and nobody listens afterwards.
+func TestWaitsInsideAChangeAreTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		env, heard := &clocked{world: newWorld()}, &told{}
+		p := phase(step("a", Once, func(s *Step[view, hands]) {
+			s.WaitsFor = "kubelet"
+			apply := s.Apply
+			s.Apply = func(ctx context.Context, h hands, b Before) error {
+				for range 12 {
+					time.Sleep(time.Second)
+					env.onWait(errNotYet)
+				}
+				return apply(ctx, h, b)
+			}
+		}))
+		if err := (Runner[view, hands]{Env: env, Journal: newJournal(t), Spec: "s", Events: heard}).Run(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		var waits []time.Duration
+		for _, e := range heard.events {
+			if e.Kind == EventStepWaiting {
+				if e.Message != errNotYet.Error() || e.WaitsFor != "kubelet" || e.Step != "a" {
+					t.Errorf("told %+v", e)
+				}
+				waits = append(waits, e.Elapsed)
+			}
+		}
+		if want := []time.Duration{6 * time.Second, 12 * time.Second}; !slices.Equal(waits, want) {
+			t.Errorf("told after %s, want %s", waits, want)
+		}
+		if env.onWait != nil {
+			t.Error("who listened still does")
 		}
 	})
 }

@@ -20,7 +20,9 @@ func Await(ctx context.Context, v View, limit time.Duration, so func(context.Con
 	err := wait.PollUntilContextTimeout(ctx, time.Second, limit, true, func(ctx context.Context) (bool, error) {
 		ctx, cancel := context.WithTimeout(ctx, oneTry)
 		defer cancel()
-		last = so(ctx)
+		if last = so(ctx); last != nil {
+			v.World().StillWaits(last)
+		}
 		return last == nil, nil
 	})
 	switch {

@@ -25,6 +25,23 @@ func (w *World) Waiting() (done func()) {
 	return func() { w.waited.Add(int64(time.Since(began))) }
 }
 
+// OnWait makes said hear what Await last got as an answer, each time that it
+// is not the end of the wait; nil takes it back.
+func (w *World) OnWait(said func(error)) {
+	w.hearing.Lock()
+	defer w.hearing.Unlock()
+	w.onWait = said
+}
+
+// StillWaits says what a wait is for, to who listens.
+func (w *World) StillWaits(answer error) {
+	w.hearing.Lock()
+	defer w.hearing.Unlock()
+	if w.onWait != nil {
+		w.onWait(answer)
+	}
+}
+
 // othersCommand finds one of others' programs where a shell expects a
 // command: at the beginning of a line, or after what ends a command or opens
 // a list, maybe with its folder and with variables before it. Paths that only

@@ -2,6 +2,8 @@ package phases
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,6 +80,35 @@ func TestTheWorldCountsWhatOthersTookAndNothingElse(t *testing.T) {
 		done()
 		if got := w.Waited(); got != 5*time.Second {
 			t.Errorf("waited %s", got)
+		}
+	})
+}
+
+// TestAwaitSaysWhatItWaitsFor while somebody listens.
+func TestAwaitSaysWhatItWaitsFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := NewWorld(cluster.Spec{}, far{})
+		wait := func() {
+			t.Helper()
+			tries := 0
+			err := Await(t.Context(), w.View("cp1"), time.Minute, func(context.Context) error {
+				if tries++; tries < 3 {
+					return fmt.Errorf("try %d", tries)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		var said []string
+		w.OnWait(func(err error) { said = append(said, err.Error()) })
+		wait()
+		w.OnWait(nil)
+		wait()
+		if strings.Join(said, ", ") != "try 1, try 2" {
+			t.Errorf("said %q", said)
 		}
 	})
 }

@@ -84,6 +84,9 @@ type World struct {
 	askWait    time.Duration // see UseAsk
 
 	waited atomic.Int64 // nanoseconds in which programs of others ran
+
+	hearing sync.Mutex
+	onWait  func(error) // see OnWait
 }
 
 // NewWorld makes a World; it connects to a host when a step first needs it.

@@ -234,12 +234,12 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 	if err := host.Remove(ctx, phases.APIServerManifest); err != nil {
 		return err
 	}
-	if err := phases.Await(ctx, h.View, stopLimit, func(ctx context.Context) error { return apiServerGone(ctx, h.View) }); err != nil {
-		return fmt.Errorf("stopping the API server of %s: %w", h.Target(), err)
-	}
-	// Only now: its end has closed the connections that were kept open.
-	if err := forgetClosedOn(ctx, h, h.Target()); err != nil {
+	own, err := h.APIAddress(ctx, h.Target())
+	if err != nil {
 		return err
+	}
+	if err := overlap.AwaitEnd(ctx, h, own, stopLimit, func(ctx context.Context) error { return apiServerGone(ctx, h.View) }); err != nil {
+		return fmt.Errorf("stopping the API server of %s: %w", h.Target(), err)
 	}
 	e, err := h.Etcd(ctx)
 	if err != nil {

@@ -26,7 +26,7 @@ const (
 
 // handOver ends the redirect of the target when no node sends anybody to its
 // API server any more: neither by kube-proxy's rules nor by what the kernel
-// remembers of connections that are closed.
+// remembers of connections that it has reset.
 func handOver(ctx context.Context, h phases.Hands) error {
 	host := h.On(h.Target())
 	redirected, err := overlap.RedirectedAway(ctx, host)
@@ -43,20 +43,20 @@ func handOver(ctx context.Context, h phases.Hands) error {
 	if !redirected {
 		return nil
 	}
-	if err := forgetClosedOn(ctx, h, nodes...); err != nil {
+	if err := forgetResetOn(ctx, h, nodes); err != nil {
 		return err
 	}
 	return overlap.EndRedirectAway(ctx, host)
 }
 
-// forgetClosedOn makes nodes forget the closed connections that the API server
-// of the target has answered.
-func forgetClosedOn(ctx context.Context, h phases.Hands, nodes ...string) error {
+// forgetResetOn makes nodes forget the connections that the API server of the
+// target has reset.
+func forgetResetOn(ctx context.Context, h phases.Hands, nodes []string) error {
 	address, err := h.APIAddress(ctx, h.Target())
 	if err != nil {
 		return err
 	}
-	return phases.ForEach(nodes, func(_ int, node string) error { return overlap.ForgetClosed(ctx, h.On(node), address) })
+	return phases.ForEach(nodes, func(_ int, node string) error { return overlap.ForgetReset(ctx, h.On(node), address) })
 }
 
 // otherNodes lists the names of the nodes but for the target: the workers and

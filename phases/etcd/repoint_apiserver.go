@@ -67,7 +67,24 @@ func applyRepointOverlapped(ctx context.Context, h phases.Hands, _ migrate.Befor
 	if err := awaitKubelet(ctx, h.View); err != nil {
 		return err
 	}
-	return changeEtcdServers(ctx, h, func() error { return overlap.StopGently(ctx, h, h.Target()) })
+	return changeEtcdServers(ctx, h, gently(ctx, h))
+}
+
+// around is done right before and right after an API server's manifest is
+// changed. Empty, it does nothing.
+type around struct{ before, after func() error }
+
+// gently stops the API server of the target so that its clients, which the
+// second one serves by then, notice nothing.
+func gently(ctx context.Context, h phases.Hands) around {
+	var was phases.Process
+	return around{
+		before: func() (err error) {
+			was, err = overlap.StopGently(ctx, h, h.Target())
+			return err
+		},
+		after: func() error { return overlap.AwaitStopped(ctx, h, was) },
+	}
 }
 
 // lastGood is the manifest that the node puts back by itself: the one that
@@ -153,11 +170,11 @@ func runningServers(ctx context.Context, v phases.View, want string) error {
 }
 
 func applyRepoint(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	return changeEtcdServers(ctx, h, func() error { return nil })
+	return changeEtcdServers(ctx, h, around{})
 }
 
-// changeEtcdServers edits the manifest; last is done in the moment before.
-func changeEtcdServers(ctx context.Context, h phases.Hands, last func() error) error {
+// changeEtcdServers edits the manifest.
+func changeEtcdServers(ctx context.Context, h phases.Hands, edit around) error {
 	if err := membersReady(ctx, h.View); err != nil {
 		return err
 	}
@@ -180,12 +197,12 @@ func changeEtcdServers(ctx context.Context, h phases.Hands, last func() error) e
 	if err != nil {
 		return err
 	}
-	return replaceManifest(ctx, h, f, changed, last)
+	return replaceManifest(ctx, h, f, changed, edit)
 }
 
 // replaceManifest writes the API server's manifest with a timer on the node
-// that brings back the one that worked; last is done in the moment before.
-func replaceManifest(ctx context.Context, h phases.Hands, f remote.File, changed []byte, last func() error) error {
+// that brings back the one that worked.
+func replaceManifest(ctx context.Context, h phases.Hands, f remote.File, changed []byte, edit around) error {
 	host := h.On(h.Target())
 	keep, err := worked(ctx, h.View, changed)
 	if err != nil {
@@ -199,11 +216,16 @@ func replaceManifest(ctx context.Context, h phases.Hands, f remote.File, changed
 	if err := overlap.Arm(ctx, h, lastGood); err != nil {
 		return err
 	}
-	if err := last(); err != nil {
-		return err
+	if edit.before != nil {
+		if err := edit.before(); err != nil {
+			return err
+		}
 	}
 	f.Data = changed
-	return host.WriteFile(ctx, f)
+	if err := host.WriteFile(ctx, f); err != nil || edit.after == nil {
+		return err
+	}
+	return edit.after()
 }
 
 // worked says that the last good manifest on the node is the one to be

@@ -37,7 +37,7 @@ func undoRepointOverlapped(ctx context.Context, h phases.Hands, before migrate.B
 			return fmt.Errorf("the API server on %s is not restarted, because the second one does not carry its clients (`migrate rollback --strategy in-place` restarts it without): %w", h.Target(), err)
 		}
 		return nil
-	}, func() error { return overlap.StopGently(ctx, h, h.Target()) })
+	}, gently(ctx, h))
 	if notBack := (*notReadyError)(nil); errors.As(err, &notBack) {
 		return fmt.Errorf("%w; clients are served by the second one until the real one is ready", err)
 	}
@@ -46,7 +46,7 @@ func undoRepointOverlapped(ctx context.Context, h phases.Hands, before migrate.B
 
 // undoRepoint brings the manifest of before back in place, as it was changed.
 func undoRepoint(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	return takeRepointBack(ctx, h, before, func(bool) error { return nil }, func() error { return nil })
+	return takeRepointBack(ctx, h, before, func(bool) error { return nil }, around{})
 }
 
 // notReadyError is that the API server does not get ready with what its
@@ -70,14 +70,14 @@ func (e *notReadyError) Unwrap() error { return e.err }
 // takeRepointBack puts the manifest of before back, waits until the API server
 // runs with it and is ready, and only then disarms the timer on the node,
 // which acts were this run to die here. may is asked before anything is
-// changed, and told whether the API server works with the new members; last is
-// done in the moment before one that works is told to change.
-func takeRepointBack(ctx context.Context, h phases.Hands, before migrate.Before, may func(standing bool) error, last func() error) error {
+// changed, and told whether the API server works with the new members; edit is
+// for one that works.
+func takeRepointBack(ctx context.Context, h phases.Hands, before migrate.Before, may func(standing bool) error, edit around) error {
 	host := h.On(h.Target())
 	if err := awaitKubelet(ctx, h.View); err != nil {
 		return err
 	}
-	servers, err := putBack(ctx, h, before, may, last)
+	servers, err := putBack(ctx, h, before, may, edit)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func awaitKubelet(ctx context.Context, v phases.View) error {
 // putBack writes the manifest of before where one with the new members is, and
 // returns the etcd that it names. One that names another is left as it is: it
 // was not edited, or is back already.
-func putBack(ctx context.Context, h phases.Hands, before migrate.Before, may func(bool) error, last func() error) (servers string, err error) {
+func putBack(ctx context.Context, h phases.Hands, before migrate.Before, may func(bool) error, edit around) (servers string, err error) {
 	host := h.On(h.Target())
 	now, err := host.ReadFile(ctx, phases.APIServerManifest)
 	if err != nil {
@@ -175,7 +175,7 @@ func putBack(ctx context.Context, h phases.Hands, before migrate.Before, may fun
 		return "", err
 	}
 	if standing {
-		return servers, replaceManifest(ctx, h, now, former, last)
+		return servers, replaceManifest(ctx, h, now, former, edit)
 	}
 	// The timer is armed for this very manifest, or for the one in place.
 	return servers, host.WriteFile(ctx, remote.File{Path: now.Path, Data: former, Mode: now.Mode, Owner: now.Owner})

@@ -39,6 +39,7 @@ func changeMembership(ctx context.Context, w *phases.World, change func(context.
 		for _, e := range notYet {
 			if errors.Is(rpctypes.Error(root(last)), e) {
 				waited = w.Waiting()
+				w.StillWaits(last)
 				return false, nil
 			}
 		}

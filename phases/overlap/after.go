@@ -45,14 +45,7 @@ func (r Restart) removeRedirect(needs migrate.StepID) phases.Step {
 			if err := Disarm(ctx, host); err != nil {
 				return err
 			}
-			if err := removeRedirect(ctx, host); err != nil {
-				return err
-			}
-			to, err := wanted(ctx, h.View, h.Target())
-			if err != nil {
-				return err
-			}
-			return forgetClosed(ctx, host, to, TwinPort)
+			return removeRedirect(ctx, host)
 		},
 		Verify: func(ctx context.Context, v phases.View) error {
 			return phases.SideBySide(
@@ -148,7 +141,10 @@ func applyRemoveTwin(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 	if err := forgetCheck(ctx, h); err != nil {
 		return err
 	}
-	return host.Remove(ctx, TwinManifest)
+	if err := host.Remove(ctx, TwinManifest); err != nil {
+		return err
+	}
+	return awaitTwinEnd(ctx, h)
 }
 
 func verifyRemoveTwin(ctx context.Context, v phases.View) error {

@@ -2,61 +2,78 @@ package overlap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strconv"
+	"time"
 
 	"hamigrate/migrate/remote"
+	"hamigrate/phases"
 )
 
-// forgetClosed makes the node forget connections that are closed. The nat
-// rules are asked once a connection; the kernel remembers the answer for two
-// minutes after the connection was closed, and a client that uses the same
-// port again within them is taken for the old connection (SYN in TIME_WAIT:
-// net/netfilter/nf_conntrack_proto_tcp.c). It would be sent where the rules
-// of then said, to an API server that is about to stop.
-//
-// repliesFrom is the port that such connections were answered from. Those to the
-// Service are forgotten whichever API server answered them: one that has left
-// the cluster since would refuse whoever uses such a port again. This needs
-// the tool conntrack, which kubeadm's own preflight used to ask for. Without
-// it nothing is done: a client that uses such a port again is then refused
-// once, which has to be rare to be noticed in thousands of connections.
-func forgetClosed(ctx context.Context, h remote.Host, r redirect, repliesFrom int) error {
-	host, port, err := net.SplitHostPort(r.address)
-	if err != nil {
-		return err
-	}
-	service, servicePort, err := net.SplitHostPort(r.service)
-	if err != nil {
-		return err
-	}
-	return forget(ctx, h,
-		fmt.Sprintf("-d %s --orig-port-dst %s --reply-port-src %d", host, port, repliesFrom),
-		fmt.Sprintf("-d %s --orig-port-dst %s --reply-port-src %d", service, servicePort, repliesFrom))
-}
+// An API server that ends resets some of its connections: those whose requests
+// it had not read. The nat rules are asked once a connection, and the kernel
+// remembers the answer of one that the other end has reset for 10 s
+// (nf_conntrack_tcp_timeout_close). A client that uses the same port again
+// within them is sent where the rules of then said, and refused, though the
+// redirect would lead it to an API server that answers. Of connections that
+// ended in another way it forgets by itself when a port is used again
+// (net/netfilter/nf_conntrack_proto_tcp.c, IP_CT_TCP_FLAG_CLOSE_INIT).
 
-// ForgetClosed makes a node forget the closed connections that were answered
-// from address (host:port), that of an API server which has left: whoever uses
-// the port of such a connection again is then sent where the rules of now say.
-// Without the tool conntrack it does nothing, as forgetClosed.
-func ForgetClosed(ctx context.Context, h remote.Host, address string) error {
+// ForgetReset makes a node forget the reset connections that were answered
+// from address (host:port). This needs the tool conntrack, which kubeadm's own
+// preflight used to ask for. Without it nothing is done: a client that uses
+// such a port again is then refused.
+func ForgetReset(ctx context.Context, h remote.Host, address string) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return err
 	}
-	return forget(ctx, h, fmt.Sprintf("--reply-src %s --reply-port-src %s", host, port))
-}
-
-// forget makes the node forget closed connections, those of each filter of
-// conntrack's.
-func forget(ctx context.Context, h remote.Host, filters ...string) error {
-	script := "command -v conntrack >/dev/null || exit 0\nfor s in TIME_WAIT CLOSE; do\n"
-	for _, f := range filters {
-		script += "  conntrack -D -p tcp --state $s " + f + "\n"
-	}
-	script += "done >/dev/null 2>&1 || true"
+	// That there was none is an exit code of 1.
+	script := fmt.Sprintf("command -v conntrack >/dev/null || exit 0\nconntrack -D -p tcp --state CLOSE --reply-src %s --reply-port-src %s >/dev/null 2>&1 || true", host, port)
 	if _, err := h.Run(ctx, remote.Command{Script: script}); err != nil {
-		return fmt.Errorf("making %s forget closed connections: %w", h.Name(), err)
+		return fmt.Errorf("making %s forget reset connections: %w", h.Name(), err)
 	}
 	return nil
+}
+
+// AwaitEnd waits until an API server of the target has ended, by gone, while a
+// redirect leads its clients elsewhere. The node forgets what it resets on the
+// way and at its very end. address (host:port) is where it answered.
+func AwaitEnd(ctx context.Context, h phases.Hands, address string, limit time.Duration, gone func(context.Context) error) error {
+	return phases.Await(ctx, h.View, limit, func(ctx context.Context) error {
+		err := gone(ctx)
+		return errors.Join(err, ForgetReset(ctx, h.On(h.Target()), address))
+	})
+}
+
+// awaitTwinEnd is AwaitEnd for the second API server.
+func awaitTwinEnd(ctx context.Context, h phases.Hands) error {
+	address, err := h.APIAddress(ctx, h.Target())
+	if err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	return AwaitEnd(ctx, h, net.JoinHostPort(host, strconv.Itoa(TwinPort)), podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) })
+}
+
+// AwaitStopped is AwaitEnd for a process that StopGently has told to stop; one
+// that is not there has ended.
+func AwaitStopped(ctx context.Context, h phases.Hands, was phases.Process) error {
+	address, err := h.APIAddress(ctx, h.Target())
+	if err != nil {
+		return err
+	}
+	return AwaitEnd(ctx, h, address, podEnd, func(ctx context.Context) error {
+		list, err := phases.Processes(ctx, h.On(h.Target()), "kube-apiserver")
+		if err == nil && slices.ContainsFunc(list, func(p phases.Process) bool { return p.PID == was.PID }) {
+			err = fmt.Errorf("the API server on %s that was told to stop still runs, as process %d", h.Target(), was.PID)
+		}
+		return err
+	})
 }

@@ -47,23 +47,24 @@ nft delete table ip ` + holdTable
 //
 // It is for the moment before the manifest is changed: the kubelet then finds
 // a process that has let its clients go. Should the change not follow, the
-// kubelet starts the same API server anew.
-func StopGently(ctx context.Context, h phases.Hands, node string) error {
+// kubelet starts the same API server anew. The process is returned for
+// AwaitStopped; where none runs it is an empty one.
+func StopGently(ctx context.Context, h phases.Hands, node string) (phases.Process, error) {
 	p, running, err := h.APIServer(ctx, node)
 	if err != nil || !running {
-		return err
+		return phases.Process{}, err
 	}
 	address, err := h.APIAddress(ctx, node)
 	if err != nil {
-		return err
+		return p, err
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return err
+		return p, err
 	}
 	defer h.World().Waiting()()
 	if _, err := h.On(node).Run(ctx, remote.Command{Script: fmt.Sprintf(gentlyScript, host, port, holdTime, p.PID)}); err != nil {
-		return fmt.Errorf("telling the API server on %s to stop: %w", node, err)
+		return p, fmt.Errorf("telling the API server on %s to stop: %w", node, err)
 	}
-	return nil
+	return p, nil
 }

@@ -92,10 +92,6 @@ func RedirectAway(ctx context.Context, h phases.Hands, to string) error {
 	if stays == real.address {
 		return fmt.Errorf("redirecting the clients of %s to itself", to)
 	}
-	port, err := real.port()
-	if err != nil {
-		return err
-	}
 	a := away{from: real.address, service: real.service, to: stays}
 	host := h.On(h.Target())
 	if err := a.add(ctx, host); err != nil {
@@ -108,7 +104,7 @@ func RedirectAway(ctx context.Context, h phases.Hands, to string) error {
 		return errors.Join(fmt.Errorf("not every path for the API server of %s leads to the one of %s, so the redirect is taken away again: %w", h.Target(), to, err),
 			EndRedirectAway(undo, host))
 	}
-	return forgetClosed(ctx, host, real, port)
+	return nil
 }
 
 func (a away) add(ctx context.Context, h remote.Host) error {

@@ -43,10 +43,6 @@ func applyRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 	if err != nil {
 		return err
 	}
-	port, err := to.port()
-	if err != nil {
-		return err
-	}
 	host := h.On(h.Target())
 	if err := addRedirect(ctx, host, to); err != nil {
 		return err
@@ -62,7 +58,7 @@ func applyRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 		defer cancel()
 		return errors.Join(fmt.Errorf("the redirect does not lead to the second API server on every path, and is taken away again: %w", err), removeRedirect(undo, host))
 	}
-	return forgetClosed(ctx, host, to, port)
+	return nil
 }
 
 // Ready is asked in the moment before the real API server is changed: the

@@ -76,7 +76,7 @@ func undoTwin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err := host.Remove(ctx, TwinManifest); err != nil {
 		return err
 	}
-	if err := phases.Await(ctx, h.View, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) }); err != nil {
+	if err := awaitTwinEnd(ctx, h); err != nil {
 		return err
 	}
 	return forgetCheck(ctx, h)
@@ -123,18 +123,11 @@ func undoRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err != nil {
 		return err
 	}
-	if is {
-		if err := RealReadyz(ctx, h.View, h.Target()); err != nil {
-			return fmt.Errorf("the API server on %s is not ready, so the redirect stays and the second one goes on carrying the clients: %w", h.Target(), err)
-		}
-		if err := removeRedirect(ctx, host); err != nil {
-			return err
-		}
+	if !is {
+		return nil
 	}
-	// Also where it is gone: the attempt before may have been cut just here.
-	to, err := wanted(ctx, h.View, h.Target())
-	if err != nil {
-		return err
+	if err := RealReadyz(ctx, h.View, h.Target()); err != nil {
+		return fmt.Errorf("the API server on %s is not ready, so the redirect stays and the second one goes on carrying the clients: %w", h.Target(), err)
 	}
-	return forgetClosed(ctx, host, to, TwinPort)
+	return removeRedirect(ctx, host)
 }

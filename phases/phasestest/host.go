@@ -41,7 +41,7 @@ type Host struct {
 	boots    map[string]*bootedServer
 	mtimes   map[string]time.Time
 	nat      map[string]natTable // nft's tables, by name
-	flows    []flow              // closed ones that the kernel still knows
+	flows    []flow              // reset ones that the kernel still knows
 	hardware Hardware
 }
 
@@ -270,6 +270,7 @@ func (h *Host) stop(p *process) {
 	switch p.name {
 	case apiComm:
 		h.cut([]kind{apiServer}, p.flags["secure-port"])
+		h.world.resetAll(h, p.flags["secure-port"])
 	case "etcd":
 		h.cut([]kind{etcdClient, etcdPeer}, "")
 	}

@@ -116,9 +116,6 @@ func (h *Host) runState(out map[string]string) {
 	for name, table := range h.nat {
 		out[h.Name()+" nft "+name] = fmt.Sprint(table)
 	}
-	for i, f := range h.flows {
-		out[fmt.Sprintf("%s flow %d", h.Name(), i)] = fmt.Sprint(f)
-	}
 }
 
 var (
