@@ -26,7 +26,7 @@ func named(name string) Check {
 // Checks lists all of them. Numbers and names are for ever: people ignore by
 // name, and write down what they saw by number.
 func Checks() []Check {
-	return slices.Concat(hostChecks(), networkChecks(), clusterChecks(), joinChecks(), etcdChecks())
+	return slices.Concat(hostChecks(), networkChecks(), clusterChecks(), joinChecks(), etcdChecks(), laterChecks())
 }
 
 func hostChecks() []Check {
@@ -159,5 +159,16 @@ func etcdChecks() []Check {
 			Why:    "The program is copied from the first control-plane node, byte for byte: another machine architecture cannot run it, and a taken port keeps it from starting.",
 			Remedy: "take hosts of the same architecture with ports 2379 and 2380 free: `ss -ltnp 'sport = :2379 or sport = :2380'`",
 			On:     []Where{etcdHosts(2)}, Look: etcdHost},
+	}
+}
+
+// laterChecks came after the others, whose numbers stay. The workers are looked
+// at with phase 2: phase 3 needs none of them.
+func laterChecks() []Check {
+	return []Check{
+		{Number: 28, Name: "Conntrack", Title: "The nodes can forget connections",
+			Why:    "For 10 s a node's kernel sends who uses the port of a reset connection again to the API server that has reset it, also when that is away; migrate makes it forget, with the tool conntrack.",
+			Remedy: "`apt-get install conntrack`, or `dnf install conntrack-tools`; without it a request in many thousands may be refused",
+			On:     []Where{first(2, 3), joining(3), workers(2)}, Look: conntrack},
 	}
 }

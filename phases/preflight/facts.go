@@ -39,6 +39,7 @@ type Facts struct {
 	Proxy                         map[string]string // of the kubelet: variable to value; of proxies only that they are set
 	Resolved                      []string          // what the endpoint's name leads to
 	Certificates                  []certificate
+	Conntrack                     bool // the tool is there
 	Clock                         clock
 }
 
@@ -58,6 +59,7 @@ for d in /var/lib /etc; do echo "@@disk $d"; df -Pk "$d"; done
 echo @@inotify; cat /proc/sys/fs/inotify/max_user_instances; find /proc/[0-9]*/fd -lname anon_inode:inotify | wc -l
 echo @@addresses; ip -o -4 addr show scope global
 echo @@listening; ss -Hltn
+echo @@conntrack; command -v conntrack
 echo @@kubelet; kubelet --version
 echo @@kubeadm; kubeadm version -o short
 echo @@runtime; [ ! -e /run/containerd/containerd.sock ] || echo socket; grep 'SystemdCgroup *= *true' /etc/containerd/config.toml
@@ -143,6 +145,8 @@ func (f *Facts) take(name, about, body string) {
 				f.Listening = append(f.Listening, words[3])
 			}
 		}
+	case "conntrack":
+		f.Conntrack = body != ""
 	case "kubelet":
 		f.Kubelet = strings.TrimPrefix(body, "Kubernetes ")
 	case "kubeadm":

@@ -123,6 +123,13 @@ func endpointReached(ctx context.Context, s Scene) ([]Finding, error) {
 	return []Finding{fine("%s answers with the API server's certificate", s.EndpointAddress())}, nil
 }
 
+func conntrack(_ context.Context, s Scene) ([]Finding, error) {
+	if !s.Facts().Conntrack {
+		return []Finding{warn("", "conntrack is not installed")}, nil
+	}
+	return []Finding{fine("conntrack is there")}, nil
+}
+
 // proxies looks at the kubelet's environment and, on the first node, at that
 // of the static pods, which kubeadm fills from the shell it runs in.
 func proxies(ctx context.Context, s Scene) ([]Finding, error) {

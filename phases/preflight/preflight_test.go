@@ -180,6 +180,7 @@ func hostFaults() []fault {
 			root("cp3", "echo cloned > /etc/machine-id")(t, w)
 			root("w2", "echo cloned > /etc/machine-id")(t, w)
 		}},
+		{"no conntrack", "Conntrack", "w1", preflight.Warning, []string{"not installed"}, root("w1", "rm /usr/sbin/conntrack")},
 		{"swap is on", "Swap", "cp2", preflight.Warning, []string{"/dev/sda2"}, root("cp2", "echo '/dev/sda2 partition 1000 0 -2' >> /proc/swaps")},
 		{"no inotify instances are left", "Inotify", "cp2", preflight.Blocking, []string{"120 of the 128"}, hardware("cp2", func(h *phasestest.Hardware) { h.Inotify = 120 })},
 		{"few inotify instances are left", "Inotify", "cp2", preflight.Warning, []string{"100 of the 128"}, hardware("cp2", func(h *phasestest.Hardware) { h.Inotify = 100 })},
