@@ -44,7 +44,7 @@ type Event struct {
 	// journal, the way to the hosts. Never more than Elapsed; "waitedSeconds"
 	// in JSON.
 	Waited   time.Duration `json:"-"`
-	WaitsFor string        `json:"waitsFor,omitempty"` // the step's WaitsFor, while it is waited for
+	WaitsFor string        `json:"waitsFor,omitempty"` // the step's WaitsFor, while its Verify is waited for
 	Message  string        `json:"message,omitempty"`
 	Outage   time.Duration `json:"-"` // the step's Outage; "outageSeconds" in JSON
 }

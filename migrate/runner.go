@@ -312,9 +312,10 @@ func (x *execution[V, H]) emit(e Event) {
 	x.Events.Event(e)
 }
 
-// waiting tells what a wait waits for, when there was silence for a while.
+// waiting tells what a wait waits for, when there was silence for a while: a
+// longer one the longer it lasts, for a person may be waited for.
 func (x *execution[V, H]) waiting(e Event, said error) {
-	if time.Since(x.lastEvent) <= quiet {
+	if time.Since(x.lastEvent) <= max(quiet, time.Since(x.stepBegan)/4) {
 		return
 	}
 	e.Kind, e.Message, e.Elapsed = EventStepWaiting, said.Error(), time.Since(x.stepBegan)

@@ -101,16 +101,18 @@ func (s *stepRun[V, H]) change(ctx context.Context, finding Finding) error {
 }
 
 // measured calls a changing function, tells what it waits for, and adds what
-// the Env says that others took of its time. Commands that ran side by side took no more than that.
+// the Env says that others took of its time. Commands that ran side by side
+// took no more than that.
 func (s *stepRun[V, H]) measured(change func() error) error {
 	clock, ok := s.Env.(Waiter)
 	if !ok {
 		return change()
 	}
-	clock.OnWait(s.stillWaiting)
-	defer clock.OnWait(nil)
+	// Whom the step's Verify waits for is not who is waited for here.
+	clock.OnWait(func(said error) { s.waiting(s.event("", ""), said) })
 	began, before := time.Now(), clock.Waited()
 	err := change()
+	clock.OnWait(nil)
 	s.stepWaited += min(clock.Waited()-before, time.Since(began))
 	return err
 }

@@ -17,10 +17,10 @@ const oneTry = 20 * time.Second
 func Await(ctx context.Context, v View, limit time.Duration, so func(context.Context) error) error {
 	defer v.World().Waiting()()
 	var last error
-	err := wait.PollUntilContextTimeout(ctx, time.Second, limit, true, func(ctx context.Context) (bool, error) {
-		ctx, cancel := context.WithTimeout(ctx, oneTry)
+	err := wait.PollUntilContextTimeout(ctx, time.Second, limit, true, func(polling context.Context) (bool, error) {
+		try, cancel := context.WithTimeout(polling, oneTry)
 		defer cancel()
-		if last = so(ctx); last != nil {
+		if last = so(try); last != nil && polling.Err() == nil {
 			v.World().StillWaits(last)
 		}
 		return last == nil, nil

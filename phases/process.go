@@ -58,6 +58,32 @@ func Processes(ctx context.Context, r remote.Reader, name string) ([]Process, er
 	return list, nil
 }
 
+// dyingScript prints the PIDs of processes with the given name that have given
+// their memory back, by which Processes no longer lists them, and not yet their
+// connections: the kernel does it in this order (kernel/exit.c, do_exit:
+// exit_mm, exit_files, exit_notify). A zombie without other threads has given
+// back all.
+const dyingScript = `for d in /proc/[0-9]*; do
+IFS= read -r name <"$d/comm" && [ "$name" = %s ] || continue
+readlink "$d/exe" >/dev/null && continue
+read -r _ _ state _ <"$d/stat" || continue
+set -- "$d"/task/*
+[ "$state" = Z ] && [ $# -lt 2 ] || echo "${d#/proc/}"
+done 2>/dev/null; :`
+
+// Dying is the error that a process of a name (15 characters at most) is about
+// to be gone, and may not have closed all of its connections yet.
+func Dying(ctx context.Context, r remote.Reader, name string) error {
+	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf(dyingScript, remote.Quote(name))})
+	if err != nil {
+		return fmt.Errorf("listing dying %s processes on %s: %w", name, r.Name(), err)
+	}
+	if pids := strings.Fields(out); len(pids) > 0 {
+		return fmt.Errorf("%s on %s, process %s, is about to be gone", name, r.Name(), strings.Join(pids, ", "))
+	}
+	return nil
+}
+
 // environmentMark is the line between a process's arguments and those of its
 // environment's variables that were asked for.
 const environmentMark = ".environment"

@@ -99,6 +99,36 @@ func TestProcessesOfThisMachine(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	if err := Dying(t.Context(), here{}, name); err != nil {
+		t.Errorf("it runs, and it is said: %v", err)
+	}
+	if err := command.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	stat, state := fmt.Sprintf("/proc/%d/stat", command.Process.Pid), ""
+	for end := time.Now().Add(5 * time.Second); state != "Z" && time.Now().Before(end); {
+		data, err := os.ReadFile(stat)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state = strings.Fields(string(data))[2]
+	}
+	if got, err := Processes(t.Context(), here{}, name); state != "Z" || len(got) > 0 || err != nil {
+		t.Errorf("a zombie, in state %s, is listed: %v, %v", state, got, err)
+	}
+	if err := Dying(t.Context(), here{}, name); err != nil {
+		t.Errorf("a zombie has nothing left, and it is said: %v", err)
+	}
+}
+
+// TestDying: PIDs that the script prints are an error that names them.
+func TestDying(t *testing.T) {
+	t.Parallel()
+	h := remotetest.New("cp1")
+	h.OnRun("/task/", func(string, []byte) (string, error) { return "71\n", nil })
+	if err := Dying(t.Context(), h, "kube-apiserver"); err == nil || !strings.Contains(err.Error(), "kube-apiserver on cp1, process 71, is about to be gone") {
+		t.Error(err)
+	}
 }
 
 // copyOf makes a copy of a program under another name.

@@ -25,7 +25,7 @@ func (w *World) Waiting() (done func()) {
 	return func() { w.waited.Add(int64(time.Since(began))) }
 }
 
-// OnWait makes said hear what Await last got as an answer, each time that it
+// OnWait makes said hear what a wait last got as an answer, each time that it
 // is not the end of the wait; nil takes it back.
 func (w *World) OnWait(said func(error)) {
 	w.hearing.Lock()

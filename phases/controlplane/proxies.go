@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/overlap"
@@ -37,14 +38,11 @@ func handOver(ctx context.Context, h phases.Hands) error {
 	if err != nil {
 		return err
 	}
-	if err := awaitProxies(ctx, h.View, nodes, redirected); err != nil {
+	if err := awaitProxies(ctx, h, nodes, redirected); err != nil {
 		return fmt.Errorf("waiting until nobody is sent to the API server of %s: %w", h.Target(), err)
 	}
 	if !redirected {
 		return nil
-	}
-	if err := forgetResetOn(ctx, h, nodes); err != nil {
-		return err
 	}
 	return overlap.EndRedirectAway(ctx, host)
 }
@@ -56,12 +54,17 @@ func forgetResetOn(ctx context.Context, h phases.Hands, nodes []string) error {
 	if err != nil {
 		return err
 	}
-	return phases.ForEach(nodes, func(_ int, node string) error { return overlap.ForgetReset(ctx, h.On(node), address) })
+	for _, node := range nodes {
+		if err := overlap.ForgetReset(ctx, h.On(node), address); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // otherNodes lists the names of the nodes but for the target: the workers and
-// the control-plane nodes that are left. A node that left before is in no
-// list, its host may be off.
+// the control-plane nodes that are left. One that joined and is not Ready has
+// no clients to be sent anywhere, and may be off.
 func otherNodes(ctx context.Context, v phases.View) ([]string, error) {
 	workers, err := v.Workers(ctx)
 	if err != nil {
@@ -76,7 +79,7 @@ func otherNodes(ctx context.Context, v phases.View) ([]string, error) {
 		names[w.Name] = true
 	}
 	for _, cp := range v.Spec().ControlPlane.Joining {
-		if _, is := there[cp.Name]; is {
+		if n, is := there[cp.Name]; is && kube.Ready(n) {
 			names[cp.Name] = true
 		}
 	}
@@ -97,18 +100,22 @@ func listedAsEndpoint(ctx context.Context, v phases.View) error {
 	return err
 }
 
-// awaitProxies waits for the endpoints, and then for the rules of every node:
-// as long as there is a redirect to carry those who are sent here.
-func awaitProxies(ctx context.Context, v phases.View, nodes []string, redirected bool) error {
+// awaitProxies waits for the endpoints, and then for the rules and the memory
+// of every node: as long as there is a redirect to carry those who are sent
+// here.
+func awaitProxies(ctx context.Context, h phases.Hands, nodes []string, redirected bool) error {
 	var since time.Time
-	return phases.Await(ctx, v, followLimit, func(ctx context.Context) error {
-		if err := listedAsEndpoint(ctx, v); err != nil || !redirected {
+	return phases.Await(ctx, h.View, followLimit, func(ctx context.Context) error {
+		if err := listedAsEndpoint(ctx, h.View); err != nil || !redirected {
 			return err
 		}
 		if since.IsZero() {
 			since = time.Now()
 		}
-		return proxiesFollow(ctx, v, nodes, time.Since(since))
+		if err := proxiesFollow(ctx, h.View, nodes, time.Since(since)); err != nil {
+			return err
+		}
+		return forgetResetOn(ctx, h, nodes)
 	})
 }
 

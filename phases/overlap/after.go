@@ -144,7 +144,7 @@ func applyRemoveTwin(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 	if err := host.Remove(ctx, TwinManifest); err != nil {
 		return err
 	}
-	return awaitTwinEnd(ctx, h)
+	return onlyStopped(ctx, awaitTwinEnd(ctx, h))
 }
 
 func verifyRemoveTwin(ctx context.Context, v phases.View) error {

@@ -22,29 +22,34 @@ import (
 // ended in another way it forgets by itself when a port is used again
 // (net/netfilter/nf_conntrack_proto_tcp.c, IP_CT_TCP_FLAG_CLOSE_INIT).
 
+// forgetScript makes a node forget the reset connections that %[1]s port %[2]s
+// has answered. This needs the tool conntrack, which kubeadm's own preflight
+// used to ask for. Without it nothing is done: a client that uses such a port
+// again is then refused. That there was none is an exit code of 1.
+const forgetScript = `if command -v conntrack >/dev/null; then conntrack -D -p tcp --state CLOSE --reply-src %[1]s --reply-port-src %[2]s >/dev/null 2>&1 || true; fi`
+
 // ForgetReset makes a node forget the reset connections that were answered
-// from address (host:port). This needs the tool conntrack, which kubeadm's own
-// preflight used to ask for. Without it nothing is done: a client that uses
-// such a port again is then refused.
+// from address (host:port), if it has the tool for it.
 func ForgetReset(ctx context.Context, h remote.Host, address string) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return err
 	}
-	// That there was none is an exit code of 1.
-	script := fmt.Sprintf("command -v conntrack >/dev/null || exit 0\nconntrack -D -p tcp --state CLOSE --reply-src %s --reply-port-src %s >/dev/null 2>&1 || true", host, port)
-	if _, err := h.Run(ctx, remote.Command{Script: script}); err != nil {
+	if _, err := h.Run(ctx, remote.Command{Script: fmt.Sprintf(forgetScript, host, port)}); err != nil {
 		return fmt.Errorf("making %s forget reset connections: %w", h.Name(), err)
 	}
 	return nil
 }
 
-// AwaitEnd waits until an API server of the target has ended, by gone, while a
-// redirect leads its clients elsewhere. The node forgets what it resets on the
-// way and at its very end. address (host:port) is where it answered.
+// AwaitEnd waits until an API server of the target has ended, by gone, while
+// new clients are led elsewhere. The node forgets what it resets on the way
+// and, the most, at its very end. address (host:port) is where it answered.
 func AwaitEnd(ctx context.Context, h phases.Hands, address string, limit time.Duration, gone func(context.Context) error) error {
 	return phases.Await(ctx, h.View, limit, func(ctx context.Context) error {
 		err := gone(ctx)
+		if err == nil {
+			err = phases.Dying(ctx, h.On(h.Target()), "kube-apiserver")
+		}
 		return errors.Join(err, ForgetReset(ctx, h.On(h.Target()), address))
 	})
 }
@@ -62,18 +67,29 @@ func awaitTwinEnd(ctx context.Context, h phases.Hands) error {
 	return AwaitEnd(ctx, h, net.JoinHostPort(host, strconv.Itoa(TwinPort)), podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) })
 }
 
-// AwaitStopped is AwaitEnd for a process that StopGently has told to stop; one
-// that is not there has ended.
+// AwaitStopped is AwaitEnd for a process that StopGently has returned; one that
+// is not there has ended. It says nothing of one that takes longer than that:
+// whether the API server is restarted is told by the step's Verify, which has
+// more time.
 func AwaitStopped(ctx context.Context, h phases.Hands, was phases.Process) error {
 	address, err := h.APIAddress(ctx, h.Target())
 	if err != nil {
 		return err
 	}
-	return AwaitEnd(ctx, h, address, podEnd, func(ctx context.Context) error {
+	return onlyStopped(ctx, AwaitEnd(ctx, h, address, podEnd, func(ctx context.Context) error {
 		list, err := phases.Processes(ctx, h.On(h.Target()), "kube-apiserver")
 		if err == nil && slices.ContainsFunc(list, func(p phases.Process) bool { return p.PID == was.PID }) {
-			err = fmt.Errorf("the API server on %s that was told to stop still runs, as process %d", h.Target(), was.PID)
+			err = fmt.Errorf("the API server on %s that is to end still runs, as process %d", h.Target(), was.PID)
 		}
 		return err
-	})
+	}))
+}
+
+// onlyStopped is the error of a wait that somebody else's look follows: that
+// the run is to end.
+func onlyStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return nil
 }

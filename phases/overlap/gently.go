@@ -35,7 +35,8 @@ EOF
 sleep 0.1
 kill -TERM %[4]d
 sleep %[3]s
-nft delete table ip ` + holdTable
+nft delete table ip ` + holdTable + `
+` + forgetScript
 
 // StopGently tells the real API server to stop, so that clients which kept
 // their connections to it lose no request. Between two instants of its

@@ -94,6 +94,8 @@ func TestControlPlaneIsTakenBack(t *testing.T) {
 		for _, node := range []string{"cp1", "w1", "w2"} {
 			s.forgotten(node, "10.88.0.12:6443", "10.88.0.13:6443")
 		}
+		s.forgotten("cp2", "10.88.0.12:6443", "10.88.0.13:6443")
+		s.forgotten("cp3", "10.88.0.13:6443")
 		if err := s.phase(3, phases.Overlap); err != nil {
 			s.Fatalf("done again: %v", err)
 		}

@@ -162,12 +162,13 @@ func etcdChecks() []Check {
 	}
 }
 
-// laterChecks came after the others, whose numbers stay. The workers are looked
-// at with phase 2: phase 3 needs none of them.
+// laterChecks came after the others, whose numbers stay. Workers matter on the
+// way back of phase 3, and are looked at with phase 2: one that is off is no
+// reason not to do phase 3.
 func laterChecks() []Check {
 	return []Check{
 		{Number: 28, Name: "Conntrack", Title: "The nodes can forget connections",
-			Why:    "For 10 s a node's kernel sends who uses the port of a reset connection again to the API server that has reset it, also when that is away; migrate makes it forget, with the tool conntrack.",
+			Why:    "For 10 s a node's kernel sends who uses the port of a reset connection again to the API server that has reset it, also when that is away: while it restarts (overlap), or when its node leaves on the way back of phase 3. migrate makes it forget, with the tool conntrack.",
 			Remedy: "`apt-get install conntrack`, or `dnf install conntrack-tools`; without it a request in many thousands may be refused",
 			On:     []Where{first(2, 3), joining(3), workers(2)}, Look: conntrack},
 	}
