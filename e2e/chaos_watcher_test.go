@@ -7,9 +7,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
 // watcher follows what a writer writes, from one watch to the next without a
@@ -61,11 +63,7 @@ func (w *watcher) one(ctx context.Context, c kubernetes.Interface) error {
 	defer watched.Stop()
 	for e := range watched.ResultChan() {
 		if e.Type == watch.Error {
-			w.mu.Lock()
-			w.gone = fmt.Errorf("it was ended with %v", e.Object)
-			w.mu.Unlock()
-			w.latest = ""
-			return w.gone
+			return w.ended(ctx, maps, apierrors.FromObject(e.Object))
 		}
 		if m, ok := e.Object.(*corev1.ConfigMap); ok {
 			w.latest = m.ResourceVersion
@@ -74,6 +72,32 @@ func (w *watcher) one(ctx context.Context, c kubernetes.Interface) error {
 			w.mu.Unlock()
 		}
 	}
+	return nil
+}
+
+// ended is what a controller does when its watch can't go on where it was: it
+// lists anew. An API server whose etcd had no quorum may have lost the place;
+// that counts as a request that failed then, which not every fault allows.
+func (w *watcher) ended(ctx context.Context, maps typedcorev1.ConfigMapInterface, why error) error {
+	w.series.note(asked{at: time.Now(), done: time.Now(), failed: "the watch was ended: " + why.Error()})
+	if !apierrors.IsResourceExpired(why) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.gone = fmt.Errorf("it was ended: %w", why)
+		return w.gone
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	list, err := maps.List(ctx, metav1.ListOptions{LabelSelector: "writer=" + w.of.name})
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range list.Items {
+		w.seen[m.Name] = true
+	}
+	w.latest = list.ResourceVersion
 	return nil
 }
 
