@@ -12,8 +12,8 @@ import (
 )
 
 // startingLimit bounds the wait for an API server that starts: after a power
-// cut of its node it was there in 10 to 40 s, and answered 403 on the way
-// before it had read its roles.
+// cut of its node it was seen to be ready in 12 and 18 s, on two processors, and
+// to answer 403 on the way before it had read its roles.
 const startingLimit = time.Minute
 
 // awaitAPI gives the API server of the first control-plane node the time to
