@@ -234,6 +234,7 @@ type probed struct {
 			Skipped      int            `json:"skipped"`
 			Unjudged     int            `json:"unjudged"`
 			Reasons      map[string]int `json:"reasons"`
+			Failed       []failedOne    `json:"failed"`
 			QuietP99Ms   *float64       `json:"quietP99Ms"`
 			P99Ms        float64        `json:"p99Ms"`
 			MaxMs        float64        `json:"maxMs"`
@@ -241,6 +242,15 @@ type probed struct {
 			MissedEvents *int           `json:"missedEvents"`
 		} `json:"kinds"`
 	} `json:"paths"`
+}
+
+// failedOne is one failed request of a report.
+type failedOne struct {
+	At         time.Time `json:"at"`
+	Reason     string    `json:"reason"`
+	Seconds    float64   `json:"seconds"`
+	Connection string    `json:"connection"`
+	During     string    `json:"during"`
 }
 
 func checkReport(t *testing.T, s *scenario) {
@@ -279,7 +289,7 @@ func checkReport(t *testing.T, s *scenario) {
 // judge fails for requests that failed. Where they were late and nothing else,
 // and few, and the machine was too busy to answer anybody in time, it says so
 // instead.
-func (s *scenario) judge(t *testing.T, failures, requests int, reasons map[string]int, what string) {
+func (s *scenario) judge(t *testing.T, failures, requests int, reasons map[string]int, what string, each ...failedOne) {
 	t.Helper()
 	if failures == 0 {
 		return
@@ -289,6 +299,9 @@ func (s *scenario) judge(t *testing.T, failures, requests int, reasons map[strin
 		return
 	}
 	said := fmt.Sprintf("%d of %d failed: %s: %v", failures, requests, what, reasons)
+	for _, f := range each {
+		said += fmt.Sprintf("\n\tsent at %s, known after %.1f s, on %s, during %s: %s", f.At.Format("15:04:05.000"), f.Seconds, f.Connection, f.During, f.Reason)
+	}
 	s.refused = append(s.refused, said)
 	t.Error(said)
 }
@@ -307,7 +320,7 @@ func checkProbe(t *testing.T, s *scenario, r report) {
 		for _, k := range p.Kinds {
 			seen = append(seen, p.Name+" "+k.From+" "+k.Kind)
 			t.Logf("%s from %s, %s: %d requests, %d failed, %d retried, %d skipped, %d unjudged, p99 %.0f ms, max %.0f ms, sent at most %.0f ms late", p.Name, k.From, k.Kind, k.Requests, k.Failures, k.Retries, k.Skipped, k.Unjudged, k.P99Ms, k.MaxMs, k.MaxLateMs)
-			s.judge(t, k.Failures, k.Requests, k.Reasons, p.Name+" from "+k.From+", "+k.Kind)
+			s.judge(t, k.Failures, k.Requests, k.Reasons, p.Name+" from "+k.From+", "+k.Kind, k.Failed...)
 			if blind := k.Skipped + k.Unjudged; 100*blind > blindShare*(k.Requests+blind) {
 				t.Errorf("%s from %s, %s: of %d requests %d were not sent or not judged: too few were to say anything", p.Name, k.From, k.Kind, k.Requests+blind, blind)
 			}

@@ -89,7 +89,10 @@ func (s *scenario) noFailures(t *testing.T) {
 	for _, p := range r.Probe.Paths {
 		all += p.Requests
 		for _, k := range p.Kinds {
-			s.judge(t, k.Failures, k.Requests, k.Reasons, p.Name+" from "+k.From+", "+k.Kind)
+			s.judge(t, k.Failures, k.Requests, k.Reasons, p.Name+" from "+k.From+", "+k.Kind, k.Failed...)
+			if t.Failed() {
+				t.Logf("%s from %s, %s: %d requests, p99 %.0f ms, max %.0f ms, sent at most %.0f ms late, %d not judged", p.Name, k.From, k.Kind, k.Requests, k.P99Ms, k.MaxMs, k.MaxLateMs, k.Unjudged)
+			}
 		}
 	}
 	t.Logf("%d requests and events so far", all)

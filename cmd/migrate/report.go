@@ -206,7 +206,14 @@ func makeReport(j *state.Journal) (report, error) {
 	if _, err := j.GetBlob(measurementsBlob, &measured); err != nil {
 		return report{}, err
 	}
-	r.Probe = measured.result()
+	if r.Probe = measured.result(); r.Probe == nil {
+		return r, nil
+	}
+	log, err := j.Log()
+	if err != nil {
+		return report{}, err
+	}
+	r.Probe.Explain(func(at time.Time) string { return during(log, at) })
 	return r, nil
 }
 
@@ -311,28 +318,6 @@ func printWhere(w io.Writer, r report) {
 			each = append(each, fmt.Sprintf("%s %.1f s", c.Node, c.Seconds))
 		}
 		fmt.Fprintf(w, "The new members had all data (%.1f MB) after: %s.\n", float64(r.EtcdBytes)/1e6, strings.Join(each, ", "))
-	}
-}
-
-// printProbe prints what clients saw, a line for each way and kind.
-func printProbe(w io.Writer, p probe.Result) {
-	t := newTable(w, "path", "from", "kind", "requests", "failed", "longest gap", "p50 ms", "p99 ms", "quiet p99", "max ms")
-	for _, path := range p.Paths {
-		for _, k := range path.Kinds {
-			quiet := "–"
-			if k.QuietP99Ms != nil {
-				quiet = fmt.Sprintf("%.1f", *k.QuietP99Ms)
-			}
-			t.AppendRow(table.Row{path.Name, k.From, k.Kind, k.Requests, k.Failures, fmt.Sprintf("%.1f s", k.LongestGapSeconds),
-				fmt.Sprintf("%.1f", k.P50Ms), fmt.Sprintf("%.1f", k.P99Ms), quiet, fmt.Sprintf("%.1f", k.MaxMs)})
-		}
-	}
-	t.Render()
-	for _, note := range p.Notes() {
-		fmt.Fprintln(w, note)
-	}
-	if p.Leftover != "" {
-		fmt.Fprintf(w, "The probe's namespace is still there: %s\n", p.Leftover)
 	}
 }
 

@@ -40,7 +40,8 @@ type attempt struct {
 	conns atomic.Int32 // connections handed to the request; each more is one more sending
 	trips atomic.Int32 // requests that client-go made for the one asked for
 	err   atomic.Pointer[error]
-	lost  atomic.Pointer[error] // the first of the requests that got no answer
+	lost  atomic.Pointer[error]  // the first of the requests that got no answer
+	conn  atomic.Pointer[string] // the last connection that it was given
 }
 
 type attemptKey struct{}
@@ -54,7 +55,9 @@ func observe(ctx context.Context) (context.Context, *attempt) {
 	ctx = klog.NewContext(ctx, klog.Logger{})
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		TLSHandshakeStart: func() { a.stage.CompareAndSwap(int32(stageConnect), int32(stageTLS)) },
-		GotConn: func(httptrace.GotConnInfo) {
+		GotConn: func(got httptrace.GotConnInfo) {
+			conn := describe(got.Conn)
+			a.conn.Store(&conn)
 			a.conns.Add(1)
 			a.stage.Store(int32(stageAnswer))
 		},
@@ -92,8 +95,9 @@ func (a *attempt) hidden() error {
 
 // stageError says how far a request got that failed.
 type stageError struct {
-	stage stage
-	err   error
+	stage      stage
+	err        error
+	connection string // the one it was sent on; empty: it got none
 }
 
 func (e *stageError) Error() string { return fmt.Sprintf("%s: %v", e.stage, e.err) }
@@ -117,7 +121,11 @@ func (a *attempt) explain(err error, timeout time.Duration) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = &timeoutError{after: timeout}
 	}
-	return &stageError{stage: stage(a.stage.Load()), err: err}
+	failed := &stageError{stage: stage(a.stage.Load()), err: err}
+	if conn := a.conn.Load(); conn != nil {
+		failed.connection = *conn
+	}
+	return failed
 }
 
 // answeredError is an answer that came but is not what it should be.

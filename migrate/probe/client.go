@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -55,28 +56,29 @@ func newEndpoint(cfg Config, path Path) (*endpoint, error) {
 	return &endpoint{path: path, base: base, tls: tlsConfig, token: cfg.Token}, nil
 }
 
-// dial opens a connection to the path and tells dialled about it.
-func (e *endpoint) dial(dialled func()) func(context.Context, string, string) (net.Conn, error) {
+// dial opens a connection to the path and tells opened about it.
+func (e *endpoint) dial(opened func()) func(context.Context, string, string) (net.Conn, error) {
 	dial := e.path.Dial
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
-		if err == nil {
-			dialled()
+		if err != nil {
+			return nil, err
 		}
-		return conn, err
+		opened()
+		return dialled{conn, time.Now()}, nil
 	}
 }
 
 // transport has no proxy: a path is dialled as it is given. Without keep,
 // each request has a connection of its own, closed afterwards; TLS sessions
 // are never resumed.
-func (e *endpoint) transport(keep bool, dialled func()) *http.Transport {
+func (e *endpoint) transport(keep bool, opened func()) *http.Transport {
 	t := &http.Transport{
 		Proxy:             func(*http.Request) (*url.URL, error) { return nil, nil },
-		DialContext:       e.dial(dialled),
+		DialContext:       e.dial(opened),
 		TLSClientConfig:   e.tls.Clone(),
 		DisableKeepAlives: !keep,
 	}
@@ -89,17 +91,17 @@ func (e *endpoint) transport(keep bool, dialled func()) *http.Transport {
 }
 
 // fresh returns an HTTP client that makes a new connection for each request.
-func (e *endpoint) fresh(dialled func()) *http.Client {
+func (e *endpoint) fresh(opened func()) *http.Client {
 	return &http.Client{
-		Transport:     &observed{next: e.transport(false, dialled), token: e.token},
+		Transport:     &observed{next: e.transport(false, opened), token: e.token},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
 // kept returns a client-go client on a kept connection of its own, without
 // client-go's throttling.
-func (e *endpoint) kept(namespace string, dialled func()) (*api, error) {
-	transport := e.transport(true, dialled)
+func (e *endpoint) kept(namespace string, opened func()) (*api, error) {
+	transport := e.transport(true, opened)
 	client, err := rest.RESTClientForConfigAndClient(&rest.Config{
 		Host:      e.base.String(),
 		APIPath:   "/api",

@@ -97,7 +97,8 @@ func (l *openLoop) one(work context.Context, n uint64, due time.Time) {
 	}
 	if err == nil && time.Since(t.at) > l.timeout {
 		// The answer came after the context's end and was read all the same.
-		err = &stageError{stage: stageAnswer, err: &timeoutError{after: l.timeout}}
+		att.stage.Store(int32(stageAnswer))
+		err = att.explain(context.DeadlineExceeded, l.timeout)
 	}
 	var late *timeoutError
 	if errors.As(err, &late) && l.pulse.missed(t.at, time.Now()) > l.timeout/2 {

@@ -269,11 +269,28 @@ func TestHangingServer(t *testing.T) {
 			if k.LongestGapSeconds != 3 || k.Failures != 60 || k.Reasons["waiting for the answer: no answer within 2s"] != 60 {
 				t.Errorf("%s: gap %v, %d failures: %v; want 3, 60 without an answer", name, k.LongestGapSeconds, k.Failures, k.Reasons)
 			}
+			checkFailed(t, k)
 		}
 		if missed := r.MissedEvents(); missed != 0 {
 			t.Errorf("%d missed events", missed)
 		}
 	})
+}
+
+// checkFailed wants the first failures told one by one, with the connection
+// they were sent on: a kept one is old, a new one is not.
+func checkFailed(t *testing.T, k KindResult) {
+	t.Helper()
+	if len(k.Failed) != maxFailures {
+		t.Fatalf("%s: %d failures are told one by one, not %d", k.Kind, len(k.Failed), maxFailures)
+	}
+	first, last := k.Failed[0], k.Failed[maxFailures-1]
+	if between := last.At.Sub(first.At); between != (maxFailures-1)*50*time.Millisecond || first.Seconds != 2 {
+		t.Errorf("%s: %d failures in %v, known after %v s", k.Kind, maxFailures, between, first.Seconds)
+	}
+	if isNew := strings.HasSuffix(first.Connection, ", 0.0 s old"); isNew != (k.Kind == NewConnectionRead) || !strings.Contains(first.Connection, " s old") {
+		t.Errorf("%s: on connection %q", k.Kind, first.Connection)
+	}
 }
 
 // TestOutageUntilTheEnd counts a gap that no success ends.

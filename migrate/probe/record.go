@@ -31,6 +31,7 @@ type Counts struct {
 	Requests    int            `json:"requests,omitempty"`
 	Failures    int            `json:"failures,omitempty"`
 	Reasons     map[string]int `json:"reasons,omitempty"`
+	Failed      []Failure      `json:"failed,omitempty"` // the first of them
 	Skipped     int            `json:"skipped,omitempty"`
 	Replays     int            `json:"replays,omitempty"`
 	Retries     int            `json:"retries,omitempty"`
@@ -74,7 +75,7 @@ func (s *series) record(path Path) SeriesRecord {
 
 func (s *stats) counts() Counts {
 	return Counts{
-		Requests: s.requests, Failures: s.failures, Reasons: maps.Clone(s.reasons), Skipped: s.skipped, Replays: s.replays, Retries: s.retries, Unjudged: s.unjudged,
+		Requests: s.requests, Failures: s.failures, Reasons: maps.Clone(s.reasons), Failed: slices.Clone(s.failed), Skipped: s.skipped, Replays: s.replays, Retries: s.retries, Unjudged: s.unjudged,
 		Connections: s.connections, Events: s.events, Missed: s.missed, Rewatches: s.restarts,
 		Max: s.max, Gap: s.gap, Late: s.late, SamplesUs: slices.Clone(s.samples), Slots: slices.Clone(s.slots),
 	}
@@ -95,6 +96,7 @@ func (c *Counts) add(o Counts) {
 	c.Max, c.Gap, c.Late = max(c.Max, o.Max), max(c.Gap, o.Gap), max(c.Late, o.Late)
 	c.SamplesUs = append(c.SamplesUs, o.SamplesUs...)
 	c.Slots = addSlots(c.Slots, o.Slots...)
+	c.Failed = append(c.Failed, o.Failed[:min(len(o.Failed), maxFailures-len(c.Failed))]...)
 	for reason, n := range o.Reasons {
 		if c.Reasons == nil {
 			c.Reasons = map[string]int{}

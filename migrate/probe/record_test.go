@@ -2,6 +2,8 @@ package probe
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,9 +15,37 @@ func sample(from string, failures int, samples ...int32) Record {
 	return Record{IntervalMs: 100, Series: []SeriesRecord{{
 		Path: "service", From: from, Kind: NewConnectionRead,
 		Quiet: Counts{Requests: 2, SamplesUs: []int32{1000, 3000}},
-		Run: Counts{Requests: len(samples) + failures, Failures: failures, Reasons: map[string]int{"status 503": failures},
+		Run: Counts{Requests: len(samples) + failures, Failures: failures, Reasons: map[string]int{"status 503": failures}, Failed: failed(failures),
 			Gap: time.Duration(failures) * time.Second, SamplesUs: samples},
 	}}}
+}
+
+// failed are so many failures, each an hour before the one before it.
+func failed(n int) []Failure {
+	var list []Failure
+	for i := range n {
+		list = append(list, Failure{At: time.Date(2026, 3, 14, 15-i, 0, 0, 0, time.UTC), Reason: "status 503", Seconds: 0.1, Connection: "a to b"})
+	}
+	return list
+}
+
+// TestFailuresAreTold: in the order of time, with what was going on then, and
+// not more of a series than are kept.
+func TestFailuresAreTold(t *testing.T) {
+	t.Parallel()
+	r := Results(sample("w1", 2), sample("cp1", 1), sample("w1", maxFailures))
+	r.Explain(func(at time.Time) string { return "hour " + at.Format("15") })
+	if n := len(r.Paths[0].Kinds[0].Failed); n != maxFailures {
+		t.Errorf("%d failures of w1 are told, not %d", n, maxFailures)
+	}
+	lines := r.Failed()
+	if len(lines) != maxFailures+1 {
+		t.Fatalf("%d lines, not %d", len(lines), maxFailures+1)
+	}
+	want := "Failed: service from cp1, new connection read, sent at 2026-03-14 15:00:00.000 UTC: status 503, known after 0.1 s, on a to b (hour 15)"
+	if !slices.Contains(lines, want) || !strings.Contains(lines[0], r.Paths[0].Kinds[0].Failed[maxFailures-1].At.Format(time.DateTime)) {
+		t.Errorf("told %q; want %q among them, and the earliest first", lines, want)
+	}
 }
 
 // TestResultsOfSeveralRecords: two runs of one place are one series, another

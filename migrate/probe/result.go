@@ -3,6 +3,7 @@ package probe
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -43,9 +44,11 @@ type KindResult struct {
 	Requests int            `json:"requests"`
 	Failures int            `json:"failures"`
 	Reasons  map[string]int `json:"reasons"` // failures by reason
-	P50Ms    float64        `json:"p50Ms"`
-	P99Ms    float64        `json:"p99Ms"`
-	MaxMs    float64        `json:"maxMs"`
+	// Failed are the first failures one by one, at most 20.
+	Failed []Failure `json:"failed,omitempty"`
+	P50Ms  float64   `json:"p50Ms"`
+	P99Ms  float64   `json:"p99Ms"`
+	MaxMs  float64   `json:"maxMs"`
 	// QuietP99Ms is null where nothing was measured in quiet: Quiet was not
 	// called, or the path was added after it.
 	QuietP99Ms *float64 `json:"quietP99Ms"`
@@ -174,7 +177,7 @@ func (s SeriesRecord) result() KindResult {
 	run := percentiles(s.Run.SamplesUs, 50, 99)
 	k := KindResult{
 		Kind: s.Kind, From: s.From,
-		Requests: s.Run.Requests, Failures: s.Run.Failures, Reasons: s.Run.Reasons,
+		Requests: s.Run.Requests, Failures: s.Run.Failures, Reasons: s.Run.Reasons, Failed: slices.Clone(s.Run.Failed),
 		P50Ms: run[0], P99Ms: run[1], MaxMs: float64(s.Run.Max.Microseconds()) / 1000,
 		LongestGapSeconds: roundedSeconds(s.Run.Gap),
 		QuietRequests:     s.Quiet.Requests, QuietFailures: s.Quiet.Failures,

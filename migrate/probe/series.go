@@ -65,7 +65,7 @@ func (s *series) done(t ticket, again again, err error) {
 	if err == nil {
 		st.sample(took)
 	} else {
-		s.failed(st, err)
+		s.failed(st, t.at, err)
 	}
 	s.order(t, outcome{at: t.at, ok: err == nil})
 }
@@ -123,7 +123,7 @@ func (s *series) watchRequest(at time.Time, restart bool, err error) {
 	}
 	if err != nil {
 		st.note(at, 0, false)
-		s.failed(st, err)
+		s.failed(st, at, err)
 	}
 	was := s.gaps.failing
 	s.gaps.failing = err != nil
@@ -166,7 +166,7 @@ func (s *series) missed(sent time.Time, err error) {
 	st.events++
 	st.missed++
 	st.note(sent, 0, false)
-	s.failed(st, err)
+	s.failed(st, sent, err)
 }
 
 // connected notes that a connection was opened.
@@ -183,9 +183,9 @@ func (s *series) skip(n int) {
 	s.run.skipped += n
 }
 
-// failed counts a failure in st; s.mu is held.
-func (s *series) failed(st *stats, err error) {
-	st.fail(reason(err))
+// failed counts a failure in st of what was sent then; s.mu is held.
+func (s *series) failed(st *stats, at time.Time, err error) {
+	st.fail(failure(at, err))
 	s.lastErr, s.lastErrAt = err.Error(), time.Now()
 }
 

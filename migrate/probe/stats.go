@@ -26,6 +26,7 @@ type stats struct {
 	restarts           int
 	connections        int
 	reasons            map[string]int
+	failed             []Failure // the first of them
 
 	samples []int32 // microseconds of requests that succeeded
 	sampled int     // how many samples there were to choose from
@@ -35,8 +36,12 @@ type stats struct {
 	slots   []Slot        // in order of time
 }
 
-func (s *stats) fail(reason string) {
+func (s *stats) fail(f Failure) {
 	s.failures++
+	if len(s.failed) < maxFailures {
+		s.failed = append(s.failed, f)
+	}
+	reason := f.Reason
 	if s.reasons == nil {
 		s.reasons = map[string]int{}
 	}

@@ -69,10 +69,10 @@ func TestReasonsAreBounded(t *testing.T) {
 	t.Parallel()
 	var s stats
 	for i := range 50 {
-		s.fail(fmt.Sprint(i))
+		s.fail(Failure{Reason: fmt.Sprint(i)})
 	}
-	if len(s.reasons) != maxReasons+1 || s.reasons[otherReasons] != 50-maxReasons || s.failures != 50 {
-		t.Errorf("%d failures, reasons %v", s.failures, s.reasons)
+	if len(s.reasons) != maxReasons+1 || s.reasons[otherReasons] != 50-maxReasons || s.failures != 50 || len(s.failed) != maxFailures || s.failed[0].Reason != "0" {
+		t.Errorf("%d failures, %d kept, reasons %v", s.failures, len(s.failed), s.reasons)
 	}
 }
 
@@ -202,11 +202,11 @@ func TestReason(t *testing.T) {
 		return fmt.Errorf("Get \"https://x\": %w", &net.OpError{Op: "dial", Net: "tcp", Err: err})
 	}
 	for want, err := range map[string]error{
-		"TLS handshake: connection reset":             &stageError{stageTLS, dialError(syscall.ECONNRESET)},
-		"connecting: connection refused":              &stageError{stageConnect, dialError(syscall.ECONNREFUSED)},
-		"connecting: no route to host":                &stageError{stageConnect, dialError(syscall.EHOSTUNREACH)},
-		"connecting: no answer within 2s":             &stageError{stageConnect, &timeoutError{2 * time.Second}},
-		"connecting: ssh: rejected":                   &stageError{stageConnect, errors.New("ssh: rejected\nmore")},
+		"TLS handshake: connection reset":             &stageError{stage: stageTLS, err: dialError(syscall.ECONNRESET)},
+		"connecting: connection refused":              &stageError{stage: stageConnect, err: dialError(syscall.ECONNREFUSED)},
+		"connecting: no route to host":                &stageError{stage: stageConnect, err: dialError(syscall.EHOSTUNREACH)},
+		"connecting: no answer within 2s":             &stageError{stage: stageConnect, err: &timeoutError{2 * time.Second}},
+		"connecting: ssh: rejected":                   &stageError{stage: stageConnect, err: errors.New("ssh: rejected\nmore")},
 		"connection closed":                           fmt.Errorf("x: %w", io.ErrUnexpectedEOF),
 		"status 429":                                  fmt.Errorf("create: %w", apierrors.NewTooManyRequests("path-1-2 of w1", 1)),
 		"status 500: etcdserver: leader changed":      fmt.Errorf("create: %w", &apierrors.StatusError{ErrStatus: metav1.Status{Code: 500, Message: "etcdserver: leader changed"}}),

@@ -102,6 +102,7 @@ func measured(days float64) *probe.Result {
 			if t == failedAt {
 				slot.Failures, slot.MaxUs = 1, 88_000
 				c.Failures, c.Reasons, c.Gap = 1, map[string]int{"connection refused": 1}, 50*time.Millisecond
+				c.Failed = []probe.Failure{{At: at(t), Reason: "connection refused", Seconds: 0.002, During: "etcd/repoint-apiserver on cp1"}}
 			}
 			c.Slots = append(c.Slots, slot)
 			c.Requests += slot.Requests

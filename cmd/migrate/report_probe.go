@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"hamigrate/migrate/probe"
+	"hamigrate/state"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+)
+
+// printProbe prints what clients saw, a line for each way and kind.
+func printProbe(w io.Writer, p probe.Result) {
+	t := newTable(w, "path", "from", "kind", "requests", "failed", "longest gap", "p50 ms", "p99 ms", "quiet p99", "max ms")
+	for _, path := range p.Paths {
+		for _, k := range path.Kinds {
+			quiet := "–"
+			if k.QuietP99Ms != nil {
+				quiet = fmt.Sprintf("%.1f", *k.QuietP99Ms)
+			}
+			t.AppendRow(table.Row{path.Name, k.From, k.Kind, k.Requests, k.Failures, fmt.Sprintf("%.1f s", k.LongestGapSeconds),
+				fmt.Sprintf("%.1f", k.P50Ms), fmt.Sprintf("%.1f", k.P99Ms), quiet, fmt.Sprintf("%.1f", k.MaxMs)})
+		}
+	}
+	t.Render()
+	for _, line := range p.Failed() {
+		fmt.Fprintln(w, line)
+	}
+	for _, note := range p.Notes() {
+		fmt.Fprintln(w, note)
+	}
+	if p.Leftover != "" {
+		fmt.Fprintf(w, "The probe's namespace is still there: %s\n", p.Leftover)
+	}
+}
+
+// during says, by the journal's log, which steps were under way then; between
+// two steps, which one was before it.
+func during(log []state.LogEntry, at time.Time) string {
+	var open []state.LogEntry
+	var last state.LogEntry
+	for _, e := range log {
+		if e.At.After(at) {
+			break
+		}
+		open = slices.DeleteFunc(open, func(o state.LogEntry) bool { return o.Key == e.Key })
+		switch e.To {
+		case state.Started, state.Applied, state.Undoing:
+			open = append(open, e)
+		}
+		last = e
+	}
+	switch {
+	case len(open) > 0:
+		var names []string
+		for _, e := range open {
+			names = append(names, stepAt(e))
+		}
+		return strings.Join(names, ", ")
+	case last.Step != "":
+		return "after " + stepAt(last)
+	}
+	return "before the first step"
+}
+
+func stepAt(e state.LogEntry) string {
+	said := e.Step + " on " + e.Target
+	if e.To == state.Undoing || e.To == state.Undone {
+		said += ", taken back"
+	}
+	return said
+}
