@@ -40,7 +40,7 @@ func (r *Result) Explain(during func(time.Time) string) {
 }
 
 // Failed are sentences, one for each failure that is known by itself, in the
-// order of time.
+// order of time: the first maxFailures, and how many more there were.
 func (r Result) Failed() []string {
 	type line struct {
 		at   time.Time
@@ -56,8 +56,11 @@ func (r Result) Failed() []string {
 	}
 	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
 	var texts []string
-	for _, l := range lines {
+	for _, l := range lines[:min(len(lines), maxFailures)] {
 		texts = append(texts, l.text)
+	}
+	if more := r.Failures() - len(texts); more > 0 && len(texts) > 0 {
+		texts = append(texts, fmt.Sprintf("Failed: %d more; `migrate report --json` tells the first %d of each path and kind.", more, maxFailures))
 	}
 	return texts
 }

@@ -39,10 +39,10 @@ func TestFailuresAreTold(t *testing.T) {
 		t.Errorf("%d failures of w1 are told, not %d", n, maxFailures)
 	}
 	lines := r.Failed()
-	if len(lines) != maxFailures+1 {
-		t.Fatalf("%d lines, not %d", len(lines), maxFailures+1)
+	if want := "Failed: 3 more;"; len(lines) != maxFailures+1 || !strings.HasPrefix(lines[maxFailures], want) {
+		t.Fatalf("%d lines, not %d, the last one %q: %q", len(lines), maxFailures+1, want, lines)
 	}
-	want := "Failed: service from cp1, new connection read, sent at 2026-03-14 15:00:00.000 UTC: status 503, known after 0.1 s, on a to b (hour 15)"
+	want := "Failed: service from w1, new connection read, sent at 2026-03-14 15:00:00.000 UTC: status 503, known after 0.1 s, on a to b (hour 15)"
 	if !slices.Contains(lines, want) || !strings.Contains(lines[0], r.Paths[0].Kinds[0].Failed[maxFailures-1].At.Format(time.DateTime)) {
 		t.Errorf("told %q; want %q among them, and the earliest first", lines, want)
 	}
