@@ -231,6 +231,11 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 			return fmt.Errorf("starting the kubelet on %s to end its pods: %w", h.Target(), err)
 		}
 	}
+	if len(running) > 0 {
+		if _, err := overlap.StopGently(ctx, h, h.Target()); err != nil {
+			return err
+		}
+	}
 	if err := host.Remove(ctx, phases.APIServerManifest); err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"time"
 
@@ -65,24 +64,6 @@ func awaitTwinEnd(ctx context.Context, h phases.Hands) error {
 		return err
 	}
 	return AwaitEnd(ctx, h, net.JoinHostPort(host, strconv.Itoa(TwinPort)), podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) })
-}
-
-// AwaitStopped is AwaitEnd for a process that StopGently has returned; one that
-// is not there has ended. It says nothing of one that takes longer than that:
-// whether the API server is restarted is told by the step's Verify, which has
-// more time.
-func AwaitStopped(ctx context.Context, h phases.Hands, was phases.Process) error {
-	address, err := h.APIAddress(ctx, h.Target())
-	if err != nil {
-		return err
-	}
-	return onlyStopped(ctx, AwaitEnd(ctx, h, address, podEnd, func(ctx context.Context) error {
-		list, err := phases.Processes(ctx, h.On(h.Target()), "kube-apiserver")
-		if err == nil && slices.ContainsFunc(list, func(p phases.Process) bool { return p.PID == was.PID }) {
-			err = fmt.Errorf("the API server on %s that is to end still runs, as process %d", h.Target(), was.PID)
-		}
-		return err
-	}))
 }
 
 // onlyStopped is the error of a wait that somebody else's look follows: that

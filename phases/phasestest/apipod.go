@@ -19,6 +19,7 @@ const (
 	apiComm      = "kube-apiserver" // in /proc/PID/comm
 	apiPort      = "6443"
 	apiStart     = 5 * time.Second // until an API server is ready
+	apiShutdown  = time.Minute     // what its watches keep it for (k8s.io/apiserver: ShutdownTimeout)
 	certReload   = time.Second
 	apiManifest  = "kube-apiserver.yaml"
 	masterLeases = "/registry/masterleases/"
@@ -89,6 +90,9 @@ func (w *World) notReady(h *Host, pod *staticPod) error {
 	if pod == nil || pod.proc == nil {
 		return errors.New("it does not run")
 	}
+	if !pod.told.IsZero() {
+		return errors.New("it ends")
+	}
 	if time.Now().Before(pod.ready) {
 		return errors.New("poststarthook/start-apiextensions-controllers failed")
 	}
@@ -147,6 +151,28 @@ func (w *World) resign(pod *staticPod) {
 		delete(w.store().keys, masterLeases+address)
 		w.publish()
 	}
+}
+
+// tellToStop is a signal. The first one makes an API server refuse new
+// connections, the second one ends it at once (k8s.io/apiserver:
+// pkg/server/signal.go).
+func (h *Host) tellToStop(pod *staticPod) {
+	if pod.told.IsZero() {
+		pod.told = time.Now()
+		h.world.resign(pod)
+		return
+	}
+	pod.told = time.Now().Add(-apiShutdown)
+}
+
+// endTold ends an API server whose shutdown is over. The kubelet starts its pod
+// again.
+func (h *Host) endTold(name string, pod *staticPod, now time.Time) {
+	if pod.told.IsZero() || now.Before(pod.told.Add(apiShutdown)) {
+		return
+	}
+	h.stop(pod.proc)
+	h.pods[name] = &staticPod{text: pod.text, startAt: now.Add(podStart), endAt: pod.endAt}
 }
 
 // settleLeases keeps the leases of the API servers that are ready.

@@ -41,6 +41,7 @@ type staticPod struct {
 	startAt time.Time // when it will be started
 	endAt   time.Time // when it will be stopped; zero: not to be
 	ready   time.Time
+	told    time.Time // when an API server was told to stop; zero: it was not
 	lost    time.Time // when an API server has lost its etcd; zero: it has one
 
 	serving *tls.Certificate // an API server's, in memory
@@ -75,6 +76,7 @@ func (h *Host) settlePods(now time.Time) {
 	for _, n := range slices.Sorted(maps.Keys(all)) {
 		text, wanted := want[n]
 		if pod := h.pods[n]; pod != nil {
+			h.endTold(n, pod, now)
 			h.endPod(n, pod, text, wanted, now)
 		} else if wanted {
 			h.pods[n] = &staticPod{text: text, startAt: now.Add(podStart)}
@@ -285,7 +287,7 @@ func (p program) listening(port string) {
 			}
 		}
 	}
-	if pod := h.apiServer(port); pod != nil {
+	if pod := h.apiServer(port); pod != nil && pod.told.IsZero() {
 		show("kube-apiserver", pod.proc.pid)
 	}
 }

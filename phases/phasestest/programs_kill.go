@@ -8,9 +8,8 @@ import (
 
 // kill plays signals to an API server that runs. STOP and CONT: one that
 // stands still for a second is, to whoever asks it, one that is slow. TERM: it
-// gives up its lease at once and its clients in the next half minute, which is
-// when the kubelet acts on the changed manifest; without a change the kubelet
-// starts it anew, and it is as if nothing had been.
+// gives up its lease and its listener at once, and ends a minute later, or with
+// the next signal, which is the kubelet's where the manifest was changed.
 func kill(p program) error {
 	if len(p.args) != 2 || !slices.Contains([]string{"-STOP", "-CONT", "-TERM"}, p.args[0]) {
 		return fmt.Errorf("%q is not played", p.args)
@@ -22,7 +21,7 @@ func kill(p program) error {
 	for _, pod := range p.host.apiServers() {
 		if pod.proc.pid == pid {
 			if p.args[0] == "-TERM" {
-				p.host.world.resign(pod)
+				p.host.tellToStop(pod)
 			}
 			return nil
 		}
