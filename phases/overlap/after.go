@@ -141,6 +141,9 @@ func applyRemoveTwin(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 	if err := forgetCheck(ctx, h); err != nil {
 		return err
 	}
+	if err := tellTwin(ctx, h); err != nil {
+		return err
+	}
 	if err := host.Remove(ctx, TwinManifest); err != nil {
 		return err
 	}

@@ -55,15 +55,21 @@ func AwaitEnd(ctx context.Context, h phases.Hands, address string, limit time.Du
 
 // awaitTwinEnd is AwaitEnd for the second API server.
 func awaitTwinEnd(ctx context.Context, h phases.Hands) error {
-	address, err := h.APIAddress(ctx, h.Target())
+	address, err := twinAddress(ctx, h.View)
 	if err != nil {
 		return err
+	}
+	return AwaitEnd(ctx, h, address, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) })
+}
+
+// twinAddress is where the second API server answers, as host:port.
+func twinAddress(ctx context.Context, v phases.View) (string, error) {
+	address, err := v.APIAddress(ctx, v.Target())
+	if err != nil {
+		return "", err
 	}
 	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return err
-	}
-	return AwaitEnd(ctx, h, net.JoinHostPort(host, strconv.Itoa(TwinPort)), podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) })
+	return net.JoinHostPort(host, strconv.Itoa(TwinPort)), err
 }
 
 // onlyStopped is the error of a wait that somebody else's look follows: that

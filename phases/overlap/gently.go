@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"hamigrate/migrate/remote"
@@ -31,13 +32,13 @@ const (
 )
 
 // gentlyScript tells the process %[3]d to stop while nothing new reaches it on
-// %[1]s port %[2]s. A process that listens no more was told: it is told but
-// once. Without nft it changes nothing: the kubelet's own signal does the same,
-// with some requests answered 503 now and then.
+// %[1]s port %[2]s, and says so. A process that listens no more was told: it is
+// told but once. Without nft it changes nothing: the kubelet's own signal does
+// the same, with some requests answered 503 now and then.
 const gentlyScript = `command -v nft >/dev/null || exit 0
 [ "$(cat /proc/%[3]d/comm 2>/dev/null)" = kube-apiserver ] || exit 0
 listens() { [ -n "$(ss -Hltn 'sport = :%[2]s')" ]; }
-listens || exit 0
+listens || { echo told; exit 0; }
 nft -f - <<EOF || exit 0
 add table ip ` + holdTable + `
 delete table ip ` + holdTable + `
@@ -52,6 +53,7 @@ n=0
 while listens && [ $n -lt %[4]d ]; do n=$((n+1)); sleep 0.02; done
 sleep ` + goodbyes + `
 nft delete table ip ` + holdTable + `
+echo told
 ` + forgetScript
 
 // StopGently tells the real API server to stop, so that clients which kept
@@ -78,22 +80,50 @@ func StopGently(ctx context.Context, h phases.Hands, node string) (phases.Proces
 	if err != nil {
 		return p, err
 	}
-	if err := tellToStop(ctx, h, node, address, p); err != nil {
-		return p, err
-	}
-	return p, onlyStopped(ctx, AwaitEnd(ctx, h, address, drainTime, ended(h, node, p)))
+	return p, stopGently(ctx, h, node, address, p)
 }
 
-func tellToStop(ctx context.Context, h phases.Hands, node, address string, p phases.Process) error {
+// stopGently is StopGently for a process that answers at address (host:port).
+// One with a --shutdown-delay-duration is left to the kubelet: when its goodbye
+// comes is for that to say, and a second signal before would cut everything.
+func stopGently(ctx context.Context, h phases.Hands, node, address string, p phases.Process) error {
+	if delay, ok := p.Flags.Get("shutdown-delay-duration"); ok {
+		if d, err := time.ParseDuration(delay); err != nil || d > 0 {
+			return nil
+		}
+	}
+	told, err := tellToStop(ctx, h, node, address, p)
+	if err != nil || !told {
+		return err
+	}
+	return onlyStopped(ctx, AwaitEnd(ctx, h, address, drainTime, ended(h, node, p)))
+}
+
+func tellToStop(ctx context.Context, h phases.Hands, node, address string, p phases.Process) (told bool, err error) {
 	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return false, err
+	}
+	defer h.World().Waiting()()
+	out, err := h.On(node).Run(ctx, remote.Command{Script: fmt.Sprintf(gentlyScript, host, port, p.PID, listenerLooks)})
+	if err != nil {
+		return false, fmt.Errorf("telling the API server on %s to stop: %w", node, err)
+	}
+	return strings.TrimSpace(out) == "told", nil
+}
+
+// tellTwin is StopGently for the second API server, right before its manifest
+// is removed. One that does not run yet, or no more, is told nothing.
+func tellTwin(ctx context.Context, h phases.Hands) error {
+	address, err := twinAddress(ctx, h.View)
 	if err != nil {
 		return err
 	}
-	defer h.World().Waiting()()
-	if _, err := h.On(node).Run(ctx, remote.Command{Script: fmt.Sprintf(gentlyScript, host, port, p.PID, listenerLooks)}); err != nil {
-		return fmt.Errorf("telling the API server on %s to stop: %w", node, err)
+	p, runs, err := twinProcess(ctx, h.View)
+	if err != nil || !runs {
+		return err
 	}
-	return nil
+	return stopGently(ctx, h, h.Target(), address, p)
 }
 
 // AwaitStopped is AwaitEnd for a process that StopGently has returned; one that

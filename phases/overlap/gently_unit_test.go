@@ -9,6 +9,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote/remotetest"
+	"hamigrate/phases"
 )
 
 // told runs gentlyScript in the real shell, against a process by the name of
@@ -45,8 +50,8 @@ func told(t *testing.T, looks int) []string {
 	sh := exec.Command("/bin/sh", "-e", "-c", fmt.Sprintf(gentlyScript, "10.0.0.1", "6443", process.Process.Pid, listenerLooks))
 	sh.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
 	began := time.Now()
-	if said, err := sh.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, said)
+	if said, err := sh.CombinedOutput(); err != nil || string(said) != "told\n" {
+		t.Fatalf("%v: it says %q", err, said)
 	}
 	limit, err := time.ParseDuration(holdLimit)
 	if err != nil {
@@ -91,5 +96,27 @@ func TestHeldForABoundedTime(t *testing.T) {
 	did := told(t, 1_000_000)
 	if n := len(did); n < listenerLooks || did[n-2] != "let-in" {
 		t.Errorf("it did %q", did)
+	}
+}
+
+// TestADelayIsLeftToTheKubelet: an API server that serves on for a while after
+// the first signal would be cut by a second one in that time.
+func TestADelayIsLeftToTheKubelet(t *testing.T) {
+	t.Parallel()
+	for delay, want := range map[string]int{"": 1, "0s": 1, "60s": 0, "nonsense": 0} {
+		did := 0
+		host := remotetest.New("cp1")
+		host.OnRun("migrate_hold", func(string, []byte) (string, error) {
+			did++
+			return "", nil
+		})
+		w := phases.NewWorld(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, one{host})
+		p := phases.Process{PID: 71}
+		if delay != "" {
+			p.Flags = kube.ParseFlags([]string{"--shutdown-delay-duration=" + delay})
+		}
+		if err := stopGently(t.Context(), w.Hands("cp1"), "cp1", "10.0.0.1:6443", p); err != nil || did != want {
+			t.Errorf("with a delay of %q it was told %d times, not %d: %v", delay, did, want, err)
+		}
 	}
 }

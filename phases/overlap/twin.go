@@ -49,16 +49,17 @@ const (
 //     admit it (kubelet: preemption of static pods), and without one it gets
 //     what all others leave, which on a busy node with two processors is
 //     nothing while the real API server starts: see mayAsk;
-//   - --goaway-chance=0.02, the most it takes, and --shutdown-delay-duration=15s:
-//     when it is told to stop, it goes on serving for 15 s, and in that time
+//   - --shutdown-delay-duration=0s: stopGently has to know when it says goodbye;
+//   - where the node has no nft, and its clients can't be held at that moment:
+//     --goaway-chance=0.02, the most it takes, and --shutdown-delay-duration=15s.
+//     When it is told to stop, it goes on serving for 15 s, and in that time
 //     asks the clients that kept their connections to open new ones, which
 //     lead to the real one by then. Those that are still there at the end may
 //     be answered 503 (apiserver: filters/waitgroup.go); with 20 busy clients
 //     that was some 20 requests each time, and none with these two.
 //
-// flags override flags of the copy, to try the real one's next arguments. cpu
-// leaves it the real one's CPU request.
-func Twin(live []byte, flags map[string]string, cpu bool) ([]byte, error) {
+// flags override flags of the copy, to try the real one's next arguments.
+func Twin(live []byte, flags map[string]string, on Node) ([]byte, error) {
 	var pod corev1.Pod
 	if err := yaml.Unmarshal(live, &pod); err != nil {
 		return nil, fmt.Errorf("reading the API server's manifest: %w", err)
@@ -72,7 +73,7 @@ func Twin(live []byte, flags map[string]string, cpu bool) ([]byte, error) {
 	pod.Status = corev1.PodStatus{}
 	c := &pod.Spec.Containers[0]
 	c.Name = twinName
-	if !cpu {
+	if !on.CPU {
 		delete(c.Resources.Requests, corev1.ResourceCPU)
 		delete(c.Resources.Limits, corev1.ResourceCPU) // would be taken for a request
 	}
@@ -82,7 +83,7 @@ func Twin(live []byte, flags map[string]string, cpu bool) ([]byte, error) {
 			p.HTTPGet.Port = intstr.FromInt32(TwinPort)
 		}
 	}
-	words, err := twinFlags(append(slices.Clone(c.Command), c.Args...), flags)
+	words, err := twinFlags(append(slices.Clone(c.Command), c.Args...), flags, on.Holds)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +93,14 @@ func Twin(live []byte, flags map[string]string, cpu bool) ([]byte, error) {
 		return nil, fmt.Errorf("writing the twin's manifest: %w", err)
 	}
 	return out, nil
+}
+
+// Node is what the second API server's manifest depends on besides the live one.
+type Node struct {
+	// CPU: there is room for as much CPU as the real one asks for.
+	CPU bool
+	// Holds: packets of kept connections can be held for a moment, with nft.
+	Holds bool
 }
 
 // makeTwin is the twin's manifest for a node, with a CPU request where there
@@ -105,7 +114,11 @@ func makeTwin(ctx context.Context, v phases.View, node string, flags map[string]
 	if err != nil {
 		return nil, err
 	}
-	twin, err := Twin(live.Data, flags, cpu)
+	tool, err := firewall(ctx, v.On(node))
+	if err != nil {
+		return nil, err
+	}
+	twin, err := Twin(live.Data, flags, Node{CPU: cpu, Holds: tool == "nft"})
 	if err != nil {
 		return nil, fmt.Errorf("on %s: %w", node, err)
 	}
@@ -132,7 +145,7 @@ func mayAsk(ctx context.Context, v phases.View, node string, live []byte) (bool,
 	return left.MilliValue() >= 2*asked.Cpu().MilliValue(), nil
 }
 
-func twinFlags(words []string, override map[string]string) ([]string, error) {
+func twinFlags(words []string, override map[string]string, holds bool) ([]string, error) {
 	if len(words) == 0 || strings.HasPrefix(words[0], "-") {
 		return nil, fmt.Errorf("reading the API server's manifest: its command does not begin with a program")
 	}
@@ -140,8 +153,10 @@ func twinFlags(words []string, override map[string]string) ([]string, error) {
 	set := map[string]string{
 		"secure-port":              strconv.Itoa(TwinPort),
 		"endpoint-reconciler-type": "none",
-		"shutdown-delay-duration":  "15s",
-		"goaway-chance":            "0.02",
+		"shutdown-delay-duration":  "0s",
+	}
+	if !holds {
+		set["shutdown-delay-duration"], set["goaway-chance"] = "15s", "0.02"
 	}
 	var gates []string // given several times they add up
 	for _, f := range live {

@@ -24,7 +24,7 @@ func parsePod(t *testing.T, data []byte) corev1.Pod {
 
 func twinOf(t *testing.T, live string, flags map[string]string) (corev1.Pod, kube.Flags) {
 	t.Helper()
-	out, err := Twin([]byte(live), flags, false)
+	out, err := Twin([]byte(live), flags, Node{Holds: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestTwinFlags(t *testing.T) {
 	live := kube.ParseFlags(parsePod(t, []byte(kubeadmAPIServer)).Spec.Containers[0].Command)
 	_, twin := twinOf(t, kubeadmAPIServer, map[string]string{"etcd-servers": "https://10.88.0.21:2379", "added": "x"})
 	want := map[string]string{
-		"secure-port": "6444", "endpoint-reconciler-type": "none", "shutdown-delay-duration": "15s", "goaway-chance": "0.02",
+		"secure-port": "6444", "endpoint-reconciler-type": "none", "shutdown-delay-duration": "0s",
 		"feature-gates":  "APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false",
 		"audit-log-path": "/var/log/kubernetes/migrate-twin-audit.log",
 		"etcd-servers":   "https://10.88.0.21:2379", "added": "x",
@@ -109,6 +109,22 @@ func TestTwinFlags(t *testing.T) {
 	}
 }
 
+// TestTwinThatCantBeHeld: where the node has no nft, the second API server
+// sends its clients on by itself, for long enough.
+func TestTwinThatCantBeHeld(t *testing.T) {
+	t.Parallel()
+	out, err := Twin([]byte(kubeadmAPIServer), nil, Node{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := kube.ParseFlags(parsePod(t, out).Spec.Containers[0].Command)
+	for name, want := range map[string]string{"shutdown-delay-duration": "15s", "goaway-chance": "0.02"} {
+		if got, _ := flags.Get(name); got != want {
+			t.Errorf("--%s=%s, not %s", name, got, want)
+		}
+	}
+}
+
 func TestTwinOfOthers(t *testing.T) {
 	t.Parallel()
 	const port = "    - --secure-port=6443\n"
@@ -120,7 +136,7 @@ func TestTwinOfOthers(t *testing.T) {
 		"a contradicting gate is gone":   {changed(t, port, port+"    - --feature-gates=APIServerIdentity=true,B=false\n"), "feature-gates", "B=false,APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false", nil},
 		"audit to standard output":       {changed(t, "--audit-log-path=/var/log/kubernetes/audit.log", "--audit-log-path=-"), "audit-log-path", "-", nil},
 		"another reconciler":             {changed(t, port, port+"    - --endpoint-reconciler-type=lease\n"), "endpoint-reconciler-type", "none", nil},
-		"its delay is shorter":           {changed(t, port, port+"    - --shutdown-delay-duration=60s\n"), "shutdown-delay-duration", "15s", nil},
+		"it has no delay":                {changed(t, port, port+"    - --shutdown-delay-duration=60s\n"), "shutdown-delay-duration", "0s", nil},
 		"another port":                   {changed(t, port, "    - --secure-port=443\n"), "secure-port", "6444", nil},
 		"a port in two words":            {changed(t, port, "    - --secure-port\n    - \"443\"\n"), "secure-port", "6444", nil},
 		"an override of what is set":     {kubeadmAPIServer, "shutdown-delay-duration", "9s", map[string]string{"shutdown-delay-duration": "9s"}},
@@ -165,7 +181,7 @@ func TestTwinAsksForNoCPU(t *testing.T) {
 	if _, ok := requests[corev1.ResourceCPU]; ok || len(requests) != 2 || requests.Memory().String() != "1Gi" {
 		t.Errorf("requests: %v", requests)
 	}
-	withCPU, err := Twin([]byte(kubeadmAPIServer), nil, true)
+	withCPU, err := Twin([]byte(kubeadmAPIServer), nil, Node{CPU: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +206,7 @@ func TestTwinRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if out, err := Twin([]byte(live), nil, false); err == nil {
+			if out, err := Twin([]byte(live), nil, Node{}); err == nil {
 				t.Errorf("it was accepted:\n%s", out)
 			}
 		})

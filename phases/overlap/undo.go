@@ -18,7 +18,7 @@ import (
 
 const (
 	// podEnd is the kubelet's time to stop a pod: it looks into the manifests
-	// folder, the API server serves on for 15 s, its watches are cut after
+	// folder, and the API server's watches are cut by the second signal, or after
 	// terminationGracePeriodSeconds (30 s).
 	podEnd = 90 * time.Second
 	// leaseRenewal is more than the 10 s between two renewals of an API
@@ -26,34 +26,42 @@ const (
 	leaseRenewal = 30 * time.Second
 )
 
-// twinRuns says whether a process of the second API server runs, ready or not.
-func twinRuns(ctx context.Context, v phases.View) (bool, error) {
+// twinProcess is the process of the second API server, ready or not; runs is
+// false where there is none.
+func twinProcess(ctx context.Context, v phases.View) (p phases.Process, runs bool, err error) {
 	list, err := phases.Processes(ctx, v.On(v.Target()), "kube-apiserver")
-	return slices.ContainsFunc(list, func(p phases.Process) bool {
+	i := slices.IndexFunc(list, func(p phases.Process) bool {
 		port, _ := p.Flags.Get("secure-port")
 		return port == strconv.Itoa(TwinPort)
-	}), err
+	})
+	if err != nil || i < 0 {
+		return phases.Process{}, false, err
+	}
+	return list[i], true, nil
+}
+
+// twinRuns says whether a process of the second API server runs, ready or not.
+func twinRuns(ctx context.Context, v phases.View) (bool, error) {
+	_, runs, err := twinProcess(ctx, v)
+	return runs, err
 }
 
 // twinHas is the error that no process of the second API server runs with
 // these arguments.
 func twinHas(ctx context.Context, v phases.View, flags map[string]string) error {
-	list, err := phases.Processes(ctx, v.On(v.Target()), "kube-apiserver")
+	p, runs, err := twinProcess(ctx, v)
 	if err != nil {
 		return err
 	}
-	for _, p := range list {
-		if port, _ := p.Flags.Get("secure-port"); port != strconv.Itoa(TwinPort) {
-			continue
-		}
-		for name, want := range flags {
-			if have, _ := p.Flags.Get(name); have != want {
-				return fmt.Errorf("the second API server on %s runs with --%s=%s", v.Target(), name, have)
-			}
-		}
-		return nil
+	if !runs {
+		return fmt.Errorf("no second API server runs on %s", v.Target())
 	}
-	return fmt.Errorf("no second API server runs on %s", v.Target())
+	for name, want := range flags {
+		if have, _ := p.Flags.Get(name); have != want {
+			return fmt.Errorf("the second API server on %s runs with --%s=%s", v.Target(), name, have)
+		}
+	}
+	return nil
 }
 
 // twinGone is the error that the second API server still runs.
@@ -72,6 +80,9 @@ func undoTwin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	host := h.On(h.Target())
 	if is, err := redirected(ctx, host); err != nil || is {
 		return errors.Join(err, errors.New("connections are still redirected to the second API server"))
+	}
+	if err := tellTwin(ctx, h); err != nil {
+		return err
 	}
 	if err := host.Remove(ctx, TwinManifest); err != nil {
 		return err

@@ -165,6 +165,15 @@ func (h *Host) tellToStop(pod *staticPod) {
 	pod.told = time.Now().Add(-apiShutdown)
 }
 
+// neverCut is broken where the kubelet's signal follows the first one too soon:
+// the second one cuts what the API server is still answering.
+func (h *Host) neverCut(pod *staticPod, now time.Time) {
+	const answers = 9 * time.Second
+	if since := now.Sub(pod.told); !pod.told.IsZero() && since < answers {
+		h.world.never("the API server on %s was told to stop twice within %s", h.Name(), since)
+	}
+}
+
 // endTold ends an API server whose shutdown is over. The kubelet starts its pod
 // again.
 func (h *Host) endTold(name string, pod *staticPod, now time.Time) {

@@ -114,6 +114,7 @@ func (h *Host) endPod(name string, pod *staticPod, text string, wanted bool, now
 		return
 	}
 	h.world.resign(pod)
+	h.neverCut(pod, now)
 	h.neverNeeded(name)
 	h.stop(pod.proc)
 	delete(h.pods, name)
