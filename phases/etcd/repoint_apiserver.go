@@ -74,6 +74,19 @@ func applyRepointOverlapped(ctx context.Context, h phases.Hands, _ migrate.Befor
 // changed. Empty, it does nothing.
 type around struct{ before, after func() error }
 
+// write changes an API server's manifest.
+func (a around) write(ctx context.Context, host remote.Host, f remote.File) error {
+	if a.before != nil {
+		if err := a.before(); err != nil {
+			return err
+		}
+	}
+	if err := host.WriteFile(ctx, f); err != nil || a.after == nil {
+		return err
+	}
+	return a.after()
+}
+
 // gently stops the API server of the target so that its clients, which the
 // second one serves by then, notice nothing.
 func gently(ctx context.Context, h phases.Hands) around {
@@ -216,16 +229,8 @@ func replaceManifest(ctx context.Context, h phases.Hands, f remote.File, changed
 	if err := overlap.Arm(ctx, h, lastGood); err != nil {
 		return err
 	}
-	if edit.before != nil {
-		if err := edit.before(); err != nil {
-			return err
-		}
-	}
 	f.Data = changed
-	if err := host.WriteFile(ctx, f); err != nil || edit.after == nil {
-		return err
-	}
-	return edit.after()
+	return edit.write(ctx, host, f)
 }
 
 // worked says that the last good manifest on the node is the one to be

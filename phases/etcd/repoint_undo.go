@@ -177,8 +177,9 @@ func putBack(ctx context.Context, h phases.Hands, before migrate.Before, may fun
 	if standing {
 		return servers, replaceManifest(ctx, h, now, former, edit)
 	}
-	// The timer is armed for this very manifest, or for the one in place.
-	return servers, host.WriteFile(ctx, remote.File{Path: now.Path, Data: former, Mode: now.Mode, Owner: now.Owner})
+	// The timer is armed for this very manifest, or for the one in place. The API
+	// server may have been told to stop by a run that was killed since.
+	return servers, edit.write(ctx, host, remote.File{Path: now.Path, Data: former, Mode: now.Mode, Owner: now.Owner})
 }
 
 // formerManifest is the manifest of before, byte for byte, where nothing but our
