@@ -26,7 +26,8 @@
 //     refused with another spec, refused while another run is at work, and
 //     killed at more points, which SEED chooses, and carried to its end. All
 //     the while independent writers keep a list of the writes that the API
-//     acknowledged.
+//     acknowledged. On the ways back, and half way there, a slow client has six
+//     requests under way at any time, and none of them may be cut.
 //   - the end: nodes, members, hashes, arguments, certificates, sockets,
 //     configuration, every key of before, every acknowledged write.
 //   - what the program says of the end: audit finds redundant what it called

@@ -158,8 +158,10 @@ func seededKills(t *testing.T, s *scenario) {
 // wholeRun is a run that nothing happens to.
 func wholeRun(t *testing.T, s *scenario) {
 	s.writers = append(s.writers, startWriter(t, s.pg, "old-address", s.pg.api("cp1")))
-	r := s.bin.must(t, 0, runLimit, s.measured("run", "--yes", "-o", "json")...)
-	t.Logf("a whole run took %.0f s", r.seconds)
+	beside(t, s.pg, s.pg.api("cp1"), func() {
+		r := s.bin.must(t, 0, runLimit, s.measured("run", "--yes", "-o", "json")...)
+		t.Logf("a whole run took %.0f s", r.seconds)
+	})
 	s.noFailures(t)
 }
 

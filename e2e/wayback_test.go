@@ -100,7 +100,7 @@ func (s *scenario) noFailures(t *testing.T) {
 
 func phaseThreeBack(t *testing.T, s *scenario) {
 	s.writers = append(s.writers, startWriter(t, s.pg, "back-old-address", s.pg.api("cp1")), startWriter(t, s.pg, "back-endpoint", s.pg.endpoint()))
-	s.back(t, "3")
+	beside(t, s.pg, s.pg.endpoint(), func() { s.back(t, "3") })
 	s.alone = true
 	c := s.pg.kube(t, s.pg.api("cp1"))
 	for _, name := range []string{"cp2", "cp3"} {
@@ -118,7 +118,7 @@ func phaseThreeBack(t *testing.T, s *scenario) {
 }
 
 func phaseTwoBack(t *testing.T, s *scenario) {
-	s.back(t, "2")
+	beside(t, s.pg, s.pg.api("cp1"), func() { s.back(t, "2") })
 	etcd := s.pg.etcdOn(t, s.pg.hosts["cp1"], "127.0.0.1")
 	r, err := etcd.MemberList(soon(t))
 	if err != nil {
@@ -189,9 +189,11 @@ const halfWayStep = "etcd/repoint-apiserver"
 // goes all the way back from there.
 func halfWayAndBack(t *testing.T, s *scenario) {
 	s.writers = append(s.writers, startWriter(t, s.pg, "half-way", s.pg.api("cp1")))
-	s.killAt(t, halfWayStep, "cp1", time.Second, s.measured("run", "--yes", "-o", "json")...)
-	r := s.bin.must(t, 0, runLimit, s.migrate("rollback", "--yes", "--probe-rate", s.probeRate(), "--max-unavailable", tolerated, "-o", "json")...)
-	t.Logf("from the middle of phase 2 all was taken back in %.0f s", r.seconds)
+	beside(t, s.pg, s.pg.api("cp1"), func() {
+		s.killAt(t, halfWayStep, "cp1", time.Second, s.measured("run", "--yes", "-o", "json")...)
+		r := s.bin.must(t, 0, runLimit, s.migrate("rollback", "--yes", "--probe-rate", s.probeRate(), "--max-unavailable", tolerated, "-o", "json")...)
+		t.Logf("from the middle of phase 2 all was taken back in %.0f s", r.seconds)
+	})
 	s.noFailures(t)
 }
 
