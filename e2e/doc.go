@@ -26,7 +26,7 @@
 //     refused with another spec, refused while another run is at work, and
 //     killed at more points, which SEED chooses, and carried to its end. All
 //     the while independent writers keep a list of the writes that the API
-//     acknowledged. On the ways back, and half way there, a slow client has six
+//     acknowledged. On the ways back, half way there and in a whole run, a slow client has six
 //     requests under way at any time, and none of them may be cut.
 //   - the end: nodes, members, hashes, arguments, certificates, sockets,
 //     configuration, every key of before, every acknowledged write.

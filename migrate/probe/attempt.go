@@ -40,8 +40,8 @@ type attempt struct {
 	conns atomic.Int32 // connections handed to the request; each more is one more sending
 	trips atomic.Int32 // requests that client-go made for the one asked for
 	err   atomic.Pointer[error]
-	lost  atomic.Pointer[error]  // the first of the requests that got no answer
-	conn  atomic.Pointer[string] // the last connection that it was given
+	lost  atomic.Pointer[sentError] // the first of the requests that got no answer
+	conn  atomic.Pointer[string]    // the last connection that it was given
 }
 
 type attemptKey struct{}
@@ -78,7 +78,7 @@ func (a *attempt) again() again {
 // second one: clients on other libraries would have seen it.
 func (a *attempt) unanswered() error {
 	if p := a.lost.Load(); p != nil {
-		return *p
+		return p
 	}
 	return nil
 }
@@ -95,9 +95,8 @@ func (a *attempt) hidden() error {
 
 // stageError says how far a request got that failed.
 type stageError struct {
-	stage      stage
-	err        error
-	connection string // the one it was sent on; empty: it got none
+	stage stage
+	err   error
 }
 
 func (e *stageError) Error() string { return fmt.Sprintf("%s: %v", e.stage, e.err) }
@@ -108,22 +107,38 @@ type timeoutError struct{ after time.Duration }
 
 func (e *timeoutError) Error() string { return fmt.Sprintf("no answer within %s", e.after) }
 
-// explain adds to the failure of a request how far it got. An answer with an
-// error in it is left alone: it got all the way.
+// sentError is a failure with the connection that the request was sent on.
+type sentError struct {
+	err        error
+	connection string // empty: it got none
+}
+
+func (e *sentError) Error() string { return e.err.Error() }
+func (e *sentError) Unwrap() error { return e.err }
+
+// explain adds to the failure of a request how far it got, and on which
+// connection. One that was explained when it happened is left alone.
 func (a *attempt) explain(err error, timeout time.Duration) error {
-	var answered answeredError
-	if err == nil || errors.As(err, &answered) {
-		return err
-	}
-	if _, ok := statusOf(err); ok {
+	var known *sentError
+	if err == nil || errors.As(err, &known) {
 		return err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = &timeoutError{after: timeout}
 	}
-	failed := &stageError{stage: stage(a.stage.Load()), err: err}
+	return a.sent(err)
+}
+
+// sent is a failure as it is now: later the request may be made again on
+// another connection. An answer with an error in it got all the way.
+func (a *attempt) sent(err error) *sentError {
+	failed := &sentError{err: err}
 	if conn := a.conn.Load(); conn != nil {
 		failed.connection = *conn
+	}
+	var answered answeredError
+	if _, ok := statusOf(err); !ok && !errors.As(err, &answered) {
+		failed.err = &stageError{stage: stage(a.stage.Load()), err: err}
 	}
 	return failed
 }
@@ -155,7 +170,7 @@ func (o *observed) RoundTrip(req *http.Request) (*http.Response, error) {
 		a.trips.Add(1)
 		a.err.Store(&err)
 		if err != nil {
-			a.lost.CompareAndSwap(nil, &err)
+			a.lost.CompareAndSwap(nil, a.sent(err))
 		}
 	}
 	return resp, err

@@ -20,7 +20,7 @@ type Failure struct {
 	// Seconds is how long after that it was known to have failed.
 	Seconds float64 `json:"seconds"`
 	// Connection is the one that the request was sent on, with its age then;
-	// empty where it got none, and where there was an answer.
+	// empty where it got none, and for an event.
 	Connection string `json:"connection,omitempty"`
 	// During names what the migration was doing then. The probe does not know
 	// that; whoever has the journal adds it.
@@ -80,9 +80,9 @@ func (f Failure) String() string {
 // failure is the account of a request that was sent then and has just failed.
 func failure(at time.Time, err error) Failure {
 	f := Failure{At: at.UTC().Round(0), Reason: reason(err), Seconds: roundedSeconds(time.Since(at))}
-	var stopped *stageError
-	if errors.As(err, &stopped) {
-		f.Connection = stopped.connection
+	var sent *sentError
+	if errors.As(err, &sent) {
+		f.Connection = sent.connection
 	}
 	return f
 }

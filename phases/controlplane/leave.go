@@ -226,17 +226,12 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 		if err := overlap.RedirectAway(ctx, h, h.First().Name); err != nil {
 			return err
 		}
-		// Nobody but the kubelet ends a static pod in order.
+		// Nobody but the kubelet ends a static pod.
 		if _, err := host.Run(ctx, remote.Command{Script: "systemctl is-active --quiet kubelet || systemctl start kubelet"}); err != nil {
 			return fmt.Errorf("starting the kubelet on %s to end its pods: %w", h.Target(), err)
 		}
 	}
-	if len(running) > 0 {
-		if _, err := overlap.StopGently(ctx, h, h.Target()); err != nil {
-			return err
-		}
-	}
-	if err := host.Remove(ctx, phases.APIServerManifest); err != nil {
+	if err := endAPIServer(ctx, h); err != nil {
 		return err
 	}
 	own, err := h.APIAddress(ctx, h.Target())
@@ -256,6 +251,21 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 		}
 	}
 	return handOver(ctx, h)
+}
+
+// endAPIServer lets the API server of the target end. Where its manifest is
+// gone, the kubelet has told it already.
+func endAPIServer(ctx context.Context, h phases.Hands) error {
+	host := h.On(h.Target())
+	if _, err := host.ReadFile(ctx, phases.APIServerManifest); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if _, err := overlap.StopGently(ctx, h); err != nil {
+		return err
+	}
+	return host.Remove(ctx, phases.APIServerManifest)
 }
 
 func apiServerGone(ctx context.Context, v phases.View) error {

@@ -93,7 +93,7 @@ func gently(ctx context.Context, h phases.Hands) around {
 	var was phases.Process
 	return around{
 		before: func() (err error) {
-			was, err = overlap.StopGently(ctx, h, h.Target())
+			was, err = overlap.StopGently(ctx, h)
 			return err
 		},
 		after: func() error { return overlap.AwaitStopped(ctx, h, was) },

@@ -71,7 +71,7 @@ func (e *notReadyError) Unwrap() error { return e.err }
 // runs with it and is ready, and only then disarms the timer on the node,
 // which acts were this run to die here. may is asked before anything is
 // changed, and told whether the API server works with the new members; edit is
-// for one that works.
+// around the change.
 func takeRepointBack(ctx context.Context, h phases.Hands, before migrate.Before, may func(standing bool) error, edit around) error {
 	host := h.On(h.Target())
 	if err := awaitKubelet(ctx, h.View); err != nil {

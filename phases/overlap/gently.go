@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -21,40 +22,72 @@ const (
 	// goodbyes is for the API server to say on each connection that it goes
 	// away, once it listens no more: one goroutine a connection does it.
 	goodbyes = "0.2"
-	// listenerLooks at 20 ms bound the wait for that; with all the rest they are
-	// less than holdLimit.
-	listenerLooks = 70
+	// listenerLooks bounds the wait for that. A look takes 20 ms and what its
+	// programs take, some 10 ms; all together they are less than holdLimit.
+	listenerLooks = 40
+	// hooksTime is for pre-shutdown hooks that take longer than that.
+	hooksTime = 10 * time.Second
 	// drainTime is for the requests that are being answered when the API server
 	// is told to stop. The kubelet's own signal is then a second one, which ends
-	// it at once (k8s.io/apiserver: pkg/server/signal.go). Its watches never end
-	// by themselves, so it does not either before its shutdown's 60 s are over.
+	// it at once (k8s.io/apiserver: pkg/server/signal.go). Without a second one
+	// its watches would keep it until the kubelet kills it (30 s,
+	// terminationGracePeriodSeconds).
 	drainTime = 10 * time.Second
+	// toldMark on a node names the process that was told last, by its ID and the
+	// time of its start.
+	toldMark = "/run/migrate-told"
 )
 
-// gentlyScript tells the process %[3]d to stop while nothing new reaches it on
-// %[1]s port %[2]s, and says so. A process that listens no more was told: it is
-// told but once. Without nft it changes nothing: the kubelet's own signal does
-// the same, with some requests answered 503 now and then.
-const gentlyScript = `command -v nft >/dev/null || exit 0
-[ "$(cat /proc/%[3]d/comm 2>/dev/null)" = kube-apiserver ] || exit 0
-listens() { [ -n "$(ss -Hltn 'sport = :%[2]s')" ]; }
-listens || { echo told; exit 0; }
-nft -f - <<EOF || exit 0
-add table ip ` + holdTable + `
+// holdRules are for nft: nothing for %[1]s port %[2]s passes.
+const holdRules = `add table ip ` + holdTable + `
 delete table ip ` + holdTable + `
 table ip ` + holdTable + ` {
   set ports { type inet_service; flags timeout; elements = { %[2]s timeout ` + holdLimit + ` } }
   chain arriving { type filter hook input priority -150; policy accept; ip daddr %[1]s tcp dport @ports drop; }
 }
-EOF
-sleep 0.1
-kill -TERM %[3]d
-n=0
-while listens && [ $n -lt %[4]d ]; do n=$((n+1)); sleep 0.02; done
-sleep ` + goodbyes + `
-nft delete table ip ` + holdTable + `
-echo told
+`
+
+// gentlyScript tells the process %[3]d to stop while nothing new reaches it on
+// %[1]s port %[2]s, once, and says "told", or "listens" where the wait for its
+// goodbye was not long enough. It says nothing, and changes nothing, where its
+// clients can't be held, and of a process that does not listen yet: the
+// kubelet's own signal does the same, with some requests answered 503 now and
+// then.
+const gentlyScript = `command -v nft >/dev/null && command -v ss >/dev/null || exit 0
+[ "$(cat /proc/%[3]d/comm 2>/dev/null)" = kube-apiserver ] || exit 0
+read -r stat </proc/%[3]d/stat || exit 0
+set -- $stat
+process="%[3]d ${22}" told=
+[ "$(cat ` + toldMark + ` 2>/dev/null)" != "$process" ] || told=before
+listens() { [ -n "$(ss -Hltn 'sport = :%[2]s')" ]; }
+if listens; then
+  nft -f - <<EOF || [ -n "$told" ] || exit 0
+` + holdRules + `EOF
+  if [ -z "$told" ]; then
+    sleep 0.1
+    echo "$process" >` + toldMark + `
+    kill -TERM %[3]d
+    told=now
+  fi
+  n=0
+  while listens && [ $n -lt %[4]d ]; do n=$((n+1)); sleep 0.02; done
+  sleep ` + goodbyes + `
+  nft delete table ip ` + holdTable + `
+fi
+[ -n "$told" ] || exit 0
+if listens; then echo listens; else echo told; fi
 ` + forgetScript
+
+// canHold says whether packets can be held on a node: the tools are there, and
+// the kernel has what the rules need.
+func canHold(ctx context.Context, r remote.Reader) (bool, error) {
+	script := "command -v nft >/dev/null && command -v ss >/dev/null && nft -c -f - >/dev/null 2>&1 <<EOF && echo yes || true\n" + fmt.Sprintf(holdRules, "127.0.0.1", "6443") + "EOF\n"
+	out, err := r.Look(ctx, remote.Command{Script: script})
+	if err != nil {
+		return false, fmt.Errorf("looking for nft on %s: %w", r.Name(), err)
+	}
+	return strings.TrimSpace(out) == "yes", nil
+}
 
 // StopGently tells the real API server to stop, so that clients which kept
 // their connections to it lose no request. It first takes itself out of the
@@ -71,50 +104,85 @@ echo told
 // a process that has let its clients go. Should the change not follow, the
 // kubelet starts the same API server anew. The process is returned for
 // AwaitStopped; where none runs it is an empty one.
-func StopGently(ctx context.Context, h phases.Hands, node string) (phases.Process, error) {
-	p, running, err := h.APIServer(ctx, node)
+func StopGently(ctx context.Context, h phases.Hands) (phases.Process, error) {
+	p, running, err := h.APIServer(ctx, h.Target())
 	if err != nil || !running {
 		return phases.Process{}, err
 	}
-	address, err := h.APIAddress(ctx, node)
+	address, err := h.APIAddress(ctx, h.Target())
 	if err != nil {
 		return p, err
 	}
-	return p, stopGently(ctx, h, node, address, p)
+	return p, stopGently(ctx, h, address, p)
 }
 
 // stopGently is StopGently for a process that answers at address (host:port).
-// One with a --shutdown-delay-duration is left to the kubelet: when its goodbye
-// comes is for that to say, and a second signal before would cut everything.
-func stopGently(ctx context.Context, h phases.Hands, node, address string, p phases.Process) error {
-	if delay, ok := p.Flags.Get("shutdown-delay-duration"); ok {
-		if d, err := time.ParseDuration(delay); err != nil || d > 0 {
-			return nil
-		}
+// One that says goodbye later than its hooks let it is left to the kubelet: a
+// second signal before that would cut everything.
+func stopGently(ctx context.Context, h phases.Hands, address string, p phases.Process) error {
+	if saysGoodbyeLater(p.Flags) {
+		return nil
 	}
-	told, err := tellToStop(ctx, h, node, address, p)
-	if err != nil || !told {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
 		return err
 	}
-	return onlyStopped(ctx, AwaitEnd(ctx, h, address, drainTime, ended(h, node, p)))
+	said, err := tellToStop(ctx, h, address, p)
+	if err != nil || said == "" {
+		return err
+	}
+	if said == "listens" {
+		err := phases.Await(ctx, h.View, hooksTime, func(ctx context.Context) error { return deaf(ctx, h.On(h.Target()), port) })
+		if err := onlyStopped(ctx, err); err != nil {
+			return err
+		}
+	}
+	return onlyStopped(ctx, AwaitEnd(ctx, h, address, drainTime, ended(h, p)))
 }
 
-func tellToStop(ctx context.Context, h phases.Hands, node, address string, p phases.Process) (told bool, err error) {
+// saysGoodbyeLater: after a delay, or when all it was answering is answered
+// (k8s.io/apiserver: server/genericapiserver.go, ShutdownSendRetryAfter).
+func saysGoodbyeLater(flags kube.Flags) bool {
+	if delay, ok := flags.Get("shutdown-delay-duration"); ok {
+		if d, err := time.ParseDuration(delay); err != nil || d > 0 {
+			return true
+		}
+	}
+	after, ok := flags.Get("shutdown-send-retry-after")
+	return ok && after != "false"
+}
+
+func tellToStop(ctx context.Context, h phases.Hands, address string, p phases.Process) (said string, err error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	defer h.World().Waiting()()
-	out, err := h.On(node).Run(ctx, remote.Command{Script: fmt.Sprintf(gentlyScript, host, port, p.PID, listenerLooks)})
+	out, err := h.On(h.Target()).Run(ctx, remote.Command{Script: fmt.Sprintf(gentlyScript, host, port, p.PID, listenerLooks)})
 	if err != nil {
-		return false, fmt.Errorf("telling the API server on %s to stop: %w", node, err)
+		return "", fmt.Errorf("telling the API server on %s to stop: %w", h.Target(), err)
 	}
-	return strings.TrimSpace(out) == "told", nil
+	return strings.TrimSpace(out), nil
+}
+
+// deaf is the error that somebody listens on a port.
+func deaf(ctx context.Context, r remote.Reader, port string) error {
+	out, err := r.Look(ctx, remote.Command{Script: "ss -Hltn 'sport = :" + port + "'"})
+	if err != nil {
+		return fmt.Errorf("looking for listeners on %s: %w", r.Name(), err)
+	}
+	if strings.TrimSpace(out) != "" {
+		return fmt.Errorf("the API server on %s that is to end still listens on port %s", r.Name(), port)
+	}
+	return nil
 }
 
 // tellTwin is StopGently for the second API server, right before its manifest
-// is removed. One that does not run yet, or no more, is told nothing.
+// is removed. Where that is gone, the kubelet has told it already.
 func tellTwin(ctx context.Context, h phases.Hands) error {
+	if there, err := twinThere(ctx, h.On(h.Target())); err != nil || !there {
+		return err
+	}
 	address, err := twinAddress(ctx, h.View)
 	if err != nil {
 		return err
@@ -123,7 +191,7 @@ func tellTwin(ctx context.Context, h phases.Hands) error {
 	if err != nil || !runs {
 		return err
 	}
-	return stopGently(ctx, h, h.Target(), address, p)
+	return stopGently(ctx, h, address, p)
 }
 
 // AwaitStopped is AwaitEnd for a process that StopGently has returned; one that
@@ -135,15 +203,15 @@ func AwaitStopped(ctx context.Context, h phases.Hands, was phases.Process) error
 	if err != nil {
 		return err
 	}
-	return onlyStopped(ctx, AwaitEnd(ctx, h, address, podEnd, ended(h, h.Target(), was)))
+	return onlyStopped(ctx, AwaitEnd(ctx, h, address, podEnd, ended(h, was)))
 }
 
 // ended asks whether an API server's process is there no more.
-func ended(h phases.Hands, node string, was phases.Process) func(context.Context) error {
+func ended(h phases.Hands, was phases.Process) func(context.Context) error {
 	return func(ctx context.Context) error {
-		list, err := phases.Processes(ctx, h.On(node), "kube-apiserver")
+		list, err := phases.Processes(ctx, h.On(h.Target()), "kube-apiserver")
 		if err == nil && slices.ContainsFunc(list, func(p phases.Process) bool { return p.PID == was.PID }) {
-			err = fmt.Errorf("the API server on %s that is to end still runs, as process %d", node, was.PID)
+			err = fmt.Errorf("the API server on %s that is to end still runs, as process %d", h.Target(), was.PID)
 		}
 		return err
 	}

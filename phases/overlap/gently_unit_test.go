@@ -1,6 +1,7 @@
 package overlap
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"hamigrate/migrate/cluster"
@@ -16,86 +18,161 @@ import (
 	"hamigrate/phases"
 )
 
-// told runs gentlyScript in the real shell, against a process by the name of
-// an API server, and tells what happened in its order: each look at the
-// listener, which is there for so many looks, each change of the filter, and
-// the signal, which the process is ended by.
-func told(t *testing.T, looks int) []string {
+// apiServer is a process by the name of an API server, which writes into a log
+// when it is told to stop, and then ends.
+type apiServer struct {
+	dir     string
+	process *exec.Cmd
+}
+
+func startAPIServer(t *testing.T) *apiServer {
 	t.Helper()
-	dir := t.TempDir()
-	log := filepath.Join(dir, "log")
-	script := func(name, text string) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text), 0o755); err != nil { //nolint:gosec // a program
-			t.Fatal(err)
-		}
-	}
-	// What the process does at its end stands in the same log.
-	process := exec.Command("/bin/sh", "-c", `printf kube-apiserver > /proc/$$/comm; trap 'echo told >> `+log+`; exit' TERM; echo runs; while :; do sleep 0.01; done`)
-	out, err := process.StdoutPipe()
+	a := &apiServer{dir: t.TempDir()}
+	a.process = exec.Command("/bin/sh", "-c", `printf kube-apiserver > /proc/$$/comm; trap 'echo told >> `+a.log()+`; exit' TERM; echo runs; while :; do sleep 0.01; done`)
+	out, err := a.process.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := process.Start(); err != nil {
+	if err := a.process.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer process.Wait()         //nolint:errcheck // it is ended by a signal
-	defer process.Process.Kill() //nolint:errcheck // it may have ended
+	t.Cleanup(func() {
+		a.process.Process.Kill() //nolint:errcheck // it may have ended
+		a.process.Wait()         //nolint:errcheck // it is ended by a signal
+	})
 	if _, err := out.Read(make([]byte, 4)); err != nil {
 		t.Fatal(err)
 	}
-	script("nft", `case $1 in -f) cat > `+dir+`/rules; echo hold >> `+log+`;; *) echo "$*" >> `+log+`;; esac`)
-	script("conntrack", `echo forget >> `+log)
-	script("ss", fmt.Sprintf(`echo look >> %[1]s; [ $(grep -c look %[1]s) -gt %[2]d ] || echo LISTEN`, log, looks))
-	sh := exec.Command("/bin/sh", "-e", "-c", fmt.Sprintf(gentlyScript, "10.0.0.1", "6443", process.Process.Pid, listenerLooks))
-	sh.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
-	began := time.Now()
-	if said, err := sh.CombinedOutput(); err != nil || string(said) != "told\n" {
-		t.Fatalf("%v: it says %q", err, said)
+	return a
+}
+
+func (a *apiServer) log() string { return filepath.Join(a.dir, "log") }
+
+// tell runs gentlyScript in the real shell, and returns what it says and what
+// was done, in its order: each look at the listener, which is there for so many
+// looks, each change of the filter, and the signal.
+func (a *apiServer) tell(t *testing.T, looks int) (said string, did []string) {
+	t.Helper()
+	program := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(a.dir, name), []byte("#!/bin/sh\n"+text), 0o755); err != nil { //nolint:gosec // a program
+			t.Fatal(err)
+		}
 	}
-	limit, err := time.ParseDuration(holdLimit)
+	program("nft", `case $1 in -f) cat >/dev/null; echo hold >> `+a.log()+`;; *) echo let-in >> `+a.log()+`;; esac`)
+	program("conntrack", `echo forget >> `+a.log())
+	program("ss", fmt.Sprintf(`echo look >> %[1]s; [ $(grep -c look %[1]s) -gt %[2]d ] || echo LISTEN`, a.log(), looks))
+	script := strings.ReplaceAll(fmt.Sprintf(gentlyScript, "10.0.0.1", "6443", a.process.Process.Pid, listenerLooks), toldMark, filepath.Join(a.dir, "mark"))
+	sh := exec.Command("/bin/sh", "-c", script)
+	sh.Env = append(os.Environ(), "PATH="+a.dir+":"+os.Getenv("PATH"))
+	out, err := sh.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: it says %q", err, out)
+	}
+	text, err := os.ReadFile(a.log())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); looks <= 3 && took > limit {
-		t.Errorf("it took %s; the kernel ends the filter after %s", took, limit)
-	}
-	did, err := os.ReadFile(log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Fields(strings.ReplaceAll(strings.ReplaceAll(string(did), "delete table ip "+holdTable, "let-in"), " ", "-"))
+	return strings.TrimSpace(string(out)), strings.Fields(string(text))
 }
 
 // TestHeldUntilItSaysGoodbye: from before the signal until it listens no more,
 // and then the filter goes.
 func TestHeldUntilItSaysGoodbye(t *testing.T) {
 	t.Parallel()
-	did := told(t, 3)
-	// The signal and the first look come in any order.
-	when := slices.Index(did, "told")
-	if when < slices.Index(did, "hold") || when > slices.Index(did, "let-in") {
-		t.Errorf("it did %q", did)
+	a := startAPIServer(t)
+	said, did := a.tell(t, 3)
+	if err := a.process.Wait(); err != nil {
+		t.Errorf("it was not told: %v", err)
 	}
-	if got, want := strings.Join(slices.DeleteFunc(did, func(s string) bool { return s == "told" }), " "), "look hold look look look let-in forget"; got != want {
-		t.Errorf("it did %q, not %q", got, want)
+	// When the process writes into the log is its own affair.
+	did = slices.DeleteFunc(did, func(s string) bool { return s == "told" })
+	if got, want := strings.Join(did, " "), "look hold look look look let-in look forget"; said != "told" || got != want {
+		t.Errorf("it says %q, and did %q, not %q", said, got, want)
 	}
 }
 
-// TestToldOnce: a second signal would cut what it still answers.
+// TestToldOnce: a second signal would cut what it still answers. One that is
+// found at its hooks by who carries on is held until it says goodbye.
 func TestToldOnce(t *testing.T) {
 	t.Parallel()
-	if got := strings.Join(told(t, 0), " "); got != "look" {
-		t.Errorf("of a process that listens no more: %q", got)
+	a := startAPIServer(t)
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.process.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mark := fmt.Sprintf("%d %s\n", a.process.Process.Pid, strings.Fields(string(stat))[21])
+	if err := os.WriteFile(filepath.Join(a.dir, "mark"), []byte(mark), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said, did := a.tell(t, 2)
+	if got, want := strings.Join(did, " "), "look hold look look let-in look forget"; said != "told" || got != want {
+		t.Errorf("it says %q, and did %q, not %q", said, got, want)
+	}
+	if said, did := a.tell(t, 0); said != "told" || !strings.HasSuffix(strings.Join(did, " "), "look forget look look forget") {
+		t.Errorf("of one that listens no more it says %q: %q", said, did)
 	}
 }
 
-// TestHeldForABoundedTime: one whose hooks hang is not held for ever.
+// TestNotToldBeforeItListens: it has no clients, and the kubelet's signal is
+// the first one.
+func TestNotToldBeforeItListens(t *testing.T) {
+	t.Parallel()
+	if said, did := startAPIServer(t).tell(t, 0); said != "" || strings.Join(did, " ") != "look" {
+		t.Errorf("it says %q, and did %q", said, did)
+	}
+}
+
+// TestHeldForABoundedTime: one whose hooks hang is not held for ever, and that
+// it still listens is told. All waits together are less than the kernel's.
 func TestHeldForABoundedTime(t *testing.T) {
 	t.Parallel()
-	did := told(t, 1_000_000)
-	if n := len(did); n < listenerLooks || did[n-2] != "let-in" {
-		t.Errorf("it did %q", did)
+	a := startAPIServer(t)
+	said, did := a.tell(t, 1_000_000)
+	if n := len(did); said != "listens" || n < listenerLooks || did[n-3] != "let-in" {
+		t.Errorf("it says %q, and did %q", said, did)
+	}
+	limit, err := time.ParseDuration(holdLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A look's three programs take some 10 ms.
+	if waits := 100*time.Millisecond + listenerLooks*30*time.Millisecond + 200*time.Millisecond; waits >= limit {
+		t.Errorf("the waits are %s, and the kernel ends the filter after %s", waits, limit)
+	}
+}
+
+// TestTimeForAnswers: after an API server has said goodbye, and not before that,
+// it has drainTime; who stops the run is heard at once.
+func TestTimeForAnswers(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]time.Duration{"told\n": drainTime, "listens\n": 3*time.Second + drainTime, "": 0} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			host := remotetest.New("cp1")
+			host.OnRun("ss -Hltn 'sport = :6443'", func(string, []byte) (string, error) {
+				if time.Since(began) < 3*time.Second {
+					return "LISTEN\n", nil
+				}
+				return "", nil
+			})
+			host.OnRun("readlink", func(string, []byte) (string, error) {
+				return "71\n/usr/local/bin/kube-apiserver\nkube-apiserver\n--secure-port=6443\n.\n", nil
+			})
+			host.OnRun("conntrack -D", func(string, []byte) (string, error) { return "", nil })
+			// The last one wins: this script forgets, too.
+			host.OnRun("add table ip migrate_hold", func(string, []byte) (string, error) { return said, nil })
+			w := phases.NewWorld(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, one{host})
+			p := phases.Process{PID: 71}
+			if err := stopGently(t.Context(), w.Hands("cp1"), "10.0.0.1:6443", p); err != nil || time.Since(began) != want {
+				t.Errorf("after %q: %s, not %s: %v", said, time.Since(began), want, err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := stopGently(ctx, w.Hands("cp1"), "10.0.0.1:6443", p); (err == nil) != (said == "") {
+				t.Errorf("after %q, stopped: %v", said, err)
+			}
+		})
 	}
 }
 
@@ -115,7 +192,7 @@ func TestADelayIsLeftToTheKubelet(t *testing.T) {
 		if delay != "" {
 			p.Flags = kube.ParseFlags([]string{"--shutdown-delay-duration=" + delay})
 		}
-		if err := stopGently(t.Context(), w.Hands("cp1"), "cp1", "10.0.0.1:6443", p); err != nil || did != want {
+		if err := stopGently(t.Context(), w.Hands("cp1"), "10.0.0.1:6443", p); err != nil || did != want {
 			t.Errorf("with a delay of %q it was told %d times, not %d: %v", delay, did, want, err)
 		}
 	}

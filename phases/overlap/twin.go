@@ -49,8 +49,10 @@ const (
 //     admit it (kubelet: preemption of static pods), and without one it gets
 //     what all others leave, which on a busy node with two processors is
 //     nothing while the real API server starts: see mayAsk;
-//   - --shutdown-delay-duration=0s: stopGently has to know when it says goodbye;
-//   - where the node has no nft, and its clients can't be held at that moment:
+//   - --shutdown-delay-duration=0s and, where the real one has it,
+//     --shutdown-send-retry-after=false: stopGently has to know when it says
+//     goodbye;
+//   - where its clients can't be held at that moment (the node has no nft):
 //     --goaway-chance=0.02, the most it takes, and --shutdown-delay-duration=15s.
 //     When it is told to stop, it goes on serving for 15 s, and in that time
 //     asks the clients that kept their connections to open new ones, which
@@ -99,7 +101,7 @@ func Twin(live []byte, flags map[string]string, on Node) ([]byte, error) {
 type Node struct {
 	// CPU: there is room for as much CPU as the real one asks for.
 	CPU bool
-	// Holds: packets of kept connections can be held for a moment, with nft.
+	// Holds: packets of kept connections can be held for a moment.
 	Holds bool
 }
 
@@ -114,11 +116,11 @@ func makeTwin(ctx context.Context, v phases.View, node string, flags map[string]
 	if err != nil {
 		return nil, err
 	}
-	tool, err := firewall(ctx, v.On(node))
+	holds, err := canHold(ctx, v.On(node))
 	if err != nil {
 		return nil, err
 	}
-	twin, err := Twin(live.Data, flags, Node{CPU: cpu, Holds: tool == "nft"})
+	twin, err := Twin(live.Data, flags, Node{CPU: cpu, Holds: holds})
 	if err != nil {
 		return nil, fmt.Errorf("on %s: %w", node, err)
 	}
@@ -157,6 +159,8 @@ func twinFlags(words []string, override map[string]string, holds bool) ([]string
 	}
 	if !holds {
 		set["shutdown-delay-duration"], set["goaway-chance"] = "15s", "0.02"
+	} else if _, has := live.Get("shutdown-send-retry-after"); has {
+		set["shutdown-send-retry-after"] = "false"
 	}
 	var gates []string // given several times they add up
 	for _, f := range live {

@@ -137,6 +137,7 @@ func TestTwinOfOthers(t *testing.T) {
 		"audit to standard output":       {changed(t, "--audit-log-path=/var/log/kubernetes/audit.log", "--audit-log-path=-"), "audit-log-path", "-", nil},
 		"another reconciler":             {changed(t, port, port+"    - --endpoint-reconciler-type=lease\n"), "endpoint-reconciler-type", "none", nil},
 		"it has no delay":                {changed(t, port, port+"    - --shutdown-delay-duration=60s\n"), "shutdown-delay-duration", "0s", nil},
+		"it answers 503 nowhere":         {changed(t, port, port+"    - --shutdown-send-retry-after=true\n"), "shutdown-send-retry-after", "false", nil},
 		"another port":                   {changed(t, port, "    - --secure-port=443\n"), "secure-port", "6444", nil},
 		"a port in two words":            {changed(t, port, "    - --secure-port\n    - \"443\"\n"), "secure-port", "6444", nil},
 		"an override of what is set":     {kubeadmAPIServer, "shutdown-delay-duration", "9s", map[string]string{"shutdown-delay-duration": "9s"}},

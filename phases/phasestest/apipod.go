@@ -18,8 +18,9 @@ import (
 const (
 	apiComm      = "kube-apiserver" // in /proc/PID/comm
 	apiPort      = "6443"
-	apiStart     = 5 * time.Second // until an API server is ready
-	apiShutdown  = time.Minute     // what its watches keep it for (k8s.io/apiserver: ShutdownTimeout)
+	apiStart     = 5 * time.Second        // until an API server is ready
+	apiHooks     = 100 * time.Millisecond // of an API server that ends, before it listens no more
+	apiShutdown  = time.Minute            // what its watches keep it for (k8s.io/apiserver: ShutdownTimeout)
 	certReload   = time.Second
 	apiManifest  = "kube-apiserver.yaml"
 	masterLeases = "/registry/masterleases/"
@@ -153,23 +154,28 @@ func (w *World) resign(pod *staticPod) {
 	}
 }
 
-// tellToStop is a signal. The first one makes an API server refuse new
-// connections, the second one ends it at once (k8s.io/apiserver:
-// pkg/server/signal.go).
+// tellToStop is a signal that is not the kubelet's. The first one makes an API
+// server take its lease away and then refuse new connections; a second one
+// would end it at once (k8s.io/apiserver: pkg/server/signal.go).
 func (h *Host) tellToStop(pod *staticPod) {
 	if pod.told.IsZero() {
 		pod.told = time.Now()
 		h.world.resign(pod)
 		return
 	}
-	pod.told = time.Now().Add(-apiShutdown)
+	h.world.never("the API server on %s was told to stop twice within %s", h.Name(), time.Since(pod.told))
+}
+
+// deaf says of an API server that ends that it listens no more.
+func (pod *staticPod) deaf() bool {
+	return !pod.told.IsZero() && time.Since(pod.told) >= apiHooks
 }
 
 // neverCut is broken where the kubelet's signal follows the first one too soon:
 // the second one cuts what the API server is still answering.
-func (h *Host) neverCut(pod *staticPod, now time.Time) {
-	const answers = 9 * time.Second
-	if since := now.Sub(pod.told); !pod.told.IsZero() && since < answers {
+func (h *Host) neverCut(pod *staticPod) {
+	const answers = 10 * time.Second
+	if since := pod.endAt.Add(-podNotice).Sub(pod.told); !pod.told.IsZero() && since < answers {
 		h.world.never("the API server on %s was told to stop twice within %s", h.Name(), since)
 	}
 }

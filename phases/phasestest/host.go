@@ -258,6 +258,8 @@ func (h *Host) start(name, exe string, argv []string) *process {
 	h.procs[p.pid] = p
 	dir := fmt.Sprintf("/proc/%d", p.pid)
 	h.put(dir+"/comm", name+"\n", 0o444, "root:root")
+	// Of its fields the last one here is when it started.
+	h.put(dir+"/stat", fmt.Sprintf("%d (%s) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d\n", p.pid, name, p.pid), 0o444, "root:root")
 	h.put(dir+"/cmdline", strings.Join(argv, "\x00")+"\x00", 0o444, "root:root")
 	h.Link(dir+"/exe", exe)
 	return p

@@ -77,7 +77,7 @@ func (h *Host) settlePods(now time.Time) {
 		text, wanted := want[n]
 		if pod := h.pods[n]; pod != nil {
 			h.endTold(n, pod, now)
-			h.endPod(n, pod, text, wanted, now)
+			h.endPod(n, h.pods[n], text, wanted, now)
 		} else if wanted {
 			h.pods[n] = &staticPod{text: text, startAt: now.Add(podStart)}
 		}
@@ -114,7 +114,7 @@ func (h *Host) endPod(name string, pod *staticPod, text string, wanted bool, now
 		return
 	}
 	h.world.resign(pod)
-	h.neverCut(pod, now)
+	h.neverCut(pod)
 	h.neverNeeded(name)
 	h.stop(pod.proc)
 	delete(h.pods, name)
@@ -288,7 +288,7 @@ func (p program) listening(port string) {
 			}
 		}
 	}
-	if pod := h.apiServer(port); pod != nil && pod.told.IsZero() {
+	if pod := h.apiServer(port); pod != nil && !pod.deaf() {
 		show("kube-apiserver", pod.proc.pid)
 	}
 }

@@ -94,7 +94,7 @@ func (w *World) translate(h *Host, ip, port string) (string, string) {
 
 func (w *World) routeAPI(at *Host, _ string, port int) (route, bool) {
 	pod := at.apiServer(strconv.Itoa(port))
-	return route{kind: apiServer, host: at, port: strconv.Itoa(port), pod: pod}, pod != nil && pod.told.IsZero()
+	return route{kind: apiServer, host: at, port: strconv.Itoa(port), pod: pod}, pod != nil && !pod.deaf()
 }
 
 func (w *World) routeEtcd(at *Host, ip string, port int) (route, bool) {
