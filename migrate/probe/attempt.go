@@ -165,8 +165,14 @@ func (o *observed) RoundTrip(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
+	a, watched := req.Context().Value(attemptKey{}).(*attempt)
+	if watched {
+		// What an earlier request got is not this one's.
+		a.conn.Store(nil)
+		a.stage.Store(int32(stageConnect))
+	}
 	resp, err := o.next.RoundTrip(req)
-	if a, ok := req.Context().Value(attemptKey{}).(*attempt); ok {
+	if watched {
 		a.trips.Add(1)
 		a.err.Store(&err)
 		if err != nil {

@@ -22,8 +22,10 @@ type onConnections struct {
 }
 
 func (o *onConnections) RoundTrip(req *http.Request) (*http.Response, error) {
-	httptrace.ContextClientTrace(req.Context()).GotConn(httptrace.GotConnInfo{Conn: o.conns[0]})
 	err := o.errs[0]
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		httptrace.ContextClientTrace(req.Context()).GotConn(httptrace.GotConnInfo{Conn: o.conns[0]})
+	}
 	o.conns, o.errs = o.conns[1:], o.errs[1:]
 	return &http.Response{Body: http.NoBody}, err
 }
@@ -39,7 +41,7 @@ func TestTheConnectionOfTheFailure(t *testing.T) {
 		age  string
 	}{
 		"made up for": {[]error{syscall.ECONNRESET, nil}, nil, "waiting for the answer: connection reset", "60.0 s old"},
-		"not":         {[]error{syscall.ECONNRESET, syscall.ECONNREFUSED}, syscall.ECONNREFUSED, "waiting for the answer: connection refused", "0.0 s old"},
+		"not":         {[]error{syscall.ECONNRESET, syscall.ECONNREFUSED}, syscall.ECONNREFUSED, "connecting: connection refused", ""},
 		"an answer":   {[]error{nil, nil}, apierrors.NewServiceUnavailable("no"), "status 503: no", "0.0 s old"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +66,7 @@ func TestTheConnectionOfTheFailure(t *testing.T) {
 					err = att.unanswered()
 				}
 				err = att.explain(err, time.Second)
-				if f := failure(time.Now(), err); f.Reason != tt.want || !strings.HasSuffix(f.Connection, tt.age) {
+				if f := failure(time.Now(), err); f.Reason != tt.want || !strings.HasSuffix(f.Connection, tt.age) || (f.Connection == "") != (tt.age == "") {
 					t.Errorf("told %q on %q, not %q on one %s", f.Reason, f.Connection, tt.want, tt.age)
 				}
 				if tt.last != nil && !errors.Is(err, tt.last) {

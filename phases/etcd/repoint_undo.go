@@ -22,8 +22,9 @@ import (
 const oldReady = 4 * time.Minute
 
 // restarting is time enough for an API server that was told to stop, and whose
-// manifest is what it was, to be there again.
-const restarting = time.Minute
+// manifest is what it was, to be there again: its watches keep it for a minute
+// (k8s.io/apiserver: ShutdownTimeout), and then the kubelet starts it.
+const restarting = 3 * time.Minute
 
 // undoRepointOverlapped is undoRepoint while the second API server carries the
 // clients.

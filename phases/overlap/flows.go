@@ -27,6 +27,9 @@ import (
 // again is then refused. That there was none is an exit code of 1.
 const forgetScript = `if command -v conntrack >/dev/null; then conntrack -D -p tcp --state CLOSE --reply-src %[1]s --reply-port-src %[2]s >/dev/null 2>&1 || true; fi`
 
+// letInScript removes the empty table of a hold that was cut.
+const letInScript = "nft delete table ip " + holdTable + " 2>/dev/null || true\n"
+
 // ForgetReset makes a node forget the reset connections that were answered
 // from address (host:port), if it has the tool for it.
 func ForgetReset(ctx context.Context, h remote.Host, address string) error {
@@ -34,7 +37,7 @@ func ForgetReset(ctx context.Context, h remote.Host, address string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := h.Run(ctx, remote.Command{Script: fmt.Sprintf(forgetScript, host, port)}); err != nil {
+	if _, err := h.Run(ctx, remote.Command{Script: letInScript + fmt.Sprintf(forgetScript, host, port)}); err != nil {
 		return fmt.Errorf("making %s forget reset connections: %w", h.Name(), err)
 	}
 	return nil

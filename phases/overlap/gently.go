@@ -25,8 +25,12 @@ const (
 	// listenerLooks bounds the wait for that. A look takes 20 ms and what its
 	// programs take, some 10 ms; all together they are less than holdLimit.
 	listenerLooks = 40
-	// hooksTime is for pre-shutdown hooks that take longer than that.
-	hooksTime = 10 * time.Second
+	// hooksTime is for pre-shutdown hooks that take longer than that: the one that
+	// takes its lease away up to 20 s where etcd hangs, the one that takes its
+	// identity away up to 10 s (kubernetes:
+	// pkg/controlplane/controller/kubernetesservice/controller.go, Stop;
+	// k8s.io/component-helpers: apimachinery/lease/controller.go).
+	hooksTime = 30 * time.Second
 	// drainTime is for the requests that are being answered when the API server
 	// is told to stop. The kubelet's own signal is then a second one, which ends
 	// it at once (k8s.io/apiserver: pkg/server/signal.go). Without a second one
@@ -203,7 +207,7 @@ func AwaitStopped(ctx context.Context, h phases.Hands, was phases.Process) error
 	if err != nil {
 		return err
 	}
-	return onlyStopped(ctx, AwaitEnd(ctx, h, address, podEnd, ended(h, was)))
+	return onlyStopped(ctx, AwaitEnd(ctx, h, address, restartEnd, ended(h, was)))
 }
 
 // ended asks whether an API server's process is there no more.

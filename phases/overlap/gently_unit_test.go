@@ -129,6 +129,7 @@ func TestHeldForABoundedTime(t *testing.T) {
 	t.Parallel()
 	a := startAPIServer(t)
 	said, did := a.tell(t, 1_000_000)
+	did = slices.DeleteFunc(did, func(s string) bool { return s == "told" })
 	if n := len(did); said != "listens" || n < listenerLooks || did[n-3] != "let-in" {
 		t.Errorf("it says %q, and did %q", said, did)
 	}

@@ -21,6 +21,9 @@ const (
 	// folder, and the API server's watches are cut by the second signal, or after
 	// terminationGracePeriodSeconds (30 s).
 	podEnd = 90 * time.Second
+	// restartEnd is the same for an API server that is restarted. With all other
+	// waits of a restart it is less than the timer's 7 minutes.
+	restartEnd = time.Minute
 	// leaseRenewal is more than the 10 s between two renewals of an API
 	// server's lease (pkg/controlplane/reconcilers/lease.go).
 	leaseRenewal = 30 * time.Second
