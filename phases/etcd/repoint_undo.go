@@ -22,11 +22,11 @@ import (
 const oldReady = 4 * time.Minute
 
 // restarting is time enough for an API server that was told to stop, and whose
-// manifest is what it was, to be there again: its watches keep it for a minute
-// (k8s.io/apiserver: ShutdownTimeout), and then the kubelet starts it. Longer it
-// can't be: after a Verify that failed (5 minutes) the node's own timer (7) would
-// put another manifest over the one that is looked at.
-const restarting = 90 * time.Second
+// manifest is what it was, to be there again, unless its watches keep it for all
+// of its shutdown's minute: then who tries again finds it. Longer it can't be:
+// after a Verify that failed (5 minutes) the node's own timer (7) would put
+// another manifest over the one that is looked at.
+const restarting = time.Minute
 
 // undoRepointOverlapped is undoRepoint while the second API server carries the
 // clients.
