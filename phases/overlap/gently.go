@@ -93,21 +93,22 @@ func canHold(ctx context.Context, r remote.Reader) (bool, error) {
 	return strings.TrimSpace(out) == "yes", nil
 }
 
-// StopGently tells the real API server to stop, so that clients which kept
-// their connections to it lose no request. It first takes itself out of the
-// Service (its pre-shutdown hooks), and serves meanwhile. Then, between two
+// StopGently tells the target's own API server to stop, so that clients which
+// kept their connections to it lose no request. It first takes itself out of
+// the Service (its pre-shutdown hooks), and serves meanwhile. Then, between two
 // instants, some milliseconds, it answers 503 to what arrives on kept
 // connections (k8s.io/apiserver: server/genericapiserver.go,
 // NotAcceptingNewRequest, and filters/waitgroup.go); nothing arrives then. In
 // the second of these it stops to listen, and tells each client to go away
 // (GOAWAY). What it had not seen by then, HTTP/2 clients send again on a new
-// connection, which the redirect leads to the second API server. What it had
+// connection, which a redirect leads to another API server by now. What it had
 // seen it answers: for that it is given drainTime.
 //
-// It is for the moment before the manifest is changed: the kubelet then finds
-// a process that has let its clients go. Should the change not follow, the
-// kubelet starts the same API server anew. The process is returned for
-// AwaitStopped; where none runs it is an empty one.
+// It is for the moment before the manifest is changed or removed: the kubelet
+// then finds a process that has let its clients go. Should the change not
+// follow, the kubelet starts the same API server anew. The process is returned
+// for AwaitStopped; where none runs it is an empty one. That the time is over is
+// no error, that the run is to stop or the node does not answer is one.
 func StopGently(ctx context.Context, h phases.Hands) (phases.Process, error) {
 	p, running, err := h.APIServer(ctx, h.Target())
 	if err != nil || !running {
