@@ -26,7 +26,8 @@ func named(name string) Check {
 // Checks lists all of them. Numbers and names are for ever: people ignore by
 // name, and write down what they saw by number.
 func Checks() []Check {
-	return slices.Concat(hostChecks(), networkChecks(), clusterChecks(), joinChecks(), etcdChecks(), laterChecks())
+	return slices.Concat(hostChecks(), networkChecks(), clusterChecks(), joinChecks(), etcdChecks(), laterChecks(),
+		balancerChecks(), manifestChecks(), etcdUseChecks(), fileChecks(), clientChecks())
 }
 
 func hostChecks() []Check {
