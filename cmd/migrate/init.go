@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"hamigrate/migrate/cluster"
@@ -29,10 +28,10 @@ func initCommand() *cli.Command {
 		Description: "HOST is the control-plane node. It is reached as ssh reaches it (docs/ssh.md) and looked at;\n" +
 			"nothing is changed. What is true of the cluster is filled in, and what is not there yet, the\n" +
 			"load balancer, the etcd hosts and the new control-plane nodes, is a blank with a comment.\n" +
-			"An inventory of Ansible's fills in more; without HOST its first kube_control_plane host is\n" +
-			"looked at. A file that is there is never overwritten. Flags stand before HOST.\n\n" + exitStatus,
+			"An inventory of Ansible's fills in more: its hosts are matched with the Nodes by address. Without\n" +
+			"HOST the first host of its control-plane group is looked at. A file that is there is never overwritten. Flags stand before HOST.\n\n" + exitStatus,
 		Flags: append(initFlags(), outputFlag("text", "json"),
-			&cli.StringFlag{Name: "inventory", Aliases: []string{"i"}, Usage: "an Ansible inventory `FILE`, INI or YAML"}),
+			&cli.StringFlag{Name: "inventory", Aliases: []string{"i"}, Usage: "an Ansible inventory `FILE` or folder: INI, YAML, or what ansible-inventory --list prints"}),
 		Action: initAction,
 	}
 }
@@ -64,44 +63,75 @@ func initAction(c *cli.Context) error {
 		return err
 	}
 	var groups *initspec.Groups
-	if name := c.String("inventory"); name != "" {
-		inv, err := inventory.Read(name)
+	name := c.String("inventory")
+	if name != "" {
+		inv, err := inventory.Read(c.Context, name)
 		if err != nil {
 			return err
 		}
 		groups = groupsOf(inv)
+		if len(inv.ControlPlane) == 0 && c.Args().Len() == 0 {
+			return failedInit(c.App.ErrWriter, groups, inv.WithoutControlPlane(againWithHost(c, name)))
+		}
 	}
-	host, jump, err := initHost(c, groups)
+	pools := newPools(sshOptions(c, log))
+	defer pools.close()
+	found, choice, err := lookAndChoose(c, pools, groups)
 	if err != nil {
-		return err
-	}
-	options := sshOptions(c, log)
-	options.Jump = jump
-	pool := sshhost.NewPool(options)
-	defer pool.Close()
-	found, err := lookAtCluster(c.Context, pool, host)
-	if err != nil {
-		return err
-	}
-	reached := initspec.SSH{User: host.SSH.User, Port: host.SSH.Port, IdentityFile: host.SSH.IdentityFile, Address: host.Address}
-	choice := initspec.Blank(found, reached)
-	if groups != nil {
-		choice = initspec.FromInventory(found, *groups)
+		return failedInit(c.App.ErrWriter, groups, err)
 	}
 	return writeSpec(c, file, found, choice)
 }
 
+// againWithHost is the command that was given, to which a host is to be added.
+func againWithHost(c *cli.Context, inventory string) string {
+	flag := ""
+	if file := common(c, flagFile); file != "" && file != "migrate.yaml" {
+		flag = " --file " + remote.Quote(file)
+	}
+	return "migrate init" + flag + " -i " + remote.Quote(inventory) + " "
+}
+
+// lookAndChoose looks at the cluster and takes over what an inventory says.
+func lookAndChoose(c *cli.Context, pools *pools, groups *initspec.Groups) (initspec.Found, initspec.Choice, error) {
+	if groups != nil {
+		resolveMembers(c.Context, pools.by(""), groups)
+	}
+	h, err := initHost(c, groups)
+	if err != nil {
+		return initspec.Found{}, initspec.Choice{}, err
+	}
+	found, host, err := lookAtCluster(c.Context, pools.by(h.jump), h.host)
+	if err != nil {
+		return initspec.Found{}, initspec.Choice{}, err
+	}
+	if groups == nil {
+		return found, initspec.Blank(found, h.typed), nil
+	}
+	groups.Reached, groups.ReachedName = h.typed, h.member
+	// Without them it is recognised by what the API says of it.
+	found.First.Known, err = known(c.Context, host, found.First.Known)
+	if err != nil {
+		groups.Notes = append(groups.Notes, fmt.Sprintf("%s could not be asked for its addresses: %v", host.Name(), err))
+	}
+	askMembers(c.Context, groups, found, pools.by)
+	return found, initspec.FromInventory(found, *groups), nil
+}
+
+// known adds the addresses that a host shows to those that are known.
+func known(ctx context.Context, host remote.Host, before []string) ([]string, error) {
+	shown, err := shownAddresses(ctx, host)
+	return append(slices.Clone(before), shown...), err
+}
+
 // writeSpec writes the file, unless one is there by now, and tells.
 func writeSpec(c *cli.Context, file string, found initspec.Found, choice initspec.Choice) error {
-	data, err := initspec.Render(found, choice)
+	spec, err := initspec.Write(file, found, choice)
 	if err != nil {
 		return err
 	}
-	blanks, err := initspec.Blanks(file, data)
-	if err != nil {
-		return fmt.Errorf("what was found makes no spec, and nothing was written: %w", err)
-	}
-	if err := createFile(file, data); err != nil {
+	choice, blanks := spec.Choice, spec.Blanks
+	if err := createFile(file, spec.Data); err != nil {
 		return err
 	}
 	r := initResult{File: file, Found: found, Blanks: blanks, Next: nextAfterInit(file, blanks, choice.Jumps),
@@ -137,77 +167,16 @@ func createFile(file string, data []byte) (err error) {
 	return f.Sync()
 }
 
-// initHost is the host to look at: the one that is named, else the
-// inventory's; and the way to it where only the inventory knows it.
-func initHost(c *cli.Context, groups *initspec.Groups) (_ cluster.Host, jump string, _ error) {
-	if c.Args().Len() > 1 {
-		return cluster.Host{}, "", fmt.Errorf("`migrate init` takes one host, and there is %q behind it: flags stand before the host, as in `migrate init --file FILE root@HOST`", c.Args().Get(1))
-	}
-	word := c.Args().First()
-	if word == "" && groups == nil {
-		return cluster.Host{}, "", errors.New("`migrate init` needs the control-plane node of your cluster, as ssh reaches it: migrate init root@HOST (or --inventory FILE, which names it)")
-	}
-	if word == "" {
-		m := groups.ControlPlane[0]
-		return cluster.Host{Name: m.Name, Address: m.SSHAddress,
-			SSH: cluster.SSH{Address: m.SSHAddress, User: m.User, Port: m.Port, IdentityFile: m.IdentityFile}}, m.ProxyJump, nil
-	}
-	h, err := parseHost(word)
-	if err != nil || groups == nil {
-		return h, "", err
-	}
-	for _, m := range groups.ControlPlane {
-		if h.Name == m.Name || h.Address == m.SSHAddress || h.Address == m.Address {
-			return h, m.ProxyJump, nil
-		}
-	}
-	return h, "", nil
-}
-
-// parseHost reads [USER@]HOST[:PORT].
-func parseHost(word string) (cluster.Host, error) {
-	bad := fmt.Errorf("%q is not [USER@]HOST[:PORT], such as root@cp1", word)
-	user, place := "", word
-	if at := strings.LastIndex(word, "@"); at >= 0 {
-		if user, place = word[:at], word[at+1:]; user == "" {
-			return cluster.Host{}, bad
-		}
-	}
-	port := 0
-	if h, p, err := net.SplitHostPort(place); err == nil {
-		if port, err = strconv.Atoi(p); err != nil || port < 1 || port > 65535 {
-			return cluster.Host{}, bad
-		}
-		place = h
-	}
-	place = strings.Trim(place, "[]")
-	if place == "" || strings.HasPrefix(place, "-") || strings.ContainsAny(place+user, " \t/\"'") {
-		return cluster.Host{}, bad
-	}
-	return cluster.Host{Name: place, Address: place, SSH: cluster.SSH{Address: place, User: user, Port: port}}, nil
-}
-
-// groupsOf hands an inventory to the maker of specs, which knows no Ansible.
-func groupsOf(inv inventory.Inventory) *initspec.Groups {
-	members := func(hosts []inventory.Host) (out []initspec.Member) {
-		for _, h := range hosts {
-			out = append(out, initspec.Member(h))
-		}
-		return out
-	}
-	return &initspec.Groups{File: inv.File, ControlPlane: members(inv.ControlPlane), Etcd: members(inv.Etcd),
-		Workers: members(inv.Workers), LoadBalancers: members(inv.LoadBalancers), Endpoint: inv.Endpoint, Notes: inv.Notes}
-}
-
 // lookAtCluster connects and looks.
-func lookAtCluster(ctx context.Context, pool *sshhost.Pool, h cluster.Host) (initspec.Found, error) {
+func lookAtCluster(ctx context.Context, pool *sshhost.Pool, h cluster.Host) (initspec.Found, remote.Host, error) {
 	host, err := pool.Host(ctx, h)
 	if err != nil {
-		return initspec.Found{}, err
+		return initspec.Found{}, nil, err
 	}
 	c := &liveCluster{host: host}
 	defer c.close()
-	return initspec.Look(ctx, host, c)
+	found, err := initspec.Look(ctx, host, c)
+	return found, host, err
 }
 
 // nextAfterInit are the commands that follow.

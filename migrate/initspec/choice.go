@@ -53,15 +53,79 @@ type Member struct {
 	User                      string
 	Port                      int
 	IdentityFile, ProxyJump   string
+	// Known are addresses that its name means, or that it has shown itself.
+	Known []string
+	// Shared: other hosts have the same SSHAddress, with other ports, so that
+	// it is no host's own.
+	Shared bool
+	// Asked: Known has all that it has shown.
+	Asked bool
+}
+
+// Group is a group of an inventory of which the name says nothing.
+type Group struct {
+	Name    string
+	Members []Member
 }
 
 // Groups is an inventory.
 type Groups struct {
 	File                                       string
 	ControlPlane, Etcd, Workers, LoadBalancers []Member
+	Others                                     []Group
 	Endpoint                                   string
 	Notes                                      []string
+	// Reached is how the operator says that the control-plane node is
+	// reached, which wins over the inventory; and ReachedName which of the
+	// inventory's hosts that is, or "".
+	Reached     SSH
+	ReachedName string
 }
+
+// All lists every member once.
+func (g Groups) All() []Member {
+	lists := [][]Member{g.ControlPlane, g.Etcd, g.LoadBalancers, g.Workers}
+	for _, other := range g.Others {
+		lists = append(lists, other.Members)
+	}
+	var out []Member
+	for _, m := range slices.Concat(lists...) {
+		if !slices.ContainsFunc(out, m.same) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// MarkShared marks the hosts that are told apart by their port alone.
+func (g *Groups) MarkShared() {
+	ports := map[string]map[int]bool{}
+	for _, m := range g.All() {
+		if ports[m.SSHAddress] == nil {
+			ports[m.SSHAddress] = map[int]bool{}
+		}
+		ports[m.SSHAddress][m.Port] = true
+	}
+	g.Each(func(m Member) Member {
+		m.Shared = len(ports[m.SSHAddress]) > 1
+		return m
+	})
+}
+
+// Each replaces each member, wherever it stands.
+func (g *Groups) Each(do func(Member) Member) {
+	lists := [][]Member{g.ControlPlane, g.Etcd, g.LoadBalancers, g.Workers}
+	for _, other := range g.Others {
+		lists = append(lists, other.Members)
+	}
+	for _, list := range lists {
+		for i, m := range list {
+			list[i] = do(m)
+		}
+	}
+}
+
+func (m Member) same(other Member) bool { return m.Name == other.Name }
 
 // Blank is the choice of somebody without an inventory: everything that is to
 // come is a blank, in the numbers that the spec wants.
@@ -85,54 +149,6 @@ func (c *Choice) fillUp() {
 	if n := len(c.Joining); n < 2 {
 		c.Joining = append(c.Joining, make([]Host, 2-n)...)
 	}
-}
-
-// FromInventory is the choice that an inventory makes. What it does not say,
-// or says in a way that cannot be, is a blank, and a note says so.
-func FromInventory(f Found, g Groups) Choice {
-	c := Choice{Endpoint: g.Endpoint, Notes: slices.Clone(g.Notes), Source: g.File}
-	var first []Member
-	controlPlane := map[string]bool{f.First.Name: true}
-	var joining []Member
-	for _, m := range g.ControlPlane {
-		controlPlane[m.Name] = true
-		if m.is(f.First) {
-			first = append(first, m)
-			controlPlane[m.Name] = true
-			continue
-		}
-		joining = append(joining, m)
-	}
-	var members []Member
-	for _, m := range g.Etcd {
-		if controlPlane[m.Name] || m.is(f.First) {
-			c.note("the inventory's group etcd has %s, which is a control-plane node: a member of an external etcd needs a host of its own, so its place is a blank", m.Name)
-			continue
-		}
-		members = append(members, m)
-	}
-	if n := len(members); n > 3 && n != 5 {
-		c.note("the inventory's group etcd has %d hosts that could be members; the first 3 are taken", n)
-		members = members[:3]
-	}
-	c.SSH = common(slices.Concat(first, joining, members, g.LoadBalancers, g.Workers))
-	if len(first) > 0 {
-		m := first[0]
-		m.Address = f.First.Address // which the spec gives it, whatever the inventory calls its address
-		c.First = c.host(m).SSH
-	} else {
-		c.note("the inventory's group kube_control_plane does not have %s (%s), which is the control-plane node of the cluster", f.First.Name, f.First.Address)
-	}
-	c.Joining, c.Etcd, c.LoadBalancers = c.hosts(joining), c.hosts(members), c.hosts(g.LoadBalancers)
-	c.workers(f, g.Workers)
-	c.jumps(slices.Concat(first, joining, members, g.LoadBalancers, g.Workers))
-	c.fillUp()
-	return c
-}
-
-// is says whether an inventory's host is a node of the cluster.
-func (m Member) is(n Node) bool {
-	return m.Name == n.Name || m.Address != "" && m.Address == n.Address || m.SSHAddress == n.Address
 }
 
 func (c *Choice) note(format string, args ...any) {
@@ -180,59 +196,44 @@ func (c *Choice) hosts(members []Member) []Host {
 // hosts lack.
 func (c *Choice) host(m Member) Host {
 	h := Host{Name: strings.ToLower(m.Name), Address: m.Address}
-	if h.Address == "" && net.ParseIP(m.SSHAddress) != nil {
+	if net.ParseIP(m.Name) != nil {
+		h.Name = "" // a host that is called by its address has not said its name
+	}
+	switch {
+	case h.Address != "":
+	case net.ParseIP(m.SSHAddress) != nil && !m.Shared:
 		h.Address = m.SSHAddress
+	case len(m.Known) == 1:
+		h.Address = m.Known[0]
+		c.note("%s has the address %s by what its name means here; other hosts must reach it there", m.Name, h.Address)
 	}
-	if m.SSHAddress != h.Address {
-		h.SSH.Address = m.SSHAddress
-	}
-	if m.User != c.SSH.User {
-		h.SSH.User = m.User
-	}
-	if m.Port != c.SSH.Port {
-		h.SSH.Port = m.Port
-	}
-	if m.IdentityFile != c.SSH.IdentityFile {
-		h.SSH.IdentityFile = m.IdentityFile
-	}
+	h.SSH = c.reached(m, h.Address)
 	if h.Address == "" {
 		c.note("the inventory names %s without an IP address (ip or ansible_host): its address is a blank", m.Name)
 	}
 	return h
 }
 
-// workers lists the workers where the inventory reaches one of them in its
-// own way; names are those of the Nodes.
-func (c *Choice) workers(f Found, members []Member) {
-	var list []Host
-	own := false
-	known := map[string]bool{}
-	for _, m := range members {
-		i := slices.IndexFunc(f.Workers, m.is)
-		if i < 0 {
-			c.note("the inventory's group kube_node has %s, and the cluster has no Node of that name or address: it is left out", m.Name)
-			continue
-		}
-		node := f.Workers[i]
-		known[node.Name] = true
-		m.Name, m.Address = node.Name, or(node.Address, m.Address)
-		h := c.host(m)
-		own = own || h.SSH != SSH{}
-		list = append(list, h)
+// reached is what the spec has to say of how a host is reached.
+func (c *Choice) reached(m Member, address string) (s SSH) {
+	if m.SSHAddress != address {
+		s.Address = m.SSHAddress
 	}
-	for _, n := range f.Workers {
-		if !known[n.Name] {
-			c.note("the cluster has the Node %s, which the inventory's group kube_node does not have", n.Name)
-			list = append(list, Host{Name: n.Name, Address: n.Address})
-		}
+	if m.User != c.SSH.User {
+		s.User = m.User
 	}
-	if own {
-		c.Workers = list
+	if m.Port != c.SSH.Port {
+		s.Port = m.Port
 	}
+	if m.IdentityFile != c.SSH.IdentityFile {
+		s.IdentityFile = m.IdentityFile
+	}
+	return s
 }
 
-// jumps collects the bastions. A spec cannot say them; ~/.ssh/config does.
-func (c *Choice) jumps(members []Member) {
+// jumps collects the bastions. A spec cannot say them; ~/.ssh/config does, and
+// knows hosts by the names of the spec.
+func (c *Choice) jumps(members []Member, node map[string]string) {
 	for _, m := range members {
 		if m.ProxyJump == "" {
 			continue
@@ -242,7 +243,7 @@ func (c *Choice) jumps(members []Member) {
 			i = len(c.Jumps)
 			c.Jumps = append(c.Jumps, Jump{Via: m.ProxyJump})
 		}
-		for _, name := range []string{strings.ToLower(m.Name), m.SSHAddress} {
+		for _, name := range []string{or(node[m.Name], strings.ToLower(m.Name)), m.SSHAddress} {
 			if !slices.Contains(c.Jumps[i].Hosts, name) {
 				c.Jumps[i].Hosts = append(c.Jumps[i].Hosts, name)
 			}

@@ -48,6 +48,9 @@ type Node struct {
 	Version   string   `json:"version"`   // the kubelet's
 	OS        string   `json:"os"`
 	Ready     bool     `json:"ready"`
+	// Known are more addresses that lead to it, such as its ExternalIP: hosts
+	// of an inventory are recognised by them.
+	Known []string `json:"-"`
 }
 
 // Etcd is the one member.
@@ -116,7 +119,7 @@ func Look(ctx context.Context, host remote.Reader, c Cluster) (Found, error) {
 	if err := f.lookAtEtcd(ctx, host, c); err != nil {
 		return Found{}, err
 	}
-	f.notice()
+	f.notice(meaning(ctx, host, f.ControlPlaneEndpoint))
 	return f, nil
 }
 
@@ -176,6 +179,9 @@ func (f *Found) lookAtAPI(ctx context.Context, host remote.Reader, api API) erro
 	}
 	f.Cluster, f.KubeadmAPI, f.ControlPlaneEndpoint = cc.ClusterName(), cc.APIVersion(), cc.ControlPlaneEndpoint()
 	f.ServiceSubnet, f.PodSubnet = cc.ServiceSubnet(), cc.PodSubnet()
+	if dir := cc.CertificatesDir(); dir != "/etc/kubernetes/pki" {
+		f.Notes = append(f.Notes, fmt.Sprintf("kubeadm keeps its certificates in %s (certificatesDir of kubeadm-config), not in /etc/kubernetes/pki", dir))
+	}
 	if ext, ok := cc.ExternalEtcd(); ok {
 		return fmt.Errorf("etcd of this cluster is external already (%s, by kubeadm-config): this program moves it there from the control-plane node, so it is for a cluster before that. If it was begun with this program, its spec and journal go on: migrate status", strings.Join(ext.Endpoints, ", "))
 	}
@@ -209,8 +215,11 @@ func (f *Found) sortNodes(host remote.Reader, nodes map[string]corev1.Node) erro
 func asNode(n corev1.Node) Node {
 	out := Node{Name: n.Name, Address: kube.InternalIP(n), Addresses: []string{}, Version: n.Status.NodeInfo.KubeletVersion, OS: n.Status.NodeInfo.OSImage}
 	for _, a := range n.Status.Addresses {
-		if a.Type == corev1.NodeInternalIP {
+		switch a.Type {
+		case corev1.NodeInternalIP:
 			out.Addresses = append(out.Addresses, a.Address)
+		case corev1.NodeExternalIP:
+			out.Known = append(out.Known, a.Address)
 		}
 	}
 	for _, c := range n.Status.Conditions {
@@ -254,11 +263,53 @@ func (f *Found) lookAtEtcd(ctx context.Context, host remote.Reader, c Cluster) e
 	return nil
 }
 
+// meaning lists the addresses that the host of an endpoint has on the
+// control-plane node; none where it is not known there, or nobody can say.
+func meaning(ctx context.Context, host remote.Reader, endpoint string) []string {
+	name := endpoint
+	if h, _, err := net.SplitHostPort(endpoint); err == nil {
+		name = h
+	}
+	if name == "" || net.ParseIP(name) != nil {
+		return []string{name}
+	}
+	out, err := host.Look(ctx, remote.Command{Script: "getent ahostsv4 " + remote.Quote(name)})
+	if err != nil {
+		return nil // a name that means nothing is preflight's to tell
+	}
+	var all []string
+	for _, line := range strings.Split(out, "\n") {
+		if words := strings.Fields(line); len(words) > 0 && !slices.Contains(all, words[0]) {
+			all = append(all, words[0])
+		}
+	}
+	return all
+}
+
+// noticeEndpoint says what to do with an endpoint that is there already. The
+// documentation of kubeadm has people point a name to the first node, to be
+// pointed elsewhere later (kubernetes/kubeadm#2888).
+func (f *Found) noticeEndpoint(means []string) string {
+	ours := slices.ContainsFunc(means, func(a string) bool { return f.First.has(a) || strings.HasPrefix(a, "127.") })
+	host, _, err := net.SplitHostPort(f.ControlPlaneEndpoint)
+	if err != nil {
+		host = f.ControlPlaneEndpoint
+	}
+	switch {
+	case ours && net.ParseIP(host) != nil:
+		return fmt.Sprintf("kubeadm-config has the control-plane endpoint %s already, which is %s itself and ends with it: spec.endpoint is to be another one", f.ControlPlaneEndpoint, f.First.Name)
+	case ours:
+		return fmt.Sprintf("kubeadm-config has the control-plane endpoint %s already, and on %s that name means %s, which is %s itself. As spec.endpoint it changes nothing of the clients, but first it must mean the load balancer on every node (in DNS, or in /etc/hosts)",
+			f.ControlPlaneEndpoint, f.First.Name, strings.Join(means, ", "), f.First.Name)
+	}
+	return fmt.Sprintf("kubeadm-config has the control-plane endpoint %s already; if that name can be pointed to the load balancer, write it as spec.endpoint, and nothing of the clients changes", f.ControlPlaneEndpoint)
+}
+
 // notice says what is unusual and matters for filling in.
-func (f *Found) notice() {
+func (f *Found) notice(endpointMeans []string) {
 	note := func(format string, args ...any) { f.Notes = append(f.Notes, fmt.Sprintf(format, args...)) }
 	if f.ControlPlaneEndpoint != "" {
-		note("kubeadm-config has the control-plane endpoint %s already; if that name can be pointed to the load balancer, write it as spec.endpoint, and nothing of the clients changes", f.ControlPlaneEndpoint)
+		note("%s", f.noticeEndpoint(endpointMeans))
 	}
 	if !slices.Contains(f.First.Addresses, f.First.Address) {
 		note("the API server advertises %s, and the Node %s has the InternalIP %s: other nodes must reach both", f.First.Address, f.First.Name, strings.Join(f.First.Addresses, ", "))

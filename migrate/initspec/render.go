@@ -128,7 +128,7 @@ func endpoint(f Found, c Choice) *node {
 		if len(c.LoadBalancers) > 0 && c.LoadBalancers[0].Address != "" {
 			example = hostPort(c.LoadBalancers[0].Address, "6443") + ", the load balancer's own address"
 		}
-		if f.ControlPlaneEndpoint != "" {
+		if f.ControlPlaneEndpoint != "" && !strings.HasPrefix(f.ControlPlaneEndpoint, f.First.Address+":") {
 			example = f.ControlPlaneEndpoint + ", which kubeadm-config has already"
 		}
 		e.blank("host:port, such as " + example)

@@ -138,12 +138,12 @@ func TestFromInventory(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	all := strings.Join(c.Notes, "\n")
-	for _, want := range []string{"cp1, which is a control-plane node", "has 4 hosts that could be members; the first 3", "names CP2 without an IP address"} {
+	for _, want := range []string{"has cp1 as member of etcd, which is a control-plane node", "has 4 hosts that could be members of etcd; the first 3", "names CP2 without an IP address"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no note %q in:\n%s", want, all)
 		}
 	}
-	if c = FromInventory(f, Groups{ControlPlane: []Member{m("other", "10.9.9.9")}}); !strings.Contains(strings.Join(c.Notes, "\n"), "does not have cp1 (10.0.0.11)") {
+	if c = FromInventory(f, Groups{ControlPlane: []Member{m("other", "10.9.9.9")}}); !strings.Contains(strings.Join(c.Notes, "\n"), "no host with an address of cp1 (10.0.0.11)") {
 		t.Errorf("%q", c.Notes)
 	}
 }
@@ -153,7 +153,11 @@ func TestWhatAnInventoryDoesNotSay(t *testing.T) {
 	t.Parallel()
 	f := found(t, nil)
 	m := func(name, user string, port int) Member {
-		return Member{Name: name, Address: "10.9.0.1", SSHAddress: "10.9.0.1", User: user, Port: port}
+		address := "10.9.0." + name[len(name)-1:]
+		if name == "lb1" {
+			address = "10.9.0.5"
+		}
+		return Member{Name: name, Address: address, SSHAddress: address, User: user, Port: port}
 	}
 	first := m("cp1", "ops", 2222)
 	c := FromInventory(f, Groups{

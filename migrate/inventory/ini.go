@@ -33,7 +33,7 @@ func (m *model) ini(data []byte) error {
 		switch kind {
 		case "children":
 			child, _, _ := strings.Cut(line, " ")
-			current.children = append(current.children, m.group(child).name)
+			m.addChild(current, child)
 		case "vars":
 			key, value, ok := strings.Cut(line, "=")
 			if !ok {
@@ -75,7 +75,9 @@ func (m *model) iniHost(g *group, line string) error {
 		return err
 	}
 	for _, name := range names {
-		m.addHost(g, name, v)
+		if err := m.addHost(g, name, v); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,14 +1,23 @@
 package inventory
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// sshArgs finds the jump in arguments for ssh(1), and returns the rest that
-// says where or as whom to connect, or is not known here. The old way to jump,
+// sshArgs finds the jump in arguments for ssh(1), and names the other options
+// that say where or as whom to connect, or are not known here. Their values
+// are left out, for people keep passwords in them. The old way to jump,
 // `ProxyCommand ssh -W %h:%p bastion`, is the same as ProxyJump.
 func sshArgs(args string) (jump string, rest []string) {
 	words, err := fields(args)
 	if err != nil {
-		return "", []string{args}
+		return "", []string{"what cannot be read (" + err.Error() + ")"}
+	}
+	name := func(option string) {
+		if !slices.Contains(rest, option) {
+			rest = append(rest, option)
+		}
 	}
 	for i := 0; i < len(words); i++ {
 		word := words[i]
@@ -20,7 +29,7 @@ func sshArgs(args string) (jump string, rest []string) {
 		case strings.HasPrefix(word, "-J"), strings.HasPrefix(word, "-o"):
 			option, value = word[:2], word[2:]
 		}
-		if option == "-J" && value != "" {
+		if option == "-J" && isJump(value) {
 			jump = value
 			continue
 		}
@@ -28,20 +37,37 @@ func sshArgs(args string) (jump string, rest []string) {
 		if at := strings.IndexAny(value, "= "); at >= 0 {
 			key, setting = value[:at], strings.TrimSpace(value[at+1:])
 		}
-		switch name := strings.ToLower(strings.TrimSpace(key)); {
-		case option == "-o" && name == "proxyjump":
+		switch known := strings.ToLower(strings.TrimSpace(key)); {
+		case option == "-o" && known == "proxyjump" && isJump(setting):
 			jump = setting
-		case option == "-o" && name == "proxycommand" && jumpOf(setting) != "":
+		case option == "-o" && known == "proxycommand" && isJump(jumpOf(setting)):
 			jump = jumpOf(setting)
-		case option == "-o" && harmless(name):
+		case option == "-o" && harmless(known):
 		case word == "-C" || word == "-q" || word == "-4" || word == "-6" || word == "-A":
-		case value != "" && option != word+value:
-			rest = append(rest, option+" "+value)
-		default:
-			rest = append(rest, word)
+		case option == "-o" && isWord(key):
+			name(strings.TrimSpace(key))
+		case len(word) >= 2 && word[0] == '-':
+			name(word[:2]) // -F file and -Ffile alike
 		}
 	}
 	return jump, rest
+}
+
+// isWord says whether this can be the name of an option, and so no value.
+func isWord(key string) bool {
+	return key != "" && strings.Trim(strings.ToLower(key), "abcdefghijklmnopqrstuvwxyz ") == ""
+}
+
+// isJump says whether this is [user@]host[:port], or several. With a
+// password in it, it is not.
+func isJump(value string) bool {
+	for _, hop := range strings.Split(value, ",") {
+		user, _, found := strings.Cut(strings.TrimPrefix(hop, "ssh://"), "@")
+		if hop == "" || strings.HasPrefix(hop, "-") || strings.ContainsAny(hop, " \t\"'`$;|&<>") || found && strings.Contains(user, ":") {
+			return false
+		}
+	}
+	return true
 }
 
 // harmless are settings of speed and of multiplexing, which this program does
