@@ -114,7 +114,7 @@ func lookAndChoose(c *cli.Context, pools *pools, groups *initspec.Groups) (inits
 	if err != nil {
 		groups.Notes = append(groups.Notes, fmt.Sprintf("%s could not be asked for its addresses: %v", host.Name(), err))
 	}
-	askMembers(c.Context, groups, found, pools.by)
+	askMembers(c.Context, groups, found, pools.askBySSH)
 	return found, initspec.FromInventory(found, *groups), nil
 }
 

@@ -47,8 +47,7 @@ func groupsOf(inv inventory.Inventory) *initspec.Groups {
 	return g
 }
 
-// asHost is how an inventory's host is connected to. Only its addresses are
-// asked for, and that takes no root's rights.
+// asHost is how an inventory's host is connected to.
 func asHost(m initspec.Member) cluster.Host {
 	return cluster.Host{Name: m.Name, Address: m.SSHAddress,
 		SSH: cluster.SSH{Address: m.SSHAddress, User: m.User, Port: m.Port, IdentityFile: m.IdentityFile}}
@@ -138,7 +137,7 @@ func shownAddresses(ctx context.Context, host remote.Host) ([]string, error) {
 // askMembers asks hosts of the inventory for their addresses, where there are
 // Nodes of which no host has an address that is known so far: the inventory
 // may reach them at others than the Nodes have.
-func askMembers(ctx context.Context, g *initspec.Groups, found initspec.Found, pool func(jump string) *sshhost.Pool) {
+func askMembers(ctx context.Context, g *initspec.Groups, found initspec.Found, ask func(context.Context, initspec.Member) ([]string, error)) {
 	members := g.All()
 	left := slices.DeleteFunc(found.Nodes(), func(n initspec.Node) bool {
 		return slices.ContainsFunc(members, func(m initspec.Member) bool { return m.Name == g.ReachedName && n.Name == found.First.Name || m.Is(n) })
@@ -158,13 +157,7 @@ func askMembers(ctx context.Context, g *initspec.Groups, found initspec.Found, p
 	var mu sync.Mutex
 	var silent []string
 	sideBySide(g, members, func(m initspec.Member) initspec.Member {
-		h := asHost(m)
-		h.SSH.Become, h.SSH.Timeout = "none", askTime/4
-		host, err := pool(m.ProxyJump).Host(ctx, h)
-		var shown []string
-		if err == nil {
-			shown, err = shownAddresses(ctx, host)
-		}
+		shown, err := ask(ctx, m)
 		if err != nil {
 			mu.Lock()
 			defer mu.Unlock()
@@ -178,6 +171,17 @@ func askMembers(ctx context.Context, g *initspec.Groups, found initspec.Found, p
 		slices.Sort(silent)
 		g.Notes = append(g.Notes, fmt.Sprintf("%s of the inventory could not be asked for addresses by SSH, and so may be Nodes that were not recognised", strings.Join(silent, ", ")))
 	}
+}
+
+// askBySSH asks one of them. It takes no root's rights.
+func (p *pools) askBySSH(ctx context.Context, m initspec.Member) ([]string, error) {
+	h := asHost(m)
+	h.SSH.Become, h.SSH.Timeout = "none", askTime/4
+	host, err := p.by(m.ProxyJump).Host(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	return shownAddresses(ctx, host)
 }
 
 // failedInit tells what an inventory's reading has noted when init fails: it

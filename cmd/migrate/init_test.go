@@ -2,10 +2,15 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -192,6 +197,91 @@ func checkFromInventory(t *testing.T, file string) {
 	}
 	if !strings.Contains(text, "#   Host w1 10.88.0.31 w2 203.0.113.32\n") || !strings.Contains(text, "#     ProxyJump jump@bastion\n") {
 		t.Errorf("no lines for ~/.ssh/config in:\n%s", text)
+	}
+}
+
+// TestInitFromForms: the forms of inventories that people have, on one
+// cluster. Names are those of the Nodes, whatever the inventory says.
+func TestInitFromForms(t *testing.T) {
+	t.Parallel()
+	for form, workers := range map[string]string{
+		"tutorial": "", "yaml": "", "dashes.ini": "", "list": "w1 0 w2 0", "list.json": "w1 0 w2 0", "folder": "w1 2222 w2 2222", "masters": "w1 0 w2 0",
+	} {
+		inv, err := inventory.Reader{}.Read(t.Context(), filepath.Join("..", "..", "migrate", "inventory", "testdata", form))
+		if err != nil {
+			t.Fatal(err)
+		}
+		groups := groupsOf(inv)
+		groups.Each(func(m initspec.Member) initspec.Member { // as resolveMembers does it
+			m.Known = map[string][]string{"worker1": {"10.88.0.31"}, "worker2": {"10.88.0.32"}}[m.SSHAddress]
+			return m
+		})
+		dir := t.TempDir()
+		t.Run(form, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := phasestest.New(t)
+				defer w.Close()
+				file := filepath.Join(dir, "migrate.yaml")
+				if _, err := initOn(t, w, file, "json", groups); err != nil {
+					t.Fatal(err)
+				}
+				text := readText(t, file)
+				for i, value := range []string{"10.88.0.5:6443", "lb1", "10.88.0.5", "e1", "10.88.0.21", "e2", "10.88.0.22", "e3", "10.88.0.23", "cp2", "10.88.0.12", "cp3", "10.88.0.13"} {
+					if form != "folder" || i < 3 || i > 8 { // which has the members of etcd
+						text = strings.Replace(text, ": # FILL IN", ": "+value+" # filled", 1)
+					}
+				}
+				spec, err := cluster.ParseBytes(file, []byte(text))
+				if err != nil {
+					t.Fatalf("%v\n%s", err, text)
+				}
+				if first := spec.ControlPlane.First; first.Name != "cp1" || first.Address != "10.88.0.11" {
+					t.Errorf("first is %+v", first)
+				}
+				var got []string
+				for _, h := range spec.Workers {
+					got = append(got, fmt.Sprintf("%s %d", h.Name, h.SSH.Port))
+				}
+				if got := strings.Join(got, " "); got != workers {
+					t.Errorf("workers: %s, want %s in\n%s", got, workers, text)
+				}
+			})
+		})
+	}
+}
+
+// TestAskMembers: only where a Node is not recognised hosts are asked, and
+// those that say nothing are named.
+func TestAskMembers(t *testing.T) {
+	t.Parallel()
+	found := initspec.Found{First: initspec.Node{Name: "cp1", Address: "10.88.0.11"}, Workers: []initspec.Node{{Name: "w1", Address: "10.88.0.31"}}}
+	member := func(name, address string) initspec.Member { return initspec.Member{Name: name, SSHAddress: address} }
+	var mu sync.Mutex
+	var asked []string
+	ask := func(_ context.Context, m initspec.Member) ([]string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, m.Name)
+		if m.Name == "b" {
+			return []string{"10.88.0.31"}, nil
+		}
+		return nil, errors.New("no route to host")
+	}
+	g := &initspec.Groups{ReachedName: "a", Others: []initspec.Group{{Name: "boxes", Members: []initspec.Member{
+		member("a", "203.0.113.1"), member("b", "203.0.113.2"), member("c", "203.0.113.3")}}}}
+	askMembers(t.Context(), g, found, ask)
+	slices.Sort(asked)
+	if !slices.Equal(asked, []string{"b", "c"}) || !g.Others[0].Members[1].Is(found.Workers[0]) || !g.Others[0].Members[1].Asked || g.Others[0].Members[2].Asked {
+		t.Errorf("asked %v: %+v", asked, g.Others)
+	}
+	if len(g.Notes) != 1 || !strings.Contains(g.Notes[0], "c of the inventory could not be asked") {
+		t.Errorf("%q", g.Notes)
+	}
+	asked = nil
+	askMembers(t.Context(), g, found, ask)
+	if asked != nil {
+		t.Errorf("every Node is known, and %v were asked", asked)
 	}
 }
 

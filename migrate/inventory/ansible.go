@@ -3,6 +3,7 @@ package inventory
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -72,20 +73,23 @@ func (r Reader) list(ctx context.Context, file string) ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("it could not be started: %w", err)
 	}
-	return out.Bytes(), nil
+	if !json.Valid(out.kept.Bytes()) {
+		return nil, errors.New("it printed no JSON")
+	}
+	return out.kept.Bytes(), nil
 }
 
 // bounded keeps output up to a bound, and ends whoever writes more.
 type bounded struct {
-	bytes.Buffer
+	kept bytes.Buffer // not embedded: its ReadFrom would be used, which has no bound
 	full bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.full = b.full || b.Len()+len(p) > maxSize; b.full {
+	if b.full = b.full || b.kept.Len()+len(p) > maxSize; b.full {
 		return 0, errors.New("too much output")
 	}
-	return b.Buffer.Write(p)
+	return b.kept.Write(p)
 }
 
 // quoted is a word as a shell takes it, to be pasted.
