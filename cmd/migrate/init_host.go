@@ -134,7 +134,7 @@ func parseHost(word string) (cluster.Host, error) {
 		place = h
 	}
 	place = strings.Trim(place, "[]")
-	if place == "" || strings.HasPrefix(place, "-") || strings.ContainsAny(place+user, " \t/\"'") {
+	if place == "" || strings.HasPrefix(place, "-") || strings.HasPrefix(user, "-") || strings.ContainsAny(place+user, " \t/\"'") {
 		return cluster.Host{}, bad
 	}
 	return cluster.Host{Name: place, Address: place, SSH: cluster.SSH{Address: place, User: user, Port: port}}, nil

@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// nameTime bounds the look-up of a name.
-	nameTime = 3 * time.Second
+	// nameTime bounds the look-up of a name, and namesTime that of all.
+	nameTime  = 3 * time.Second
+	namesTime = 15 * time.Second
 	// askTime bounds what the hosts of an inventory are asked for their
 	// addresses, all of them together, and mostAsked how many.
 	askTime   = 20 * time.Second
@@ -83,6 +84,8 @@ func sideBySide(g *initspec.Groups, members []initspec.Member, do func(initspec.
 // here: by ~/.ssh/config and DNS.
 func resolveMembers(ctx context.Context, pool *sshhost.Pool, g *initspec.Groups) {
 	const most = 200
+	ctx, cancel := context.WithTimeout(ctx, namesTime)
+	defer cancel()
 	members := slices.DeleteFunc(g.All(), func(m initspec.Member) bool { return net.ParseIP(m.SSHAddress) != nil })
 	sideBySide(g, members[:min(len(members), most)], func(m initspec.Member) initspec.Member {
 		// Without SSH.Address, so that a HostName of ~/.ssh/config counts.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 
@@ -129,7 +130,12 @@ func endpoint(f Found, c Choice) *node {
 			example = hostPort(c.LoadBalancers[0].Address, "6443") + ", the load balancer's own address"
 		}
 		if f.ControlPlaneEndpoint != "" && !strings.HasPrefix(f.ControlPlaneEndpoint, f.First.Address+":") {
-			example = f.ControlPlaneEndpoint + ", which kubeadm-config has already"
+			// Without a port it is the API server's (kubeadm: util/endpoint.go).
+			example = f.ControlPlaneEndpoint
+			if _, _, err := net.SplitHostPort(example); err != nil {
+				example = hostPort(example, f.APIPort)
+			}
+			example += ", which kubeadm-config has already"
 		}
 		e.blank("host:port, such as " + example)
 	}

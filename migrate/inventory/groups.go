@@ -134,7 +134,7 @@ func (i Inventory) WithoutControlPlane(command string) error {
 		fmt.Fprintf(&b, "  %s: %s\n", g.Name, shortList(hosts))
 	}
 	host := groups[0].Hosts[0]
-	fmt.Fprintf(&b, "Name the control-plane node; where it is %s:\n  %s%s", host.Name, command, host.login())
+	fmt.Fprintf(&b, "Name the control-plane node; where it is %s:\n  %s%s", host.Name, command, quoted(host.login()))
 	return fmt.Errorf("%s", b.String())
 }
 
@@ -143,7 +143,7 @@ func (h Host) described() string {
 	if h.SSHAddress == h.Name {
 		return h.Name
 	}
-	return h.Name + " (" + h.SSHAddress + ")"
+	return h.Name + " (" + printable(h.SSHAddress) + ")"
 }
 
 // login is what to type for it.

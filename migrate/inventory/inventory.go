@@ -178,16 +178,16 @@ func (m *model) refused(name string, v vars) {
 		}
 	}
 	if c := m.plain(name, v, "ansible_connection"); c != "" && c != "ssh" && c != "smart" && c != "paramiko" && c != "paramiko_ssh" {
-		m.note("ansible_connection of %s is %s, and this program has SSH only: it must be reachable by SSH", name, c)
+		m.note("ansible_connection of %s is %q, and this program has SSH only: it must be reachable by SSH", name, c)
 	}
 	if how := m.plain(name, v, "ansible_become_method"); how != "" && how != "sudo" {
-		m.note("ansible_become_method of %s is %s, and this program has sudo only", name, how)
+		m.note("ansible_become_method of %s is %q, and this program has sudo only", name, how)
 	}
 	if who := m.plain(name, v, "ansible_become_user"); who != "" && who != "root" {
-		m.note("ansible_become_user of %s is %s; this program needs root's rights", name, who)
+		m.note("ansible_become_user of %s is %q; this program needs root's rights", name, who)
 	}
 	if user := m.plain(name, v, "ansible_user", "ansible_ssh_user"); falsy(v["ansible_become"]) && user != "" && user != "root" {
-		m.note("ansible_become of %s is off, and %s is not root: this program uses sudo there", name, user)
+		m.note("ansible_become of %s is off, and %q is not root: this program uses sudo there", name, user)
 	}
 }
 

@@ -141,7 +141,7 @@ ansible_ssh_extra_args=-o StrictHostKeyChecking=no -F other -o ProxyCommand="nc 
 	}
 	all := strings.Join(got.Notes, "\n")
 	for _, want := range []string{
-		"ansible_become_password is not taken over", "ansible_become_method of cp1 is doas", "ansible_connection of cp1 is local",
+		"ansible_become_password is not taken over", "ansible_become_method of cp1 is \"doas\"", "ansible_connection of cp1 is \"local\"",
 		"ansible_user of cp1 is made by a template", `ansible_port "ssh" of cp1 is not a port`, "ansible_become of cp2 is off",
 		"ansible_ssh_extra_args sets StrictHostKeyChecking, -F, ProxyCommand, which is not taken over",
 	} {
@@ -190,6 +190,7 @@ func TestMistakes(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ file, text, says string }{
 		"no host":          {"h", "[web]\n", "the inventory h has no host"},
+		"an escape":        {"h", "a\x1b]0;b\n", `"a\x1b]0;b" is no name of a host`},
 		"binary":           {"h", "a\x00b", "h is no text"},
 		"no JSON":          {"h", "{\"all\": {\"hosts\"", "h:"},
 		"JSON of a scalar": {"h", "{\"all\": {\"hosts\": 1}}", "h: hosts of the group all is a mapping"},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // vars are variables with their values as text; a mapping is flattened, its
@@ -55,17 +56,28 @@ func (m *model) group(name string) *group {
 	key := keyOf(name)
 	g := m.groups[key]
 	if g == nil {
-		g = &group{name: name, has: map[string]bool{}, vars: vars{}, beside: vars{}}
+		g = &group{name: printable(name), has: map[string]bool{}, vars: vars{}, beside: vars{}}
 		m.groups[key] = g
 		m.order = append(m.order, key)
 	}
 	return g
 }
 
+// printable is a word of the inventory that can be shown on a terminal.
+func printable(word string) string {
+	if strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(word)
+	}
+	return word
+}
+
 // addHost puts a host into a group, with more of its variables.
 func (m *model) addHost(g *group, name string, v vars) error {
 	if m.entries++; m.entries > maxEntries || len(m.groups) > maxGroups {
 		return fmt.Errorf("more than %d hosts or %d groups are no inventory that is read here", maxEntries, maxGroups)
+	}
+	if printable(name) != name {
+		return fmt.Errorf("%q is no name of a host", name)
 	}
 	if !g.has[name] {
 		g.has[name] = true
@@ -80,7 +92,8 @@ func (m *model) addHost(g *group, name string, v vars) error {
 
 // addChild puts a group into another, once.
 func (m *model) addChild(g *group, name string) {
-	if key := keyOf(m.group(name).name); !slices.Contains(g.children, key) {
+	m.group(name)
+	if key := keyOf(name); !slices.Contains(g.children, key) {
 		g.children = append(g.children, key)
 	}
 }
