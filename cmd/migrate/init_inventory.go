@@ -138,12 +138,13 @@ func shownAddresses(ctx context.Context, host remote.Host) ([]string, error) {
 }
 
 // askMembers asks hosts of the inventory for their addresses, where there are
-// Nodes of which no host has an address that is known so far: the inventory
-// may reach them at others than the Nodes have.
+// workers of which no host has an address that is known so far: the inventory
+// may reach them at others than the Nodes have. The control-plane node was
+// reached already.
 func askMembers(ctx context.Context, g *initspec.Groups, found initspec.Found, ask func(context.Context, initspec.Member) ([]string, error)) {
 	members := g.All()
-	left := slices.DeleteFunc(found.Nodes(), func(n initspec.Node) bool {
-		return slices.ContainsFunc(members, func(m initspec.Member) bool { return m.Name == g.ReachedName && n.Name == found.First.Name || m.Is(n) })
+	left := slices.DeleteFunc(slices.Clone(found.Workers), func(n initspec.Node) bool {
+		return slices.ContainsFunc(members, func(m initspec.Member) bool { return m.Is(n) })
 	})
 	if len(left) == 0 {
 		return
@@ -172,7 +173,7 @@ func askMembers(ctx context.Context, g *initspec.Groups, found initspec.Found, a
 	})
 	if len(silent) > 0 {
 		slices.Sort(silent)
-		g.Notes = append(g.Notes, fmt.Sprintf("%s of the inventory could not be asked for addresses by SSH, and so may be Nodes that were not recognised", strings.Join(silent, ", ")))
+		g.Notes = append(g.Notes, fmt.Sprintf("could not be asked for their addresses by SSH, and so not be recognised, if they are Nodes: %s", strings.Join(silent, ", ")))
 	}
 }
 

@@ -275,7 +275,7 @@ func TestAskMembers(t *testing.T) {
 	if !slices.Equal(asked, []string{"b", "c"}) || !g.Others[0].Members[1].Is(found.Workers[0]) || !g.Others[0].Members[1].Asked || g.Others[0].Members[2].Asked {
 		t.Errorf("asked %v: %+v", asked, g.Others)
 	}
-	if len(g.Notes) != 1 || !strings.Contains(g.Notes[0], "c of the inventory could not be asked") {
+	if len(g.Notes) != 1 || !strings.Contains(g.Notes[0], "could not be asked for their addresses by SSH, and so not be recognised, if they are Nodes: c") {
 		t.Errorf("%q", g.Notes)
 	}
 	asked = nil

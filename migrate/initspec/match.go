@@ -217,7 +217,7 @@ func (c *Choice) leftOut(g Groups, node map[string]string, own map[string]bool) 
 			break
 		}
 		if hosts := unused(other.Members); len(hosts) > 0 {
-			c.note("the group %s was not read: its name does not say what its hosts are for, and none of these has an address of a Node: %s", other.Name, short(hosts))
+			c.note("of the group %s was not read: %s. The group's name does not say what a host is for, and none of these has an address of a Node", other.Name, short(hosts))
 		}
 	}
 }

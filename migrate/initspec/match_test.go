@@ -78,7 +78,7 @@ func TestUnknownGroups(t *testing.T) {
 		t.Errorf("%+v", c.Workers)
 	}
 	all := strings.Join(c.Notes, "\n")
-	if !strings.Contains(all, "the group web was not read: its name does not say what its hosts are for, and none of these has an address of a Node: shop") ||
+	if !strings.Contains(all, "of the group web was not read: shop. The group's name does not say what a host is for") ||
 		strings.Contains(all, "group boxes") || !strings.Contains(all, "a is the Node cp1, b is the Node w1, c is the Node w2") {
 		t.Errorf("notes:\n%s", all)
 	}
