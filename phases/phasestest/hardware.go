@@ -45,6 +45,7 @@ func (w *World) Hardware(host string, change func(*Hardware)) {
 func (h *Host) furnish() {
 	h.put("/etc/machine-id", fmt.Sprintf("%032x\n", []byte(h.Name())), 0o444, "root:root")
 	h.put("/proc/meminfo", "MemTotal:       8000000 kB\nMemAvailable:   4000000 kB\n", 0o444, "root:root")
+	h.put(mounts, "/dev/sda1 / ext4 rw,relatime 0 0\n", 0o444, "root:root")
 	h.put("/proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n", 0o444, "root:root")
 	h.put("/proc/sys/fs/inotify/max_user_instances", "128\n", 0o644, "root:root")
 	h.put("/proc/sys/kernel/arch", "x86_64\n", 0o444, "root:root")
