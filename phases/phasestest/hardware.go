@@ -100,11 +100,11 @@ func installedVersion(h *Host, file string) string {
 // df plays `df -Pk FOLDER`.
 func df(p program) error {
 	_, dirs := p.options()
-	free, known := p.host.hardware.Free[dirs[0]]
-	if !known {
+	if !p.host.has(dirs[0]) && dirs[0] != "/" {
 		return interp.ExitStatus(1)
 	}
-	p.out("Filesystem     1024-blocks     Used Available Capacity Mounted on\n/dev/sda1         %d  %d  %d      12%% /\n", free+(8<<20), 8<<20, free)
+	free, at := p.host.room(p.abs(dirs[0]))
+	p.out("Filesystem     1024-blocks     Used Available Capacity Mounted on\n/dev/sda1         %d  %d  %d      12%% %s\n", free+(8<<20), 8<<20, free, at)
 	return nil
 }
 
@@ -171,9 +171,10 @@ func everyListener(p program) {
 		show("*:" + pod.proc.flags["secure-port"])
 	}
 	for _, s := range h.boots {
-		for _, flag := range []string{"listen-client-urls", "listen-peer-urls"} {
+		for _, flag := range []string{"listen-client-urls", "listen-peer-urls", "listen-metrics-urls"} {
 			for u := range strings.SplitSeq(s.flags[flag], ",") {
-				show(strings.TrimPrefix(u, "https://"))
+				_, at, _ := strings.Cut(u, "://")
+				show(at)
 			}
 		}
 	}

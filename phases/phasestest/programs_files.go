@@ -151,7 +151,7 @@ func stat(p program) error {
 		user, group, _ := strings.Cut(i.owner, ":")
 		p.out("%s\n", strings.NewReplacer("%U", user, "%G", group, "%u", user, "%g", group,
 			"%a", fmt.Sprintf("%o", i.mode.Perm()), "%s", strconv.FormatInt(i.size, 10), "%Y", strconv.FormatInt(p.host.mtimes[p.abs(name)].Unix(), 10), "%Z", strconv.FormatInt(p.host.mtimes[p.abs(name)].Unix(), 10),
-			"%n", name, "%d %i", "1 "+i.sum, "%d", p.host.disk(p.abs(name)), "%y %z", "then then").Replace(flags["-c"]))
+			"%n", name, "%d %i", "1 "+i.sum, "%d", p.host.disk(p.abs(name)), "%F", kindOf(i), "%y %z", "then then").Replace(flags["-c"]))
 	}
 	if failed {
 		return interp.ExitStatus(1)
@@ -206,6 +206,9 @@ func readlink(p program) error {
 func find(p program) error {
 	if slices.Contains(p.args, "-lname") {
 		return instances(p)
+	}
+	if slices.Contains(p.args, "-exec") {
+		return search(p)
 	}
 	dir := p.abs(p.args[0])
 	var paths []string

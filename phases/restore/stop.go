@@ -189,7 +189,7 @@ func (o Options) setAside() phases.Step {
 			}
 			return phases.Need(migrate.Before{"goes to": lost}, "there is %s; it goes to %s", dataOf, lost), nil
 		},
-		Apply:  o.applySetAside,
+		Apply: o.applySetAside,
 		Verify: func(ctx context.Context, v phases.View) error {
 			there, err := exists(ctx, v.On(v.Target()), dataOf)
 			if err != nil || there {
