@@ -35,8 +35,8 @@ const (
 )
 
 // etcdSources are the manifest, which the kubelet may start again at any
-// moment, the process, which may be of another one, and kubeadm-config, of
-// which kubeadm makes the next one. There is none where the old member is gone.
+// moment, and the process, which may be of another one. There is none where the
+// old member is gone.
 func (v View) etcdSources(ctx context.Context) ([]etcdSource, kube.Manifest, error) {
 	file, err := v.On(v.First().Name).ReadFile(ctx, EtcdManifest)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -57,15 +57,17 @@ func (v View) etcdSources(ctx context.Context) ([]etcdSource, kube.Manifest, err
 	if running {
 		out = append(out, etcdSource{fromProcess, old.Flags})
 	}
+	return out, m, nil
+}
+
+// etcdOfKubeadm is what kubeadm would make the next manifest of.
+func (v View) etcdOfKubeadm(ctx context.Context) (etcdSource, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
-		return nil, kube.Manifest{}, err
+		return etcdSource{}, err
 	}
 	cc, err := k.ClusterConfiguration(ctx)
-	if err != nil {
-		return nil, kube.Manifest{}, err
-	}
-	return append(out, etcdSource{fromConfig, WithEtcdVariables(cc.LocalEtcdArgs(), cc.LocalEtcdVariables())}), m, nil
+	return etcdSource{fromConfig, WithEtcdVariables(cc.LocalEtcdArgs(), cc.LocalEtcdVariables())}, err
 }
 
 // manifestEtcdFlags reads also a command that is one line for a shell.
@@ -103,22 +105,27 @@ func withoutFlag(place, name, node string) string {
 	return fmt.Sprintf("on %[1]s, as a change of its own (etcd restarts, the API is away for about a minute; as a variable, take %[4]s out of env: instead): cp -p %[2]s /etc/kubernetes/etcd.new && sed -i '/--%[3]s/d' /etc/kubernetes/etcd.new && mv /etc/kubernetes/etcd.new %[2]s", node, EtcdManifest, name, variable)
 }
 
-// EtcdForcesNewCluster is a --force-new-cluster left over from a rescue. With
-// one member nobody notices it: each start makes a new cluster of that one. Of
-// a cluster with more members such a start is a split, two clusters with one
-// history (etcd: server/etcdserver/bootstrap.go, ForceNewCluster).
+// EtcdForcesNewCluster is a --force-new-cluster left over from a rescue, in the
+// manifest or in the process. With one member nobody notices it: each start
+// makes a new cluster of that one. Of a cluster with more members such a start
+// is a split, two clusters with one history (etcd: server/etcdserver,
+// bootstrap.go, ForceNewCluster). It asks the node alone.
 func (v View) EtcdForcesNewCluster(ctx context.Context) (*EtcdTrouble, error) {
 	sources, _, err := v.etcdSources(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return v.forces(sources), nil
+}
+
+func (v View) forces(sources []etcdSource) *EtcdTrouble {
 	for _, s := range sources {
 		if isOn(s.flags, "force-new-cluster") {
 			return &EtcdTrouble{Stops: true, Remedy: withoutFlag(s.name, "force-new-cluster", v.First().Name),
-				Seen: fmt.Sprintf("--force-new-cluster is set in %s of %s: etcd's next start there, which may come at any moment, would throw out all other members and go on as a cluster of its own", s.name, v.First().Name)}, nil
+				Seen: fmt.Sprintf("--force-new-cluster is set in %s of %s: etcd's next start there, which may come at any moment, would throw out all other members and go on as a cluster of its own", s.name, v.First().Name)}
 		}
 	}
-	return nil, nil //nolint:nilnil // nothing is there to be told
+	return nil
 }
 
 // EtcdTroubles are all of them, what stops first. It is empty where the old
@@ -128,17 +135,17 @@ func (v View) EtcdTroubles(ctx context.Context) (out []EtcdTrouble, gone bool, e
 	if err != nil || len(sources) == 0 {
 		return nil, len(sources) == 0, err
 	}
-	forced, err := v.EtcdForcesNewCluster(ctx)
+	config, err := v.etcdOfKubeadm(ctx)
 	if err != nil {
 		return nil, false, err
 	}
-	if forced != nil {
+	if forced := v.forces(append(slices.Clone(sources), config)); forced != nil {
 		out = append(out, *forced)
 	}
-	for _, s := range sources[:len(sources)-1] {
+	for _, s := range sources {
 		out = append(out, v.unsafeSettings(s)...)
 	}
-	effective := sources[len(sources)-2].flags // of the process, where one runs
+	effective := sources[len(sources)-1].flags // of the process, where one runs
 	out = append(out, v.foreignPeers(effective)...)
 	out = append(out, v.inheritedBadly(effective)...)
 	out = append(out, v.odd(sources, m)...)
@@ -246,7 +253,7 @@ func (v View) odd(sources []etcdSource, m kube.Manifest) []EtcdTrouble {
 		out = append(out, EtcdTrouble{Remedy: "give it one container with a command that begins with etcd, as kubeadm does, before phase 2",
 			Seen: fmt.Sprintf("%s of %s has %d containers, and the first one's command begins with %.40q: the way back of phase 2 copies only a manifest with one container that runs etcd itself", EtcdManifest, first, m.Containers(), strings.Join(words[:min(1, len(words))], ""))})
 	}
-	if sources[1].name != fromProcess {
+	if len(sources) < 2 {
 		return out
 	}
 	if name := differs(sources[0].flags, sources[1].flags); name != "" {

@@ -167,12 +167,8 @@ func unitBlocked(ctx context.Context, v phases.View, have, want string) (migrate
 	if want == "" {
 		return phases.Block("write the unit by hand, see `migrate playbook --phase 2`", "%s has no %s and the old member it would inherit from is gone", v.Target(), unitFile), nil
 	}
-	trouble, err := v.EtcdForcesNewCluster(ctx)
-	if err != nil {
-		return migrate.Finding{}, err
-	}
-	if trouble != nil {
-		return phases.Block(trouble.Remedy, "%s", trouble.Seen), nil
+	if blocked, err := notForced(ctx, v); err != nil || blocked.Verdict == migrate.Blocked {
+		return blocked, err
 	}
 	if file := namesFile(want); file != "" {
 		return phases.Block("put that file on the etcd hosts and write "+unitFile+" there by hand, see `migrate playbook --phase 2`",

@@ -101,6 +101,9 @@ func rm(p program) error {
 // rmdir removes empty folders.
 func rmdir(p program) error {
 	for _, name := range p.args {
+		if p.host.mountOf(p.abs(name)) == p.abs(name) {
+			return fmt.Errorf("failed to remove '%s': Device or resource busy", name)
+		}
 		names, err := p.host.Fake.List(p.ctx, p.abs(name))
 		if err != nil || len(names) > 0 {
 			return fmt.Errorf("failed to remove '%s': %d entries, %v", name, len(names), err)
