@@ -136,7 +136,19 @@ const (
 // asks for it. Another etcd may run on the node in some pod (a virtual
 // cluster's, say), so data folder and name must be those of the static pod
 // manifest, or of its archived copy.
+//
+// A configuration file would make etcd ignore its flags and variables, and is
+// refused.
 func (v View) OldEtcd(ctx context.Context) (OldEtcd, bool, error) {
+	old, running, err := v.OldEtcdAsIs(ctx)
+	if file, ok := old.Flags.Get("config-file"); err == nil && ok {
+		return OldEtcd{}, false, fmt.Errorf("looking for etcd on %s: it is configured by --config-file=%s, which this tool does not read: give it flags instead", v.First().Name, file)
+	}
+	return old, running, err
+}
+
+// OldEtcdAsIs is OldEtcd, also of one that this tool cannot deal with.
+func (v View) OldEtcdAsIs(ctx context.Context) (OldEtcd, bool, error) {
 	first := v.On(v.First().Name)
 	out, err := first.Look(ctx, remote.Command{Script: oldEtcdScript()})
 	if err != nil {
@@ -168,9 +180,7 @@ func parseOldEtcd(out string) (OldEtcd, bool, error) {
 		if !sameFlag(p.Flags, want.Flags(), "data-dir") || !sameFlag(p.Flags, want.Flags(), "name") {
 			continue
 		}
-		if p.Flags, err = withVariables(p.Flags, variables[i]); err != nil {
-			return OldEtcd{}, false, err
-		}
+		p.Flags = WithEtcdVariables(p.Flags, variables[i])
 		old := OldEtcd{Process: p}
 		old.ClientAddress, _ = ListenAddress(p.Flags, "listen-client-urls")
 		old.PeerAddress, old.LocalOnly = ListenAddress(p.Flags, "listen-peer-urls")
@@ -179,22 +189,21 @@ func parseOldEtcd(out string) (OldEtcd, bool, error) {
 	return OldEtcd{}, false, nil
 }
 
-// withVariables adds what the process was told by variables: etcd takes
-// ETCD_QUOTA_BACKEND_BYTES for --quota-backend-bytes where there is no flag. A
-// configuration file would make etcd ignore both, and is refused.
-func withVariables(flags kube.Flags, variables []string) (kube.Flags, error) {
+// WithEtcdVariables adds what etcd is told by variables, NAME=value: it takes
+// ETCD_QUOTA_BACKEND_BYTES for --quota-backend-bytes where there is no flag,
+// and leaves out what is empty or no flag's name (etcd: pkg/flags,
+// SetFlagsFromEnv).
+func WithEtcdVariables(flags kube.Flags, variables []string) kube.Flags {
 	flags = slices.Clone(flags)
 	for _, line := range variables {
-		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
-		name = strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, "ETCD_")), "_", "-")
-		if _, set := flags.Get(name); ok && !set {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		name, ok := strings.CutPrefix(name, "ETCD_")
+		name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		if _, set := flags.Get(name); ok && value != "" && !set && isEtcdFlag(name) {
 			flags = append(flags, kube.Flag{Name: name, Value: value})
 		}
 	}
-	if file, ok := flags.Get("config-file"); ok {
-		return nil, fmt.Errorf("it is configured by --config-file=%s, which this tool does not read: give it flags instead", file)
-	}
-	return flags, nil
+	return flags
 }
 
 // OldEtcdManifest reads the old member's manifest, from the manifests folder
@@ -213,6 +222,19 @@ func (v View) OldEtcdManifest(ctx context.Context) (kube.Manifest, error) {
 		return kube.Manifest{}, fmt.Errorf("on %s, %s: %w", first.Name(), file.Path, err)
 	}
 	return m, nil
+}
+
+// EtcdDataOnHost is the folder of the node in which the old member has its data.
+func EtcdDataOnHost(m kube.Manifest) (string, error) {
+	inside, ok := manifestEtcdFlags(m).Get("data-dir")
+	if !ok {
+		return "", errors.New("the old member's manifest has no --data-dir")
+	}
+	dir, ok := m.OnHost(inside)
+	if !ok {
+		return "", fmt.Errorf("the old member's manifest mounts nothing of the node at its --data-dir=%s", inside)
+	}
+	return dir, nil
 }
 
 // EtcdArchive is where the old member's manifest and data go.

@@ -196,7 +196,7 @@ func TestParseOldEtcd(t *testing.T) {
 		{"no manifest", strings.SplitAfter(asLooked, ".manifest\n")[0], OldEtcd{}, false, ""},
 		{"nothing", ".manifest\n", OldEtcd{}, false, ""},
 		{"one that ended meanwhile", "7\n/usr/local/bin/etcd\n.environment\n.\n" + asLooked, old, true, ""},
-		{"a configuration file", strings.Replace(asLooked, "ETCD_NAME=other", "ETCD_CONFIG_FILE=/etc/x", 1), OldEtcd{}, false, "--config-file=/etc/x"},
+		{"variables that are no flags", strings.Replace(asLooked, "ETCD_NAME=other", "ETCD_SERVICE_HOST=10.96.0.7", 1), old, true, ""},
 		{"a manifest that is none", strings.Replace(asLooked, manifestOfCP1, "{", 1), OldEtcd{}, false, EtcdManifest},
 		{"a message of somebody's profile", "Welcome!\nx\ny\n.\n" + asLooked, OldEtcd{}, false, "Welcome!"},
 	}

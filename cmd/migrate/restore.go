@@ -147,7 +147,7 @@ func runRestore(ctx context.Context, c *cli.Context, s *session, j *state.Journa
 		return err
 	}
 	_, err := fmt.Fprintf(c.App.ErrWriter, "Restored from %s. What was written after it is lost: restart operators that remember it, and let `migrate plan`\n"+
-		"show which steps of the migration are newer than the snapshot. The remains of the old members are in %s/lost on their hosts.\n", under.Folder, phases.StateDir)
+		"show which steps of the migration are newer than the snapshot. The remains of the old members are in %s/lost on their hosts, or in %s/migrate-lost where that is a disk of its own.\n", under.Folder, phases.StateDir, phases.EtcdDataDir)
 	return err
 }
 

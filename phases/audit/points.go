@@ -1,9 +1,11 @@
 package audit
 
+import "slices"
+
 // Points lists all of them. Numbers and names are for ever: people write down
 // what they saw by number.
 func Points() []Point {
-	return append(append(controlPlanePoints(), runningPoints()...), namedPoints()...)
+	return slices.Concat(controlPlanePoints(), runningPoints(), namedPoints(), etcdPoints())
 }
 
 const untilBack = "until it is back: the time to repair or replace one machine"
@@ -73,5 +75,14 @@ func namedPoints() []Point {
 			Loss:      "Their pods ask one machine; a network add-on among them takes the pods of its node along.",
 			Lasts:     lasts,
 			Otherwise: "set their variables and arguments to the endpoint, or let them use the kubernetes Service", Look: workloadSettings},
+	}
+}
+
+func etcdPoints() []Point {
+	return []Point{
+		{Number: 14, Name: "EtcdClients", Title: "Who else uses the etcd of the first control-plane node",
+			Loss:      "They have no etcd: a backup saves nothing, an alert falls silent, a pod network that keeps its data there stands still.",
+			Lasts:     "as long as that one machine is away; and for ever from the end of phase 2 on, when that etcd is gone",
+			Otherwise: "with phase 2, point clients to port 2379 of the etcd hosts, with a certificate of etcd's CA, and let metrics be scraped there: a listener that is reachable on the old member is made on each new one, with the same port", Look: etcdClients},
 	}
 }

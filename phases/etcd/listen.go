@@ -72,6 +72,9 @@ func checkListen(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	if err != nil {
 		return migrate.Finding{}, err
 	}
+	if blocked, err := notForced(ctx, v); err != nil || running && blocked.Verdict == migrate.Blocked {
+		return blocked, err
+	}
 	local := localOnly(m)
 	switch {
 	case running && !old.LocalOnly:

@@ -88,6 +88,9 @@ func checkPeerRelay(ctx context.Context, v phases.View) (migrate.Finding, error)
 	if !running {
 		return phases.Done("no etcd runs on %s any more", v.Target()), nil
 	}
+	if blocked, err := notForced(ctx, v); err != nil || blocked.Verdict == migrate.Blocked {
+		return blocked, err
+	}
 	if !old.LocalOnly {
 		return phases.Done("the old member's peer listener is not on localhost only"), nil
 	}

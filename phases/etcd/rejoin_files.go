@@ -56,6 +56,7 @@ func joiningManifest(original []byte, initialCluster, peerURL string) ([]byte, e
 		out = append(out, "--"+f.Name+"="+f.Value)
 	}
 	c.Command, c.Args = out, nil
+	c.Env = slices.DeleteFunc(c.Env, func(e corev1.EnvVar) bool { return ofBirth(e.Name) })
 	c.LivenessProbe, c.ReadinessProbe, c.StartupProbe = nil, nil, nil
 	pod.Status = corev1.PodStatus{}
 	text, err := yaml.Marshal(pod)
@@ -63,6 +64,12 @@ func joiningManifest(original []byte, initialCluster, peerURL string) ([]byte, e
 		return nil, fmt.Errorf("writing the manifest with which the old member joins: %w", err)
 	}
 	return append([]byte(joiningMark), text...), nil
+}
+
+// ofBirth says whether a variable tells etcd how its cluster is founded.
+func ofBirth(variable string) bool {
+	name, ok := strings.CutPrefix(variable, "ETCD_")
+	return ok && (name == "FORCE_NEW_CLUSTER" || strings.HasPrefix(name, "INITIAL_CLUSTER") || strings.HasPrefix(name, "DISCOVERY"))
 }
 
 // initialCluster lists the members as etcd wants them: byte for byte what is
@@ -202,13 +209,6 @@ func putManifestAway(ctx context.Context, h phases.Hands) error {
 	return host.Rename(ctx, phases.EtcdManifest, archivedManifest)
 }
 
-func makeArchive(ctx context.Context, host remote.Host) error {
-	if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", phases.StateDir, path.Dir(phases.EtcdArchive), phases.EtcdArchive)); err != nil {
-		return fmt.Errorf("making the archive on %s: %w", host.Name(), err)
-	}
-	return nil
-}
-
 // oldPodGone wants no process of the old member, and none to come: the kubelet
 // deletes the pod's mirror in the API when it has seen that the manifest is
 // gone and has ended the pod (pkg/kubelet: HandlePodCleanups).
@@ -237,45 +237,6 @@ func oldPodGone(ctx context.Context, v phases.View) error {
 		return fmt.Errorf("the kubelet on %s has not let go of pod %s", v.First().Name, mirror)
 	}
 	return nil
-}
-
-// hasOldData says whether a member's data is in the old member's folder.
-func hasOldData(ctx context.Context, v phases.View) (bool, error) {
-	dir, err := oldDataDir(ctx, v)
-	if err != nil {
-		return false, err
-	}
-	_, err = v.On(v.First().Name).List(ctx, path.Join(dir, "member"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// putDataAway moves the data beside what was moved there before: each time
-// the phase is taken back and done again there is one more.
-func putDataAway(ctx context.Context, h phases.Hands) error {
-	data, err := hasOldData(ctx, h.View)
-	if err != nil || !data {
-		return err
-	}
-	dir, err := oldDataDir(ctx, h.View)
-	if err != nil {
-		return err
-	}
-	host := h.On(h.First().Name)
-	if err := makeArchive(ctx, host); err != nil {
-		return err
-	}
-	names, err := host.List(ctx, phases.EtcdArchive)
-	if err != nil {
-		return err
-	}
-	free := "member"
-	for n := 2; slices.Contains(names, free); n++ {
-		free = fmt.Sprintf("member-%d", n)
-	}
-	return host.Rename(ctx, path.Join(dir, "member"), path.Join(phases.EtcdArchive, free))
 }
 
 // originalBack puts the manifest of before in place, byte for byte, when the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"hamigrate/migrate"
@@ -38,6 +39,9 @@ func removeMember() phases.Step {
 			f := phases.Need(migrate.Before{"members": describe(members), "id": fmt.Sprintf("%x", old.ID), "name": old.Name},
 				"%s is a member", v.Target())
 			f.Changes = []migrate.Change{{Object: "etcd: members", Before: lines(describe(withHosts(members, v))), After: lines(describe(without(withHosts(members, v), old.ID)))}}
+			if others := othersOfOld(ctx, v); others.Object != "" {
+				f.Changes = append(f.Changes, others)
+			}
 			return f, nil
 		},
 		Apply:  applyRemoveMember,
@@ -136,4 +140,37 @@ func verifyRemoveMember(ctx context.Context, v phases.View) error {
 		return err
 	}
 	return kube.Readyz(ctx, cfg)
+}
+
+// othersOfOld shows who else is seen to use the old member, and what there is
+// for them afterwards. They are changed by nobody here; that they are in the
+// plan and in the report is all that can be done. What is there only at a
+// moment is left out: a plan must not differ by it.
+func othersOfOld(ctx context.Context, v phases.View) migrate.Change {
+	old, running, err := v.OldEtcd(ctx)
+	if err != nil || !running {
+		return migrate.Change{}
+	}
+	before := phases.ReachableListeners(old.Flags, v.First().Address)
+	for i, u := range before {
+		before[i] = u + " (metrics)"
+	}
+	found, err := v.EtcdClients(ctx)
+	if err != nil {
+		before = append(before, "who else uses it could not be looked at: "+err.Error())
+	}
+	for _, c := range found {
+		if !c.Passing {
+			before = append(before, c.What)
+		}
+	}
+	if len(before) == 0 {
+		return migrate.Change{}
+	}
+	clients, metrics := v.EtcdClientsInstead(old.Flags)
+	for i, u := range metrics {
+		metrics[i] = u + " (metrics)"
+	}
+	return migrate.Change{Object: "others that use the old member: they are yours to change, to what is below",
+		Before: strings.Join(append(before, ""), "\n"), After: strings.Join(append(append(metrics, clients...), ""), "\n")}
 }

@@ -90,8 +90,12 @@ func archiveData() phases.Step {
 			if err != nil {
 				return migrate.Finding{}, err
 			}
-			return phases.Need(migrate.Before{"data": path.Join(dir, "member"), "archive": phases.EtcdArchive},
-				"%s/member is there (%s)", dir, strings.Join(names, ", ")), nil
+			archive, err := dataArchive(ctx, v, dir)
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			return phases.Need(migrate.Before{"data": path.Join(dir, "member"), "archive": archive},
+				"%s/member is there (%s); it goes to %s", dir, strings.Join(names, ", "), archive), nil
 		},
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 			if err := oldPodGone(ctx, h.View); err != nil {
@@ -116,18 +120,4 @@ func archiveData() phases.Step {
 		Undo:   undoArchiveData,
 		Settle: 30 * time.Second,
 	}
-}
-
-// oldDataDir is the folder on the node that the manifest mounts as etcd's
-// data folder.
-func oldDataDir(ctx context.Context, v phases.View) (string, error) {
-	m, err := v.OldEtcdManifest(ctx)
-	if err != nil {
-		return "", err
-	}
-	dir, ok := m.Flags().Get("data-dir")
-	if !ok {
-		return "", fmt.Errorf("the old member's manifest has no --data-dir")
-	}
-	return path.Clean(dir), nil
 }

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,20 +43,8 @@ func unit() phases.Step {
 	}
 }
 
-// ownFlags are those that belong to one member or to its host; every other
-// flag of the running member is tuning and is inherited.
-var ownFlags = map[string]bool{
-	"name": true, "data-dir": true, "wal-dir": true,
-	"listen-peer-urls": true, "listen-client-urls": true, "listen-client-http-urls": true,
-	"advertise-client-urls": true, "listen-metrics-urls": true,
-	"initial-advertise-peer-urls": true, "initial-cluster": true, "initial-cluster-state": true, "initial-cluster-token": true,
-	"cert-file": true, "key-file": true, "trusted-ca-file": true, "client-cert-auth": true,
-	"peer-cert-file": true, "peer-key-file": true, "peer-trusted-ca-file": true, "peer-client-cert-auth": true,
-	"config-file": true, "force-new-cluster": true, "log-outputs": true,
-}
-
-// memberFlags are a member's flags: its own, then the running member's
-// tuning. initial-cluster and its state come from EnvFile.
+// memberFlags are a member's flags: its own, then what it inherits of the
+// running member. initial-cluster and its state come from EnvFile.
 func memberFlags(h cluster.Host, running kube.Flags) []string {
 	local := fmt.Sprintf("https://127.0.0.1:%d", phases.EtcdClientPort)
 	flags := []string{
@@ -67,20 +54,22 @@ func memberFlags(h cluster.Host, running kube.Flags) []string {
 		"--initial-advertise-peer-urls=" + PeerURL(h),
 		"--listen-client-urls=" + local + "," + ClientURL(h),
 		"--advertise-client-urls=" + ClientURL(h),
-		"--listen-metrics-urls=http://127.0.0.1:2381",
-		"--cert-file=" + PKIDir + "/server.crt",
-		"--key-file=" + PKIDir + "/server.key",
-		"--trusted-ca-file=" + PKIDir + "/ca.crt",
-		"--client-cert-auth=true",
-		"--peer-cert-file=" + PKIDir + "/peer.crt",
-		"--peer-key-file=" + PKIDir + "/peer.key",
-		"--peer-trusted-ca-file=" + PKIDir + "/ca.crt",
-		"--peer-client-cert-auth=true",
 	}
-	for _, f := range running {
-		if !ownFlags[f.Name] && !strings.HasPrefix(f.Name, "discovery") {
-			flags = append(flags, "--"+f.Name+"="+f.Value)
-		}
+	for _, f := range phases.MemberListeners(running, h) {
+		flags = append(flags, "--"+f.Name+"="+f.Value)
+	}
+	flags = append(flags,
+		"--cert-file="+PKIDir+"/server.crt",
+		"--key-file="+PKIDir+"/server.key",
+		"--trusted-ca-file="+PKIDir+"/ca.crt",
+		"--client-cert-auth=true",
+		"--peer-cert-file="+PKIDir+"/peer.crt",
+		"--peer-key-file="+PKIDir+"/peer.key",
+		"--peer-trusted-ca-file="+PKIDir+"/ca.crt",
+		"--peer-client-cert-auth=true",
+	)
+	for _, f := range phases.InheritedEtcdFlags(running, h) {
+		flags = append(flags, "--"+f.Name+"="+f.Value)
 	}
 	return flags
 }
@@ -107,7 +96,12 @@ Restart=always
 RestartSec=5s
 TimeoutStartSec=0
 LimitNOFILE=65536
-OOMScoreAdjust=-998
+`)
+	// etcd locks its database into memory, and panics where it may not.
+	if slices.ContainsFunc(flags, func(f string) bool { return strings.HasSuffix(f, "memory-mlock=true") }) {
+		b.WriteString("LimitMEMLOCK=infinity\n")
+	}
+	b.WriteString(`OOMScoreAdjust=-998
 IOSchedulingClass=best-effort
 IOSchedulingPriority=0
 
@@ -130,22 +124,22 @@ func quoteForSystemd(s string) string {
 }
 
 // wantedUnit is "" when there is no old member left to inherit from.
-func wantedUnit(ctx context.Context, v phases.View) (string, error) {
+func wantedUnit(ctx context.Context, v phases.View) (string, phases.OldEtcd, error) {
 	old, running, err := v.OldEtcd(ctx)
 	if err != nil || !running {
-		return "", err
+		return "", phases.OldEtcd{}, err
 	}
-	return renderUnit(memberFlags(v.Self(), old.Flags)), nil
+	return renderUnit(memberFlags(v.Self(), old.Flags)), old, nil
 }
 
 func checkUnit(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	r := v.On(v.Target())
 	f, err := r.ReadFile(ctx, unitFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if ignoreMissing(err) != nil {
 		return migrate.Finding{}, err
 	}
 	have := string(f.Data)
-	want, err := wantedUnit(ctx, v)
+	want, old, err := wantedUnit(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
 	}
@@ -155,8 +149,26 @@ func checkUnit(ctx context.Context, v phases.View) (migrate.Finding, error) {
 		}
 		return phases.Done("%s is as it should be", unitFile), nil
 	}
+	if blocked, err := unitBlocked(ctx, v, have, want); err != nil || blocked.Verdict == migrate.Blocked {
+		return blocked, err
+	}
+	enabled, err := r.Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service 2>/dev/null || true"})
+	if err != nil {
+		return migrate.Finding{}, fmt.Errorf("asking systemd on %s for etcd.service: %w", v.Target(), err)
+	}
+	finding := phases.Need(migrate.Before{"unit": have, "enabled": strings.TrimSpace(enabled)}, "the unit is not there or differs%s", notInherited(v, old))
+	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + unitFile, Before: have, After: want}}
+	return finding, nil
+}
+
+// unitBlocked is Blocked where the unit can't be written, or would start what
+// must not be.
+func unitBlocked(ctx context.Context, v phases.View, have, want string) (migrate.Finding, error) {
 	if want == "" {
 		return phases.Block("write the unit by hand, see `migrate playbook --phase 2`", "%s has no %s and the old member it would inherit from is gone", v.Target(), unitFile), nil
+	}
+	if blocked, err := notForced(ctx, v); err != nil || blocked.Verdict == migrate.Blocked {
+		return blocked, err
 	}
 	if file := namesFile(want); file != "" {
 		return phases.Block("put that file on the etcd hosts and write "+unitFile+" there by hand, see `migrate playbook --phase 2`",
@@ -165,18 +177,34 @@ func checkUnit(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	if blocked, err := foreignData(ctx, v); err != nil || blocked.Verdict == migrate.Blocked {
 		return blocked, err
 	}
-	if active, err := unitActive(ctx, v); err != nil {
+	active, err := unitActive(ctx, v)
+	if err != nil {
 		return migrate.Finding{}, err
-	} else if active && !isOurUnit(have) {
+	}
+	if active && !isOurUnit(have) {
 		return phases.Block("stop it and move its data away, or name another host in spec.etcd.hosts", "%s runs an etcd of its own", v.Target()), nil
 	}
-	enabled, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service 2>/dev/null || true"})
-	if err != nil {
-		return migrate.Finding{}, fmt.Errorf("asking systemd on %s for etcd.service: %w", v.Target(), err)
+	return migrate.Finding{}, nil
+}
+
+// notInherited says what of the old member's settings a new one has in another
+// form, or not at all.
+func notInherited(v phases.View, old phases.OldEtcd) string {
+	var b strings.Builder
+	if reached := phases.ReachableListeners(old.Flags, v.First().Address); len(reached) > 0 {
+		fmt.Fprintf(&b, "; who asks %s for metrics is to ask %s", strings.Join(reached, ", "), strings.Join(phases.ReachableListeners(old.Flags, v.Self().Address), ", "))
 	}
-	finding := phases.Need(migrate.Before{"unit": have, "enabled": strings.TrimSpace(enabled)}, "the unit is not there or differs")
-	finding.Changes = []migrate.Change{{Object: v.Target() + ":" + unitFile, Before: have, After: want}}
-	return finding, nil
+	var left []string
+	for _, f := range phases.LeftBehindEtcdFlags(old.Flags) {
+		if strings.HasPrefix(f.Name, "discovery") { // among them are a user and a password
+			f.Value = "…"
+		}
+		left = append(left, "--"+f.Name+"="+f.Value)
+	}
+	if len(left) > 0 {
+		fmt.Fprintf(&b, "; of %s alone, and not taken over: %s", v.First().Name, strings.Join(left, " "))
+	}
+	return b.String()
 }
 
 // namesFile finds an inherited flag that names a file outside the member's
@@ -195,15 +223,22 @@ func namesFile(unit string) string {
 	return ""
 }
 
-// foreignData stops where the data folder holds something and the host is no
-// member: another cluster's data must not be joined to this one, nor wiped.
+// memberData are the names that etcd itself makes in its data folder, and by
+// which it knows it for one (etcd: server/etcdmain, identifyDataDirOrDie). Any
+// other, the lost+found of a disk of its own above all, is nothing to it.
+var memberData = []string{"member", "proxy"}
+
+// foreignData stops where the data folder holds a member's data and the host
+// is no member: another cluster's data must not be joined to this one, nor
+// wiped.
 func foreignData(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	names, err := v.On(v.Target()).List(ctx, DataDir)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(names) == 0 {
-		return migrate.Finding{}, nil
-	}
-	if err != nil {
+	if ignoreMissing(err) != nil {
 		return migrate.Finding{}, err
+	}
+	found := slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(memberData, n) })
+	if len(found) == 0 {
+		return migrate.Finding{}, nil
 	}
 	members, _, err := list(ctx, v)
 	if err != nil {
@@ -212,8 +247,8 @@ func foreignData(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	if _, ok := memberOn(members, v.Self()); ok {
 		return migrate.Finding{}, nil
 	}
-	return phases.Block("look what it is, and empty "+DataDir+" on "+v.Target()+" when nobody needs it",
-		"%s holds data, but %s is no member of this etcd", path.Clean(DataDir), v.Target()), nil
+	return phases.Block("look whose it is, and move it away on "+v.Target()+" when nobody needs it: mv "+DataDir+"/"+found[0]+" /root/",
+		"%s/%s holds a member's data, but %s is no member of this etcd", DataDir, found[0], v.Target()), nil
 }
 
 func applyUnit(ctx context.Context, h phases.Hands, before migrate.Before) error {
@@ -223,7 +258,7 @@ func applyUnit(ctx context.Context, h phases.Hands, before migrate.Before) error
 			return err
 		}
 	}
-	want, err := wantedUnit(ctx, h.View)
+	want, _, err := wantedUnit(ctx, h.View)
 	if err != nil {
 		return err
 	}

@@ -12,11 +12,10 @@ import (
 	"hamigrate/phases"
 )
 
-// Where a member lives on its host. The data folder is not /var/lib/etcd:
-// `kubeadm reset` on a host wipes that one (kubernetes/kubeadm#3225).
+// Where a member lives on its host.
 const (
 	userID    = "etcd/user"
-	DataDir   = "/var/lib/etcd-external"
+	DataDir   = phases.EtcdDataDir
 	ConfigDir = "/etc/etcd"
 	PKIDir    = ConfigDir + "/pki"
 	Binary    = "/usr/local/bin/etcd"

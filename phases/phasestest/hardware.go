@@ -45,6 +45,7 @@ func (w *World) Hardware(host string, change func(*Hardware)) {
 func (h *Host) furnish() {
 	h.put("/etc/machine-id", fmt.Sprintf("%032x\n", []byte(h.Name())), 0o444, "root:root")
 	h.put("/proc/meminfo", "MemTotal:       8000000 kB\nMemAvailable:   4000000 kB\n", 0o444, "root:root")
+	h.put(mounts, "/dev/sda1 / ext4 rw,relatime 0 0\n", 0o444, "root:root")
 	h.put("/proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n", 0o444, "root:root")
 	h.put("/proc/sys/fs/inotify/max_user_instances", "128\n", 0o644, "root:root")
 	h.put("/proc/sys/kernel/arch", "x86_64\n", 0o444, "root:root")
@@ -99,11 +100,11 @@ func installedVersion(h *Host, file string) string {
 // df plays `df -Pk FOLDER`.
 func df(p program) error {
 	_, dirs := p.options()
-	free, known := p.host.hardware.Free[dirs[0]]
-	if !known {
+	if !p.host.has(dirs[0]) && dirs[0] != "/" {
 		return interp.ExitStatus(1)
 	}
-	p.out("Filesystem     1024-blocks     Used Available Capacity Mounted on\n/dev/sda1         %d  %d  %d      12%% /\n", free+(8<<20), 8<<20, free)
+	free, at := p.host.room(p.abs(dirs[0]))
+	p.out("Filesystem     1024-blocks     Used Available Capacity Mounted on\n/dev/sda1         %d  %d  %d      12%% %s\n", free+(8<<20), 8<<20, free, at)
 	return nil
 }
 
@@ -170,9 +171,10 @@ func everyListener(p program) {
 		show("*:" + pod.proc.flags["secure-port"])
 	}
 	for _, s := range h.boots {
-		for _, flag := range []string{"listen-client-urls", "listen-peer-urls"} {
+		for _, flag := range []string{"listen-client-urls", "listen-peer-urls", "listen-metrics-urls"} {
 			for u := range strings.SplitSeq(s.flags[flag], ",") {
-				show(strings.TrimPrefix(u, "https://"))
+				_, at, _ := strings.Cut(u, "://")
+				show(at)
 			}
 		}
 	}

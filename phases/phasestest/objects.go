@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -56,6 +57,10 @@ func empty(resource string) object {
 		return &coordinationv1.Lease{}
 	case "endpointslices":
 		return &discoveryv1.EndpointSlice{}
+	case "cronjobs":
+		return &batchv1.CronJob{}
+	case "jobs":
+		return &batchv1.Job{}
 	case "daemonsets":
 		return &appsv1.DaemonSet{}
 	case "deployments":
@@ -80,6 +85,10 @@ func emptyList(resource string) runtime.Object {
 		return &discoveryv1.EndpointSliceList{}
 	case "leases":
 		return &coordinationv1.LeaseList{}
+	case "cronjobs":
+		return &batchv1.CronJobList{}
+	case "jobs":
+		return &batchv1.JobList{}
 	case "daemonsets":
 		return &appsv1.DaemonSetList{}
 	case "deployments":

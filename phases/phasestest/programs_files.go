@@ -101,6 +101,9 @@ func rm(p program) error {
 // rmdir removes empty folders.
 func rmdir(p program) error {
 	for _, name := range p.args {
+		if p.host.mountOf(p.abs(name)) == p.abs(name) {
+			return fmt.Errorf("failed to remove '%s': Device or resource busy", name)
+		}
 		names, err := p.host.Fake.List(p.ctx, p.abs(name))
 		if err != nil || len(names) > 0 {
 			return fmt.Errorf("failed to remove '%s': %d entries, %v", name, len(names), err)
@@ -151,7 +154,7 @@ func stat(p program) error {
 		user, group, _ := strings.Cut(i.owner, ":")
 		p.out("%s\n", strings.NewReplacer("%U", user, "%G", group, "%u", user, "%g", group,
 			"%a", fmt.Sprintf("%o", i.mode.Perm()), "%s", strconv.FormatInt(i.size, 10), "%Y", strconv.FormatInt(p.host.mtimes[p.abs(name)].Unix(), 10), "%Z", strconv.FormatInt(p.host.mtimes[p.abs(name)].Unix(), 10),
-			"%n", name, "%d %i", "1 "+i.sum, "%y %z", "then then").Replace(flags["-c"]))
+			"%n", name, "%d %i", "1 "+i.sum, "%d", p.host.disk(p.abs(name)), "%F", kindOf(i), "%y %z", "then then").Replace(flags["-c"]))
 	}
 	if failed {
 		return interp.ExitStatus(1)
@@ -206,6 +209,9 @@ func readlink(p program) error {
 func find(p program) error {
 	if slices.Contains(p.args, "-lname") {
 		return instances(p)
+	}
+	if slices.Contains(p.args, "-exec") {
+		return search(p)
 	}
 	dir := p.abs(p.args[0])
 	var paths []string

@@ -114,6 +114,9 @@ func printRange(p program, begin, end string, files []string) error {
 
 // grep plays -c, -q, -v, -x, -w, -F and combinations.
 func grep(p program) error {
+	if slices.Contains(p.args, "-e") {
+		return grepFiles(p)
+	}
 	var letters string
 	flags, rest := p.options()
 	for f := range flags {

@@ -76,6 +76,9 @@ func option(text, section, name string) []string {
 
 // systemctl splits its words into the verb, properties and units.
 func systemctl(p program) error {
+	if len(p.args) > 0 && p.args[0] == "list-units" {
+		return listUnits(p)
+	}
 	c := systemctlCall{program: p}
 	for i := 0; i < len(p.args); i++ {
 		switch a := p.args[i]; {

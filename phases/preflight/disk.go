@@ -14,13 +14,19 @@ import (
 )
 
 // syncDir is where the writes go: beside the folder that etcd's data will be
-// in, so on the same disk unless that one is mounted.
-const syncDir = "/var/lib/.migrate-preflight"
+// in, so on the same disk, or in it where that is a disk of its own.
+const (
+	syncDir   = "/var/lib/" + syncName
+	syncName  = ".migrate-preflight"
+	syncMount = phases.EtcdDataDir + "/" + syncName
+)
 
 // syncScript writes as etcd's log does, 2 KiB and a sync, a hundred times or
 // for five seconds; dd itself says how long each took. A folder that a killed
 // look left is removed.
-const syncScript = `set -u; d=` + syncDir + `; rm -rf "$d"; mkdir -m 0700 "$d" || exit 1
+const syncScript = `set -u; d=` + syncDir + `
+! grep -qs ' ` + phases.EtcdDataDir + ` ' /proc/self/mounts || d=` + syncMount + `
+rm -rf "$d"; mkdir -m 0700 "$d" || exit 1
 LC_ALL=C; export LC_ALL
 end=$(($(date +%s) + 5)); i=0
 while [ "$i" -lt 100 ] && [ "$(date +%s)" -lt "$end" ]; do

@@ -139,7 +139,7 @@ func etcdSize(ctx context.Context, s Scene) ([]Finding, error) {
 
 // etcdHost looks at a host that is to run a member, or runs one.
 func etcdHost(ctx context.Context, s Scene) ([]Finding, error) {
-	f, own := s.Facts(), s.Self()
+	f := s.Facts()
 	var out []Finding
 	if one := s.Of(s.First().Name); one != nil && one.Arch != f.Arch && s.Spec().Etcd.Binary == cluster.BinaryFromControlPlane {
 		out = append(out, block("take a host of the same architecture, or name a program for it in spec.etcd.binary",
@@ -149,10 +149,12 @@ func etcdHost(ctx context.Context, s Scene) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, port := range []int{phases.EtcdClientPort, phases.EtcdPeerPort} {
-		if !member && f.listens(own.Address, port) {
-			out = append(out, block("", "something listens on its port %d, and it is no member of the cluster", port))
+	if !member {
+		taken, err := memberPorts(ctx, s)
+		if err != nil {
+			return nil, err
 		}
+		out = append(out, taken...)
 	}
 	if len(out) == 0 {
 		out = append(out, fine("it is %s, and ports %d and %d are %s", f.Arch, phases.EtcdClientPort, phases.EtcdPeerPort,

@@ -58,7 +58,7 @@ echo @@swap; cat /proc/swaps
 for d in /var/lib /etc; do echo "@@disk $d"; df -Pk "$d"; done
 echo @@inotify; cat /proc/sys/fs/inotify/max_user_instances; find /proc/[0-9]*/fd -lname anon_inode:inotify | wc -l
 echo @@addresses; ip -o -4 addr show scope global
-echo @@listening; ss -Hltn
+` + othersGone + `echo @@listening; ss -Hltn
 echo @@conntrack; command -v conntrack
 echo @@kubelet; kubelet --version
 echo @@kubeadm; kubeadm version -o short

@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -90,8 +91,9 @@ func ports(ctx context.Context, s Scene, h phases.Hands) ([]Finding, error) {
 			free[w.to.Name] = append(free[w.to.Name], w.address())
 		}
 	}
-	untried := listenOn(ctx, h, free)
-	defer stopListening(ctx, h, free)
+	unit := newListenUnit()
+	untried := listenOn(ctx, h, unit, free)
+	defer stopListening(ctx, h, unit, free)
 	closed := connectAll(ctx, s, slices.DeleteFunc(slices.Clone(ways), func(w way) bool {
 		return untried[w.to.Name] != nil && slices.Contains(free[w.to.Name], w.address())
 	}))
@@ -160,16 +162,27 @@ func connect(ctx context.Context, s Scene, w way) error {
 	return conn.Close()
 }
 
-// listenUnit is the transient unit that listens; systemd ends it after half a
-// minute, whatever becomes of this program.
-const listenUnit = "migrate-preflight"
+// listenUnits is how the names of the transient units that listen begin. Each
+// run has its own: one of another run, or one that is going away, is not its to
+// stop, and systemd makes no second unit of a name. systemd ends it after 25
+// seconds, whatever becomes of this program.
+const listenUnits = "migrate-preflight-"
+
+func newListenUnit() string { return listenUnits + strings.ToLower(rand.Text()[:12]) }
+
+// othersGone waits until no other run listens on the host: its listeners would
+// be taken for programs, and what they have, this run can't. They end by
+// themselves in less than that. systemd calls a unit that is being started or
+// stopped neither active nor failed.
+const othersGone = `n=0; while [ "$n" -lt 140 ] && systemctl list-units --all --plain --no-legend 'migrate-preflight-*' 2>/dev/null | grep -q .; do n=$((n+1)); sleep 0.2; done
+`
 
 // listenScript starts the unit and waits until all ports are listened on.
-func listenScript(addresses []string) string {
+func listenScript(unit string, addresses []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "systemctl stop %s.service 2>/dev/null\n", listenUnit)
+	b.WriteString(othersGone)
 	b.WriteString("p=$(command -v systemd-socket-activate) || { echo 'systemd-socket-activate is not installed' >&2; exit 1; }\n")
-	fmt.Fprintf(&b, "systemd-run --quiet --collect --unit=%s --property=RuntimeMaxSec=30 \"$p\" --accept", listenUnit)
+	fmt.Fprintf(&b, "systemd-run --quiet --collect --unit=%s --property=RuntimeMaxSec=25 \"$p\" --accept", unit)
 	for _, a := range addresses {
 		b.WriteString(" -l " + remote.Quote(a))
 	}
@@ -182,11 +195,11 @@ func listenScript(addresses []string) string {
 }
 
 // listenOn makes the listeners and says where that was not possible.
-func listenOn(ctx context.Context, h phases.Hands, free map[string][]string) map[string]error {
+func listenOn(ctx context.Context, h phases.Hands, unit string, free map[string][]string) map[string]error {
 	var mu sync.Mutex
 	failed := map[string]error{}
 	_ = phases.ForEach(hostsOf(free), func(_ int, host string) error {
-		if _, err := h.On(host).Run(ctx, remote.Command{Script: listenScript(free[host])}); err != nil {
+		if _, err := h.On(host).Run(ctx, remote.Command{Script: listenScript(unit, free[host])}); err != nil {
 			mu.Lock()
 			defer mu.Unlock()
 			failed[host] = err
@@ -198,11 +211,11 @@ func listenOn(ctx context.Context, h phases.Hands, free map[string][]string) map
 
 // stopListening also stops what was half made. What it cannot stop ends by
 // itself.
-func stopListening(ctx context.Context, h phases.Hands, free map[string][]string) {
+func stopListening(ctx context.Context, h phases.Hands, unit string, free map[string][]string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	_ = phases.ForEach(hostsOf(free), func(_ int, host string) error {
-		_, err := h.On(host).Run(ctx, remote.Command{Script: "systemctl stop " + listenUnit + ".service 2>/dev/null || :"})
+		_, err := h.On(host).Run(ctx, remote.Command{Script: "systemctl stop " + unit + ".service 2>/dev/null || :"})
 		return err
 	})
 }

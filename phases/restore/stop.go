@@ -157,8 +157,17 @@ func etcdStopped(ctx context.Context, v phases.View) error {
 // dataOf is what etcd's data folder holds of a member.
 const dataOf = etcd.DataDir + "/member"
 
-// lostDir is where what is left of the old data goes.
-func (o Options) lostDir() string { return path.Join(phases.StateDir, "lost", o.ID) }
+// lostDir is where what is left of the old data goes on a host. From a disk of
+// its own it goes to another name in the data folder, where etcd does not look
+// for it: to copy gigabytes to another disk takes minutes, and may fill that
+// one.
+func (o Options) lostDir(ctx context.Context, v phases.View) (string, error) {
+	same, err := phases.SameDisk(ctx, v.On(v.Target()), etcd.DataDir, phases.StateDir)
+	if err != nil || same {
+		return path.Join(phases.StateDir, "lost", o.ID), err
+	}
+	return path.Join(etcd.DataDir, "migrate-lost", o.ID), nil
+}
 
 func (o Options) setAside() phases.Step {
 	return phases.Step{
@@ -168,30 +177,19 @@ func (o Options) setAside() phases.Step {
 		On:    migrate.EtcdHosts,
 		Needs: []migrate.StepID{stopEtcdID},
 		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+			lost, err := o.lostDir(ctx, v)
+			if err != nil {
+				return migrate.Finding{}, err
+			}
 			if restored, err := o.marked(ctx, v, v.Target(), restoredMark); err != nil || restored {
-				return phases.Done("the data is restored already; what was there before is in %s, if anything was", o.lostDir()), err
+				return phases.Done("the data is restored already; what was there before is in %s, if anything was", lost), err
 			}
 			if there, err := exists(ctx, v.On(v.Target()), dataOf); err != nil || !there {
 				return phases.Done("there is no %s", dataOf), err
 			}
-			return phases.Need(migrate.Before{"goes to": o.lostDir()}, "there is %s; it goes to %s", dataOf, o.lostDir()), nil
+			return phases.Need(migrate.Before{"goes to": lost}, "there is %s; it goes to %s", dataOf, lost), nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			host := h.On(h.Target())
-			if there, err := exists(ctx, host, dataOf); err != nil || !there {
-				return err
-			}
-			script := fmt.Sprintf("install -d -m 0700 %[1]s %[1]s/lost %[2]s", phases.StateDir, o.lostDir())
-			if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
-				return fmt.Errorf("making %s on %s: %w", o.lostDir(), h.Target(), err)
-			}
-			names, err := host.List(ctx, o.lostDir())
-			if err != nil {
-				return err
-			}
-			// What a run that was killed has moved stays beside it.
-			return host.Rename(ctx, dataOf, path.Join(o.lostDir(), fmt.Sprintf("member-%d", len(names)+1)))
-		},
+		Apply: o.applySetAside,
 		Verify: func(ctx context.Context, v phases.View) error {
 			there, err := exists(ctx, v.On(v.Target()), dataOf)
 			if err != nil || there {
@@ -202,4 +200,25 @@ func (o Options) setAside() phases.Step {
 		OneWay: oneWay,
 		Settle: 10 * time.Second,
 	}
+}
+
+func (o Options) applySetAside(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	host := h.On(h.Target())
+	if there, err := exists(ctx, host, dataOf); err != nil || !there {
+		return err
+	}
+	lost, err := o.lostDir(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	script := fmt.Sprintf("install -d -m 0700 %s %s %s", phases.StateDir, path.Dir(lost), lost)
+	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
+		return fmt.Errorf("making %s on %s: %w", lost, h.Target(), err)
+	}
+	names, err := host.List(ctx, lost)
+	if err != nil {
+		return err
+	}
+	// What a run that was killed has moved stays beside it.
+	return host.Rename(ctx, dataOf, path.Join(lost, fmt.Sprintf("member-%d", len(names)+1)))
 }

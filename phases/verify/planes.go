@@ -206,7 +206,11 @@ func noEtcd(ctx context.Context, v phases.View) ([]Finding, error) {
 			wrong = append(wrong, "the old member's process runs")
 		}
 	}
-	out, err := host.Look(ctx, remote.Command{Script: "[ ! -e /var/lib/etcd/member ] || echo data; ss -Hltn"})
+	data, err := kubeadmData(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	out, err := host.Look(ctx, remote.Command{Script: "[ ! -e " + remote.Quote(data) + " ] || echo data; ss -Hltn"})
 	if err != nil {
 		return nil, fmt.Errorf("looking for etcd on %s: %w", v.Target(), err)
 	}
@@ -214,7 +218,7 @@ func noEtcd(ctx context.Context, v phases.View) ([]Finding, error) {
 		words := strings.Fields(line)
 		switch {
 		case strings.TrimSpace(line) == "data":
-			wrong = append(wrong, "/var/lib/etcd/member holds data")
+			wrong = append(wrong, data+" holds data")
 		case len(words) > 3:
 			if _, port, err := net.SplitHostPort(words[3]); err == nil && (port == "2379" || port == "2380") {
 				wrong = append(wrong, "something listens at "+words[3])
@@ -235,6 +239,24 @@ func noEtcd(ctx context.Context, v phases.View) ([]Finding, error) {
 		}
 	}
 	return judged(wrong, "no process, manifest, data, listener or pod"), nil
+}
+
+// kubeadmData is where kubeadm's etcd would have its data on the target: for
+// the old member what its archived manifest says.
+func kubeadmData(ctx context.Context, v phases.View) (string, error) {
+	const usual = "/var/lib/etcd/member"
+	if v.Target() != v.First().Name {
+		return usual, nil
+	}
+	m, err := v.OldEtcdManifest(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return usual, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	dir, err := phases.EtcdDataOnHost(m)
+	return path.Join(dir, "member"), err
 }
 
 // leftovers looks for the second API server of an overlap and, on the first

@@ -1,0 +1,93 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// oldDataDir is the folder on the node that has etcd's data: where the manifest
+// mounts it from, which need not be the path that --data-dir names inside.
+func oldDataDir(ctx context.Context, v phases.View) (string, error) {
+	m, err := v.OldEtcdManifest(ctx)
+	if err != nil {
+		return "", err
+	}
+	return phases.EtcdDataOnHost(m)
+}
+
+// hasOldData says whether a member's data is in the old member's folder.
+func hasOldData(ctx context.Context, v phases.View) (bool, error) {
+	dir, err := oldDataDir(ctx, v)
+	if err != nil {
+		return false, err
+	}
+	_, err = v.On(v.First().Name).List(ctx, path.Join(dir, "member"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func makeArchive(ctx context.Context, host remote.Host) error {
+	if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", phases.StateDir, path.Dir(phases.EtcdArchive), phases.EtcdArchive)); err != nil {
+		return fmt.Errorf("making the archive on %s: %w", host.Name(), err)
+	}
+	return nil
+}
+
+// putDataAway moves the data beside what was moved there before: each time
+// the phase is taken back and done again there is one more.
+func putDataAway(ctx context.Context, h phases.Hands) error {
+	data, err := hasOldData(ctx, h.View)
+	if err != nil || !data {
+		return err
+	}
+	dir, err := oldDataDir(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	host := h.On(h.First().Name)
+	if err := makeArchive(ctx, host); err != nil {
+		return err
+	}
+	archive, err := dataArchive(ctx, h.View, dir)
+	if err != nil {
+		return err
+	}
+	if archive != phases.EtcdArchive {
+		if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", archive)); err != nil {
+			return fmt.Errorf("making %s on %s: %w", archive, host.Name(), err)
+		}
+	}
+	names, err := host.List(ctx, archive)
+	if err != nil {
+		return err
+	}
+	free := "member"
+	for n := 2; slices.Contains(names, free); n++ {
+		free = fmt.Sprintf("member-%d", n)
+	}
+	return host.Rename(ctx, path.Join(dir, "member"), path.Join(archive, free))
+}
+
+// archiveOnDisk is the archive's name in a data folder on a disk of its own.
+const archiveOnDisk = "migrate-archive"
+
+// dataArchive is where the old member's data goes: beside its manifest, or,
+// from a disk of its own, to another name in the data folder, where etcd does
+// not look for it. Data is moved by a rename: to copy gigabytes to another disk
+// takes minutes, and may fill that one.
+func dataArchive(ctx context.Context, v phases.View, dir string) (string, error) {
+	same, err := phases.SameDisk(ctx, v.On(v.First().Name), dir, phases.StateDir)
+	if err != nil || same {
+		return phases.EtcdArchive, err
+	}
+	return path.Join(dir, archiveOnDisk), nil
+}

@@ -1,0 +1,223 @@
+package phases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// EtcdClient is somebody besides the API servers who uses the etcd of the first
+// control-plane node, and is nobody's to change but its owner's.
+type EtcdClient struct {
+	// What names it: an object with a key, a file of the node, a connection.
+	What string
+	// Passing is one that is there at this moment: a connection.
+	Passing bool
+	// Network is the pod network's: without it new pods get no network.
+	Network bool
+}
+
+// EtcdClients looks in the cluster, in the listed folders of the first
+// control-plane node, and at the connections there.
+func (v View) EtcdClients(ctx context.Context) ([]EtcdClient, error) {
+	e, own, err := v.etcdPlace(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var objects []kube.Mention
+	var files, connections []string
+	err = SideBySide(
+		func() error {
+			k, err := v.Kube(ctx)
+			if err != nil {
+				return err
+			}
+			objects, err = k.EtcdUsers(ctx, e)
+			return err
+		},
+		func() (err error) { files, err = v.etcdFiles(ctx, e); return err },
+		func() (err error) { connections, err = v.etcdConnections(ctx, e, own); return err })
+	if err != nil {
+		return nil, err
+	}
+	var out []EtcdClient
+	for _, m := range objects {
+		out = append(out, EtcdClient{What: m.String(), Network: m.Key == "etcd_endpoints"})
+	}
+	for _, f := range files {
+		out = append(out, EtcdClient{What: v.First().Name + ":" + f})
+	}
+	for _, c := range connections {
+		out = append(out, EtcdClient{What: c, Passing: true})
+	}
+	return out, nil
+}
+
+// etcdPlace is what such users would name, with the node's own addresses.
+func (v View) etcdPlace(ctx context.Context) (kube.EtcdPlace, []string, error) {
+	first := v.First()
+	e := kube.EtcdPlace{Hosts: []string{first.Address, first.Name}, Ports: []string{"2379", "2381"}}
+	own := []string{first.Address}
+	nodes, err := v.Nodes(ctx)
+	if err != nil {
+		return e, nil, err
+	}
+	for _, a := range nodes[first.Name].Status.Addresses {
+		if !slices.Contains(e.Hosts, a.Address) {
+			e.Hosts = append(e.Hosts, a.Address)
+		}
+		if a.Type != corev1.NodeHostName {
+			own = append(own, a.Address)
+		}
+	}
+	e.Folders = []string{"/etc/kubernetes/pki/etcd"}
+	m, err := v.OldEtcdManifest(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return e, own, nil
+	}
+	if err != nil {
+		return e, nil, err
+	}
+	flags := manifestEtcdFlags(m)
+	for _, name := range []string{"listen-client-urls", "advertise-client-urls", EtcdMetricsURLs, etcdHTTPURLs} {
+		text, _ := flags.Get(name)
+		for raw := range strings.SplitSeq(text, ",") {
+			if u, err := url.Parse(strings.TrimSpace(raw)); err == nil && u.Port() != "" && !slices.Contains(e.Ports, u.Port()) {
+				e.Ports = append(e.Ports, u.Port())
+			}
+		}
+	}
+	if file, ok := flags.Get("cert-file"); ok && !slices.Contains(e.Folders, path.Dir(file)) {
+		e.Folders = append(e.Folders, path.Dir(file))
+	}
+	if dir, err := EtcdDataOnHost(m); err == nil {
+		e.Folders = append(e.Folders, dir)
+	}
+	return e, own, nil
+}
+
+// etcdFolders are where people put what runs by itself: cron's tables, units
+// and timers, scripts, and the settings of agents that collect metrics.
+const etcdFolders = `/etc/crontab /etc/anacrontab /etc/cron.d /etc/cron.hourly /etc/cron.daily /etc/cron.weekly /etc/cron.monthly /var/spool/cron
+/etc/systemd/system /run/systemd/transient /etc/default /etc/sysconfig /etc/profile.d /usr/local/bin /usr/local/sbin /usr/local/etc /opt /root/bin
+/etc/prometheus /etc/telegraf /etc/datadog-agent/conf.d /etc/zabbix`
+
+// etcdFilesScript prints the names of those files there, and of those that cron
+// and units name, in which etcd is named: of text, not above 1 MiB, two folders
+// deep. What they hold stays there.
+const etcdFilesScript = `p=%s
+for d in %s; do
+[ -e "$d" ] || continue
+find -L "$d" -maxdepth 2 -type f -size -2049 -exec grep -lsIE -e "$p" {} +
+done 2>/dev/null
+for d in /etc/crontab /etc/anacrontab /etc/cron.d /var/spool/cron /etc/systemd/system /run/systemd/transient; do
+[ -e "$d" ] || continue
+find -L "$d" -maxdepth 2 -type f -size -2049 -exec grep -ohsIE -e '/[A-Za-z0-9._/@+-]+' {} +
+done 2>/dev/null | sort -u | head -n 300 | while IFS= read -r f; do
+[ -f "$f" ] && [ "$(stat -L -c %%s "$f")" -le 1048576 ] && grep -lsIE -e "$p" "$f"
+done 2>/dev/null
+:`
+
+func (v View) etcdFiles(ctx context.Context, e kube.EtcdPlace) ([]string, error) {
+	words := []string{"etcdctl", "etcdutl", "ETCDCTL_", "apiserver-etcd-client"}
+	for _, dir := range e.Folders {
+		words = append(words, strings.ReplaceAll(dir, ".", `\.`))
+	}
+	for _, port := range e.Ports {
+		words = append(words, ":"+port+"([^0-9]|$)")
+	}
+	script := fmt.Sprintf(etcdFilesScript, remote.Quote(strings.Join(words, "|")), strings.ReplaceAll(etcdFolders, "\n", " "))
+	out, err := v.On(v.First().Name).Look(ctx, remote.Command{Script: script})
+	if err != nil {
+		return nil, fmt.Errorf("looking on %s for files that name etcd: %w", v.First().Name, err)
+	}
+	var files []string
+	for line := range strings.Lines(out) {
+		f := path.Clean(strings.TrimSpace(line))
+		// Links of enabled units, what this program made, and kubeadm's own.
+		if f == "." || strings.Contains(f, ".wants/") || strings.Contains(f, "/migrate-") || strings.HasPrefix(f, "/etc/kubernetes/manifests/") ||
+			strings.HasPrefix(f, "/etc/kubernetes/pki/") || slices.Contains(files, f) {
+			continue
+		}
+		files = append(files, f)
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// ownClients are the programs of the control plane, and sshd, through which
+// this program asks.
+var ownClients = []string{"kube-apiserver", "etcd", "kubelet", "sshd", "sshd-session"}
+
+// etcdConnections are those of others at this moment.
+func (v View) etcdConnections(ctx context.Context, e kube.EtcdPlace, own []string) ([]string, error) {
+	first := v.First().Name
+	text, err := v.On(first).Look(ctx, remote.Command{Script: "ss -Htnp state established"})
+	if err != nil {
+		return nil, fmt.Errorf("listing the connections of %s: %w", first, err)
+	}
+	var out []string
+	add := func(format string, args ...any) {
+		if c := fmt.Sprintf(format, args...); !slices.Contains(out, c) {
+			out = append(out, c)
+		}
+	}
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) < 4 {
+			continue
+		}
+		_, port, err1 := net.SplitHostPort(words[2])
+		peer, peerPort, err2 := net.SplitHostPort(words[3])
+		if err1 != nil || err2 != nil {
+			continue
+		}
+		peer = strings.TrimPrefix(peer, "::ffff:")
+		itself := IsLoopback(peer) || slices.Contains(own, peer)
+		program := ""
+		if len(words) > 4 {
+			_, program, _ = strings.Cut(words[4], `(("`)
+			program, _, _ = strings.Cut(program, `"`)
+		}
+		switch {
+		case slices.Contains(e.Ports, port) && !itself && (program == "" || program == "etcd"):
+			add("a connection from %s to port %s of %s", v.called(peer), port, first)
+		case slices.Contains(e.Ports, peerPort) && itself && program != "" && !slices.Contains(ownClients, program):
+			add("a connection of %s on %s to port %s", program, first, peerPort)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// called is an address with the name of the spec's host that has it.
+func (v View) called(address string) string {
+	s := v.Spec()
+	for _, h := range slices.Concat(s.ControlPlane.Joining, s.Etcd.Hosts, s.LoadBalancer.Hosts, s.Workers) {
+		if h.Address == address {
+			return h.Name + " (" + address + ")"
+		}
+	}
+	return address
+}
+
+// EtcdClientsInstead says what takes the place of the old member for those who
+// use it, the metrics' listeners by flags of the old one.
+func (v View) EtcdClientsInstead(old kube.Flags) (clients, metrics []string) {
+	for _, h := range v.Spec().Etcd.Hosts {
+		clients = append(clients, fmt.Sprintf("https://%s", net.JoinHostPort(h.Address, fmt.Sprint(EtcdClientPort))))
+		metrics = append(metrics, ReachableListeners(old, h.Address)...)
+	}
+	return clients, metrics
+}

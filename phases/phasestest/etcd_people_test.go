@@ -1,0 +1,98 @@
+package phasestest_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+	"hamigrate/phases/phasestest"
+)
+
+// metricsOpen opens the old member's metrics as people do for Prometheus.
+func (s stage) metricsOpen(urls string) {
+	s.root("cp1", `sed 's#^    - --listen-metrics-urls=.*#    - --listen-metrics-urls=`+urls+`#' `+etcdManifest+` > /tmp/new; cp /tmp/new `+etcdManifest)
+	s.Pass(3 * time.Minute)
+}
+
+// TestEtcdOfOtherPeople: disks of their own with a lost+found, and metrics that
+// Prometheus scrapes. The phase is done, taken back, and done again; the
+// mount points and what is others' stay, and the metrics' listeners move along.
+func TestEtcdOfOtherPeople(t *testing.T) {
+	for name, options := range map[string][]phasestest.Option{"localhost": nil, "host address": {phasestest.EtcdOnHostAddress}} {
+		t.Run(name, func(t *testing.T) {
+			on(t, 1, phases.Overlap, func(s stage) {
+				const data, unit = "/var/lib/etcd-external", "e1 /etc/systemd/system/etcd.service"
+				s.World.Mount("e1", data, "ext4", "rw,relatime")
+				s.World.Mount("cp1", "/var/lib/etcd", "ext4", "rw,relatime")
+				s.root("e2", "install -d -m 0700 -o root -g root "+data+" "+data+"/lost+found; echo note > "+data+"/README")
+				s.metricsOpen("http://127.0.0.1:2381,http://10.88.0.11:2381")
+				before := s.State()
+				p := allPhases(phases.Overlap)[1]
+				if err := s.operator.run(s.Context(), p); err != nil {
+					s.Fatal(err)
+				}
+				s.Pass(time.Minute)
+				end := s.State()
+				if !strings.Contains(end[unit], "--listen-metrics-urls=http://127.0.0.1:2381,http://10.88.0.21:2381 ") {
+					s.Errorf("e1 is scraped nowhere:\n%s", end[unit])
+				}
+				if _, there := end["cp1 /var/lib/etcd/migrate-archive/member/snap/db"]; !there {
+					s.Error("the old data was not archived on its disk")
+				}
+				if err := s.rollback(s.Context(), p); err != nil {
+					s.Fatal(err)
+				}
+				s.Pass(lasting)
+				back := withoutPhase2(s.State())
+				for file := range back {
+					if strings.HasPrefix(file, "cp1 /var/lib/etcd/migrate-archive") {
+						delete(back, file)
+					}
+				}
+				if diff := cmp.Diff(withoutPhase2(before), back); diff != "" {
+					s.Errorf("taken back, not all is as it was:\n%s", diff)
+				}
+				if err := s.operator.run(s.Context(), p); err != nil {
+					s.Fatalf("done again: %v", err)
+				}
+			}, options...)
+		})
+	}
+}
+
+// TestRescueFlagStopsThePhase: also where preflight was told to let it pass.
+func TestRescueFlagStopsThePhase(t *testing.T) {
+	on(t, 1, phases.Overlap, func(s stage) {
+		s.root("cp1", `sed 's#^    - --name=cp1#    - --force-new-cluster=true~    - --name=cp1#' `+etcdManifest+` | tr '~' '\n' > /tmp/new; cp /tmp/new `+etcdManifest)
+		s.Pass(3 * time.Minute)
+		s.blocked(2, "--force-new-cluster is set in "+etcdManifest)
+	})
+}
+
+// TestRemovalNamesOthers: the plan of the removal says who else uses the old
+// member, and what there is instead.
+func TestRemovalNamesOthers(t *testing.T) {
+	on(t, 1, phases.Overlap, func(s stage) {
+		s.metricsOpen("http://0.0.0.0:2381")
+		s.root("cp1", "mkdir -p /etc/cron.d; echo '0 3 * * * root etcdctl snapshot save /x' > /etc/cron.d/backup")
+		f, err := stepOf(allPhases(phases.Overlap)[1], "etcd/remove-member").Check(s.Context(), s.operator.env.View("cp1"))
+		if err != nil || f.Verdict != migrate.Needed {
+			s.Fatal(f, err)
+		}
+		last := f.Changes[len(f.Changes)-1]
+		for text, wants := range map[string][]string{
+			last.Before: {"http://10.88.0.11:2381 (metrics)", "cp1:/etc/cron.d/backup"},
+			last.After:  {"http://10.88.0.21:2381 (metrics)", "http://10.88.0.23:2381 (metrics)", "https://10.88.0.22:2379"},
+		} {
+			for _, want := range wants {
+				if !strings.Contains(text, want) {
+					s.Errorf("%q is not in:\n%s", want, text)
+				}
+			}
+		}
+	})
+}
