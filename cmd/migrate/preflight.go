@@ -47,8 +47,16 @@ func preflightAction(c *cli.Context) error {
 		return err
 	}
 	defer s.close()
+	j, err := s.readJournal()
+	if err != nil {
+		return err
+	}
+	defer j.Close()
 	r, err := preflight.Run(c.Context, s.world, preflight.Options{
 		Phase: c.Int("phase"), Ignore: c.StringSlice("ignore"), Tell: tellHosts(c.App.ErrWriter),
+		Plan: func(ctx context.Context, phase int) ([]migrate.Entry, error) {
+			return migrate.Plan(ctx, s.world, allPhases(phases.Overlap)[phase-1], j)
+		},
 	})
 	if err != nil {
 		return err

@@ -73,5 +73,9 @@ func namedPoints() []Point {
 			Loss:      "Their pods ask one machine; a network add-on among them takes the pods of its node along.",
 			Lasts:     lasts,
 			Otherwise: "set their variables and arguments to the endpoint, or let them use the kubernetes Service", Look: workloadSettings},
+		{Number: 14, Name: "APIAddress", Title: "Programs that are told to use the first control-plane node's API server, by address or by name",
+			Loss:      "They lose the API with that machine; a network add-on among them (Calico without kube-proxy, Cilium, kube-router, flannel) takes the Services and pods of every node along when it restarts.",
+			Lasts:     lasts,
+			Otherwise: "after phase 1 set them to the endpoint, and restart the pods that read it when they start (Calico: the ConfigMap kubernetes-services-endpoint; Cilium: k8sServiceHost)", Look: apiAddresses},
 	}
 }
