@@ -77,8 +77,9 @@ func unresolved(all []kube.APIName, own []string, endpoint string) []string {
 	return out
 }
 
-// resolveOnFirst looks names up on the first control-plane node, each for 2 s at
-// most: a name server that is away must not hold up the others.
+// resolveOnFirst looks names up on the first control-plane node, all at once and
+// each name server for a second (resolv.conf(5)): one that is away must not hold
+// up the others.
 func resolveOnFirst(ctx context.Context, v View, names []string) (map[string][]string, error) {
 	if len(names) == 0 {
 		return map[string][]string{}, nil
@@ -87,7 +88,7 @@ func resolveOnFirst(ctx context.Context, v View, names []string) (map[string][]s
 	for _, n := range names {
 		quoted = append(quoted, remote.Quote(n))
 	}
-	script := "for n in " + strings.Join(quoted, " ") + "; do timeout 2 getent ahosts \"$n\" | while read -r a rest; do echo \"$n $a\"; done & done; wait"
+	script := "for n in " + strings.Join(quoted, " ") + "; do RES_OPTIONS='timeout:1 attempts:1' getent ahostsv4 \"$n\" | while read -r a rest; do echo \"$n $a\"; done & done; wait"
 	out, err := v.On(v.First().Name).Look(ctx, remote.Command{Script: script})
 	if err != nil {
 		return nil, fmt.Errorf("looking up names on %s: %w", v.First().Name, err)
