@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"hamigrate/state"
 )
@@ -59,6 +60,7 @@ func (s *stepRun[V, H]) takeBack(ctx context.Context, err error) {
 	failed.Back = &WayBack{Bracket: s.visit.Bracket}
 	left := s.inEffect(ctx)
 	for i, one := range left {
+		one.takesBack = true
 		if failed.Back.Err = one.undo(ctx, fmt.Sprintf("%s failed", s.where())); failed.Back.Err != nil {
 			left = left[i:]
 			break
@@ -71,7 +73,7 @@ func (s *stepRun[V, H]) takeBack(ctx context.Context, err error) {
 		}
 		return
 	}
-	if err := s.guard(ctx, s.event("", "")); err != nil {
+	if err := s.guard(ctx, nil, s.event("", "")); err != nil {
 		failed.Back.Err = s.broken(ctx, OpGuard, err)
 	}
 }
@@ -151,7 +153,8 @@ func (s *stepRun[V, H]) takeUndo(ctx context.Context) error {
 // awaitNeeded polls the check until the world is one in which the step is
 // still to be done.
 func (s *stepRun[V, H]) awaitNeeded(ctx context.Context) error {
-	waited, err := poll(ctx, s.visit.Settle, s.stillWaiting, func(ctx context.Context) error {
+	s.until = time.Now().Add(s.visit.Settle)
+	waited, err := poll(ctx, s.stop(), s.visit.Settle, s.stillWaiting, func(ctx context.Context) error {
 		finding, err := s.visit.check(ctx, s.Env)
 		if err == nil && finding.Verdict != Needed {
 			err = fmt.Errorf("its check says %s: %s", finding.Verdict, finding.Reason)

@@ -84,9 +84,34 @@ func (e *BlockedError) Error() string {
 // Unwrap returns the cause.
 func (e *BlockedError) Unwrap() error { return e.Err }
 
-// ErrStopped says that a run stopped between two steps because it was asked
-// to. Nothing is half done; the same command again carries on.
+// ErrStopped says that a run stopped because it was asked to, between two steps
+// or, as a *StoppedError, while it waited for what a step had done. Nothing is
+// half done; the same command again carries on.
 var ErrStopped = errors.New("stopped as asked, between two steps")
+
+// StoppedError says that a run ended, as it was asked to, while it waited for
+// what a step had done. It is an ErrStopped.
+type StoppedError struct {
+	Where
+	Op     Op
+	Status state.Status // how far the journal says the step is
+	Last   error        // what the wait saw last; may be nil
+}
+
+func (e *StoppedError) Error() string {
+	what := "it is applied, and the next run verifies it"
+	if e.Status != state.Applied {
+		what = "what comes next looks how far it is and goes on from there"
+	}
+	msg := fmt.Sprintf("stopped as asked while %s was waited for: %s", e.Where, what)
+	if e.Last != nil {
+		msg += fmt.Sprintf(" (last seen: %v)", e.Last)
+	}
+	return msg
+}
+
+// Unwrap makes errors.Is find ErrStopped.
+func (e *StoppedError) Unwrap() error { return ErrStopped }
 
 // InterruptedError says that a run was cancelled in the middle of a step, or
 // before the first one (then without a step).

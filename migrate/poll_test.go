@@ -17,7 +17,7 @@ func TestPollAsksAtOnceAndThenTwiceASecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		start, calls, heard := time.Now(), 0, 0
-		_, err := poll(t.Context(), time.Minute, func(error) { heard++ }, func(context.Context) error {
+		_, err := poll(t.Context(), nil, time.Minute, func(error) { heard++ }, func(context.Context) error {
 			if want := time.Duration(calls) * pollInterval; time.Since(start) != want {
 				t.Errorf("attempt %d after %s, want %s", calls+1, time.Since(start), want)
 			}
@@ -36,7 +36,7 @@ func TestPollExpiryIsAnErrorWithTheLastOneSeen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		_, err := poll(t.Context(), 10*time.Second, silent, func(context.Context) error { return errNotYet })
+		_, err := poll(t.Context(), nil, 10*time.Second, silent, func(context.Context) error { return errNotYet })
 		var expired *TimeoutError
 		if !errors.As(err, &expired) || !errors.Is(err, errNotYet) {
 			t.Fatalf("got %v", err)
@@ -54,7 +54,7 @@ func TestPollBoundsAnAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		start, calls := time.Now(), 0
-		_, err := poll(t.Context(), 90*time.Second, silent, func(ctx context.Context) error {
+		_, err := poll(t.Context(), nil, 90*time.Second, silent, func(ctx context.Context) error {
 			if calls++; calls < 3 {
 				<-ctx.Done()
 				return ctx.Err()
@@ -73,7 +73,7 @@ func TestPollKeepsTheBetterError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		_, err := poll(t.Context(), 5*time.Second, silent, func(ctx context.Context) error {
+		_, err := poll(t.Context(), nil, 5*time.Second, silent, func(ctx context.Context) error {
 			if calls++; calls == 1 {
 				return errNotYet
 			}
@@ -85,7 +85,7 @@ func TestPollKeepsTheBetterError(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		_, err := poll(t.Context(), 50*time.Second, silent, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+		_, err := poll(t.Context(), nil, 50*time.Second, silent, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within 20s") {
 			t.Errorf("got %v", err)
 		}
@@ -105,7 +105,7 @@ func TestPollEndsWithItsContext(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				time.AfterFunc(3200*time.Millisecond, func() { cancel(cause) })
 				start := time.Now()
-				if _, err := poll(ctx, time.Hour, silent, fn); !errors.Is(err, cause) || time.Since(start) != 3200*time.Millisecond {
+				if _, err := poll(ctx, nil, time.Hour, silent, fn); !errors.Is(err, cause) || time.Since(start) != 3200*time.Millisecond {
 					t.Errorf("%v after %s", err, time.Since(start))
 				}
 			})

@@ -227,7 +227,12 @@ func (s *stepRun[V, H]) undoGuarded(ctx context.Context) error {
 	if err := s.undo(ctx, "rollback"); err != nil {
 		return err
 	}
-	if err := s.guard(ctx, s.event("", "")); err != nil {
+	s.until = time.Now().Add(s.phase.GuardSettle)
+	if err := s.guard(ctx, s.stop(), s.event("", "")); err != nil {
+		if errors.Is(err, ErrStopped) && ctx.Err() == nil {
+			s.tell(EventStopped, err.Error())
+			return ErrStopped
+		}
 		err = s.broken(ctx, OpUndo, fmt.Errorf("it is taken back, and then the cluster is not healthy: %w", err))
 		s.tell(endKind(err), err.Error())
 		return err

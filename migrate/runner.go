@@ -236,26 +236,17 @@ func (x *execution[V, H]) guardBefore(ctx context.Context, where Where, status s
 	if !x.healthy.IsZero() && time.Since(x.healthy) < guardFresh {
 		return nil
 	}
-	waiting, done := context.WithCancelCause(ctx)
-	defer done(nil)
 	stop := x.Stop
 	if x.holding {
 		stop = nil
 	}
-	go func() {
-		select {
-		case <-stop:
-			done(ErrStopped)
-		case <-waiting.Done():
-		}
-	}()
-	err := x.guard(waiting, e)
+	err := x.guard(ctx, stop, e)
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return &InterruptedError{Where: where, Op: OpGuard, Status: status, Cause: context.Cause(ctx), Err: err}
-	case waiting.Err() != nil:
+	case errors.Is(err, ErrStopped):
 		return ErrStopped
 	}
 	return &BlockedError{Where: where, Err: err,
@@ -263,9 +254,9 @@ func (x *execution[V, H]) guardBefore(ctx context.Context, where Where, status s
 		Remedy: "nothing is half done; mend that and go on"}
 }
 
-// guard polls the phase's invariants.
-func (x *execution[V, H]) guard(ctx context.Context, e Event) error {
-	waited, err := poll(ctx, x.phase.GuardSettle, func(err error) { x.waiting(e, err) }, func(ctx context.Context) error {
+// guard polls the phase's invariants until stop is closed.
+func (x *execution[V, H]) guard(ctx context.Context, stop <-chan struct{}, e Event) error {
+	waited, err := poll(ctx, stop, x.phase.GuardSettle, func(err error) { x.waiting(e, err) }, func(ctx context.Context) error {
 		return x.phase.Guard(ctx, x.Env.View(ClusterTarget))
 	})
 	x.stepWaited += waited

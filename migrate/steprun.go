@@ -17,6 +17,11 @@ type stepRun[V, H any] struct {
 
 	mends int // how often a lost connection may still be mended
 	lost  int // connections lost before this attempt
+
+	takesBack bool      // its bracket is being taken back, after a failure
+	until     time.Time // when the wait at hand is over
+	lastSaid  error     // what that wait saw last
+	toldWhy   bool      // that it goes on although it was asked to stop
 }
 
 // run takes one step on one target through the six duties and tells how it
@@ -109,7 +114,7 @@ func (s *stepRun[V, H]) measured(change func() error) error {
 		return change()
 	}
 	// Whom the step's Verify waits for is not who is waited for here.
-	clock.OnWait(func(said error) { s.waiting(s.event("", ""), said) })
+	clock.OnWait(s.changeWaits)
 	began, before := time.Now(), clock.Waited()
 	err := change()
 	clock.OnWait(nil)
@@ -117,12 +122,29 @@ func (s *stepRun[V, H]) measured(change func() error) error {
 	return err
 }
 
+// changeWaits tells what a change waits for, and once that it is finished before
+// the run stops.
+func (s *stepRun[V, H]) changeWaits(said error) {
+	s.lastSaid = said
+	e := s.event("", "")
+	if s.stopped() && !s.toldWhy {
+		s.toldWhy = true
+		e.Kind, e.Message = EventStepWaiting, fmt.Sprintf("asked to stop; the change under way comes to its end first (%v)", said)
+		s.emit(e)
+		return
+	}
+	s.waiting(e, said)
+}
+
 // settle does duties 5 and 6: the world agrees, and the invariants hold. Both
-// only look, so the guard begins beside the first attempt of Verify.
+// only look, so the guard begins beside the first attempt of Verify. A run that
+// is asked to stop ends here, unless the step is no place for that: what it has
+// changed is in the journal as applied, and the next run verifies it.
 func (s *stepRun[V, H]) settle(ctx context.Context) error {
 	verify := func(ctx context.Context) error { return s.visit.Verify(ctx, s.Env.View(s.visit.target)) }
 	held := s.guardBeside(ctx)
-	waited, err := poll(ctx, s.visit.Settle, s.stillWaiting, verify)
+	s.until = time.Now().Add(s.visit.Settle)
+	waited, err := poll(ctx, s.stop(), s.visit.Settle, s.stillWaiting, verify)
 	healthy := held()
 	s.stepWaited += waited
 	if err != nil {
@@ -134,10 +156,15 @@ func (s *stepRun[V, H]) settle(ctx context.Context) error {
 	if s.healthy = healthy; !healthy.IsZero() {
 		return nil
 	}
-	if err := s.guard(ctx, s.event("", "")); err != nil {
+	s.until = time.Now().Add(s.phase.GuardSettle)
+	switch err := s.guard(ctx, s.stop(), s.event("", "")); {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrStopped) && ctx.Err() == nil:
+		return ErrStopped // it is verified: this is between two steps
+	default:
 		return s.broken(ctx, OpGuard, err)
 	}
-	return nil
 }
 
 // guardBeside asks the guard once, beside what follows. held ends that and
@@ -167,17 +194,54 @@ func (s *stepRun[V, H]) guardBeside(ctx context.Context) (held func() time.Time)
 	}
 }
 
-// stillWaiting tells whom the step waits for.
+// stillWaiting tells whom the step waits for, and once, when the run is asked
+// to stop and does not, why that is so.
 func (s *stepRun[V, H]) stillWaiting(err error) {
+	s.lastSaid = err
 	e := s.event("", "")
 	e.WaitsFor = s.visit.WaitsFor
+	if why := s.mustGoOn(); why != "" && s.stopped() && !s.toldWhy {
+		s.toldWhy = true
+		e.Kind, e.Message = EventStepWaiting, fmt.Sprintf("asked to stop, and it goes on for at most %s, since %s (%v)",
+			max(time.Until(s.until), 0).Round(time.Second), why, err)
+		s.emit(e)
+		return
+	}
 	s.waiting(e, err)
+}
+
+// stop is what ends a wait of this step early; nil where nothing does.
+func (s *stepRun[V, H]) stop() <-chan struct{} {
+	if s.mustGoOn() != "" {
+		return nil
+	}
+	return s.Stop
+}
+
+// mustGoOn says why a run that is asked to stop does not end while this step is
+// waited for; "" where it does.
+func (s *stepRun[V, H]) mustGoOn() string {
+	switch {
+	case s.takesBack:
+		return "what belongs together is being taken back"
+	case s.visit.KeepGoing, s.holding:
+		return "the cluster must not stay as it is between these steps"
+	case s.visit.Bracket != "":
+		return "this is a part of one change, which is taken back where it fails"
+	case s.visit.Outage > 0:
+		return "the API may be away until this is so"
+	}
+	return ""
 }
 
 // brokenAndKept is broken with the failure written to the journal. A step
 // that was interrupted, or is about to be taken up again, did not fail: its
-// record stays where it is, which means that its outcome is unknown.
+// record stays where it is, which means that its outcome is unknown. Nor did
+// one whose wait was ended as asked.
 func (s *stepRun[V, H]) brokenAndKept(ctx context.Context, op Op, err error) error {
+	if ctx.Err() == nil && errors.Is(err, ErrStopped) {
+		return &StoppedError{Where: s.where(), Op: op, Status: s.status(), Last: s.lastSaid}
+	}
 	if ctx.Err() == nil && !s.cutOff(ctx, err) {
 		if kept := s.advance(state.Change{Event: state.Fail, Error: err.Error(), Note: string(op)}); kept != nil {
 			return errors.Join(s.failed(op, err), kept)

@@ -80,8 +80,9 @@ type World struct {
 	contents   map[string][]byte // by checksum, see Content
 	trail      bool              // its folder is there
 	pods       Pods
-	tell       func(string)  // see UseAsk
-	askWait    time.Duration // see UseAsk
+	tell       func(string)    // see UseAsk
+	askWait    time.Duration   // see UseAsk
+	stop       <-chan struct{} // ends the waits that may be ended
 
 	waited atomic.Int64 // nanoseconds in which programs of others ran
 

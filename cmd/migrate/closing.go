@@ -73,7 +73,12 @@ func howItEnded(err error) string {
 	var step *migrate.StepError
 	var blocked *migrate.BlockedError
 	var interrupted *migrate.InterruptedError
+	var stopped *migrate.StoppedError
 	switch {
+	case errors.As(err, &stopped) && stopped.Status == state.Applied:
+		return fmt.Sprintf("while %s was waited for, as asked: nothing is half done, and the next run verifies it", stopped.Where)
+	case errors.As(err, &stopped):
+		return fmt.Sprintf("while %s was waited for, as asked: what comes next looks and goes on from there", stopped.Where)
 	case errors.Is(err, migrate.ErrStopped):
 		return "between two steps, as asked: nothing is half done"
 	case errors.As(err, &interrupted) && interrupted.Step != "":

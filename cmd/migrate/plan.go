@@ -13,6 +13,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/preflight"
 	"hamigrate/state"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -29,9 +30,12 @@ func planCommand() *cli.Command {
 		Usage:  "look at the cluster and show what run would do; change nothing",
 		Description: "Every step is checked against the cluster as it is: what is done already, what would\n" +
 			"change, as diffs, and how long the API would be away. Secrets are shown as digests.\n" +
+			"The checks of `migrate preflight` that only look are done as well: what would keep a run\n" +
+			"from beginning a phase is shown below its steps.\n" +
 			"--out saves the plan: `migrate run FILE` then does that, or refuses and shows what is\n" +
 			"different by then.\n\n" + exitStatus,
 		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json", "yaml"),
+			ignoreFlag("ignore-preflight"),
 			&cli.StringFlag{Name: "out", Usage: "save the plan to `FILE`, for `migrate run FILE`"},
 			&cli.StringSliceFlag{Name: "limit", Usage: "show only what is done on `HOST`; cluster is the cluster's objects"},
 			&cli.BoolFlag{Name: "detailed-exitcode", Usage: "exit with 2 when there is something to do, or with --rollback to undo"},
@@ -46,6 +50,9 @@ type phasePlan struct {
 	Name    string          `json:"name"`
 	Title   string          `json:"title"`
 	Entries []migrate.Entry `json:"steps"`
+	// Preflight are the checks of `migrate preflight` that look and that would
+	// keep a run from beginning this phase.
+	Preflight []preflight.Result `json:"preflight,omitempty"`
 }
 
 func planAction(c *cli.Context) error {
@@ -77,7 +84,7 @@ func planAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	plans, err := makePlan(c.Context, s, list, j)
+	plans, err := planAndPreflight(c, s, list, j)
 	if err != nil {
 		return err
 	}
@@ -99,6 +106,11 @@ func planAction(c *cli.Context) error {
 	for i, p := range plans {
 		if blocked := blockedIn(p.Entries); blocked != nil {
 			return withWayOut(c.Context, s, j, list[i], blocked)
+		}
+	}
+	for _, p := range plans {
+		if err := refuse(p.Phase, p.Preflight); err != nil {
+			return err
 		}
 	}
 	if file := c.String("out"); file != "" {
@@ -211,6 +223,39 @@ func backStatus(list []migrate.RollbackEntry) error {
 	return nil
 }
 
+// planAndPreflight is makePlan with what preflight, side by side with it, finds
+// to keep a run from a phase: neither is green where the other is not.
+func planAndPreflight(c *cli.Context, s *session, list []phases.Phase, j *state.Journal) (plans []phasePlan, err error) {
+	var report preflight.Report
+	err = phases.SideBySide(
+		func() (err error) { plans, err = makePlan(c.Context, s, list, j); return err },
+		func() (err error) {
+			report, err = preflight.Run(c.Context, s.world, preflight.Options{Phase: c.Int("phase"), LookOnly: true,
+				Ignore: c.StringSlice("ignore-preflight"), InPlace: strategyOf(c) == phases.InPlace})
+			return err
+		})
+	if err != nil {
+		return nil, err
+	}
+	limit := c.StringSlice("limit")
+	for i := range plans {
+		p := &plans[i]
+		under, _, err := underWay(j, list[i])
+		if err != nil {
+			return nil, err
+		}
+		if under || pending(plans[i:i+1]) == 0 {
+			continue // a run does not ask either
+		}
+		for _, r := range report.Blocking() {
+			if slices.Contains(r.Phases, p.Phase) && (len(limit) == 0 || slices.Contains(limit, r.Host)) {
+				p.Preflight = append(p.Preflight, r)
+			}
+		}
+	}
+	return plans, nil
+}
+
 func makePlan(ctx context.Context, s *session, list []phases.Phase, j *state.Journal) ([]phasePlan, error) {
 	if err := phases.Fits(ctx, s.world.View(migrate.ClusterTarget)); err != nil {
 		return nil, err
@@ -221,7 +266,7 @@ func makePlan(ctx context.Context, s *session, list []phases.Phase, j *state.Jou
 		if err != nil {
 			return nil, err
 		}
-		plans = append(plans, phasePlan{p.Number, p.Name, p.Title, entries})
+		plans = append(plans, phasePlan{Phase: p.Number, Name: p.Name, Title: p.Title, Entries: entries})
 	}
 	return plans, nil
 }
@@ -290,6 +335,10 @@ func printPhase(w io.Writer, p phasePlan, colour bool) {
 		t.AppendRow(row)
 	}
 	t.Render()
+	for _, r := range p.Preflight {
+		fmt.Fprintf(w, "%2d  %s\n", r.Number, r.Check)
+		printBad(w, r, colour)
+	}
 	fmt.Fprintln(w)
 }
 

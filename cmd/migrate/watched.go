@@ -120,6 +120,8 @@ func (w *watched) with(do func(migrate.Runner[phases.View, phases.Hands]) error)
 		stop, done = either(stop, w.m.gate.stop)
 		defer done()
 	}
+	w.s.world.UseStop(stop)
+	defer w.s.world.UseStop(nil)
 	err := do(migrate.Runner[phases.View, phases.Hands]{
 		Env: w.s.world, Journal: w.j, Spec: w.s.spec.Fingerprint, Events: events, Log: w.s.log, Stop: stop,
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,8 +44,11 @@ func Parse(path string) (Spec, error) {
 // ParseBytes is Parse for a file that was read already; name is its path.
 func ParseBytes(name string, data []byte) (Spec, error) {
 	home, err := os.UserHomeDir()
-	if err != nil {
+	if err != nil { // a service may run without HOME
 		home = "" // ~ is then refused where it is used
+		if u, err := user.Current(); err == nil {
+			home = u.HomeDir
+		}
 	}
 	return parse(name, data, home)
 }

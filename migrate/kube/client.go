@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -319,14 +320,23 @@ func Ready(n corev1.Node) bool {
 	return false
 }
 
-// InternalIP returns a node's first InternalIP, or "".
+// InternalIP returns a node's first InternalIP that is an IPv4 address, else its
+// first one, or "". A node in both families may tell the other one first, and
+// all else here is IPv4.
 func InternalIP(n corev1.Node) string {
+	other := ""
 	for _, a := range n.Status.Addresses {
-		if a.Type == corev1.NodeInternalIP {
+		if a.Type != corev1.NodeInternalIP {
+			continue
+		}
+		if ip := net.ParseIP(a.Address); ip != nil && ip.To4() != nil {
 			return a.Address
 		}
+		if other == "" {
+			other = a.Address
+		}
 	}
-	return ""
+	return other
 }
 
 // IsControlPlane says whether kubeadm marked the node as a control-plane node.

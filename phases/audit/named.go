@@ -125,6 +125,19 @@ func workloadSettings(_ context.Context, s *scene) (Seen, error) {
 	return listed(where, where), nil
 }
 
+// apiAddresses goes by what a setting means, names as well as addresses.
+func apiAddresses(ctx context.Context, s *scene) (Seen, error) {
+	list, err := phases.APIElsewhere(ctx, s.View)
+	if err != nil {
+		return Seen{}, err
+	}
+	var where []string
+	for _, n := range list {
+		where = append(where, fmt.Sprintf("%s, %s: %s", n.Object, n.Key, n.Host))
+	}
+	return listed(where, where), nil
+}
+
 func mentions(list []kube.Mention) []string {
 	var out []string
 	for _, m := range list {

@@ -89,7 +89,7 @@ func addExternal(ctx context.Context, h phases.Hands) error {
 	}
 	h.Ask(fmt.Sprintf("Add %s to the backends of %s now: %s. This waits, at most %s, until new connections to the endpoint are answered by it.",
 		address, h.EndpointAddress(), loadbalancer.HealthCheck, h.AskWait()))
-	err = phases.Await(ctx, h.View, h.AskWait(), func(ctx context.Context) error {
+	err = phases.AwaitOrStop(ctx, h.View, h.AskWait(), func(ctx context.Context) error {
 		there, err := loadbalancer.Serves(ctx, h.View, cert, lookTries)
 		if err == nil && !there {
 			err = fmt.Errorf("no new connection to %s is answered by %s", h.EndpointAddress(), address)
@@ -126,7 +126,7 @@ func removeExternal(ctx context.Context, h phases.Hands) error {
 			address, h.EndpointAddress(), h.AskWait()))
 	}
 	missed := 0
-	err = phases.Await(ctx, h.View, h.AskWait(), func(ctx context.Context) error {
+	err = phases.AwaitOrStop(ctx, h.View, h.AskWait(), func(ctx context.Context) error {
 		if err := gone(ctx); err != nil {
 			missed = 0
 			return err

@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +13,9 @@ import (
 	"hamigrate/phases"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // spreadAnnotation makes the roll-out happen once for a finding, however
@@ -39,9 +42,13 @@ func coreDNS() phases.Step {
 				return migrate.Finding{}, err
 			}
 			if spread {
-				return phases.Done("CoreDNS runs on %s", strings.Join(nodes, ", ")), nil
+				return phases.Done("CoreDNS runs on %s", runsOn(nodes)), nil
 			}
-			return phases.Need(migrate.Before{"nodes": strings.Join(nodes, ","), "found": time.Now().UTC().Format(time.RFC3339)}, "CoreDNS runs on %s only", strings.Join(nodes, ", ")), nil
+			if paused, err := coreDNSPaused(ctx, v); err != nil || paused {
+				return phases.Block("`kubectl -n kube-system rollout resume deployment coredns`",
+					"CoreDNS runs on %s only, and its Deployment is paused, so no pod would move", runsOn(nodes)), err
+			}
+			return phases.Need(migrate.Before{"nodes": strings.Join(nodes, ","), "found": time.Now().UTC().Format(time.RFC3339)}, "CoreDNS runs on %s only", runsOn(nodes)), nil
 		},
 		Apply: func(ctx context.Context, h phases.Hands, before migrate.Before) error {
 			k, err := h.Kube(ctx)
@@ -62,38 +69,90 @@ func coreDNS() phases.Step {
 			}
 			return k.AnnotateDeploymentPods(ctx, "kube-system", "coredns", spreadAnnotation, at)
 		},
-		Verify: func(ctx context.Context, v phases.View) error {
-			k, err := v.Kube(ctx)
-			if err != nil {
-				return err
-			}
-			d, err := k.Deployment(ctx, "kube-system", "coredns")
-			if err != nil {
-				return err
-			}
-			if err := rolledOut(d); err != nil {
-				return err
-			}
-			spread, nodes, err := coreDNSNodes(ctx, v)
-			if err != nil {
-				return err
-			}
-			if !spread {
-				return fmt.Errorf("CoreDNS runs on %s only", strings.Join(nodes, ", "))
-			}
-			return nil
-		},
+		Verify: verifyCoreDNS,
 		OneWay: "pods on several nodes answer as well as before, and which nodes is the scheduler's choice; those on a node that leaves are moved with it",
 		Settle: 5 * time.Minute, WaitsFor: "CoreDNS",
 	}
 }
 
+// verifyCoreDNS wants the roll-out to be over, and pods on more than one node.
+// Once it is over nothing moves a pod any more, so waiting for that ends there.
+func verifyCoreDNS(ctx context.Context, v phases.View) error {
+	d, nodes, err := CoreDNSNodes(ctx, v)
+	if err != nil {
+		return err
+	}
+	if err := rolledOut(d); err != nil {
+		return errors.Join(err, coreDNSTrouble(ctx, v, d))
+	}
+	if !spreadEnough(d, nodes) {
+		return migrate.Hopeless(fmt.Errorf("CoreDNS was rolled out, and the scheduler has put all its pods on %s again: see which other nodes may take them (`kubectl get nodes`, cordons, taints), and run again", runsOn(nodes)))
+	}
+	return nil
+}
+
 func rolledOut(d *appsv1.Deployment) error {
 	s := d.Status
+	if d.Spec.Paused {
+		return migrate.Hopeless(errors.New("rolling out CoreDNS: its Deployment is paused: `kubectl -n kube-system rollout resume deployment coredns`"))
+	}
 	if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < s.Replicas || s.AvailableReplicas < s.Replicas {
 		return fmt.Errorf("rolling out CoreDNS: %d of %d pods are new and available", min(s.UpdatedReplicas, s.AvailableReplicas), s.Replicas)
 	}
 	return nil
+}
+
+// coreDNSTrouble is the error that a pod will not get ready.
+func coreDNSTrouble(ctx context.Context, v phases.View, d *appsv1.Deployment) error {
+	pods, err := coreDNSPods(ctx, v, d)
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		if p.DeletionTimestamp != nil || p.Annotations[spreadAnnotation] != d.Spec.Template.Annotations[spreadAnnotation] {
+			continue
+		}
+		if err := phases.PodTrouble(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func coreDNSPaused(ctx context.Context, v phases.View) (bool, error) {
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return false, err
+	}
+	d, err := k.Deployment(ctx, "kube-system", "coredns")
+	return err == nil && d.Spec.Paused, err
+}
+
+// coreDNSPods lists those that the Deployment selects; kubeadm labels them
+// k8s-app=kube-dns.
+func coreDNSPods(ctx context.Context, v phases.View, d *appsv1.Deployment) ([]corev1.Pod, error) {
+	k, err := v.Kube(ctx)
+	if err != nil {
+		return nil, err
+	}
+	selector := "k8s-app=kube-dns"
+	if d.Spec.Selector != nil {
+		selector = metav1.FormatLabelSelector(d.Spec.Selector)
+	}
+	return k.Pods(ctx, "kube-system", selector)
+}
+
+// runsOn names nodes.
+func runsOn(nodes []string) string {
+	if len(nodes) == 0 {
+		return "no node"
+	}
+	return strings.Join(nodes, ", ")
+}
+
+// spreadEnough: one replica, or none, is somebody's choice.
+func spreadEnough(d *appsv1.Deployment, nodes []string) bool {
+	return d.Spec.Replicas != nil && *d.Spec.Replicas < 2 || len(nodes) > 1
 }
 
 // coreDNSNodes lists the nodes with a ready CoreDNS pod. One replica is
@@ -103,8 +162,7 @@ func coreDNSNodes(ctx context.Context, v phases.View) (spread bool, nodes []stri
 	if err != nil {
 		return false, nil, err
 	}
-	one := d.Spec.Replicas != nil && *d.Spec.Replicas < 2
-	return one || len(nodes) > 1, nodes, nil
+	return spreadEnough(d, nodes), nodes, nil
 }
 
 // CoreDNSNodes lists the nodes with a ready CoreDNS pod, beside its Deployment.
@@ -116,7 +174,7 @@ func CoreDNSNodes(ctx context.Context, v phases.View) (d *appsv1.Deployment, nod
 	if d, err = k.Deployment(ctx, "kube-system", "coredns"); err != nil {
 		return nil, nil, err
 	}
-	pods, err := k.Pods(ctx, "kube-system", "k8s-app=kube-dns")
+	pods, err := coreDNSPods(ctx, v, d)
 	if err != nil {
 		return nil, nil, err
 	}

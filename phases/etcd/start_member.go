@@ -148,6 +148,9 @@ func verifyStartMember(ctx context.Context, v phases.View) error {
 	if err != nil {
 		return err
 	}
+	if state == "failed" { // systemd calls it so only once it starts it no more
+		return migrate.Hopeless(errors.Join(fmt.Errorf("etcd on %s does not start, and systemd has given it up: `journalctl -u etcd.service`", v.Target()), lastWords(ctx, v)))
+	}
 	if state != "active" {
 		return errors.Join(fmt.Errorf("etcd on %s does not serve yet: systemd calls it %s", v.Target(), state), lastWords(ctx, v))
 	}
@@ -179,9 +182,9 @@ func caughtUp(ctx context.Context, e *etcd.Reader, host string, m etcd.Member) e
 	}
 	switch {
 	case own.MemberID != m.ID:
-		return fmt.Errorf("etcd on %s is member %x, the list says %x: its data is another member's", host, own.MemberID, m.ID)
+		return migrate.Hopeless(fmt.Errorf("etcd on %s is member %x, the list says %x: its data is another member's", host, own.MemberID, m.ID))
 	case own.ClusterID != leader.ClusterID:
-		return fmt.Errorf("etcd on %s is of cluster %x, not of %x", host, own.ClusterID, leader.ClusterID)
+		return migrate.Hopeless(fmt.Errorf("etcd on %s is of cluster %x, not of %x", host, own.ClusterID, leader.ClusterID))
 	case own.RaftApplied+closeEnough < leader.RaftIndex:
 		return fmt.Errorf("the member on %s catches up: %d of %d", host, own.RaftApplied, leader.RaftIndex)
 	}

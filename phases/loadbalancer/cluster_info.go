@@ -97,7 +97,7 @@ func undoClusterInfo(ctx context.Context, h phases.Hands, before migrate.Before)
 			return err
 		}
 	}
-	return phases.Await(ctx, h.View, time.Minute, func(ctx context.Context) error { return clusterInfoSigned(ctx, h.View) })
+	return phases.AwaitOrStop(ctx, h.View, time.Minute, func(ctx context.Context) error { return clusterInfoSigned(ctx, h.View) })
 }
 
 func verifyClusterInfo(ctx context.Context, v phases.View) error {

@@ -3,6 +3,8 @@ package loadbalancer
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"hamigrate/migrate"
@@ -10,6 +12,7 @@ import (
 	"hamigrate/phases"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -44,40 +47,85 @@ func kubeProxy() phases.Step {
 	}
 }
 
-func kubeProxyState(ctx context.Context, v phases.View) (server string, ds *appsv1.DaemonSet, err error) {
+// proxySetup is how kube-proxy is set up: by the ConfigMap that kubeadm makes,
+// and run by its DaemonSet. Either may be missing where another program does
+// its work, or where it is set up in another way.
+type proxySetup struct {
+	there  bool              // the ConfigMap, with a kubeconfig in it
+	server string            // in that kubeconfig
+	ds     *appsv1.DaemonSet // nil: there is none
+}
+
+func readProxySetup(ctx context.Context, v phases.View) (proxySetup, error) {
+	var p proxySetup
 	k, err := v.Kube(ctx)
 	if err != nil {
-		return "", nil, err
+		return p, err
+	}
+	if p.ds, err = k.DaemonSet(ctx, "kube-system", "kube-proxy"); apierrors.IsNotFound(err) {
+		p.ds = nil
+	} else if err != nil {
+		return p, err
 	}
 	cm, err := k.ConfigMap(ctx, "kube-system", "kube-proxy")
-	if err != nil {
-		return "", nil, err
+	if apierrors.IsNotFound(err) || err == nil && cm.Data["kubeconfig.conf"] == "" {
+		return p, nil
 	}
-	server, err = kube.Server([]byte(cm.Data["kubeconfig.conf"]))
 	if err != nil {
-		return "", nil, fmt.Errorf("in ConfigMap kube-proxy: %w", err)
+		return p, err
 	}
-	ds, err = k.DaemonSet(ctx, "kube-system", "kube-proxy")
-	return server, ds, err
+	if p.server, err = kube.Server([]byte(cm.Data["kubeconfig.conf"])); err != nil {
+		return p, fmt.Errorf("in ConfigMap kube-proxy: %w", err)
+	}
+	p.there = true
+	return p, nil
+}
+
+// annotation is the one of the pod template, "" where nobody runs it.
+func (p proxySetup) annotation() string {
+	if p.ds == nil {
+		return ""
+	}
+	return p.ds.Spec.Template.Annotations[endpointAnnotation]
+}
+
+// nobody says why no node runs kube-proxy; "" where one does. A DaemonSet that
+// wants no pod is Calico's and Cilium's way to switch it off so that an upgrade
+// does not bring it back. Its controller must have seen it as it is now.
+func (p proxySetup) nobody() string {
+	switch {
+	case p.ds == nil:
+		return "there is no DaemonSet kube-proxy"
+	case p.ds.Status.ObservedGeneration >= p.ds.Generation && p.ds.Status.DesiredNumberScheduled == 0:
+		return "its DaemonSet wants no pod"
+	}
+	return ""
 }
 
 func checkKubeProxy(ctx context.Context, v phases.View) (migrate.Finding, error) {
-	server, ds, err := kubeProxyState(ctx, v)
-	if apierrors.IsNotFound(err) {
-		return phases.Done("this cluster has no kube-proxy"), nil
-	}
+	p, err := readProxySetup(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
 	}
-	if server == v.EndpointURL() && ds.Spec.Template.Annotations[endpointAnnotation] == v.EndpointAddress() {
-		return phases.Done("kube-proxy uses %s", server), nil
+	nobody := p.nobody()
+	switch {
+	case !p.there && p.ds == nil:
+		return phases.Done("this cluster has no kube-proxy"), nil
+	case !p.there:
+		return phases.Done("kube-proxy is not set up by a kubeconfig in ConfigMap kube-system/kube-proxy: it is left as it is"), nil
+	case p.server == v.EndpointURL() && nobody != "":
+		return phases.Done("ConfigMap kube-proxy names %s, and no node runs it: %s", p.server, nobody), nil
+	case p.server == v.EndpointURL() && p.annotation() == v.EndpointAddress():
+		return phases.Done("kube-proxy uses %s", p.server), nil
+	case nobody == "" && p.ds.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType:
+		return phases.Block("`kubectl -n kube-system patch ds kube-proxy -p '{\"spec\":{\"updateStrategy\":{\"type\":\"RollingUpdate\"}}}'`",
+			"kube-proxy's DaemonSet has updateStrategy OnDelete, so a change would reach no node"), nil
 	}
-	if ds.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType {
-		return phases.Block("set its updateStrategy to RollingUpdate", "kube-proxy's DaemonSet has updateStrategy OnDelete, so a change would reach no node"), nil
+	f := phases.Need(migrate.Before{"server": p.server, "annotation": p.annotation()}, "kube-proxy uses %s", p.server)
+	if nobody != "" {
+		f.Reason = fmt.Sprintf("ConfigMap kube-proxy names %s, and no node runs it: %s", p.server, nobody)
 	}
-	f := phases.Need(migrate.Before{"server": server, "annotation": ds.Spec.Template.Annotations[endpointAnnotation]},
-		"kube-proxy uses %s", server)
-	f.Changes = []migrate.Change{phases.ServerChange("ConfigMap kube-system/kube-proxy, kubeconfig.conf", server, v.EndpointURL())}
+	f.Changes = []migrate.Change{phases.ServerChange("ConfigMap kube-system/kube-proxy, kubeconfig.conf", p.server, v.EndpointURL())}
 	return f, nil
 }
 
@@ -94,17 +142,18 @@ func applyKubeProxy(ctx context.Context, h phases.Hands, _ migrate.Before) error
 	if err != nil {
 		return err
 	}
-	return k.AnnotateDaemonSetPods(ctx, "kube-system", "kube-proxy", endpointAnnotation, h.EndpointAddress())
+	err = k.AnnotateDaemonSetPods(ctx, "kube-system", "kube-proxy", endpointAnnotation, h.EndpointAddress())
+	if apierrors.IsNotFound(err) {
+		return nil // there is nobody to roll out
+	}
+	return err
 }
 
 // undoKubeProxy names the server of before again, makes the pod template what
 // it was, and waits until every Ready node has the pod of before: the endpoint
 // answers meanwhile.
 func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	server, ds, err := kubeProxyState(ctx, h.View)
-	if apierrors.IsNotFound(err) {
-		return nil // somebody has replaced it
-	}
+	p, err := readProxySetup(ctx, h.View)
 	if err != nil {
 		return err
 	}
@@ -112,7 +161,7 @@ func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) e
 	if err != nil {
 		return err
 	}
-	if server == h.EndpointURL() {
+	if p.there && p.server == h.EndpointURL() {
 		old, err := recorded(before, "server", "the server in ConfigMap kube-system/kube-proxy")
 		if err != nil {
 			return err
@@ -126,8 +175,11 @@ func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) e
 			return err
 		}
 	}
+	if p.ds == nil {
+		return nil // somebody has replaced it
+	}
 	annotation := before["annotation"]
-	switch has := ds.Spec.Template.Annotations[endpointAnnotation]; {
+	switch has := p.annotation(); {
 	case has == annotation:
 	case annotation == "":
 		err = k.DropDaemonSetPodsAnnotation(ctx, "kube-system", "kube-proxy", endpointAnnotation)
@@ -137,36 +189,45 @@ func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) e
 	if err != nil {
 		return err
 	}
-	return phases.Await(ctx, h.View, kubeProxyRollOut, func(ctx context.Context) error {
-		_, ds, err := kubeProxyState(ctx, h.View)
+	return phases.AwaitOrStop(ctx, h.View, kubeProxyRollOut, func(ctx context.Context) error {
+		p, err := readProxySetup(ctx, h.View)
 		if err != nil {
 			return err
 		}
-		return rolledOut(ctx, h.View, ds, annotation)
+		return rolledOut(ctx, h.View, p.ds, annotation)
 	})
 }
 
-// VerifyKubeProxy wants the endpoint in the ConfigMap, and on every Ready node a
-// Ready pod that was started with it. Where there is no kube-proxy its error is
-// the API's NotFound.
+// VerifyKubeProxy wants the endpoint in the ConfigMap, and on every Ready node
+// that is to have one a Ready pod that was started with it. Where there is no
+// kube-proxy its error is the API's NotFound.
 func VerifyKubeProxy(ctx context.Context, v phases.View) error {
-	server, ds, err := kubeProxyState(ctx, v)
-	if err != nil {
+	p, err := readProxySetup(ctx, v)
+	switch {
+	case err != nil:
 		return err
+	case !p.there:
+		return apierrors.NewNotFound(corev1.Resource("configmaps"), "kube-proxy")
+	case p.server != v.EndpointURL():
+		return fmt.Errorf("ConfigMap kube-proxy names %s", p.server)
 	}
-	if server != v.EndpointURL() {
-		return fmt.Errorf("ConfigMap kube-proxy names %s", server)
-	}
-	return rolledOut(ctx, v, ds, v.EndpointAddress())
+	return rolledOut(ctx, v, p.ds, v.EndpointAddress())
 }
 
 // rolledOut wants the pods with this value of the annotation, "" for none, on
-// every Ready node. It goes by the nodes that are Ready: one that has been
-// down for weeks must not hold up the migration; its kube-proxy starts with
-// the new configuration when it comes back.
+// every Ready node that the DaemonSet wants one on. It goes by the nodes that
+// are Ready: one that has been down for weeks must not hold up the migration;
+// its kube-proxy starts with the new configuration when it comes back.
 func rolledOut(ctx context.Context, v phases.View, ds *appsv1.DaemonSet, annotation string) error {
+	if ds == nil {
+		return nil
+	}
 	if ds.Status.ObservedGeneration < ds.Generation {
 		return fmt.Errorf("rolling out kube-proxy: the controller has not seen the change yet")
+	}
+	wanted := int(ds.Status.DesiredNumberScheduled)
+	if wanted == 0 {
+		return nil
 	}
 	k, err := v.Kube(ctx)
 	if err != nil {
@@ -180,19 +241,48 @@ func rolledOut(ctx context.Context, v phases.View, ds *appsv1.DaemonSet, annotat
 	if err != nil {
 		return err
 	}
-	done, all := 0, 0
+	return proxiesNew(ds, nodes, pods, annotation)
+}
+
+// proxiesNew is rolledOut by what was read.
+func proxiesNew(ds *appsv1.DaemonSet, nodes map[string]corev1.Node, pods []corev1.Pod, annotation string) error {
+	isNew := map[string]bool{} // by node, of those with a pod
+	var old []string
 	for _, p := range pods {
-		n, ok := nodes[p.Spec.NodeName]
-		if !ok || !kube.Ready(n) {
+		name := phases.NodeOfPod(p)
+		n, known := nodes[name]
+		if !known {
 			continue
 		}
-		all++
-		if p.DeletionTimestamp == nil && p.Annotations[endpointAnnotation] == annotation && kube.PodReady(p) {
-			done++
+		fresh := p.DeletionTimestamp == nil && p.Annotations[endpointAnnotation] == annotation
+		if fresh && kube.Ready(n) {
+			if err := phases.PodTrouble(p); err != nil {
+				return fmt.Errorf("rolling out kube-proxy: %w", err)
+			}
 		}
+		isNew[name] = isNew[name] || fresh && kube.PodReady(p)
 	}
-	if done < all || all == 0 {
-		return fmt.Errorf("rolling out kube-proxy: %d of %d Ready nodes have the new one", done, all)
+	done, all := 0, 0
+	for name, is := range isNew {
+		switch {
+		case !kube.Ready(nodes[name]):
+			continue
+		case is:
+			done++
+		default:
+			old = append(old, name)
+		}
+		all++
+	}
+	slices.Sort(old)
+	wanted := int(ds.Status.DesiredNumberScheduled)
+	switch {
+	case len(old) > 0 && ds.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType:
+		return migrate.Hopeless(fmt.Errorf("rolling out kube-proxy: its DaemonSet has updateStrategy OnDelete, so %s keep the old one until somebody deletes the pod there", strings.Join(old, ", ")))
+	case len(old) > 0:
+		return fmt.Errorf("rolling out kube-proxy: %d of %d Ready nodes have the new one, not yet %s", done, all, strings.Join(old, ", "))
+	case len(isNew) < wanted: // between the end of the old pod and the new one
+		return fmt.Errorf("rolling out kube-proxy: %d of %d nodes have one", len(isNew), wanted)
 	}
 	return nil
 }

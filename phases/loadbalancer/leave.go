@@ -12,8 +12,6 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // leaveEndpoint makes sure that nobody we know of follows the endpoint any
@@ -65,11 +63,11 @@ func namesEndpoint(ctx context.Context, v phases.View) error {
 	if server == v.EndpointURL() {
 		named = append(named, "ConfigMap kube-public/cluster-info")
 	}
-	server, _, err = kubeProxyState(ctx, v)
-	if err != nil && !apierrors.IsNotFound(err) {
+	proxies, err := readProxySetup(ctx, v)
+	if err != nil {
 		return err
 	}
-	if err == nil && server == v.EndpointURL() {
+	if proxies.there && proxies.server == v.EndpointURL() {
 		named = append(named, "ConfigMap kube-system/kube-proxy")
 	}
 	if len(named) == 0 {

@@ -133,7 +133,8 @@ func (w *World) rollOutDaemonSet(now time.Time) {
 		ds.Status.ObservedGeneration, w.proxyAt = ds.Generation, now.Add(rollOut)
 	}
 	due := !w.proxyAt.IsZero() && !now.Before(w.proxyAt)
-	nodes := w.objects.find("nodes", "")
+	nodes := w.nodesFor(ds)
+	ds.Status.DesiredNumberScheduled = int32(len(nodes))
 	for _, node := range nodes {
 		key := objectKey{"pods", "kube-system", "kube-proxy-" + node.GetName()}
 		if w.objects.items[key] != nil && !due {
@@ -150,6 +151,21 @@ func (w *World) rollOutDaemonSet(now time.Time) {
 		w.rollOuts = append(w.rollOuts, "kube-proxy")
 		w.proxyServer = serverOf(lookup[*corev1.ConfigMap](w.objects, "configmaps", "kube-system", "kube-proxy").Data["kubeconfig.conf"])
 	}
+}
+
+// nodesFor lists the nodes with the labels that a DaemonSet's pods ask for.
+func (w *World) nodesFor(ds *appsv1.DaemonSet) []object {
+	var out []object
+	for _, node := range w.objects.find("nodes", "") {
+		fits := true
+		for key, value := range ds.Spec.Template.Spec.NodeSelector {
+			fits = fits && node.GetLabels()[key] == value
+		}
+		if fits {
+			out = append(out, node)
+		}
+	}
+	return out
 }
 
 // controlledBy is the owner reference of a pod that something makes anew.

@@ -102,6 +102,9 @@ type Options struct {
 	LookOnly bool
 	// InPlace: no second API server will run beside the real one.
 	InPlace bool
+	// Plan checks every step of a phase, as `migrate plan` does; nil: the caller
+	// does that by itself.
+	Plan func(ctx context.Context, phase int) ([]migrate.Entry, error)
 	// Tell hears how many of how many hosts are done, one call after the other;
 	// it may be nil.
 	Tell func(done, total int)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -134,16 +135,20 @@ type target struct {
 	expects string
 }
 
-// homeOf is the home folder.
+// homeOf is the home folder. A service may run without HOME; OpenSSH goes by the
+// user database anyway (ssh.c: pw->pw_dir).
 func homeOf(o Options) (string, error) {
 	if o.Home != "" {
 		return o.Home, nil
 	}
-	dir, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("finding the home folder: %w", err)
+	if dir, err := os.UserHomeDir(); err == nil {
+		return dir, nil
 	}
-	return dir, nil
+	u, err := user.Current()
+	if err != nil || u.HomeDir == "" {
+		return "", fmt.Errorf("finding the home folder, where SSH's configuration and keys are: HOME is not set, and the user database has none for uid %d: set HOME=/FOLDER", os.Getuid())
+	}
+	return u.HomeDir, nil
 }
 
 // resolve decides on all settings of a host of the spec.
