@@ -58,7 +58,7 @@ func (p *Playground) script(h Host, groups []string) string {
 	for _, g := range groups {
 		fmt.Fprintf(&s, "echo $$ > %s\n", remote.Quote(filepath.Join(g, "cgroup.procs")))
 	}
-	lower := p.state.Base
+	lower := p.base(h)
 	if h.kubernetes() {
 		lower = p.layerDir() + ":" + lower
 	}
