@@ -176,7 +176,11 @@ func playgroundSSH() *cli.Command {
 			if err != nil {
 				return err
 			}
-			words, err := p.SSH(c.Args().First(), c.Args().Tail()...)
+			command := c.Args().Tail()
+			if len(command) > 0 && command[0] == "--" { // as people write it before a command
+				command = command[1:]
+			}
+			words, err := p.SSH(c.Args().First(), command...)
 			if err != nil {
 				return err
 			}

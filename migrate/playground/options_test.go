@@ -37,7 +37,7 @@ func TestOptionsWithDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Options{Name: DefaultName, Dir: DefaultDir, CacheDir: DefaultCacheDir, Kubernetes: "1.35.4", EtcdListen: EtcdOnHost, Workers: -1}
+	want := Options{Name: DefaultName, Dir: DefaultDir, CacheDir: DefaultCacheDir, Kubernetes: "1.35.4", Profile: ProfileClean, EtcdListen: EtcdOnHost, Workers: -1}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}

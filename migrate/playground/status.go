@@ -55,7 +55,7 @@ func (p *Playground) Status(ctx context.Context) (Status, error) {
 	}
 	err := each(ctx, numbers, len(numbers), func(ctx context.Context, i int) error {
 		h := p.hosts[i]
-		on := p.running(h)
+		on := p.alive(h)
 		s.Hosts[i] = HostStatus{Host: h, On: on, SSH: on && sshAnswers(ctx, h) == nil}
 		return nil
 	})
