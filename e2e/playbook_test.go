@@ -100,7 +100,7 @@ func (p person) do(t *testing.T, step section, b block, on string) {
 		case strings.HasPrefix(line, "#") || line == "":
 		case strings.HasPrefix(line, "ss -Htn"): // counted, and set to four times that
 			p.run(t, on, line)
-			p.run(t, "lb1", `sed -i 's/worker_connections .*/worker_connections 4096;/' /etc/nginx/nginx.conf`)
+			p.run(t, "lb1", `sed -i 's/worker_connections  *[0-9]*/worker_connections 4096/' /etc/nginx/nginx.conf`)
 		default:
 			p.command(t, on, line)
 		}

@@ -178,6 +178,7 @@ func carryOn(t *testing.T, s *scenario) {
 	if last := list[len(list)-1]; last.Kind != "phase-done" || last.Phase != 3 {
 		t.Errorf("the last event of the run is %v, not the end of phase 3", last)
 	}
+	keysComeFromKubeadm(t, s, r.stdout)
 }
 
 // nothingLeft: a run that is done has nothing to do, and says so.
