@@ -6,7 +6,7 @@ LONG       ?= 1
 BIN        := bin/migrate
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PACKAGES   := systemd-container mmdebstrap debian-archive-keyring iproute2 util-linux mount openssh-client ca-certificates git
-NEWER_KEYS := /usr/share/keyrings/debian-archive-trixie-stable.gpg
+NEWER_KEYS := /usr/share/keyrings/debian-archive-trixie-stable.*
 SUDO_USER_FLAG := $(if $(SUDO_USER_MODE),--sudo-user operator,)
 
 export CGO_ENABLED := 0
@@ -27,7 +27,7 @@ build:           ## build bin/migrate
 # Debian 13, which some hosts of the end-to-end test have.
 deps:            ## install the Debian packages that playgrounds need
 	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; done; \
-		[ -e $(NEWER_KEYS) ] || echo debian-archive-keyring); \
+		ls $(NEWER_KEYS) >/dev/null 2>&1 || echo debian-archive-keyring); \
 	if [ -n "$$missing" ]; then echo "installing $$missing"; apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $$missing; fi
 
 rehearse: deps build  ## build a playground cluster, migrate it while probing, print what was measured

@@ -198,7 +198,7 @@ func keysComeFromKubeadm(t *testing.T, s *scenario, stdout string) {
 	for line := range strings.Lines(stdout) {
 		var e struct {
 			event
-			At time.Time `json:"time"`
+			At time.Time `json:"at"`
 		}
 		if json.Unmarshal([]byte(line), &e) == nil && e.Kind == "step-started" && e.Step == "controlplane/join" {
 			began[e.Target] = e.At
