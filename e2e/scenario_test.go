@@ -26,9 +26,11 @@ type scenario struct {
 	// powerCuts: hosts lose their power on the way.
 	powerCuts bool
 	writers   []*writer
-	refused   []string      // what judge did not accept, told again at the end
-	killed    time.Time     // in killInPhaseTwo
-	stood     time.Duration // from the kills until a run did something again
+	// streamFile is where the load balancer passes the API through.
+	streamFile string
+	refused    []string      // what judge did not accept, told again at the end
+	killed     time.Time     // in killInPhaseTwo
+	stood      time.Duration // from the kills until a run did something again
 }
 
 // before is what was true before the migration.
