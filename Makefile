@@ -1,11 +1,12 @@
 # migrate: see README.md. Everything here runs as root on a bare Debian 12
-# machine with Go and make; what else it needs it installs.
+# machine with Go 1.26.8 or newer and make; what else it needs it installs.
 
 KUBERNETES ?= 1.36.3
 LONG       ?= 1
 BIN        := bin/migrate
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PACKAGES   := systemd-container mmdebstrap debian-archive-keyring iproute2 util-linux mount openssh-client ca-certificates git
+NEWER_KEYS := /usr/share/keyrings/debian-archive-trixie-stable.*
 SUDO_USER_FLAG := $(if $(SUDO_USER_MODE),--sudo-user operator,)
 
 export CGO_ENABLED := 0
@@ -21,9 +22,12 @@ help:            ## list the targets
 build:           ## build bin/migrate
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/migrate
 
-# dpkg-query is asked first: with everything there, no package index is read.
+# dpkg-query is asked first: with everything there, no package index is read. An
+# older debian-archive-keyring is brought up to date: it lacks the keys of
+# Debian 13, which some hosts of the end-to-end test have.
 deps:            ## install the Debian packages that playgrounds need
-	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; done); \
+	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; done; \
+		ls $(NEWER_KEYS) >/dev/null 2>&1 || echo debian-archive-keyring); \
 	if [ -n "$$missing" ]; then echo "installing $$missing"; apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $$missing; fi
 
 rehearse: deps build  ## build a playground cluster, migrate it while probing, print what was measured

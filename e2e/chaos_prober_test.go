@@ -218,7 +218,7 @@ func transportOf(config *rest.Config, anew bool) *http.Transport {
 		panic(err) // it was read before
 	}
 	return &http.Transport{
-		TLSClientConfig: clientTLS, DisableKeepAlives: anew, ForceAttemptHTTP2: !anew,
+		TLSClientConfig: clientTLS, DialContext: config.Dial, DisableKeepAlives: anew, ForceAttemptHTTP2: !anew,
 		HTTP2: &http.HTTP2Config{SendPingTimeout: deadAfter, PingTimeout: deadAfter},
 	}
 }

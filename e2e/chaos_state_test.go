@@ -112,7 +112,7 @@ func (c *chaos) nodesTalkTo(t *testing.T, address string) {
 	for _, w := range workers() {
 		for _, process := range []string{"kubelet", "kube-proxy"} {
 			if err := poll(t.Context(), settle, func(ctx context.Context) error {
-				return c.pg.hosts[w].talksOnlyTo(ctx, process, address, 6443)
+				return c.pg.hosts[w].talksOnlyTo(ctx, process, c.pg.reach(address), 6443)
 			}); err != nil {
 				t.Errorf("sockets: %v", err)
 			}

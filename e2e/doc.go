@@ -12,7 +12,8 @@
 //
 // The stages, in order:
 //
-//   - a playground is made and filled: Deployments, Secrets, ConfigMaps, a
+//   - a playground is made, with the profile veteran (docs/playground.md): a
+//     cluster that years and several engineers have worked on. It is filled: Deployments, Secrets, ConfigMaps, a
 //     custom resource, a service account's token. When all is quiet, every key
 //     of etcd below /registry is kept.
 //   - SSH as people have it: a bastion, an agent, hashed names, a host
@@ -29,7 +30,10 @@
 //     acknowledged. On the ways back, half way there and in a whole run, a slow client has six
 //     requests under way at any time, and none of them may be cut.
 //   - the end: nodes, members, hashes, arguments, certificates, sockets,
-//     configuration, every key of before, every acknowledged write.
+//     configuration, every key of before, every acknowledged write. The joined
+//     nodes differ in nothing from the first but in what is a node's own, no
+//     time zone was written over, etcd is scraped, audit logs grow, and strangers
+//     are told no more than before.
 //   - what the program says of the end: audit finds redundant what it called
 //     removable before, verify is well, is not with a member stopped, and is well
 //     again, the report has every form.

@@ -2,14 +2,13 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -27,7 +26,7 @@ func certificatesOnTheWire(t *testing.T, s *scenario) {
 	}
 	for _, address := range addresses {
 		for _, name := range []string{endpoint, hostOf(t, address), serviceAddress, "kubernetes.default.svc.cluster.local"} {
-			conn, _, err := served(soon(t), s.before.roots, address, name)
+			conn, _, err := s.pg.served(soon(t), s.before.roots, address, name)
 			if err != nil {
 				t.Errorf("certificate: %v", err)
 				continue
@@ -43,7 +42,7 @@ func loadBalancerSpreads(t *testing.T, s *scenario) {
 	const connections = 60
 	seen := map[string]int{}
 	for range connections {
-		conn, cert, err := served(soon(t), s.before.roots, s.pg.endpoint(), hostOf(t, s.pg.endpoint()))
+		conn, cert, err := s.pg.served(soon(t), s.before.roots, s.pg.endpoint(), hostOf(t, s.pg.endpoint()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,35 +102,55 @@ func configurationNamesEndpoint(t *testing.T, s *scenario) {
 	}
 }
 
-// clusterInfo reads it as a joining node does: through the endpoint and
-// without any credentials.
+// clusterInfo reads it as an administrator: it was closed to everybody else
+// before, and is to stay so.
 func clusterInfo(t *testing.T, s *scenario) string {
 	t.Helper()
-	config := rest.AnonymousClientConfig(s.pg.restConfig(t, s.pg.endpoint()))
-	client, err := rest.HTTPClientFor(config)
+	cm, err := s.pg.kube(t, s.pg.endpoint()).CoreV1().ConfigMaps("kube-public").Get(soon(t), "cluster-info", metav1.GetOptions{})
 	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := http.NewRequestWithContext(soon(t), http.MethodGet, config.Host+"/api/v1/namespaces/kube-public/configmaps/cluster-info", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := client.Do(request)
-	if err != nil {
-		t.Fatalf("reading cluster-info without credentials: %v", err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode != http.StatusOK {
-		t.Fatalf("reading cluster-info without credentials: %s, error %v", answer.Status, err)
-	}
-	var cm struct {
-		Data map[string]string `json:"data"`
-	}
-	if err := json.Unmarshal(body, &cm); err != nil {
 		t.Fatal(err)
 	}
 	return cm.Data["kubeconfig"]
+}
+
+// closedToStrangers: nobody without a name reads anything, as before, and
+// anybody may ask whether a server is well, as before.
+func closedToStrangers(t *testing.T, s *scenario) {
+	for _, address := range append([]string{s.pg.endpoint()}, apisOf(s)...) {
+		config := rest.AnonymousClientConfig(s.pg.restConfig(t, address))
+		client, err := rest.HTTPClientFor(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for path, want := range map[string]int{"/api/v1/namespaces/kube-public/configmaps/cluster-info": http.StatusUnauthorized, "/livez": http.StatusOK} {
+			request, err := http.NewRequestWithContext(soon(t), http.MethodGet, config.Host+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, err := client.Do(request)
+			if err != nil {
+				t.Errorf("asking %s for %s without credentials: %v", address, path, err)
+				continue
+			}
+			answer.Body.Close()
+			if answer.StatusCode != want {
+				t.Errorf("%s of %s answers a request without credentials with %s, not %d", path, address, answer.Status, want)
+			}
+		}
+		client.CloseIdleConnections()
+	}
+	const binding = "kubeadm:bootstrap-signer-clusterinfo"
+	_, err := s.pg.kube(t, s.pg.api("cp1")).RbacV1().RoleBindings("kube-public").Get(soon(t), binding, metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		t.Errorf("the RoleBinding %s, which somebody had deleted, is there again: error %v", binding, err)
+	}
+}
+
+func apisOf(s *scenario) (all []string) {
+	for _, name := range s.serving() {
+		all = append(all, s.pg.api(name))
+	}
+	return all
 }
 
 // serverOf is the one server of a kubeconfig.

@@ -199,10 +199,19 @@ func nodeSockets(t *testing.T, s *scenario) {
 	}
 	for _, c := range all {
 		err := poll(t.Context(), settle, func(ctx context.Context) error {
-			return p.hosts[c.host].talksOnlyTo(ctx, c.process, c.to, 6443)
+			return p.hosts[c.host].talksOnlyTo(ctx, c.process, p.reach(c.to), 6443)
 		})
 		if err != nil {
 			t.Errorf("sockets: %v", err)
+		}
+	}
+	through, err := p.hosts["lb1"].run(soon(t), "ss -Htn state established '( sport = :6443 )' | awk '{print $4}'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range slices.Concat(controlPlanes(), workers()) {
+		if !strings.Contains(through, p.address(node)+":") {
+			t.Errorf("%s has no connection through the load balancer; lb1 has those of:\n%s", node, through)
 		}
 	}
 }
@@ -272,6 +281,15 @@ func askSite(t *testing.T, p *playground) string {
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatalf("reading the unrelated site: %v", err)
+	}
+	// The load balancer forwards a port of its own to it already.
+	forwarded, err := client.Get("http://" + p.address("lb1") + ":8081/")
+	if err != nil {
+		t.Fatalf("asking the unrelated site through the forward that was there: %v", err)
+	}
+	defer forwarded.Body.Close()
+	if same, err := io.ReadAll(forwarded.Body); err != nil || string(same) != string(body) {
+		t.Errorf("the forward that was there answers %q, error %v", same, err)
 	}
 	if len(body) == 0 {
 		t.Fatal("the unrelated site answers nothing")

@@ -184,7 +184,7 @@ func (h host) sockets(ctx context.Context, process string, port int) ([]socket, 
 }
 
 // talksOnlyTo checks that a process has connections to the port, and all of
-// them to one address.
+// them to one address, which is to be one that a socket shows: no name.
 func (h host) talksOnlyTo(ctx context.Context, process, address string, port int) error {
 	found, err := h.sockets(ctx, process, port)
 	if err != nil {

@@ -14,10 +14,10 @@ import (
 func inventory(t *testing.T, h host) string {
 	t.Helper()
 	return h.mustWithin(t, attemptTimeout*2, `
-dirs='/etc /opt /root /srv /usr/local /usr/share/nginx /var/www /var/lib/migrate /var/lib/kubelet/config.yaml /var/lib/kubelet/kubeadm-flags.env'
+dirs='/etc /opt /root /srv /usr/local /usr/share/nginx /usr/share/zoneinfo /var/www /var/lib/migrate /var/lib/kubelet/config.yaml /var/lib/kubelet/kubeadm-flags.env'
 find $dirs -xdev -type f -printf '%p\0' 2>/dev/null | sort -z | xargs -0 -r sha256sum 2>/dev/null | awk '{print "content", $2, $1}'
 find $dirs -xdev -printf '%p %y %m %U:%G %l\n' 2>/dev/null | sort | sed 's/^/file /'
-find /var/lib/etcd /var/lib/etcd-external -maxdepth 0 -printf 'file %p %y %m %U:%G\n' 2>/dev/null
+find /var/lib/etcd /var/lib/etcd-external /var/lib/etcd-external/lost+found -maxdepth 0 -printf 'file %p %y %m %U:%G\n' 2>/dev/null
 systemctl list-units --type=service --type=socket --type=timer --state=active --plain --no-legend | awk '{print "active", $1}' | grep -v -e ' user' -e ' sshd\?@' -e ' session-' | { [ -e /etc/kubernetes/kubelet.conf ] && cat || grep -vx 'active kubelet.service'; } | sort
 systemctl list-unit-files --state=enabled --plain --no-legend | awk '{print "enabled", $1}' | sort
 ss -Hltn | awk '{print "listens", $4}' | grep -v -E ':(3[2-9]|[45][0-9]|6[0-5])[0-9]{3}$' | sort -u
@@ -51,6 +51,7 @@ func staysOnHosts() []staying {
 		{".*", `(content|file) /var/lib/migrate(/.*)? `, "copies of files of before; the program says so and removes none"},
 		{".*", `(content|file) /etc/(ld\.so\.cache|\.pwd\.lock|passwd-|group-|shadow-|gshadow-|subuid-|subgid-|mtab|resolv\.conf) `, "the system's own copies of its files"},
 		{"cp1", `(content|file) /etc/kubernetes/pki/apiserver\.(crt|key) `, "the names added to the serving certificate stay: they harm nobody, and a client may still use them"},
+		{"cp1", `content /etc/kubernetes/audit/logs/`, "the API server's log, which grows all the time"},
 		{"cp[123]|w[123]", `(content|file) /etc/cni(/.*)? `, "the network plugin's, written when a node joins"},
 		{".*", `active (apt|dpkg|fstrim|e2scrub|logrotate|man-db|systemd-tmpfiles|phpsessionclean|systemd-hostnamed|systemd-timedated)\S*$`, "the system's own work"},
 		{"cp[23]", `file /etc/kubernetes/(manifests|pki) d `, "empty folders that kubeadm reset leaves (kubeadm: cmd/phases/reset/cleanupnode.go, it removes what is in them)"},

@@ -4,10 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +29,7 @@ func (p *playground) restConfig(t *testing.T, address string) *rest.Config {
 		t.Fatal(err)
 	}
 	c.Host = "https://" + address
+	c.Dial = p.dial
 	c.Timeout = attemptTimeout
 	c.QPS, c.Burst = 100, 200
 	return c
@@ -55,7 +56,7 @@ func (p *playground) kubeAnew(t *testing.T, address string) *kubernetes.Clientse
 	}
 	c, err := kubernetes.NewForConfigAndClient(config, &http.Client{
 		Timeout:   attemptTimeout,
-		Transport: &http.Transport{TLSClientConfig: clientTLS, DisableKeepAlives: true},
+		Transport: &http.Transport{TLSClientConfig: clientTLS, DialContext: config.Dial, DisableKeepAlives: true},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -73,17 +74,38 @@ func (p *playground) roots(t *testing.T) *x509.CertPool {
 	return pool
 }
 
-// served is the certificate shown at address to a client that calls for name.
-func served(ctx context.Context, roots *x509.CertPool, address, name string) (*tls.Conn, *x509.Certificate, error) {
-	d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: name}}
-	conn, err := d.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return nil, nil, fmt.Errorf("calling %s by the name %s: %w", address, name, err)
+// reach is an address of the playground as this machine reaches it: the name
+// of the endpoint is known to the playground's hosts alone, and means the load
+// balancer there.
+func (p *playground) reach(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || net.ParseIP(host) != nil || host != p.endpointHost() {
+		return address
 	}
-	c, ok := conn.(*tls.Conn)
-	if !ok {
+	return net.JoinHostPort(p.address("lb1"), port)
+}
+
+func (p *playground) endpointHost() string {
+	host, _, _ := strings.Cut(p.endpoint(), ":")
+	return host
+}
+
+// dial connects to an address of the playground.
+func (p *playground) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, network, p.reach(address))
+}
+
+// served is the certificate shown at address to a client that calls for name.
+func (p *playground) served(ctx context.Context, roots *x509.CertPool, address, name string) (*tls.Conn, *x509.Certificate, error) {
+	conn, err := p.dial(ctx, "tcp", address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("calling %s: %w", address, err)
+	}
+	c := tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: name})
+	if err := c.HandshakeContext(ctx); err != nil {
 		conn.Close()
-		return nil, nil, errors.New("tls.Dialer made a connection without TLS")
+		return nil, nil, fmt.Errorf("calling %s by the name %s: %w", address, name, err)
 	}
 	return c, c.ConnectionState().PeerCertificates[0], nil
 }

@@ -89,6 +89,7 @@ func byHand(t *testing.T, s *scenario) {
 func (p person) do(t *testing.T, step section, b block, on string) {
 	t.Helper()
 	if b.file != "" {
+		b = p.s.asHere(t, b)
 		p.run(t, on, fmt.Sprintf("cat > %s <<'END_OF_FILE'\n%sEND_OF_FILE\n", b.file, b.text))
 		return
 	}
@@ -100,10 +101,36 @@ func (p person) do(t *testing.T, step section, b block, on string) {
 		case strings.HasPrefix(line, "#") || line == "":
 		case strings.HasPrefix(line, "ss -Htn"): // counted, and set to four times that
 			p.run(t, on, line)
-			p.run(t, "lb1", `sed -i 's/worker_connections .*/worker_connections 4096;/' /etc/nginx/nginx.conf`)
+			p.run(t, "lb1", `sed -i 's/worker_connections  *[0-9]*/worker_connections 4096/' /etc/nginx/nginx.conf`)
 		default:
 			p.command(t, on, line)
 		}
+	}
+}
+
+var streamBlock = regexp.MustCompile(`(?ms)^stream \{\n(.*)^\}$`)
+
+// asHere is a file of the playbook's as somebody writes it who knows this load
+// balancer: a stream block is there, and a folder that it includes, which is
+// where the program had put its own file.
+func (s *scenario) asHere(t *testing.T, b block) block {
+	t.Helper()
+	if !strings.HasPrefix(b.file, "/etc/nginx/") || filepath.Dir(b.file) == filepath.Dir(s.streamFile) {
+		return b
+	}
+	inside := streamBlock.FindStringSubmatch(b.text)
+	if s.streamFile == "" || inside == nil {
+		t.Fatalf("where the program had its stream is not known (%q), or the playbook has none:\n%s", s.streamFile, b.text)
+	}
+	return block{s.streamFile, inside[1]}
+}
+
+// noteStream keeps where on the load balancer the API is passed through.
+func (s *scenario) noteStream(t *testing.T) {
+	t.Helper()
+	s.streamFile = strings.TrimSpace(s.pg.hosts["lb1"].must(t, "grep -rlE '^ *server "+s.pg.api("cp1")+"' /etc/nginx"))
+	if strings.Contains(s.streamFile, "\n") {
+		t.Errorf("cp1 is a backend in more than one file: %q", s.streamFile)
 	}
 }
 

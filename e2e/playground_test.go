@@ -58,10 +58,10 @@ func (p *playground) api(name string) string { return p.address(name) + ":6443" 
 
 func (p *playground) address(name string) string { return p.hosts[name].address }
 
-// upArgs make the scenario's playground: the shape of an old production
-// cluster, and everything that can go wrong when a node joins.
+// upArgs make the scenario's playground: an old production cluster, with
+// everything at once that others were found with.
 func upArgs(c config) []string {
-	args := []string{"playground", "up", "--name", c.name, "--kubernetes", c.kubernetes, "--etcd-listen", "localhost", "--spare", "--hardened"}
+	args := []string{"playground", "up", "--name", c.name, "--kubernetes", c.kubernetes, "--profile", "veteran", "--spare"}
 	if c.sudo {
 		args = append(args, "--sudo-user", sudoUser)
 	}

@@ -42,6 +42,7 @@ func (s *scenario) measured(command string, more ...string) []string {
 func runPhaseOne(t *testing.T, s *scenario) {
 	s.writers = append(s.writers, startWriter(t, s.pg, "old-address", s.pg.api("cp1")))
 	s.bin.must(t, 0, phaseLimit, s.measured("run", "--yes", "--phase", "1")...)
+	s.noteStream(t)
 	if err := readyz(soon(t), s.pg.kubeAnew(t, s.pg.endpoint())); err != nil {
 		t.Fatalf("after phase 1 the API does not answer through the endpoint: %v", err)
 	}
@@ -162,6 +163,7 @@ func wholeRun(t *testing.T, s *scenario) {
 		r := s.bin.must(t, 0, runLimit, s.measured("run", "--yes", "-o", "json")...)
 		t.Logf("a whole run took %.0f s", r.seconds)
 	})
+	s.noteStream(t)
 	s.noFailures(t)
 }
 
@@ -178,6 +180,7 @@ func carryOn(t *testing.T, s *scenario) {
 	if last := list[len(list)-1]; last.Kind != "phase-done" || last.Phase != 3 {
 		t.Errorf("the last event of the run is %v, not the end of phase 3", last)
 	}
+	keysComeFromKubeadm(t, s, r.stdout)
 }
 
 // nothingLeft: a run that is done has nothing to do, and says so.

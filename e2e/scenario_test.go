@@ -26,9 +26,11 @@ type scenario struct {
 	// powerCuts: hosts lose their power on the way.
 	powerCuts bool
 	writers   []*writer
-	refused   []string      // what judge did not accept, told again at the end
-	killed    time.Time     // in killInPhaseTwo
-	stood     time.Duration // from the kills until a run did something again
+	// streamFile is where the load balancer passes the API through.
+	streamFile string
+	refused    []string      // what judge did not accept, told again at the end
+	killed     time.Time     // in killInPhaseTwo
+	stood      time.Duration // from the kills until a run did something again
 }
 
 // before is what was true before the migration.
@@ -42,6 +44,7 @@ type before struct {
 	audit    map[string]audited // by point
 	// inventories are the facts of every host.
 	inventories map[string]string
+	zones       map[string]string // of the hosts that are to join
 }
 
 // stage is one part of the scenario.
@@ -70,6 +73,7 @@ func stages() []stage {
 		{"the cluster is filled and quiet", fill, needed},
 		{"a spec is written for the cluster", specIsWritten, look},
 		{"audit finds what is there once", auditBefore, look},
+		{"preflight lets a veteran pass", preflightOfVeteran, look},
 		{"plan changes nothing", planChangesNothing, look},
 		{"host keys are checked", hostKeysAreChecked, look},
 		{"phase 1", runPhaseOne, needed},
@@ -91,6 +95,7 @@ func stages() []stage {
 		{"with one etcd host off", oneEtcdHostOff, look},
 		{"with the first control-plane node off", firstControlPlaneOff, look},
 		{"after both are back", allIsBack, look},
+		{"a control-plane node reboots", nodeReboots, look},
 	}, longer(), []stage{
 		{"the playground goes", playgroundGoes, look},
 	})
@@ -107,6 +112,7 @@ func wayBack() []stage {
 		{"phase 1 is taken back", phaseOneBack, needed},
 		{"every write acknowledged on the way back is there", writesKept, look},
 		{"all is as it was before", asBefore, look},
+		{"etcd is scraped where it was", metricsOfFirst, look},
 	}
 }
 
@@ -121,6 +127,11 @@ func lookStages() []stage {
 		{"arguments of the API servers", apiServerArguments, look},
 		{"certificates on the wire", certificatesOnTheWire, look},
 		{"the load balancer uses all API servers", loadBalancerSpreads, look},
+		{"no control-plane node differs from the first", noSilentDifference, look},
+		{"no time zone was written over", zonesUnchanged, look},
+		{"etcd is scraped where it is now", metricsOfMembers, look},
+		{"every API server keeps an audit log", auditLogsGrow, look},
+		{"strangers are told nothing", closedToStrangers, look},
 		{"sockets of the nodes", nodeSockets, look},
 		{"configuration names the endpoint", configurationNamesEndpoint, look},
 		{"CoreDNS and the kubernetes Service", servicesSpread, look},
@@ -148,6 +159,7 @@ func longer() []stage {
 		{"three etcd members again", threeMembers, look},
 		{"no etcd on the control plane again", noEtcdOnControlPlane, look},
 		{"arguments of the API servers again", apiServerArguments, look},
+		{"no control-plane node differs from the first, again", noSilentDifference, look},
 		{"certificates are renewed", certsRenewed, look},
 		{"every write acknowledged since is there", writesKept, look},
 
@@ -230,6 +242,7 @@ func fill(t *testing.T, s *scenario) {
 	syscall.Sync() // what building left to be written makes the disks look slow to preflight
 	s.before.registry = dumpRegistry(t, etcd)
 	s.before.inventories = inventories(t, p)
+	s.before.zones = zones(t, p)
 	s.before.at = time.Now()
 	t.Logf("%d keys below %s", len(s.before.registry.values), registry)
 }

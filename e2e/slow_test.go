@@ -56,7 +56,7 @@ func beside(t *testing.T, p *playground, address string, work func()) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &slowClient{
-		client: &http.Client{Transport: utilnet.SetTransportDefaults(&http.Transport{TLSClientConfig: clientTLS})},
+		client: &http.Client{Transport: utilnet.SetTransportDefaults(&http.Transport{TLSClientConfig: clientTLS, DialContext: config.Dial})},
 		url:    config.Host + "/api/v1/namespaces/default/configmaps?dryRun=All", body: body, cancel: cancel,
 	}
 	s.asking.Go(func() { s.loop(ctx, t.Context()) })

@@ -86,7 +86,7 @@ func (s *scenario) addsBackend(t *testing.T, p *process, name string) {
 		return
 	}
 	_, err = s.pg.hosts["lb1"].run(soon(t), strings.NewReplacer("FIRST", s.pg.api("cp1"), "ADDED", s.pg.api(name)).Replace(
-		`sed -i 's/^\( *\)server FIRST\(.*\)/&\n\1server ADDED\2/' /etc/nginx/modules-enabled/*kube-apiserver.conf && nginx -t -q && systemctl reload nginx`))
+		`sed -i 's/^\( *\)server FIRST\(.*\)/&\n\1server ADDED\2/' $(grep -rlE '^ *server FIRST' /etc/nginx) && nginx -t -q && systemctl reload nginx`))
 	if err != nil {
 		t.Errorf("adding %s to the load balancer: %v", name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // createThrough makes a Secret and a Deployment through one API server.
@@ -84,6 +87,36 @@ func writtenByProgram(t *testing.T, s *scenario) map[string]string {
 	return all
 }
 
+var discovery = regexp.MustCompile(`--token (\S+) --discovery-token-ca-cert-hash \S+`)
+
+// withDiscoveryFile changes a join command for a cluster that tells strangers
+// nothing: what the node would ask for is given to it in a file, with the
+// token, since even the question is answered 401 otherwise, and kubeadm goes on
+// without the answer only when it is 403 (kubeadm: discovery/file/file.go).
+func (s *scenario) withDiscoveryFile(t *testing.T, command string) string {
+	t.Helper()
+	token := discovery.FindStringSubmatch(command)
+	if token == nil {
+		t.Fatal("kubeadm's join command has no token, or not where it was")
+	}
+	config, err := clientcmd.Load([]byte(clusterInfo(t, s)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cluster := range config.Clusters {
+		config.Clusters = map[string]*clientcmdapi.Cluster{"it": cluster}
+	}
+	config.AuthInfos = map[string]*clientcmdapi.AuthInfo{"new": {Token: token[1]}}
+	config.Contexts = map[string]*clientcmdapi.Context{"new": {Cluster: "it", AuthInfo: "new"}}
+	config.CurrentContext = "new"
+	file, err := clientcmd.Write(*config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "umask 077; cat > /run/discovery.conf <<'END'\n" + string(file) + "END\n" + discovery.ReplaceAllString(
+		strings.Replace(command, s.pg.endpoint()+" ", "", 1), "--discovery-file /run/discovery.conf") + "; code=$?; rm -f /run/discovery.conf; exit $code"
+}
+
 // newWorkerJoins lets the second control-plane node invite a host that was
 // not there before, and the host come in through the endpoint.
 func newWorkerJoins(t *testing.T, s *scenario) {
@@ -97,14 +130,14 @@ func newWorkerJoins(t *testing.T, s *scenario) {
 	if len(join.IgnorePreflightErrors) > 0 {
 		command += " --ignore-preflight-errors " + strings.Join(join.IgnorePreflightErrors, ",")
 	}
-	p.hosts["w3"].mustWithin(t, 4*time.Minute, command)
+	p.hosts["w3"].mustWithin(t, 4*time.Minute, s.withDiscoveryFile(t, command))
 	c := p.kube(t, p.endpoint())
 	eventually(t, 2*time.Minute, "the new worker", func(ctx context.Context) error {
 		if err := nodeReady(ctx, c, "w3"); err != nil {
 			return err
 		}
 		for _, process := range []string{"kubelet", "kube-proxy"} {
-			if err := p.hosts["w3"].talksOnlyTo(ctx, process, p.endpoint(), 6443); err != nil {
+			if err := p.hosts["w3"].talksOnlyTo(ctx, process, p.reach(p.endpoint()), 6443); err != nil {
 				return err
 			}
 		}
@@ -130,10 +163,7 @@ func kubeadmUpgrade(t *testing.T, s *scenario) {
 	for _, name := range controlPlanes() {
 		diff := s.pg.hosts[name].mustWithin(t, time.Minute, "kubeadm upgrade diff "+next+" 2>/dev/null")
 		components := map[string]int{}
-		for line := range strings.Lines(diff) {
-			if strings.HasPrefix(line, "---") || strings.HasPrefix(line, "+++") || !strings.HasPrefix(line, "-") && !strings.HasPrefix(line, "+") {
-				continue
-			}
+		for _, line := range moved(diff) {
 			image, isImage := strings.CutPrefix(strings.TrimSpace(line[1:]), "image: ")
 			component, version, _ := strings.Cut(filepath.Base(image), ":")
 			if want := map[byte]string{'-': now, '+': next}[line[0]]; !isImage || version != want {
@@ -147,6 +177,35 @@ func kubeadmUpgrade(t *testing.T, s *scenario) {
 			}
 		}
 	}
+}
+
+// moved lists the lines of a diff that only one side has. Those that kubeadm
+// puts in another order than whoever edited the manifest are on both, and a
+// comment is nobody's setting.
+func moved(diff string) []string {
+	count := map[string]int{}
+	for line := range strings.Lines(diff) {
+		text := strings.TrimSpace(line)
+		if strings.HasPrefix(text, "---") || strings.HasPrefix(text, "+++") || text == "" || strings.HasPrefix(strings.TrimSpace(text[1:]), "#") {
+			continue
+		}
+		switch line[0] {
+		case '-':
+			count[line[1:]]--
+		case '+':
+			count[line[1:]]++
+		}
+	}
+	var out []string
+	for _, text := range sortedKeys(count) {
+		for range -count[text] {
+			out = append(out, "-"+text)
+		}
+		for range count[text] {
+			out = append(out, "+"+text)
+		}
+	}
+	return out
 }
 
 // healthJobDone looks for the end of the Job that kubeadm starts to see that

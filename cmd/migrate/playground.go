@@ -55,7 +55,8 @@ func playgroundUp() *cli.Command {
 			&cli.StringFlag{Name: "kubernetes", Usage: "`VERSION` of the cluster", DefaultText: playground.DefaultKubernetes},
 			&cli.StringFlag{Name: "bin", Usage: "use the ready-made binaries in `FOLDER` instead of building them"},
 			&cli.StringFlag{Name: "cache", Value: playground.DefaultCacheDir, Usage: "`FOLDER` of what is kept between playgrounds"},
-			&cli.StringFlag{Name: "etcd-listen", Value: playground.EtcdOnHost, Usage: "where etcd listens: `host|localhost`; localhost also stores a localhost peer URL"},
+			&cli.StringFlag{Name: "profile", Value: playground.ProfileClean, Usage: "`clean|veteran`: as kubeadm makes a cluster, or as years and several engineers leave it"},
+			&cli.StringFlag{Name: "etcd-listen", Usage: "where etcd listens: `host|localhost`; localhost also stores a localhost peer URL", DefaultText: "host; localhost with --profile veteran"},
 			&cli.IntFlag{Name: "workers", Value: playground.DefaultWorkers, Usage: "`NUMBER` of workers"},
 			&cli.StringFlag{Name: "sudo-user", Usage: "hosts take no root login, but that of `USER`, who has passwordless sudo"},
 			&cli.BoolFlag{Name: "spare", Usage: "one more host that is ready to join as a worker"},
@@ -68,7 +69,7 @@ func playgroundUp() *cli.Command {
 			}
 			o := playground.Options{
 				Name: c.String("name"), Dir: c.String("dir"), CacheDir: c.String("cache"),
-				Kubernetes: c.String("kubernetes"), BinDir: c.String("bin"), EtcdListen: c.String("etcd-listen"),
+				Kubernetes: c.String("kubernetes"), BinDir: c.String("bin"), Profile: c.String("profile"), EtcdListen: c.String("etcd-listen"),
 				Workers: c.Int("workers"), SudoUser: c.String("sudo-user"), Spare: c.Bool("spare"), Hardened: c.Bool("hardened"),
 				Objects: c.Int("objects"),
 			}
@@ -175,7 +176,11 @@ func playgroundSSH() *cli.Command {
 			if err != nil {
 				return err
 			}
-			words, err := p.SSH(c.Args().First(), c.Args().Tail()...)
+			command := c.Args().Tail()
+			if len(command) > 0 && command[0] == "--" { // as people write it before a command
+				command = command[1:]
+			}
+			words, err := p.SSH(c.Args().First(), command...)
 			if err != nil {
 				return err
 			}

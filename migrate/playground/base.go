@@ -14,6 +14,7 @@ import (
 
 const (
 	debianRelease = "bookworm"
+	newerRelease  = "trixie"
 	// basePackages are what a host of any role has; nothing needs Python.
 	basePackages = "systemd systemd-sysv dbus openssh-server sudo iproute2 iptables nftables conntrack ethtool socat " +
 		"containerd runc containernetworking-plugins ca-certificates procps kmod util-linux mount curl nginx libnginx-mod-stream"
@@ -27,20 +28,29 @@ const (
 	making = ".making"
 )
 
-// ensureBase returns the shared root file system, made on first use. Its name
-// holds a digest of the recipe: another recipe makes another folder, and one
-// that a running playground has mounted is never touched.
-func (p *Playground) ensureBase(ctx context.Context) (string, error) {
-	recipe := debianRelease + "\n" + basePackages + "\n" + baseRecipe + "\n"
+// base is the root file system below a host's own.
+func (p *Playground) base(h Host) string {
+	if p.state.veteran() && newer(h) {
+		return p.state.NewerBase
+	}
+	return p.state.Base
+}
+
+// ensureBase returns the shared root file system of a Debian release, made on
+// first use. Its name holds a digest of the recipe: another recipe makes
+// another folder, and one that a running playground has mounted is never
+// touched.
+func (p *Playground) ensureBase(ctx context.Context, release string) (string, error) {
+	recipe := release + "\n" + basePackages + "\n" + baseRecipe + "\n"
 	sum := sha256.Sum256([]byte(recipe))
 	base := filepath.Join(p.state.CacheDir, "base-"+hex.EncodeToString(sum[:6]))
 	return base, p.ensureCached(ctx, base, func(ctx context.Context, made string) error {
-		p.events("making the Debian root file system the hosts share (about a minute, once)")
+		p.events("making the Debian root file system the hosts share (" + release + ", about a minute, once)")
 		// In namespaces of its own, so that neither a process nor a mount
 		// outlives an interruption.
 		if _, err := run(ctx, "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
 			"mmdebstrap", "--mode=root", "--variant=minbase", "--include="+strings.ReplaceAll(basePackages, " ", ","),
-			debianRelease, made); err != nil {
+			release, made); err != nil {
 			return err
 		}
 		if err := finishBase(made); err != nil {

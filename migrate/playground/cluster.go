@@ -66,10 +66,11 @@ type clusterData struct {
 	First, Node              Host
 	Ignore                   string
 	PodSubnet, ServiceSubnet string
-	Localhost, Hardened      bool
+	Localhost, Veteran       bool
 	CgroupV1                 bool
-	Args                     []Argument
+	Components               []component
 	Mounts                   []Mount
+	DiscoveryFile, CAData    string
 }
 
 func (p *Playground) clusterData() (clusterData, error) {
@@ -92,11 +93,12 @@ func (p *Playground) clusterData() (clusterData, error) {
 		First:      withRole(p.hosts, RoleFirst)[0],
 		Ignore:     ignore,
 		PodSubnet:  podSubnet, ServiceSubnet: serviceSubnet,
-		Localhost: p.state.EtcdListen == EtcdOnLocalhost,
-		Hardened:  p.state.Hardened,
-		CgroupV1:  v1,
-		Args:      p.state.APIServerArgs,
-		Mounts:    p.state.APIServerMounts,
+		Localhost:     p.state.EtcdListen == EtcdOnLocalhost,
+		Veteran:       p.state.veteran(),
+		CgroupV1:      v1,
+		Components:    components(p.state.Options),
+		Mounts:        p.state.APIServerMounts,
+		DiscoveryFile: "/run/playground-discovery.conf",
 	}, nil
 }
 
@@ -121,7 +123,13 @@ func (p *Playground) initCluster(ctx context.Context, data clusterData) error {
 	ctx, cancel := context.WithTimeout(ctx, initTimeout)
 	defer cancel()
 	// Through standard input: the token is nobody else's to read.
-	_, err = p.exec(ctx, data.First, config, "kubeadm init --config /dev/stdin")
+	script := "kubeadm init --config /dev/stdin"
+	if data.Veteran {
+		if script, err = render("veteran-init", data); err != nil {
+			return err
+		}
+	}
+	_, err = p.exec(ctx, data.First, config, script)
 	return err
 }
 
@@ -135,14 +143,13 @@ func (p *Playground) writeHardening(ctx context.Context, h Host) error {
 	if err != nil {
 		return err
 	}
-	audit, err := render("audit.yaml", nil)
-	if err != nil {
-		return err
+	own := map[string]string{encryptionFile: encryption}
+	if !p.state.veteran() { // which has one already
+		if own[auditDir+"/policy.yaml"], err = render("audit.yaml", nil); err != nil {
+			return err
+		}
 	}
-	for path, text := range map[string]string{
-		"/etc/kubernetes/encryption/config.yaml": encryption,
-		"/etc/kubernetes/audit/policy.yaml":      audit,
-	} {
+	for path, text := range own {
 		script := "umask 077; mkdir -p $(dirname " + path + "); cat > " + path
 		if _, err := p.exec(ctx, h, text, script); err != nil {
 			return err
@@ -168,11 +175,16 @@ func mountScript(mounts []Mount) string {
 
 // joinWorkers joins the workers, all at once.
 func (p *Playground) joinWorkers(ctx context.Context, data clusterData) error {
-	hash, err := caCertHash(p.rootFile(data.First, "/etc/kubernetes/pki/ca.crt"))
+	hash, err := caCertHash(p.rootFile(data.First, caFile))
 	if err != nil {
 		return fmt.Errorf("reading the cluster's CA: %w", err)
 	}
 	data.CAHash = hash
+	ca, err := os.ReadFile(p.rootFile(data.First, caFile))
+	if err != nil {
+		return fmt.Errorf("reading the cluster's CA: %w", err)
+	}
+	data.CAData = base64.StdEncoding.EncodeToString(ca)
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	workers := withRole(p.hosts, RoleWorker)
@@ -183,7 +195,16 @@ func (p *Playground) joinWorkers(ctx context.Context, data clusterData) error {
 		if err != nil {
 			return err
 		}
-		_, err = p.exec(ctx, h, config, "kubeadm join --config /dev/stdin")
+		if data.Veteran {
+			discovery, err := render("discovery.yaml", node)
+			if err != nil {
+				return err
+			}
+			if _, err := p.exec(ctx, h, discovery, "umask 077; cat > "+node.DiscoveryFile); err != nil {
+				return err
+			}
+		}
+		_, err = p.exec(ctx, h, config, "kubeadm join --config /dev/stdin && rm -f "+node.DiscoveryFile)
 		return err
 	})
 }

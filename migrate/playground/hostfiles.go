@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -28,6 +29,7 @@ type templateData struct {
 	Gateway netip.Addr
 	Routes  []templateHost // the other hosts that have pods
 	Pause   string
+	Second  netip.Addr // an address more, where there is one
 }
 
 type templateHost struct {
@@ -46,6 +48,7 @@ type hostFile struct {
 	data string
 	mode fs.FileMode
 	link bool // data is a symlink's target
+	dir  bool
 }
 
 // writeHost fills a host's upper folder and /var: after it, the host can be
@@ -60,7 +63,7 @@ func (p *Playground) writeHost(ctx context.Context, h Host, pause string) error 
 			return err
 		}
 	}
-	if _, err := run(ctx, "cp", "-a", filepath.Join(p.state.Base, "var"), p.hostFile(h, varDir)); err != nil {
+	if _, err := run(ctx, "cp", "-a", filepath.Join(p.base(h), "var"), p.hostFile(h, varDir)); err != nil {
 		return err
 	}
 	list, err := p.hostFiles(h, pause)
@@ -104,6 +107,9 @@ func (p *Playground) writeHostFile(h Host, f hostFile) error {
 		return os.Symlink(f.data, path)
 	}
 	mode := f.mode
+	if f.dir {
+		return os.Mkdir(path, mode)
+	}
 	if mode == 0 {
 		mode = 0o644
 	}
@@ -121,7 +127,7 @@ func (p *Playground) makeParents(h Host, path string) error {
 		return err
 	}
 	mode := fs.FileMode(0o755)
-	if info, err := os.Stat(filepath.Join(p.state.Base, dir)); err == nil {
+	if info, err := os.Stat(filepath.Join(p.base(h), dir)); err == nil {
 		mode = info.Mode().Perm()
 	}
 	target := p.rootFile(h, dir)
@@ -145,11 +151,14 @@ func (p *Playground) hostFiles(h Host, pause string) ([]hostFile, error) {
 			data.Routes = append(data.Routes, forTemplate(other))
 		}
 	}
+	if p.state.veteran() && h.kubernetes() {
+		data.Second = h.second()
+	}
 	list, err := p.commonFiles(h, data)
 	if err != nil {
 		return nil, err
 	}
-	var own map[string]string
+	own := map[string]string{}
 	switch {
 	case h.Role == RoleLoadBalancer:
 		list = append(list, wants("nginx.service"),
@@ -162,6 +171,10 @@ func (p *Playground) hostFiles(h Host, pause string) ([]hostFile, error) {
 			// A patch that differs from node to node, as on real clusters.
 			hostFile{path: "/etc/kubernetes/patches/kubeletconfiguration+merge.yaml", data: "providerID: playground://" + p.state.Name + "/" + h.Name + "\n"})
 		own = nodeTemplates()
+	}
+	if p.state.veteran() {
+		list = append(list, veteranFiles(h)...)
+		maps.Copy(own, veteranTemplates(h))
 	}
 	for path, name := range own {
 		text, err := render(name, data)
@@ -185,7 +198,7 @@ func (p *Playground) commonFiles(h Host, data templateData) ([]hostFile, error) 
 	}
 	list := []hostFile{
 		{path: "/etc/hostname", data: h.Name + "\n"},
-		{path: "/etc/hosts", data: etcHosts(p.hosts)},
+		{path: "/etc/hosts", data: etcHosts(p.hosts) + p.endpointLine()},
 		// Without it systemd would run "preset all" at boot and start every
 		// packaged service.
 		{path: "/etc/machine-id", data: hex.EncodeToString(id) + "\n", mode: 0o444},
@@ -286,7 +299,7 @@ func (p *Playground) addSudoUser(h Host) error {
 		"/etc/shadow":  fmt.Sprintf("%s:*:20000:0:99999:7:::\n", user),
 		"/etc/gshadow": fmt.Sprintf("%s:*::\n", user),
 	} {
-		original := filepath.Join(p.state.Base, file)
+		original := filepath.Join(p.base(h), file)
 		data, err := os.ReadFile(original)
 		if err != nil {
 			return err

@@ -39,7 +39,7 @@ func TestInitConfiguration(t *testing.T) {
 					Kubernetes: "1.36.3", Token: "abcdef.0123456789abcdef", Ignore: "[SystemVerification]",
 					First:     Host{Name: "cp1", Address: slotAddress(3, lastControlPlane)},
 					PodSubnet: podSubnet, ServiceSubnet: serviceSubnet,
-					Localhost: localhost, Hardened: hardened, CgroupV1: v1,
+					Localhost: localhost, Components: components(Options{Hardened: hardened}), CgroupV1: v1,
 				}
 				text, err := render("init.yaml", data)
 				if err != nil {

@@ -26,7 +26,8 @@ const (
 	upperDir   = "upper"   // what it changed of the base
 	workDir    = "work"    // overlayfs's own
 	varDir     = "var"     // its /var, a plain folder: overlay file systems do not nest
-	bootScript = "boot"    // what starts it
+	bootScript = "boot"    // what starts it, and starts it again when it reboots
+	runScript  = "run"     // what becomes its systemd-nspawn
 	consoleLog = "console" // what it said while booting
 )
 
@@ -49,29 +50,61 @@ func (p *Playground) rootFile(h Host, path string) string {
 // playground; a host that changes them gets a copy of its own.
 func (p *Playground) layerDir() string { return filepath.Join(p.dir, "kubernetes") }
 
-// script renders what boots a host. The shell process becomes nspawn: it
-// joins the host's cgroups, mounts the root where no one else sees it, and
-// goes on as systemd-nspawn.
+// rebooted is systemd-nspawn's exit status when its host rebooted and it is
+// told to leave this machine's units alone (nspawn.c, run_container: with
+// --keep-unit it leaves the rest to whoever started it).
+const rebooted = 133
+
+// boot renders what starts a host, and starts it anew when it reboots. The
+// shell mounts the root where no one else sees it. It stays outside of the
+// host's groups, and empties those between two starts: what a group's last
+// process left in it may keep the next one out.
+func (p *Playground) boot(h Host, groups []string) string {
+	lower := p.base(h)
+	if h.kubernetes() {
+		lower = p.layerDir() + ":" + lower
+	}
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, p.hostFile(h, upperDir), p.hostFile(h, workDir))
+	var empty strings.Builder
+	for _, g := range groups {
+		fmt.Fprintf(&empty, "\tempty %s\n", remote.Quote(g))
+	}
+	return "set -e\n" + remote.Cmd("mount", "-t", "overlay", "migrate", "-o", options, p.hostFile(h, rootDir)).Script + `
+empty() {
+	for try in $(seq 300); do
+		find "$1" -mindepth 1 -depth -type d -exec rmdir {} + 2>/dev/null || true
+		if [ -z "$(find "$1" -mindepth 1 -type d)" ] && [ -z "$(cat "$1/cgroup.procs")" ]; then
+			if [ -e "$1/cgroup.controllers" ]; then rmdir "$1" && mkdir "$1"; fi
+			return
+		fi
+		sleep 0.1
+	done
+	echo "processes of before are left in $1" >&2
+	exit 1
+}
+while :; do
+	code=0
+	` + remote.Cmd("/bin/sh", p.hostFile(h, runScript)).Script + ` || code=$?
+	[ "$code" = ` + strconv.Itoa(rebooted) + ` ] || exit "$code"
+` + empty.String() + `done
+`
+}
+
+// script renders what becomes a host's systemd-nspawn: the shell process joins
+// the host's cgroups first.
 func (p *Playground) script(h Host, groups []string) string {
 	var s strings.Builder
 	s.WriteString("set -e\n")
 	for _, g := range groups {
 		fmt.Fprintf(&s, "echo $$ > %s\n", remote.Quote(filepath.Join(g, "cgroup.procs")))
 	}
-	lower := p.state.Base
-	if h.kubernetes() {
-		lower = p.layerDir() + ":" + lower
-	}
-	root := p.hostFile(h, rootDir)
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, p.hostFile(h, upperDir), p.hostFile(h, workDir))
-	s.WriteString(remote.Cmd("mount", "-t", "overlay", "migrate", "-o", options, root).Script + "\n")
 	s.WriteString("exec " + remote.Cmd(
 		"systemd-nspawn",
 		// No service manager of this machine is needed, and the cgroups are
 		// those joined above.
 		"--register=no", "--keep-unit",
 		"--machine="+p.cgroupName(h), "--hostname="+h.Name,
-		"--directory="+root, "--bind="+p.hostFile(h, varDir)+":/var",
+		"--directory="+p.hostFile(h, rootDir), "--bind="+p.hostFile(h, varDir)+":/var",
 		"--network-bridge="+bridge,
 		"--resolv-conf=off", "--timezone=off", "--link-journal=no",
 		// What containerd, runc, kubelet and kube-proxy need.
@@ -82,15 +115,22 @@ func (p *Playground) script(h Host, groups []string) string {
 	return s.String()
 }
 
-// startHost boots a host and returns when it has.
+// startHost boots a host and returns when it has. What is left of a start
+// before is removed first: a host that switched itself off leaves its groups,
+// and one whose systemd-nspawn was killed goes on without it.
 func (p *Playground) startHost(ctx context.Context, h Host) error {
-	groups, err := p.makeCgroups(h)
+	if err := p.powerOff(ctx, h); err != nil {
+		return fmt.Errorf("removing what is left of %s: %w", h.Name, err)
+	}
+	groups, err := p.makeCgroups(ctx, h)
 	if err != nil {
 		return fmt.Errorf("making the cgroups of %s: %w", h.Name, err)
 	}
 	boot := p.hostFile(h, bootScript)
-	if err := os.WriteFile(boot, []byte(p.script(h, groups)), 0o700); err != nil {
-		return err
+	for path, text := range map[string]string{boot: p.boot(h, groups), p.hostFile(h, runScript): p.script(h, groups)} {
+		if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+			return err
+		}
 	}
 	console, err := os.Create(p.hostFile(h, consoleLog))
 	if err != nil {
@@ -161,10 +201,20 @@ func (p *Playground) exec(ctx context.Context, h Host, input, script string) (st
 	return out, nil
 }
 
-// running says whether the host has a process.
+// running says whether the host has a systemd-nspawn, or is about to have one.
 func (p *Playground) running(h Host) bool {
 	holders, _ := p.processes(h)
 	return len(holders) > 0
+}
+
+// alive says whether the host has a process, be it one that no systemd-nspawn
+// holds any more.
+func (p *Playground) alive(h Host) bool {
+	if p.running(h) {
+		return true
+	}
+	found, _ := groups(p.cgroupName(h)) // none is known where the mounts cannot be read
+	return slices.ContainsFunc(found, func(g string) bool { return len(inGroup(g)) > 0 })
 }
 
 // processes finds a host's processes on this machine: the holders are
@@ -177,7 +227,7 @@ func (p *Playground) processes(h Host) (holders []int, leader int) {
 		return nil, 0
 	}
 	directory := "--directory=" + p.hostFile(h, rootDir)
-	boot := p.hostFile(h, bootScript)
+	boot, run := p.hostFile(h, bootScript), p.hostFile(h, runScript)
 	for _, name := range names {
 		pid, err := strconv.Atoi(filepath.Base(name))
 		if err != nil {
@@ -194,7 +244,7 @@ func (p *Playground) processes(h Host) (holders []int, leader int) {
 			if child := firstChild(pid); child != 0 && isInit(child) {
 				leader = child
 			}
-		case slices.Contains([]string{"nsenter", "unshare", "sh"}, filepath.Base(args[0])) && slices.Contains(args, boot):
+		case slices.Contains([]string{"nsenter", "unshare", "sh"}, filepath.Base(args[0])) && (slices.Contains(args, boot) || slices.Contains(args, run)):
 			holders = append(holders, pid)
 		}
 	}
@@ -230,7 +280,8 @@ func isInit(pid int) bool {
 	return false
 }
 
-// powerOff ends a host's processes at once and waits until the last is gone;
+// powerOff ends a host's processes at once, also those that no systemd-nspawn
+// holds any more, and waits until the last is gone;
 // the mounts of its mount namespace go with it. An orderly shutdown would
 // take many seconds and is not what a power cut is like.
 func (p *Playground) powerOff(ctx context.Context, h Host) error {
@@ -239,6 +290,9 @@ func (p *Playground) powerOff(ctx context.Context, h Host) error {
 	var grace time.Time
 	err := poll(ctx, 30*time.Second, h.Name+" to stop", func() (bool, error) {
 		holders, leader := p.processes(h)
+		if len(holders) == 0 {
+			return true, nil
+		}
 		if leader != 0 {
 			grace = time.Now().Add(10 * time.Second)
 			return false, kill(leader)

@@ -1,6 +1,7 @@
 package playground
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -28,6 +29,15 @@ const (
 	EtcdOnLocalhost = "localhost"
 )
 
+// Values of Options.Profile.
+const (
+	// ProfileClean is a cluster as kubeadm makes it.
+	ProfileClean = "clean"
+	// ProfileVeteran is one as years and several engineers leave it: see
+	// veteran.go.
+	ProfileVeteran = "veteran"
+)
+
 // Options say what playground to make. The zero value of a field means its
 // default.
 type Options struct {
@@ -45,7 +55,10 @@ type Options struct {
 	Kubernetes string `json:"kubernetes"`
 	// BinDir holds ready-made binaries to use instead of building them.
 	BinDir string `json:"binDir,omitempty"`
-	// EtcdListen is EtcdOnHost or EtcdOnLocalhost.
+	// Profile is ProfileClean or ProfileVeteran.
+	Profile string `json:"profile,omitempty"`
+	// EtcdListen is EtcdOnHost or EtcdOnLocalhost; the veteran's default is
+	// EtcdOnLocalhost.
 	EtcdListen string `json:"etcdListen"`
 	// Workers is how many workers the cluster has; -1 means none.
 	Workers int `json:"workers"`
@@ -56,7 +69,8 @@ type Options struct {
 	// the spec file.
 	Spare bool `json:"spare,omitempty"`
 	// Hardened gives the API server an audit policy and encryption at rest,
-	// from files that kubeadm does not carry to other nodes.
+	// from files that kubeadm does not carry to other nodes. The veteran has
+	// them anyway.
 	Hardened bool `json:"hardened,omitempty"`
 	// APIServerArgs are given to the API server besides what kubeadm gives it:
 	// such as need nothing else to be there.
@@ -108,6 +122,11 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.CacheDir, DefaultCacheDir)
 	if o.BinDir == "" { // else the version is that of the binaries
 		setDefault(&o.Kubernetes, DefaultKubernetes)
+	}
+	setDefault(&o.Profile, ProfileClean)
+	if o.veteran() {
+		setDefault(&o.EtcdListen, EtcdOnLocalhost)
+		o.Hardened = true
 	}
 	setDefault(&o.EtcdListen, EtcdOnHost)
 	o.Kubernetes = strings.TrimPrefix(o.Kubernetes, "v")
@@ -167,6 +186,11 @@ func (o Options) check() error {
 			Problem: fmt.Sprintf("--kubernetes %q is not a version", o.Kubernetes),
 			Remedy:  "write it like " + DefaultKubernetes,
 		}
+	case o.Profile != ProfileClean && o.Profile != ProfileVeteran:
+		return &UserError{
+			Problem: fmt.Sprintf("--profile %q is unknown", o.Profile),
+			Remedy:  "say clean or veteran",
+		}
 	case o.EtcdListen != EtcdOnHost && o.EtcdListen != EtcdOnLocalhost:
 		return &UserError{
 			Problem: fmt.Sprintf("--etcd-listen %q is unknown", o.EtcdListen),
@@ -196,6 +220,8 @@ func (o Options) differs(want Options) string {
 	switch {
 	case want.Kubernetes != "" && o.Kubernetes != want.Kubernetes:
 		return "--kubernetes (" + o.Kubernetes + ")"
+	case cmp.Or(o.Profile, ProfileClean) != want.Profile: // one made by an older program has none
+		return "--profile (" + cmp.Or(o.Profile, ProfileClean) + ")"
 	case o.EtcdListen != want.EtcdListen:
 		return "--etcd-listen (" + o.EtcdListen + ")"
 	case o.Workers != want.Workers:
@@ -213,6 +239,9 @@ func (o Options) differs(want Options) string {
 	}
 	return ""
 }
+
+// veteran says whether the cluster is to be as years leave one.
+func (o Options) veteran() bool { return o.Profile == ProfileVeteran }
 
 // id is the playground's name on this machine: of its network namespace, its
 // cgroups and its machines. The folder is part of it, so that playgrounds of

@@ -15,6 +15,7 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		"path in the name":        {Name: "../etc"},
 		"version with a word":     {Kubernetes: "latest"},
 		"unknown shape":           {EtcdListen: "everywhere"},
+		"unknown profile":         {Profile: "novice"},
 		"too many workers":        {Workers: maxWorkers + 1},
 		"fewer objects than none": {Objects: -1},
 		"too many objects":        {Objects: maxObjects + 1},
@@ -37,7 +38,7 @@ func TestOptionsWithDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Options{Name: DefaultName, Dir: DefaultDir, CacheDir: DefaultCacheDir, Kubernetes: "1.35.4", EtcdListen: EtcdOnHost, Workers: -1}
+	want := Options{Name: DefaultName, Dir: DefaultDir, CacheDir: DefaultCacheDir, Kubernetes: "1.35.4", Profile: ProfileClean, EtcdListen: EtcdOnHost, Workers: -1}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}
@@ -59,6 +60,7 @@ func TestEveryOptionThatShapesAClusterIsCompared(t *testing.T) {
 	}
 	for name, change := range map[string]func(*Options){
 		"--kubernetes":  func(o *Options) { o.Kubernetes = "1.33.13" },
+		"--profile":     func(o *Options) { o.Profile = ProfileVeteran },
 		"--etcd-listen": func(o *Options) { o.EtcdListen = EtcdOnLocalhost },
 		"--workers":     func(o *Options) { o.Workers = 1 },
 		"--sudo-user":   func(o *Options) { o.SudoUser = "operator" },

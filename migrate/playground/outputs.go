@@ -25,7 +25,7 @@ func (p *Playground) spec(ignore string) (string, error) {
 	balancers := withRole(p.hosts, RoleLoadBalancer)
 	text, err := render("migrate.yaml", specData{
 		Name:          p.state.Name,
-		Endpoint:      balancers[0].Address.String() + ":6443",
+		Endpoint:      p.endpoint() + ":6443",
 		User:          p.User(),
 		Identity:      p.Identity(),
 		KnownHosts:    p.KnownHosts(),

@@ -347,12 +347,15 @@ func TestBootScriptQuotesAndLayersNodesOnly(t *testing.T) {
 	t.Parallel()
 	p := newTest(t, nil)
 	for _, h := range p.hosts {
-		script := p.script(h, []string{"/sys/fs/cgroup/cpu,cpuacct/x"})
-		if got := strings.Contains(script, "lowerdir="+p.layerDir()+":"); got != h.kubernetes() {
+		groups := []string{"/sys/fs/cgroup/cpu,cpuacct/x"}
+		boot, run := p.boot(h, groups), p.script(h, groups)
+		if got := strings.Contains(boot, "lowerdir="+p.layerDir()+":"); got != h.kubernetes() {
 			t.Errorf("%s has the Kubernetes layer: %t", h.Name, got)
 		}
-		if out, err := exec.Command("/bin/sh", "-n", "-c", script).CombinedOutput(); err != nil {
-			t.Errorf("%s: %v: %s", h.Name, err, out)
+		for _, script := range []string{boot, run} {
+			if out, err := exec.Command("/bin/sh", "-n", "-c", script).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s", h.Name, err, out)
+			}
 		}
 	}
 }

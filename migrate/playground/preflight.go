@@ -48,6 +48,11 @@ const (
 	// binaries, for which package build has its own check: the root file
 	// system and the unpacked images (measured: 1.5 GiB).
 	diskShared = 2 * gib
+	// diskNewer is another root file system (measured: 0.5 GiB).
+	diskNewer = gib
+	// newerKeys are what the newer Debian is signed with. The package of before
+	// its time has no such file.
+	newerKeys = "/usr/share/keyrings/debian-archive-trixie-stable.*"
 )
 
 // preflight says in a sentence what this machine lacks. It changes nothing.
@@ -65,6 +70,18 @@ func preflight(o Options) error {
 		return &UserError{
 			Problem: "this machine lacks what the playground runs on",
 			Remedy:  "apt-get install -y " + strings.Join(missing, " "),
+		}
+	}
+	if o.veteran() {
+		keys, err := filepath.Glob(newerKeys)
+		if err != nil {
+			return err
+		}
+		if len(keys) == 0 {
+			return &UserError{
+				Problem: "this machine does not have the keys of Debian 13, which some hosts of a veteran have",
+				Remedy:  "apt-get install -y debian-archive-keyring",
+			}
 		}
 	}
 	if err := checkDisk(o); err != nil {
@@ -111,13 +128,19 @@ func checkDisk(o Options) error {
 	if err != nil {
 		return err
 	}
-	if len(cached) > 0 {
-		return needBytes(o.Dir, hosts)
+	var shared uint64
+	switch {
+	case len(cached) == 0 && o.veteran():
+		shared = diskShared + diskNewer
+	case len(cached) == 0:
+		shared = diskShared
+	case len(cached) == 1 && o.veteran():
+		shared = diskNewer
 	}
-	if err := needBytes(o.CacheDir, diskShared); err != nil {
+	if err := needBytes(o.CacheDir, shared); err != nil {
 		return err
 	}
-	return needBytes(o.Dir, hosts+diskShared) // the cache may be on the same disk
+	return needBytes(o.Dir, hosts+shared) // the cache may be on the same disk
 }
 
 func needBytes(path string, need uint64) error {

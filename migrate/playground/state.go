@@ -22,6 +22,8 @@ type state struct {
 	Slot int `json:"slot"`
 	// Base is the shared root file system, the overlay's lowest layer.
 	Base string `json:"base,omitempty"`
+	// NewerBase is that of the hosts with the newer Debian, where there are any.
+	NewerBase string `json:"newerBase,omitempty"`
 	// Ready is set once, when the cluster was seen ready for the first time.
 	Ready bool `json:"ready"`
 	// Filled is set once, when all Objects had been written.

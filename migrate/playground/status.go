@@ -1,6 +1,7 @@
 package playground
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ type Status struct {
 	Name       string `json:"name"`
 	Dir        string `json:"dir"`
 	Kubernetes string `json:"kubernetes"`
+	Profile    string `json:"profile"`
 	EtcdListen string `json:"etcdListen"`
 	SudoUser   string `json:"sudoUser,omitempty"`
 	// Objects is how many the cluster is to be filled with, and Filled says
@@ -42,7 +44,7 @@ func (p *Playground) Complete() bool { return p.state.Ready }
 // Status looks at every host. It needs no rights and changes nothing.
 func (p *Playground) Status(ctx context.Context) (Status, error) {
 	s := Status{
-		Name: p.state.Name, Dir: p.dir, Kubernetes: p.state.Kubernetes, EtcdListen: p.state.EtcdListen,
+		Name: p.state.Name, Dir: p.dir, Kubernetes: p.state.Kubernetes, Profile: cmp.Or(p.state.Profile, ProfileClean), EtcdListen: p.state.EtcdListen,
 		SudoUser: p.state.SudoUser, Objects: p.state.Objects, Filled: p.state.Filled,
 		Complete: p.Complete(), Created: p.state.Created,
 		Hosts: make([]HostStatus, len(p.hosts)),
@@ -53,7 +55,7 @@ func (p *Playground) Status(ctx context.Context) (Status, error) {
 	}
 	err := each(ctx, numbers, len(numbers), func(ctx context.Context, i int) error {
 		h := p.hosts[i]
-		on := p.running(h)
+		on := p.alive(h)
 		s.Hosts[i] = HostStatus{Host: h, On: on, SSH: on && sshAnswers(ctx, h) == nil}
 		return nil
 	})

@@ -58,13 +58,26 @@ func (p *Playground) makeAll(ctx context.Context, artifacts build.Artifacts, sto
 
 // prepare makes what is shared with other playgrounds and outlives this one.
 func (p *Playground) prepare(ctx context.Context) (artifacts build.Artifacts, store string, err error) {
-	if artifacts, err = p.ensureArtifacts(ctx); err != nil {
+	// Side by side: building takes the processors, the root file systems take
+	// the network.
+	parts := []func(context.Context) error{
+		func(ctx context.Context) (err error) { artifacts, err = p.ensureArtifacts(ctx); return err },
+		func(ctx context.Context) (err error) {
+			p.state.Base, err = p.ensureBase(ctx, debianRelease)
+			return err
+		},
+	}
+	if p.state.veteran() {
+		parts = append(parts, func(ctx context.Context) (err error) {
+			p.state.NewerBase, err = p.ensureBase(ctx, newerRelease)
+			return err
+		})
+	}
+	err = each(ctx, parts, len(parts), func(ctx context.Context, part func(context.Context) error) error { return part(ctx) })
+	if err != nil {
 		return artifacts, "", err
 	}
 	p.state.Kubernetes = strings.TrimPrefix(artifacts.Kubernetes, "v")
-	if p.state.Base, err = p.ensureBase(ctx); err != nil {
-		return artifacts, "", err
-	}
 	if store, err = p.ensureStore(ctx, artifacts); err != nil {
 		return artifacts, "", err
 	}
@@ -109,6 +122,9 @@ func (p *Playground) makeCluster(ctx context.Context) error {
 		return err
 	}
 	if err := p.phase("joining the workers", func() error { return p.joinWorkers(ctx, data) }); err != nil {
+		return err
+	}
+	if err := p.afterJoins(ctx, data.First); err != nil {
 		return err
 	}
 	if err := p.phase("waiting for nodes, kube-proxy and CoreDNS", func() error { return p.waitReady(ctx) }); err != nil {
