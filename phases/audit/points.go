@@ -75,14 +75,14 @@ func namedPoints() []Point {
 			Loss:      "Their pods ask one machine; a network add-on among them takes the pods of its node along.",
 			Lasts:     lasts,
 			Otherwise: "set their variables and arguments to the endpoint, or let them use the kubernetes Service", Look: workloadSettings},
-		{Number: 14, Name: "EtcdClients", Title: "Who else uses the etcd of the first control-plane node",
-			Loss:      "They have no etcd: a backup saves nothing, an alert falls silent, a pod network that keeps its data there stands still.",
-			Lasts:     "as long as that one machine is away; and for ever from the end of phase 2 on, when that etcd is gone",
-			Otherwise: "with phase 2, point clients to port 2379 of the etcd hosts, with a certificate of etcd's CA, and let metrics be scraped there: a listener that is reachable on the old member is made on each new one, with the same port", Look: etcdClients},
-		{Number: 15, Name: "APIAddress", Title: "Programs that are told to use the first control-plane node's API server, by address or by name",
+		{Number: 14, Name: "APIAddress", Title: "Programs that are told to use the first control-plane node's API server, by address or by name",
 			Loss:      "They lose the API with that machine; a network add-on among them (Calico without kube-proxy, Cilium, kube-router, flannel) takes the Services and pods of every node along when it restarts.",
 			Lasts:     lasts,
 			Otherwise: "after phase 1 set them to the endpoint, and restart the pods that read it when they start (Calico: the ConfigMap kubernetes-services-endpoint; Cilium: k8sServiceHost)", Look: apiAddresses},
+		{Number: 15, Name: "EtcdClients", Title: "Who else uses the etcd of the first control-plane node",
+			Loss:      "They have no etcd: a backup saves nothing, an alert falls silent, a pod network that keeps its data there stands still.",
+			Lasts:     "as long as that one machine is away; and for ever from the end of phase 2 on, when that etcd is gone",
+			Otherwise: "with phase 2, point clients to port 2379 of the etcd hosts, with a certificate of etcd's CA, and let metrics be scraped there: a listener that is reachable on the old member is made on each new one, with the same port", Look: etcdClients},
 	}
 }
 
