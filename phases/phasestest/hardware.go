@@ -161,6 +161,7 @@ func addressList(p program) error {
 func everyListener(p program) {
 	h := p.host
 	show := func(address string) { p.out("LISTEN 0      4096   %s   0.0.0.0:*\n", address) }
+	h.dropTransient()
 	show("0.0.0.0:22")
 	if h.nginxActive() {
 		for _, port := range slices.Concat(slices.Collect(maps.Keys(h.nginx.streams)), h.nginx.http) {

@@ -3,10 +3,12 @@ package phasestest
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"mvdan.cc/sh/v3/interp"
 )
@@ -118,10 +120,16 @@ func (h *Host) room(name string) (free int, at string) {
 // listUnits plays `systemctl list-units --all --plain --no-legend PATTERN`.
 func listUnits(p program) error {
 	pattern := p.args[len(p.args)-1]
+	p.host.dropTransient()
 	for name, u := range p.host.units {
 		if ok, err := path.Match(pattern, name); err != nil || ok {
 			p.out("%s loaded %s running\n", name, u.state)
 		}
 	}
 	return nil
+}
+
+// dropTransient forgets the transient services whose time is over.
+func (h *Host) dropTransient() {
+	maps.DeleteFunc(h.units, func(_ string, u *unit) bool { return !u.until.IsZero() && !time.Now().Before(u.until) })
 }

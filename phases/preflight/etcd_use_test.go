@@ -150,3 +150,15 @@ func TestHarmless(t *testing.T) {
 		})
 	}
 }
+
+// TestSecondPreflight: what another run of a moment ago still listens with is
+// waited for, and neither taken for a program nor in the way.
+func TestSecondPreflight(t *testing.T) {
+	t.Parallel()
+	r := look(t, preflight.Options{}, root("e3", `systemd-run --quiet --collect --unit=migrate-preflight-another --property=RuntimeMaxSec=10 /usr/bin/systemd-socket-activate --accept -l 10.88.0.23:2379 -l 10.88.0.23:2380 /bin/true`))
+	for _, x := range bad(r) {
+		if x.Host == "e3" {
+			t.Errorf("%+v", x)
+		}
+	}
+}
