@@ -87,6 +87,5 @@ func namedPoints() []Point {
 }
 
 func etcdPoints() []Point {
-	return []Point{
-	}
+	return []Point{}
 }
