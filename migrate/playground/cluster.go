@@ -20,9 +20,9 @@ import (
 // Bounds of the waits; on an idle machine with two processors each takes a
 // tenth of it.
 const (
-	initTimeout  = 4 * time.Minute
-	joinTimeout  = 4 * time.Minute
-	readyTimeout = 3 * time.Minute
+	initTimeout  = 6 * time.Minute
+	joinTimeout  = 6 * time.Minute // kubeadm itself waits five for the kubelet's certificate
+	readyTimeout = 5 * time.Minute
 )
 
 // minMemory is what kubeadm wants of a control-plane node, in KiB

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The veteran is a cluster as six years and four engineers leave it: much was
@@ -64,7 +65,7 @@ func veteranFiles(h Host) []hostFile {
 		return []hostFile{zone("Asia/Tokyo"),
 			{path: webhooks + "/policy.yaml", data: "# Of the admission webhook that was here in 2021.\n"},
 			{path: auditDir + "/policy.yaml", data: "policy-2.yaml", link: true},
-			{path: auditDir + "/logs/audit-2025-11-02T03-04-05.678.log", data: strings.Repeat(oldAuditLine, rotatedLog/len(oldAuditLine)), mode: 0o600},
+			{path: rotatedName(time.Now()), data: strings.Repeat(oldAuditLine, rotatedLog/len(oldAuditLine)), mode: 0o600},
 		}
 	case "cp2":
 		return []hostFile{zone("UTC"),
@@ -76,6 +77,13 @@ func veteranFiles(h Host) []hostFile {
 		return []hostFile{{path: "/var/lib/etcd-external/lost+found", dir: true, mode: 0o700}}
 	}
 	return nil
+}
+
+// rotatedName is that of a log of a month before: one of a year before is
+// removed by the API server of Kubernetes 1.36, without being asked,
+// when it first writes (--audit-log-maxage has the default 366 there).
+func rotatedName(now time.Time) string {
+	return auditDir + "/logs/audit-" + now.AddDate(0, -1, 0).UTC().Format("2006-01-02T15-04-05.000") + ".log"
 }
 
 const oldAuditLine = `{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/secrets/till","verb":"get"}` + "\n"
