@@ -182,6 +182,7 @@ func tidySecrets(ctx context.Context, h phases.Hands, k kube.Client) error {
 		k.DeleteOwnTokens(ctx),
 		k.DeleteUploadedCerts(ctx),
 		h.On(h.Target()).Remove(ctx, joinFile),
+		h.On(h.Target()).Remove(ctx, discoveryFile),
 		h.On(h.First().Name).Remove(ctx, uploadFile))
 }
 

@@ -76,14 +76,14 @@ type nodeConfiguration struct {
 	CertificateKey   string        `json:"certificateKey"`
 	LocalAPIEndpoint localEndpoint `json:"localAPIEndpoint"`
 	NodeRegistration struct {
-		Name string `json:"name"`
+		Name      string `json:"name"`
+		CRISocket string `json:"criSocket"`
 	} `json:"nodeRegistration"`
 	Discovery struct {
-		BootstrapToken struct {
-			APIServerEndpoint string   `json:"apiServerEndpoint"`
-			Token             string   `json:"token"`
-			CACertHashes      []string `json:"caCertHashes"`
-		} `json:"bootstrapToken"`
+		File struct {
+			KubeConfigPath string `json:"kubeConfigPath"`
+		} `json:"file"`
+		TLSBootstrapToken string `json:"tlsBootstrapToken"`
 	} `json:"discovery"`
 	ControlPlane *struct {
 		CertificateKey   string        `json:"certificateKey"`
