@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"hamigrate/migrate/kube"
@@ -64,4 +65,23 @@ func (s Signing) document(socket string) string {
 		s.Address, s.NodeName, socket)
 	b.WriteString(s.Config.String())
 	return b.String()
+}
+
+// CertificatesFolders lists the names under which the certificates folder of
+// kubeadm-config is known on a node: its own, kubeadm's usual one, and where
+// these lead. Kubespray has /etc/kubernetes/ssl with a link to it at
+// /etc/kubernetes/pki; people make a link of /etc/kubernetes itself.
+func CertificatesFolders(ctx context.Context, node remote.Reader, cc kube.ClusterConfiguration) ([]string, error) {
+	out := []string{path.Clean(cc.CertificatesDir())}
+	script := "for d in " + remote.Quote(out[0]) + " " + kube.DefaultCertificatesDir + `; do readlink -f "$d" || :; done`
+	text, err := node.Look(ctx, remote.Command{Script: script})
+	if err != nil {
+		return nil, fmt.Errorf("looking where %s leads on %s: %w", out[0], node.Name(), err)
+	}
+	for _, dir := range append([]string{kube.DefaultCertificatesDir}, strings.Fields(text)...) {
+		if !slices.Contains(out, dir) {
+			out = append(out, dir)
+		}
+	}
+	return out, nil
 }

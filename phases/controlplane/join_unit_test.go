@@ -109,21 +109,3 @@ func TestSameArguments(t *testing.T) {
 		})
 	}
 }
-
-func TestKubeadmPKI(t *testing.T) {
-	t.Parallel()
-	for name, own := range map[string]bool{
-		"ca.crt": true, "sa.pub": true, "sa.key": true, "front-proxy-ca.crt": true, "front-proxy-client.key": true, "apiserver.crt": true,
-		"apiserver-kubelet-client.key": true, "apiserver-etcd-client.crt": true, "etcd/ca.crt": true, "etcd/healthcheck-client.key": true,
-		"oidc-ca.crt": false, "sni.key": false, "ca.crt.bak": false, "my-ca.crt": false, "webhook/ca.crt": false, "encryption.yaml": false, "etcd/x/ca.crt": false,
-	} {
-		if kubeadmPKI.MatchString(name) != own {
-			t.Errorf("%s is kubeadm's own: %t", name, !own)
-		}
-	}
-	got := namedBelowPKI(kube.Flags{{Name: "client-ca-file", Value: "/etc/kubernetes/pki/ca.crt"}, {Name: "oidc-ca-file", Value: "/etc/kubernetes/pki//oidc-ca.crt"},
-		{Name: "audit-policy-file", Value: "/etc/kubernetes/audit.yaml"}, {Name: "x", Value: "/etc/kubernetes/pki/../y"}, {Name: "v", Value: "2"}})
-	if len(got) != 1 || got[0] != (item{path: "/etc/kubernetes/pki/oidc-ca.crt"}) {
-		t.Errorf("got %+v", got)
-	}
-}

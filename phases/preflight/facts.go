@@ -32,9 +32,6 @@ type Facts struct {
 	Addresses                     []string          // IPv4, of the host itself: no bridges of containers
 	Listening                     []string          // addr:port, as ss prints them
 	Kubelet, Kubeadm              string            // "v1.36.3"
-	Socket                        bool              // containerd's is there
-	SystemdCgroup                 bool              // containerd's configuration says so
-	Images                        []string          // containerd has them
 	Manifests                     []string          // file names in the kubelet's folder
 	Proxy                         map[string]string // of the kubelet: variable to value; of proxies only that they are set
 	Resolved                      []string          // what the endpoint's name leads to
@@ -47,8 +44,7 @@ type Facts struct {
 type clock struct{ ahead, unsure time.Duration }
 
 // factsScript prints each fact below a line with its name. Of certificates it
-// prints no keys, and of proxies no addresses: they may hold passwords. ctr is
-// asked only where containerd is: it waits ten seconds for one that is not.
+// prints no keys, and of proxies no addresses: they may hold passwords.
 const factsScript = `{
 echo @@arch; uname -m
 echo @@machine-id; cat /etc/machine-id
@@ -62,8 +58,6 @@ echo @@listening; ss -Hltn
 echo @@conntrack; command -v conntrack
 echo @@kubelet; kubelet --version
 echo @@kubeadm; kubeadm version -o short
-echo @@runtime; [ ! -e /run/containerd/containerd.sock ] || echo socket; grep 'SystemdCgroup *= *true' /etc/containerd/config.toml
-echo @@images; [ ! -e /run/containerd/containerd.sock ] || ctr -n k8s.io images ls -q
 echo @@manifests; ls /etc/kubernetes/manifests
 echo @@proxy; for d in /proc/[0-9]*; do
 IFS= read -r name <"$d/comm" && [ "$name" = kubelet ] || continue
@@ -151,10 +145,6 @@ func (f *Facts) take(name, about, body string) {
 		f.Kubelet = strings.TrimPrefix(body, "Kubernetes ")
 	case "kubeadm":
 		f.Kubeadm = body
-	case "runtime":
-		f.Socket, f.SystemdCgroup = slices.Contains(lines, "socket"), strings.Contains(body, "SystemdCgroup")
-	case "images":
-		f.Images = strings.Fields(body)
 	case "manifests":
 		f.Manifests = strings.Fields(body)
 	case "proxy":
