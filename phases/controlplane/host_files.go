@@ -52,13 +52,13 @@ const missingWord = " is missing"
 // target is what a joining node has of what is carried.
 type target struct {
 	carried
-	have  map[string]phases.Standing
-	above map[string]phases.Standing // the folders above the items, on the first node
+	have  map[string]remote.Standing
+	above map[string]remote.Standing // the folders above the items, on the first node
 }
 
 // lookTarget looks at both sides once.
 func lookTarget(ctx context.Context, v phases.View) (target, error) {
-	t := target{above: map[string]phases.Standing{}}
+	t := target{above: map[string]remote.Standing{}}
 	var err error
 	if t.carried, err = find(ctx, v); err != nil {
 		return target{}, err
@@ -79,10 +79,10 @@ func lookTarget(ctx context.Context, v phases.View) (target, error) {
 	slices.Sort(all)
 	err = phases.SideBySide(
 		func() (err error) {
-			t.have, err = phases.LookAt(ctx, v.On(v.Target()), slices.Compact(all))
+			t.have, err = remote.LookAt(ctx, v.On(v.Target()), slices.Compact(all))
 			return err
 		},
-		func() (err error) { t.above, err = phases.LookAt(ctx, v.On(v.First().Name), above); return err })
+		func() (err error) { t.above, err = remote.LookAt(ctx, v.On(v.First().Name), above); return err })
 	return t, err
 }
 
@@ -90,13 +90,13 @@ func lookTarget(ctx context.Context, v phases.View) (target, error) {
 func (t target) fault(i item, first string) string {
 	have := t.have[i.path]
 	switch {
-	case have.Kind == phases.AbsentPath:
+	case have.Kind == remote.AbsentPath:
 		return i.path + missingWord
-	case i.Kind == phases.FolderPath && have.Kind == phases.FolderPath:
+	case i.Kind == remote.FolderPath && have.Kind == remote.FolderPath:
 		return ""
-	case have.Kind == phases.LinkPath && i.Kind == phases.LinkPath && have.Link == i.Link:
+	case have.Kind == remote.LinkPath && i.Kind == remote.LinkPath && have.Link == i.Link:
 		return ""
-	case have.Kind == phases.LinkPath:
+	case have.Kind == remote.LinkPath:
 		return i.path + " is a symbolic link to " + have.Link
 	case have.Kind != i.Kind:
 		return i.path + " is no " + string(i.Kind)
@@ -118,26 +118,26 @@ func (t target) hindrances(v phases.View) []hindrance {
 	var out []hindrance
 	first, self := v.First().Name, v.Target()
 	for _, p := range t.named {
-		if have := t.have[p]; have.Kind != phases.FilePath {
+		if have := t.have[p]; have.Kind != remote.FilePath {
 			out = append(out, hindrance{fmt.Sprintf("a flag of the control plane names %s, which is the private key of a CA: it is not copied", p),
 				fmt.Sprintf("put it on %s yourself, mode 0600, or use kubeadm's own ca.key, which kubeadm brings", self)})
 		}
 	}
 	for _, i := range t.items {
 		have := t.have[i.path]
-		if have.Kind != phases.AbsentPath && have.Kind != i.Kind && (have.Kind == phases.FolderPath || have.Kind == phases.OtherPath || i.Kind == phases.FolderPath) {
+		if have.Kind != remote.AbsentPath && have.Kind != i.Kind && (have.Kind == remote.FolderPath || have.Kind == remote.OtherPath || i.Kind == remote.FolderPath) {
 			out = append(out, hindrance{fmt.Sprintf("%s on %s is a %s, and a %s on %s", i.path, self, have.Kind, i.Kind, first),
 				fmt.Sprintf("move it away: `mv %[1]s %[1]s.old`", i.path)})
 		}
 	}
 	for _, dir := range slices.Sorted(maps.Keys(t.above)) {
-		if have := t.have[dir]; strings.Count(dir, "/") > 2 && have.Kind == phases.LinkPath && t.above[dir].Kind != phases.LinkPath {
+		if have := t.have[dir]; strings.Count(dir, "/") > 2 && have.Kind == remote.LinkPath && t.above[dir].Kind != remote.LinkPath {
 			out = append(out, hindrance{fmt.Sprintf("%s on %s is a symbolic link to %s, and a %s on %s: files would be written through it", dir, self, have.Link, t.above[dir].Kind, first),
 				fmt.Sprintf("move it away: `mv %[1]s %[1]s.old`", dir)})
 		}
 	}
 	for _, hp := range t.own {
-		if t.have[hp.Path].Kind == phases.AbsentPath && slices.Contains([]string{"File", "Directory", "Socket"}, hp.Type) {
+		if t.have[hp.Path].Kind == remote.AbsentPath && slices.Contains([]string{"File", "Directory", "Socket"}, hp.Type) {
 			out = append(out, hindrance{fmt.Sprintf("%s, which the control plane mounts and which is each node's own, is not on %s", hp.Path, self),
 				fmt.Sprintf("make it on %s", self)})
 		}
@@ -186,10 +186,10 @@ func checkHostFiles(ctx context.Context, v phases.View) (migrate.Finding, error)
 		faults = append(faults, fault)
 		// Their contents may be keys: the plan shows only that they come.
 		change := migrate.Change{Object: v.Target() + ":" + i.path, After: "(as on " + v.First().Name + ")\n"}
-		if i.Kind == phases.LinkPath {
+		if i.Kind == remote.LinkPath {
 			change.After = "(a symbolic link to " + i.Link + ")\n"
 		}
-		if have := t.have[i.path]; have.Kind == phases.LinkPath {
+		if have := t.have[i.path]; have.Kind == remote.LinkPath {
 			change.Before = "(a symbolic link to " + have.Link + ")\n"
 		}
 		changes = append(changes, change)
@@ -220,7 +220,7 @@ func applyHostFiles(ctx context.Context, h phases.Hands, _ migrate.Before) error
 			if err := makeFolder(ctx, h, dir); err != nil {
 				return err
 			}
-			t.have[dir] = phases.Standing{Kind: phases.FolderPath}
+			t.have[dir] = remote.Standing{Kind: remote.FolderPath}
 		}
 		if err := carry(ctx, h, i, t.have[i.path]); err != nil {
 			return err
@@ -233,20 +233,20 @@ func applyHostFiles(ctx context.Context, h phases.Hands, _ migrate.Before) error
 // carry makes one of them what it is on the first node. What stood there is in
 // the pre-image, or saved here. A link goes before a file is written: the file
 // would go to where it leads.
-func carry(ctx context.Context, h phases.Hands, i item, have phases.Standing) error {
+func carry(ctx context.Context, h phases.Hands, i item, have remote.Standing) error {
 	host := h.On(h.Target())
-	if have.Kind == phases.FilePath {
+	if have.Kind == remote.FilePath {
 		if err := phases.Backup(ctx, host, hostFilesID, i.path); err != nil {
 			return err
 		}
 	}
 	switch i.Kind {
-	case phases.FolderPath:
+	case remote.FolderPath:
 		return makeFolder(ctx, h, i.path)
-	case phases.LinkPath:
+	case remote.LinkPath:
 		return makeLink(ctx, host, i.path, i.Link)
 	}
-	if have.Kind == phases.LinkPath {
+	if have.Kind == remote.LinkPath {
 		if err := host.Remove(ctx, i.path); err != nil {
 			return err
 		}
@@ -268,7 +268,7 @@ func makeLink(ctx context.Context, host remote.Host, p, to string) error {
 // ones first.
 func (t target) missingAbove(p string) []string {
 	var out []string
-	for dir := path.Dir(p); dir != "/" && t.have[dir].Kind == phases.AbsentPath; dir = path.Dir(dir) {
+	for dir := path.Dir(p); dir != "/" && t.have[dir].Kind == remote.AbsentPath; dir = path.Dir(dir) {
 		out = append(out, dir)
 	}
 	slices.Reverse(out)

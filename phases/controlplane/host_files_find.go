@@ -15,6 +15,8 @@ import (
 // kubeadmOwn are mounts that kubeadm makes on every control-plane node, beside
 // the certificates folder (kubeadm: controlplane/volumes.go).
 var kubeadmOwn = []string{
+	"/etc/ssl/certs", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
+	"/etc/pki", "/etc/pki/ca-trust", "/etc/pki/tls/certs",
 	"/etc/kubernetes/controller-manager.conf", "/etc/kubernetes/scheduler.conf", "/usr/libexec/kubernetes/kubelet-plugins/volume/exec",
 }
 

@@ -21,7 +21,7 @@ import (
 // first node.
 type item struct {
 	path string
-	phases.Standing
+	remote.Standing
 }
 
 // carried is what goes to the joining nodes, the folders first, then the files,
@@ -48,7 +48,7 @@ func find(ctx context.Context, v phases.View) (carried, error) {
 	for _, hp := range s.roots {
 		paths = append(paths, hp.Path)
 	}
-	f := &follower{source: s, first: first, seen: map[string]phases.Standing{}}
+	f := &follower{source: s, first: first, seen: map[string]remote.Standing{}}
 	named := s.named()
 	if err := f.follow(ctx, append(paths, named...)); err != nil {
 		return carried{}, err
@@ -72,7 +72,7 @@ func find(ctx context.Context, v phases.View) (carried, error) {
 type follower struct {
 	source
 	first remote.Reader
-	seen  map[string]phases.Standing // what stands at a path and, below the second level, above it
+	seen  map[string]remote.Standing // what stands at a path and, below the second level, above it
 	named []string
 }
 
@@ -95,7 +95,7 @@ func (f *follower) follow(ctx context.Context, paths []string) error {
 				}
 			}
 		}
-		found, err := phases.LookAt(ctx, f.first, look)
+		found, err := remote.LookAt(ctx, f.first, look)
 		if err != nil {
 			return err
 		}
@@ -127,7 +127,7 @@ func levels(p string) []string {
 func (f *follower) through(p string) string {
 	for _, q := range levels(p) {
 		s := f.seen[q]
-		if s.Kind != phases.LinkPath || strings.Count(q, "/") < 3 {
+		if s.Kind != remote.LinkPath || strings.Count(q, "/") < 3 {
 			continue
 		}
 		to := s.Link
@@ -163,7 +163,7 @@ func (f *follower) readNamed(ctx context.Context, named []string, read map[strin
 	for _, p := range named {
 		at := f.end(p)
 		s := f.seen[at]
-		if read[p] || s.Kind != phases.FilePath || s.Size > maxNaming || s.Key || !f.carries(at) {
+		if read[p] || s.Kind != remote.FilePath || s.Size > maxNaming || s.Key || !f.carries(at) {
 			continue
 		}
 		read[p] = true
@@ -240,17 +240,17 @@ func (f *follower) sort(ctx context.Context) (carried, error) {
 	for p, s := range f.seen {
 		isRoot := slices.ContainsFunc(f.roots, func(hp kube.HostPath) bool { return f.end(hp.Path) == p })
 		switch {
-		case !f.carries(p) && s.Kind != phases.LinkPath, s.Kind == phases.FolderPath && !isRoot, s.Kind == phases.LinkPath && strings.Count(p, "/") < 3:
+		case !f.carries(p) && s.Kind != remote.LinkPath, s.Kind == remote.FolderPath && !isRoot, s.Kind == remote.LinkPath && strings.Count(p, "/") < 3:
 		case slices.Contains(keys, p):
 			out.keys = append(out.keys, p)
 			if slices.ContainsFunc(f.named, func(n string) bool { return f.end(n) == p }) {
 				out.named = append(out.named, p)
 			}
-		case s.Kind == phases.FilePath, s.Kind == phases.FolderPath, s.Kind == phases.LinkPath:
+		case s.Kind == remote.FilePath, s.Kind == remote.FolderPath, s.Kind == remote.LinkPath:
 			out.items = append(out.items, item{p, s})
 		}
 	}
-	order := []phases.PathKind{phases.FolderPath, phases.FilePath, phases.LinkPath}
+	order := []remote.PathKind{remote.FolderPath, remote.FilePath, remote.LinkPath}
 	slices.SortFunc(out.items, func(a, b item) int {
 		if n := slices.Index(order, a.Kind) - slices.Index(order, b.Kind); n != 0 {
 			return n
@@ -270,7 +270,7 @@ func (f *follower) caKeys(ctx context.Context) ([]string, error) {
 	private := map[string]crypto.PublicKey{}
 	for p, s := range f.seen {
 		switch {
-		case s.Kind != phases.FilePath || !f.carries(p):
+		case s.Kind != remote.FilePath || !f.carries(p):
 		case kube.NamedLikeCAKey(p):
 			out = append(out, p)
 		case s.Key:

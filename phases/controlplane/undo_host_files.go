@@ -38,11 +38,11 @@ func hostFilesBefore(t target, first string) migrate.Before {
 		}
 		lists[keyAbove] = append(lists[keyAbove], t.missingAbove(i.path)...)
 		switch have := t.have[i.path]; {
-		case have.Kind == phases.LinkPath:
+		case have.Kind == remote.LinkPath:
 			lists[keyLinks] = append(lists[keyLinks], i.path+linkArrow+have.Link)
-		case have.Kind != phases.AbsentPath:
+		case have.Kind != remote.AbsentPath:
 			lists[keyOthers] = append(lists[keyOthers], i.path)
-		case i.Kind == phases.FolderPath:
+		case i.Kind == remote.FolderPath:
 			lists[keyFolders] = append(lists[keyFolders], i.path)
 		default:
 			lists[keyMissing] = append(lists[keyMissing], i.path)
@@ -123,8 +123,8 @@ func putBack(ctx context.Context, host remote.Host, file string) error {
 // unlink removes a symbolic link that the step put in a file's place: what is
 // written to it would go to where it leads.
 func unlink(ctx context.Context, host remote.Host, file string) error {
-	stands, err := phases.LookAt(ctx, host, []string{file})
-	if err != nil || stands[file].Kind != phases.LinkPath {
+	stands, err := remote.LookAt(ctx, host, []string{file})
+	if err != nil || stands[file].Kind != remote.LinkPath {
 		return err
 	}
 	return host.Remove(ctx, file)
@@ -132,8 +132,8 @@ func unlink(ctx context.Context, host remote.Host, file string) error {
 
 // putLinkBack makes a link again that the step has replaced.
 func putLinkBack(ctx context.Context, host remote.Host, file, to string) error {
-	stands, err := phases.LookAt(ctx, host, []string{file})
-	if err != nil || stands[file].Kind == phases.LinkPath && stands[file].Link == to {
+	stands, err := remote.LookAt(ctx, host, []string{file})
+	if err != nil || stands[file].Kind == remote.LinkPath && stands[file].Link == to {
 		return err
 	}
 	return makeLink(ctx, host, file, to)

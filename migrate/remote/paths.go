@@ -1,4 +1,4 @@
-package phases
+package remote
 
 import (
 	"context"
@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
-
-	"hamigrate/migrate/remote"
 )
 
 // Standing is what stands at a path of a host; a symbolic link is itself.
@@ -47,7 +45,7 @@ else echo absent; fi
 done`
 
 // LookAt says what stands at each of the paths of a host, by one command.
-func LookAt(ctx context.Context, r remote.Reader, paths []string) (map[string]Standing, error) {
+func LookAt(ctx context.Context, r Reader, paths []string) (map[string]Standing, error) {
 	out := map[string]Standing{}
 	if len(paths) == 0 {
 		return out, nil
@@ -57,7 +55,7 @@ func LookAt(ctx context.Context, r remote.Reader, paths []string) (map[string]St
 			return nil, fmt.Errorf("looking at %q on %s: there is a line break in its name", p, r.Name())
 		}
 	}
-	text, err := r.Look(ctx, remote.Command{Script: standingScript, Stdin: []byte(strings.Join(paths, "\n") + "\n")})
+	text, err := r.Look(ctx, Command{Script: standingScript, Stdin: []byte(strings.Join(paths, "\n") + "\n")})
 	if err != nil {
 		return nil, fmt.Errorf("looking at %d files on %s: %w", len(paths), r.Name(), err)
 	}
