@@ -8,9 +8,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,18 +77,37 @@ func node(t *testing.T) *remotetest.Fake {
 	} {
 		f.Put(remote.File{Path: "/etc/kubernetes/" + name, Data: []byte(text), Mode: 0o600, Owner: "root:root"})
 	}
-	f.OnRun("", func(script string, _ []byte) (string, error) {
+	nodeShell(f, nil)
+	return f
+}
+
+// nodeShell plays the scripts that look at files; between is called before each
+// look at what stands there.
+func nodeShell(f *remotetest.Fake, between func()) {
+	f.OnRun("find ", func(script string, _ []byte) (string, error) {
 		var out strings.Builder
-		words := strings.Fields(script)
-		for name, file := range f.Snapshot() {
+		fmt.Fprintln(&out, "real /etc/kubernetes/pki")
+		for name := range f.Snapshot() {
+			fmt.Fprintln(&out, name)
+		}
+		return out.String(), nil
+	})
+	f.OnRun("while IFS= read", func(_ string, stdin []byte) (string, error) {
+		if between != nil {
+			between()
+		}
+		var out strings.Builder
+		for name := range strings.Lines(string(stdin)) {
+			file, there := f.Snapshot()[strings.TrimSpace(name)]
 			switch {
-			case words[0] == "find":
-				fmt.Fprintln(&out, name)
-			case words[0] == "sha256sum" && slices.Contains(words, name):
-				fmt.Fprintf(&out, "%x  %s\n", sha256.Sum256(file.Data), name)
+			case !there:
+				fmt.Fprintln(&out, "absent")
+			case file.Mode&fs.ModeSymlink != 0:
+				fmt.Fprintf(&out, "link %s\n", file.Data)
+			default:
+				fmt.Fprintf(&out, "file %o root 0 root 0 %d %x \n", file.Mode, len(file.Data), sha256.Sum256(file.Data))
 			}
 		}
 		return out.String(), nil
 	})
-	return f
 }

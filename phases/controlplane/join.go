@@ -140,7 +140,7 @@ func applyJoin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err := phases.MakeStateDir(ctx, h.On(h.Target())); err != nil {
 		return err
 	}
-	if err := saveForeign(ctx, h.On(h.Target())); err != nil {
+	if err := saveForeign(ctx, h.On(h.Target()), cc.CertificatesDir()); err != nil {
 		return err
 	}
 	if err := phases.MakeStateDir(ctx, h.On(h.First().Name)); err != nil {

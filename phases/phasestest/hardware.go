@@ -75,7 +75,9 @@ func hardwareProgram(name string) func(program) error {
 	case "dd":
 		return dd
 	case "ctr":
-		return func(p program) error { p.out("%s", p.host.read(containerdImages)); return nil }
+		return ctr
+	case "timeout":
+		return timeout
 	case "kubelet":
 		return func(p program) error {
 			p.out("Kubernetes %s\n", installedVersion(p.host, "/usr/bin/kubelet"))

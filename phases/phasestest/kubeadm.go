@@ -282,7 +282,13 @@ func (p program) reset(flags map[string]string) error {
 		h.stop(pod.proc)
 		delete(h.pods, name)
 	}
-	for _, dir := range []string{kube.ManifestsDir, "/etc/kubernetes/pki", "/var/lib/kubelet"} {
+	certificates := pkiDir
+	for flag := range flags {
+		if dir, ok := strings.CutPrefix(flag, "--cert-dir="); ok {
+			certificates = dir
+		}
+	}
+	for _, dir := range []string{kube.ManifestsDir, certificates, "/var/lib/kubelet"} {
 		names, err := h.Fake.List(p.ctx, dir)
 		if err != nil {
 			continue

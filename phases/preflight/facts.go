@@ -44,7 +44,8 @@ type Facts struct {
 type clock struct{ ahead, unsure time.Duration }
 
 // factsScript prints each fact below a line with its name. Of certificates it
-// prints no keys, and of proxies no addresses: they may hold passwords.
+// prints no keys, and of proxies no addresses: they may hold passwords. The
+// certificates' folder is that of the key that signs service accounts' tokens.
 const factsScript = `{
 echo @@arch; uname -m
 echo @@machine-id; cat /etc/machine-id
@@ -64,7 +65,8 @@ IFS= read -r name <"$d/comm" && [ "$name" = kubelet ] || continue
 tr '\0' '\n' <"$d/environ" | sed -n 's/^\([hH][tT][tT][pP][sS]*_[pP][rR][oO][xX][yY]\)=..*$/\1=set/p'
 tr '\0' '\n' <"$d/environ" | sed -n 's/^\([nN][oO]_[pP][rR][oO][xX][yY]=.*\)$/\1/p'
 done
-%secho @@certificates; for f in /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt /etc/etcd/pki/*.crt /var/lib/kubelet/pki/kubelet-client-current.pem; do
+%secho @@certificates; pki=$(sed -n 's|^ *- --service-account-signing-key-file=\(.*\)/[^/]*$|\1|p' /etc/kubernetes/manifests/kube-apiserver.yaml); pki=${pki:-/etc/kubernetes/pki}
+for f in "$pki"/*.crt "$pki"/etcd/*.crt /etc/etcd/pki/*.crt /var/lib/kubelet/pki/kubelet-client-current.pem; do
 [ -e "$f" ] || continue
 echo "@@certificate $f"; sed -n '/-----BEGIN CERTIFICATE-----/,/-----END CERTIFICATE-----/p' "$f"
 done

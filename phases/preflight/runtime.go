@@ -33,7 +33,7 @@ var knownSockets = []string{"/run/containerd/containerd.sock", "/run/crio/crio.s
 // seconds for one that does not. The questions end after five.
 const runtimeScript = `s=%[1]s
 [ ! -S "$s" ] || echo socket
-ss -Hlx 2>/dev/null | grep -qwF "$s" && { echo listens; l=1; }
+case " $(ss -Hlx 2>/dev/null) " in *" $s "*) echo listens; l=1 ;; esac
 for o in %[2]s; do [ "$o" = "$s" ] || [ ! -S "$o" ] || echo "other $o"; done
 case $s in
 *containerd*) grep -q 'SystemdCgroup *= *true' /etc/containerd/config.toml 2>/dev/null && echo 'driver systemd' || echo 'driver cgroupfs' ;;
