@@ -111,3 +111,29 @@ func nodeShell(f *remotetest.Fake, between func()) {
 		return out.String(), nil
 	})
 }
+
+// TestTakeWhileFilesChange: a file that changes each time it is read is left out
+// and named; one that is gone when it is read ends no backup.
+func TestTakeWhileFilesChange(t *testing.T) {
+	t.Parallel()
+	tools := newTools(t)
+	e := tools.start(t, "old", filepath.Join(t.TempDir(), "old"), tools.address(t), "")
+	put(t, tools.client(t, e), "/registry/pods/a", "a") // an empty database has no revision
+	f, looks := node(t), 0
+	f.Put(remote.File{Path: "/etc/kubernetes/rotated.txt", Data: []byte("old")})
+	nodeShell(f, func() {
+		looks++
+		f.Put(remote.File{Path: "/etc/kubernetes/growing.txt", Data: fmt.Append(nil, looks)})
+		if looks > 1 {
+			f.Delete("/etc/kubernetes/rotated.txt")
+		}
+	})
+	var said []string
+	set, err := backup.Take(t.Context(), backup.Source{Members: tools.reader(e), Node: f}, backup.Options{Dir: t.TempDir(), Say: func(s string) { said = append(said, s) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := strings.Join(set.Kubernetes.LeftOut, "\n"); !strings.Contains(left, "growing.txt: it changes while it is read") || !strings.Contains(strings.Join(said, "\n"), "growing.txt is not in the archive") {
+		t.Errorf("left out: %s; said %q", left, said)
+	}
+}
