@@ -196,6 +196,9 @@ func install(p program) error {
 func readlink(p program) error {
 	if flags, rest := p.options(); len(flags) > 0 { // -f
 		at := p.abs(rest[0])
+		if below, ok := strings.CutPrefix(at, "/var/run/"); ok { // a link of every machine's
+			at = "/run/" + below
+		}
 		for p.host.linkTarget(at) != "" {
 			to := p.host.linkTarget(at)
 			if !path.IsAbs(to) {

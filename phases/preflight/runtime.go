@@ -31,10 +31,13 @@ var knownSockets = []string{"/run/containerd/containerd.sock", "/run/crio/crio.s
 // runtimeScript looks at the socket $s. crictl asks any runtime; ctr asks
 // containerd alone, and is called only where somebody listens: it waits ten
 // seconds for one that does not. The questions end after five.
+//
+// kubeadm names /var/run/…, which is /run/… to whoever listens there.
 const runtimeScript = `s=%[1]s
+r=$(readlink -f "$s") || r=$s
 [ ! -S "$s" ] || echo socket
-case " $(ss -Hlx 2>/dev/null) " in *" $s "*) echo listens; l=1 ;; esac
-for o in %[2]s; do [ "$o" = "$s" ] || [ ! -S "$o" ] || echo "other $o"; done
+case " $(ss -Hlx 2>/dev/null) " in *" $s "*|*" $r "*|*" /var$r "*) echo listens; l=1 ;; esac
+for o in %[2]s; do [ "$o" = "$s" ] || [ "$o" = "$r" ] || [ ! -S "$o" ] || echo "other $o"; done
 case $s in
 *containerd*) grep -q 'SystemdCgroup *= *true' /etc/containerd/config.toml 2>/dev/null && echo 'driver systemd' || echo 'driver cgroupfs' ;;
 *crio*) d=$(cat /etc/crio/crio.conf /etc/crio/crio.conf.d/* 2>/dev/null | sed -n 's/^ *cgroup_manager *= *"\([a-z]*\)".*/\1/p' | tail -n 1); echo "driver ${d:-systemd}" ;;
