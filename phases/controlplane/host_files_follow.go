@@ -240,6 +240,7 @@ func (f *follower) sort(ctx context.Context) (carried, error) {
 	for p, s := range f.seen {
 		isRoot := slices.ContainsFunc(f.roots, func(hp kube.HostPath) bool { return f.end(hp.Path) == p })
 		switch {
+		case f.through(path.Dir(p)) != "": // it is carried where the link leads
 		case !f.carries(p) && s.Kind != remote.LinkPath, s.Kind == remote.FolderPath && !isRoot, s.Kind == remote.LinkPath && strings.Count(p, "/") < 3:
 		case slices.Contains(keys, p):
 			out.keys = append(out.keys, p)

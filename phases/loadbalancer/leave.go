@@ -59,10 +59,10 @@ func namesEndpoint(ctx context.Context, v phases.View) error {
 		return err
 	}
 	server, _, _, err := clusterInfoServer(ctx, v)
-	if err != nil {
+	if err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
-	if server == v.EndpointURL() {
+	if err == nil && server == v.EndpointURL() {
 		named = append(named, "ConfigMap kube-public/cluster-info")
 	}
 	server, _, err = kubeProxyState(ctx, v)
