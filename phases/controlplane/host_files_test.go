@@ -27,7 +27,7 @@ func fieldConfig(text string) string {
 	return strings.Replace(text, "  extraVolumes:\n", `  extraVolumes:
   - {name: localtime, hostPath: /etc/localtime, mountPath: /etc/localtime, readOnly: true, pathType: File}
   - {name: hooks, hostPath: /etc/kubernetes/hooks, mountPath: /etc/kubernetes/hooks, pathType: DirectoryOrCreate}
-  - {name: auth, hostPath: /etc/kubernetes/auth, mountPath: /etc/kubernetes/auth, readOnly: true, pathType: Directory}
+  - {name: auth, hostPath: /etc/kubernetes/auth, mountPath: /etc/kubernetes/auth, readOnly: true, pathType: DirectoryOrCreate}
 `, 1)
 }
 

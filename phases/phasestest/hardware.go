@@ -43,6 +43,8 @@ func (w *World) Hardware(host string, change func(*Hardware)) {
 
 // furnish gives a machine the files that every machine has.
 func (h *Host) furnish() {
+	h.put("/usr/share/zoneinfo/Etc/UTC", "TZif2 UTC", 0o644, "root:root")
+	h.Link("/etc/localtime", "/usr/share/zoneinfo/Etc/UTC")
 	h.put("/etc/machine-id", fmt.Sprintf("%032x\n", []byte(h.Name())), 0o444, "root:root")
 	h.put("/proc/meminfo", "MemTotal:       8000000 kB\nMemAvailable:   4000000 kB\n", 0o444, "root:root")
 	h.put("/proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n", 0o444, "root:root")
