@@ -220,14 +220,6 @@ func clusterFaults() []fault {
 		{"notes among the manifests", "StrayManifests", "cp1", preflight.Warning, []string{"notes.txt"}, root("cp1", "echo hello > /etc/kubernetes/manifests/notes.txt")},
 		{"a control plane left on a joining node", "StrayManifests", "cp2", preflight.Blocking, []string{"kubeadm reset"}, root("cp2", "mkdir -p /etc/kubernetes/manifests; echo 'kind: Pod' > /etc/kubernetes/manifests/etcd.yaml")},
 		{"no anonymous requests", "AnonymousAuth", "cp1", preflight.Blocking, []string{"--anonymous-auth=false"}, flag("--anonymous-auth=false")},
-		{"no bootstrap tokens", "BootstrapToken", "cp1", preflight.Blocking, []string{"--enable-bootstrap-token-auth"}, flag("--enable-bootstrap-token-auth=false")},
-		{"a role taken from the tokens", "BootstrapToken", "cp1", preflight.Blocking, []string{"may not get configmaps kube-system/kubeadm-config", "kubeadm init phase bootstrap-token"}, func(_ *testing.T, w *phasestest.World) { w.Forbid("get configmaps kubeadm-config") }},
-		{"no CA where the certificates are to be", "BackupFiles", "cp1", preflight.Blocking, []string{"/etc/kubernetes/pki/ca.crt", "certificatesDir"}, root("cp1", "rm /etc/kubernetes/pki/ca.crt")},
-		{"a file that is too large", "BackupFiles", "cp1", preflight.Warning, []string{"/etc/kubernetes/big", "8 MB"}, func(t *testing.T, w *phasestest.World) {
-			if err := w.Machine("cp1").WriteFile(t.Context(), remote.File{Path: "/etc/kubernetes/big", Data: make([]byte, 9<<20), Mode: 0o600}); err != nil {
-				t.Fatal(err)
-			}
-		}},
 		{"konnectivity", "EgressSelector", "cp1", preflight.Warning, []string{"/etc/egress.yaml"}, flag("--egress-selector-config-file=/etc/egress.yaml")},
 		{"events in another etcd", "EtcdServersOverrides", "cp1", preflight.Blocking, []string{"elsewhere"}, flag("--etcd-servers-overrides=/events#https://10.0.0.9:2379")},
 	}
@@ -236,14 +228,6 @@ func clusterFaults() []fault {
 func joinFaults() []fault {
 	return []fault{
 		{"no containerd", "ContainerRuntime", "cp2", preflight.Blocking, []string{"containerd.sock"}, root("cp2", "rm /run/containerd/containerd.sock")},
-		{"nobody behind the socket", "ContainerRuntime", "cp2", preflight.Blocking, []string{"nobody listens on unix:///run/containerd/containerd.sock"}, root("cp2", "printf dead > /run/containerd/containerd.sock")},
-		{"a runtime that hangs", "ContainerRuntime", "cp2", preflight.Blocking, []string{"does not answer", "deadline"}, root("cp2", "printf deaf > /run/containerd/containerd.sock")},
-		{"another runtime than the first's", "ContainerRuntime", "cp2", preflight.Blocking, []string{"the kubelet of cp1 uses unix:///run/crio/crio.sock, which is not there", "unix:///run/containerd/containerd.sock besides", "enable --now crio"},
-			root("cp1", "echo 'containerRuntimeEndpoint: /run/crio/crio.sock' > /var/lib/kubelet/config.yaml")},
-		{"CRI-O without crictl", "Images", "cp2", preflight.Warning, []string{"could not be listed", "crictl"}, func(t *testing.T, w *phasestest.World) {
-			root("cp1", "echo 'containerRuntimeEndpoint: unix:///run/crio/crio.sock' > /var/lib/kubelet/config.yaml")(t, w)
-			root("cp2", "mkdir -p /run/crio; echo > /run/crio/crio.sock")(t, w)
-		}},
 		{"another cgroup driver", "ContainerRuntime", "cp3", preflight.Warning, []string{"SystemdCgroup"}, root("cp3", "echo '' > /etc/containerd/config.toml")},
 		{"no images", "Images", "cp2", preflight.Warning, []string{"registry.k8s.io/kube-apiserver:latest"}, root("cp2", "echo '' > /var/lib/containerd/images")},
 		{"another audit policy", "HostFiles", "cp2", preflight.Warning, []string{"/etc/kubernetes/audit/policy.yaml differs"}, nil},
@@ -261,7 +245,7 @@ func joinFaults() []fault {
 // that is not fine has a reason and a remedy.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	for _, f := range slices.Concat(hostFaults(), networkFaults(), clusterFaults(), joinFaults()) {
+	for _, f := range slices.Concat(hostFaults(), networkFaults(), clusterFaults(), joinFaults(), fileFaults()) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			r := look(t, preflight.Options{}, f.arrange)
