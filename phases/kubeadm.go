@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"hamigrate/migrate/kube"
@@ -36,11 +37,15 @@ func Sign(ctx context.Context, h remote.Host, s Signing) (pki string, err error)
 	pki = path.Join(s.Dir, "pki")
 	s.Config.SetCertificatesDir(pki)
 	config := path.Join(s.Dir, "kubeadm.yaml")
+	socket, err := CRISocket(ctx, h)
+	if err != nil {
+		return "", err
+	}
 	prepare := fmt.Sprintf(`set -eu; umask 077; rm -rf %[1]s; mkdir -p %[2]s
 ln -s %[3]s.crt %[4]s.crt; ln -s %[3]s.key %[4]s.key; cat >%[5]s`,
 		remote.Quote(s.Dir), remote.Quote(path.Dir(path.Join(pki, s.CA))),
 		remote.Quote(path.Join(real, s.CA)), remote.Quote(path.Join(pki, s.CA)), remote.Quote(config))
-	if _, err := h.Run(ctx, remote.Command{Script: prepare, Stdin: []byte(s.document())}); err != nil {
+	if _, err := h.Run(ctx, remote.Command{Script: prepare, Stdin: []byte(s.document(socket))}); err != nil {
 		return "", fmt.Errorf("preparing %s for signing: %w", s.Dir, err)
 	}
 	for _, p := range s.Phases {
@@ -51,17 +56,32 @@ ln -s %[3]s.crt %[4]s.crt; ln -s %[3]s.key %[4]s.key; cat >%[5]s`,
 	return pki, nil
 }
 
-// document is the configuration file for kubeadm.
-func (s Signing) document() string {
+// document is the configuration file for kubeadm. Signing never connects to the
+// runtime's socket.
+func (s Signing) document(socket string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: %s\nkind: InitConfiguration\n", s.Config.APIVersion())
 	fmt.Fprintf(&b, "localAPIEndpoint: {advertiseAddress: %q}\nnodeRegistration: {name: %q, criSocket: %q}\n---\n",
-		s.Address, s.NodeName, CRISocket)
+		s.Address, s.NodeName, socket)
 	b.WriteString(s.Config.String())
 	return b.String()
 }
 
-// CRISocket is named in the configurations handed to kubeadm so that it does
-// not look for sockets: it stops where it finds two (kubeadm:
-// util/runtime.DetectCRISocket). Signing never connects to it.
-const CRISocket = "unix:///run/containerd/containerd.sock"
+// CertificatesFolders lists the names under which the certificates folder of
+// kubeadm-config is known on a node: its own, kubeadm's usual one, and where
+// these lead. Kubespray has /etc/kubernetes/ssl with a link to it at
+// /etc/kubernetes/pki; people make a link of /etc/kubernetes itself.
+func CertificatesFolders(ctx context.Context, node remote.Reader, cc kube.ClusterConfiguration) ([]string, error) {
+	out := []string{path.Clean(cc.CertificatesDir())}
+	script := "for d in " + remote.Quote(out[0]) + " " + kube.DefaultCertificatesDir + `; do readlink -f "$d" || :; done`
+	text, err := node.Look(ctx, remote.Command{Script: script})
+	if err != nil {
+		return nil, fmt.Errorf("looking where %s leads on %s: %w", out[0], node.Name(), err)
+	}
+	for _, dir := range append([]string{kube.DefaultCertificatesDir}, strings.Fields(text)...) {
+		if !slices.Contains(out, dir) {
+			out = append(out, dir)
+		}
+	}
+	return out, nil
+}

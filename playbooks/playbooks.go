@@ -33,7 +33,7 @@ type Data struct {
 func Render[V, H any](w io.Writer, p migrate.Phase[V, H], d Data) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Phase %d: %s\n\n%s\n\n", p.Number, p.Title, p.Why)
-	fmt.Fprintf(&b, "Cluster %s, endpoint %s. These are the steps of `migrate run --phase %d`, for doing them by hand: one at a time, and each to its end before the next. Before every step: every API server answers `/readyz` with 200, every node is Ready, every etcd voter is healthy.\n\nThe commands are for root. kubectl is to have `KUBECONFIG=/etc/kubernetes/admin.conf` on a control-plane node and `KUBECONFIG=/etc/kubernetes/kubelet.conf` on a worker. A remark behind a command says what is to be seen.\n", d.Cluster, d.Endpoint, p.Number)
+	fmt.Fprintf(&b, "Cluster %s, endpoint %s. These are the steps of `migrate run --phase %d`, for doing them by hand: one at a time, and each to its end before the next. Before every step: every API server answers `/readyz` with 200, every node is Ready, every etcd voter is healthy.\n\nThe commands are for root. kubectl is to have `KUBECONFIG=/etc/kubernetes/admin.conf` on a control-plane node and `KUBECONFIG=/etc/kubernetes/kubelet.conf` on a worker. A remark behind a command says what is to be seen. Where `certificatesDir` of kubeadm-config is another folder than /etc/kubernetes/pki, read that one for it.\n", d.Cluster, d.Endpoint, p.Number)
 	n := 0
 	for i := 0; i < len(p.Steps); {
 		j := i + 1

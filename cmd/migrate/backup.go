@@ -91,7 +91,12 @@ func backupSource(ctx context.Context, s *session) (backup.Source, error) {
 	if err != nil {
 		return backup.Source{}, err
 	}
+	cc, err := k.ClusterConfiguration(ctx)
+	if err != nil {
+		return backup.Source{}, err
+	}
 	src, err := sourceWithoutAPI(ctx, s)
+	src.CertificatesDir = cc.CertificatesDir()
 	src.Identity, src.KubernetesVersion = id, kubernetes
 	return src, err
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"path/filepath"
 	"slices"
@@ -77,18 +78,67 @@ func node(t *testing.T) *remotetest.Fake {
 	} {
 		f.Put(remote.File{Path: "/etc/kubernetes/" + name, Data: []byte(text), Mode: 0o600, Owner: "root:root"})
 	}
-	f.OnRun("", func(script string, _ []byte) (string, error) {
+	nodeShell(f)
+	return f
+}
+
+// nodeShell plays the scripts that look at files.
+func nodeShell(f *remotetest.Fake) {
+	f.OnRun("find ", func(script string, _ []byte) (string, error) {
 		var out strings.Builder
-		words := strings.Fields(script)
-		for name, file := range f.Snapshot() {
+		fmt.Fprintln(&out, "real /etc/kubernetes/pki")
+		for name := range f.Snapshot() {
+			fmt.Fprintln(&out, name)
+		}
+		return out.String(), nil
+	})
+	f.OnRun("while IFS= read", func(_ string, stdin []byte) (string, error) {
+		var out strings.Builder
+		for name := range strings.Lines(string(stdin)) {
+			file, there := f.Snapshot()[strings.TrimSpace(name)]
 			switch {
-			case words[0] == "find":
-				fmt.Fprintln(&out, name)
-			case words[0] == "sha256sum" && slices.Contains(words, name):
-				fmt.Fprintf(&out, "%x  %s\n", sha256.Sum256(file.Data), name)
+			case !there:
+				fmt.Fprintln(&out, "absent")
+			case file.Mode&fs.ModeSymlink != 0:
+				fmt.Fprintf(&out, "link %s\n", file.Data)
+			default:
+				fmt.Fprintf(&out, "file %o root 0 root 0 %d %x \n", file.Mode, len(file.Data), sha256.Sum256(file.Data))
 			}
 		}
 		return out.String(), nil
 	})
-	return f
+}
+
+// TestTakeWhileFilesChange: a file that changes each time it is read is left out
+// and named; one that is gone when it is read ends no backup.
+func TestTakeWhileFilesChange(t *testing.T) {
+	t.Parallel()
+	tools := newTools(t)
+	e := tools.start(t, "old", filepath.Join(t.TempDir(), "old"), tools.address(t), "")
+	put(t, tools.client(t, e), "/registry/pods/a", "a") // an empty database has no revision
+	f := busy{node(t)}
+	f.Put(remote.File{Path: "/etc/kubernetes/growing.txt", Data: []byte("1")})
+	f.Put(remote.File{Path: "/etc/kubernetes/rotated.txt", Data: []byte("old")})
+	var said []string
+	set, err := backup.Take(t.Context(), backup.Source{Members: tools.reader(e), Node: f}, backup.Options{Dir: t.TempDir(), Say: func(s string) { said = append(said, s) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := strings.Join(set.Kubernetes.LeftOut, "\n"); !strings.Contains(left, "growing.txt: it changes while it is read") || !strings.Contains(strings.Join(said, "\n"), "growing.txt is not in the archive") {
+		t.Errorf("left out: %s; said %q", left, said)
+	}
+}
+
+// busy is a node on which a file grows and another goes away while they are read.
+type busy struct{ *remotetest.Fake }
+
+func (b busy) ReadFile(ctx context.Context, p string) (remote.File, error) {
+	if strings.HasSuffix(p, "rotated.txt") {
+		b.Delete(p)
+	}
+	f, err := b.Fake.ReadFile(ctx, p)
+	if strings.HasSuffix(p, "growing.txt") {
+		b.Put(remote.File{Path: p, Data: append(slices.Clone(f.Data), '1')})
+	}
+	return f, err
 }

@@ -20,6 +20,8 @@ import (
 type Source struct {
 	Members Members       // etcd's
 	Node    remote.Reader // the first control-plane node
+	// CertificatesDir is kubeadm-config's, "" where nobody tells it.
+	CertificatesDir string
 	// Cluster, Identity and KubernetesVersion go to the manifest.
 	Cluster, Identity, KubernetesVersion string
 }
@@ -124,7 +126,7 @@ func take(ctx context.Context, part string, at time.Time, src Source, o Options)
 	if s.Etcd, err = saveSnapshot(ctx, s.Path(SnapshotFile), src.Members, o); err != nil {
 		return Set{}, err
 	}
-	if s.Kubernetes, err = saveArchive(ctx, s.Path(ArchiveFile), at, src.Node); err != nil {
+	if s.Kubernetes, err = saveArchive(ctx, s.Path(ArchiveFile), at, src, o.Say); err != nil {
 		return Set{}, err
 	}
 	data, err := json.MarshalIndent(s.Manifest, "", "  ")

@@ -228,7 +228,6 @@ func (c Client) CreateBootstrapToken(ctx context.Context, t BootstrapToken, expi
 			"token-secret":                   t.Secret,
 			"expiration":                     expires.UTC().Format(time.RFC3339),
 			"usage-bootstrap-authentication": "true",
-			"usage-bootstrap-signing":        "true",
 			"auth-extra-groups":              "system:bootstrappers:kubeadm:default-node-token",
 			"description":                    tokenDescription,
 		},

@@ -95,8 +95,11 @@ func (c ClusterConfiguration) CertificatesDir() string {
 	if dir := value(child(c.top, "certificatesDir")); dir != "" {
 		return dir
 	}
-	return "/etc/kubernetes/pki"
+	return DefaultCertificatesDir
 }
+
+// DefaultCertificatesDir is kubeadm's (apis/kubeadm/v1beta4: DefaultCertificatesDir).
+const DefaultCertificatesDir = "/etc/kubernetes/pki"
 
 // SetCertificatesDir sets it: for a scratch copy that is handed to kubeadm,
 // not for the ConfigMap.

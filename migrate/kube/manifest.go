@@ -54,6 +54,8 @@ type HostPath struct {
 	Name     string
 	Path     string
 	ReadOnly bool
+	// MountPath is where the pod's first container has it, "" for nowhere.
+	MountPath string
 	// Folder says what the manifest says of it: "File", "Directory",
 	// "DirectoryOrCreate", … or "" where it says nothing.
 	Type string
@@ -61,16 +63,16 @@ type HostPath struct {
 
 // HostPaths lists the pod's hostPath volumes in the manifest's order.
 func (m Manifest) HostPaths() []HostPath {
-	readOnly := map[string]bool{}
+	mounts := map[string]corev1.VolumeMount{}
 	for _, vm := range m.pod.Spec.Containers[0].VolumeMounts {
-		readOnly[vm.Name] = vm.ReadOnly
+		mounts[vm.Name] = vm
 	}
 	var out []HostPath
 	for _, v := range m.pod.Spec.Volumes {
 		if v.HostPath == nil {
 			continue
 		}
-		hp := HostPath{Name: v.Name, Path: filepath.Clean(v.HostPath.Path), ReadOnly: readOnly[v.Name]}
+		hp := HostPath{Name: v.Name, Path: filepath.Clean(v.HostPath.Path), ReadOnly: mounts[v.Name].ReadOnly, MountPath: mounts[v.Name].MountPath}
 		if v.HostPath.Type != nil {
 			hp.Type = string(*v.HostPath.Type)
 		}

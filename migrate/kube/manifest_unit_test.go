@@ -170,9 +170,9 @@ func TestHostPaths(t *testing.T) {
 	t.Parallel()
 	got := mustManifest(t, kubeadmAPIServer).HostPaths()
 	for _, want := range []HostPath{
-		{"audit-log", "/var/log/kubernetes", false, "DirectoryOrCreate"},
-		{"encryption", "/etc/kubernetes/encryption", true, "Directory"},
-		{"k8s-certs", "/etc/kubernetes/pki", true, "DirectoryOrCreate"},
+		{"audit-log", "/var/log/kubernetes", false, "/var/log/kubernetes", "DirectoryOrCreate"},
+		{"encryption", "/etc/kubernetes/encryption", true, "/etc/kubernetes/encryption", "Directory"},
+		{"k8s-certs", "/etc/kubernetes/pki", true, "/etc/kubernetes/pki", "DirectoryOrCreate"},
 	} {
 		n := 0
 		for _, hp := range got {

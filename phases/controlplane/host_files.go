@@ -2,37 +2,35 @@ package controlplane
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
 
 const hostFilesID = "controlplane/host-files"
 
-// hostFiles carries along what the first node's control plane mounts from
-// its host and kubeadm does not distribute: audit policies, encryption
-// configurations, OIDC CAs, webhook kubeconfigs. Without them the new API
-// server does not start; with another encryption key it can't read Secrets.
+// hostFiles carries along what the first node's control plane reads of its host
+// and kubeadm does not distribute: audit policies, encryption configurations,
+// OIDC CAs, webhook kubeconfigs. Without them the new API server does not start;
+// with another encryption key it can't read Secrets.
 func hostFiles() phases.Step {
 	return phases.Step{
-		ID:     hostFilesID,
-		Title:  "Copy the files that the API server mounts",
-		Why:    "An API server without the same encryption key answers one request in three with garbage.",
-		On:     migrate.JoiningControlPlanes,
-		ByHand: "```\ngrep -A2 hostPath /etc/kubernetes/manifests/kube-*.yaml    # on {{.First.Name}}: what is not kubeadm's own goes to {{.Target}}, byte for byte\n```\n",
-		Check:  checkHostFiles,
-		Apply:  applyHostFiles,
+		ID:    hostFilesID,
+		Title: "Copy the files that the API server mounts",
+		Why:   "An API server without the same encryption key answers one request in three with garbage.",
+		On:    migrate.JoiningControlPlanes,
+		ByHand: "```\ngrep -A2 hostPath /etc/kubernetes/manifests/kube-*.yaml    # on {{.First.Name}}: what is not kubeadm's own goes to {{.Target}}, byte for byte\n" +
+			"grep -- '--[a-z-]*=/etc' /etc/kubernetes/manifests/kube-*.yaml    # and the files that flags name; no log, and no key of a CA\n```\n",
+		Check: checkHostFiles,
+		Apply: applyHostFiles,
 		Verify: func(ctx context.Context, v phases.View) error {
 			f, err := checkHostFiles(ctx, v)
 			if err != nil {
@@ -48,209 +46,233 @@ func hostFiles() phases.Step {
 	}
 }
 
-// kubeadmOwn are mounts that kubeadm makes on every control-plane node, and
-// those it or the distribution fills (kubeadm: controlplane/volumes.go).
-var kubeadmOwn = []string{
-	"/etc/kubernetes/pki", "/etc/kubernetes/controller-manager.conf", "/etc/kubernetes/scheduler.conf",
-	"/etc/ssl/certs", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
-	"/etc/pki", "/etc/pki/ca-trust", "/etc/pki/tls/certs", "/usr/libexec/kubernetes/kubelet-plugins/volume/exec",
+// missingWord ends the fault of something that is not there.
+const missingWord = " is missing"
+
+// target is what a joining node has of what is carried.
+type target struct {
+	carried
+	have  map[string]remote.Standing
+	above map[string]remote.Standing // the folders above the items, on the first node
 }
 
-// tooWide are folders that hold what is a node's own.
-var tooWide = []string{"/", "/etc", "/etc/kubernetes", "/var", "/var/lib", "/usr", "/root", "/home"}
-
-// item is one file or folder to carry along.
-type item struct {
-	path   string
-	folder bool // written to by the pod: only the folder itself is made
-}
-
-// mounted lists what the three manifests of the first node mount besides.
-func mounted(ctx context.Context, v phases.View) ([]item, error) {
-	first := v.On(v.First().Name)
-	var out []item
-	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
-		f, err := first.ReadFile(ctx, path.Join(kube.ManifestsDir, name+".yaml"))
-		if err != nil {
-			return nil, err
-		}
-		m, err := kube.ParseManifest(f.Data)
-		if err != nil {
-			return nil, fmt.Errorf("on %s, %s: %w", first.Name(), f.Path, err)
-		}
-		for _, hp := range m.HostPaths() {
-			if slices.Contains(kubeadmOwn, hp.Path) {
-				continue
-			}
-			if slices.Contains(tooWide, hp.Path) {
-				return nil, fmt.Errorf("on %s, %s mounts the whole of %s: this tool does not know which of its files belong to the node; mount the files or a folder of their own", first.Name(), f.Path, hp.Path)
-			}
-			items, err := expand(ctx, first, hp)
-			if err != nil {
-				return nil, err
-			}
-			for _, i := range items {
-				if !slices.Contains(out, i) {
-					out = append(out, i)
-				}
-			}
-		}
-		for _, i := range namedBelowPKI(m.Flags()) {
-			if _, err := first.ReadFile(ctx, i.path); err == nil && !slices.Contains(out, i) {
-				out = append(out, i)
-			}
+// lookTarget looks at both sides once.
+func lookTarget(ctx context.Context, v phases.View) (target, error) {
+	t := target{above: map[string]remote.Standing{}}
+	var err error
+	if t.carried, err = find(ctx, v); err != nil {
+		return target{}, err
+	}
+	var paths, above []string
+	for _, i := range t.items {
+		paths = append(paths, i.path)
+		for dir := path.Dir(i.path); dir != "/"; dir = path.Dir(dir) {
+			above = append(above, dir)
 		}
 	}
-	return out, nil
+	for _, hp := range t.own {
+		paths = append(paths, hp.Path)
+	}
+	slices.Sort(above)
+	above = slices.Compact(above)
+	all := append(append(paths, t.named...), above...)
+	slices.Sort(all)
+	err = phases.SideBySide(
+		func() (err error) {
+			t.have, err = remote.LookAt(ctx, v.On(v.Target()), slices.Compact(all))
+			return err
+		},
+		func() (err error) { t.above, err = remote.LookAt(ctx, v.On(v.First().Name), above); return err })
+	return t, err
 }
 
-// pki is a folder that kubeadm mounts as a whole; people put files of their
-// own there because of that.
-const pki = "/etc/kubernetes/pki/"
+// fault says how an item on the target differs, "" for not at all.
+func (t target) fault(i item, first string) string {
+	have := t.have[i.path]
+	switch {
+	case have.Kind == remote.AbsentPath:
+		return i.path + missingWord
+	case i.Kind == remote.FolderPath && have.Kind == remote.FolderPath:
+		return ""
+	case have.Kind == remote.LinkPath && i.Kind == remote.LinkPath && have.Link == i.Link:
+		return ""
+	case have.Kind == remote.LinkPath:
+		return i.path + " is a symbolic link to " + have.Link
+	case have.Kind != i.Kind:
+		return i.path + " is no " + string(i.Kind)
+	case have.Sum != i.Sum:
+		return i.path + " differs from " + first + "'s"
+	case have.Mode != i.Mode || have.Owner != i.Owner:
+		return fmt.Sprintf("%s has mode %o and owner %s", i.path, have.Mode, have.Owner)
+	}
+	return ""
+}
 
-// kubeadmPKI are the names that kubeadm makes or uploads itself (kubeadm:
-// phases/copycerts and phases/certs).
-var kubeadmPKI = regexp.MustCompile(`^(ca|sa|front-proxy-ca|front-proxy-client|apiserver|apiserver-kubelet-client|apiserver-etcd-client|etcd/[a-z-]+)\.(crt|key|pub)$`)
+// hindrance is why the files can't be carried, with what to do.
+type hindrance struct{ seen, remedy string }
 
-// namedBelowPKI lists the files below kubeadm's folder that flags name and
-// kubeadm does not distribute.
-func namedBelowPKI(flags kube.Flags) []item {
-	var out []item
-	for _, f := range flags {
-		// --tls-sni-cert-key=cert,key:name
-		for _, word := range strings.FieldsFunc(f.Value, func(r rune) bool { return r == ',' || r == ':' }) {
-			if rest, ok := strings.CutPrefix(path.Clean(word), pki); ok && !kubeadmPKI.MatchString(rest) {
-				out = append(out, item{path: path.Clean(word)})
-			}
+// hindrances lists what this tool does not decide: a file is never written
+// through a link of the target's, a folder is never replaced, a CA's key is
+// never copied.
+func (t target) hindrances(v phases.View) []hindrance {
+	var out []hindrance
+	first, self := v.First().Name, v.Target()
+	for _, p := range t.named {
+		if have := t.have[p]; have.Kind != remote.FilePath {
+			out = append(out, hindrance{fmt.Sprintf("a flag of the control plane names %s, which is the private key of a CA: it is not copied", p),
+				fmt.Sprintf("put it on %s yourself, mode 0600, or use kubeadm's own ca.key, which kubeadm brings", self)})
+		}
+	}
+	for _, i := range t.items {
+		have := t.have[i.path]
+		if have.Kind != remote.AbsentPath && have.Kind != i.Kind && (have.Kind == remote.FolderPath || have.Kind == remote.OtherPath || i.Kind == remote.FolderPath) {
+			out = append(out, hindrance{fmt.Sprintf("%s on %s is a %s, and a %s on %s", i.path, self, have.Kind, i.Kind, first),
+				fmt.Sprintf("move it away: `mv %[1]s %[1]s.old`", i.path)})
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(t.above)) {
+		if have := t.have[dir]; strings.Count(dir, "/") > 2 && have.Kind == remote.LinkPath && t.above[dir].Kind != remote.LinkPath {
+			out = append(out, hindrance{fmt.Sprintf("%s on %s is a symbolic link to %s, and a %s on %s: files would be written through it", dir, self, have.Link, t.above[dir].Kind, first),
+				fmt.Sprintf("move it away: `mv %[1]s %[1]s.old`", dir)})
+		}
+	}
+	for _, hp := range t.own {
+		if t.have[hp.Path].Kind == remote.AbsentPath && slices.Contains([]string{"File", "Directory", "Socket"}, hp.Type) {
+			out = append(out, hindrance{fmt.Sprintf("%s, which the control plane mounts and which is each node's own, is not on %s", hp.Path, self),
+				fmt.Sprintf("make it on %s", self)})
 		}
 	}
 	return out
 }
 
-// expand lists the regular files of a mounted folder; of one that the pod
-// writes to (logs) only the folder matters. A file is itself.
-func expand(ctx context.Context, first remote.Reader, hp kube.HostPath) ([]item, error) {
-	script := "p=" + remote.Quote(hp.Path) + `; if [ -d "$p" ]; then echo folder; find "$p" -type f; else echo file; fi`
-	out, err := first.Look(ctx, remote.Command{Script: script})
-	if err != nil {
-		return nil, fmt.Errorf("looking at %s on %s: %w", hp.Path, first.Name(), err)
+// notes says what is not carried, and why.
+func (t target) notes() []string {
+	var out []string
+	for _, hp := range t.own {
+		out = append(out, hp.Path+" is each node's own")
 	}
-	kind, list, _ := strings.Cut(strings.TrimSpace(out), "\n")
-	if kind == "file" {
-		// A socket or an empty FileOrCreate is made by whoever needs it.
-		if _, err := first.ReadFile(ctx, hp.Path); err != nil {
-			if errors.Is(err, fs.ErrNotExist) || !hp.ReadOnly {
-				return nil, nil
-			}
-			return nil, err
-		}
-		return []item{{path: hp.Path}}, nil
-	}
-	items := []item{{path: hp.Path, folder: true}}
-	if hp.ReadOnly {
-		for f := range strings.SplitSeq(list, "\n") {
-			if f != "" {
-				items = append(items, item{path: f})
-			}
+	for _, p := range t.keys {
+		if !slices.Contains(t.named, p) {
+			out = append(out, p+" is the private key of a CA and is left out")
 		}
 	}
-	return items, nil
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
-// difference says how a file on the target differs, "" for not at all.
-func difference(ctx context.Context, v phases.View, i item) (string, error) {
-	if i.folder {
-		_, err := v.On(v.Target()).List(ctx, i.path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return i.path + missingWord, nil
-		}
-		return "", err
+// with adds the notes to a sentence.
+func (t target) with(sentence string) string {
+	if notes := t.notes(); len(notes) > 0 {
+		return sentence + "; " + strings.Join(notes, "; ")
 	}
-	want, err := v.On(v.First().Name).ReadFile(ctx, i.path)
-	if err != nil {
-		return "", err
-	}
-	have, err := v.On(v.Target()).ReadFile(ctx, i.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return i.path + missingWord, nil
-	case err != nil:
-		return "", err
-	case sha256.Sum256(have.Data) != sha256.Sum256(want.Data):
-		return i.path + " differs from " + v.First().Name + "'s", nil
-	case have.Mode != want.Mode || have.Owner != want.Owner:
-		return fmt.Sprintf("%s has mode %o and owner %s", i.path, have.Mode, have.Owner), nil
-	}
-	return "", nil
+	return sentence
 }
 
 func checkHostFiles(ctx context.Context, v phases.View) (migrate.Finding, error) {
-	items, err := mounted(ctx, v)
+	t, err := lookTarget(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
+	}
+	if list := t.hindrances(v); len(list) > 0 {
+		return phases.Block(list[0].remedy, "%s", list[0].seen), nil
 	}
 	var faults []string
 	var changes []migrate.Change
-	faultOf := map[item]string{}
-	for _, i := range items {
-		fault, err := difference(ctx, v, i)
-		if err != nil {
-			return migrate.Finding{}, err
+	for _, i := range t.items {
+		fault := t.fault(i, v.First().Name)
+		if fault == "" {
+			continue
 		}
-		faultOf[i] = fault
-		if fault != "" {
-			faults = append(faults, fault)
-			// Their contents may be keys: the plan shows only that they come.
-			changes = append(changes, migrate.Change{Object: v.Target() + ":" + i.path, After: "(as on " + v.First().Name + ")\n"})
+		faults = append(faults, fault)
+		// Their contents may be keys: the plan shows only that they come.
+		change := migrate.Change{Object: v.Target() + ":" + i.path, After: "(as on " + v.First().Name + ")\n"}
+		if i.Kind == remote.LinkPath {
+			change.After = "(a symbolic link to " + i.Link + ")\n"
 		}
+		if have := t.have[i.path]; have.Kind == remote.LinkPath {
+			change.Before = "(a symbolic link to " + have.Link + ")\n"
+		}
+		changes = append(changes, change)
 	}
 	if len(faults) == 0 {
-		return phases.Done("it has all %d of them", len(items)), nil
+		return phases.Done("%s", t.with(fmt.Sprintf("it has all %d of them", len(t.items)))), nil
 	}
-	before, err := hostFilesBefore(ctx, v, items, faultOf)
-	if err != nil {
-		return migrate.Finding{}, err
-	}
+	before := hostFilesBefore(t, v.First().Name)
 	before["state"] = strings.Join(faults, "\n")
-	f := phases.Need(before, "%s", strings.Join(faults, ", "))
+	f := phases.Need(before, "%s", t.with(strings.Join(faults, ", ")))
 	f.Changes = changes
 	return f, nil
 }
 
 func applyHostFiles(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	items, err := mounted(ctx, h.View)
+	t, err := lookTarget(ctx, h.View)
 	if err != nil {
 		return err
 	}
+	if list := t.hindrances(h.View); len(list) > 0 {
+		return fmt.Errorf("%s: %s", list[0].seen, list[0].remedy)
+	}
+	for _, i := range t.items {
+		if t.fault(i, h.First().Name) == "" {
+			continue
+		}
+		for _, dir := range t.missingAbove(i.path) {
+			if err := makeFolder(ctx, h, dir); err != nil {
+				return err
+			}
+			t.have[dir] = remote.Standing{Kind: remote.FolderPath}
+		}
+		if err := carry(ctx, h, i, t.have[i.path]); err != nil {
+			return err
+		}
+		t.have[i.path] = i.Standing
+	}
+	return nil
+}
+
+// carry makes one of them what it is on the first node. What stood there is in
+// the pre-image, or saved here. A link goes before a file is written: the file
+// would go to where it leads.
+func carry(ctx context.Context, h phases.Hands, i item, have remote.Standing) error {
 	host := h.On(h.Target())
-	for _, i := range items {
-		fault, err := difference(ctx, h.View, i)
-		if err != nil {
-			return err
-		}
-		if fault == "" {
-			continue
-		}
-		if i.folder {
-			if err := makeFolder(ctx, h, i.path); err != nil {
-				return err
-			}
-			continue
-		}
-		f, err := h.On(h.First().Name).ReadFile(ctx, i.path)
-		if err != nil {
-			return err
-		}
-		if !strings.HasSuffix(fault, missingWord) {
-			if err := phases.Backup(ctx, host, hostFilesID, i.path); err != nil {
-				return err
-			}
-		}
-		if err := host.WriteFile(ctx, f); err != nil {
+	if have.Kind == remote.FilePath {
+		if err := phases.Backup(ctx, host, hostFilesID, i.path); err != nil {
 			return err
 		}
 	}
+	switch i.Kind {
+	case remote.FolderPath:
+		return makeFolder(ctx, h, i.path)
+	case remote.LinkPath:
+		return makeLink(ctx, host, i.path, i.Link)
+	}
+	if have.Kind == remote.LinkPath {
+		if err := host.Remove(ctx, i.path); err != nil {
+			return err
+		}
+	}
+	return host.Copy(ctx, h.On(h.First().Name), i.path, remote.File{Path: i.path, Mode: i.Mode, Owner: i.Owner})
+}
+
+// makeLink makes a symbolic link, in place of what is there.
+func makeLink(ctx context.Context, host remote.Host, p, to string) error {
+	part := path.Join(path.Dir(p), "."+path.Base(p)+".migrate-link")
+	script := fmt.Sprintf("set -eu; rm -f %[1]s; ln -s %[2]s %[1]s; mv -fT %[1]s %[3]s", remote.Quote(part), remote.Quote(to), remote.Quote(p))
+	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
+		return fmt.Errorf("making the symbolic link %s on %s: %w", p, host.Name(), err)
+	}
 	return nil
+}
+
+// missingAbove lists the folders above a path that are not there, the outer
+// ones first.
+func (t target) missingAbove(p string) []string {
+	var out []string
+	for dir := path.Dir(p); dir != "/" && t.have[dir].Kind == remote.AbsentPath; dir = path.Dir(dir) {
+		out = append(out, dir)
+	}
+	slices.Reverse(out)
+	return out
 }
 
 // makeFolder makes it with the mode and owner it has on the first node.
@@ -270,24 +292,27 @@ func makeFolder(ctx context.Context, h phases.Hands, dir string) error {
 }
 
 // HostFilesReport is what phase 3 will find on a joining node of the files
-// that the first node's control plane mounts.
+// that the first node's control plane reads.
 type HostFilesReport struct {
 	All, Missing int
 	Differs      []string // one clause each
+	Notes        []string // what is not carried, and why; one clause each
+	// Hinders are what phase 3 would be blocked by, with what to do.
+	Hinders []struct{ Seen, Remedy string }
 }
 
 // HostFiles looks at v's target.
 func HostFiles(ctx context.Context, v phases.View) (HostFilesReport, error) {
-	items, err := mounted(ctx, v)
+	t, err := lookTarget(ctx, v)
 	if err != nil {
 		return HostFilesReport{}, err
 	}
-	r := HostFilesReport{All: len(items)}
-	for _, i := range items {
-		fault, err := difference(ctx, v, i)
-		switch {
-		case err != nil:
-			return HostFilesReport{}, err
+	r := HostFilesReport{All: len(t.items), Notes: t.notes()}
+	for _, x := range t.hindrances(v) {
+		r.Hinders = append(r.Hinders, struct{ Seen, Remedy string }{x.seen, x.remedy})
+	}
+	for _, i := range t.items {
+		switch fault := t.fault(i, v.First().Name); {
 		case strings.HasSuffix(fault, missingWord):
 			r.Missing++
 		case fault != "":

@@ -25,8 +25,9 @@ func join() phases.Step {
 		On:      migrate.JoiningControlPlanes,
 		Rolling: true,
 		Needs:   []migrate.StepID{kubeadmConfigID, hostFilesID},
-		ByHand: "```\n# on {{.First.Name}}, with the ClusterConfiguration that names etcd.external (else its certificates are left out)\nkubeadm init phase upload-certs --upload-certs --config kubeadm.yaml\nkubeadm token create --print-join-command\n" +
-			"# on {{.Target}}\nkubeadm join {{.Endpoint}} --control-plane …\n```\n",
+		ByHand: "```\n# on {{.First.Name}}, with the ClusterConfiguration that names etcd.external (else its certificates are left out)\nkubeadm init phase upload-certs --upload-certs --config kubeadm.yaml\nkubeadm token create\n" +
+			"# on {{.Target}}: discovery.conf, mode 0600, is a kubeconfig with https://{{.Endpoint}}, the cluster's CA and the token as its user\n" +
+			"kubeadm join --config join.yaml    # discovery.file and tlsBootstrapToken, nodeRegistration.criSocket, controlPlane.certificateKey\n```\n",
 		Check:  checkJoin,
 		Apply:  applyJoin,
 		Verify: verifyJoin,
@@ -140,7 +141,7 @@ func applyJoin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err := phases.MakeStateDir(ctx, h.On(h.Target())); err != nil {
 		return err
 	}
-	if err := saveForeign(ctx, h.On(h.Target())); err != nil {
+	if err := saveForeign(ctx, h.On(h.Target()), cc.CertificatesDir()); err != nil {
 		return err
 	}
 	if err := phases.MakeStateDir(ctx, h.On(h.First().Name)); err != nil {
@@ -182,6 +183,7 @@ func tidySecrets(ctx context.Context, h phases.Hands, k kube.Client) error {
 		k.DeleteOwnTokens(ctx),
 		k.DeleteUploadedCerts(ctx),
 		h.On(h.Target()).Remove(ctx, joinFile),
+		h.On(h.Target()).Remove(ctx, discoveryFile),
 		h.On(h.First().Name).Remove(ctx, uploadFile))
 }
 

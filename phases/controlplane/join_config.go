@@ -1,26 +1,19 @@
 package controlplane
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/yaml"
 )
 
@@ -28,8 +21,9 @@ import (
 // they are files of mode 0600 and are removed after the join; as arguments
 // they would show in the process table.
 const (
-	joinFile   = phases.StateDir + "/join.yaml"
-	uploadFile = phases.StateDir + "/upload-certs.yaml"
+	joinFile      = phases.StateDir + "/join.yaml"
+	discoveryFile = phases.StateDir + "/discovery.conf"
+	uploadFile    = phases.StateDir + "/upload-certs.yaml"
 	// tokenLife is longer than any join and short enough for one that is
 	// left behind by a crash.
 	tokenLife = 20 * time.Minute
@@ -72,18 +66,13 @@ func tokenPart(n int) (string, error) {
 }
 
 // joinWith uploads the certificates from the first node, makes the token and
-// runs kubeadm on the target.
+// runs kubeadm on the target. kubeadm is told where the cluster is by a file: a
+// join needs neither the ConfigMap cluster-info nor a right of everybody's.
 func joinWith(ctx context.Context, h phases.Hands, k kube.Client, cc kube.ClusterConfiguration, s joinSecrets) error {
 	if err := uploadCerts(ctx, h, cc, s.certificateKey); err != nil {
 		return err
 	}
 	if err := k.CreateBootstrapToken(ctx, s.token, time.Now().Add(tokenLife)); err != nil {
-		return err
-	}
-	signed := h.World().Waiting()
-	err := waitForSignature(ctx, k, s.token)
-	signed()
-	if err != nil {
 		return err
 	}
 	ca, err := h.AdminCA(ctx)
@@ -102,13 +91,23 @@ func joinWith(ctx context.Context, h phases.Hands, k kube.Client, cc kube.Cluste
 	if err != nil {
 		return fmt.Errorf("reading the API server's port: %w", err)
 	}
-	config, err := joinDocument(h.View, cc, s, ca, port)
+	socket, err := phases.CRISocket(ctx, h.On(h.First().Name))
+	if err != nil {
+		return err
+	}
+	config, err := joinDocument(h.View, cc, s, socket, port)
+	if err != nil {
+		return err
+	}
+	discovery, err := discoveryDocument(h.EndpointURL(), ca, s.token)
 	if err != nil {
 		return err
 	}
 	host := h.On(h.Target())
-	if err := host.WriteFile(ctx, remote.File{Path: joinFile, Data: config, Mode: 0o600, Owner: "root:root"}); err != nil {
-		return err
+	for file, data := range map[string][]byte{discoveryFile: discovery, joinFile: config} {
+		if err := host.WriteFile(ctx, remote.File{Path: file, Data: data, Mode: 0o600, Owner: "root:root"}); err != nil {
+			return err
+		}
 	}
 	if _, err := host.Run(ctx, phases.Detached("kubeadm-join", "kubeadm", "join", "--config", joinFile)); err != nil {
 		return fmt.Errorf("joining %s: %w", h.Target(), err)
@@ -120,9 +119,13 @@ func joinWith(ctx context.Context, h phases.Hands, k kube.Client, cc kube.Cluste
 // leaves the etcd client certificate out and the join fails.
 func uploadCerts(ctx context.Context, h phases.Hands, cc kube.ClusterConfiguration, key string) error {
 	first := h.First()
-	config := fmt.Sprintf("apiVersion: %s\nkind: InitConfiguration\ncertificateKey: %s\nlocalAPIEndpoint: {advertiseAddress: %q}\nnodeRegistration: {name: %q, criSocket: %q}\n---\n%s",
-		cc.APIVersion(), key, first.Address, first.Name, phases.CRISocket, cc)
 	node := h.On(first.Name)
+	socket, err := phases.CRISocket(ctx, node)
+	if err != nil {
+		return err
+	}
+	config := fmt.Sprintf("apiVersion: %s\nkind: InitConfiguration\ncertificateKey: %s\nlocalAPIEndpoint: {advertiseAddress: %q}\nnodeRegistration: {name: %q, criSocket: %q}\n---\n%s",
+		cc.APIVersion(), key, first.Address, first.Name, socket, cc)
 	if err := node.WriteFile(ctx, remote.File{Path: uploadFile, Data: []byte(config), Mode: 0o600, Owner: "root:root"}); err != nil {
 		return err
 	}
@@ -132,44 +135,22 @@ func uploadCerts(ctx context.Context, h phases.Hands, cc kube.ClusterConfigurati
 	return nil
 }
 
-// waitForSignature waits until cluster-info is signed with the new token.
-func waitForSignature(ctx context.Context, k kube.Client, t kube.BootstrapToken) error {
-	last := errors.New("it was never read")
-	err := wait.PollUntilContextTimeout(ctx, 500*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		cm, err := k.ConfigMap(ctx, "kube-public", "cluster-info")
-		if err != nil {
-			last = err
-			return false, nil
-		}
-		last = errors.New("the controller manager has not signed it")
-		return t.Signs(cm.Data["jws-kubeconfig-"+t.ID], cm.Data["kubeconfig"]), nil
-	})
-	if err != nil {
-		return fmt.Errorf("waiting for cluster-info to be signed with the new token: %w", errors.Join(err, last))
-	}
-	return nil
-}
-
 // joinDocument is the JoinConfiguration. Its fields are the same in v1beta3
-// and v1beta4.
-func joinDocument(v phases.View, cc kube.ClusterConfiguration, s joinSecrets, ca []byte, port int) ([]byte, error) {
-	hashes, err := caHashes(ca)
-	if err != nil {
-		return nil, err
-	}
+// and v1beta4. The runtime is the one that the first node's kubelet uses: where
+// a host has two, kubeadm does not choose.
+func joinDocument(v phases.View, cc kube.ClusterConfiguration, s joinSecrets, socket string, port int) ([]byte, error) {
 	spec, self := v.Spec().ControlPlane.Join, v.Self()
-	registration := map[string]any{"name": self.Name}
+	registration := map[string]any{"name": self.Name, "criSocket": socket}
 	if len(spec.IgnorePreflightErrors) > 0 {
 		registration["ignorePreflightErrors"] = spec.IgnorePreflightErrors
 	}
 	doc := map[string]any{
 		"apiVersion": cc.APIVersion(),
 		"kind":       "JoinConfiguration",
-		"discovery": map[string]any{"bootstrapToken": map[string]any{
-			"apiServerEndpoint": v.EndpointAddress(),
-			"token":             s.token.ID + "." + s.token.Secret,
-			"caCertHashes":      hashes,
-		}},
+		"discovery": map[string]any{
+			"file":              map[string]any{"kubeConfigPath": discoveryFile},
+			"tlsBootstrapToken": s.token.ID + "." + s.token.Secret,
+		},
 		"nodeRegistration": registration,
 		"controlPlane": map[string]any{
 			"certificateKey":   s.certificateKey,
@@ -182,19 +163,19 @@ func joinDocument(v phases.View, cc kube.ClusterConfiguration, s joinSecrets, ca
 	return yaml.Marshal(doc)
 }
 
-// caHashes pins the cluster's CA as kubeadm does (util/pubkeypin).
-func caHashes(ca []byte) ([]string, error) {
-	var out []string
-	for block, rest := pem.Decode(bytes.TrimSpace(ca)); block != nil; block, rest = pem.Decode(rest) {
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("reading the cluster's CA: %w", err)
-		}
-		sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
-		out = append(out, "sha256:"+strings.ToLower(hex.EncodeToString(sum[:])))
-	}
-	if len(out) == 0 {
-		return nil, errors.New("reading the cluster's CA: there is no certificate in it")
-	}
-	return out, nil
+// discoveryDocument is the kubeconfig by which kubeadm finds the cluster: the
+// endpoint, the CA, and the token as its user. So nothing has to be open to
+// everybody. kubeadm asks with these credentials for the ConfigMap cluster-info
+// to prove the connection, and takes a 403 for the proof (kubeadm:
+// discovery/file/file.go, ValidateConfigInfo): a bootstrap token may not read
+// it. Without credentials it would ask as nobody, and where the API server
+// answers 401 to nobody it tries for five minutes and gives up.
+func discoveryDocument(server string, ca []byte, token kube.BootstrapToken) ([]byte, error) {
+	const name = "kubernetes"
+	return yaml.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "Config", "current-context": name,
+		"clusters": []any{map[string]any{"name": name, "cluster": map[string]any{"server": server, "certificate-authority-data": ca}}},
+		"users":    []any{map[string]any{"name": name, "user": map[string]any{"token": token.ID + "." + token.Secret}}},
+		"contexts": []any{map[string]any{"name": name, "context": map[string]any{"cluster": name, "user": name}}},
+	})
 }

@@ -1,75 +1,29 @@
 package controlplane
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/hex"
-	"encoding/pem"
-	"math/big"
 	"regexp"
 	"testing"
-	"time"
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 )
 
-// newCA makes a CA and its pin: kubeadm hashes the public key's DER.
-func newCA(t *testing.T) (ca []byte, pin string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "kubernetes"}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	spki, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256(spki)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), "sha256:" + hex.EncodeToString(sum[:])
-}
-
-func TestCAHashes(t *testing.T) {
-	t.Parallel()
-	one, pin1 := newCA(t)
-	two, pin2 := newCA(t)
-	got, err := caHashes(append(append([]byte("\n"), one...), two...))
-	if diff := cmp.Diff([]string{pin1, pin2}, got); diff != "" || err != nil {
-		t.Errorf("%v %s", err, diff)
-	}
-	for _, bad := range []string{"", "no PEM", "-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n"} {
-		if got, err := caHashes([]byte(bad)); err == nil {
-			t.Errorf("%q gave %v", bad, got)
-		}
-	}
-}
-
 func TestJoinDocument(t *testing.T) {
 	t.Parallel()
-	ca, pin := newCA(t)
 	secrets := joinSecrets{kube.BootstrapToken{ID: "abcdef", Secret: "0123456789abcdef"}, "c0ffee"}
 	for _, version := range []string{"kubeadm.k8s.io/v1beta3", "kubeadm.k8s.io/v1beta4"} {
 		for _, full := range []bool{false, true} {
 			spec := cluster.Spec{Endpoint: cluster.Endpoint{Host: "lb.example", Port: 8443},
 				ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1", Address: "10.88.0.11"}, Joining: []cluster.Host{{Name: "cp2", Address: "10.88.0.12"}}}}
-			registration := map[string]any{"name": "cp2"}
+			registration := map[string]any{"name": "cp2", "criSocket": "unix:///run/crio/crio.sock"}
 			want := map[string]any{
 				"apiVersion": version, "kind": "JoinConfiguration", "nodeRegistration": registration,
-				"discovery": map[string]any{"bootstrapToken": map[string]any{
-					"apiServerEndpoint": "lb.example:8443", "token": "abcdef.0123456789abcdef", "caCertHashes": []any{pin}}},
+				"discovery": map[string]any{"file": map[string]any{"kubeConfigPath": "/var/lib/migrate/discovery.conf"}, "tlsBootstrapToken": "abcdef.0123456789abcdef"},
 				"controlPlane": map[string]any{"certificateKey": "c0ffee",
 					"localAPIEndpoint": map[string]any{"advertiseAddress": "10.88.0.12", "bindPort": 7443.0}},
 			}
@@ -82,7 +36,7 @@ func TestJoinDocument(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out, err := joinDocument(phases.NewWorld(spec, nil).View("cp2"), cc, secrets, ca, 7443)
+			out, err := joinDocument(phases.NewWorld(spec, nil).View("cp2"), cc, secrets, "unix:///run/crio/crio.sock", 7443)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,6 +48,25 @@ func TestJoinDocument(t *testing.T) {
 				t.Errorf("%s, full %t (-want +got)\n%s", version, full, diff)
 			}
 		}
+	}
+}
+
+// TestDiscoveryDocument: kubeadm's own reader takes it, and finds credentials in
+// it, so that it does not ask as nobody.
+func TestDiscoveryDocument(t *testing.T) {
+	t.Parallel()
+	data, err := discoveryDocument("https://lb.example:8443", []byte("the CA"), kube.BootstrapToken{ID: "abcdef", Secret: "0123456789abcdef"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := clientcmd.Load(data)
+	if err != nil || clientcmd.Validate(*got) != nil {
+		t.Fatalf("%v, %v", err, got)
+	}
+	current := got.Contexts[got.CurrentContext]
+	cluster, user := got.Clusters[current.Cluster], got.AuthInfos[current.AuthInfo]
+	if cluster.Server != "https://lb.example:8443" || string(cluster.CertificateAuthorityData) != "the CA" || cluster.InsecureSkipTLSVerify || user.Token != "abcdef.0123456789abcdef" {
+		t.Errorf("%+v %+v", cluster, user)
 	}
 }
 
@@ -134,23 +107,5 @@ func TestSameArguments(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
-	}
-}
-
-func TestKubeadmPKI(t *testing.T) {
-	t.Parallel()
-	for name, own := range map[string]bool{
-		"ca.crt": true, "sa.pub": true, "sa.key": true, "front-proxy-ca.crt": true, "front-proxy-client.key": true, "apiserver.crt": true,
-		"apiserver-kubelet-client.key": true, "apiserver-etcd-client.crt": true, "etcd/ca.crt": true, "etcd/healthcheck-client.key": true,
-		"oidc-ca.crt": false, "sni.key": false, "ca.crt.bak": false, "my-ca.crt": false, "webhook/ca.crt": false, "encryption.yaml": false, "etcd/x/ca.crt": false,
-	} {
-		if kubeadmPKI.MatchString(name) != own {
-			t.Errorf("%s is kubeadm's own: %t", name, !own)
-		}
-	}
-	got := namedBelowPKI(kube.Flags{{Name: "client-ca-file", Value: "/etc/kubernetes/pki/ca.crt"}, {Name: "oidc-ca-file", Value: "/etc/kubernetes/pki//oidc-ca.crt"},
-		{Name: "audit-policy-file", Value: "/etc/kubernetes/audit.yaml"}, {Name: "x", Value: "/etc/kubernetes/pki/../y"}, {Name: "v", Value: "2"}})
-	if len(got) != 1 || got[0] != (item{path: "/etc/kubernetes/pki/oidc-ca.crt"}) {
-		t.Errorf("got %+v", got)
 	}
 }

@@ -68,8 +68,15 @@ func leave(ctx context.Context, h phases.Hands, k kube.Client) error {
 	if err := k.DeleteNode(ctx, h.Target()); err != nil {
 		return err
 	}
+	cc, err := k.ClusterConfiguration(ctx)
+	if err != nil {
+		return err
+	}
 	// The skipped phase is the one that would touch etcd (kubernetes/kubeadm#3225).
-	if _, err := host.Run(ctx, phases.Detached("kubeadm-reset", "kubeadm", "reset", "--force", "--skip-phases=remove-etcd-member")); err != nil {
+	// Without its Node kubeadm can't read where the certificates are, and would
+	// leave the CAs' keys there (kubeadm: cmd/reset.go, newResetData).
+	reset := phases.Detached("kubeadm-reset", "kubeadm", "reset", "--force", "--skip-phases=remove-etcd-member", "--cert-dir="+cc.CertificatesDir())
+	if _, err := host.Run(ctx, reset); err != nil {
 		return fmt.Errorf("resetting %s: %w", h.Target(), err)
 	}
 	return nil

@@ -15,60 +15,45 @@ import (
 	"hamigrate/phases"
 )
 
-// The keys of the pre-image: files that were not there, files that were
-// others, mounted folders that were not there, and folders above all these
-// that were not there.
+// The keys of the pre-image: files and links that were not there, files that
+// were others, links that were there, mounted folders that were not there, and
+// folders above all these that were not there.
 const (
 	keyMissing = "missing"
+	keyLinks   = "links"
 	keyOthers  = "others"
 	keyFolders = "folders"
 	keyAbove   = "above"
 )
 
-// missingWord ends the fault of something that is not there.
-const missingWord = " is missing"
+// linkArrow stands between a link and where it led.
+const linkArrow = " -> "
 
 // hostFilesBefore lists what the step will make and what it will replace.
-func hostFilesBefore(ctx context.Context, v phases.View, items []item, faultOf map[item]string) (migrate.Before, error) {
+func hostFilesBefore(t target, first string) migrate.Before {
 	lists := map[string][]string{}
-	for _, i := range items {
-		fault := faultOf[i]
-		if fault == "" {
+	for _, i := range t.items {
+		if t.fault(i, first) == "" {
 			continue
 		}
-		if !strings.HasSuffix(fault, missingWord) {
+		lists[keyAbove] = append(lists[keyAbove], t.missingAbove(i.path)...)
+		switch have := t.have[i.path]; {
+		case have.Kind == remote.LinkPath:
+			lists[keyLinks] = append(lists[keyLinks], i.path+linkArrow+have.Link)
+		case have.Kind != remote.AbsentPath:
 			lists[keyOthers] = append(lists[keyOthers], i.path)
-			continue
+		case i.Kind == remote.FolderPath:
+			lists[keyFolders] = append(lists[keyFolders], i.path)
+		default:
+			lists[keyMissing] = append(lists[keyMissing], i.path)
 		}
-		key := keyMissing
-		if i.folder {
-			key = keyFolders
-		}
-		lists[key] = append(lists[key], i.path)
-		above, err := missingAbove(ctx, v.On(v.Target()), i.path)
-		if err != nil {
-			return nil, err
-		}
-		lists[keyAbove] = append(lists[keyAbove], above...)
 	}
 	before := migrate.Before{}
 	for key, list := range lists {
 		slices.Sort(list)
 		before[key] = strings.Join(slices.Compact(list), "\n")
 	}
-	return before, nil
-}
-
-// missingAbove lists the folders above a path that are not there.
-func missingAbove(ctx context.Context, r remote.Reader, p string) (out []string, err error) {
-	for dir := path.Dir(p); dir != "/"; dir = path.Dir(dir) {
-		_, err := r.List(ctx, dir)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return out, err
-		}
-		out = append(out, dir)
-	}
-	return out, nil
+	return before
 }
 
 func lines(text string) []string {
@@ -84,12 +69,13 @@ func undoHostFiles(ctx context.Context, h phases.Hands, before migrate.Before) e
 		return errors.Join(err, fmt.Errorf("the API server of %s mounts these files: undo %s first", h.Target(), joinID))
 	}
 	for _, f := range lines(before[keyMissing]) {
-		if is, err := there(ctx, host, f); err != nil {
-			return err
-		} else if !is {
-			continue
-		}
 		if err := host.Remove(ctx, f); err != nil {
+			return err
+		}
+	}
+	for _, l := range lines(before[keyLinks]) {
+		file, to, _ := strings.Cut(l, linkArrow)
+		if err := putLinkBack(ctx, host, file, to); err != nil {
 			return err
 		}
 	}
@@ -121,6 +107,9 @@ func putBack(ctx context.Context, host remote.Host, file string) error {
 		return err
 	}
 	saved.Path = file
+	if err := unlink(ctx, host, file); err != nil {
+		return err
+	}
 	now, err := host.ReadFile(ctx, file)
 	if err == nil && string(now.Data) == string(saved.Data) && now.Mode == saved.Mode && now.Owner == saved.Owner {
 		return nil
@@ -129,6 +118,25 @@ func putBack(ctx context.Context, host remote.Host, file string) error {
 		return err
 	}
 	return host.WriteFile(ctx, saved)
+}
+
+// unlink removes a symbolic link that the step put in a file's place: what is
+// written to it would go to where it leads.
+func unlink(ctx context.Context, host remote.Host, file string) error {
+	stands, err := remote.LookAt(ctx, host, []string{file})
+	if err != nil || stands[file].Kind != remote.LinkPath {
+		return err
+	}
+	return host.Remove(ctx, file)
+}
+
+// putLinkBack makes a link again that the step has replaced.
+func putLinkBack(ctx context.Context, host remote.Host, file, to string) error {
+	stands, err := remote.LookAt(ctx, host, []string{file})
+	if err != nil || stands[file].Kind == remote.LinkPath && stands[file].Link == to {
+		return err
+	}
+	return makeLink(ctx, host, file, to)
 }
 
 // leftovers is where folders with something in them go.

@@ -48,7 +48,7 @@ func unjoin(ctx context.Context, h phases.Hands, k kube.Client, before migrate.B
 	if err := putForeignBack(ctx, host); err != nil {
 		return err
 	}
-	// A reset empties /etc/kubernetes/pki, files of the operator's with it.
+	// A reset empties the certificates folder, files of the operator's with it.
 	if err := applyHostFiles(ctx, h, nil); err != nil {
 		return err
 	}
@@ -68,8 +68,8 @@ func unjoin(ctx context.Context, h phases.Hands, k kube.Client, before migrate.B
 // (kubeadm: cmd/phases/reset/cleanupnode.go), with their modes and owners, in
 // the step's backup folder. It comes before the marker, so what a join of ours
 // made is never among them.
-func saveForeign(ctx context.Context, host remote.Host) error {
-	script := "{ find /etc/kubernetes/pki -type f; for f in /etc/kubernetes/*.conf /var/lib/kubelet/config.yaml /var/lib/kubelet/kubeadm-flags.env; do [ ! -f \"$f\" ] || echo \"$f\"; done; } 2>/dev/null"
+func saveForeign(ctx context.Context, host remote.Host, certificates string) error {
+	script := "{ find " + remote.Quote(certificates) + " -type f; for f in /etc/kubernetes/*.conf /var/lib/kubelet/config.yaml /var/lib/kubelet/kubeadm-flags.env; do [ ! -f \"$f\" ] || echo \"$f\"; done; } 2>/dev/null"
 	out, err := host.Look(ctx, remote.Command{Script: script})
 	if err != nil {
 		return fmt.Errorf("listing what is in the folders of kubeadm on %s: %w", host.Name(), err)

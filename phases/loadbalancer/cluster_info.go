@@ -8,14 +8,17 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// clusterInfo points new nodes to the endpoint.
+// clusterInfo points new nodes to the endpoint. Clusters without the ConfigMap
+// are hardened ones: nothing makes it again, and migrate's own joins need none.
 func clusterInfo() phases.Step {
 	return phases.Step{
 		ID:    "loadbalancer/cluster-info",
 		Title: "Point cluster-info to the endpoint",
-		Why:   "A node that joins by token learns the API's address from it.",
+		Why:   "A node that is joined by hand with a token learns the API's address from it.",
 		On:    migrate.Once,
 		Needs: []migrate.StepID{nginxStreamID, endpointID},
 		ByHand: "```\nkubectl -n kube-public edit cm cluster-info    # server: https://{{.Endpoint}}\n" +
@@ -49,6 +52,9 @@ func clusterInfoServer(ctx context.Context, v phases.View) (server, content stri
 
 func checkClusterInfo(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	server, _, _, err := clusterInfoServer(ctx, v)
+	if apierrors.IsNotFound(err) {
+		return phases.Done("there is no ConfigMap kube-public/cluster-info: nobody learns a wrong address from it"), nil
+	}
 	if err != nil {
 		return migrate.Finding{}, err
 	}
@@ -76,6 +82,9 @@ func applyClusterInfo(ctx context.Context, h phases.Hands, _ migrate.Before) err
 // signatures like the way there.
 func undoClusterInfo(ctx context.Context, h phases.Hands, before migrate.Before) error {
 	server, _, _, err := clusterInfoServer(ctx, h.View)
+	if apierrors.IsNotFound(err) {
+		return nil // somebody has deleted it since
+	}
 	if err != nil {
 		return err
 	}
@@ -102,6 +111,9 @@ func undoClusterInfo(ctx context.Context, h phases.Hands, before migrate.Before)
 
 func verifyClusterInfo(ctx context.Context, v phases.View) error {
 	server, _, _, err := clusterInfoServer(ctx, v)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

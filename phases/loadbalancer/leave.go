@@ -57,10 +57,10 @@ func namesEndpoint(ctx context.Context, v phases.View) error {
 		return err
 	}
 	server, _, _, err := clusterInfoServer(ctx, v)
-	if err != nil {
+	if err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
-	if server == v.EndpointURL() {
+	if err == nil && server == v.EndpointURL() {
 		named = append(named, "ConfigMap kube-public/cluster-info")
 	}
 	proxies, err := readProxySetup(ctx, v)

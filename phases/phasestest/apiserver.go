@@ -66,7 +66,14 @@ func (a apiHandler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	ready := a.world.notReady(a.host, pod)
+	nobody := len(r.TLS.PeerCertificates) == 0
 	switch {
+	case nobody && pod.proc.flags["anonymous-auth"] == "false":
+		a.reply(rw, nil, apierrors.NewUnauthorized("Unauthorized"))
+		return
+	case r.URL.Path == "/livez":
+		fmt.Fprint(rw, "ok")
+		return
 	case r.URL.Path == "/readyz" && ready != nil:
 		http.Error(rw, fmt.Sprintf("[+]ping ok\n[-]etcd failed: %v\nreadyz check failed", ready), http.StatusInternalServerError)
 		return
@@ -76,7 +83,7 @@ func (a apiHandler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case ready != nil:
 		a.reply(rw, nil, apierrors.NewInternalError(ready))
 		return
-	case len(r.TLS.PeerCertificates) == 0:
+	case nobody:
 		a.reply(rw, nil, apierrors.NewUnauthorized("no client certificate"))
 		return
 	case r.URL.Path == "/api":
@@ -93,6 +100,10 @@ func (a apiHandler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/version":
 		rw.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(rw, `{"gitVersion":%q}`, kubernetesVersion)
+		return
+	}
+	if r.URL.Path == reviews {
+		a.reply(rw, a.review(r), nil)
 		return
 	}
 	obj, err := a.resource(r)

@@ -43,6 +43,8 @@ func (w *World) Hardware(host string, change func(*Hardware)) {
 
 // furnish gives a machine the files that every machine has.
 func (h *Host) furnish() {
+	h.put("/usr/share/zoneinfo/Etc/UTC", "TZif2 UTC", 0o644, "root:root")
+	h.Link("/etc/localtime", "/usr/share/zoneinfo/Etc/UTC")
 	h.put("/etc/machine-id", fmt.Sprintf("%032x\n", []byte(h.Name())), 0o444, "root:root")
 	h.put("/proc/meminfo", "MemTotal:       8000000 kB\nMemAvailable:   4000000 kB\n", 0o444, "root:root")
 	h.put(mounts, "/dev/sda1 / ext4 rw,relatime 0 0\n", 0o444, "root:root")
@@ -76,7 +78,9 @@ func hardwareProgram(name string) func(program) error {
 	case "dd":
 		return dd
 	case "ctr":
-		return func(p program) error { p.out("%s", p.host.read(containerdImages)); return nil }
+		return ctr
+	case "timeout":
+		return timeout
 	case "kubelet":
 		return func(p program) error {
 			p.out("Kubernetes %s\n", installedVersion(p.host, "/usr/bin/kubelet"))

@@ -76,14 +76,14 @@ type nodeConfiguration struct {
 	CertificateKey   string        `json:"certificateKey"`
 	LocalAPIEndpoint localEndpoint `json:"localAPIEndpoint"`
 	NodeRegistration struct {
-		Name string `json:"name"`
+		Name      string `json:"name"`
+		CRISocket string `json:"criSocket"`
 	} `json:"nodeRegistration"`
 	Discovery struct {
-		BootstrapToken struct {
-			APIServerEndpoint string   `json:"apiServerEndpoint"`
-			Token             string   `json:"token"`
-			CACertHashes      []string `json:"caCertHashes"`
-		} `json:"bootstrapToken"`
+		File struct {
+			KubeConfigPath string `json:"kubeConfigPath"`
+		} `json:"file"`
+		TLSBootstrapToken string `json:"tlsBootstrapToken"`
 	} `json:"discovery"`
 	ControlPlane *struct {
 		CertificateKey   string        `json:"certificateKey"`
@@ -282,7 +282,13 @@ func (p program) reset(flags map[string]string) error {
 		h.stop(pod.proc)
 		delete(h.pods, name)
 	}
-	for _, dir := range []string{kube.ManifestsDir, "/etc/kubernetes/pki", "/var/lib/kubelet"} {
+	certificates := pkiDir
+	for flag := range flags {
+		if dir, ok := strings.CutPrefix(flag, "--cert-dir="); ok {
+			certificates = dir
+		}
+	}
+	for _, dir := range []string{kube.ManifestsDir, certificates, "/var/lib/kubelet"} {
 		names, err := h.Fake.List(p.ctx, dir)
 		if err != nil {
 			continue

@@ -1,7 +1,6 @@
 package phasestest
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -96,42 +95,67 @@ func (j *joining) preflight() error {
 	if dir := j.node.Patches.Directory; dir != "" && !h.has(dir) {
 		problems = append(problems, "patches: "+dir+" is not there")
 	}
+	problems = append(problems, j.runtime()...)
 	if len(problems) > 0 {
 		return errors.New(strings.Join(problems, "\n"))
 	}
 	return j.discover()
 }
 
-// discover trusts cluster-info by the token's signature and the CA's hash.
+// runtime is the one that was named; where none was, there may be one alone
+// (kubeadm: util/runtime.DetectCRISocket).
+func (j *joining) runtime() []string {
+	var found []string
+	for _, socket := range []string{"/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/cri-dockerd.sock"} {
+		if j.host.has(socket) {
+			found = append(found, "unix://"+socket)
+		}
+	}
+	socket := j.node.NodeRegistration.CRISocket
+	switch {
+	case socket == "" && len(found) > 1:
+		return []string{"found multiple CRI endpoints on the host: " + strings.Join(found, ", ")}
+	case socket != "" && !slices.Contains(found, socket):
+		return []string{"[ERROR CRI]: could not connect to the container runtime: " + socket}
+	}
+	return nil
+}
+
+// discover trusts a file (kubeadm: discovery/file). The API server refuses
+// nobody's requests, and answers 403 to a bootstrap token that asks for
+// cluster-info: that proves the connection.
 func (j *joining) discover() error {
-	w, d := j.host.world, j.node.Discovery.BootstrapToken
-	if err := w.reach(j.host, "https://"+d.APIServerEndpoint); err != nil {
-		return fmt.Errorf("couldn't validate the identity of the API Server: %w", err)
+	w, d := j.host.world, j.node.Discovery
+	if d.File.KubeConfigPath == "" || d.TLSBootstrapToken == "" {
+		return errors.New("discovery: only a file with a tlsBootstrapToken is played")
 	}
-	id, secret, _ := strings.Cut(d.Token, ".")
-	info := lookup[*corev1.ConfigMap](w.objects, "configmaps", "kube-public", "cluster-info")
-	if info == nil || info.Data["jws-kubeconfig-"+id] != jws(info.Data["kubeconfig"], id, secret) {
-		return errors.New("there is no JWS signed with the token in cluster-info")
+	file := j.host.file(d.File.KubeConfigPath)
+	if file.Mode != 0o600 {
+		w.never("a file with a token has mode %o", file.Mode)
 	}
+	found, err := clientcmd.Load(file.Data)
+	if err != nil {
+		return err
+	}
+	if err := clientcmd.Validate(*found); err != nil {
+		return err
+	}
+	current := found.Contexts[found.CurrentContext]
+	cluster, user := found.Clusters[current.Cluster], found.AuthInfos[current.AuthInfo]
+	if user == nil || user.Token != d.TLSBootstrapToken {
+		return errors.New("couldn't validate the identity of the API Server: Abort reading the cluster-info ConfigMap after timeout of 5m0s: Unauthorized")
+	}
+	id, secret, _ := strings.Cut(d.TLSBootstrapToken, ".")
 	token := lookup[*corev1.Secret](w.objects, "secrets", "kube-system", "bootstrap-token-"+id)
-	if token == nil || string(token.Data["usage-bootstrap-authentication"]) != "true" {
+	if token == nil || string(token.Data["usage-bootstrap-authentication"]) != "true" || string(token.Data["token-secret"]) != secret {
 		return errors.New("unauthorized: the token is unknown")
 	}
-	found, err := clientcmd.Load([]byte(info.Data["kubeconfig"]))
-	if err != nil {
-		return err
-	}
-	cluster := found.Clusters[""]
 	j.ca = string(cluster.CertificateAuthorityData)
-	ca, err := parseCert(j.ca)
-	if err != nil {
+	if _, err := parseCert(j.ca); err != nil {
 		return err
-	}
-	if pin := fmt.Sprintf("sha256:%x", sha256.Sum256(ca.RawSubjectPublicKeyInfo)); !slices.Contains(d.CACertHashes, pin) {
-		return errors.New("cluster CA found in cluster-info ConfigMap is invalid: none of the public keys is pinned")
 	}
 	if err := w.reach(j.host, cluster.Server); err != nil {
-		return fmt.Errorf("reaching %s of cluster-info: %w", cluster.Server, err)
+		return fmt.Errorf("couldn't validate the identity of the API Server: %s: %w", cluster.Server, err)
 	}
 	cm := lookup[*corev1.ConfigMap](w.objects, "configmaps", "kube-system", "kubeadm-config")
 	if err := yaml.Unmarshal([]byte(cm.Data["ClusterConfiguration"]), &j.cc); err != nil {
@@ -205,7 +229,7 @@ func (j *joining) manifests() error {
 
 func (j *joining) kubeletStart() error {
 	h := j.host
-	h.put("/etc/kubernetes/bootstrap-kubelet.conf", kubeconfig("kubernetes", j.local(), j.ca, "tls-bootstrap-token-user", "    token: "+j.node.Discovery.BootstrapToken.Token+"\n"), 0o600, "root:root")
+	h.put("/etc/kubernetes/bootstrap-kubelet.conf", kubeconfig("kubernetes", j.local(), j.ca, "tls-bootstrap-token-user", "    token: "+j.node.Discovery.TLSBootstrapToken+"\n"), 0o600, "root:root")
 	if node := h.world.node(h.Name()); node != nil && node.Status.Conditions[0].Status == corev1.ConditionTrue {
 		return fmt.Errorf(`a Node with name %q and status "Ready" already exists in the cluster. You must delete the existing Node or change the name of this new joining Node`, h.Name())
 	}

@@ -197,6 +197,21 @@ func install(p program) error {
 }
 
 func readlink(p program) error {
+	if flags, rest := p.options(); len(flags) > 0 { // -f
+		at := p.abs(rest[0])
+		if below, ok := strings.CutPrefix(at, "/var/run/"); ok { // a link of every machine's
+			at = "/run/" + below
+		}
+		for p.host.linkTarget(at) != "" {
+			to := p.host.linkTarget(at)
+			if !path.IsAbs(to) {
+				to = path.Join(path.Dir(at), to)
+			}
+			at = to
+		}
+		p.out("%s\n", at)
+		return nil
+	}
 	to := p.host.linkTarget(p.abs(p.args[0]))
 	if to == "" {
 		return interp.ExitStatus(1)
@@ -205,7 +220,7 @@ func readlink(p program) error {
 	return nil
 }
 
-// find DIR -type f.
+// find DIR -type f, and links too with -o -type l.
 func find(p program) error {
 	if slices.Contains(p.args, "-lname") {
 		return instances(p)
@@ -216,7 +231,7 @@ func find(p program) error {
 	dir := p.abs(p.args[0])
 	var paths []string
 	for name, f := range p.host.Snapshot() {
-		if f.Mode&fs.ModeSymlink == 0 && strings.HasPrefix(name, dir+"/") {
+		if (f.Mode&fs.ModeSymlink == 0 || slices.Contains(p.args, "l")) && strings.HasPrefix(name, dir+"/") {
 			paths = append(paths, name)
 		}
 	}

@@ -194,7 +194,7 @@ func (s *session) stat(ctx context.Context, name string, follow bool) (fs.FileIn
 	if err != nil {
 		return nil, err
 	}
-	return i, nil
+	return withSocket(name, i), nil
 }
 
 // access: the operator is root, for whom only execution is a matter of mode.

@@ -36,7 +36,7 @@ func (w *World) State() map[string]string {
 		h.runState(out)
 	}
 	for key, obj := range w.objects.items {
-		if s, ok := obj.(*corev1.Secret); ok && len(s.Data["usage-bootstrap-signing"]) == 0 && s.Type == corev1.SecretTypeBootstrapToken {
+		if s, ok := obj.(*corev1.Secret); ok && len(s.Data["usage-bootstrap-authentication"]) == 0 && s.Type == corev1.SecretTypeBootstrapToken {
 			continue // ends by itself and is of no use to anybody
 		}
 		out["object "+key.String()] = describeObject(obj)

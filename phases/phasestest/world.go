@@ -41,6 +41,7 @@ type World struct {
 	pids       int
 	tokenCount int
 	broken     []string
+	forbidden  []string           // to bootstrap tokens, see Forbid
 	cuts       map[[2]string]bool // pairs of machines with nothing between
 	backends   []string           // of the external load balancer; nil: there is none
 	turn       int                // how many connections it has passed on

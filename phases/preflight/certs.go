@@ -89,7 +89,7 @@ func certificates(_ context.Context, s Scene) ([]Finding, error) {
 // ofOldMember says whether a certificate is of the member that kubeadm made,
 // which phase 2 retires. The CA's is not.
 func ofOldMember(file string) bool {
-	return strings.Contains(file, "/pki/etcd/") && path.Base(file) != "ca.crt"
+	return path.Base(path.Dir(file)) == "etcd" && path.Base(file) != "ca.crt"
 }
 
 func renewal(role migrate.Selector) string {

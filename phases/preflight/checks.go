@@ -110,9 +110,9 @@ func clusterChecks() []Check {
 			Why:    "The kubelet runs every file there whose name does not begin with a dot, a forgotten copy as well, and it may win over the real one.",
 			Remedy: "move it away, not to another name in that folder: `mv /etc/kubernetes/manifests/FILE $HOME/`",
 			On:     []Where{first(1, 2, 3), joining(3)}, Look: strayManifests},
-		{Number: 18, Name: "AnonymousAuth", Title: "Joining nodes may read cluster-info",
-			Why:    "kubeadm join reads it before it has a certificate, and an API server with --anonymous-auth=false answers 401.",
-			Remedy: "set --anonymous-auth=true for the time of phase 3, in kubeadm-config and in kube-apiserver.yaml",
+		{Number: 18, Name: "AnonymousAuth", Title: "The API server answers the kubelet's probes",
+			Why:    "The probes that kubeadm writes ask as nobody: an API server that answers 401 or 403 to them is killed and started again for ever. The join itself asks with its token.",
+			Remedy: "let the probes in and nobody else: in place of --anonymous-auth=false give --authentication-config a file with `anonymous: {enabled: true, conditions: [{path: /livez}, {path: /readyz}, {path: /healthz}]}` (Kubernetes 1.32 and newer), or change all three probes in spec.controlPlane.join.patches",
 			On:     []Where{first(3)}, Look: anonymousAuth},
 		{Number: 19, Name: "EgressSelector", Title: "No egress selector is in use",
 			Why:    "Konnectivity's servers count each other: with more API servers, their --server-count must follow, or logs and exec fail now and then.",
@@ -123,9 +123,9 @@ func clusterChecks() []Check {
 
 func joinChecks() []Check {
 	return []Check{
-		{Number: 20, Name: "ContainerRuntime", Title: "containerd runs on the joining nodes as on the first",
-			Why:    "kubeadm join talks to containerd's socket, and a kubelet with another cgroup driver than its own kills pods under load.",
-			Remedy: "`systemctl enable --now containerd`, with the first node's SystemdCgroup in /etc/containerd/config.toml",
+		{Number: 20, Name: "ContainerRuntime", Title: "The joining nodes have the first node's container runtime",
+			Why:    "The joining kubelet is told the socket that the first node's kubelet uses, and one with another cgroup driver than its runtime kills pods under load.",
+			Remedy: "give it the first node's cgroup driver: SystemdCgroup in /etc/containerd/config.toml, or cgroup_manager in /etc/crio",
 			On:     []Where{joining(3)}, Look: runtime},
 		{Number: 21, Name: "Images", Title: "The joining nodes have the control plane's images",
 			Why:    "An image that is missing is pulled while the node joins, and without a registry the join fails half way.",

@@ -11,7 +11,6 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
-	"hamigrate/phases/controlplane"
 	"hamigrate/phases/overlap"
 
 	"k8s.io/apimachinery/pkg/util/version"
@@ -189,21 +188,6 @@ func apiFlags(ctx context.Context, s Scene) (kube.Flags, error) {
 	return m.Flags(), nil
 }
 
-func anonymousAuth(ctx context.Context, s Scene) ([]Finding, error) {
-	flags, err := apiFlags(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	if v, _ := flags.Get("anonymous-auth"); v == "false" {
-		return []Finding{block("", "the API server runs with --anonymous-auth=false")}, nil
-	}
-	if file, ok := flags.Get("authentication-config"); ok {
-		return []Finding{warn("see that its `anonymous:` block allows /api/v1/namespaces/kube-public/configmaps/cluster-info",
-			"--authentication-config=%s decides who is anonymous", file)}, nil
-	}
-	return []Finding{fine("anonymous requests are let in where a role allows them")}, nil
-}
-
 func egressSelector(ctx context.Context, s Scene) ([]Finding, error) {
 	flags, err := apiFlags(ctx, s)
 	if err != nil {
@@ -224,54 +208,4 @@ func etcdServersOverrides(ctx context.Context, s Scene) ([]Finding, error) {
 		return []Finding{block("", "the API server keeps some resources elsewhere: --etcd-servers-overrides=%s", list)}, nil
 	}
 	return []Finding{fine("the API server keeps all resources in one etcd")}, nil
-}
-
-func runtime(_ context.Context, s Scene) ([]Finding, error) {
-	f := s.Facts()
-	if !f.Socket {
-		return []Finding{block("`systemctl enable --now containerd`", "there is no /run/containerd/containerd.sock: containerd does not run")}, nil
-	}
-	word := map[bool]string{true: "with", false: "without"}
-	if one := s.Of(s.First().Name); one != nil && one.Socket && one.SystemdCgroup != f.SystemdCgroup {
-		return []Finding{warn("", "its containerd is configured %s SystemdCgroup = true, and that of %s %s it", word[f.SystemdCgroup], one.host, word[one.SystemdCgroup])}, nil
-	}
-	return []Finding{fine("containerd runs, %s SystemdCgroup", word[f.SystemdCgroup])}, nil
-}
-
-// images wants those that the first node's static pods run.
-func images(ctx context.Context, s Scene) ([]Finding, error) {
-	var missing []string
-	have := s.Facts().Images
-	for _, name := range kubeadmPods[:3] {
-		data, err := s.On(s.First().Name).ReadFile(ctx, path.Join(kube.ManifestsDir, name+".yaml"))
-		if err != nil {
-			return nil, err
-		}
-		m, err := kube.ParseManifest(data.Data)
-		if err != nil {
-			return nil, fmt.Errorf("on %s, %s: %w", s.First().Name, data.Path, err)
-		}
-		if !slices.Contains(have, m.Image()) {
-			missing = append(missing, m.Image())
-		}
-	}
-	if len(missing) > 0 {
-		return []Finding{warn("", "containerd lacks %s", strings.Join(missing, ", "))}, nil
-	}
-	return []Finding{fine("containerd has the images of the control plane")}, nil
-}
-
-// hostFiles says what phase 3 will bring, and what it will replace.
-func hostFiles(ctx context.Context, s Scene) ([]Finding, error) {
-	report, err := controlplane.HostFiles(ctx, s.View)
-	if err != nil {
-		return []Finding{block("", "%v", err)}, nil
-	}
-	switch {
-	case len(report.Differs) > 0:
-		return []Finding{warn("", "phase 3 will replace what differs: %s", strings.Join(report.Differs, ", "))}, nil
-	case report.Missing > 0:
-		return []Finding{fine("phase 3 brings %d of %d files and folders", report.Missing, report.All)}, nil
-	}
-	return []Finding{fine("all %d files and folders are there", report.All)}, nil
 }

@@ -32,9 +32,6 @@ type Facts struct {
 	Addresses                     []string          // IPv4, of the host itself: no bridges of containers
 	Listening                     []string          // addr:port, as ss prints them
 	Kubelet, Kubeadm              string            // "v1.36.3"
-	Socket                        bool              // containerd's is there
-	SystemdCgroup                 bool              // containerd's configuration says so
-	Images                        []string          // containerd has them
 	Manifests                     []string          // file names in the kubelet's folder
 	Proxy                         map[string]string // of the kubelet: variable to value; of proxies only that they are set
 	Resolved                      []string          // what the endpoint's name leads to
@@ -47,8 +44,8 @@ type Facts struct {
 type clock struct{ ahead, unsure time.Duration }
 
 // factsScript prints each fact below a line with its name. Of certificates it
-// prints no keys, and of proxies no addresses: they may hold passwords. ctr is
-// asked only where containerd is: it waits ten seconds for one that is not.
+// prints no keys, and of proxies no addresses: they may hold passwords. The
+// certificates' folder is that of the key that signs service accounts' tokens.
 const factsScript = `{
 echo @@arch; uname -m
 echo @@machine-id; cat /etc/machine-id
@@ -62,15 +59,14 @@ echo @@addresses; ip -o -4 addr show scope global
 echo @@conntrack; command -v conntrack
 echo @@kubelet; kubelet --version
 echo @@kubeadm; kubeadm version -o short
-echo @@runtime; [ ! -e /run/containerd/containerd.sock ] || echo socket; grep 'SystemdCgroup *= *true' /etc/containerd/config.toml
-echo @@images; [ ! -e /run/containerd/containerd.sock ] || ctr -n k8s.io images ls -q
 echo @@manifests; ls /etc/kubernetes/manifests
 echo @@proxy; for d in /proc/[0-9]*; do
 IFS= read -r name <"$d/comm" && [ "$name" = kubelet ] || continue
 tr '\0' '\n' <"$d/environ" | sed -n 's/^\([hH][tT][tT][pP][sS]*_[pP][rR][oO][xX][yY]\)=..*$/\1=set/p'
 tr '\0' '\n' <"$d/environ" | sed -n 's/^\([nN][oO]_[pP][rR][oO][xX][yY]=.*\)$/\1/p'
 done
-%secho @@certificates; for f in /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt /etc/etcd/pki/*.crt /var/lib/kubelet/pki/kubelet-client-current.pem; do
+%secho @@certificates; pki=$(sed -n 's|^ *- --service-account-signing-key-file=\(.*\)/[^/]*$|\1|p' /etc/kubernetes/manifests/kube-apiserver.yaml); pki=${pki:-/etc/kubernetes/pki}
+for f in "$pki"/*.crt "$pki"/etcd/*.crt /etc/etcd/pki/*.crt /var/lib/kubelet/pki/kubelet-client-current.pem; do
 [ -e "$f" ] || continue
 echo "@@certificate $f"; sed -n '/-----BEGIN CERTIFICATE-----/,/-----END CERTIFICATE-----/p' "$f"
 done
@@ -151,10 +147,6 @@ func (f *Facts) take(name, about, body string) {
 		f.Kubelet = strings.TrimPrefix(body, "Kubernetes ")
 	case "kubeadm":
 		f.Kubeadm = body
-	case "runtime":
-		f.Socket, f.SystemdCgroup = slices.Contains(lines, "socket"), strings.Contains(body, "SystemdCgroup")
-	case "images":
-		f.Images = strings.Fields(body)
 	case "manifests":
 		f.Manifests = strings.Fields(body)
 	case "proxy":
