@@ -21,6 +21,7 @@ type Hardware struct {
 	Stalls    int            // how many synced writes take a second first
 	Inotify   int            // instances in use
 	Addresses []string       // besides its own
+	Forbidden []int          // ports that SELinux does not let nginx listen on
 
 	own string // its own, where that is not what the others know
 }
@@ -30,7 +31,7 @@ func newHardware() Hardware {
 }
 
 func (h Hardware) clone() Hardware {
-	h.Free, h.Addresses = maps.Clone(h.Free), slices.Clone(h.Addresses)
+	h.Free, h.Addresses, h.Forbidden = maps.Clone(h.Free), slices.Clone(h.Addresses), slices.Clone(h.Forbidden)
 	return h
 }
 

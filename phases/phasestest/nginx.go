@@ -84,6 +84,8 @@ func nginx(p program) error {
 	case "-V":
 		fmt.Fprintf(p.Stderr, "nginx version: nginx/1.22.1\nconfigure arguments: %s", strings.TrimPrefix(p.host.read("/usr/sbin/nginx"), "nginx/1.22.1 "))
 		return nil
+	case "-T":
+		return dumpNginx(p)
 	case "-t":
 		if _, err := p.host.parseNginx(); err != nil {
 			return fmt.Errorf("[emerg] %w\nnginx: configuration file %s test failed", err, nginxConf)
@@ -100,6 +102,14 @@ func (h *Host) reloadNginx() error {
 	state, err := h.parseNginx()
 	if err != nil {
 		return fmt.Errorf("job for nginx.service failed: %w", err)
+	}
+	for port := range state.streams {
+		if slices.Contains(h.hardware.Forbidden, port) {
+			if !h.nginxActive() {
+				return fmt.Errorf("bind() to 0.0.0.0:%d failed (13: Permission denied)", port)
+			}
+			return nil // it says so in its log, and goes on as before
+		}
 	}
 	h.nginx = state
 	h.nginx.workers = time.Now()
@@ -143,7 +153,7 @@ func (h *Host) parseNginx() (nginxState, error) {
 	return state, h.checkNginx(top, &state)
 }
 
-var nginxInclude = regexp.MustCompile(`(?m)^(\s*)include\s+([^;\s]+);`)
+var nginxInclude = regexp.MustCompile(`(?m)(^\s*|[{;][ \t]*)include\s+([^;\s]+);`)
 
 // includeNginx puts the text of included files in their place. Paths are
 // relative to the folder of nginx.conf.
@@ -158,12 +168,13 @@ func (h *Host) includeNginx(text string, depth int) (string, error) {
 			pattern = path.Join(path.Dir(nginxConf), pattern)
 		}
 		var all strings.Builder
+		all.WriteString(nginxInclude.FindStringSubmatch(line)[1])
 		for _, file := range h.glob(pattern) {
 			inner, err := h.includeNginx(h.read(file), depth+1)
 			failed = errors.Join(failed, err)
 			all.WriteString(inner)
 		}
-		if all.Len() == 0 && !strings.Contains(pattern, "*") {
+		if len(h.glob(pattern)) == 0 && !strings.Contains(pattern, "*") {
 			failed = errors.Join(failed, fmt.Errorf("open() %q failed", pattern))
 		}
 		return all.String()
@@ -219,13 +230,24 @@ func (h *Host) checkNginx(top []directive, state *nginxState) error {
 		name := d.words[0]
 		switch name {
 		case "load_module":
-			module = module || d.words[1] == "modules/ngx_stream_module.so" && h.has(nginxModule)
+			if seen["events"] || seen["http"] || seen["stream"] {
+				return errors.New(`"load_module" directive is specified too late`)
+			}
+			if path.Base(d.words[1]) == path.Base(nginxModule) {
+				if !h.has(nginxModule) {
+					return fmt.Errorf("dlopen() %q failed", nginxModule)
+				}
+				if module {
+					return errors.New("module \"ngx_stream_module\" is already loaded")
+				}
+				module = true
+			}
 		case "worker_rlimit_nofile", "events", "http", "stream":
 			if seen[name] {
 				return fmt.Errorf("%q directive is duplicate", name)
 			}
 			seen[name] = true
-		case "user", "worker_processes", "pid", "error_log":
+		case "user", "worker_processes", "pid", "error_log", "mail":
 		default:
 			return fmt.Errorf("unknown directive %q", name)
 		}

@@ -63,6 +63,9 @@ func findProgram(h *Host, name string) func(program) error {
 	case "migrate":
 		return restoreMember
 	}
+	if run := nginxHelper(name); run != nil {
+		return run
+	}
 	if run := hardwareProgram(name); run != nil {
 		return run
 	}

@@ -25,7 +25,7 @@ func loadBalancer(ctx context.Context, v phases.View) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	have, loaded, err := loadbalancer.Forwarding(ctx, v.On(v.Target()))
+	have, loaded, err := loadbalancer.Forwarding(ctx, v.On(v.Target()), v)
 	if err != nil {
 		return nil, err
 	}
