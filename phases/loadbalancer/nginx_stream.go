@@ -161,23 +161,28 @@ func portHolder(ctx context.Context, r remote.Reader, port int) (string, error) 
 	return strings.TrimSpace(out), nil
 }
 
-// verifyNginxStream goes to the API through this load balancer and, once all
-// of them are set up, to the endpoint from every node.
+// verifyNginxStream goes to the API through this load balancer. Whether the
+// endpoint leads there from every node is the next step's question: a name may
+// still be on its way.
 func verifyNginxStream(ctx context.Context, v phases.View) error {
-	l, err := findLayout(ctx, v.On(v.Target()), v.Spec().Endpoint.Port)
+	r := v.On(v.Target())
+	l, err := findLayout(ctx, r, v.Spec().Endpoint.Port)
 	if err != nil {
 		return err
 	}
-	loaded, err := l.loaded(ctx, v.On(v.Target()))
+	loaded, err := l.loaded(ctx, r)
 	if err != nil {
 		return err
 	}
 	if !loaded {
 		return fmt.Errorf("nginx on %s has not loaded our file", v.Target())
 	}
-	all := v.Spec().LoadBalancer.Hosts
-	if v.Target() == all[len(all)-1].Name {
-		return VerifyEndpoint(ctx, v)
+	holder, err := portHolder(ctx, r, v.Spec().Endpoint.Port)
+	if err != nil {
+		return err
+	}
+	if holder != "nginx" {
+		return fmt.Errorf("nginx on %s does not listen on port %d", v.Target(), v.Spec().Endpoint.Port)
 	}
 	roots, err := clusterRoots(ctx, v)
 	if err != nil {
@@ -204,17 +209,17 @@ func throughLoadBalancer(ctx context.Context, v phases.View, lb cluster.Host, ro
 	return nil
 }
 
-// VerifyEndpoint goes to the endpoint from every node, as its kubelet will:
-// the connection is opened on the node, the handshake checked against the
-// cluster's CA and the endpoint's name. A firewall, a hairpin that does not
-// work, or a name that only some nodes know shows here, before any client is
-// moved.
+// VerifyEndpoint goes to the endpoint from every node, as its kubelet will: the
+// connection is opened on the node, the handshake checked against the cluster's
+// CA and the endpoint's name, and a load balancer's host has to be seen to
+// carry it. A firewall, a hairpin that does not work, a name that only some
+// nodes know or that means a node shows here, before any client is moved.
 func VerifyEndpoint(ctx context.Context, v phases.View) error {
 	roots, err := clusterRoots(ctx, v)
 	if err != nil {
 		return err
 	}
-	workers, err := v.Workers(ctx)
+	nodes, err := NodesNow(ctx, v)
 	if err != nil {
 		return err
 	}
@@ -224,13 +229,5 @@ func VerifyEndpoint(ctx context.Context, v phases.View) error {
 				return throughLoadBalancer(ctx, v, lb, roots)
 			})
 		},
-		func() error {
-			return phases.ForEach(append([]cluster.Host{v.First()}, workers...), func(_ int, node cluster.Host) error {
-				_, err := kube.ServedCertificate(ctx, v.On(node.Name).DialContext, v.EndpointAddress(), roots)
-				if err != nil {
-					return fmt.Errorf("reaching the endpoint from %s: %w", node.Name, err)
-				}
-				return nil
-			})
-		})
+		func() error { return Carried(ctx, v, nodes) })
 }

@@ -21,6 +21,7 @@ type Hardware struct {
 	Stalls    int            // how many synced writes take a second first
 	Inotify   int            // instances in use
 	Addresses []string       // besides its own
+	Behind    string         // what others see as its address, and as its ports: a translation
 	Forbidden []int          // ports that SELinux does not let nginx listen on
 
 	own string // its own, where that is not what the others know

@@ -140,7 +140,7 @@ func sleep(p program) error {
 
 // ip plays `ip -o addr show to ADDRESS`, and the list of all.
 func ip(p program) error {
-	if strings.Join(p.args, " ") == "-o -4 addr show scope global" {
+	if args := strings.Join(p.args, " "); args == "-o -4 addr show scope global" || args == "-o addr show scope global" {
 		return addressList(p)
 	}
 	address, ok := strings.CutPrefix(strings.Join(p.args, " "), "-o addr show to ")
@@ -162,7 +162,7 @@ func getent(p program) error {
 		if !p.host.users[p.args[1]] {
 			return interp.ExitStatus(2)
 		}
-	case "ahostsv4":
+	case "ahostsv4", "ahosts":
 		address := p.host.resolve(p.args[1])
 		if address == "" {
 			return interp.ExitStatus(2)
