@@ -77,10 +77,10 @@ func endpointName(ctx context.Context, s Scene) ([]Finding, error) {
 		meanings[strings.Join(m.Addresses, ", ")] = append(meanings[strings.Join(m.Addresses, ", ")], m.Node)
 		switch {
 		case m.Wrong != "":
-			out = append(out, block(fixName(s, m, first), "on %s, %s", m.Node, m.Wrong).on(m.Node))
+			out = append(out, block(fixName(s, m, first), "%s", m.Wrong).on(m.Node))
 		case m.Doubt != "":
 			out = append(out, warn("`ip addr` on the load balancer's host shows the address that it is to mean; phase 1 proves the way before it moves any client, and stops where it leads elsewhere",
-				"on %s, %s", m.Node, m.Doubt).on(m.Node))
+				"%s", m.Doubt).on(m.Node))
 		}
 	}
 	if len(meanings) > 1 && !slices.ContainsFunc(out, func(f Finding) bool { return f.Severity == Blocking }) {
