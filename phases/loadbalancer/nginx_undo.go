@@ -155,14 +155,18 @@ func undoWorkerConnections(ctx context.Context, h phases.Hands, before migrate.B
 		return err
 	}
 	// The copy is made before the change: without one there was none.
-	if _, err := host.ReadFile(ctx, path.Join(phases.BackupDir(workerConnectionsID), nginxConf)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+	kept, err := host.ReadFile(ctx, path.Join(phases.BackupDir(workerConnectionsID), nginxConf))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	former := f
 	former.Data = workerConnectionsLine.ReplaceAll(f.Data, []byte("${1}"+before["worker_connections"]+"${3}"))
+	if raised, err := raiseConnections(kept.Data, configuredConnections(f.Data)); err == nil && bytes.Equal(raised, f.Data) {
+		former.Data = kept.Data // there was no such line
+	}
 	if configuredConnections(f.Data) > configuredConnections(former.Data) {
 		if err := host.WriteFile(ctx, former); err != nil {
 			return err

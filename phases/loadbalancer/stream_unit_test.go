@@ -112,7 +112,9 @@ func TestRaiseConnections(t *testing.T) {
 			t.Fatal(cmp.Diff(want, string(out)))
 		}
 	})
-	if _, err := raiseConnections([]byte("events { }\n"), 1000); err == nil {
-		t.Error("a file without the line was accepted")
+	for conf, want := range map[string]string{"events { }\n": "events { worker_connections 1024; }\n", "# events {\nevents {\n}\n": "# events {\nevents { worker_connections 1024;\n}\n", "include e/*;\n": ""} {
+		if out, err := raiseConnections([]byte(conf), 1000); string(out) != want || (err == nil) != (want != "") {
+			t.Errorf("%q became %q, %v", conf, out, err)
+		}
 	}
 }

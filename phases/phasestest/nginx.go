@@ -52,14 +52,16 @@ http {
 `
 
 // installNginx is what Debian's package does: files, and a started service.
-func installNginx(h *Host) {
+func installNginx(h *Host) error {
 	if h.has("/usr/sbin/nginx") {
-		return
+		return nil
 	}
 	h.put("/usr/sbin/nginx", nginxProgram, 0o755, "root:root")
 	h.put(nginxConf, DebianNginxConf, 0o644, "root:root")
 	h.put("/etc/nginx/mime.types", "types {\n    text/html html;\n}\n", 0o644, "root:root")
-	h.put("/etc/nginx/sites-enabled/default", "server {\n\tlisten 80 default_server;\n\troot /var/www/html;\n}\n", 0o644, "root:root")
+	h.put("/etc/nginx/sites-available/default", "server {\n\tlisten 80 default_server;\n\troot /var/www/html;\n}\n", 0o644, "root:root")
+	h.Folder("/etc/nginx/sites-enabled")
+	h.Link("/etc/nginx/sites-enabled/default", "/etc/nginx/sites-available/default")
 	h.Folder("/etc/nginx/modules-enabled")
 	h.Folder("/etc/nginx/conf.d")
 	h.put(packageUnits+"/nginx.service", "[Service]\nType=forking\nExecStart=/usr/sbin/nginx\n\n[Install]\nWantedBy=multi-user.target\n", 0o644, "root:root")
@@ -68,9 +70,13 @@ func installNginx(h *Host) {
 	if err != nil {
 		panic(err) // its file was written above
 	}
-	if err := h.startUnit("nginx.service", u); err != nil {
-		panic(err) // these files are good
+	if h.has("/usr/sbin/policy-rc.d") {
+		return nil // invoke-rc.d(8): it denies the start, and that is no failure
 	}
+	if err := h.startUnit("nginx.service", u); err != nil {
+		return fmt.Errorf("installed nginx package post-installation script subprocess returned error exit status 1: %w", err)
+	}
+	return nil
 }
 
 func installNginxStream(h *Host) {
@@ -102,6 +108,9 @@ func (h *Host) reloadNginx() error {
 	state, err := h.parseNginx()
 	if err != nil {
 		return fmt.Errorf("job for nginx.service failed: %w", err)
+	}
+	if h.hardware.No80 && slices.Contains(state.http, 80) {
+		return errors.New("bind() to 0.0.0.0:80 failed (98: Address already in use)")
 	}
 	for port := range state.streams {
 		if slices.Contains(h.hardware.Forbidden, port) {

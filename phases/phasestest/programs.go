@@ -174,15 +174,23 @@ func getent(p program) error {
 
 // installPackages plays apt-get and dnf: they know nginx.
 func installPackages(p program) error {
-	_, rest := p.options()
+	flags, rest := p.options("-o")
 	if rest[0] != "install" {
 		return fmt.Errorf("unknown operation %s", rest[0])
+	}
+	if _, simulated := flags["-s"]; simulated {
+		for _, name := range rest[1:] {
+			p.out("Inst %s (1.22.1-9 Debian:12 [amd64])\n", name)
+		}
+		return nil
 	}
 	p.sleep(10 * time.Second)
 	for _, name := range rest[1:] {
 		switch name {
 		case "nginx":
-			installNginx(p.host)
+			if err := installNginx(p.host); err != nil {
+				return err
+			}
 		case "libnginx-mod-stream":
 			installNginxStream(p.host)
 		default:
