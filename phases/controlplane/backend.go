@@ -45,7 +45,7 @@ func backend() phases.Step {
 			}
 			for _, lb := range h.Spec().LoadBalancer.Hosts {
 				host := h.On(lb.Name)
-				list, err := loadbalancer.PresentBackends(ctx, host)
+				list, err := loadbalancer.PresentBackends(ctx, host, h.View)
 				if err != nil {
 					return err
 				}
@@ -72,7 +72,7 @@ func checkBackend(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	before := migrate.Before{}
 	var changes []migrate.Change
 	for _, lb := range v.Spec().LoadBalancer.Hosts {
-		list, loaded, err := loadbalancer.Forwarding(ctx, v.On(lb.Name))
+		list, loaded, err := loadbalancer.Forwarding(ctx, v.On(lb.Name), v)
 		if err != nil {
 			return migrate.Finding{}, err
 		}
@@ -116,7 +116,7 @@ func undoBackend(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	}
 	for _, lb := range h.Spec().LoadBalancer.Hosts {
 		host := h.On(lb.Name)
-		list, loaded, err := loadbalancer.Forwarding(ctx, host)
+		list, loaded, err := loadbalancer.Forwarding(ctx, host, h.View)
 		if err != nil {
 			return err
 		}

@@ -89,7 +89,7 @@ func mayLeave(ctx context.Context, v phases.View) error {
 		return err
 	}
 	for _, lb := range v.Spec().LoadBalancer.Hosts {
-		list, loaded, err := loadbalancer.Forwarding(ctx, v.On(lb.Name))
+		list, loaded, err := loadbalancer.Forwarding(ctx, v.On(lb.Name), v)
 		if err != nil {
 			return err
 		}

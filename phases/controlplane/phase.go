@@ -26,6 +26,7 @@ func Phase() phases.Phase {
 			join(),
 			backend(),
 			coreDNS(),
+			withoutFirst(),
 		},
 		Guard:       phases.Guard,
 		GuardSettle: 2 * time.Minute,

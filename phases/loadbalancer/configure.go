@@ -1,71 +1,18 @@
 package loadbalancer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
-	"slices"
 	"strings"
+	"time"
 
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
-
-// layout says where on this nginx our file belongs.
-type layout struct {
-	file    string
-	bare    bool   // the file is included inside a stream block that is there
-	include string // line to append to nginx.conf, "" where none is needed
-	nofile  int
-}
-
-// ownFolder is where our file goes when nginx.conf has no folder for it, by a
-// line of our own.
-const (
-	ownFolder  = "/etc/nginx/migrate.d"
-	ownInclude = "include " + ownFolder + "/*.conf"
-)
-
-var streamInclude = regexp.MustCompile(`(?:^|[;{}\s])include\s+([^\s;]+)/\*\.conf\s*;`)
-
-// errOwnStream is a stream block of the operator's without an include.
-var errOwnStream = errors.New("nginx.conf has a stream block of its own without an include line")
-
-// findLayout reads nginx.conf: a second stream block would be refused by
-// nginx, so one that is there is used through its include line.
-func findLayout(ctx context.Context, r remote.Reader) (layout, error) {
-	f, err := r.ReadFile(ctx, nginxConf)
-	if err != nil {
-		return layout{}, err
-	}
-	blocks, directives := mainContext(string(f.Data))
-	l := layout{nofile: 65536, file: StreamFile}
-	if slices.ContainsFunc(directives, func(d string) bool { return strings.HasPrefix(d, "worker_rlimit_nofile ") }) {
-		l.nofile = 0
-	}
-	if block, ok := blocks["stream"]; ok {
-		inc := streamInclude.FindStringSubmatch(block)
-		if inc == nil {
-			return layout{}, errOwnStream
-		}
-		dir := inc[1]
-		if !path.IsAbs(dir) {
-			dir = path.Join(path.Dir(nginxConf), dir)
-		}
-		l.file, l.bare = path.Join(dir, path.Base(StreamFile)), true
-		return l, nil
-	}
-	if !slices.Contains(directives, "include "+path.Dir(StreamFile)+"/*.conf") {
-		l.file = ownFolder + "/kube-apiserver.conf"
-		if !slices.Contains(directives, ownInclude) {
-			l.include = ownInclude + ";"
-		}
-	}
-	return l, nil
-}
 
 // present reads our file and the backends in it; no file means none.
 func present(ctx context.Context, r remote.Reader, l layout) (string, []string, error) {
@@ -81,8 +28,8 @@ func present(ctx context.Context, r remote.Reader, l layout) (string, []string, 
 
 // PresentBackends lists the API servers that a load balancer forwards to by
 // our file.
-func PresentBackends(ctx context.Context, r remote.Reader) ([]string, error) {
-	l, err := findLayout(ctx, r)
+func PresentBackends(ctx context.Context, r remote.Reader, v phases.View) ([]string, error) {
+	l, err := findLayout(ctx, r, v.Spec().Endpoint.Port)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -95,9 +42,9 @@ func PresentBackends(ctx context.Context, r remote.Reader) ([]string, error) {
 
 // Forwarding is PresentBackends, and says besides whether nginx has read our
 // file since it was last written.
-func Forwarding(ctx context.Context, r remote.Reader) (backends []string, loaded bool, err error) {
-	l, err := findLayout(ctx, r)
-	if errors.Is(err, fs.ErrNotExist) {
+func Forwarding(ctx context.Context, r remote.Reader, v phases.View) (backends []string, loaded bool, err error) {
+	l, err := findLayout(ctx, r, v.Spec().Endpoint.Port)
+	if errors.Is(err, fs.ErrNotExist) || errors.As(err, new(streamBlockError)) {
 		return nil, false, nil
 	}
 	if err != nil {
@@ -123,65 +70,175 @@ e=$(ps -C nginx -o etimes=,args= | awk '/worker process/ && !/shutting down/ {pr
 	return strings.TrimSpace(out) == "loaded", nil
 }
 
+// written are the files of ours on one nginx: as they are, and as they shall be.
+type written struct {
+	layout
+	conf, own       remote.File // conf is nginx.conf
+	before          string      // of our own file
+	edited, differs bool        // nginx.conf has to be changed; one of them has
+}
+
+// plan says what Configure would write for these backends.
+func plan(ctx context.Context, r remote.Reader, v phases.View, l layout, backends []string) (written, error) {
+	w := written{layout: l}
+	var conf remote.File
+	err := phases.SideBySide(
+		func() (err error) { conf, err = r.ReadFile(ctx, nginxConf); return err },
+		func() (err error) { w.before, _, err = present(ctx, r, l); return err })
+	if err != nil {
+		return written{}, err
+	}
+	u := Upstream{Port: v.Spec().Endpoint.Port, Backends: backends, Bare: l.bare, Nofile: l.nofile}
+	w.own = remote.File{Path: l.file, Data: []byte(u.Render()), Mode: 0o644}
+	w.conf = conf
+	w.conf.Data = l.edited(conf.Data)
+	w.edited = !bytes.Equal(w.conf.Data, conf.Data)
+	w.differs = w.edited || w.before != string(w.own.Data)
+	return w, nil
+}
+
+// files lists those to write, nginx.conf first: a folder that it includes may
+// be empty.
+func (w written) files() []remote.File {
+	if w.edited {
+		return []remote.File{w.conf, w.own}
+	}
+	return []remote.File{w.own}
+}
+
 // Configure makes a load balancer forward the endpoint's port to these
-// backends: our file is written, tested with `nginx -t`, and nginx is
-// reloaded, or started where it is stopped. When the test fails, the file of
-// before is put back and nginx has noticed nothing. A reload keeps every
+// backends. nginx judges the new configuration beside the old one first; then
+// it is written, tested in its place, and nginx is reloaded, or started where
+// it is stopped, and has to listen on the port. When one of these fails, all
+// that was written is put back, nginx.conf byte for byte. A reload keeps every
 // open connection: old workers serve theirs to the end.
 func Configure(ctx context.Context, h remote.Host, v phases.View, backends []string) error {
-	l, err := findLayout(ctx, h)
+	l, err := findLayout(ctx, h, v.Spec().Endpoint.Port)
 	if err != nil {
 		return fmt.Errorf("reading the configuration of nginx on %s: %w", h.Name(), err)
 	}
-	before, _, err := present(ctx, h, l)
+	w, err := plan(ctx, h, v, l, backends)
 	if err != nil {
+		return fmt.Errorf("reading the configuration of nginx on %s: %w", h.Name(), err)
+	}
+	if err := tryOut(ctx, h, w.files()...); err != nil && !errors.Is(err, errNoScratch) {
 		return err
 	}
-	if l.include != "" {
-		if err := appendInclude(ctx, h, l.include); err != nil {
+	if w.edited {
+		if err := phases.Backup(ctx, h, nginxStreamID, nginxConf); err != nil {
 			return err
 		}
 	}
-	u := Upstream{Port: v.Spec().Endpoint.Port, Backends: backends, Bare: l.bare, Nofile: l.nofile}
-	if err := h.WriteFile(ctx, remote.File{Path: l.file, Data: []byte(u.Render()), Mode: 0o644}); err != nil {
-		return err
+	for _, f := range w.files() {
+		if err := h.WriteFile(ctx, f); err != nil {
+			return err
+		}
 	}
 	if _, err := h.Run(ctx, remote.Cmd("nginx", "-t")); err != nil {
-		return errors.Join(fmt.Errorf("testing the new configuration of nginx on %s (not loaded, the old one is put back): %w", h.Name(), err),
-			putBack(ctx, h, l.file, before))
+		return errors.Join(fmt.Errorf("testing the new configuration of nginx on %s (not loaded, the old one is put back): %w", h.Name(), err), w.back(ctx, h))
 	}
-	if _, err := h.Run(ctx, remote.Command{Script: reloadScript}); err != nil {
-		return fmt.Errorf("loading the new configuration of nginx on %s: %w", h.Name(), err)
+	return w.reload(ctx, h, v)
+}
+
+// reloadScript loads the configuration.
+const reloadScript = `if systemctl is-active --quiet nginx; then systemctl reload nginx; else systemctl start nginx; fi`
+
+// listensWithin is how long nginx may take to listen after a reload, which
+// ends before its workers are there.
+const listensWithin = 10 * time.Second
+
+// reload loads what was written, and makes sure that nginx comes back after a
+// reboot: from now on the API's clients depend on it. A reload says nothing of
+// a port that can't be had: nginx goes on with what it had, and would not start
+// at the next boot.
+func (w written) reload(ctx context.Context, h remote.Host, v phases.View) error {
+	active, _, err := serviceState(ctx, h)
+	if err != nil {
+		return err
+	}
+	_, err = h.Run(ctx, remote.Command{Script: reloadScript})
+	if err == nil {
+		err = phases.Await(ctx, v, listensWithin, func(ctx context.Context) error {
+			holder, err := portHolder(ctx, h, v.Spec().Endpoint.Port)
+			if err == nil && holder != "nginx" {
+				err = fmt.Errorf("nginx does not listen on port %d", v.Spec().Endpoint.Port)
+			}
+			return err
+		})
+	}
+	if errors.Is(err, remote.ErrUnknownOutcome) || ctx.Err() != nil {
+		return err
+	}
+	if err != nil {
+		err = fmt.Errorf("loading the new configuration of nginx on %s%s (the old one is put back): %w", h.Name(), w.why(ctx, h, v.Spec().Endpoint.Port), err)
+		if err := errors.Join(err, w.back(ctx, h)); active != "active" {
+			return err
+		}
+		_, again := h.Run(ctx, remote.Command{Script: reloadActive})
+		return errors.Join(err, again)
+	}
+	if _, err := h.Run(ctx, remote.Cmd("systemctl", "enable", "--quiet", "nginx")); err != nil {
+		return fmt.Errorf("letting nginx on %s start at boot: %w", h.Name(), err)
 	}
 	return nil
 }
 
-// reloadScript loads the configuration and makes sure that nginx comes back
-// after a reboot: from now on the API's clients depend on it.
-const reloadScript = `set -eu
-systemctl enable --quiet nginx
-if systemctl is-active --quiet nginx; then systemctl reload nginx; else systemctl start nginx; fi`
+// why is nginx's own last complaint, with the remedy where SELinux enforces.
+func (w written) why(ctx context.Context, h remote.Reader, port int) string {
+	script := "journalctl -u nginx -n 20 -o cat --no-pager 2>/dev/null | grep emerg | tail -n 1\ngetenforce 2>/dev/null || true"
+	if w.errors != "" {
+		script = fmt.Sprintf("tail -n 50 %s 2>/dev/null | grep emerg | tail -n 1\n", remote.Quote(w.errors)) + script
+	}
+	out, err := h.Look(ctx, remote.Command{Script: script})
+	if err != nil {
+		return ""
+	}
+	var says string
+	for line := range strings.Lines(out) {
+		if line = strings.TrimSpace(line); line != "" && line != "Enforcing" && line != "Permissive" && line != "Disabled" {
+			says = fmt.Sprintf(", which says %q", line)
+			break
+		}
+	}
+	if strings.Contains(out, "Enforcing\n") {
+		says += fmt.Sprintf("; SELinux enforces there: `%s`, and run again", labelPort(port))
+	}
+	return says
+}
+
+// labelPort lets SELinux's httpd_t, which nginx runs as, listen on a port.
+func labelPort(port int) string {
+	return fmt.Sprintf("semanage port -a -t http_port_t -p tcp %d", port)
+}
+
+// back puts back what stood in the places of the files, nginx.conf last: our
+// file may need the module that it loads.
+func (w written) back(ctx context.Context, h remote.Host) error {
+	err := putBack(ctx, h, w.file, w.before)
+	if !w.edited {
+		return err
+	}
+	conf, readErr := h.ReadFile(ctx, path.Join(phases.BackupDir(nginxStreamID), nginxConf))
+	if readErr != nil {
+		return errors.Join(err, readErr)
+	}
+	now, readErr := h.ReadFile(ctx, nginxConf)
+	if readErr != nil {
+		return errors.Join(err, readErr)
+	}
+	if now, readErr = withoutLines(ctx, h, now); readErr != nil {
+		return errors.Join(err, readErr)
+	}
+	if bytes.Equal(now.Data, conf.Data) {
+		now.Mode, now.Owner = conf.Mode, conf.Owner
+	}
+	_, folderErr := h.Run(ctx, remote.Command{Script: "rmdir " + ownFolder + " 2>/dev/null || true"})
+	return errors.Join(err, h.WriteFile(ctx, now), folderErr)
+}
 
 func putBack(ctx context.Context, h remote.Host, file, before string) error {
 	if before == "" {
 		return h.Remove(ctx, file)
 	}
 	return h.WriteFile(ctx, remote.File{Path: file, Data: []byte(before)})
-}
-
-func appendInclude(ctx context.Context, h remote.Host, line string) error {
-	f, err := h.ReadFile(ctx, nginxConf)
-	if err != nil {
-		return err
-	}
-	if err := phases.Backup(ctx, h, nginxStreamID, nginxConf); err != nil {
-		return err
-	}
-	f.Data = withLine(f.Data, line)
-	return h.WriteFile(ctx, f)
-}
-
-// withLine is a text with one line more at its end.
-func withLine(text []byte, line string) []byte {
-	return []byte(strings.TrimRight(string(text), "\n") + "\n" + line + "\n")
 }

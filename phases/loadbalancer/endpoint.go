@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"time"
 
@@ -56,7 +57,10 @@ func checkEndpoint(ctx context.Context, v phases.View) (migrate.Finding, error) 
 		return phases.Block(fmt.Sprintf("let it forward to %s (%s)", first, HealthCheck),
 			"%s does not lead to this cluster's API server: %v", v.EndpointAddress(), err), nil
 	}
-	if err := VerifyEndpoint(ctx, v); err != nil {
+	var astray astrayError
+	if err := VerifyEndpoint(ctx, v); errors.As(err, &astray) {
+		return phases.Block("let the endpoint mean the load balancer there: see EndpointName in `migrate preflight`", "%v", astray), nil
+	} else if err != nil {
 		return phases.Need(migrate.Before{}, "it leads to this cluster's API server, but not yet by its name: %v", err), nil
 	}
 	return phases.Done("%s leads to this cluster's API server from every node", v.EndpointAddress()), nil
@@ -92,6 +96,24 @@ func nodesBefore(ctx context.Context, v phases.View) ([]string, error) {
 		nodes = append(nodes, w.Name)
 	}
 	return nodes, nil
+}
+
+// NodesNow are nodesBefore and the control-plane nodes that have joined.
+func NodesNow(ctx context.Context, v phases.View) ([]string, error) {
+	names, err := nodesBefore(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := v.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range v.Spec().ControlPlane.Joining {
+		if n, joined := nodes[h.Name]; joined && kube.Ready(n) {
+			names = append(names, h.Name)
+		}
+	}
+	return names, nil
 }
 
 // Serves says whether any of some new connections to the endpoint, so many

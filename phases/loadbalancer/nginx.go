@@ -16,17 +16,17 @@ import (
 // serves already is not touched.
 func nginx() phases.Step {
 	return phases.Step{
-		ID:     "loadbalancer/nginx",
-		Title:  "Install nginx with its stream module",
-		Why:    "The API is passed through as a TCP stream: ending TLS at the load balancer would break client certificates.",
-		On:     migrate.LoadBalancers,
-		ByHand: "```\napt-get install -y nginx libnginx-mod-stream    # or: dnf install -y nginx nginx-mod-stream\n```\n",
-		Check:  checkNginx,
+		ID:    "loadbalancer/nginx",
+		Title: "Install nginx with its stream module",
+		Why:   "The API is passed through as a TCP stream: ending TLS at the load balancer would break client certificates.",
+		On:    migrate.LoadBalancers,
+		ByHand: "```\napt-get install -y nginx libnginx-mod-stream    # or: dnf install -y nginx nginx-mod-stream\n```\n\n" +
+			"Where port 80 is taken or there is no IPv6, Debian's package fails when it starts nginx with its default site. Then: `rm /etc/nginx/sites-enabled/default`, and `apt-get install -f`.\n",
+		Check: checkNginx,
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 			// An installed nginx that is stopped stays stopped here; the step
 			// that writes its configuration starts it.
-			_, err := h.On(h.Target()).Run(ctx, remote.Command{Script: installScript, Detach: "install-nginx"})
-			if err != nil {
+			if err := install(ctx, h); err != nil {
 				return fmt.Errorf("installing nginx: %w", err)
 			}
 			return nil
@@ -48,15 +48,70 @@ func nginx() phases.Step {
 
 // installScript installs only what is missing: a new version of an nginx that
 // serves others' sites is not ours to bring.
+//
+// Debian's package starts nginx at once, with a default site on port 80 of IPv4
+// and IPv6; where the port is taken or there is no IPv6 the start fails, and
+// with it the package stays half configured. So nothing of the name nginx is
+// started for as long as this script lives (policy-rc.d, see invoke-rc.d(8)), a
+// policy of somebody else's is asked all the same, and the default site is
+// taken away where nginx was not here before. That it was not is noted first: a
+// second run goes on with what the first one began.
 const installScript = `set -eu
-p=nginx; command -v nginx >/dev/null && p=
-if command -v apt-get >/dev/null; then DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $p libnginx-mod-stream
-elif command -v dnf >/dev/null; then dnf install -y $p nginx-mod-stream
+if command -v apt-get >/dev/null; then
+  begun=` + phases.StateDir + `/nginx-install policy=` + policyFile + ` kept=` + policyFile + `.before-migrate
+  mkdir -p -m 0700 ` + phases.StateDir + `
+  command -v nginx >/dev/null || echo begun >$begun
+  p=; [ ! -e $begun ] || p=nginx
+  restore() { if [ -e $kept ]; then mv -f $kept $policy; else rm -f $policy; fi; }
+  if [ -e $kept ] || grep -qs '` + policyMark + `' $policy; then restore; fi
+  [ ! -e $policy ] || mv -f $policy $kept
+  trap restore EXIT
+  printf '%s\n' '#!/bin/sh' '` + policyMark + `' 'case "$*" in *nginx*) kill -0 '$$' 2>/dev/null && exit 101;; esac' "[ ! -x $kept ] || exec $kept \"\$@\"" 'exit 0' >$policy
+  chmod 755 $policy
+  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends $p libnginx-mod-stream
+  site=/etc/nginx/sites-enabled/default
+  if [ -e $begun ]; then
+    [ "$(readlink $site || true)" != /etc/nginx/sites-available/default ] || rm -f $site
+    rm -f $begun
+  fi
+elif command -v dnf >/dev/null; then
+  p=nginx; command -v nginx >/dev/null && p=
+  dnf install -y $p nginx-mod-stream
 else echo "neither apt-get nor dnf is here: install nginx with its stream module by hand" >&2; exit 1; fi`
 
-// streamScript says whether nginx is there and can serve streams: built in,
-// or as a module file in the folder that nginx was built to load from.
-const streamScript = `command -v nginx >/dev/null || { echo absent; exit 0; }
+const (
+	policyFile = "/usr/sbin/policy-rc.d"
+	policyMark = "# of migrate: nginx is not started while its packages are installed"
+)
+
+// leftScript prints what an installation has left behind.
+const leftScript = `command -v dpkg-query >/dev/null || exit 0
+dpkg-query -W -f '${Package} is ${db:Status-Status}\n' nginx nginx-common libnginx-mod-stream 2>/dev/null | grep -E ' is (half-|unpacked)' || true`
+
+// install runs the script, and says of one that failed what is left.
+func install(ctx context.Context, h phases.Hands) error {
+	host := h.On(h.Target())
+	_, err := host.Run(ctx, remote.Command{Script: installScript, Detach: "install-nginx"})
+	if err == nil || ctx.Err() != nil || errors.Is(err, remote.ErrUnknownOutcome) {
+		return err
+	}
+	left, lookErr := host.Look(ctx, remote.Command{Script: leftScript})
+	if lookErr != nil {
+		return errors.Join(err, lookErr)
+	}
+	what := "nothing is half installed"
+	if left = strings.TrimSpace(left); left != "" {
+		what = "what is left: " + strings.ReplaceAll(left, "\n", ", ")
+	}
+	return fmt.Errorf("%w; %s. Mend what it says and run again, which goes on from there; by hand it is `apt-get install -f`", err, what)
+}
+
+// streamScript says whether nginx is there, wholly installed, and can serve
+// streams: built in, or as a module file in the folder that nginx was built to
+// load from.
+const streamScript = `if grep -qs '` + policyMark + `' ` + policyFile + ` || [ -e ` + phases.StateDir + `/nginx-install ]; then echo begun; exit 0; fi
+if command -v dpkg-query >/dev/null && dpkg-query -W -f '${db:Status-Status}\n' nginx nginx-common libnginx-mod-stream 2>/dev/null | grep -qE '^(half-|unpacked)'; then echo half; exit 0; fi
+command -v nginx >/dev/null || { echo absent; exit 0; }
 v=$(nginx -V 2>&1)
 case "$v" in
 *--with-stream=dynamic*) d=$(printf %s "$v" | sed -n 's/.*--modules-path=\([^ ]*\).*/\1/p')
@@ -73,6 +128,10 @@ func checkNginx(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	switch strings.TrimSpace(out) {
 	case "stream":
 		return phases.Done("nginx with its stream module is installed"), nil
+	case "begun":
+		return phases.Need(migrate.Before{"nginx": "begun"}, "an installation of nginx was begun and not ended"), nil
+	case "half":
+		return phases.Need(migrate.Before{"nginx": "half installed"}, "nginx is installed in part: the package manager has not configured it"), nil
 	case "absent":
 		return phases.Need(migrate.Before{"nginx": "absent"}, "nginx is not installed"), nil
 	case "no-module":

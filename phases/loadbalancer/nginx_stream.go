@@ -54,7 +54,7 @@ func wantedBackends(ctx context.Context, v phases.View) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := PresentBackends(ctx, v.On(v.Target()))
+	list, err := PresentBackends(ctx, v.On(v.Target()), v)
 	if err != nil {
 		return nil, err
 	}
@@ -63,21 +63,25 @@ func wantedBackends(ctx context.Context, v phases.View) ([]string, error) {
 
 func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	r := v.On(v.Target())
-	l, err := findLayout(ctx, r)
+	port := v.Spec().Endpoint.Port
+	l, err := findLayout(ctx, r, port)
+	var block streamBlockError
+	var refused refusedError
 	switch {
-	case errors.Is(err, errOwnStream):
-		return phases.Block("add `include /etc/nginx/stream.d/*.conf;` to that stream block and make the folder", "%s: %v", v.Target(), err), nil
+	case errors.As(err, &block):
+		return phases.Block(block.remedy(), "%s: %v", v.Target(), block), nil
+	case errors.As(err, &refused):
+		return phases.Block("mend what it names: `nginx -t`", "%v", refused), nil
 	case errors.Is(err, fs.ErrNotExist):
 		return phases.Need(migrate.Before{"file": "absent"}, "nginx is not configured yet"), nil
 	case err != nil:
 		return migrate.Finding{}, err
 	}
-	port := v.Spec().Endpoint.Port
-	var before, first, holder, active, enabled string
+	var first, holder, active, enabled string
 	var list []string
 	var loaded bool
 	err = phases.SideBySide(
-		func() (err error) { before, list, err = present(ctx, r, l); return err },
+		func() (err error) { _, list, err = present(ctx, r, l); return err },
 		func() (err error) { first, err = v.APIAddress(ctx, v.First().Name); return err },
 		func() (err error) { holder, err = portHolder(ctx, r, port); return err },
 		func() (err error) { loaded, err = l.loaded(ctx, r); return err },
@@ -85,25 +89,66 @@ func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, erro
 	if err != nil {
 		return migrate.Finding{}, err
 	}
-	preImage := migrate.Before{"file": l.file, "content": before, "active": active, "enabled": enabled}
-	list = WithBackend(list, first)
-	after := Upstream{Port: port, Backends: list, Bare: l.bare, Nofile: l.nofile}.Render()
-	if before == after && holder == "nginx" {
+	w, err := plan(ctx, r, v, l, WithBackend(list, first))
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	preImage := migrate.Before{"file": l.file, "content": w.before, "active": active, "enabled": enabled}
+	if !w.differs && holder == "nginx" {
 		if loaded {
-			return phases.Done("nginx passes port %d through to %s", port, strings.Join(list, ", ")), nil
+			return phases.Done("nginx passes port %d through to %s", port, strings.Join(WithBackend(list, first), ", ")), nil
 		}
 		return phases.Need(preImage, "nginx has not loaded our file"), nil
 	}
-	if holder != "" && (holder != "nginx" || before == "") {
-		return phases.Block(fmt.Sprintf("free port %d there or choose another port for spec.endpoint", port),
-			"port %d of %s is taken by %s", port, v.Target(), holder), nil
+	if blocked, is := portTaken(v, l, holder, w.before); is {
+		return blocked, nil
+	}
+	if l.module {
+		if err := tryOut(ctx, r, w.files()...); errors.As(err, &refused) {
+			return phases.Block("change what it names; or keep nginx as your own, pass the endpoint through there, and write `kind: external` into spec.loadBalancer", "%v", refused), nil
+		} else if err != nil && !errors.Is(err, errNoScratch) {
+			return migrate.Finding{}, err
+		}
 	}
 	f := phases.Need(preImage, "nginx does not listen on port %d", port)
-	if before != "" {
+	if w.before != "" {
 		f.Reason = "our file for nginx differs from what it should be"
 	}
-	f.Changes = []migrate.Change{{Object: v.Target() + ":" + l.file, Before: before, After: after}}
+	f.Changes = w.changes(v.Target())
 	return f, nil
+}
+
+// portTaken is the finding that somebody else has the endpoint's port.
+func portTaken(v phases.View, l layout, holder, before string) (migrate.Finding, bool) {
+	port := v.Spec().Endpoint.Port
+	free := fmt.Sprintf("free port %d there or choose another port for spec.endpoint", port)
+	switch {
+	case l.holds != "":
+		return phases.Block(fmt.Sprintf("take the `listen` at %s away, or choose another port for spec.endpoint; or, where nginx shall pass the API through by your own configuration, write `kind: external` into spec.loadBalancer", l.holds),
+			"port %d of %s is nginx's already: its own configuration listens there at %s", port, v.Target(), l.holds), true
+	case holder == "nginx" && before == "":
+		return phases.Block("load the configuration that is on the disk: `nginx -t && systemctl reload nginx`",
+			"port %d of %s is taken by nginx, which has loaded a configuration that is on the disk no more", port, v.Target()), true
+	case holder != "" && holder != "nginx":
+		return phases.Block(free, "port %d of %s is taken by %s", port, v.Target(), holder), true
+	}
+	return migrate.Finding{}, false
+}
+
+// changes are the plan's. Of nginx.conf only the new lines are shown: the rest
+// may hold secrets, and is none of the plan's.
+func (w written) changes(host string) []migrate.Change {
+	var out []migrate.Change
+	if w.edited {
+		var lines string
+		for _, line := range []string{w.load, w.include} {
+			if line != "" {
+				lines += line + "\n"
+			}
+		}
+		out = append(out, migrate.Change{Object: host + ":" + nginxConf, After: lines})
+	}
+	return append(out, migrate.Change{Object: host + ":" + w.file, Before: w.before, After: string(w.own.Data)})
 }
 
 // portHolder names the program that listens on a port, "" for none.
@@ -116,23 +161,28 @@ func portHolder(ctx context.Context, r remote.Reader, port int) (string, error) 
 	return strings.TrimSpace(out), nil
 }
 
-// verifyNginxStream goes to the API through this load balancer and, once all
-// of them are set up, to the endpoint from every node.
+// verifyNginxStream goes to the API through this load balancer. Whether the
+// endpoint leads there from every node is the next step's question: a name may
+// still be on its way.
 func verifyNginxStream(ctx context.Context, v phases.View) error {
-	l, err := findLayout(ctx, v.On(v.Target()))
+	r := v.On(v.Target())
+	l, err := findLayout(ctx, r, v.Spec().Endpoint.Port)
 	if err != nil {
 		return err
 	}
-	loaded, err := l.loaded(ctx, v.On(v.Target()))
+	loaded, err := l.loaded(ctx, r)
 	if err != nil {
 		return err
 	}
 	if !loaded {
 		return fmt.Errorf("nginx on %s has not loaded our file", v.Target())
 	}
-	all := v.Spec().LoadBalancer.Hosts
-	if v.Target() == all[len(all)-1].Name {
-		return VerifyEndpoint(ctx, v)
+	holder, err := portHolder(ctx, r, v.Spec().Endpoint.Port)
+	if err != nil {
+		return err
+	}
+	if holder != "nginx" {
+		return fmt.Errorf("nginx on %s does not listen on port %d", v.Target(), v.Spec().Endpoint.Port)
 	}
 	roots, err := clusterRoots(ctx, v)
 	if err != nil {
@@ -159,17 +209,17 @@ func throughLoadBalancer(ctx context.Context, v phases.View, lb cluster.Host, ro
 	return nil
 }
 
-// VerifyEndpoint goes to the endpoint from every node, as its kubelet will:
-// the connection is opened on the node, the handshake checked against the
-// cluster's CA and the endpoint's name. A firewall, a hairpin that does not
-// work, or a name that only some nodes know shows here, before any client is
-// moved.
+// VerifyEndpoint goes to the endpoint from every node, as its kubelet will: the
+// connection is opened on the node, the handshake checked against the cluster's
+// CA and the endpoint's name, and a load balancer's host has to be seen to
+// carry it. A firewall, a hairpin that does not work, a name that only some
+// nodes know or that means a node shows here, before any client is moved.
 func VerifyEndpoint(ctx context.Context, v phases.View) error {
 	roots, err := clusterRoots(ctx, v)
 	if err != nil {
 		return err
 	}
-	workers, err := v.Workers(ctx)
+	nodes, err := NodesNow(ctx, v)
 	if err != nil {
 		return err
 	}
@@ -179,13 +229,5 @@ func VerifyEndpoint(ctx context.Context, v phases.View) error {
 				return throughLoadBalancer(ctx, v, lb, roots)
 			})
 		},
-		func() error {
-			return phases.ForEach(append([]cluster.Host{v.First()}, workers...), func(_ int, node cluster.Host) error {
-				_, err := kube.ServedCertificate(ctx, v.On(node.Name).DialContext, v.EndpointAddress(), roots)
-				if err != nil {
-					return fmt.Errorf("reaching the endpoint from %s: %w", node.Name, err)
-				}
-				return nil
-			})
-		})
+		func() error { return Carried(ctx, v, nodes) })
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"hamigrate/migrate"
@@ -22,7 +23,7 @@ func undoNginxStream(ctx context.Context, h phases.Hands, before migrate.Before)
 		return err
 	}
 	host := h.On(h.Target())
-	l, err := findLayout(ctx, host)
+	l, err := findLayout(ctx, host, h.Spec().Endpoint.Port)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // nginx itself is gone
 	}
@@ -70,21 +71,32 @@ func fileBack(ctx context.Context, h remote.Host, l layout, content string) (cha
 	if err != nil {
 		return false, err
 	}
-	former, err := withoutInclude(ctx, h, conf)
+	former, err := withoutLines(ctx, h, conf)
 	if err != nil {
 		return false, err
 	}
 	if now == content && bytes.Equal(former.Data, conf.Data) {
 		return false, nil
 	}
-	// Our line goes first: without it nginx does not look for our file.
-	if !bytes.Equal(former.Data, conf.Data) {
-		if err := h.WriteFile(ctx, former); err != nil {
+	// Our file goes first: it may need the module that nginx.conf loads for it,
+	// and a folder without a file may be included. What somebody else had in its
+	// place comes back when nginx does not look for it any more.
+	steps := []func() error{
+		func() error { return putBack(ctx, h, l.file, content) },
+		func() error {
+			if bytes.Equal(former.Data, conf.Data) {
+				return nil
+			}
+			return h.WriteFile(ctx, former)
+		},
+	}
+	if content != "" {
+		slices.Reverse(steps)
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
 			return false, err
 		}
-	}
-	if err := putBack(ctx, h, l.file, content); err != nil {
-		return false, err
 	}
 	if _, err := h.Run(ctx, remote.Cmd("nginx", "-t")); err != nil {
 		err = fmt.Errorf("testing the configuration of before of nginx on %s (not loaded, the one that runs is put back): %w", h.Name(), err)
@@ -97,25 +109,6 @@ func fileBack(ctx context.Context, h remote.Host, l layout, content string) (cha
 		_, err = h.Run(ctx, remote.Command{Script: "rmdir " + ownFolder + " 2>/dev/null || true"})
 	}
 	return true, err
-}
-
-// withoutInclude is nginx.conf without our line: the copy of before, byte for
-// byte, where our line is all that differs from it.
-func withoutInclude(ctx context.Context, r remote.Reader, conf remote.File) (remote.File, error) {
-	line := []byte("\n" + ownInclude + ";\n")
-	if !bytes.Contains(conf.Data, line) {
-		return conf, nil
-	}
-	former := conf
-	former.Data = bytes.Replace(conf.Data, line, []byte("\n"), 1)
-	kept, err := r.ReadFile(ctx, path.Join(phases.BackupDir(nginxStreamID), nginxConf))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return remote.File{}, err
-	}
-	if err == nil && bytes.Equal(withLine(kept.Data, ownInclude+";"), conf.Data) {
-		former.Data = kept.Data
-	}
-	return former, nil
 }
 
 // serviceState is how nginx was before: Apply starts and enables it.
@@ -162,14 +155,18 @@ func undoWorkerConnections(ctx context.Context, h phases.Hands, before migrate.B
 		return err
 	}
 	// The copy is made before the change: without one there was none.
-	if _, err := host.ReadFile(ctx, path.Join(phases.BackupDir(workerConnectionsID), nginxConf)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+	kept, err := host.ReadFile(ctx, path.Join(phases.BackupDir(workerConnectionsID), nginxConf))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	former := f
 	former.Data = workerConnectionsLine.ReplaceAll(f.Data, []byte("${1}"+before["worker_connections"]+"${3}"))
+	if raised, err := raiseConnections(kept.Data, configuredConnections(f.Data)); err == nil && bytes.Equal(raised, f.Data) {
+		former.Data = kept.Data // there was no such line
+	}
 	if configuredConnections(f.Data) > configuredConnections(former.Data) {
 		if err := host.WriteFile(ctx, former); err != nil {
 			return err

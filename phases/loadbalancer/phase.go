@@ -27,6 +27,7 @@ func Phase() phases.Phase {
 			workerConnections(),
 			nginxStream(),
 			endpoint(),
+			endpointName(),
 			kubeadmConfig(),
 			clusterInfo(),
 			kubeProxy(),

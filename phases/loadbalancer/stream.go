@@ -10,7 +10,7 @@ import (
 // StreamFile is the file of our own that holds everything this tool tells
 // nginx. Debian's nginx.conf includes its folder in the main context, after
 // the modules' own files (50-…), so no file of somebody else is touched.
-const StreamFile = "/etc/nginx/modules-enabled/95-migrate-kube-apiserver.conf"
+const StreamFile = "/etc/nginx/modules-enabled/" + ownName + ".conf"
 
 // ownHeader is how a file begins that is ours.
 const ownHeader = "# Written by migrate: "

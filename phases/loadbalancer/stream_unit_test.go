@@ -1,7 +1,6 @@
 package loadbalancer
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,9 +8,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
-
-	"hamigrate/migrate/remote"
-	"hamigrate/migrate/remote/remotetest"
 )
 
 func backend() *rapid.Generator[string] {
@@ -116,46 +112,9 @@ func TestRaiseConnections(t *testing.T) {
 			t.Fatal(cmp.Diff(want, string(out)))
 		}
 	})
-	if _, err := raiseConnections([]byte("events { }\n"), 1000); err == nil {
-		t.Error("a file without the line was accepted")
-	}
-}
-
-func TestFindLayout(t *testing.T) {
-	t.Parallel()
-	const stream = "stream {\n    upstream a {\n        server 1.2.3.4:5;\n    }\n    include /etc/nginx/stream.d/*.conf;\n}\n"
-	const own = "/etc/nginx/stream.d/95-migrate-kube-apiserver.conf"
-	for name, tt := range map[string]struct {
-		conf string
-		want layout
-		err  error
-	}{
-		"Debian's":           {debian, layout{file: StreamFile, nofile: 65536}, nil},
-		"with a stream":      {debian + stream, layout{file: own, bare: true, nofile: 65536}, nil},
-		"indented, one line": {debian + "  stream { include /etc/nginx/stream.d/*.conf; }\n", layout{file: own, bare: true, nofile: 65536}, nil},
-		"stream before http": {strings.Replace(debian, "http {", stream+"http {", 1), layout{file: own, bare: true, nofile: 65536}, nil},
-		"a relative folder":  {strings.Replace(stream, "/etc/nginx/stream.d", "stream.d", 1), layout{file: own, bare: true, nofile: 65536}, nil},
-		"include commented":  {strings.Replace(stream, "include", "# include", 1), layout{}, errOwnStream},
-		"an include in http": {"stream { server { listen 1; } }\nhttp {\n include conf.d/*.conf;\n}\n", layout{}, errOwnStream},
-		"stream commented":   {debian + "#" + strings.ReplaceAll(strings.TrimSpace(stream), "\n", "\n#") + "\n", layout{file: StreamFile, nofile: 65536}, nil},
-		"nofile set":         {"worker_rlimit_nofile 1000;\n" + debian, layout{file: StreamFile}, nil},
-		"nofile commented":   {"# worker_rlimit_nofile 1000;\n" + debian, layout{file: StreamFile, nofile: 65536}, nil},
-		"modules commented": {strings.Replace(debian, "include /etc/nginx/modules", "#include /etc/nginx/modules", 1),
-			layout{file: "/etc/nginx/migrate.d/kube-apiserver.conf", include: "include /etc/nginx/migrate.d/*.conf;", nofile: 65536}, nil},
-		"Red Hat's, ours included": {"include /usr/share/nginx/modules/*.conf;\ninclude /etc/nginx/migrate.d/*.conf;\n",
-			layout{file: "/etc/nginx/migrate.d/kube-apiserver.conf", nofile: 65536}, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := remotetest.New("lb1")
-			h.Put(remote.File{Path: nginxConf, Data: []byte(tt.conf), Mode: 0o644, Owner: "root:root"})
-			got, err := findLayout(t.Context(), h)
-			if !errors.Is(err, tt.err) {
-				t.Fatalf("error %v, want %v", err, tt.err)
-			}
-			if got != tt.want {
-				t.Errorf("got %+v, want %+v", got, tt.want)
-			}
-		})
+	for conf, want := range map[string]string{"events { }\n": "events { worker_connections 1024; }\n", "# events {\nevents {\n}\n": "# events {\nevents { worker_connections 1024;\n}\n", "include e/*;\n": ""} {
+		if out, err := raiseConnections([]byte(conf), 1000); string(out) != want || (err == nil) != (want != "") {
+			t.Errorf("%q became %q, %v", conf, out, err)
+		}
 	}
 }

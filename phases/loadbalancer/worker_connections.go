@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,6 +134,10 @@ func changedLines(old, now []byte) (before, after string) {
 	return before, after
 }
 
+// eventsBlock is where a line is put that is not there: in an events block that
+// begins a line, as everybody writes it.
+var eventsBlock = regexp.MustCompile(`(?m)^([^#\n]*\bevents\s*\{)`)
+
 // raiseConnections sets the limit to the next power of two, which leaves
 // room for the workers to come.
 func raiseConnections(conf []byte, need int) ([]byte, error) {
@@ -140,10 +145,14 @@ func raiseConnections(conf []byte, need int) ([]byte, error) {
 	for n < need {
 		n *= 2
 	}
-	if !workerConnectionsLine.Match(conf) {
-		return nil, fmt.Errorf("%s has no worker_connections line", nginxConf)
+	if workerConnectionsLine.Match(conf) {
+		return workerConnectionsLine.ReplaceAll(conf, fmt.Appendf(nil, "${1}%d${3}", n)), nil
 	}
-	return workerConnectionsLine.ReplaceAll(conf, fmt.Appendf(nil, "${1}%d${3}", n)), nil
+	at := eventsBlock.FindIndex(conf)
+	if at == nil {
+		return nil, fmt.Errorf("%s has neither a worker_connections line nor an events block", nginxConf)
+	}
+	return slices.Concat(conf[:at[1]], fmt.Appendf(nil, " worker_connections %d;", n), conf[at[1]:]), nil
 }
 
 func applyWorkerConnections(ctx context.Context, h phases.Hands, _ migrate.Before) error {

@@ -214,7 +214,7 @@ func (w *World) buildHosts() {
 		}
 	}
 
-	installNginx(w.hosts["lb2"])
+	w.must(installNginx(w.hosts["lb2"]))
 	w.hosts["cp2"].put(auditFile, "kind: Policy\n", 0o640, "root:root")
 	w.hosts["cp3"].put(auditFile, auditPolicy, 0o644, "root:root")
 	// A distribution's etcd, not started, that systemd has in memory.

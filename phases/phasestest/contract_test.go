@@ -107,7 +107,9 @@ func TestNginxRefuses(t *testing.T) {
 			t.Parallel()
 			w, h := bare(t)
 			w.mu.Lock()
-			installNginx(h)
+			if err := installNginx(h); err != nil {
+				t.Fatal(err)
+			}
 			if test.module {
 				installNginxStream(h)
 			}

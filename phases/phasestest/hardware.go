@@ -21,6 +21,9 @@ type Hardware struct {
 	Stalls    int            // how many synced writes take a second first
 	Inotify   int            // instances in use
 	Addresses []string       // besides its own
+	Behind    string         // what others see as its address, and as its ports: a translation
+	No80      bool           // port 80 can't be had: somebody else has it, or its IPv6 half is missing
+	Forbidden []int          // ports that SELinux does not let nginx listen on
 
 	own string // its own, where that is not what the others know
 }
@@ -30,7 +33,7 @@ func newHardware() Hardware {
 }
 
 func (h Hardware) clone() Hardware {
-	h.Free, h.Addresses = maps.Clone(h.Free), slices.Clone(h.Addresses)
+	h.Free, h.Addresses, h.Forbidden = maps.Clone(h.Free), slices.Clone(h.Addresses), slices.Clone(h.Forbidden)
 	return h
 }
 
@@ -50,6 +53,7 @@ func (h *Host) furnish() {
 	h.put(mounts, "/dev/sda1 / ext4 rw,relatime 0 0\n", 0o444, "root:root")
 	h.put("/proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n", 0o444, "root:root")
 	h.put("/proc/sys/fs/inotify/max_user_instances", "128\n", 0o644, "root:root")
+	h.put("/proc/net/if_inet6", "00000000000000000000000000000001 01 80 10 80       lo\n", 0o444, "root:root")
 	h.put("/proc/sys/kernel/arch", "x86_64\n", 0o444, "root:root")
 }
 

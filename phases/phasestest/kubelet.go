@@ -262,6 +262,9 @@ func ss(p program) error {
 		for n := range h.clients {
 			p.out("0 0 %s:6443 10.88.1.%d:%d\n", h.address, n%250, 30000+n)
 		}
+	case strings.HasPrefix(line, "-Htnp state established ( "):
+		words := strings.Fields(line)
+		p.established(words[4], strings.TrimPrefix(words[6], ":"))
 	case line == "-Htnp state established":
 		if h.active("kubelet.service") && h.world.reach(h, h.kubelet.server) == nil {
 			u, err := url.Parse(h.kubelet.server)

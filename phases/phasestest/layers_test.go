@@ -43,7 +43,7 @@ func layers() map[string]layer {
 		"phases/loadbalancer":       {step, "a phase knows the adapters and no other phase"},
 		"phases/etcd":               {append(slices.Clone(step), "phases/overlap"), "a phase knows the adapters and no other phase"},
 		"phases/controlplane":       {append(slices.Clone(step), "phases/loadbalancer", "phases/overlap"), "a phase knows the adapters; this one gives the load balancer new backends"},
-		"phases/preflight":          {append(slices.Clone(step), "migrate/nodefiles", "phases/controlplane", "phases/overlap"), "it looks for what would stop a phase, with the phases' own eyes where they have them"},
+		"phases/preflight":          {append(slices.Clone(step), "migrate/nodefiles", "phases/controlplane", "phases/loadbalancer", "phases/overlap"), "it looks for what would stop a phase, with the phases' own eyes where they have them"},
 		"phases/restore":            {append(slices.Clone(step), "phases/etcd", "phases/overlap"), "the emergency door makes the members anew that phase 2 made"},
 		"phases/verify":             {append(slices.Clone(step), "phases/certs", "phases/controlplane", "phases/etcd", "phases/loadbalancer", "phases/overlap"), "it looks at the end state, with the phases' own eyes where they have them"},
 		"phases/audit":              {step, "it must be of use where nothing of this program has run, so it knows no phase"},

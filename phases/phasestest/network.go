@@ -34,8 +34,10 @@ type route struct {
 	pod     *staticPod    // of an API server's route
 	boot    *bootedServer // of an etcd route
 	relayed bool
-	// balanced: a load balancer chose it.
+	// balanced: a load balancer chose it, and by is its machine, nil for
+	// somebody else's.
 	balanced bool
+	by       *Host
 }
 
 // serviceIP is the kubernetes Service's.
@@ -165,7 +167,7 @@ func (w *World) routeNginx(at *Host, _ string, port int) (route, bool) {
 			best, fewest = r, n
 		}
 	}
-	best.balanced = true
+	best.balanced, best.by = true, at
 	return best, fewest >= 0
 }
 
@@ -231,6 +233,9 @@ func (w *World) connect(ctx context.Context, h *Host, address string) (net.Conn,
 	conn, err := l.DialContext(ctx)
 	if err == nil && r.balanced {
 		conn = w.hold(conn, r.host.Name(), 1)
+	}
+	if err == nil {
+		conn = w.track(conn, h, address, r.by)
 	}
 	return conn, err
 }

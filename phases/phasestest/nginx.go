@@ -52,14 +52,16 @@ http {
 `
 
 // installNginx is what Debian's package does: files, and a started service.
-func installNginx(h *Host) {
+func installNginx(h *Host) error {
 	if h.has("/usr/sbin/nginx") {
-		return
+		return nil
 	}
 	h.put("/usr/sbin/nginx", nginxProgram, 0o755, "root:root")
 	h.put(nginxConf, DebianNginxConf, 0o644, "root:root")
 	h.put("/etc/nginx/mime.types", "types {\n    text/html html;\n}\n", 0o644, "root:root")
-	h.put("/etc/nginx/sites-enabled/default", "server {\n\tlisten 80 default_server;\n\troot /var/www/html;\n}\n", 0o644, "root:root")
+	h.put("/etc/nginx/sites-available/default", "server {\n\tlisten 80 default_server;\n\troot /var/www/html;\n}\n", 0o644, "root:root")
+	h.Folder("/etc/nginx/sites-enabled")
+	h.Link("/etc/nginx/sites-enabled/default", "/etc/nginx/sites-available/default")
 	h.Folder("/etc/nginx/modules-enabled")
 	h.Folder("/etc/nginx/conf.d")
 	h.put(packageUnits+"/nginx.service", "[Service]\nType=forking\nExecStart=/usr/sbin/nginx\n\n[Install]\nWantedBy=multi-user.target\n", 0o644, "root:root")
@@ -68,9 +70,13 @@ func installNginx(h *Host) {
 	if err != nil {
 		panic(err) // its file was written above
 	}
-	if err := h.startUnit("nginx.service", u); err != nil {
-		panic(err) // these files are good
+	if h.has("/usr/sbin/policy-rc.d") {
+		return nil // invoke-rc.d(8): it denies the start, and that is no failure
 	}
+	if err := h.startUnit("nginx.service", u); err != nil {
+		return fmt.Errorf("installed nginx package post-installation script subprocess returned error exit status 1: %w", err)
+	}
+	return nil
 }
 
 func installNginxStream(h *Host) {
@@ -84,6 +90,8 @@ func nginx(p program) error {
 	case "-V":
 		fmt.Fprintf(p.Stderr, "nginx version: nginx/1.22.1\nconfigure arguments: %s", strings.TrimPrefix(p.host.read("/usr/sbin/nginx"), "nginx/1.22.1 "))
 		return nil
+	case "-T":
+		return dumpNginx(p)
 	case "-t":
 		if _, err := p.host.parseNginx(); err != nil {
 			return fmt.Errorf("[emerg] %w\nnginx: configuration file %s test failed", err, nginxConf)
@@ -100,6 +108,17 @@ func (h *Host) reloadNginx() error {
 	state, err := h.parseNginx()
 	if err != nil {
 		return fmt.Errorf("job for nginx.service failed: %w", err)
+	}
+	if h.hardware.No80 && slices.Contains(state.http, 80) {
+		return errors.New("bind() to 0.0.0.0:80 failed (98: Address already in use)")
+	}
+	for port := range state.streams {
+		if slices.Contains(h.hardware.Forbidden, port) {
+			if !h.nginxActive() {
+				return fmt.Errorf("bind() to 0.0.0.0:%d failed (13: Permission denied)", port)
+			}
+			return nil // it says so in its log, and goes on as before
+		}
 	}
 	h.nginx = state
 	h.nginx.workers = time.Now()
@@ -143,7 +162,7 @@ func (h *Host) parseNginx() (nginxState, error) {
 	return state, h.checkNginx(top, &state)
 }
 
-var nginxInclude = regexp.MustCompile(`(?m)^(\s*)include\s+([^;\s]+);`)
+var nginxInclude = regexp.MustCompile(`(?m)(^\s*|[{;][ \t]*)include\s+([^;\s]+);`)
 
 // includeNginx puts the text of included files in their place. Paths are
 // relative to the folder of nginx.conf.
@@ -158,12 +177,13 @@ func (h *Host) includeNginx(text string, depth int) (string, error) {
 			pattern = path.Join(path.Dir(nginxConf), pattern)
 		}
 		var all strings.Builder
+		all.WriteString(nginxInclude.FindStringSubmatch(line)[1])
 		for _, file := range h.glob(pattern) {
 			inner, err := h.includeNginx(h.read(file), depth+1)
 			failed = errors.Join(failed, err)
 			all.WriteString(inner)
 		}
-		if all.Len() == 0 && !strings.Contains(pattern, "*") {
+		if len(h.glob(pattern)) == 0 && !strings.Contains(pattern, "*") {
 			failed = errors.Join(failed, fmt.Errorf("open() %q failed", pattern))
 		}
 		return all.String()
@@ -219,13 +239,24 @@ func (h *Host) checkNginx(top []directive, state *nginxState) error {
 		name := d.words[0]
 		switch name {
 		case "load_module":
-			module = module || d.words[1] == "modules/ngx_stream_module.so" && h.has(nginxModule)
+			if seen["events"] || seen["http"] || seen["stream"] {
+				return errors.New(`"load_module" directive is specified too late`)
+			}
+			if path.Base(d.words[1]) == path.Base(nginxModule) {
+				if !h.has(nginxModule) {
+					return fmt.Errorf("dlopen() %q failed", nginxModule)
+				}
+				if module {
+					return errors.New("module \"ngx_stream_module\" is already loaded")
+				}
+				module = true
+			}
 		case "worker_rlimit_nofile", "events", "http", "stream":
 			if seen[name] {
 				return fmt.Errorf("%q directive is duplicate", name)
 			}
 			seen[name] = true
-		case "user", "worker_processes", "pid", "error_log":
+		case "user", "worker_processes", "pid", "error_log", "mail":
 		default:
 			return fmt.Errorf("unknown directive %q", name)
 		}

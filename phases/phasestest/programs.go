@@ -63,6 +63,9 @@ func findProgram(h *Host, name string) func(program) error {
 	case "migrate":
 		return restoreMember
 	}
+	if run := nginxHelper(name); run != nil {
+		return run
+	}
 	if run := hardwareProgram(name); run != nil {
 		return run
 	}
@@ -137,7 +140,7 @@ func sleep(p program) error {
 
 // ip plays `ip -o addr show to ADDRESS`, and the list of all.
 func ip(p program) error {
-	if strings.Join(p.args, " ") == "-o -4 addr show scope global" {
+	if args := strings.Join(p.args, " "); args == "-o -4 addr show scope global" || args == "-o addr show scope global" {
 		return addressList(p)
 	}
 	address, ok := strings.CutPrefix(strings.Join(p.args, " "), "-o addr show to ")
@@ -159,7 +162,7 @@ func getent(p program) error {
 		if !p.host.users[p.args[1]] {
 			return interp.ExitStatus(2)
 		}
-	case "ahostsv4":
+	case "ahostsv4", "ahosts":
 		address := p.host.resolve(p.args[1])
 		if address == "" {
 			return interp.ExitStatus(2)
@@ -171,15 +174,23 @@ func getent(p program) error {
 
 // installPackages plays apt-get and dnf: they know nginx.
 func installPackages(p program) error {
-	_, rest := p.options()
+	flags, rest := p.options("-o")
 	if rest[0] != "install" {
 		return fmt.Errorf("unknown operation %s", rest[0])
+	}
+	if _, simulated := flags["-s"]; simulated {
+		for _, name := range rest[1:] {
+			p.out("Inst %s (1.22.1-9 Debian:12 [amd64])\n", name)
+		}
+		return nil
 	}
 	p.sleep(10 * time.Second)
 	for _, name := range rest[1:] {
 		switch name {
 		case "nginx":
-			installNginx(p.host)
+			if err := installNginx(p.host); err != nil {
+				return err
+			}
 		case "libnginx-mod-stream":
 			installNginxStream(p.host)
 		default:

@@ -58,6 +58,9 @@ func mv(p program) error {
 }
 
 func cp(p program) error {
+	if copyInPlace(p) {
+		return nil
+	}
 	flags, rest := p.options()
 	f, err := p.host.Fake.ReadFile(p.ctx, p.abs(rest[0]))
 	if err != nil {

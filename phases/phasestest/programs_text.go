@@ -230,6 +230,9 @@ func cut(p program) error {
 
 // lineProgram plays head -n N, tail -n N, sort -u, sort -n and wc -l.
 func lineProgram(p program, name string) error {
+	if done, err := firstBytes(p); done {
+		return err
+	}
 	var withValue []string
 	if name == "head" || name == "tail" {
 		withValue = []string{"-n"}

@@ -34,17 +34,7 @@ func (h *Host) shell(script string, stdin []byte) (string, error) {
 	}
 	var stdout, stderr bytes.Buffer
 	s := &session{host: h, umask: 0o022}
-	runner, err := interp.New(
-		interp.StdIO(in, &stdout, &stderr),
-		interp.Env(expand.ListEnviron("PATH=/usr/bin", "HOME=/root", "LANG=C.UTF-8")),
-		interp.Dir("/"),
-		interp.CallHandler(s.call),
-		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return s.exec }),
-		interp.OpenHandler(s.open),
-		interp.StatHandler(s.stat),
-		interp.AccessHandler(s.access),
-		interp.ReadDirHandler2(s.readDir),
-	)
+	runner, err := s.runner(in, &stdout, &stderr)
 	if err != nil {
 		return "", err
 	}
@@ -58,6 +48,8 @@ func (h *Host) shell(script string, stdin []byte) (string, error) {
 	}
 	return stdout.String(), nil
 }
+
+var shellEnv = expand.ListEnviron("PATH=/usr/bin", "HOME=/root", "LANG=C.UTF-8")
 
 // session is one run of the shell.
 type session struct {

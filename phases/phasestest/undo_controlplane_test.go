@@ -136,7 +136,7 @@ func TestLawsOfControlPlanesWayBack(t *testing.T) {
 				list = append(list, done{l, was})
 			}
 		}
-		if len(list) != 7 {
+		if len(list) != 8 {
 			s.Fatalf("%d steps with a way back were applied", len(list))
 		}
 		outages := s.Outages()

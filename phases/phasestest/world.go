@@ -37,6 +37,8 @@ type World struct {
 	shared     map[string]string // what all API servers must have the same of
 	listeners  map[end]*listener
 	held       map[string]int // open connections through load balancers, by the host they lead to
+	ports      int            // of connections that were opened
+	open       map[*openSocket]bool
 	closers    []func()
 	pids       int
 	tokenCount int

@@ -13,6 +13,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
+	"hamigrate/phases/loadbalancer"
 )
 
 // hostAddresses compares the spec's address with the host's own and, of a
@@ -55,28 +56,42 @@ func nodeAddress(ctx context.Context, s Scene, want string) (Finding, bool, erro
 	return Finding{}, false, nil
 }
 
-// endpointName wants one meaning of it on all nodes.
-func endpointName(_ context.Context, s Scene) ([]Finding, error) {
-	name := s.Spec().Endpoint.Host
-	if net.ParseIP(name) != nil {
-		return []Finding{fine("the endpoint %s is an address", name)}, nil
+// endpointName wants one meaning of it on all nodes, and that this is the load
+// balancer: the documentation's own way to keep a cluster ready for one is a
+// name that means the first control-plane node meanwhile, and through that name
+// everything answers without a load balancer.
+func endpointName(ctx context.Context, s Scene) ([]Finding, error) {
+	var nodes []string
+	for _, f := range s.Answered(migrate.FirstControlPlane, migrate.JoiningControlPlanes, migrate.Workers) {
+		nodes = append(nodes, f.host)
 	}
+	all, err := loadbalancer.Meanings(ctx, s.View, nodes)
+	if err != nil {
+		return nil, err
+	}
+	name := s.Spec().Endpoint.Host
+	first := firstStep(s, all)
 	var out []Finding
 	meanings := map[string][]string{}
-	for _, f := range s.Answered(migrate.FirstControlPlane, migrate.JoiningControlPlanes, migrate.Workers) {
-		if len(f.Resolved) == 0 {
-			out = append(out, block("", "%s does not resolve", name).on(f.host))
-			continue
+	for _, m := range all {
+		meanings[strings.Join(m.Addresses, ", ")] = append(meanings[strings.Join(m.Addresses, ", ")], m.Node)
+		switch {
+		case m.Wrong != "":
+			out = append(out, block(fixName(s, m, first), "%s", m.Wrong).on(m.Node))
+		case m.Doubt != "":
+			out = append(out, warn("`ip addr` on the load balancer's host shows the address that it is to mean; phase 1 proves the way before it moves any client, and stops where it leads elsewhere",
+				"%s", m.Doubt).on(m.Node))
 		}
-		is := strings.Join(slices.Sorted(slices.Values(f.Resolved)), ", ")
-		meanings[is] = append(meanings[is], f.host)
 	}
-	if len(meanings) > 1 {
+	if len(meanings) > 1 && !slices.ContainsFunc(out, func(f Finding) bool { return f.Severity == Blocking }) {
 		var parts []string
 		for _, is := range slices.Sorted(maps.Keys(meanings)) {
 			parts = append(parts, fmt.Sprintf("%s on %s", is, strings.Join(meanings[is], ", ")))
 		}
 		out = append(out, block("", "%s is %s", name, strings.Join(parts, ", but ")))
+	}
+	if len(out) == 0 && net.ParseIP(name) != nil {
+		return []Finding{fine("the endpoint %s is an address of the load balancer", name)}, nil
 	}
 	if len(out) == 0 {
 		for is, where := range meanings {
@@ -84,6 +99,36 @@ func endpointName(_ context.Context, s Scene) ([]Finding, error) {
 		}
 	}
 	return out, nil
+}
+
+// firstStep is what has to come before a name that clients follow already may
+// mean the load balancer: that it listens. "" where nothing has to.
+func firstStep(s Scene, all []loadbalancer.Meaning) string {
+	followed := slices.ContainsFunc(all, func(m loadbalancer.Meaning) bool { return m.Followed })
+	if !followed || len(s.Spec().LoadBalancer.Hosts) == 0 || balanced(s) {
+		return ""
+	}
+	return "clients follow this name already, so let the load balancer listen first: `migrate run --phase 1 --ignore-preflight EndpointName` sets it up, says when it listens, and waits for you; only then, "
+}
+
+// balanced says whether a load balancer's host listens on the endpoint's port.
+func balanced(s Scene) bool {
+	return slices.ContainsFunc(s.Spec().LoadBalancer.Hosts, func(lb cluster.Host) bool {
+		f := s.Of(lb.Name)
+		return f != nil && f.listens(lb.Address, s.Spec().Endpoint.Port)
+	})
+}
+
+// fixName is the remedy for one node.
+func fixName(s Scene, m loadbalancer.Meaning, first string) string {
+	if m.Fix == "" {
+		return "write the load balancer's address, or a name for it, into spec.endpoint"
+	}
+	remedy := first + "on " + m.Node + ": `" + m.Fix + "`"
+	if strings.HasPrefix(m.Fix, "echo ") {
+		remedy += ", or the same in DNS"
+	}
+	return remedy
 }
 
 // endpointReached shakes hands with the API server through the endpoint, as
@@ -99,7 +144,9 @@ func endpointReached(ctx context.Context, s Scene) ([]Finding, error) {
 	}
 	made := cc.ControlPlaneEndpoint() == s.EndpointAddress()
 	external := s.Spec().LoadBalancer.Kind == cluster.LoadBalancerExternal
-	if !made && !external {
+	// A cluster may have been made with the endpoint's name, which then means
+	// something else until there is a load balancer.
+	if !external && (!made || !balanced(s)) {
 		return []Finding{fine("phase 1 has not made the endpoint yet")}, nil
 	}
 	ca, err := s.AdminCA(ctx)
@@ -119,6 +166,11 @@ func endpointReached(ctx context.Context, s Scene) ([]Finding, error) {
 	}
 	if _, err := reach(ctx, s.On(s.Target()).DialContext, s.EndpointAddress(), roots); err != nil {
 		return []Finding{block(remedy, "%s does not lead to the API server from here: %v", s.EndpointAddress(), err)}, nil
+	}
+	if made {
+		if err := loadbalancer.Carried(ctx, s.View, []string{s.Target()}); err != nil {
+			return []Finding{block("see EndpointName (10) for what it means here; `ss -tn` on this node and on the load balancer shows both ends", "%v", err)}, nil
+		}
 	}
 	return []Finding{fine("%s answers with the API server's certificate", s.EndpointAddress())}, nil
 }

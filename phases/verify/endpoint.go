@@ -2,12 +2,9 @@ package verify
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"slices"
 	"strings"
 
@@ -25,7 +22,7 @@ func loadBalancer(ctx context.Context, v phases.View) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	have, loaded, err := loadbalancer.Forwarding(ctx, v.On(v.Target()))
+	have, loaded, err := loadbalancer.Forwarding(ctx, v.On(v.Target()), v)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +81,7 @@ func spread(ctx context.Context, v phases.View) ([]Finding, error) {
 	}
 	tries := 0
 	for ; tries < spreadTries && len(missing) > 0; tries++ {
-		conn, cert, err := meet(ctx, v, from[tries%len(from)], roots)
+		conn, cert, err := loadbalancer.Meet(ctx, v, from[tries%len(from)], roots)
 		if err != nil {
 			return []Finding{not("", "%v", err)}, nil
 		}
@@ -99,27 +96,12 @@ func spread(ctx context.Context, v phases.View) ([]Finding, error) {
 	return judged(wrong, "%d connections met all %d", tries, len(serials)), nil
 }
 
-// meet opens a connection to the endpoint, from a node.
-func meet(ctx context.Context, v phases.View, node string, roots *x509.CertPool) (net.Conn, *x509.Certificate, error) {
-	raw, err := v.On(node).DialContext(ctx, "tcp", v.EndpointAddress())
-	if err != nil {
-		return nil, nil, fmt.Errorf("connecting to the endpoint from %s: %w", node, err)
-	}
-	session := tls.Client(raw, &tls.Config{RootCAs: roots, ServerName: v.Spec().Endpoint.Host, MinVersion: tls.VersionTLS12})
-	if err := session.HandshakeContext(ctx); err != nil {
-		raw.Close()
-		return nil, nil, fmt.Errorf("connecting to the endpoint from %s: %w", node, err)
-	}
-	return session, session.ConnectionState().PeerCertificates[0], nil
-}
-
 func endpoint(ctx context.Context, v phases.View) ([]Finding, error) {
-	roots, err := clusterRoots(ctx, v)
-	if err != nil {
-		return nil, err
+	err := loadbalancer.Carried(ctx, v, []string{v.Target()})
+	if loadbalancer.External(v) {
+		return wanted(err, "%s answers with a certificate for it, and means no node", v.EndpointAddress()), nil
 	}
-	_, err = kube.ServedCertificate(ctx, v.On(v.Target()).DialContext, v.EndpointAddress(), roots)
-	return wanted(err, "%s answers with a certificate for it", v.EndpointAddress()), nil
+	return wanted(err, "%s answers with a certificate for it, through a load balancer of the spec", v.EndpointAddress()), nil
 }
 
 // ownOrEndpoint says whether a client on a node may use a server: the

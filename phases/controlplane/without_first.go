@@ -1,0 +1,282 @@
+package controlplane
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+	"hamigrate/phases/loadbalancer"
+)
+
+const withoutFirstID = "controlplane/without-first"
+
+// provenFile on the first control-plane node says for which endpoint and load
+// balancers the proof was made.
+const provenFile = phases.StateDir + "/endpoint-without-first"
+
+// withoutFirst is the end of the migration, tried out: the first API server is
+// taken out of the load balancer for a moment, and the endpoint has to answer
+// from every node by another one. A reload of nginx keeps open connections, and
+// new ones find the other API servers, so nobody notices. Where somebody else
+// has the load balancer nothing is taken out of it; there another API server has
+// to be met, and the endpoint must not mean a node.
+func withoutFirst() phases.Step {
+	return phases.Step{
+		ID:    withoutFirstID,
+		Title: "Prove that the endpoint answers without the first API server",
+		Why:   "An endpoint that comes down to the first node, by a name on one node for instance, is found out only when that node stops.",
+		On:    migrate.Once,
+		Needs: []migrate.StepID{backendID},
+		ByHand: "Take `server {{.First.Address}}:6443 …` out of the upstream on every load balancer, then:\n\n```\nnginx -t && systemctl reload nginx\n" +
+			"curl --cacert /etc/kubernetes/pki/ca.crt https://{{.Endpoint}}/readyz    # from every node, {{.First.Name}} too: ok\n```\n\n" +
+			"Put the line back, and `nginx -t && systemctl reload nginx` again.\n",
+		Check:  checkWithoutFirst,
+		Apply:  applyWithoutFirst,
+		Verify: verifyWithoutFirst,
+		Undo:   undoWithoutFirst,
+		Settle: 30 * time.Second, WaitsFor: "the load balancer",
+	}
+}
+
+// proven is the content of provenFile for this spec.
+func proven(v phases.View) string {
+	out := "endpoint " + v.EndpointAddress() + "\n"
+	for _, lb := range v.Spec().LoadBalancer.Hosts {
+		out += "load balancer " + lb.Address + "\n"
+	}
+	return out
+}
+
+// checkWithoutFirst looks for the proof, and for a run that was killed while the
+// first API server was out of a load balancer.
+func checkWithoutFirst(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	f, err := v.On(v.First().Name).ReadFile(ctx, provenFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return migrate.Finding{}, err
+	}
+	if string(f.Data) != proven(v) {
+		return phases.Need(migrate.Before{}, "it was not tried whether %s answers without the API server of %s", v.EndpointAddress(), v.First().Name), nil
+	}
+	missing, err := withoutLine(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if len(missing) > 0 {
+		return phases.Need(migrate.Before{}, "the API server of %s is out of %s", v.First().Name, strings.Join(missing, ", ")), nil
+	}
+	return phases.Done("%s has answered from every node without the API server of %s", v.EndpointAddress(), v.First().Name), nil
+}
+
+// withoutLine lists the load balancers that do not forward to the first API
+// server, or have not loaded the file by which they do.
+func withoutLine(ctx context.Context, v phases.View) ([]string, error) {
+	first, err := v.APIAddress(ctx, v.First().Name)
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, lb := range v.Spec().LoadBalancer.Hosts {
+		list, loaded, err := loadbalancer.Forwarding(ctx, v.On(lb.Name), v)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(list, first) || !loaded {
+			missing = append(missing, lb.Name)
+		}
+	}
+	return missing, nil
+}
+
+func applyWithoutFirst(ctx context.Context, h phases.Hands, _ migrate.Before) (err error) {
+	if loadbalancer.External(h.View) {
+		if err := anotherAnswers(ctx, h.View, false); err != nil {
+			return err
+		}
+		return noteProof(ctx, h)
+	}
+	if err := othersReady(ctx, h.View); err != nil {
+		return err
+	}
+	defer func() {
+		// Also where the run is asked to stop: the line belongs there.
+		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, putFirstBack(back, h))
+	}()
+	first, err := h.APIAddress(ctx, h.First().Name)
+	if err != nil {
+		return err
+	}
+	for _, lb := range h.Spec().LoadBalancer.Hosts {
+		host := h.On(lb.Name)
+		list, err := loadbalancer.PresentBackends(ctx, host, h.View)
+		if err != nil {
+			return err
+		}
+		rest := slices.DeleteFunc(list, func(s string) bool { return s == first })
+		if err := everyoneAnswers(ctx, host, rest); err != nil {
+			return fmt.Errorf("the API server of %s stays behind %s: %w", h.First().Name, lb.Name, err)
+		}
+		if err := loadbalancer.Configure(ctx, host, h.View, rest); err != nil {
+			return err
+		}
+	}
+	// The workers of before a reload serve no new connection, and end
+	// some tenths of a second later.
+	err = phases.Await(ctx, h.View, goneWithin, func(ctx context.Context) error { return anotherAnswers(ctx, h.View, true) })
+	if err != nil {
+		return err
+	}
+	return noteProof(ctx, h)
+}
+
+// goneWithin is how long the first API server may be met after the reload.
+const goneWithin = 20 * time.Second
+
+// othersReady wants every API server that has joined to be ready: with the first
+// one out they have all the clients.
+func othersReady(ctx context.Context, v phases.View) error {
+	for _, node := range v.Spec().ControlPlane.Joining {
+		cfg, err := v.AdminConfigOn(ctx, node.Name)
+		if err != nil {
+			return err
+		}
+		if err := kube.Readyz(ctx, cfg); err != nil {
+			return fmt.Errorf("the API server of %s: %w", node.Name, err)
+		}
+	}
+	return nil
+}
+
+// everyoneAnswers wants all of these API servers, and one at least.
+func everyoneAnswers(ctx context.Context, lb remote.Reader, backends []string) error {
+	if len(backends) == 0 {
+		return errors.New("there is no other one")
+	}
+	for _, b := range backends {
+		if _, err := kube.ServedCertificate(ctx, lb.DialContext, b, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// firstTries are connections from each node, of which none may meet the first
+// API server: a name with several addresses takes them in turn.
+const firstTries = 4
+
+// anotherAnswers opens connections to the endpoint from every node. Each must be
+// answered, and never by the first API server; or, where that is not out of the
+// load balancer, one of them all by another.
+func anotherAnswers(ctx context.Context, v phases.View, never bool) error {
+	if err := loadbalancer.VerifyEndpoint(ctx, v); err != nil {
+		return err
+	}
+	address, err := v.APIAddress(ctx, v.First().Name)
+	if err != nil {
+		return err
+	}
+	own, err := kube.ServedCertificate(ctx, v.On(v.First().Name).DialContext, address, nil)
+	if err != nil {
+		return fmt.Errorf("asking the API server of %s for its certificate: %w", v.First().Name, err)
+	}
+	ca, err := v.AdminCA(ctx)
+	if err != nil {
+		return err
+	}
+	nodes, err := loadbalancer.NodesNow(ctx, v)
+	if err != nil {
+		return err
+	}
+	tries, roots := firstTries, x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	if !never {
+		tries = goneTries
+	}
+	met := make([]bool, len(nodes))
+	err = phases.ForEach(nodes, func(i int, node string) error {
+		for range tries {
+			conn, cert, err := loadbalancer.Meet(ctx, v, node, roots)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			isFirst := bytes.Equal(cert.Raw, own.Raw)
+			if isFirst && never {
+				return fmt.Errorf("from %s, %s is answered by the API server of %s, which is out of the load balancer: the name leads past it there", node, v.EndpointAddress(), v.First().Name)
+			}
+			if met[i] = met[i] || !isFirst; met[i] && !never {
+				break
+			}
+		}
+		return nil
+	})
+	if err == nil && !slices.Contains(met, true) {
+		err = fmt.Errorf("no connection to %s was answered by another API server than that of %s", v.EndpointAddress(), v.First().Name)
+	}
+	return err
+}
+
+// noteProof writes down for what the proof was made.
+func noteProof(ctx context.Context, h phases.Hands) error {
+	host := h.On(h.First().Name)
+	if err := phases.MakeStateDir(ctx, host); err != nil {
+		return err
+	}
+	return host.WriteFile(ctx, remote.File{Path: provenFile, Data: []byte(proven(h.View)), Mode: 0o600})
+}
+
+// putFirstBack lets every load balancer forward to the first API server again,
+// in its place: the first.
+func putFirstBack(ctx context.Context, h phases.Hands) error {
+	first, err := h.APIAddress(ctx, h.First().Name)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, lb := range h.Spec().LoadBalancer.Hosts {
+		host := h.On(lb.Name)
+		list, loaded, err := loadbalancer.Forwarding(ctx, host, h.View)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case len(list) > 0 && (!slices.Contains(list, first) || !loaded):
+			if !slices.Contains(list, first) {
+				list = slices.Insert(list, 0, first)
+			}
+			errs = append(errs, loadbalancer.Configure(ctx, host, h.View, list))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// verifyWithoutFirst wants the first API server back behind every load balancer.
+func verifyWithoutFirst(ctx context.Context, v phases.View) error {
+	f, err := checkWithoutFirst(ctx, v)
+	if err != nil {
+		return err
+	}
+	if f.Verdict != migrate.Satisfied {
+		return errors.New(f.Reason)
+	}
+	return loadbalancer.VerifyEndpoint(ctx, v)
+}
+
+// undoWithoutFirst puts the first API server back where a run was killed, and
+// forgets the proof.
+func undoWithoutFirst(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	if err := putFirstBack(ctx, h); err != nil {
+		return err
+	}
+	return h.On(h.First().Name).Remove(ctx, provenFile)
+}

@@ -1,0 +1,59 @@
+package loadbalancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// Ahead is what the steps for nginx would find on a load balancer's host.
+type Ahead struct {
+	Absent   bool // nginx is not there, or has no configuration
+	File     string
+	Listens  []int // other ports that nginx's configuration listens on
+	Tried    bool  // nginx has judged the new configuration, or has it already
+	Findings []migrate.Finding
+}
+
+// LookAhead asks the steps that configure nginx what they would do.
+func LookAhead(ctx context.Context, v phases.View) (Ahead, error) {
+	var a Ahead
+	l, err := findLayout(ctx, v.On(v.Target()), v.Spec().Endpoint.Port)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Ahead{Absent: true}, nil
+	}
+	if err == nil {
+		a.File, a.Listens, a.Tried = l.file, l.listens, l.module
+	}
+	for _, check := range []func(context.Context, phases.View) (migrate.Finding, error){checkWorkerConnections, checkNginxStream} {
+		f, err := check(ctx, v)
+		if err != nil {
+			return Ahead{}, err
+		}
+		a.Findings = append(a.Findings, f)
+	}
+	if a.Tried {
+		_, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "unshare -m true"})
+		a.Tried = err == nil
+	}
+	return a, nil
+}
+
+// Installed is what the step that installs nginx finds.
+func Installed(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	return checkNginx(ctx, v)
+}
+
+// PortHolder names the program that listens on a port of a host, "" for none.
+func PortHolder(ctx context.Context, r remote.Reader, port int) (string, error) {
+	holder, err := portHolder(ctx, r, port)
+	if err != nil {
+		return "", fmt.Errorf("on %s: %w", r.Name(), err)
+	}
+	return holder, nil
+}

@@ -1,0 +1,342 @@
+package loadbalancer
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// That the endpoint answers from a node proves little: a name that means the
+// first control-plane node there answers as well, until that node stops. So the
+// load balancer has to be seen to carry the connection. A few are opened and
+// held; the node says from which of its ports they go, and a load balancer's
+// host has to have the other ends.
+
+// heldConnections are opened from each node: others may open one or two of
+// their own at the same moment.
+const heldConnections = 4
+
+// Meet opens a connection to the endpoint from a node, and shakes hands.
+func Meet(ctx context.Context, v phases.View, node string, roots *x509.CertPool) (net.Conn, *x509.Certificate, error) {
+	raw, err := v.On(node).DialContext(ctx, "tcp", v.EndpointAddress())
+	if err != nil {
+		return nil, nil, fmt.Errorf("reaching the endpoint from %s: %w", node, err)
+	}
+	session := tls.Client(raw, &tls.Config{RootCAs: roots, ServerName: v.Spec().Endpoint.Host, MinVersion: tls.VersionTLS12})
+	if err := session.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, nil, fmt.Errorf("reaching the endpoint from %s: %w", node, err)
+	}
+	return session, session.ConnectionState().PeerCertificates[0], nil
+}
+
+// hold opens connections to the endpoint from a node; let go closes them.
+func hold(ctx context.Context, v phases.View, node string, roots *x509.CertPool, n int) (letGo func(), err error) {
+	var conns []net.Conn
+	letGo = func() {
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+	for range n {
+		conn, _, err := Meet(ctx, v, node, roots)
+		if err != nil {
+			letGo()
+			return nil, err
+		}
+		conns = append(conns, conn)
+	}
+	return letGo, nil
+}
+
+// socket is an established connection of a host: its own end and the other.
+type socket struct{ local, peer string }
+
+// sockets lists those of a host at the endpoint's port: side is sport on a load
+// balancer and dport on a client. On a client those of sshd are ours; where
+// nobody tells the programs, it is all of them.
+func sockets(ctx context.Context, r remote.Reader, side string, port int) (map[socket]bool, error) {
+	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf("ss -Htnp state established '( %s = :%d )'", side, port)})
+	if err != nil {
+		return nil, fmt.Errorf("looking at the connections of %s: %w", r.Name(), err)
+	}
+	list := map[socket]bool{}
+	for line := range strings.Lines(out) {
+		words := strings.Fields(line)
+		if len(words) < 4 || side == "dport" && strings.Contains(line, "users:((") && !strings.Contains(line, `"sshd`) {
+			continue
+		}
+		list[socket{plain(words[2]), plain(words[3])}] = true
+	}
+	return list, nil
+}
+
+// plain is an address as ss prints it, without the form that IPv4 has in an
+// IPv6 socket and without the device.
+func plain(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	host, _, _ = strings.Cut(host, "%")
+	return net.JoinHostPort(strings.TrimPrefix(host, "::ffff:"), port)
+}
+
+// carriage is what was seen of connections that were held.
+type carriage struct {
+	before, held []map[socket]bool // of the nodes, in their order
+	// balanced are the ends on all load balancers' hosts.
+	balancedBefore, balanced map[socket]bool
+}
+
+// lookAtCarriage opens connections from all nodes, and looks at both sides while they
+// are held.
+func lookAtCarriage(ctx context.Context, v phases.View, nodes []string) (carriage, error) {
+	roots, err := clusterRoots(ctx, v)
+	if err != nil {
+		return carriage{}, err
+	}
+	c := carriage{before: make([]map[socket]bool, len(nodes)), held: make([]map[socket]bool, len(nodes))}
+	port := v.Spec().Endpoint.Port
+	look := func(into []map[socket]bool) error {
+		return phases.ForEach(nodes, func(i int, node string) (err error) {
+			into[i], err = sockets(ctx, v.On(node), "dport", port)
+			return err
+		})
+	}
+	err = phases.SideBySide(
+		func() error { return look(c.before) },
+		func() (err error) { c.balancedBefore, err = balancedSockets(ctx, v); return err })
+	if err != nil {
+		return carriage{}, err
+	}
+	letGo := make([]func(), len(nodes))
+	defer func() {
+		for _, f := range letGo {
+			if f != nil {
+				f()
+			}
+		}
+	}()
+	err = phases.ForEach(nodes, func(i int, node string) (err error) {
+		letGo[i], err = hold(ctx, v, node, roots, heldConnections)
+		return err
+	})
+	if err != nil {
+		return carriage{}, err
+	}
+	err = phases.SideBySide(
+		func() error { return look(c.held) },
+		func() (err error) { c.balanced, err = balancedSockets(ctx, v); return err })
+	return c, err
+}
+
+func balancedSockets(ctx context.Context, v phases.View) (map[socket]bool, error) {
+	hosts := v.Spec().LoadBalancer.Hosts
+	each := make([]map[socket]bool, len(hosts))
+	err := phases.ForEach(hosts, func(i int, lb cluster.Host) (err error) {
+		each[i], err = sockets(ctx, v.On(lb.Name), "sport", v.Spec().Endpoint.Port)
+		return err
+	})
+	all := map[socket]bool{}
+	for _, m := range each {
+		for s := range m {
+			all[s] = true
+		}
+	}
+	return all, err
+}
+
+// fresh are those of a node that were opened meanwhile, by the address that
+// they lead to.
+func (c carriage) fresh(i int) map[string][]socket {
+	out := map[string][]socket{}
+	for s := range c.held[i] {
+		if host, _, err := net.SplitHostPort(s.peer); err == nil && !c.before[i][s] {
+			out[host] = append(out[host], s)
+		}
+	}
+	return out
+}
+
+// led is where the connections of a node led to: as many of the new ones as
+// were opened go there.
+func (c carriage) led(i int) []string {
+	var out []string
+	for host, list := range c.fresh(i) {
+		if len(list) >= heldConnections {
+			out = append(out, host)
+		}
+	}
+	if len(out) == 0 { // by turns to several addresses
+		for host := range c.fresh(i) {
+			out = append(out, host)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// seen says whether load balancers' hosts have the other ends of as many
+// connections as were opened: by address and port, or, where something between
+// translates addresses and keeps ports, by the port of a new one.
+func (c carriage) seen(i int) bool {
+	ends, ports := map[string]bool{}, map[string]bool{}
+	for s := range c.balanced {
+		ends[s.peer] = true
+		if _, port, err := net.SplitHostPort(s.peer); err == nil && !c.balancedBefore[s] {
+			ports[port] = true
+		}
+	}
+	exact, byPort := 0, 0
+	for _, list := range c.fresh(i) {
+		for _, s := range list {
+			if ends[s.local] {
+				exact++
+			}
+			if _, port, err := net.SplitHostPort(s.local); err == nil && ports[port] {
+				byPort++
+			}
+		}
+	}
+	return exact >= heldConnections || byPort >= heldConnections
+}
+
+// astrayError is an endpoint that does not lead through the load balancer.
+type astrayError struct{ text string }
+
+func (e astrayError) Error() string { return e.text }
+
+// Carried wants connections to the endpoint from each of these nodes to be
+// carried by a load balancer's host. An external load balancer has none that
+// can be looked at; there the endpoint must at least lead to no node.
+func Carried(ctx context.Context, v phases.View, nodes []string) error {
+	c, err := lookAtCarriage(ctx, v, nodes)
+	if err != nil {
+		return err
+	}
+	people, err := nodesAt(ctx, v)
+	if err != nil {
+		return err
+	}
+	for i, node := range nodes {
+		for _, host := range c.led(i) {
+			if who := people[host]; who != "" {
+				return astrayError{fmt.Sprintf("from %s, connections to %s go straight to %s, which is %s, and not through a load balancer", node, v.EndpointAddress(), host, who)}
+			}
+			if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+				return astrayError{fmt.Sprintf("from %s, connections to %s stay on %s itself (%s), and do not go through a load balancer", node, v.EndpointAddress(), node, host)}
+			}
+		}
+	}
+	if External(v) {
+		return nil
+	}
+	for i, node := range nodes {
+		if c.seen(i) {
+			continue
+		}
+		if err := counted(ctx, v, node); err != nil {
+			return fmt.Errorf("connections from %s to %s, which go to %s, are not seen on %s: %w",
+				node, v.EndpointAddress(), strings.Join(c.led(i), ", "), strings.Join(balancerNames(v), ", "), err)
+		}
+	}
+	return nil
+}
+
+func balancerNames(v phases.View) []string {
+	var out []string
+	for _, lb := range v.Spec().LoadBalancer.Hosts {
+		out = append(out, lb.Name)
+	}
+	return out
+}
+
+// nodesAt are the nodes' names by their addresses, those of the load balancers'
+// hosts left out.
+func nodesAt(ctx context.Context, v phases.View) (map[string]string, error) {
+	out := map[string]string{}
+	nodes, err := v.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name, n := range nodes {
+		for _, a := range n.Status.Addresses {
+			out[a.Address] = name
+		}
+	}
+	workers, err := v.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range slices.Concat([]cluster.Host{v.First()}, v.Spec().ControlPlane.Joining, workers) {
+		out[h.Address] = h.Name
+	}
+	for _, lb := range v.Spec().LoadBalancer.Hosts {
+		delete(out, lb.Address)
+	}
+	return out, nil
+}
+
+const (
+	// countedConnections are held where addresses and ports are translated
+	// between, and counted on the load balancers: more than others open and
+	// close in that second.
+	countedConnections = 12
+	countedRounds      = 2
+	// fallsWithin is how long nginx may take to close its ends.
+	fallsWithin = 5 * time.Second
+)
+
+// counted is the proof where no end can be told from the others: the number of
+// connections on the load balancers rises with those that are held, and falls
+// with them, again and again.
+func counted(ctx context.Context, v phases.View, node string) error {
+	roots, err := clusterRoots(ctx, v)
+	if err != nil {
+		return err
+	}
+	count := func() (int, error) {
+		all, err := balancedSockets(ctx, v)
+		return len(all), err
+	}
+	for range countedRounds {
+		before, err := count()
+		if err != nil {
+			return err
+		}
+		letGo, err := hold(ctx, v, node, roots, countedConnections)
+		if err != nil {
+			return err
+		}
+		during, err := count()
+		letGo()
+		if err != nil {
+			return err
+		}
+		if during < before+countedConnections {
+			return fmt.Errorf("with %d more of them held there are %d there, and were %d", countedConnections, during, before)
+		}
+		err = phases.Await(ctx, v, fallsWithin, func(context.Context) error {
+			after, err := count()
+			if err == nil && after > during-countedConnections {
+				err = errors.New("those that were held have ended, and are not missing there")
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package loadbalancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+)
+
+const endpointNameID = "loadbalancer/endpoint-name"
+
+// endpointName stands between the load balancer, which answers by now, and
+// those who are pointed to the endpoint. A cluster whose clients follow the
+// endpoint's name already, since it meant the first control-plane node, is moved
+// by this name: it may mean the load balancer only when that listens. So this is
+// the place where a person is asked to change it.
+func endpointName() phases.Step {
+	return phases.Step{
+		ID:    endpointNameID,
+		Title: "Prove that the endpoint leads through the load balancer",
+		Why:   "A name that means the first control-plane node answers as well, until that node stops: then every client is without the API.",
+		On:    migrate.Once,
+		Needs: []migrate.StepID{nginxStreamID, endpointID},
+		ByHand: "On every node the endpoint's name has to mean the load balancer, in DNS or in /etc/hosts. Change it only now, when nginx listens: " +
+			"clients that follow the name already come to the load balancer with their next connection. Then, on every node:\n\n" +
+			"```\ngetent ahosts NAME    # NAME: that of {{.Endpoint}}; the load balancer's address, and no other\n" +
+			"curl -sv --cacert /etc/kubernetes/pki/ca.crt https://{{.Endpoint}}/readyz 2>&1 | grep -E 'Connected|^ok'    # to the load balancer's address\n```\n",
+		Check:  checkEndpointName,
+		Apply:  applyEndpointName,
+		Verify: VerifyEndpoint,
+		OneWay: "it changes nothing: the name is yours",
+		Settle: 30 * time.Second, WaitsFor: "the endpoint's name",
+	}
+}
+
+// checkEndpointName: with somebody else's load balancer the step before is the
+// whole proof.
+func checkEndpointName(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	if External(v) {
+		return phases.Done("the step before proves it"), nil
+	}
+	wrong, err := wrongMeanings(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if len(wrong) > 0 {
+		f := phases.Need(migrate.Before{}, "%s; when the load balancer listens you are asked for these lines", sentences(wrong))
+		for _, m := range wrong {
+			f.Changes = append(f.Changes, migrate.Change{Object: m.Node + ": for you to change, what " + v.Spec().Endpoint.Host + " means",
+				Before: lines(m.Addresses), After: lines([]string{balancerAddress(v)})})
+		}
+		return f, nil
+	}
+	if err := VerifyEndpoint(ctx, v); err != nil {
+		return phases.Need(migrate.Before{}, "it is not so yet: %v", err), nil
+	}
+	return phases.Done("connections to %s from every node go through the load balancer", v.EndpointAddress()), nil
+}
+
+func lines(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return strings.Join(list, "\n") + "\n"
+}
+
+// wrongMeanings are the nodes on which the endpoint means no load balancer.
+func wrongMeanings(ctx context.Context, v phases.View) ([]Meaning, error) {
+	nodes, err := NodesNow(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	all, err := Meanings(ctx, v, nodes)
+	if err != nil {
+		return nil, err
+	}
+	var wrong []Meaning
+	for _, m := range all {
+		if m.Wrong != "" {
+			wrong = append(wrong, m)
+		}
+	}
+	return wrong, nil
+}
+
+func sentences(wrong []Meaning) string {
+	var out []string
+	for _, m := range wrong {
+		out = append(out, fmt.Sprintf("on %s %s", m.Node, m.Wrong))
+	}
+	return strings.Join(out, "; ")
+}
+
+// applyEndpointName asks for what only a person can do, and waits for it.
+func applyEndpointName(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	wrong, err := wrongMeanings(ctx, h.View)
+	if err != nil || len(wrong) == 0 {
+		return err
+	}
+	var asked strings.Builder
+	fmt.Fprintf(&asked, "The load balancer listens. Let %s mean %s now, in DNS, or on each node with the line below. This waits, at most %s, until it does.",
+		h.Spec().Endpoint.Host, balancerAddress(h.View), h.AskWait())
+	for _, m := range wrong {
+		fmt.Fprintf(&asked, "\n  on %s: %s", m.Node, m.Fix)
+	}
+	h.Ask(asked.String())
+	err = phases.Await(ctx, h.View, h.AskWait(), func(ctx context.Context) error {
+		wrong, err := wrongMeanings(ctx, h.View)
+		if err == nil && len(wrong) > 0 {
+			err = errors.New(sentences(wrong))
+		}
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("waiting for %s to mean the load balancer; change it and run again, --wait-backend waits longer: %w", h.Spec().Endpoint.Host, err)
+	}
+	return err
+}

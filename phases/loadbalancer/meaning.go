@@ -1,0 +1,214 @@
+package loadbalancer
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// Meaning is what the endpoint's host means on a node.
+type Meaning struct {
+	Node      string
+	Addresses []string // sorted; none where it does not resolve
+	// Wrong says which address is none of a load balancer's, "" where none is.
+	Wrong string
+	// Doubt says what can't be known before a connection is made.
+	Doubt string
+	// Fix is a command for the node that makes it mean the load balancer.
+	Fix string
+	// Followed: a kubeconfig on the node names the endpoint already.
+	Followed bool
+
+	own   []string // addresses of the node's devices
+	lines []hostsLine
+}
+
+// hostsLine is a line of /etc/hosts that has the name.
+type hostsLine struct {
+	number  int
+	address string
+	others  []string // further names in it
+}
+
+// Meanings asks each of these nodes what the endpoint's host means there, and
+// the load balancers' hosts which addresses they have: a virtual one counts.
+func Meanings(ctx context.Context, v phases.View, nodes []string) ([]Meaning, error) {
+	people, err := nodesAt(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	hosts := v.Spec().LoadBalancer.Hosts
+	out, have := make([]Meaning, len(nodes)), make([][]string, len(hosts))
+	err = phases.SideBySide(
+		func() error {
+			return phases.ForEach(nodes, func(i int, node string) (err error) {
+				out[i], err = meaningOn(ctx, v, node)
+				return err
+			})
+		},
+		func() error {
+			return phases.ForEach(hosts, func(i int, lb cluster.Host) error {
+				text, err := v.On(lb.Name).Look(ctx, remote.Command{Script: "ip -o addr show scope global"})
+				have[i] = append(deviceAddresses(text), lb.Address)
+				return err
+			})
+		})
+	if err != nil {
+		return nil, fmt.Errorf("asking what %s means: %w", v.Spec().Endpoint.Host, err)
+	}
+	balanced := map[string]bool{}
+	for i := range hosts {
+		for _, a := range have[i] {
+			balanced[a] = true
+		}
+	}
+	for i := range out {
+		out[i].judge(v, balanced, people)
+	}
+	return out, nil
+}
+
+func meaningOn(ctx context.Context, v phases.View, node string) (Meaning, error) {
+	name := v.Spec().Endpoint.Host
+	script := fmt.Sprintf("getent ahosts %s || true\necho @@own\nip -o addr show scope global\necho @@followed\ngrep -F %s /etc/kubernetes/*.conf 2>/dev/null || true\necho @@hosts\ncat /etc/hosts 2>/dev/null || true\n",
+		remote.Quote(name), remote.Quote("server: "+v.EndpointURL()))
+	out, err := v.On(node).Look(ctx, remote.Command{Script: script})
+	if err != nil {
+		return Meaning{}, err
+	}
+	m := Meaning{Node: node}
+	got, out, _ := strings.Cut(out, "@@own\n")
+	own, out, _ := strings.Cut(out, "@@followed\n")
+	followed, hosts, _ := strings.Cut(out, "@@hosts\n")
+	m.own, m.Followed = deviceAddresses(own), strings.TrimSpace(followed) != ""
+	if net.ParseIP(name) != nil {
+		m.Addresses = []string{name}
+		return m, nil
+	}
+	m.lines = linesFor(hosts, name)
+	for line := range strings.Lines(got) {
+		if words := strings.Fields(line); len(words) > 0 {
+			m.Addresses = append(m.Addresses, words[0])
+		}
+	}
+	// Kubernetes' own programs read all lines of the file; getent may not.
+	for _, l := range m.lines {
+		m.Addresses = append(m.Addresses, l.address)
+	}
+	slices.Sort(m.Addresses)
+	m.Addresses = slices.Compact(m.Addresses)
+	return m, nil
+}
+
+// linesFor are the lines of a hosts file that have a name; a resolver takes no
+// notice of the case of letters.
+func linesFor(hosts, name string) []hostsLine {
+	var out []hostsLine
+	number := 0
+	for line := range strings.Lines(hosts) {
+		number++
+		text, _, _ := strings.Cut(line, "#")
+		words := strings.Fields(text)
+		if len(words) < 2 || net.ParseIP(words[0]) == nil {
+			continue
+		}
+		is := func(s string) bool { return strings.EqualFold(strings.TrimSuffix(s, "."), name) }
+		if slices.ContainsFunc(words[1:], is) {
+			out = append(out, hostsLine{number, words[0], slices.DeleteFunc(slices.Clone(words[1:]), is)})
+		}
+	}
+	return out
+}
+
+// deviceAddresses reads `ip -o addr show`: "2: eth0    inet 10.0.0.1/24 brd …".
+func deviceAddresses(text string) []string {
+	var out []string
+	for line := range strings.Lines(text) {
+		if words := strings.Fields(line); len(words) > 3 {
+			address, _, _ := strings.Cut(words[3], "/")
+			out = append(out, address)
+		}
+	}
+	return out
+}
+
+// judge compares what the name means with where the load balancer is.
+func (m *Meaning) judge(v phases.View, balanced map[string]bool, people map[string]string) {
+	name := v.Spec().Endpoint.Host
+	if len(m.Addresses) == 0 {
+		m.Wrong = name + " does not resolve"
+	}
+	for _, a := range m.Addresses {
+		ip := net.ParseIP(a)
+		switch {
+		case ip != nil && ip.IsLoopback():
+			m.Wrong = fmt.Sprintf("%s means %s, which is the node itself", name, a)
+		case balanced[a] && ip != nil && ip.To4() == nil:
+			m.Doubt = fmt.Sprintf("%s means %s too, and nginx will listen on IPv4 only: clients try it first, in vain", name, a)
+		case balanced[a]:
+		case people[a] != "":
+			m.Wrong = fmt.Sprintf("%s means %s, which is %s", name, a, people[a])
+		case slices.Contains(m.own, a) && !External(v):
+			m.Wrong = fmt.Sprintf("%s means %s, which is an address of the node itself", name, a)
+		case !External(v):
+			m.Doubt = fmt.Sprintf("%s means %s, which is an address of no host in the spec", name, a)
+		}
+	}
+	if m.Wrong != "" {
+		if !External(v) {
+			m.Wrong += fmt.Sprintf(", and not the load balancer (%s)", addressesOf(v))
+		}
+		m.Fix = m.fix(name, balancerAddress(v))
+	}
+}
+
+func addressesOf(v phases.View) string {
+	var out []string
+	for _, lb := range v.Spec().LoadBalancer.Hosts {
+		out = append(out, lb.Name+", "+lb.Address)
+	}
+	return strings.Join(out, "; ")
+}
+
+// balancerAddress is what the name is to mean: the first host's; of somebody
+// else's load balancer only they know it.
+func balancerAddress(v phases.View) string {
+	if External(v) {
+		return "ADDRESS-OF-THE-LOAD-BALANCER"
+	}
+	return v.Spec().LoadBalancer.Hosts[0].Address
+}
+
+// fix changes the lines of /etc/hosts that have the name, or adds one: it is
+// asked before DNS.
+func (m *Meaning) fix(name, address string) string {
+	if net.ParseIP(name) != nil {
+		return ""
+	}
+	line := address + " " + name
+	if len(m.lines) == 0 {
+		return fmt.Sprintf("echo %s >>/etc/hosts", remote.Quote(line))
+	}
+	command := "sed -i"
+	for i, l := range m.lines {
+		var to []string
+		if len(l.others) > 0 {
+			to = append(to, l.address+" "+strings.Join(l.others, " "))
+		}
+		if i == 0 {
+			to = append(to, line)
+		}
+		if len(to) == 0 {
+			command += fmt.Sprintf(" -e %s", remote.Quote(fmt.Sprintf("%dd", l.number)))
+			continue
+		}
+		command += fmt.Sprintf(" -e %s", remote.Quote(fmt.Sprintf("%ds/.*/%s/", l.number, strings.Join(to, `\n`))))
+	}
+	return command + " /etc/hosts"
+}
