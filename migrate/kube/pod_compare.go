@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"path"
 	"slices"
 	"strings"
@@ -312,6 +313,10 @@ func (s Sides) rest(live, made *corev1.Pod) ([]Difference, error) {
 	}
 	all := maps.Clone(a)
 	maps.Copy(all, b)
+	// Where a component listens on every address, it makes no difference which of
+	// them the kubelet asks. kubeadm derives the one from --bind-address
+	// (util/staticpod, getProbeAddress), and who edits a manifest does not.
+	everywhere := listensEverywhere(commandFlags(live.Spec.Containers[0]))
 	var out []Difference
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		x, y := a[name], b[name]
@@ -321,13 +326,26 @@ func (s Sides) rest(live, made *corev1.Pod) ([]Difference, error) {
 		d := Difference{Component: s.Component, Name: name, Live: x.plain, Made: y.plain}
 		// kubeadm makes it of `timeouts`, which no ConfigMap keeps; it says only
 		// how long the kubelet waits for the first answer.
-		d.Slight = strings.HasSuffix(name, ".startupProbe.failureThreshold")
+		d.Slight = strings.HasSuffix(name, ".startupProbe.failureThreshold") ||
+			strings.HasSuffix(name, ".httpGet.host") && everywhere && s.LiveOwn.reaches(x.plain) && s.MadeOwn.reaches(y.plain)
 		if strings.Contains(name, ".env[") && !strings.HasSuffix(name, ".name") {
 			d.Live, d.Made = hiddenIf(d.Live), hiddenIf(d.Made)
 		}
 		out = append(out, d)
 	}
 	return out, nil
+}
+
+func listensEverywhere(flags Flags) bool {
+	bind, _ := flags.Get("bind-address")
+	return bind == "" || net.ParseIP(bind).IsUnspecified()
+}
+
+// reaches says whether a probe at this host asks the node itself: "" is the
+// pod's address, and these pods have the node's.
+func (o Own) reaches(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || host == "localhost" || ip.IsLoopback() || o.has(host)
 }
 
 func hiddenIf(s string) string {

@@ -100,6 +100,8 @@ func TestComparePods(t *testing.T) {
 		"resources":          {`{cpu: "0.25"}`, `{cpu: "2"}`, "spec.containers[kube-apiserver].resources.requests.cpu hard"},
 		"a probe":            {"path: /livez, port: 6443}}\n    resources", "path: /readyz, port: 6443}}\n    resources", "spec.containers[kube-apiserver].startupProbe.httpGet.path hard"},
 		"a patient probe":    {"failureThreshold: 24", "failureThreshold: 60", "spec.containers[kube-apiserver].startupProbe.failureThreshold slight"},
+		"another way in":     {"livenessProbe: {httpGet: {host: 10.88.0.11", "livenessProbe: {httpGet: {host: 127.0.0.1", "spec.containers[kube-apiserver].livenessProbe.httpGet.host slight"},
+		"a stranger's probe": {"livenessProbe: {httpGet: {host: 10.88.0.11", "livenessProbe: {httpGet: {host: 198.51.100.7", "spec.containers[kube-apiserver].livenessProbe.httpGet.host hard"},
 		"another image":      {"kube-apiserver:v1.36.3", "kube-apiserver:v1.36.2", "spec.containers[kube-apiserver].image hard"},
 		"host aliases":       {"  volumes:", "  hostAliases: [{ip: 198.51.100.4, hostnames: [login.internal]}]\n  volumes:", "spec.hostAliases[0].hostnames[0] hard,spec.hostAliases[0].ip hard"},
 		"an annotation":      {"metadata: {name: kube-apiserver,", "metadata: {annotations: {scrape: 'true'}, name: kube-apiserver,", "metadata.annotations.scrape hard"},

@@ -52,9 +52,7 @@ func kubeadmConfig() phases.Step {
 	}
 }
 
-// allJoined says whether no node is left to join. Then kubeadm-config has been
-// what it had to be, and what is changed on nodes since is their owner's: the
-// joined nodes are compared with the first one by their own step.
+// allJoined says whether no node is left to join.
 func allJoined(ctx context.Context, v phases.View) (bool, error) {
 	nodes, err := v.Nodes(ctx)
 	if err != nil {
@@ -69,32 +67,18 @@ func allJoined(ctx context.Context, v phases.View) (bool, error) {
 }
 
 func checkKubeadmConfig(ctx context.Context, v phases.View) (migrate.Finding, error) {
-	joined, err := allJoined(ctx, v)
-	if err != nil {
-		return migrate.Finding{}, err
-	}
-	if joined {
-		k, err := v.Kube(ctx)
-		if err != nil {
-			return migrate.Finding{}, err
-		}
-		cc, err := k.ClusterConfiguration(ctx)
-		if err == nil && !cc.DropAdvertiseAddress() {
-			return phases.Done("kubeadm-config holds no advertise-address, and every node has joined"), nil
-		}
-		if err != nil {
-			return migrate.Finding{}, err
-		}
-	}
 	o, err := LookAhead(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
 	}
-	if in := slices.Concat(o.Shared, o.Obstacles); len(in) > 0 && !joined {
+	if in := slices.Concat(o.Shared, o.Obstacles); len(in) > 0 {
 		seen, remedy := summary(in)
 		return phases.Block(remedy, "%s", seen), nil
 	}
-	if !o.pinned && (len(o.Edits) == 0 || joined) {
+	if o.Joined && !o.pinned {
+		return phases.Done("kubeadm-config holds no advertise-address, and every node has joined"), nil
+	}
+	if len(o.edits()) == 0 {
 		return phases.Done("%s", strings.Join(append([]string{"what kubeadm makes of kubeadm-config is what runs on " + v.First().Name}, o.Notes...), "; but for ")), nil
 	}
 	edits, err := json.Marshal(o.edits())

@@ -31,7 +31,7 @@ import (
 // proxy are the joining node's: kubeadm copies those that it finds into the
 // pods (util/env.go, GetProxyEnvVars).
 const renderScript = `set -eu; umask 077
-find /run -maxdepth 1 -name 'migrate-render.*' -mmin +10 -exec rm -rf {} + 2>/dev/null || true
+find /run -maxdepth 1 -name 'migrate-render.*' -mmin +10 -exec rm -rf {} + >/dev/null 2>&1 || true
 d=$(mktemp -d /run/migrate-render.XXXXXX)
 trap 'rm -rf "$d"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
@@ -45,8 +45,7 @@ while IFS= read -r line; do
 done
 unset http_proxy https_proxy ftp_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY FTP_PROXY ALL_PROXY NO_PROXY
 [ ! -e proxies ] || . ./proxies
-export KUBEADM_INIT_DRYRUN_DIR="$d/out"
-kubeadm init phase control-plane all --dry-run --config kubeadm.yaml >log 2>&1 || { cat log >&2; exit 1; }
+KUBEADM_INIT_DRYRUN_DIR="$d/out" kubeadm init phase control-plane all --dry-run --config kubeadm.yaml >log 2>&1 || { cat log >&2; exit 1; }
 for f in out/*.yaml out/tmp/*/*.yaml; do
   [ ! -e "$f" ] || { echo "@${f##*/}"; cat "$f"; }
 done`
@@ -153,15 +152,16 @@ func render(ctx context.Context, v phases.View, cc kube.ClusterConfiguration, j 
 	}
 	made := map[kube.Component]kube.Manifest{}
 	for block := range strings.SplitSeq("\n"+out, "\n@") {
-		name, text, ok := strings.Cut(block, "\n")
-		if !ok {
+		name, text, _ := strings.Cut(block, "\n")
+		c := kube.Component(strings.TrimSuffix(name, ".yaml"))
+		if !slices.Contains(kube.Components(), c) {
 			continue
 		}
 		m, err := kube.ParseManifest([]byte(text))
 		if err != nil {
 			return nil, fmt.Errorf("what kubeadm made for %s: %w", j.Name, err)
 		}
-		made[kube.Component(strings.TrimSuffix(name, ".yaml"))] = m
+		made[c] = m
 	}
 	for _, c := range kube.Components() {
 		if _, ok := made[c]; !ok {

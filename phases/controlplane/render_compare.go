@@ -22,6 +22,9 @@ type Outlook struct {
 	Shared []Obstacle
 	// Notes are differences that do not matter.
 	Notes []string
+	// Joined: no node is left to join, and nothing was compared. What is changed
+	// on the nodes since is their owner's.
+	Joined bool
 
 	text         string // kubeadm-config as it stands in the ConfigMap
 	before, want kube.ClusterConfiguration
@@ -57,6 +60,9 @@ func LookAhead(ctx context.Context, v phases.View) (Outlook, error) {
 	o := &outlook{View: v}
 	if err := o.read(ctx); err != nil {
 		return Outlook{}, err
+	}
+	if o.Joined {
+		return o.Outlook, nil
 	}
 	if err := o.render(ctx); err != nil {
 		return Outlook{}, err
@@ -97,6 +103,7 @@ func (o *outlook) read(ctx context.Context) error {
 			o.pinned = o.want.DropAdvertiseAddress()
 			return nil
 		},
+		func() (err error) { o.Joined, err = allJoined(ctx, o.View); return err },
 		func() (err error) { o.live, err = componentsOn(ctx, o.View, o.First().Name); return err },
 		func() error {
 			return phases.ForEach(o.Spec().ControlPlane.Joining, func(i int, h cluster.Host) (err error) {
