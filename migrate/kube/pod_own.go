@@ -25,11 +25,11 @@ var sharedValues = []string{"service-account-issuer", "service-account-jwks-uri"
 // nodeNameFlags are flags that hold the name of the machine.
 var nodeNameFlags = []string{"hostname-override", "node-name", "external-hostname"}
 
-// words splits a value where an address or a name in it may begin and end.
+// separates says that an address or a name in a value may begin or end there.
 // Colons are left in: IPv6 addresses have them.
-func words(value string) []string {
-	return strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(",=/;@\"'?& ", r) })
-}
+func separates(r rune) bool { return strings.ContainsRune(",=/;@\"'?& ", r) }
+
+func words(value string) []string { return strings.FieldsFunc(value, separates) }
 
 // has says whether a word is the node's address, also with a port or as an
 // IPv4 address in the form of IPv6.
@@ -65,15 +65,27 @@ func (o Own) FlagHolds(f Flag) bool {
 // mark puts ownMark, or what another node has there, in the place of the node's
 // own address and name.
 func (o Own) mark(value, address, name string) string {
-	for _, w := range words(value) {
-		if o.has(w) {
-			to := address
-			if _, port, err := net.SplitHostPort(w); err == nil {
-				to = net.JoinHostPort(address, port)
+	var b strings.Builder
+	for rest := value; rest != ""; {
+		end := strings.IndexFunc(rest, separates)
+		if end < 0 {
+			end = len(rest)
+		}
+		word := rest[:end]
+		if o.has(word) {
+			if _, port, err := net.SplitHostPort(word); err == nil {
+				word = net.JoinHostPort(address, port)
+			} else {
+				word = address
 			}
-			value = strings.Replace(value, w, to, 1)
+		}
+		b.WriteString(word)
+		if rest = rest[end:]; rest != "" {
+			b.WriteByte(rest[0])
+			rest = rest[1:]
 		}
 	}
+	value = b.String()
 	switch {
 	case o.Name == "":
 	case value == o.Name:

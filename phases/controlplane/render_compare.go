@@ -186,6 +186,9 @@ func (o *outlook) judge(ctx context.Context) error {
 				if d.Own && d.Live == d.Made {
 					continue // sharedBy says so
 				}
+				if strings.HasSuffix(d.Name, ".httpGet.host") && d.Slight {
+					continue // another way to the same listener
+				}
 				if d.Slight {
 					if note := fmt.Sprintf("%s: %s", c, d); !slight[note] {
 						o.Notes, slight[note] = append(o.Notes, note), true
