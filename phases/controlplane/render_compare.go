@@ -115,10 +115,13 @@ func (o *outlook) read(ctx context.Context) error {
 
 func (o *outlook) render(ctx context.Context) error {
 	o.made = make([]map[kube.Component]kube.Manifest, len(o.joining))
-	return phases.ForEach(o.joining, func(i int, j joiningNode) (err error) {
-		o.made[i], err = render(ctx, o.View, o.want, j)
-		return err
-	})
+	for i, j := range o.joining { // one after the other: it is one node's CPU
+		var err error
+		if o.made[i], err = render(ctx, o.View, o.want, j); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sides are a component of the first node and of the i-th joining one. Before

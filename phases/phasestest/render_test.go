@@ -210,10 +210,7 @@ func TestAnAPIServerOnOneAddress(t *testing.T) {
 	for _, bind := range []string{"10.88.0.11", "::ffff:10.88.0.11", "::"} {
 		t.Run(bind, func(t *testing.T) {
 			on(t, 1, phases.InPlace, func(s stage) {
-				s.edit(apiServerFile, "    - --allow-privileged=true\n", fmt.Sprintf("    - --allow-privileged=true\n    - --bind-address=%s\n", bind))
-				if bind != "::" {
-					s.blocked(2, "--bind-address", "in-place")
-				}
+				s.edit(apiServerFile, "    - --allow-privileged=true\n", fmt.Sprintf("    - --allow-privileged=true\n    - \"--bind-address=%s\"\n", bind))
 				if err := s.phase(2, phases.InPlace); err != nil {
 					s.Fatal(err)
 				}
