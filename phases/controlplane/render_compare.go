@@ -147,7 +147,7 @@ func (o *outlook) write() (changed bool, err error) {
 				return false, err
 			}
 			for _, d := range list {
-				if !d.Writable() || written[d.Edit()] {
+				if !d.Writable() || written[d.Edit()] || electionFlag(d) {
 					continue
 				}
 				if err := d.WriteTo(o.want); errors.Is(err, kube.ErrNotExpressible) {
@@ -165,6 +165,11 @@ func (o *outlook) write() (changed bool, err error) {
 		}
 	}
 	return len(written) > 0, nil
+}
+
+// electionFlag: on is the default, and off is never copied.
+func electionFlag(d kube.Difference) bool {
+	return d.Field == kube.ExtraArgs && d.Name == "leader-elect"
 }
 
 // judge looks at what kubeadm would make with the edits.
@@ -186,8 +191,8 @@ func (o *outlook) judge(ctx context.Context) error {
 			}
 			var hard []kube.Difference
 			for _, d := range list {
-				if d.Own && d.Live == d.Made {
-					continue // sharedBy says so
+				if d.Own && d.Live == d.Made || electionFlag(d) {
+					continue // sharedBy and leaderElectionOff say so
 				}
 				if strings.HasSuffix(d.Name, ".httpGet.host") && d.Slight {
 					continue // another way to the same listener
