@@ -43,12 +43,35 @@ func (c ClusterConfiguration) String() string {
 const hidden = "(not shown)"
 
 // Shown is String for people, files and logs: without the values of extraEnvs,
-// among which a proxy's password may be. It is no digest, which would let a
+// among which a proxy's password may be, and of flags that are secrets. It is no digest, which would let a
 // short password be guessed.
 func (c ClusterConfiguration) Shown() string {
-	out := ClusterConfiguration{clone(c.top)}
+	out := c.Clone()
 	hideEnvs(out.top)
+	for _, component := range Components() {
+		hideArgs(child(child(out.top, component.Section()), ExtraArgs))
+	}
 	return out.String()
+}
+
+// hideArgs hides the values of flags that are secrets.
+func hideArgs(args *yaml.Node) {
+	if args == nil {
+		return
+	}
+	if args.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(args.Content); i += 2 {
+			if Secret(args.Content[i].Value, args.Content[i+1].Value) {
+				args.Content[i+1] = scalar(hidden)
+			}
+		}
+		return
+	}
+	for _, arg := range args.Content {
+		if Secret(value(child(arg, "name")), value(child(arg, "value"))) {
+			setChild(arg, "value", scalar(hidden))
+		}
+	}
 }
 
 // hideEnvs hides what is not a name in every extraEnvs below a node.

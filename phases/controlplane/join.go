@@ -187,8 +187,10 @@ func tidySecrets(ctx context.Context, h phases.Hands, k kube.Client) error {
 		h.On(h.First().Name).Remove(ctx, uploadFile))
 }
 
-// verifyJoin wants a ready API server of the target's own, with the three
-// members and its own address, and a Ready node without an etcd of its own.
+// verifyJoin wants a ready API server of the target's own, all three components
+// as they run on the first node but for its own address (another advertise-address
+// or other etcd-servers break the Service or the HA: kubernetes/kubeadm#3175), and
+// a Ready node without an etcd of its own.
 func verifyJoin(ctx context.Context, v phases.View) error {
 	k, err := v.KubeOn(ctx, v.Target())
 	if err != nil {
@@ -203,7 +205,7 @@ func verifyJoin(ctx context.Context, v phases.View) error {
 		return fmt.Errorf("%s is not a Ready control-plane node", v.Target())
 	}
 	return phases.SideBySide(
-		func() error { return sameServers(ctx, v) },
+		func() error { return SameComponents(ctx, v, v.Target()) },
 		func() error {
 			cfg, err := v.AdminConfigOn(ctx, v.Target())
 			if err != nil {
@@ -218,51 +220,4 @@ func verifyJoin(ctx context.Context, v phases.View) error {
 			}
 			return err
 		})
-}
-
-// sameServers compares the running API server of the target with the first's.
-func sameServers(ctx context.Context, v phases.View) error {
-	var mine, theirs phases.Process
-	var running, firstRunning bool
-	err := phases.SideBySide(
-		func() (err error) { mine, running, err = v.APIServer(ctx, v.Target()); return err },
-		func() (err error) { theirs, firstRunning, err = v.APIServer(ctx, v.First().Name); return err })
-	if err != nil {
-		return err
-	}
-	if !running || !firstRunning {
-		return errors.New("an API server does not run")
-	}
-	if err := sameArguments(mine.Flags, theirs.Flags, v.Self().Address); err != nil {
-		return fmt.Errorf("comparing the API servers of %s and %s: %w", v.Target(), v.First().Name, err)
-	}
-	return nil
-}
-
-// sameArguments: two API servers of one cluster differ in nothing but their
-// own address. An advertise-address or etcd-servers of the first node that
-// was copied along breaks the Service or the HA (kubernetes/kubeadm#3175).
-func sameArguments(mine, theirs kube.Flags, address string) error {
-	if a, _ := mine.Get("advertise-address"); a != address {
-		return fmt.Errorf("--advertise-address is %s, not %s", a, address)
-	}
-	for _, f := range theirs {
-		if f.Name == "advertise-address" {
-			continue
-		}
-		if have, ok := mine.Get(f.Name); !ok || have != last(theirs, f.Name) {
-			return fmt.Errorf("--%s is %q, not %q", f.Name, have, f.Value)
-		}
-	}
-	for _, f := range mine {
-		if _, ok := theirs.Get(f.Name); !ok {
-			return fmt.Errorf("--%s=%s is set on the new one only", f.Name, f.Value)
-		}
-	}
-	return nil
-}
-
-func last(flags kube.Flags, name string) string {
-	v, _ := flags.Get(name)
-	return v
 }

@@ -86,26 +86,3 @@ func TestNewSecretsHaveKubeadmsForms(t *testing.T) {
 	}
 }
 
-func TestSameArguments(t *testing.T) {
-	t.Parallel()
-	theirs := kube.ParseFlags([]string{"kube-apiserver", "--advertise-address=10.88.0.11", "--etcd-servers=https://10.88.0.21:2379", "--allow-privileged=true", "--v=1", "--v=2"})
-	for name, tt := range map[string]struct {
-		mine []string
-		ok   bool
-	}{
-		"alike":                {[]string{"--advertise-address=10.88.0.12", "--etcd-servers=https://10.88.0.21:2379", "--allow-privileged=true", "--v=2"}, true},
-		"otherwise spelt":      {[]string{"--v", "2", "--etcd-servers", "https://10.88.0.21:2379", "--advertise-address", "10.88.0.12", "--allow-privileged"}, true},
-		"the first's address":  {[]string{"--advertise-address=10.88.0.11", "--etcd-servers=https://10.88.0.21:2379", "--allow-privileged=true", "--v=2"}, false},
-		"no address":           {[]string{"--etcd-servers=https://10.88.0.21:2379", "--allow-privileged=true", "--v=2"}, false},
-		"another etcd":         {[]string{"--advertise-address=10.88.0.12", "--etcd-servers=https://127.0.0.1:2379", "--allow-privileged=true", "--v=2"}, false},
-		"a flag is missing":    {[]string{"--advertise-address=10.88.0.12", "--etcd-servers=https://10.88.0.21:2379", "--v=2"}, false},
-		"the earlier of a two": {[]string{"--advertise-address=10.88.0.12", "--etcd-servers=https://10.88.0.21:2379", "--allow-privileged=true", "--v=1"}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if err := sameArguments(kube.ParseFlags(tt.mine), theirs, "10.88.0.12"); (err == nil) != tt.ok {
-				t.Errorf("got %v", err)
-			}
-		})
-	}
-}

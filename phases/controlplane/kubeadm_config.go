@@ -2,8 +2,11 @@ package controlplane
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"hamigrate/migrate"
@@ -11,45 +14,34 @@ import (
 	"hamigrate/phases"
 )
 
-const kubeadmConfigID = "controlplane/kubeadm-config"
+const (
+	kubeadmConfigID = "controlplane/kubeadm-config"
+	// clusterConfiguration is the key in the ConfigMap and in Before.
+	clusterConfiguration = "ClusterConfiguration"
+	// editsKey is where Before names the entries that the step changes.
+	editsKey = "edits"
+)
 
-// kubeadmConfig takes the first node's own address out of what all nodes
-// share: kubeadm join renders each API server's arguments from kubeadm-config
-// (kubernetes/kubeadm#3175).
+// kubeadmConfig makes kubeadm-config say what runs: a join renders each node's
+// control plane from it and from nothing else (kubernetes/kubeadm#929). It takes
+// the first node's own address out of what all nodes share
+// (kubernetes/kubeadm#3175), and writes there what somebody gave to the first
+// node's manifests by hand.
 func kubeadmConfig() phases.Step {
-	check := func(ctx context.Context, v phases.View) (migrate.Finding, error) {
-		k, err := v.Kube(ctx)
-		if err != nil {
-			return migrate.Finding{}, err
-		}
-		cc, err := k.ClusterConfiguration(ctx)
-		if err != nil {
-			return migrate.Finding{}, err
-		}
-		before := cc.Shown()
-		if !cc.DropAdvertiseAddress() {
-			return phases.Done("kubeadm-config holds no advertise-address"), nil
-		}
-		f := phases.Need(migrate.Before{"ClusterConfiguration": before}, "kubeadm-config holds the first node's advertise-address for all")
-		f.Changes = []migrate.Change{{Object: "ConfigMap kube-system/kubeadm-config", Before: before, After: cc.Shown()}}
-		return f, nil
-	}
 	return phases.Step{
-		ID:     kubeadmConfigID,
-		Title:  "Take the advertise-address out of kubeadm-config",
-		Why:    "Every joined API server would announce the first node's address and the kubernetes Service would break.",
-		On:     migrate.Once,
-		ByHand: "```\nkubectl -n kube-system edit cm kubeadm-config    # apiServer.extraArgs: no advertise-address\n```\n",
-		Check:  check,
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			k, err := h.Kube(ctx)
-			if err != nil {
-				return err
-			}
-			return k.EditClusterConfiguration(ctx, func(cc kube.ClusterConfiguration) { cc.DropAdvertiseAddress() })
-		},
+		ID:    kubeadmConfigID,
+		Title: "Make kubeadm-config say what runs on the first node",
+		Why:   "A join makes its control plane from kubeadm-config alone: what is only in the first node's manifests would be missing on the others, and an advertise-address there would break the kubernetes Service.",
+		On:    migrate.Once,
+		ByHand: "```\nkubectl -n kube-system edit cm kubeadm-config    # apiServer.extraArgs: no advertise-address\n" +
+			"# on {{.First.Name}}: kubeadm shows what it would make; what runs and is missing there goes to extraArgs, extraVolumes and extraEnvs\n" +
+			"kubectl -n kube-system get cm kubeadm-config -o 'jsonpath={.data.ClusterConfiguration}' >$HOME/kubeadm.yaml\n" +
+			"KUBEADM_INIT_DRYRUN_DIR=$HOME/made kubeadm init phase control-plane all --dry-run --config $HOME/kubeadm.yaml\n" +
+			"diff -r $HOME/made /etc/kubernetes/manifests\n```\n",
+		Check: checkKubeadmConfig,
+		Apply: applyKubeadmConfig,
 		Verify: func(ctx context.Context, v phases.View) error {
-			f, err := check(ctx, v)
+			f, err := checkKubeadmConfig(ctx, v)
 			if err == nil && f.Verdict != migrate.Satisfied {
 				err = errors.New(f.Reason)
 			}
@@ -60,6 +52,102 @@ func kubeadmConfig() phases.Step {
 	}
 }
 
+// allJoined says whether no node is left to join.
+func allJoined(ctx context.Context, v phases.View) (bool, error) {
+	nodes, err := v.Nodes(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, h := range v.Spec().ControlPlane.Joining {
+		if n, ok := nodes[h.Name]; !ok || !kube.IsControlPlane(n) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func checkKubeadmConfig(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	o, err := LookAhead(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	if in := slices.Concat(o.Shared, o.Obstacles); len(in) > 0 {
+		seen, remedy := summary(in)
+		return phases.Block(remedy, "%s", seen), nil
+	}
+	if o.Joined && !o.pinned {
+		return phases.Done("kubeadm-config holds no advertise-address, and every node has joined"), nil
+	}
+	if len(o.edits()) == 0 {
+		return phases.Done("%s", strings.Join(append([]string{"what kubeadm makes of kubeadm-config is what runs on " + v.First().Name}, o.Notes...), "; but for ")), nil
+	}
+	edits, err := json.Marshal(o.edits())
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	// The text holds secrets where extraEnvs do; see docs/journal.md.
+	f := phases.Need(migrate.Before{clusterConfiguration: o.text, editsKey: string(edits)}, "%s", o.reason(v.First().Name))
+	f.Changes = []migrate.Change{{Object: "ConfigMap kube-system/kubeadm-config", Before: o.before.Shown(), After: o.want.Shown()}}
+	return f, nil
+}
+
+// edits are the entries that the step changes.
+func (o Outlook) edits() []kube.Edit {
+	var out []kube.Edit
+	if o.pinned {
+		out = append(out, kube.Edit{Component: kube.APIServer, Field: kube.ExtraArgs, Name: "advertise-address"})
+	}
+	for _, w := range o.Edits {
+		out = append(out, w.Edit)
+	}
+	return out
+}
+
+func (o Outlook) reason(first string) string {
+	var out []string
+	if o.pinned {
+		out = append(out, "kubeadm-config holds the first node's advertise-address for all")
+	}
+	if len(o.Edits) > 0 {
+		var what []string
+		for _, w := range o.Edits {
+			what = append(what, w.Sentence)
+		}
+		out = append(out, fmt.Sprintf("kubeadm-config lacks what runs on %s: %s", first, strings.Join(what, ", ")))
+	}
+	return strings.Join(append(out, o.Notes...), "; ")
+}
+
+// applyKubeadmConfig looks ahead once more: what it writes is what kubeadm has
+// been asked about, or nothing.
+func applyKubeadmConfig(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	o, err := LookAhead(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	if in := slices.Concat(o.Shared, o.Obstacles); len(in) > 0 {
+		seen, _ := summary(in)
+		return errors.New(seen)
+	}
+	if len(o.edits()) == 0 {
+		return nil
+	}
+	k, err := h.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	return k.EditConfigMap(ctx, "kube-system", "kubeadm-config", func(data map[string]string) error {
+		switch data[clusterConfiguration] {
+		case o.want.String(): // an attempt whose answer was lost has done it
+		case o.text:
+			data[clusterConfiguration] = o.want.String()
+		default:
+			return errors.New("somebody changed it at this very moment: run again")
+		}
+		return nil
+	})
+}
+
 // undoKubeadmConfig puts the text of before back. Where kubeadm-config has got
 // other changes since, it would lose them, and refuses.
 func undoKubeadmConfig(ctx context.Context, h phases.Hands, before migrate.Before) error {
@@ -67,31 +155,52 @@ func undoKubeadmConfig(ctx context.Context, h phases.Hands, before migrate.Befor
 	if err != nil {
 		return err
 	}
-	const key = "ClusterConfiguration"
-	old, err := kube.ParseClusterConfiguration(before[key])
+	text := before[clusterConfiguration]
+	old, err := kube.ParseClusterConfiguration(text)
 	if err != nil {
 		return fmt.Errorf("reading kubeadm-config of before: %w", err)
 	}
-	old.DropAdvertiseAddress()
-	now, err := k.ClusterConfiguration(ctx)
+	edits, err := recordedEdits(before)
 	if err != nil {
 		return err
 	}
-	if now.String() == before[key] {
+	cm, err := k.ConfigMap(ctx, "kube-system", "kubeadm-config")
+	if err != nil {
+		return err
+	}
+	if cm.Data[clusterConfiguration] == text {
 		return nil
 	}
 	return k.EditConfigMap(ctx, "kube-system", "kubeadm-config", func(data map[string]string) error {
-		if data[key] == before[key] {
+		if data[clusterConfiguration] == text {
 			return nil // an attempt whose answer was lost has done it
 		}
-		now, err := kube.ParseClusterConfiguration(data[key])
+		now, err := kube.ParseClusterConfiguration(data[clusterConfiguration])
 		if err != nil {
 			return err
 		}
-		if now.String() != old.String() {
-			return errors.New("it was changed since the step took advertise-address out: put that back into apiServer.extraArgs with `kubectl -n kube-system edit cm kubeadm-config`, and roll back again")
+		if !now.Without(edits).Same(old.Without(edits)) {
+			var what []string
+			for _, e := range edits {
+				what = append(what, e.String())
+			}
+			return fmt.Errorf("it was changed since the step edited it: make these entries what they were (`kubectl -n kube-system edit cm kubeadm-config`) and roll back again: %s", strings.Join(what, ", "))
 		}
-		data[key] = before[key]
+		data[clusterConfiguration] = text
 		return nil
 	})
+}
+
+// recordedEdits are those of Before; a journal of an earlier version of this
+// program names none, and the step took advertise-address out then.
+func recordedEdits(before migrate.Before) ([]kube.Edit, error) {
+	list, ok := before[editsKey]
+	if !ok {
+		return []kube.Edit{{Component: kube.APIServer, Field: kube.ExtraArgs, Name: "advertise-address"}}, nil
+	}
+	var edits []kube.Edit
+	if err := json.Unmarshal([]byte(list), &edits); err != nil {
+		return nil, fmt.Errorf("reading the edits of before: %w", err)
+	}
+	return edits, nil
 }

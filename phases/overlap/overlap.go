@@ -73,18 +73,62 @@ func twinConfig(ctx context.Context, v phases.View, node string) (*rest.Config, 
 	return loopbackConfig(ctx, v, node, TwinPort)
 }
 
-// loopbackConfig reaches an API server at 127.0.0.1 on its node, past the
-// redirect.
+// loopbackConfig reaches an API server on its node, past the redirect where it
+// listens on 127.0.0.1 as well.
 func loopbackConfig(ctx context.Context, v phases.View, node string, port int) (*rest.Config, error) {
 	cfg, err := v.AdminConfigOn(ctx, node)
 	if err != nil {
 		return nil, err
 	}
-	to := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	host, err := listens(ctx, v, node)
+	if err != nil {
+		return nil, err
+	}
+	to := net.JoinHostPort(host, strconv.Itoa(port))
 	cfg.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return v.On(node).DialContext(ctx, network, to)
 	}
 	return cfg, nil
+}
+
+// listens is the address at which the API server of a node is reached on that
+// node itself: 127.0.0.1, or the one address of --bind-address. The manifest
+// says it, since the process may be away for the moment; where the manifest is
+// away, the process does. The second API server has the same.
+func listens(ctx context.Context, v phases.View, node string) (string, error) {
+	file, err := v.APIServerManifest(ctx, node)
+	if err == nil {
+		m, err := kube.ParseManifest(file.Data)
+		if err != nil {
+			return "", fmt.Errorf("on %s, %s: %w", node, file.Path, err)
+		}
+		return listenAddress(m.Flags()), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	p, _, err := v.APIServer(ctx, node)
+	if err != nil {
+		return "", err
+	}
+	return listenAddress(p.Flags), nil
+}
+
+// listenAddress reads --bind-address: "0.0.0.0", "::" and none at all are every
+// address (k8s.io/apiserver: pkg/server/options/serving.go), and so is ::ffff:0.0.0.0.
+func listenAddress(flags kube.Flags) string {
+	bind, _ := flags.Get("bind-address")
+	ip := net.ParseIP(bind)
+	if ip == nil || ip.IsUnspecified() {
+		return "127.0.0.1"
+	}
+	return ip.String()
+}
+
+// everywhere says whether an API server listens on every address.
+func everywhere(flags kube.Flags) bool {
+	bind, _ := flags.Get("bind-address")
+	return bind == "" || net.ParseIP(bind).IsUnspecified()
 }
 
 // realConfig reaches the real API server of a node, past any redirect.

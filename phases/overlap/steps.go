@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"strings"
 	"time"
 
@@ -248,7 +247,7 @@ func noRoom(ctx context.Context, v phases.View) (f migrate.Finding, err error) {
 	if err != nil {
 		return f, err
 	}
-	if bind, ok := m.Flags().Get("bind-address"); ok && !net.ParseIP(bind).IsUnspecified() {
+	if bind, _ := m.Flags().Get("bind-address"); !everywhere(m.Flags()) {
 		return phases.Block("restart the API server in place with `--strategy in-place`", "the API server listens on --bind-address=%s only, not on 127.0.0.1 as well", bind), nil
 	}
 	if available < used+used/2 {

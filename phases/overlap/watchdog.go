@@ -20,20 +20,21 @@ const (
 )
 
 // watchdogScript runs on the node when the timer is over. It asks the real
-// API server at 127.0.0.1, which the redirect leaves alone, and puts the old
-// manifest back when that is not ready. kubectl or curl asks; with neither
-// nothing can be known, and the manifest that worked is put back.
+// API server at 127.0.0.1, which the redirect leaves alone, or at its
+// --bind-address where it listens there only, and puts the old manifest back
+// when that is not ready. kubectl or curl asks; with neither nothing can be
+// known, and the manifest that worked is put back.
 const watchdogScript = `ready() {
-  if command -v kubectl >/dev/null; then kubectl --request-timeout 10s --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:%[2]s --tls-server-name %[1]s get --raw /readyz >/dev/null 2>&1
-  elif command -v curl >/dev/null; then case "$(curl -sk -m 10 -o /dev/null -w '%%{http_code}' https://127.0.0.1:%[2]s/readyz)" in 200|401|403) return 0;; *) return 1;; esac
+  if command -v kubectl >/dev/null; then kubectl --request-timeout 10s --kubeconfig /etc/kubernetes/admin.conf --server https://%[5]s --tls-server-name %[1]s get --raw /readyz >/dev/null 2>&1
+  elif command -v curl >/dev/null; then case "$(curl -sk -m 10 -o /dev/null -w '%%{http_code}' https://%[5]s/readyz)" in 200|401|403) return 0;; *) return 1;; esac
   else return 1; fi
 }
 for i in 1 2 3; do
   if ready; then echo "migrate: the new API server is ready, nothing to do"; exit 0; fi
   sleep 5
 done
-echo "migrate: the new API server is not ready after %[5]d s, putting the old manifest back"
-cp -p %[3]s %[4]s && mv %[4]s ` + phases.APIServerManifest
+echo "migrate: the new API server is not ready after %[4]d s, putting the old manifest back"
+cp -p %[2]s %[3]s && mv %[3]s ` + phases.APIServerManifest
 
 // Arm starts the timer; backup is the manifest that worked. It is armed
 // before the manifest is changed, and again by every attempt.
@@ -46,12 +47,16 @@ func Arm(ctx context.Context, h phases.Hands, backup string) error {
 	if err != nil {
 		return err
 	}
+	at, err := listens(ctx, h.View, h.Target())
+	if err != nil {
+		return err
+	}
 	r := h.On(h.Target())
 	if err := Disarm(ctx, r); err != nil {
 		return err
 	}
 	beside := path.Join(kube.ManifestsDir, ".kube-apiserver.yaml.watchdog")
-	script := fmt.Sprintf(watchdogScript, host, port, remote.Quote(backup), remote.Quote(beside), watchdogSeconds)
+	script := fmt.Sprintf(watchdogScript, host, remote.Quote(backup), remote.Quote(beside), watchdogSeconds, net.JoinHostPort(at, port))
 	c := remote.Cmd("systemd-run", "--quiet", "--unit="+watchdog, fmt.Sprintf("--on-active=%d", watchdogSeconds),
 		"--timer-property=AccuracySec=1s", "--description=Put the old API server manifest back (migrate)", "/bin/sh", "-c", script)
 	if _, err := r.Run(ctx, c); err != nil {

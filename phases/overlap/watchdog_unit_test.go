@@ -68,7 +68,7 @@ func TestWatchdogScript(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			script := fmt.Sprintf(watchdogScript, "10.88.0.11", "6443", remote.Quote(backup), remote.Quote(beside), watchdogSeconds)
+			script := fmt.Sprintf(watchdogScript, "10.88.0.11", remote.Quote(backup), remote.Quote(beside), watchdogSeconds, "127.0.0.1:6443")
 			if strings.Count(script, phases.APIServerManifest) != 1 || strings.Contains(script, "%!") {
 				t.Fatalf("not as expected:\n%s", script)
 			}
@@ -103,7 +103,7 @@ func TestWatchdogScript(t *testing.T) {
 // certificate is checked against a name that it holds.
 func TestWatchdogAsksTheRealOne(t *testing.T) {
 	t.Parallel()
-	script := fmt.Sprintf(watchdogScript, "10.88.0.11", "7443", "/b", "/c", watchdogSeconds)
+	script := fmt.Sprintf(watchdogScript, "10.88.0.11", "/b", "/c", watchdogSeconds, "127.0.0.1:7443")
 	asked := filepath.Join(t.TempDir(), "asked")
 	cmd := exec.Command("/bin/sh", "-c", script)
 	cmd.Env = []string{"PATH=" + stubs(t, map[string]string{"kubectl": `echo "$@" >` + asked})}

@@ -23,11 +23,16 @@ type clusterConfiguration struct {
 	Kind                 string `json:"kind"`
 	CertificatesDir      string `json:"certificatesDir"`
 	ControlPlaneEndpoint string `json:"controlPlaneEndpoint"`
+	KubernetesVersion    string `json:"kubernetesVersion"`
 	APIServer            struct {
-		CertSANs     []string      `json:"certSANs"`
-		ExtraArgs    any           `json:"extraArgs"`
-		ExtraVolumes []extraVolume `json:"extraVolumes"`
+		CertSANs []string `json:"certSANs"`
+		componentConfiguration
 	} `json:"apiServer"`
+	ControllerManager componentConfiguration `json:"controllerManager"`
+	Scheduler         componentConfiguration `json:"scheduler"`
+	Networking        struct {
+		PodSubnet string `json:"podSubnet"`
+	} `json:"networking"`
 	Etcd struct {
 		Local *struct {
 			ServerCertSANs []string `json:"serverCertSANs"`
@@ -40,32 +45,6 @@ type clusterConfiguration struct {
 			KeyFile   string   `json:"keyFile"`
 		} `json:"external"`
 	} `json:"etcd"`
-}
-
-type extraVolume struct {
-	Name      string `json:"name"`
-	HostPath  string `json:"hostPath"`
-	MountPath string `json:"mountPath"`
-	ReadOnly  bool   `json:"readOnly"`
-	PathType  string `json:"pathType"`
-}
-
-// extraArgs reads both shapes.
-func (c clusterConfiguration) extraArgs() map[string]string {
-	out := map[string]string{}
-	switch args := c.APIServer.ExtraArgs.(type) {
-	case map[string]any:
-		for k, v := range args {
-			out[k] = fmt.Sprint(v)
-		}
-	case []any:
-		for _, arg := range args {
-			if m, ok := arg.(map[string]any); ok {
-				out[fmt.Sprint(m["name"])] = fmt.Sprint(m["value"])
-			}
-		}
-	}
-	return out
 }
 
 // nodeConfiguration is what is read of an InitConfiguration or a
@@ -106,6 +85,8 @@ func kubeadm(p program) error {
 		return p.initCerts(words[3], flags["--config"])
 	case line == "init phase upload-certs":
 		return p.uploadCerts(flags["--config"])
+	case line == "init phase control-plane all":
+		return p.renderManifests(flags["--config"])
 	case line == "version short": // version -o short
 		p.out("%s\n", installedVersion(p.host, "/usr/bin/kubeadm"))
 		return nil

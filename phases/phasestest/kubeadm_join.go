@@ -222,6 +222,10 @@ func (j *joining) kubeconfigs() error {
 
 func (j *joining) manifests() error {
 	for name, text := range controlPlaneManifests(j.cc, j.address()) {
+		text, err := j.host.patched(j.ctx, j.node.Patches.Directory, name, text)
+		if err != nil {
+			return err
+		}
 		j.host.put(kube.ManifestsDir+"/"+name, text, 0o600, "root:root")
 	}
 	return nil

@@ -4,9 +4,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io/fs"
-	"maps"
-	"slices"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 func fsMode(m int) fs.FileMode { return fs.FileMode(m) }
@@ -34,23 +34,25 @@ func controlPlaneManifests(cc clusterConfiguration, address string) map[string]s
 		args["etcd-servers"] = strings.Join(ext.Endpoints, ",")
 		args["etcd-cafile"], args["etcd-certfile"], args["etcd-keyfile"] = ext.CAFile, ext.CertFile, ext.KeyFile
 	}
-	maps.Copy(args, cc.extraArgs())
-	volumes := append([]extraVolume{
-		{Name: "ca-certs", HostPath: "/etc/ssl/certs", MountPath: "/etc/ssl/certs", ReadOnly: true, PathType: "DirectoryOrCreate"},
-		{Name: "k8s-certs", HostPath: pkiDir, MountPath: pkiDir, ReadOnly: true, PathType: "DirectoryOrCreate"},
-	}, cc.APIServer.ExtraVolumes...)
-	out := map[string]string{apiManifest: manifest("kube-apiserver", args, volumes)}
-	for _, name := range []string{"controller-manager", "scheduler"} {
+	out := map[string]string{apiManifest: manifest(cc.APIServer.command("kube-apiserver", args), cc.APIServer.ExtraEnvs, cc.APIServer.volumes(
+		extraVolume{Name: "ca-certs", HostPath: "/etc/ssl/certs", MountPath: "/etc/ssl/certs", ReadOnly: true, PathType: "DirectoryOrCreate"},
+		extraVolume{Name: "k8s-certs", HostPath: pkiDir, MountPath: pkiDir, ReadOnly: true, PathType: "DirectoryOrCreate"}))}
+	for name, c := range map[string]componentConfiguration{"controller-manager": cc.ControllerManager, "scheduler": cc.Scheduler} {
 		conf := "/etc/kubernetes/" + name + ".conf"
-		out["kube-"+name+".yaml"] = manifest("kube-"+name, map[string]string{"kubeconfig": conf, "leader-elect": "true"},
-			[]extraVolume{{Name: "kubeconfig", HostPath: conf, MountPath: conf, ReadOnly: true, PathType: "FileOrCreate"}})
+		args := map[string]string{"bind-address": "127.0.0.1", "kubeconfig": conf, "leader-elect": "true"}
+		if name == "controller-manager" && cc.Networking.PodSubnet != "" {
+			args["allocate-node-cidrs"], args["cluster-cidr"] = "true", cc.Networking.PodSubnet
+		}
+		out["kube-"+name+".yaml"] = manifest(c.command("kube-"+name, args), c.ExtraEnvs, c.volumes(
+			extraVolume{Name: "kubeconfig", HostPath: conf, MountPath: conf, ReadOnly: true, PathType: "FileOrCreate"}))
 	}
 	return out
 }
 
 // manifest writes a static pod.
-func manifest(name string, args map[string]string, volumes []extraVolume) string {
+func manifest(command []string, env []corev1.EnvVar, volumes []extraVolume) string {
 	var b strings.Builder
+	name := command[0]
 	fmt.Fprintf(&b, `apiVersion: v1
 kind: Pod
 metadata:
@@ -64,8 +66,14 @@ spec:
   - command:
     - %[1]s
 `, name)
-	for _, k := range slices.Sorted(maps.Keys(args)) {
-		fmt.Fprintf(&b, "    - --%s=%s\n", k, args[k])
+	for _, word := range command[1:] {
+		fmt.Fprintf(&b, "    - %s\n", word)
+	}
+	if len(env) > 0 {
+		b.WriteString("    env:\n")
+	}
+	for _, e := range env {
+		fmt.Fprintf(&b, "    - name: %s\n      value: %q\n", e.Name, e.Value)
 	}
 	fmt.Fprintf(&b, "    image: registry.k8s.io/%[1]s:latest\n    imagePullPolicy: IfNotPresent\n    name: %[1]s\n    volumeMounts:\n", name)
 	for _, v := range volumes {
@@ -101,7 +109,7 @@ func etcdManifest(node, address string, localhost bool) string {
 		}
 		args["listen-client-urls"] = "https://127.0.0.1:2379"
 	}
-	return manifest("etcd", args, []extraVolume{
+	return manifest(componentConfiguration{}.command("etcd", args), nil, []extraVolume{
 		{Name: "etcd-data", HostPath: "/var/lib/etcd", MountPath: "/var/lib/etcd", PathType: "DirectoryOrCreate"},
 		{Name: "etcd-certs", HostPath: pkiDir + "/etcd", MountPath: pkiDir + "/etcd", PathType: "DirectoryOrCreate"},
 	})

@@ -94,9 +94,15 @@ func (w *World) translate(h *Host, ip, port string) (string, string) {
 	return ip, port
 }
 
-func (w *World) routeAPI(at *Host, _ string, port int) (route, bool) {
+func (w *World) routeAPI(at *Host, ip string, port int) (route, bool) {
 	pod := at.apiServer(strconv.Itoa(port))
-	return route{kind: apiServer, host: at, port: strconv.Itoa(port), pod: pod}, pod != nil && !pod.deaf()
+	return route{kind: apiServer, host: at, port: strconv.Itoa(port), pod: pod}, pod != nil && !pod.deaf() && pod.listensAt(ip)
+}
+
+// listensAt: with a --bind-address it listens there and nowhere else.
+func (pod *staticPod) listensAt(ip string) bool {
+	bind := net.ParseIP(pod.proc.flags["bind-address"])
+	return bind == nil || bind.IsUnspecified() || bind.Equal(net.ParseIP(ip))
 }
 
 func (w *World) routeEtcd(at *Host, ip string, port int) (route, bool) {

@@ -245,7 +245,7 @@ func joinFaults() []fault {
 // that is not fine has a reason and a remedy.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	for _, f := range slices.Concat(hostFaults(), networkFaults(), clusterFaults(), joinFaults(), fileFaults(), balancerFaults()) {
+	for _, f := range slices.Concat(hostFaults(), networkFaults(), clusterFaults(), joinFaults(), fileFaults(), balancerFaults(), manifestFaults()) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			r := look(t, preflight.Options{}, f.arrange)

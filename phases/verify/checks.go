@@ -133,5 +133,9 @@ func clusterChecks() []Check {
 			Why:    "kubeadm does not renew it any more, and with an expired one an API server reaches no member.",
 			Remedy: "`migrate certs` shows when it ends, `migrate certs renew` renews it",
 			On:     onPlanes(), Look: etcdClientCertificate},
+		{Number: 23, Name: "SameComponents", Title: "Every control-plane node runs the same control plane",
+			Why:    "With other flags on one node, one request or one leader in three behaves otherwise.",
+			Remedy: "give every node the same flags, and kubeadm-config, too: the next `kubeadm upgrade` makes the manifests from it",
+			On:     []migrate.Selector{migrate.JoiningControlPlanes}, Look: components},
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
 	"hamigrate/phases/overlap"
@@ -140,6 +141,18 @@ func apiServerEtcd(ctx context.Context, v phases.View) ([]Finding, error) {
 		}
 	}
 	return judged(wrong, "--etcd-servers names all %d members", len(want)), nil
+}
+
+// components compares manifests and processes with the first node's.
+func components(ctx context.Context, v phases.View) ([]Finding, error) {
+	err := controlplane.SameComponents(ctx, v, v.Target())
+	if errors.Is(err, fs.ErrNotExist) {
+		return []Finding{not("`migrate run --phase 3` joins it", "it has no control plane: %v", err)}, nil
+	}
+	if err != nil {
+		return []Finding{not("make the difference go, or write it to kubeadm-config and to the manifests of every node", "%v", err)}, nil
+	}
+	return []Finding{so("API server, controller-manager and scheduler are those of %s, but for its own address", v.First().Name)}, nil
 }
 
 // servingCertificate looks at the wire and at the file behind it.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"path"
 	"reflect"
@@ -117,15 +118,25 @@ func (f *Fake) Run(ctx context.Context, c remote.Command) (string, error) {
 	return out, err
 }
 
+// scratchPrefix is where the fake shell's mktemp makes folders.
+const scratchPrefix = "/tmp/tmp."
+
+// withoutScratch leaves out what a command keeps in a folder of mktemp while it
+// runs: another one, run beside it, would be taken for the one that made it.
+func withoutScratch(files map[string]remote.File) map[string]remote.File {
+	maps.DeleteFunc(files, func(name string, _ remote.File) bool { return strings.HasPrefix(name, scratchPrefix) })
+	return files
+}
+
 // Look implements remote.Reader. A Handler that changes files is an error:
 // looking must not.
 func (f *Fake) Look(ctx context.Context, c remote.Command) (string, error) {
 	if err := f.reading(ctx); err != nil {
 		return "", err
 	}
-	before := f.Snapshot()
+	before := withoutScratch(f.Snapshot())
 	out, err := f.play(ctx, c)
-	if ctx.Err() == nil && !reflect.DeepEqual(before, f.Snapshot()) {
+	if ctx.Err() == nil && !reflect.DeepEqual(before, withoutScratch(f.Snapshot())) {
 		return "", fmt.Errorf("looking at %s: `%s` changed files", f.name, c.Script)
 	}
 	return out, err

@@ -1,0 +1,99 @@
+package controlplane
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
+)
+
+// patchesDir is what the remedies propose where the spec names no folder.
+const patchesDir = "/etc/kubernetes/patches"
+
+// obstacles are the differences of one component that are left, each kind with
+// its remedy.
+func (o *outlook) obstacles(j joiningNode, sides kube.Sides, list []kube.Difference) ([]Obstacle, error) {
+	var out []Obstacle
+	var patch []kube.Difference
+	first, file := o.First().Name, sides.Component.ManifestPath()
+	for _, d := range list {
+		switch {
+		case d.Live == "" && d.Field != "" && o.want.Has(d.Edit()):
+			// The two remedies are the owner's to choose from.
+			out = append(out, Obstacle{first, fmt.Sprintf("kubeadm-config gives the %s %s (%s), and that of %s runs without it: a joined node would differ", d.Component, d.What(), d.Made, first),
+				fmt.Sprintf("take it out with `kubectl -n kube-system edit cm kubeadm-config` (%s), or give it to %s on %s, if it was forgotten there", d.Edit(), file, first)})
+		case d.Live == "" && d.Field == kube.ExtraArgs:
+			out = append(out, Obstacle{first, fmt.Sprintf("the %s of %s runs without %s=%s, which kubeadm gives to every joining node", d.Component, first, d.What(), strings.Trim(d.Made, `"`)),
+				fmt.Sprintf("give it to %s on %s as well, as a change of its own", file, first)})
+		default:
+			patch = append(patch, d)
+		}
+	}
+	if len(patch) == 0 {
+		return out, nil
+	}
+	remedy, err := o.patchRemedy(j, sides, patch)
+	if err != nil {
+		return nil, err
+	}
+	return append(out, Obstacle{j.Name, o.unlike(j, sides.Component, patch), remedy}), nil
+}
+
+// unlike says what a joined node would have, and why kubeadm-config does not
+// help.
+func (o *outlook) unlike(j joiningNode, c kube.Component, list []kube.Difference) string {
+	var what []string
+	why := map[string]bool{}
+	for _, d := range list {
+		what = append(what, d.String())
+		switch {
+		case d.Own:
+			why[fmt.Sprintf("it is %s's own value", o.First().Name)] = true
+		case d.Secret():
+			why["it is a secret, and every node may read kubeadm-config"] = true
+		default:
+			why["kubeadm-config has no place for it"] = true
+		}
+	}
+	var reasons []string
+	for _, r := range []string{fmt.Sprintf("it is %s's own value", o.First().Name), "it is a secret, and every node may read kubeadm-config", "kubeadm-config has no place for it"} {
+		if why[r] {
+			reasons = append(reasons, r)
+		}
+	}
+	return fmt.Sprintf("the %s of %s would not be that of %s: %s (%s)", c, j.Name, o.First().Name, strings.Join(what, ", "), strings.Join(reasons, "; "))
+}
+
+// patchRemedy is the command that writes kubeadm's patch on the joining node.
+func (o *outlook) patchRemedy(j joiningNode, sides kube.Sides, list []kube.Difference) (string, error) {
+	patches, masked, err := sides.Patches(list)
+	if err != nil {
+		return "", err
+	}
+	dir, set := o.Spec().ControlPlane.Join.Patches, ""
+	if dir == "" {
+		dir, set = patchesDir, "set `patches: "+patchesDir+"` in spec.controlPlane.join, and "
+	}
+	commands := []string{"mkdir -p " + dir}
+	for _, p := range patches {
+		commands = append(commands, fmt.Sprintf("printf '%%s\\n' %s >%s", remote.Quote(p.Text), path.Join(dir, o.freeName(j, sides.Component, p.Kind))))
+	}
+	out := fmt.Sprintf("%swrite a patch for kubeadm on %s: `%s`", set, j.Name, strings.Join(commands, " && "))
+	if masked {
+		out += fmt.Sprintf("; put the value of %s's %s in the place of AS-ON-THE-FIRST-NODE", o.First().Name, sides.Component.ManifestPath())
+	}
+	return out, nil
+}
+
+// freeName is a name for a patch that is not taken in the node's folder.
+func (o *outlook) freeName(j joiningNode, c kube.Component, kind string) string {
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("%s-as-first-%d+%s.json", c, n, kind)
+		if !slices.ContainsFunc(j.patches, func(f scratchFile) bool { return path.Base(f.name) == name }) {
+			return name
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package phasestest_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"hamigrate/migrate/kube"
+	"hamigrate/phases"
+	"hamigrate/phases/controlplane"
+	"hamigrate/phases/phasestest"
+)
+
+const (
+	apiServerFile  = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+	controllerFile = "/etc/kubernetes/manifests/kube-controller-manager.yaml"
+	schedulerFile  = "/etc/kubernetes/manifests/kube-scheduler.yaml"
+)
+
+// edit changes a file of cp1, as a person does, and waits for the kubelet.
+// restore puts the text of before back.
+func (s stage) edit(file, from, to string) (restore func()) {
+	s.T.Helper()
+	f, err := s.Machine("cp1").ReadFile(s.Context(), file)
+	if err != nil || !strings.Contains(string(f.Data), from) {
+		s.Fatalf("%s has no %q: %v", file, from, err)
+	}
+	write := func(text string) {
+		s.root("cp1", "cat >"+file+" <<'EOF'\n"+text+"EOF\n")
+		s.Pass(time.Minute)
+	}
+	write(strings.Replace(string(f.Data), from, to, 1))
+	return func() { write(string(f.Data)) }
+}
+
+func (s stage) configText() string {
+	return s.State()["object configmaps kube-system/kubeadm-config"]
+}
+
+func (s stage) ahead() controlplane.Outlook {
+	s.T.Helper()
+	o, err := controlplane.LookAhead(s.Context(), s.env.View("cluster"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	return o
+}
+
+// TestWhatWasEditedByHandIsOnEveryNode: flags, a variable and a mount that are
+// only in cp1's manifests come to the joined nodes by way of kubeadm-config,
+// which is byte for byte what it was when the phase is taken back
+// (kubernetes/kubeadm#929).
+func TestWhatWasEditedByHandIsOnEveryNode(t *testing.T) {
+	on(t, 2, phases.InPlace, func(s stage) {
+		s.edit(apiServerFile, "    - --allow-privileged=true\n", "    - --allow-privileged=true\n    - --profiling=false\n    - --max-requests-inflight=400\n    - --max-requests-inflight=800\n")
+		s.edit(apiServerFile, "    image: ", "    env:\n    - name: TZ\n      value: UTC\n    image: ")
+		s.edit(apiServerFile, "    volumeMounts:\n", "    volumeMounts:\n    - mountPath: /etc/oidc\n      name: oidc\n      readOnly: true\n")
+		s.edit(apiServerFile, "  volumes:\n", "  volumes:\n  - hostPath:\n      path: /etc/kubernetes/oidc\n      type: DirectoryOrCreate\n    name: oidc\n")
+		s.edit(controllerFile, "--bind-address=127.0.0.1", "--bind-address=0.0.0.0")
+		s.edit(schedulerFile, "--bind-address=127.0.0.1", "--bind-address=0.0.0.0")
+		s.root("cp1", "mkdir -p /etc/kubernetes/oidc")
+		before := s.configText()
+		if err := s.phase(3, phases.InPlace); err != nil {
+			s.Fatal(err)
+		}
+		for _, node := range []string{"cp2", "cp3"} {
+			for _, flag := range []string{"--profiling=false", "--max-requests-inflight=400 --max-requests-inflight=800", "--bind-address=0.0.0.0"} {
+				if runs := s.State()[node+" runs"]; !strings.Contains(runs, flag) {
+					s.Errorf("%s lacks %s: %s", node, flag, runs)
+				}
+			}
+		}
+		if err := s.rollback(s.Context(), controlplane.Phase()); err != nil {
+			s.Fatal(err)
+		}
+		if after := s.configText(); after != before {
+			s.Errorf("kubeadm-config was\n%s\nand is\n%s", before, after)
+		}
+	})
+}
+
+// TestJoinsThatWouldDifferAreNotBegun: each of these is known before the first
+// join, with a remedy.
+func TestJoinsThatWouldDifferAreNotBegun(t *testing.T) {
+	on(t, 2, phases.InPlace, func(s stage) {
+		for _, tt := range []struct {
+			file, from, to string
+			words          []string
+		}{
+			{apiServerFile, "  hostNetwork: true\n", "  - image: kms:1\n    name: kms\n  hostNetwork: true\n", []string{"spec.containers[kms]", "no place for it"}},
+			{apiServerFile, "    image: ", "    resources: {limits: {memory: 2Gi}}\n    image: ", []string{"limits.memory", "2Gi"}},
+			{apiServerFile, "  labels:\n", "  annotations: {prometheus.io/scrape: \"true\"}\n  labels:\n", []string{"prometheus.io/scrape"}},
+			{apiServerFile, "    image: ", "    env: [{name: HTTPS_PROXY, value: \"http://ines:opensesame@proxy:3128\"}]\n    image: ", []string{"HTTPS_PROXY", "secret"}},
+			{apiServerFile, "    - --audit-policy-file=/etc/kubernetes/audit/policy.yaml\n", "", []string{"--audit-policy-file", "runs without it"}},
+			{apiServerFile, "    - --enable-bootstrap-token-auth=true\n", "", []string{"--enable-bootstrap-token-auth", "kubeadm gives"}},
+			{apiServerFile, "    - --allow-privileged=true\n", "    - --allow-privileged=true\n    - --bind-address=10.88.0.11\n", []string{"--bind-address", "cp1's own value"}},
+			{controllerFile, "--leader-elect=true", "--leader-elect=false", []string{"leader election off", "kube-controller-manager"}},
+			{schedulerFile, "--leader-elect=true", "--leader-elect=False", []string{"leader election off", "kube-scheduler"}},
+		} {
+			restore := s.edit(tt.file, tt.from, tt.to)
+			before := s.configText()
+			s.blocked(3, tt.words...)
+			for _, o := range append(s.ahead().Obstacles, s.ahead().Shared...) {
+				if strings.Contains(o.Seen+o.Remedy, "opensesame") || o.Remedy == "" {
+					s.Errorf("a secret is shown, or there is no remedy: %+v", o)
+				}
+			}
+			if after := s.configText(); after != before {
+				s.Errorf("kubeadm-config was changed: %s", after)
+			}
+			restore()
+		}
+		if o := s.ahead(); len(o.Obstacles)+len(o.Shared)+len(o.Edits) > 0 {
+			s.Errorf("all is as it was, and yet: %+v", o)
+		}
+	})
+}
+
+// TestPatchesOfTheRemedyLetJoinsBegin: the remedy's own command, done on the
+// joining nodes, takes the obstacle away.
+func TestPatchesOfTheRemedyLetJoinsBegin(t *testing.T) {
+	on(t, 2, phases.InPlace, func(s stage) {
+		s.edit(apiServerFile, "    image: ", "    resources: {limits: {memory: 2Gi}}\n    image: ")
+		s.edit(apiServerFile, "    - --allow-privileged=true\n", "    - --allow-privileged=true\n    - --bind-address=10.88.0.11\n")
+		found := s.ahead().Obstacles
+		if len(found) != 2 || found[0].Node != "cp2" || found[1].Node != "cp3" {
+			s.Fatalf("%+v", found)
+		}
+		for _, o := range found {
+			_, command, _ := strings.Cut(o.Remedy, "`")
+			s.root(o.Node, strings.TrimSuffix(command, "`"))
+		}
+		if err := s.phase(3, phases.InPlace); err != nil {
+			s.Fatal(err)
+		}
+		for node, address := range map[string]string{"cp2": "10.88.0.12", "cp3": "10.88.0.13"} {
+			if runs := s.State()[node+" runs"]; !strings.Contains(runs, "--bind-address="+address) {
+				s.Errorf("%s runs %s", node, runs)
+			}
+		}
+	})
+}
+
+// TestSchedulersFileDecides where there is no flag.
+func TestSchedulersFileDecides(t *testing.T) {
+	on(t, 0, phases.InPlace, func(s stage) {
+		s.root("cp1", "echo 'leaderElection: {leaderElect: false}' >/etc/kubernetes/scheduler-config.yaml")
+		s.edit(schedulerFile, "    - --leader-elect=true\n", "    - --leader-elect=true\n    - --config=/etc/kubernetes/scheduler-config.yaml\n")
+		if o := s.ahead(); len(o.Shared) > 0 {
+			s.Errorf("the flag decides: %+v", o.Shared)
+		}
+		s.edit(schedulerFile, "    - --leader-elect=true\n", "")
+		if o := s.ahead(); len(o.Shared) != 1 || !strings.Contains(o.Shared[0].Seen, "leader election off") {
+			s.Errorf("the file decides: %+v", o.Shared)
+		}
+	})
+}
+
+// TestKubeadmConfigGivesOneNodesValueToAll: what is in kubeadm-config is
+// looked at, too.
+func TestKubeadmConfigGivesOneNodesValueToAll(t *testing.T) {
+	for name, lines := range map[string]string{
+		"bind-address":     "  - {name: bind-address, value: 10.88.0.11}\n",
+		"in the IPv6 form": "  - {name: bind-address, value: \"::ffff:10.88.0.11\"}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			shared := func(text string) string {
+				return strings.Replace(text, "  - name: audit-policy-file\n", lines+"  - name: audit-policy-file\n", 1)
+			}
+			on(t, 0, phases.InPlace, func(s stage) {
+				o := s.ahead()
+				if len(o.Shared) != 2 || !strings.Contains(o.Shared[0].Seen, "--bind-address") || !strings.Contains(o.Shared[0].Remedy, "kubeadm-config") {
+					s.Errorf("%+v", o)
+				}
+			}, phasestest.KubeadmConfig(shared))
+		})
+	}
+}
+
+// TestAnOldKubeadmConfigTakesFlagsOnly: v1beta3 has no place for variables, and
+// none for a flag that is there twice, unless it is a list.
+func TestAnOldKubeadmConfigTakesFlagsOnly(t *testing.T) {
+	v1beta3 := func(text string) string {
+		list := "  - name: audit-policy-file\n    value: /etc/kubernetes/audit/policy.yaml\n  - name: audit-log-path\n    value: /var/log/kubernetes/audit/audit.log\n" +
+			"  - name: encryption-provider-config\n    value: /etc/kubernetes/enc/enc.yaml\n"
+		asMap := "    audit-policy-file: /etc/kubernetes/audit/policy.yaml\n    audit-log-path: /var/log/kubernetes/audit/audit.log\n" +
+			"    encryption-provider-config: /etc/kubernetes/enc/enc.yaml\n"
+		text = strings.Replace(text, list, asMap, 1)
+		text = strings.Replace(text, "  - name: allocate-node-cidrs\n    value: \"false\"\n", "    allocate-node-cidrs: \"false\"\n", 1)
+		return strings.NewReplacer("v1beta4", "v1beta3", "caCertificateValidityPeriod: 87600h0m0s\n", "", "certificateValidityPeriod: 8760h0m0s\n", "", "encryptionAlgorithm: RSA-2048\n", "").Replace(text)
+	}
+	on(t, 0, phases.InPlace, func(s stage) {
+		const privileged = "    - --allow-privileged=true\n"
+		s.edit(apiServerFile, privileged, privileged+"    - --profiling=false\n    - --feature-gates=A=true\n    - --feature-gates=B=true\n")
+		o := s.ahead()
+		if len(o.Edits) != 2 || len(o.Obstacles) > 0 {
+			s.Errorf("%+v", o)
+		}
+		s.edit(apiServerFile, privileged, privileged+"    - --service-account-issuer=https://new\n")
+		if o = s.ahead(); len(o.Obstacles) != 2 || !strings.Contains(o.Obstacles[0].Seen, "--service-account-issuer") {
+			s.Errorf("%+v", o.Obstacles)
+		}
+	}, phasestest.KubeadmConfig(v1beta3))
+}
+
+// TestAnAPIServerOnOneAddress: restarted in place and taken back, with nobody
+// at 127.0.0.1 (kubernetes-sigs/kubespray#1985).
+func TestAnAPIServerOnOneAddress(t *testing.T) {
+	for _, bind := range []string{"10.88.0.11", "::ffff:10.88.0.11", "::"} {
+		t.Run(bind, func(t *testing.T) {
+			on(t, 1, phases.InPlace, func(s stage) {
+				s.edit(apiServerFile, "    - --allow-privileged=true\n", fmt.Sprintf("    - --allow-privileged=true\n    - \"--bind-address=%s\"\n", bind))
+				if err := s.phase(2, phases.InPlace); err != nil {
+					s.Fatal(err)
+				}
+				if err := s.rollback(s.Context(), allPhases(phases.InPlace)[1]); err != nil {
+					s.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+// TestRenderingLeavesNothing on any host.
+func TestRenderingLeavesNothing(t *testing.T) {
+	on(t, 0, phases.InPlace, func(s stage) {
+		before := s.State()
+		s.ahead()
+		for name, text := range s.State() {
+			if _, was := before[name]; !was && strings.HasPrefix(name, "cp1 ") {
+				s.Errorf("%s: %q", name, text)
+			}
+		}
+		if _, err := s.Machine("cp1").ReadFile(s.Context(), kube.ManifestsDir+"/kube-apiserver.yaml"); err != nil {
+			s.Error(err)
+		}
+	})
+}
