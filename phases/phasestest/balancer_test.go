@@ -64,7 +64,7 @@ func TestEndpointNameMeansANode(t *testing.T) {
 					if server := s.State()["w1 kubelet uses"]; strings.Contains(server, "cluster-endpoint") {
 						t.Errorf("asked when the kubelet of w1 uses %s", server)
 					}
-					time.AfterFunc(5*time.Minute, func() { named(s.World, func(string) string { return "10.88.0.5" }) })
+					time.AfterFunc(20*time.Second, func() { named(s.World, func(string) string { return "10.88.0.5" }) })
 				}, 0)
 				if err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0]); err != nil {
 					t.Fatal(err)
@@ -89,7 +89,7 @@ func TestEndpointNameMeansANode(t *testing.T) {
 // TestNobodyChangesTheName: the wait ends in an error, and no client was moved.
 func TestNobodyChangesTheName(t *testing.T) {
 	inWorld(t, func(w *phasestest.World) { named(w, func(string) string { return "10.88.0.11" }) }, func(t *testing.T, s stage) {
-		s.env.UseAsk(nil, 10*time.Minute)
+		s.env.UseAsk(nil, 30*time.Second)
 		err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0])
 		if err == nil || !strings.Contains(err.Error(), "which is cp1") {
 			t.Fatalf("got %v", err)
