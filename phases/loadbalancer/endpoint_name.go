@@ -108,15 +108,17 @@ func applyEndpointName(ctx context.Context, h phases.Hands, _ migrate.Before) er
 		fmt.Fprintf(&asked, "\n  on %s: %s", m.Node, m.Fix)
 	}
 	h.Ask(asked.String())
+	said := sentences(wrong) // the last question may be cut off by the end of the wait
 	err = phases.Await(ctx, h.View, h.AskWait(), func(ctx context.Context) error {
 		wrong, err := wrongMeanings(ctx, h.View)
 		if err == nil && len(wrong) > 0 {
-			err = errors.New(sentences(wrong))
+			said = sentences(wrong)
+			err = errors.New(said)
 		}
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("waiting for %s to mean the load balancer; change it and run again, --wait-backend waits longer: %w", h.Spec().Endpoint.Host, err)
+		return fmt.Errorf("waiting for %s to mean the load balancer (%s); change it and run again, --wait-backend waits longer: %w", h.Spec().Endpoint.Host, said, err)
 	}
 	return err
 }

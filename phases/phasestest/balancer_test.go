@@ -14,7 +14,7 @@ import (
 )
 
 // inWorld plays in a world that arrange has changed before the operator starts.
-func inWorld(t *testing.T, arrange func(*phasestest.World), play func(stage)) {
+func inWorld(t *testing.T, arrange func(*phasestest.World), play func(*testing.T, stage)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -23,7 +23,7 @@ func inWorld(t *testing.T, arrange func(*phasestest.World), play func(stage)) {
 		arrange(w)
 		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 		defer func() { o.close() }()
-		play(stage{t, w, o})
+		play(t, stage{t, w, o})
 		if broken := w.Broken(); len(broken) > 0 {
 			t.Errorf("never may be: %q", broken)
 		}
@@ -57,14 +57,14 @@ func TestEndpointNameMeansANode(t *testing.T) {
 		"as the other balancer": func(string) string { return "10.88.0.6" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(w *phasestest.World) { named(w, meaning) }, func(s stage) {
+			inWorld(t, func(w *phasestest.World) { named(w, meaning) }, func(t *testing.T, s stage) {
 				var asked []string
 				s.env.UseAsk(func(what string) {
 					asked = append(asked, what)
 					if server := s.State()["w1 kubelet uses"]; strings.Contains(server, "cluster-endpoint") {
 						t.Errorf("asked when the kubelet of w1 uses %s", server)
 					}
-					time.AfterFunc(5*time.Minute, func() { named(s.World, func(string) string { return "10.88.0.5" }) })
+					time.AfterFunc(20*time.Second, func() { named(s.World, func(string) string { return "10.88.0.5" }) })
 				}, 0)
 				if err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0]); err != nil {
 					t.Fatal(err)
@@ -88,8 +88,8 @@ func TestEndpointNameMeansANode(t *testing.T) {
 
 // TestNobodyChangesTheName: the wait ends in an error, and no client was moved.
 func TestNobodyChangesTheName(t *testing.T) {
-	inWorld(t, func(w *phasestest.World) { named(w, func(string) string { return "10.88.0.11" }) }, func(s stage) {
-		s.env.UseAsk(nil, 10*time.Minute)
+	inWorld(t, func(w *phasestest.World) { named(w, func(string) string { return "10.88.0.11" }) }, func(t *testing.T, s stage) {
+		s.env.UseAsk(nil, 30*time.Second)
 		err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0])
 		if err == nil || !strings.Contains(err.Error(), "which is cp1") {
 			t.Fatalf("got %v", err)
@@ -105,7 +105,7 @@ func TestNobodyChangesTheName(t *testing.T) {
 func TestTranslatedAddresses(t *testing.T) {
 	inWorld(t, func(w *phasestest.World) {
 		w.Hardware("w1", func(h *phasestest.Hardware) { h.Behind = "10.88.0.1" })
-	}, func(s stage) {
+	}, func(t *testing.T, s stage) {
 		if err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0]); err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestTranslatedAddresses(t *testing.T) {
 // TestOneNodeGoesPastTheBalancer at the end of phase 3: the proof fails, and the
 // first API server is behind the load balancers again.
 func TestOneNodeGoesPastTheBalancer(t *testing.T) {
-	inWorld(t, func(w *phasestest.World) { named(w, func(string) string { return "10.88.0.5" }) }, func(s stage) {
+	inWorld(t, func(w *phasestest.World) { named(w, func(string) string { return "10.88.0.5" }) }, func(t *testing.T, s stage) {
 		for _, p := range allPhases(phases.InPlace)[:2] {
 			if err := s.operator.run(s.Context(), p); err != nil {
 				t.Fatal(err)
@@ -181,7 +181,7 @@ func TestNginxOfOthers(t *testing.T) {
 		"no line for connections": {files: map[string]string{conf: strings.Replace(bare, "worker_connections 768;", "", 1)}, ours: "/etc/nginx/migrate.d/kube-apiserver.conf"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, nginxWith(t, tt.files), func(s stage) {
+			inWorld(t, nginxWith(t, tt.files), func(t *testing.T, s stage) {
 				before := s.State()["lb2 "+conf]
 				if tt.blocked != nil {
 					env := s.Connect()
@@ -228,7 +228,7 @@ func TestNginxOfOthers(t *testing.T) {
 func TestNginxMayNotListen(t *testing.T) {
 	const conf = "/etc/nginx/nginx.conf"
 	const bare = "user www-data;\nevents { worker_connections 768; }\nhttp { include /etc/nginx/sites-enabled/*; }\n"
-	inWorld(t, nginxWith(t, map[string]string{conf: bare}), func(s stage) {
+	inWorld(t, nginxWith(t, map[string]string{conf: bare}), func(t *testing.T, s stage) {
 		s.Hardware("lb2", func(h *phasestest.Hardware) { h.Forbidden = []int{6443} })
 		before := s.State()["lb2 "+conf]
 		err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0])
@@ -260,7 +260,7 @@ func TestInstallWherePort80IsTaken(t *testing.T) {
 		if err := w.Root("lb1", "mkdir -p /usr/sbin; echo 'exit 104' >/usr/sbin/policy-rc.d"); err != nil {
 			t.Fatal(err)
 		}
-	}, func(s stage) {
+	}, func(t *testing.T, s stage) {
 		if err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0]); err != nil {
 			t.Fatal(err)
 		}
