@@ -43,6 +43,12 @@ func mktemp(p program) error {
 func mv(p program) error {
 	_, rest := p.options()
 	from, to := p.abs(rest[0]), p.abs(rest[1])
+	if leads := p.host.linkTarget(from); leads != "" { // with -T
+		p.host.Delete(from)
+		p.host.Delete(to)
+		p.host.Link(to, leads)
+		return nil
+	}
 	if i, err := p.host.stat(to); err == nil && i.IsDir() {
 		to = path.Join(to, path.Base(from))
 	}

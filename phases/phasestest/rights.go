@@ -1,12 +1,13 @@
 package phasestest
 
 import (
-	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 const reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -22,9 +23,14 @@ func (w *World) Forbid(right string) {
 // join asks for, and not cluster-info, which is nobody's to read but anonymous
 // users'. Nothing is stored.
 func (a apiHandler) review(r *http.Request) runtime.Object {
-	out := &authorizationv1.SubjectAccessReview{}
-	if err := json.NewDecoder(r.Body).Decode(out); err != nil || out.Spec.ResourceAttributes == nil {
-		return out
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return &authorizationv1.SubjectAccessReview{}
+	}
+	decoded, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil)
+	out, ok := decoded.(*authorizationv1.SubjectAccessReview)
+	if err != nil || !ok || out.Spec.ResourceAttributes == nil {
+		return &authorizationv1.SubjectAccessReview{}
 	}
 	right := out.Spec.ResourceAttributes
 	text := right.Verb + " " + right.Resource

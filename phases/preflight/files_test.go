@@ -19,9 +19,9 @@ func fileFaults() []fault {
 			root("cp1", "echo 'containerRuntimeEndpoint: unix:///run/crio/crio.sock' > /var/lib/kubelet/config.yaml")(t, w)
 			root("cp2", "mkdir -p /run/crio; echo > /run/crio/crio.sock")(t, w)
 		}},
-		{"no bootstrap tokens", "BootstrapToken", "cp1", preflight.Blocking, []string{"--enable-bootstrap-token-auth"}, flag("--enable-bootstrap-token-auth=false")},
+		{"no bootstrap tokens", "BootstrapToken", "cp1", preflight.Blocking, []string{"--enable-bootstrap-token-auth"}, below("    - --enable-bootstrap-token-auth=true", "    - --enable-bootstrap-token-auth=false")},
 		{"a role taken from the tokens", "BootstrapToken", "cp1", preflight.Blocking, []string{"may not get configmaps kube-system/kubeadm-config", "kubeadm init phase bootstrap-token"}, func(_ *testing.T, w *phasestest.World) { w.Forbid("get configmaps kubeadm-config") }},
-		{"no CA where the certificates are to be", "BackupFiles", "cp1", preflight.Blocking, []string{"/etc/kubernetes/pki/ca.crt", "certificatesDir"}, root("cp1", "rm /etc/kubernetes/pki/ca.crt")},
+		{"no CA where the certificates are to be", "BackupFiles", "cp1", preflight.Blocking, []string{"/etc/kubernetes/pki/sa.key", "certificatesDir"}, root("cp1", "rm /etc/kubernetes/pki/sa.key")},
 		{"a file that is too large", "BackupFiles", "cp1", preflight.Warning, []string{"/etc/kubernetes/big", "8 MB"}, func(t *testing.T, w *phasestest.World) {
 			if err := w.Machine("cp1").WriteFile(t.Context(), remote.File{Path: "/etc/kubernetes/big", Data: make([]byte, 9<<20), Mode: 0o600}); err != nil {
 				t.Fatal(err)
