@@ -36,6 +36,8 @@
 // Killed on the way back, the next run goes forward again: it looks first.
 //
 // The invariants are also asked for before the first step of a phase. A run
-// that is told to stop finishes the step at hand; one whose context ends
-// stops at once and leaves the step's outcome unknown.
+// that is told to stop finishes the change at hand and does not wait for what
+// it leads to, unless the step is no place to stop (KeepGoing, a bracket, an
+// outage): it is "applied" then, and the next run verifies it. One whose context
+// ends stops at once and leaves the step's outcome unknown.
 package migrate

@@ -13,7 +13,6 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
-	"hamigrate/phases/preflight"
 	"hamigrate/state"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -52,7 +51,7 @@ type phasePlan struct {
 	Entries []migrate.Entry `json:"steps"`
 	// Preflight are the checks of `migrate preflight` that look and that would
 	// keep a run from beginning this phase.
-	Preflight []preflight.Result `json:"preflight,omitempty"`
+	Preflight []preflightResult `json:"preflight,omitempty"`
 }
 
 func planAction(c *cli.Context) error {
@@ -103,15 +102,8 @@ func planAction(c *cli.Context) error {
 	if c.String("output") == "text" && pending(plans) > 0 {
 		fmt.Fprintln(c.App.Writer, known.say(rehearsalFlagsOf(c, s), s.spec, list, kubernetes))
 	}
-	for i, p := range plans {
-		if blocked := blockedIn(p.Entries); blocked != nil {
-			return withWayOut(c.Context, s, j, list[i], blocked)
-		}
-	}
-	for _, p := range plans {
-		if err := refuse(p.Phase, p.Preflight); err != nil {
-			return err
-		}
+	if err := planBlocked(c.Context, s, list, plans, j); err != nil {
+		return err
 	}
 	if file := c.String("out"); file != "" {
 		if err := writePlan(file, newSavedPlan(s, id, kubernetes, strategyOf(c), c.Int("phase"), list, whole)); err != nil {
@@ -221,39 +213,6 @@ func backStatus(list []migrate.RollbackEntry) error {
 		return errChangesPending
 	}
 	return nil
-}
-
-// planAndPreflight is makePlan with what preflight, side by side with it, finds
-// to keep a run from a phase: neither is green where the other is not.
-func planAndPreflight(c *cli.Context, s *session, list []phases.Phase, j *state.Journal) (plans []phasePlan, err error) {
-	var report preflight.Report
-	err = phases.SideBySide(
-		func() (err error) { plans, err = makePlan(c.Context, s, list, j); return err },
-		func() (err error) {
-			report, err = preflight.Run(c.Context, s.world, preflight.Options{Phase: c.Int("phase"), LookOnly: true,
-				Ignore: c.StringSlice("ignore-preflight"), InPlace: strategyOf(c) == phases.InPlace})
-			return err
-		})
-	if err != nil {
-		return nil, err
-	}
-	limit := c.StringSlice("limit")
-	for i := range plans {
-		p := &plans[i]
-		under, _, err := underWay(j, list[i])
-		if err != nil {
-			return nil, err
-		}
-		if under || pending(plans[i:i+1]) == 0 {
-			continue // a run does not ask either
-		}
-		for _, r := range report.Blocking() {
-			if slices.Contains(r.Phases, p.Phase) && (len(limit) == 0 || slices.Contains(limit, r.Host)) {
-				p.Preflight = append(p.Preflight, r)
-			}
-		}
-	}
-	return plans, nil
 }
 
 func makePlan(ctx context.Context, s *session, list []phases.Phase, j *state.Journal) ([]phasePlan, error) {

@@ -81,3 +81,15 @@ func (w *World) PutNode(name, address string, ready bool) {
 	w.must(w.register(name, address, false))
 	setReady(w.node(name), ready)
 }
+
+// RenameNode lets a Node be known by another name than its host, as with the
+// kubelet's --hostname-override.
+func (w *World) RenameNode(from, to string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dirty = true
+	n := w.node(from)
+	delete(w.objects.items, objectKey{"nodes", "", from})
+	n.Name = to
+	w.objects.items[objectKey{"nodes", "", to}] = n
+}

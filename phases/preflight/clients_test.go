@@ -108,10 +108,12 @@ func TestNodeAddresses(t *testing.T) {
 			ips("w1", "2001:db8::1", ofW1)(t, w)
 		}, "cluster", preflight.OK, "each with an address of its own"},
 		"no InternalIP at all": {func(t *testing.T, w *phasestest.World) { ips("w1")(t, w) }, "w1", preflight.Blocking, "the Node w1 has no InternalIP"},
-		"the first node was renamed": {func(_ *testing.T, w *phasestest.World) {
-			w.PutNode("cp1.example.org", ofCP1, true)
-			w.Remove("nodes", "", "cp1")
-		}, "cp1", preflight.Blocking, "spec.controlPlane.first is cp1, and the cluster has no Node of that name; its address"},
+		"the first node was renamed": {func(_ *testing.T, w *phasestest.World) { w.RenameNode("cp1", "cp1.example.org") },
+			"cp1", preflight.Blocking, "spec.controlPlane.first is cp1, and the cluster has no Node of that name; its address " + ofCP1 + " is that of the Node cp1.example.org"},
+		"a worker of the spec was renamed": {func(_ *testing.T, w *phasestest.World) {
+			w.Spec.Workers = []cluster.Host{{Name: "w1", Address: ofW1}, {Name: "w2", Address: ofW2}}
+			w.RenameNode("w2", "worker-2")
+		}, "w2", preflight.Blocking, "spec.workers is w2, and the cluster has no Node of that name"},
 		"a machine that is gone":               {func(_ *testing.T, w *phasestest.World) { w.PutNode("w9", "198.51.100.9", false) }, "w9", preflight.Blocking, "the Node w9 is not Ready"},
 		"the joining node's name is another's": {func(_ *testing.T, w *phasestest.World) { w.PutNode("cp2", "198.51.100.9", true) }, "cp2", preflight.Blocking, "there is a Node cp2 already, at 198.51.100.9"},
 	} {
