@@ -181,22 +181,3 @@ func (m Manifest) Env() map[string]string {
 	}
 	return out
 }
-
-// OnHost is where a file that the first container names is on the host, by the
-// mounts of its folders; the name itself where none is.
-func (m Manifest) OnHost(file string) string {
-	best, out := -1, file
-	for _, mount := range m.pod.Spec.Containers[0].VolumeMounts {
-		at := filepath.Clean(mount.MountPath)
-		rest, below := strings.CutPrefix(filepath.Clean(file), at)
-		if !below || rest != "" && at != "/" && !strings.HasPrefix(rest, "/") || len(at) <= best {
-			continue
-		}
-		for _, v := range m.pod.Spec.Volumes {
-			if v.Name == mount.Name && v.HostPath != nil {
-				best, out = len(at), filepath.Join(v.HostPath.Path, mount.SubPath, rest)
-			}
-		}
-	}
-	return out
-}

@@ -85,4 +85,3 @@ func TestNewSecretsHaveKubeadmsForms(t *testing.T) {
 		seen[s] = true
 	}
 }
-

@@ -106,9 +106,13 @@ func (o *outlook) electionInFile(ctx context.Context, c kube.Component) (bool, e
 		return false, nil
 	}
 	// The file is named as the pod sees it.
-	f, err := o.On(o.First().Name).ReadFile(ctx, o.live[c].manifest.OnHost(file))
+	onHost, mounted := o.live[c].manifest.OnHost(file)
+	if !mounted {
+		return false, nil // in the image
+	}
+	f, err := o.On(o.First().Name).ReadFile(ctx, onHost)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil // in the image, or in a volume that is no folder of the host
+		return false, nil // mounted optionally, or named in vain: the program would not run
 	}
 	if err != nil {
 		return false, err

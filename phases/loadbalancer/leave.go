@@ -12,6 +12,8 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // leaveEndpoint makes sure that nobody we know of follows the endpoint any
