@@ -135,9 +135,13 @@ func render(ctx context.Context, v phases.View, cc kube.ClusterConfiguration, j 
 		cc = cc.Clone()
 		cc.SetKubernetesVersion(version)
 	}
+	socket, err := phases.CRISocket(ctx, v.On(v.First().Name))
+	if err != nil {
+		return nil, err
+	}
 	var doc strings.Builder
 	fmt.Fprintf(&doc, "apiVersion: %s\nkind: InitConfiguration\n", cc.APIVersion())
-	fmt.Fprintf(&doc, "localAPIEndpoint: {advertiseAddress: %q, bindPort: %s}\nnodeRegistration: {name: %q, criSocket: %q}\n", j.Address, j.port, j.Name, phases.CRISocket)
+	fmt.Fprintf(&doc, "localAPIEndpoint: {advertiseAddress: %q, bindPort: %s}\nnodeRegistration: {name: %q, criSocket: %q}\n", j.Address, j.port, j.Name, socket)
 	if v.Spec().ControlPlane.Join.Patches != "" {
 		doc.WriteString("patches: {directory: patches}\n")
 	}
