@@ -6,7 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"hamigrate/migrate/kube"
 	"hamigrate/phases/controlplane"
@@ -16,7 +16,7 @@ import (
 // node. They matter to phase 3; an operator wants to know before the first
 // change, so they warn for the phases before it.
 func manifestChecks() []Check {
-	shared := &lookingAhead{}
+	shared := &lookingAhead{looked: make(chan struct{})}
 	return []Check{
 		{Number: 31, Name: "JoinedManifests", Title: "Joined nodes will run what the first one runs",
 			Why:    "A join makes API server, controller-manager and scheduler from kubeadm-config alone; what was edited in the first node's manifests would be missing, and one request or one leader in three would behave otherwise.",
@@ -31,14 +31,24 @@ func manifestChecks() []Check {
 
 // lookingAhead is one look for both checks.
 type lookingAhead struct {
-	once    sync.Once
+	first   atomic.Bool
+	looked  chan struct{} // closed when the two below are there
 	outlook controlplane.Outlook
 	err     error
 }
 
 func (l *lookingAhead) look(ctx context.Context, s Scene) (controlplane.Outlook, error) {
-	l.once.Do(func() { l.outlook, l.err = controlplane.LookAhead(ctx, s.View) })
-	return l.outlook, l.err
+	if l.first.CompareAndSwap(false, true) {
+		defer close(l.looked)
+		l.outlook, l.err = controlplane.LookAhead(ctx, s.View)
+		return l.outlook, l.err
+	}
+	select {
+	case <-l.looked:
+		return l.outlook, l.err
+	case <-ctx.Done():
+		return controlplane.Outlook{}, context.Cause(ctx)
+	}
 }
 
 // early says for which phase something is a warning yet: the phase that is
