@@ -64,15 +64,16 @@ func checkWithoutFirst(ctx context.Context, v phases.View) (migrate.Finding, err
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return migrate.Finding{}, err
 	}
+	before := migrate.Before{"proof": string(f.Data)}
 	if string(f.Data) != proven(v) {
-		return phases.Need(migrate.Before{}, "it was not tried whether %s answers without the API server of %s", v.EndpointAddress(), v.First().Name), nil
+		return phases.Need(before, "it was not tried whether %s answers without the API server of %s", v.EndpointAddress(), v.First().Name), nil
 	}
 	missing, err := withoutLine(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
 	}
 	if len(missing) > 0 {
-		return phases.Need(migrate.Before{}, "the API server of %s is out of %s", v.First().Name, strings.Join(missing, ", ")), nil
+		return phases.Need(before, "the API server of %s is out of %s", v.First().Name, strings.Join(missing, ", ")), nil
 	}
 	return phases.Done("%s has answered from every node without the API server of %s", v.EndpointAddress(), v.First().Name), nil
 }
