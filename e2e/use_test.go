@@ -164,6 +164,10 @@ func kubeadmUpgrade(t *testing.T, s *scenario) {
 		diff := s.pg.hosts[name].mustWithin(t, time.Minute, "kubeadm upgrade diff "+next+" 2>/dev/null")
 		components := map[string]int{}
 		for _, line := range moved(diff) {
+			// On the node whose manifests were edited by hand, see withoutProbeHosts.
+			if name == "cp1" && strings.TrimSpace(line) == "-        host: 127.0.0.1" {
+				continue
+			}
 			image, isImage := strings.CutPrefix(strings.TrimSpace(line[1:]), "image: ")
 			component, version, _ := strings.Cut(filepath.Base(image), ":")
 			if want := map[byte]string{'-': now, '+': next}[line[0]]; !isImage || version != want {

@@ -75,7 +75,11 @@ func leave(ctx context.Context, h phases.Hands, k kube.Client) error {
 	// The skipped phase is the one that would touch etcd (kubernetes/kubeadm#3225).
 	// Without its Node kubeadm can't read where the certificates are, and would
 	// leave the CAs' keys there (kubeadm: cmd/reset.go, newResetData).
-	reset := phases.Detached("kubeadm-reset", "kubeadm", "reset", "--force", "--skip-phases=remove-etcd-member", "--cert-dir="+cc.CertificatesDir())
+	socket, err := phases.CRISocket(ctx, h.On(h.First().Name)) // by which it has joined
+	if err != nil {
+		return err
+	}
+	reset := phases.Detached("kubeadm-reset", "kubeadm", "reset", "--force", "--skip-phases=remove-etcd-member", "--cert-dir="+cc.CertificatesDir(), "--cri-socket="+socket)
 	if _, err := host.Run(ctx, reset); err != nil {
 		return fmt.Errorf("resetting %s: %w", h.Target(), err)
 	}

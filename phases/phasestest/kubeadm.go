@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -246,6 +247,9 @@ func (p program) reset(flags map[string]string) error {
 	h := p.host
 	if _, ok := flags["--skip-phases=remove-etcd-member"]; !ok {
 		h.world.never("kubeadm reset on %s was to touch etcd's membership", h.Name())
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(flags)), func(f string) bool { return strings.HasPrefix(f, "--cri-socket=unix://") }) {
+		h.world.never("kubeadm reset on %s was to look for the runtime by itself, and stops where there are two", h.Name())
 	}
 	if node := h.world.node(h.Name()); node != nil && h.world.notReady(h, h.apiServer(apiPort)) == nil && h.behindBalancer() {
 		h.world.never("%s was reset while it served behind the load balancer", h.Name())
