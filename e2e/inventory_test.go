@@ -52,6 +52,7 @@ func staysOnHosts() []staying {
 		{".*", `(content|file) /etc/(ld\.so\.cache|\.pwd\.lock|passwd-|group-|shadow-|gshadow-|subuid-|subgid-|mtab|resolv\.conf) `, "the system's own copies of its files"},
 		{"cp1", `(content|file) /etc/kubernetes/pki/apiserver\.(crt|key) `, "the names added to the serving certificate stay: they harm nobody, and a client may still use them"},
 		{"cp1", `content /etc/kubernetes/audit/logs/`, "the API server's log, which grows all the time"},
+		{"cp1", `file /etc/kubernetes/audit/logs/migrate-twin-audit\.log `, "what the second API server recorded: nobody throws audit records away"},
 		{"cp[123]|w[123]", `(content|file) /etc/cni(/.*)? `, "the network plugin's, written when a node joins"},
 		{".*", `active (apt|dpkg|fstrim|e2scrub|logrotate|man-db|systemd-tmpfiles|phpsessionclean|systemd-hostnamed|systemd-timedated)\S*$`, "the system's own work"},
 		{"cp[23]", `file /etc/kubernetes/(manifests|pki) d `, "empty folders that kubeadm reset leaves (kubeadm: cmd/phases/reset/cleanupnode.go, it removes what is in them)"},

@@ -118,14 +118,28 @@ func (f *Fake) Run(ctx context.Context, c remote.Command) (string, error) {
 	return out, err
 }
 
-// scratchPrefix is where the fake shell's mktemp makes folders.
-const scratchPrefix = "/tmp/tmp."
+// scratch is where the fake shell's mktemp makes folders: its own place, and
+// folders in memory that scripts ask for by a name with an end of its choice.
+var scratch = regexp.MustCompile(`^(/tmp/tmp\.|/run/migrate-[a-z]+\.)`)
 
 // withoutScratch leaves out what a command keeps in a folder of mktemp while it
 // runs: another one, run beside it, would be taken for the one that made it.
 func withoutScratch(files map[string]remote.File) map[string]remote.File {
-	maps.DeleteFunc(files, func(name string, _ remote.File) bool { return strings.HasPrefix(name, scratchPrefix) })
+	maps.DeleteFunc(files, func(name string, _ remote.File) bool { return scratch.MatchString(name) })
 	return files
+}
+
+// different names the files that two snapshots do not have alike.
+func different(before, after map[string]remote.File) string {
+	names := map[string]bool{}
+	for name, file := range before {
+		names[name] = !reflect.DeepEqual(file, after[name])
+	}
+	for name, file := range after {
+		names[name] = !reflect.DeepEqual(file, before[name])
+	}
+	maps.DeleteFunc(names, func(_ string, differs bool) bool { return !differs })
+	return strings.Join(slices.Sorted(maps.Keys(names)), ", ")
 }
 
 // Look implements remote.Reader. A Handler that changes files is an error:
@@ -136,8 +150,8 @@ func (f *Fake) Look(ctx context.Context, c remote.Command) (string, error) {
 	}
 	before := withoutScratch(f.Snapshot())
 	out, err := f.play(ctx, c)
-	if ctx.Err() == nil && !reflect.DeepEqual(before, withoutScratch(f.Snapshot())) {
-		return "", fmt.Errorf("looking at %s: `%s` changed files", f.name, c.Script)
+	if after := withoutScratch(f.Snapshot()); ctx.Err() == nil && !reflect.DeepEqual(before, after) {
+		return "", fmt.Errorf("looking at %s: `%s` changed files: %s", f.name, c.Script, different(before, after))
 	}
 	return out, err
 }
