@@ -7,6 +7,7 @@ package playbooks
 import (
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"text/template"
 
@@ -117,4 +118,13 @@ func hostList(targets []Host) string {
 		list += ", one after the other"
 	}
 	return list
+}
+
+// EndpointHost is the endpoint's name or address, without its port.
+func (d Data) EndpointHost() string {
+	host, _, err := net.SplitHostPort(d.Endpoint)
+	if err != nil {
+		return d.Endpoint
+	}
+	return host
 }

@@ -108,7 +108,7 @@ func (o *outlook) electionInFile(ctx context.Context, c kube.Component) (bool, e
 	// The file is named as the pod sees it.
 	onHost, mounted := o.live[c].manifest.OnHost(file)
 	if !mounted {
-		return false, nil // in the image
+		onHost = file
 	}
 	f, err := o.On(o.First().Name).ReadFile(ctx, onHost)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -27,7 +27,7 @@ func endpointName() phases.Step {
 		Needs: []migrate.StepID{nginxStreamID, endpointID},
 		ByHand: "On every node the endpoint's name has to mean the load balancer, in DNS or in /etc/hosts. Change it only now, when nginx listens: " +
 			"clients that follow the name already come to the load balancer with their next connection. Then, on every node:\n\n" +
-			"```\ngetent ahosts NAME    # NAME: that of {{.Endpoint}}; the load balancer's address, and no other\n" +
+			"```\ngetent ahosts {{.EndpointHost}}    # the load balancer's address, and no other\n" +
 			"curl -sv --cacert /etc/kubernetes/pki/ca.crt https://{{.Endpoint}}/readyz 2>&1 | grep -E 'Connected|^ok'    # to the load balancer's address\n```\n",
 		Check:  checkEndpointName,
 		Apply:  applyEndpointName,

@@ -82,7 +82,6 @@ func wantedEnd() map[string][]string {
 		"cp1 /var/lib/migrate/archive/etcd/member/snap/db":            {"cluster c1"},
 		"cp2 /etc/kubernetes/enc/enc.yaml":                            {"600 root:root"},
 		"cp3 /etc/kubernetes/audit/policy.yaml":                       {"640 root:root"},
-		"lb2 /etc/nginx/sites-enabled/default":                        {"listen 80"},
 		"object configmaps kube-public/cluster-info":                  {"server: https://10.88.0.5:6443", "jws-kubeconfig-abcdef"},
 		"object configmaps kube-system/kubeadm-config":                {"controlPlaneEndpoint: 10.88.0.5:6443", "external:", "https://10.88.0.23:2379"},
 		"object endpointslices default/kubernetes":                    {"10.88.0.11", "10.88.0.12", "10.88.0.13"},
