@@ -12,10 +12,10 @@ dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT; chmod 755 "$dir"; cd "$dir"
 version=2.14.18
 apt-get download -q "ansible-core=$version*" python3-jinja2 python3-markupsafe python3-yaml python3-packaging python3-resolvelib \
   python3-cryptography python3-cffi-backend >/dev/null 2>&1
-for deb in *.deb; do dpkg -x "$deb" root; done
-export PYTHONPATH="$dir/root/usr/lib/python3/dist-packages" HOME="$dir" ANSIBLE_LOCALHOST_WARNING=false ANSIBLE_INVENTORY_UNPARSED_WARNING=false
-list() { /usr/bin/python3 root/usr/bin/ansible-inventory -i "$1" --list; }
-/usr/bin/python3 root/usr/bin/ansible-inventory --version | sed -n 1p
+for deb in *.deb; do dpkg -x "$deb" unpacked; done
+export PYTHONPATH="$dir/unpacked/usr/lib/python3/dist-packages" HOME="$dir" ANSIBLE_LOCALHOST_WARNING=false ANSIBLE_INVENTORY_UNPARSED_WARNING=false
+list() { /usr/bin/python3 unpacked/usr/bin/ansible-inventory -i "$1" --list; }
+/usr/bin/python3 unpacked/usr/bin/ansible-inventory --version | sed -n 1p
 
 mkdir clusters
 printf '[workers]\nw1 ansible_host=192.0.2.31\n' >clusters/workers

@@ -12,9 +12,9 @@ dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT; chmod 755 "$dir"; cd "$dir"
 version=2.14.18
 apt-get download -q "ansible-core=$version*" python3-jinja2 python3-markupsafe python3-yaml python3-packaging python3-resolvelib \
   python3-cryptography python3-cffi-backend >/dev/null 2>&1
-for deb in *.deb; do dpkg -x "$deb" root; done
-export PYTHONPATH="$dir/root/usr/lib/python3/dist-packages" HOME="$dir"
-tool() { /usr/bin/python3 "root/usr/bin/$1" "${@:2}"; }
+for deb in *.deb; do dpkg -x "$deb" unpacked; done
+export PYTHONPATH="$dir/unpacked/usr/lib/python3/dist-packages" HOME="$dir"
+tool() { /usr/bin/python3 "unpacked/usr/bin/$1" "${@:2}"; }
 tool ansible-inventory --version | sed -n 1p
 
 mkdir -p clear/group_vars

@@ -110,7 +110,7 @@ func (v View) etcdPlace(ctx context.Context) (kube.EtcdPlace, []string, error) {
 // etcdFolders are where people put what runs by itself: cron's tables, units
 // and timers, scripts, and the settings of agents that collect metrics.
 const etcdFolders = `/etc/crontab /etc/anacrontab /etc/cron.d /etc/cron.hourly /etc/cron.daily /etc/cron.weekly /etc/cron.monthly /var/spool/cron
-/etc/systemd/system /run/systemd/transient /etc/default /etc/sysconfig /etc/profile.d /usr/local/bin /usr/local/sbin /usr/local/etc /opt /root/bin
+/etc/systemd/system /run/systemd/transient /etc/default /etc/sysconfig /etc/profile.d /usr/local/bin /usr/local/sbin /usr/local/etc /opt ~root/bin
 /etc/prometheus /etc/telegraf /etc/datadog-agent/conf.d /etc/zabbix`
 
 // etcdFilesScript prints the names of those files there, and of those that cron

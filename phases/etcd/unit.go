@@ -247,7 +247,7 @@ func foreignData(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	if _, ok := memberOn(members, v.Self()); ok {
 		return migrate.Finding{}, nil
 	}
-	return phases.Block("look whose it is, and move it away on "+v.Target()+" when nobody needs it: mv "+DataDir+"/"+found[0]+" /root/",
+	return phases.Block("look whose it is, and move it away on "+v.Target()+" when nobody needs it: mv "+DataDir+"/"+found[0]+" $HOME/",
 		"%s/%s holds a member's data, but %s is no member of this etcd", DataDir, found[0], v.Target()), nil
 }
 

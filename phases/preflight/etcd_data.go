@@ -147,13 +147,13 @@ func newData(ctx context.Context, s Scene, size int64) ([]Finding, error) {
 		out = append(out, block(fmt.Sprintf("rm %[1]s && mkdir -m 0700 %[1]s && mount --bind %[2]s %[1]s, with a line in /etc/fstab", dir, remote.Quote(f.link)),
 			"%s is a link to %q: its mode and owner would be set on what it leads to", dir, f.link))
 	case f.there && !f.isFolder:
-		out = append(out, block("move it away: mv "+dir+" /root/", "%s is there and is no folder", dir))
+		out = append(out, block("move it away: mv "+dir+" $HOME/", "%s is there and is no folder", dir))
 	case f.there && !slices.Contains([]string{"root", "etcd", "UNKNOWN"}, f.owner):
 		out = append(out, block("look who uses it; when nobody does: chown root:root "+dir, "%s belongs to the user %q: it is to be etcd's alone", dir, f.owner))
 	}
 	for _, name := range []string{"member", "proxy"} {
 		if !member && slices.Contains(f.names, name) {
-			out = append(out, block("look whose it is, and move it away when nobody needs it: mv "+path.Join(dir, name)+" /root/",
+			out = append(out, block("look whose it is, and move it away when nobody needs it: mv "+path.Join(dir, name)+" $HOME/",
 				"%s holds a member's data, and %s is no member of this etcd", path.Join(dir, name), s.Target()))
 		}
 	}
