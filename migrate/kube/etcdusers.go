@@ -76,45 +76,12 @@ func (r Reader) EtcdUsers(ctx context.Context, e EtcdPlace) ([]Mention, error) {
 }
 
 func (r Reader) etcdConfigMaps(ctx context.Context, e EtcdPlace) ([]Mention, error) {
-	var out []Mention
-	o := metav1.ListOptions{Limit: pageSize}
-	for {
-		list, err := r.api.CoreV1().ConfigMaps("").List(ctx, o)
-		if err != nil {
-			return nil, fmt.Errorf("listing ConfigMaps: %w", err)
-		}
-		for _, cm := range list.Items {
-			for _, key := range sortedKeys(cm.Data) {
-				if e.Names(cm.Data[key], false) && !(cm.Namespace == metav1.NamespaceSystem && cm.Name == "kubeadm-config") {
-					out = append(out, Mention{"ConfigMap " + cm.Namespace + "/" + cm.Name, key})
-				}
-			}
-		}
-		if o.Continue = list.Continue; o.Continue == "" {
-			return out, nil
-		}
-	}
+	found, err := r.configMapsThat(ctx, func(text string) bool { return e.Names(text, false) })
+	return slices.DeleteFunc(found, func(m Mention) bool { return m.Object == "ConfigMap kube-system/kubeadm-config" }), err
 }
 
 func (r Reader) etcdSecrets(ctx context.Context, e EtcdPlace) ([]Mention, error) {
-	var out []Mention
-	o := metav1.ListOptions{Limit: pageSize}
-	for {
-		list, err := r.api.CoreV1().Secrets("").List(ctx, o)
-		if err != nil {
-			return nil, fmt.Errorf("listing Secrets: %w", err)
-		}
-		for _, s := range list.Items {
-			for _, key := range sortedKeys(s.Data) {
-				if e.Names(string(s.Data[key]), false) {
-					out = append(out, Mention{"Secret " + s.Namespace + "/" + s.Name, key})
-				}
-			}
-		}
-		if o.Continue = list.Continue; o.Continue == "" {
-			return out, nil
-		}
-	}
+	return r.secretsThat(ctx, func(text string) bool { return e.Names(text, false) })
 }
 
 func (r Reader) etcdWorkloads(ctx context.Context, e EtcdPlace) ([]Mention, error) {

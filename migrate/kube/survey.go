@@ -87,6 +87,17 @@ const pageSize = 500
 // ConfigMapsNaming lists the keys of ConfigMaps whose value names a host or an
 // address.
 func (r Reader) ConfigMapsNaming(ctx context.Context, name string) ([]Mention, error) {
+	return r.configMapsThat(ctx, func(text string) bool { return NamesHost(text, name) })
+}
+
+// SecretsNaming does the same for Secrets. What they hold is looked at in
+// secretsThat, and leaves it in no way.
+func (r Reader) SecretsNaming(ctx context.Context, name string) ([]Mention, error) {
+	return r.secretsThat(ctx, func(text string) bool { return NamesHost(text, name) })
+}
+
+// configMapsThat lists the keys of ConfigMaps for whose value something is so.
+func (r Reader) configMapsThat(ctx context.Context, so func(text string) bool) ([]Mention, error) {
 	var out []Mention
 	o := metav1.ListOptions{Limit: pageSize}
 	for {
@@ -96,7 +107,7 @@ func (r Reader) ConfigMapsNaming(ctx context.Context, name string) ([]Mention, e
 		}
 		for _, cm := range list.Items {
 			for _, key := range sortedKeys(cm.Data) {
-				if NamesHost(cm.Data[key], name) {
+				if so(cm.Data[key]) {
 					out = append(out, Mention{"ConfigMap " + cm.Namespace + "/" + cm.Name, key})
 				}
 			}
@@ -107,9 +118,8 @@ func (r Reader) ConfigMapsNaming(ctx context.Context, name string) ([]Mention, e
 	}
 }
 
-// SecretsNaming does the same for Secrets. What they hold is looked at here,
-// and leaves this function in no way.
-func (r Reader) SecretsNaming(ctx context.Context, name string) ([]Mention, error) {
+// secretsThat does the same for Secrets; it tells their names and keys alone.
+func (r Reader) secretsThat(ctx context.Context, so func(text string) bool) ([]Mention, error) {
 	var out []Mention
 	o := metav1.ListOptions{Limit: pageSize}
 	for {
@@ -119,7 +129,7 @@ func (r Reader) SecretsNaming(ctx context.Context, name string) ([]Mention, erro
 		}
 		for _, s := range list.Items {
 			for _, key := range sortedKeys(s.Data) {
-				if NamesHost(string(s.Data[key]), name) {
+				if so(string(s.Data[key])) {
 					out = append(out, Mention{"Secret " + s.Namespace + "/" + s.Name, key})
 				}
 			}
