@@ -177,10 +177,19 @@ func (p person) edit(configMap string) string {
 	return `"` + strings.ReplaceAll(expression, `\`, `\\`) + `"`
 }
 
-// addSAN adds the endpoint's host to apiServer.certSANs.
+// addSAN adds the endpoint's host and the load balancer's address to
+// apiServer.certSANs, which this cluster has none of.
 func (p person) addSAN(indent string) string {
-	host := strings.Split(p.endpoint, ":")[0]
-	return "s#^" + indent + `apiServer:.*#` + indent + `apiServer:\n` + indent + `  certSANs:\n` + indent + `  - ` + host + "#"
+	host, _, _ := strings.Cut(p.endpoint, ":")
+	sans := []string{host}
+	if address := p.s.pg.address("lb1"); address != host {
+		sans = append(sans, address)
+	}
+	added := indent + `apiServer:\n` + indent + `  certSANs:`
+	for _, san := range sans {
+		added += `\n` + indent + `  - ` + san
+	}
+	return "s#^" + indent + `apiServer:.*#` + added + "#"
 }
 
 func (p person) run(t *testing.T, on, script string) {

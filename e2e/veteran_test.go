@@ -64,7 +64,9 @@ func noSilentDifference(t *testing.T, s *scenario) {
 }
 
 // sideOf is what is compared of one control-plane node: texts by what they
-// are, with the node's own address and name written as words.
+// are, with the node's own address and name written as words. What the kubelet
+// adds for each Service of the namespace is left out: a pod has those that were
+// there when it was made.
 func (s *scenario) sideOf(t *testing.T, name string) map[string]any {
 	t.Helper()
 	h := s.pg.hosts[name]
@@ -74,7 +76,7 @@ func (s *scenario) sideOf(t *testing.T, name string) map[string]any {
 		side["manifest of "+pod] = own.Replace(sortedManifest(t, h.must(t, "cat /etc/kubernetes/manifests/"+pod+".yaml")))
 		side["process "+pod] = own.Replace(h.must(t, fmt.Sprintf(`pid=$(pgrep -x "$(echo %[1]s | cut -c1-15)") || exit 1
 tr '\0' '\n' </proc/$pid/cmdline | sort
-tr '\0' '\n' </proc/$pid/environ | grep -v -e ^KUBERNETES_ -e ^HOSTNAME= | sort`, pod)))
+tr '\0' '\n' </proc/$pid/environ | grep -v -E '^([A-Z0-9_]+_(SERVICE_HOST|(SERVICE_)?PORT)(_[A-Z0-9_]+)?|HOSTNAME)=' | sort`, pod)))
 	}
 	// -L: a link counts as what it leads to. A node has certificates of its own.
 	side["files"] = h.must(t, `cd /etc/kubernetes && for d in $(ls -d */ | grep -v -e manifests -e patches -e tmp); do
