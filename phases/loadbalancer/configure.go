@@ -93,7 +93,7 @@ func plan(ctx context.Context, r remote.Reader, v phases.View, l layout, backend
 	w.conf = conf
 	w.conf.Data = l.edited(conf.Data)
 	w.edited = !bytes.Equal(w.conf.Data, conf.Data)
-	w.differs = w.edited || w.before != string(w.own.Data)
+	w.differs = w.edited || !sameToNginx(w.before, string(w.own.Data))
 	return w, nil
 }
 

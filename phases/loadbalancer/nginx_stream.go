@@ -30,7 +30,7 @@ func nginxStream() phases.Step {
 		On:    migrate.LoadBalancers,
 		Needs: []migrate.StepID{servingCertificateID, "loadbalancer/nginx", workerConnectionsID},
 		ByHand: "Write " + StreamFile + ":\n\n```\n{{.Stream}}```\n\n" +
-			"```\nnginx -t && systemctl enable nginx && systemctl reload-or-restart nginx\n" +
+			"nginx takes one `stream` block. Where `nginx -T` shows one already, write what is inside of this one into a file that it includes.\n\n```\nnginx -t && systemctl enable nginx && systemctl reload-or-restart nginx\n" +
 			"curl --cacert /etc/kubernetes/pki/ca.crt https://{{.Endpoint}}/readyz    # from every node\n```\n",
 		Check: checkNginxStream,
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {

@@ -118,3 +118,28 @@ func TestRaiseConnections(t *testing.T) {
 		}
 	}
 }
+
+// TestSameToNginx: a file of ours that somebody has written by hand is as good.
+func TestSameToNginx(t *testing.T) {
+	t.Parallel()
+	own := Upstream{Port: 6443, Backends: []string{"10.88.0.11:6443", "10.88.0.12:6443"}, Bare: true}.Render()
+	for name, tt := range map[string]struct {
+		text string
+		want bool
+	}{
+		"itself":            {own, true},
+		"without comments":  {own[strings.Index(own, "upstream"):], true},
+		"other spaces":      {strings.ReplaceAll(strings.ReplaceAll(own, "    ", "\t"), " {", "\n{"), true},
+		"in quotes":         {strings.Replace(own, "least_conn", `"least_conn"`, 1), true},
+		"a backend less":    {strings.Replace(own, "server 10.88.0.12:6443 max_fails=1 fail_timeout=5s;", "", 1), false},
+		"commented":         {strings.Replace(own, "least_conn", "# least_conn", 1), false},
+		"two words in one":  {strings.Replace(own, "listen 6443", "listen6443", 1), false},
+		"something besides": {own + "server { listen 1; }", false},
+		"cut short":         {own[:len(own)-2], false},
+		"empty":             {"", false},
+	} {
+		if got := sameToNginx(tt.text, own); got != tt.want {
+			t.Errorf("%s: %v, not %v", name, got, tt.want)
+		}
+	}
+}
