@@ -35,6 +35,7 @@ type writer struct {
 	gap      time.Duration // the longest time between two acknowledgements
 	last     time.Time     // of the last acknowledgement
 	lastErr  error
+	failedAt time.Time // when that attempt began
 	tell     func(asked) // of each attempt; may be nil
 }
 
@@ -143,7 +144,7 @@ func (w *writer) note(sent time.Time, err error) {
 		w.tell(one)
 	}
 	if err != nil {
-		w.failures, w.lastErr = w.failures+1, err
+		w.failures, w.lastErr, w.failedAt = w.failures+1, err, sent
 		// Not errors.Is: client-go's rate limiter keeps no cause.
 		if strings.Contains(err.Error(), context.DeadlineExceeded.Error()) {
 			w.late++
@@ -162,7 +163,7 @@ func (w *writer) String() string {
 	s := fmt.Sprintf("writer %s: %d writes acknowledged, %d attempts failed, longest gap %.1f s in %.0f s",
 		w.name, w.acked, w.failures, w.gap.Seconds(), w.last.Sub(w.begun).Seconds())
 	if w.lastErr != nil {
-		s += fmt.Sprintf("; failed last: %v", w.lastErr)
+		s += fmt.Sprintf("; failed last at %s: %v", w.failedAt.UTC().Format(time.TimeOnly), w.lastErr)
 	}
 	return s
 }
