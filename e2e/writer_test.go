@@ -35,7 +35,7 @@ type writer struct {
 	gap      time.Duration // the longest time between two acknowledgements
 	last     time.Time     // of the last acknowledgement
 	lastErr  error
-	failedAt time.Time // when that attempt began
+	failedAt time.Time   // when that attempt began
 	tell     func(asked) // of each attempt; may be nil
 }
 
