@@ -61,14 +61,14 @@ func (d Difference) String() string {
 }
 
 // Writable says that kubeadm-config may be given what runs: it has a place for
-// it, it is no node's own, and no secret. A ConfigMap is no place for a secret:
+// it, it is no node's own, and can be no secret. A ConfigMap is no place for a secret:
 // every node and every holder of a bootstrap token may read kubeadm-config
 // (kubeadm: phases/uploadconfig, NodesKubeadmConfigClusterRoleName).
 func (d Difference) Writable() bool {
 	return !d.Own && !d.secret && (d.values != nil || d.env != nil || d.volume != nil)
 }
 
-// Secret says that what runs holds a secret.
+// Secret says that what runs holds a secret, or may hold one.
 func (d Difference) Secret() bool { return d.secret }
 
 // Edit is its place in kubeadm-config.
@@ -204,7 +204,7 @@ func (s Sides) envs(live, made *corev1.Pod) []Difference {
 		d := Difference{Component: s.Component, Field: ExtraEnvs, Name: name}
 		if isLive {
 			d.env, d.Live = &x, shownEnv(x)
-			d.Own, d.secret = s.LiveOwn.In(x.Value), Secret(name, x.Value)
+			d.Own, d.secret = s.LiveOwn.In(x.Value), !s.LiveOwn.HarmlessVariable(name, x.Value)
 		}
 		if isMade {
 			d.Made = shownEnv(y)

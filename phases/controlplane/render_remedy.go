@@ -10,6 +10,10 @@ import (
 	"hamigrate/migrate/remote"
 )
 
+// secretReason is why kubeadm-config is not given a value. Of a variable whose
+// name says nothing it is not known whether it holds a secret.
+const secretReason = "it is a secret or may be one, and every node may read kubeadm-config"
+
 // patchesDir is what the remedies propose where the spec names no folder.
 const patchesDir = "/etc/kubernetes/patches"
 
@@ -53,13 +57,13 @@ func (o *outlook) unlike(j joiningNode, c kube.Component, list []kube.Difference
 		case d.Own:
 			why[fmt.Sprintf("it is %s's own value", o.First().Name)] = true
 		case d.Secret():
-			why["it is a secret, and every node may read kubeadm-config"] = true
+			why[secretReason] = true
 		default:
 			why["kubeadm-config has no place for it"] = true
 		}
 	}
 	var reasons []string
-	for _, r := range []string{fmt.Sprintf("it is %s's own value", o.First().Name), "it is a secret, and every node may read kubeadm-config", "kubeadm-config has no place for it"} {
+	for _, r := range []string{fmt.Sprintf("it is %s's own value", o.First().Name), secretReason, "kubeadm-config has no place for it"} {
 		if why[r] {
 			reasons = append(reasons, r)
 		}
@@ -78,6 +82,9 @@ func (o *outlook) patchRemedy(j joiningNode, sides kube.Sides, list []kube.Diffe
 		dir, set = patchesDir, "set `patches: "+patchesDir+"` in spec.controlPlane.join, and "
 	}
 	commands := []string{"mkdir -p " + dir}
+	if masked { // what is put into the file is for root alone
+		commands = []string{"umask 077", "mkdir -p " + dir}
+	}
 	for _, p := range patches {
 		commands = append(commands, fmt.Sprintf("printf '%%s\\n' %s >%s", remote.Quote(p.Text), path.Join(dir, o.freeName(j, sides.Component, p.Kind))))
 	}

@@ -92,6 +92,7 @@ func TestJoinsThatWouldDifferAreNotBegun(t *testing.T) {
 			{apiServerFile, "    image: ", "    resources: {limits: {memory: 2Gi}}\n    image: ", []string{"limits.memory", "2Gi"}},
 			{apiServerFile, "  labels:\n", "  annotations: {prometheus.io/scrape: \"true\"}\n  labels:\n", []string{"prometheus.io/scrape"}},
 			{apiServerFile, "    image: ", "    env: [{name: HTTPS_PROXY, value: \"http://ines:opensesame@proxy:3128\"}]\n    image: ", []string{"HTTPS_PROXY", "secret"}},
+			{apiServerFile, "    image: ", "    env: [{name: VAULT_SECRET_ID, value: opensesame}, {name: KMS_KEY, value: /opensesame}]\n    image: ", []string{"variable KMS_KEY", "VAULT_SECRET_ID", "may be one"}},
 			{apiServerFile, "    - --audit-policy-file=/etc/kubernetes/audit/policy.yaml\n", "", []string{"--audit-policy-file", "runs without it"}},
 			{apiServerFile, "    - --enable-bootstrap-token-auth=true\n", "", []string{"--enable-bootstrap-token-auth", "kubeadm gives"}},
 			{apiServerFile, "    - --allow-privileged=true\n", "    - --allow-privileged=true\n    - --bind-address=10.88.0.11\n", []string{"--bind-address", "cp1's own value"}},
@@ -137,6 +138,38 @@ func TestPatchesOfTheRemedyLetJoinsBegin(t *testing.T) {
 		for node, address := range map[string]string{"cp2": "10.88.0.12", "cp3": "10.88.0.13"} {
 			if runs := s.State()[node+" runs"]; !strings.Contains(runs, "--bind-address="+address) {
 				s.Errorf("%s runs %s", node, runs)
+			}
+		}
+	})
+}
+
+// TestAVariableThatMayBeASecretComesByHand: its value is in no message and not
+// in kubeadm-config, and a patch that holds it is for root alone.
+func TestAVariableThatMayBeASecretComesByHand(t *testing.T) {
+	on(t, 2, phases.InPlace, func(s stage) {
+		s.edit(apiServerFile, "    image: ", "    env: [{name: AWS_SECRET_ACCESS_KEY, value: /opensesame+}, {name: GOMEMLIMIT, value: 2GiB}]\n    image: ")
+		o := s.ahead()
+		if len(o.Obstacles) != 2 || len(o.Edits) != 1 {
+			s.Fatalf("%+v", o)
+		}
+		for _, o := range o.Obstacles {
+			if strings.Contains(o.Seen+o.Remedy, "opensesame") || strings.Contains(o.Seen, "GOMEMLIMIT") {
+				s.Errorf("%+v", o)
+			}
+			_, command, _ := strings.Cut(o.Remedy, "`")
+			command, _, _ = strings.Cut(command, "`")
+			s.root(o.Node, strings.ReplaceAll(command, "AS-ON-THE-FIRST-NODE", "/opensesame+"))
+			s.root(o.Node, "stat -c %a /etc/kubernetes/patches/kube-apiserver-as-first-1+strategic.json | grep -qx 600")
+		}
+		if err := s.phase(3, phases.InPlace); err != nil {
+			s.Fatal(err)
+		}
+		if text := s.configText(); strings.Contains(text, "opensesame") || !strings.Contains(text, "GOMEMLIMIT") {
+			s.Errorf("kubeadm-config is %s", text)
+		}
+		for _, node := range []string{"cp2", "cp3"} {
+			if text := s.State()[node+" "+apiServerFile]; !strings.Contains(text, "/opensesame+") || !strings.Contains(text, "2GiB") {
+				s.Errorf("%s has %s", node, text)
 			}
 		}
 	})
