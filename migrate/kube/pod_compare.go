@@ -32,6 +32,7 @@ type Difference struct {
 	env    *corev1.EnvVar // a variable that runs
 	volume *Volume        // a mount that runs, where kubeadm can say it
 	secret bool
+	alike  bool // what would be made is what runs, letter by letter
 }
 
 // What names it for people.
@@ -70,6 +71,10 @@ func (d Difference) Writable() bool {
 
 // Secret says that what runs holds a secret, or may hold one.
 func (d Difference) Secret() bool { return d.secret }
+
+// Alike says that what would be made is, letter by letter, what runs: a
+// difference only where each node needs a value of its own.
+func (d Difference) Alike() bool { return d.alike }
 
 // Edit is its place in kubeadm-config.
 func (d Difference) Edit() Edit { return Edit{d.Component, d.Field, d.Name} }
@@ -137,7 +142,7 @@ func (s Sides) CompareFlags(live, made Flags) []Difference {
 		if s.sameValues(name, a, b) {
 			continue
 		}
-		d := Difference{Component: s.Component, Field: ExtraArgs, Name: name, values: a, Live: showValues(name, a), Made: showValues(name, b)}
+		d := Difference{Component: s.Component, Field: ExtraArgs, Name: name, values: a, Live: showValues(name, a), Made: showValues(name, b), alike: slices.Equal(a, b)}
 		for _, v := range a {
 			d.Own = d.Own || s.LiveOwn.FlagHolds(Flag{name, v}) || !slices.Contains(sharedValues, name) && s.LiveOwn.In(v) && !slices.Contains(b, v)
 			d.secret = d.secret || Secret(name, v)
@@ -201,7 +206,7 @@ func (s Sides) envs(live, made *corev1.Pod) []Difference {
 			isLive && isMade && x.ValueFrom == nil && y.ValueFrom == nil && same(x.Value, y.Value, s.LiveOwn, s.MadeOwn) {
 			continue
 		}
-		d := Difference{Component: s.Component, Field: ExtraEnvs, Name: name}
+		d := Difference{Component: s.Component, Field: ExtraEnvs, Name: name, alike: isLive && isMade && text(x) == text(y)}
 		if isLive {
 			d.env, d.Live = &x, shownEnv(x)
 			d.Own, d.secret = s.LiveOwn.In(x.Value), !s.LiveOwn.HarmlessVariable(name, x.Value)
@@ -231,8 +236,9 @@ func text(v any) string {
 }
 
 // volumeOf is a volume of the pod with its mount, where kubeadm can say it: a
-// path of the host, mounted once, in the first container.
-func volumeOf(pod *corev1.Pod, name string) (volume *Volume, shown string) {
+// path of the host, mounted once, in the first container; with all that the pod
+// says of it.
+func volumeOf(pod *corev1.Pod, name string) (volume *Volume, says string) {
 	i := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == name })
 	var mounts []corev1.VolumeMount
 	for _, m := range pod.Spec.Containers[0].VolumeMounts {
@@ -255,13 +261,13 @@ func volumeOf(pod *corev1.Pod, name string) (volume *Volume, shown string) {
 			mounts[k].RecursiveReadOnly = nil
 		}
 	}
-	shown = text(v.VolumeSource) + text(mounts)
+	says = text(v.VolumeSource) + text(mounts)
 	if v.HostPath == nil || len(mounts) != 1 {
-		return nil, shown
+		return nil, says
 	}
 	simple := corev1.VolumeMount{Name: name, MountPath: mounts[0].MountPath, ReadOnly: mounts[0].ReadOnly}
 	if text(simple) != text(mounts[0]) {
-		return nil, shown
+		return nil, says
 	}
 	volume = &Volume{Name: name, HostPath: path.Clean(v.HostPath.Path), MountPath: path.Clean(simple.MountPath), ReadOnly: simple.ReadOnly, PathType: string(*v.HostPath.Type)}
 	how := "read and written"
@@ -286,14 +292,34 @@ func (s Sides) volumes(live, made *corev1.Pod) []Difference {
 		if s.WithoutEtcd && strings.HasPrefix(name, "etcd-certs-") {
 			continue
 		}
-		a, shownA := volumeOf(live, name)
-		b, shownB := volumeOf(made, name)
-		if shownA == shownB || a != nil && b != nil && same(a.HostPath, b.HostPath, s.LiveOwn, s.MadeOwn) && same(a.MountPath, b.MountPath, s.LiveOwn, s.MadeOwn) &&
+		a, saysA := volumeOf(live, name)
+		b, saysB := volumeOf(made, name)
+		if saysA == saysB || a != nil && b != nil && same(a.HostPath, b.HostPath, s.LiveOwn, s.MadeOwn) && same(a.MountPath, b.MountPath, s.LiveOwn, s.MadeOwn) &&
 			a.ReadOnly == b.ReadOnly && a.PathType == b.PathType {
 			continue
 		}
-		out = append(out, Difference{Component: s.Component, Field: ExtraVolumes, Name: name, Live: shownA, Made: shownB, volume: a,
+		shown := s.shownVolume(live, name, saysA)
+		out = append(out, Difference{Component: s.Component, Field: ExtraVolumes, Name: name, Live: shown, Made: s.shownVolume(made, name, saysB), volume: a, secret: shown != saysA,
 			Own: a != nil && (s.LiveOwn.In(a.HostPath) || s.LiveOwn.In(a.MountPath))})
 	}
 	return out
+}
+
+// shownVolume is what a pod says of a volume, without what its driver is told
+// where that may be a secret.
+func (s Sides) shownVolume(pod *corev1.Pod, name, says string) string {
+	i := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == name })
+	if i < 0 || pod.Spec.Volumes[i].HostPath != nil {
+		return says
+	}
+	var source any
+	if err := json.Unmarshal([]byte(text(pod.Spec.Volumes[i].VolumeSource)), &source); err != nil {
+		return hidden
+	}
+	v := s.veil(Own{}, hidden)
+	source = mapStrings("spec.volumes["+name+"]", source, v.text)
+	if !v.drawn {
+		return says
+	}
+	return text(source)
 }

@@ -155,3 +155,17 @@ func TestComparePods(t *testing.T) {
 		})
 	}
 }
+
+// TestHiddenValuesThatDiffer are no less different for being hidden.
+func TestHiddenValuesThatDiffer(t *testing.T) {
+	t.Parallel()
+	env := func(value string) string {
+		return podFor([]string{"--v=2"}, "    env: [{name: KMS, value: '"+value+"'}]")
+	}
+	for _, made := range []string{"tcp://10.88.0.99/x", "tcp://10.88.0.11/y"} {
+		list, err := sidesOf(t, env("tcp://10.88.0.11/x"), env(made)).Compare()
+		if err != nil || len(list) != 1 || !list[0].Own || list[0].Alike() || list[0].Live != list[0].Made {
+			t.Errorf("%s: %v, %v", made, list, err)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (o *outlook) unlike(j joiningNode, c kube.Component, list []kube.Difference
 		switch {
 		case d.Own:
 			why[fmt.Sprintf("it is %s's own value", o.First().Name)] = true
-		case d.Secret():
+		case d.Secret() && (d.Field == kube.ExtraArgs || d.Field == kube.ExtraEnvs):
 			why[secretReason] = true
 		default:
 			why["kubeadm-config has no place for it"] = true

@@ -89,6 +89,7 @@ func TestJoinsThatWouldDifferAreNotBegun(t *testing.T) {
 			words          []string
 		}{
 			{apiServerFile, "  hostNetwork: true\n", "  - image: kms:1\n    name: kms\n  hostNetwork: true\n", []string{"spec.containers[kms]", "no place for it"}},
+			{apiServerFile, "  hostNetwork: true\n", "  - image: kms:1\n    name: kms\n    args: [--token, opensesame]\n  hostNetwork: true\n", []string{"spec.containers[kms].args[1]", "no place for it", "(not shown)"}},
 			{apiServerFile, "    image: ", "    resources: {limits: {memory: 2Gi}}\n    image: ", []string{"limits.memory", "2Gi"}},
 			{apiServerFile, "  labels:\n", "  annotations: {prometheus.io/scrape: \"true\"}\n  labels:\n", []string{"prometheus.io/scrape"}},
 			{apiServerFile, "    image: ", "    env: [{name: HTTPS_PROXY, value: \"http://ines:opensesame@proxy:3128\"}]\n    image: ", []string{"HTTPS_PROXY", "secret"}},
