@@ -209,7 +209,7 @@ func (s Sides) envs(live, made *corev1.Pod) []Difference {
 		d := Difference{Component: s.Component, Field: ExtraEnvs, Name: name, alike: isLive && isMade && text(x) == text(y)}
 		if isLive {
 			d.env, d.Live = &x, shownEnv(x)
-			d.Own, d.secret = s.LiveOwn.In(x.Value), !s.LiveOwn.HarmlessVariable(name, x.Value)
+			d.Own, d.secret = !proxyException(name) && s.LiveOwn.In(x.Value), !s.LiveOwn.HarmlessVariable(name, x.Value)
 		}
 		if isMade {
 			d.Made = shownEnv(y)

@@ -62,6 +62,16 @@ func (o Own) FlagHolds(f Flag) bool {
 	return o.AddressIn(f.Value) || f.Value == o.Name && slices.Contains(nodeNameFlags, f.Name)
 }
 
+// proxyException says that a variable lists whom no proxy is asked for: the
+// nodes, the first one among them, for all. No address in it is one node's own.
+func proxyException(name string) bool { return strings.EqualFold(name, "no_proxy") }
+
+// VariableHolds says whether a variable's value is a node's own, and so none for
+// others.
+func (o Own) VariableHolds(name, value string) bool {
+	return !proxyException(name) && (o.AddressIn(value) || o.Name != "" && value == o.Name)
+}
+
 // mark puts ownMark, or what another node has there, in the place of the node's
 // own address and name.
 func (o Own) mark(value, address, name string) string {

@@ -87,7 +87,9 @@ func (s Sides) target(differences []Difference) (target *corev1.Pod, appended []
 			c.Env = slices.DeleteFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == d.Name })
 			if d.env != nil {
 				e := *d.env
-				e.Value = here(e.Value)
+				if !proxyException(e.Name) {
+					e.Value = here(e.Value)
+				}
 				c.Env = append(c.Env, e)
 			}
 		case ExtraVolumes:
@@ -108,7 +110,12 @@ func (s Sides) localised() *corev1.Pod {
 		return s.Live.pod.DeepCopy()
 	}
 	var pod corev1.Pod
-	if err := json.Unmarshal([]byte(text(mapStrings("", tree, func(_, v string) string { return s.LiveOwn.mark(v, s.MadeOwn.Address, s.MadeOwn.Name) }))), &pod); err != nil {
+	if err := json.Unmarshal([]byte(text(mapStrings("", tree, func(at, v string) string {
+		if m := variableAt.FindStringSubmatch(at[strings.LastIndex(at, ".env[")+1:]); m != nil && proxyException(m[1]) {
+			return v
+		}
+		return s.LiveOwn.mark(v, s.MadeOwn.Address, s.MadeOwn.Name)
+	}))), &pod); err != nil {
 		return s.Live.pod.DeepCopy()
 	}
 	return &pod

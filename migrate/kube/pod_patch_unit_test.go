@@ -99,6 +99,37 @@ func TestNoSecretOfAPodIsShown(t *testing.T) {
 	patchedIsSame(t, s, list)
 }
 
+// TestNoProxyIsForAll: it lists the nodes, is no node's own, and comes to the
+// others as it is, in every container.
+func TestNoProxyIsForAll(t *testing.T) {
+	t.Parallel()
+	const list = "10.88.0.11,10.88.0.12,10.88.0.13,.internal"
+	s := sidesOf(t, podFor([]string{"--v=2"}, "    env: [{name: NO_PROXY, value: '"+list+"'}, {name: no_proxy, value: '10.88.0.11'}]\n  - name: kms\n    image: kms:1\n    env: [{name: NO_PROXY, value: '"+list+"'}]"), podFor([]string{"--v=2"}))
+	found, err := s.Compare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range found {
+		if d.Own || d.Field == ExtraEnvs && !d.Writable() {
+			t.Errorf("%s: %+v", d, d)
+		}
+	}
+	patches, masked, err := s.Patches(found)
+	if err != nil || masked || len(patches) != 1 || strings.Count(patches[0].Text, list) != 2 {
+		t.Fatalf("%+v, %t, %v", patches, masked, err)
+	}
+	data, err := strategicpatch.StrategicMergePatch([]byte(text(s.Made.pod)), []byte(patches[0].Text), corev1.Pod{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Made, err = ParseManifest(data); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := s.Compare(); err != nil || len(left) > 0 {
+		t.Errorf("patched, it still differs: %v, %v", left, err)
+	}
+}
+
 // TestPatchKeepsWhatWasFilledIn: a value that a patch has brought already is not
 // in the next one.
 func TestPatchKeepsWhatWasFilledIn(t *testing.T) {

@@ -35,7 +35,7 @@ func (o *outlook) sharedBy(j joiningNode, c kube.Component, made kube.Manifest) 
 		}
 	}
 	for name, value := range made.Env() {
-		if first.AddressIn(value) && !proxyException(name) || value == o.First().Name {
+		if first.VariableHolds(name, value) {
 			add(kube.Edit{Component: c, Field: kube.ExtraEnvs, Name: name}, "the variable "+name, "(its value is not shown)")
 		}
 	}
@@ -46,9 +46,6 @@ func (o *outlook) sharedBy(j joiningNode, c kube.Component, made kube.Manifest) 
 	}
 	return out
 }
-
-// proxyException: NO_PROXY lists the nodes, the first one among them, for all.
-func proxyException(name string) bool { return strings.EqualFold(name, "no_proxy") }
 
 // leaderElectionOff: with more than one instance it is a condition and no
 // preference (k0sproject/k0s#540). It is looked for in what runs, in

@@ -176,6 +176,23 @@ func TestAVariableThatMayBeASecretComesByHand(t *testing.T) {
 	})
 }
 
+// TestNoProxyIsTheSameOnAllNodes: that it lists them keeps no join from being
+// begun.
+func TestNoProxyIsTheSameOnAllNodes(t *testing.T) {
+	const list = "10.88.0.11,10.88.0.12,10.88.0.13,.internal"
+	on(t, 2, phases.InPlace, func(s stage) {
+		s.edit(apiServerFile, "    image: ", "    env: [{name: HTTPS_PROXY, value: \"http://proxy.internal:3128\"}, {name: NO_PROXY, value: \""+list+"\"}]\n    image: ")
+		if err := s.phase(3, phases.InPlace); err != nil {
+			s.Fatal(err)
+		}
+		for _, node := range []string{"cp2", "cp3"} {
+			if text := s.State()[node+" "+apiServerFile]; !strings.Contains(text, list) {
+				s.Errorf("%s has %s", node, text)
+			}
+		}
+	})
+}
+
 // TestSchedulersFileDecides where there is no flag.
 func TestSchedulersFileDecides(t *testing.T) {
 	on(t, 0, phases.InPlace, func(s stage) {
