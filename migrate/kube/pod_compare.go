@@ -163,7 +163,7 @@ func (s Sides) sameValues(name string, a, b []string) bool {
 		if s.LiveOwn != s.MadeOwn && s.LiveOwn.FlagHolds(Flag{name, y}) {
 			return false // the first node's address is none for another
 		}
-		return x == y || !slices.Contains(sharedValues, name) && same(x, y, s.LiveOwn, s.MadeOwn)
+		return x == y || s.LiveOwn.markFlag(Flag{name, x}, ownMark, ownMark) == s.MadeOwn.markFlag(Flag{name, y}, ownMark, ownMark)
 	})
 }
 

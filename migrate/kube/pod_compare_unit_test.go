@@ -169,3 +169,34 @@ func TestHiddenValuesThatDiffer(t *testing.T) {
 		}
 	}
 }
+
+// TestANodeNamedLikeAFolder is not meant by paths and words that all nodes
+// have: what runs there goes to all as it is. By flags that hold a name it is.
+func TestANodeNamedLikeAFolder(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ value, want string }{
+		"kubernetes":    {"--audit-policy-file=/etc/kubernetes/audit.yaml", "writable /etc/kubernetes/audit.yaml"},
+		"audit":         {"--audit-policy-file=/etc/audit/policy.yaml", "writable /etc/audit/policy.yaml"},
+		"control-plane": {"--cluster-name=control-plane", "writable control-plane"},
+		"cp1":           {"--audit-log-path=/var/log/cp1/audit.log", "own /var/log/cp2/audit.log"},
+		"kube":          {"--external-hostname=kube", "own cp2"},
+	} {
+		s := sidesOf(t, podFor([]string{"--v=2", tt.value}, "    resources: {limits: {memory: 2Gi}}"), podFor([]string{"--v=2"}))
+		s.LiveOwn.Name = name
+		s.Live.pod.Labels = map[string]string{"tier": "control-plane"}
+		s.Made.pod.Labels = map[string]string{"tier": "control-plane"}
+		list, err := s.Compare()
+		if err != nil || len(list) != 2 {
+			t.Fatalf("%s: %v, %v", name, list, err)
+		}
+		how, value, _ := strings.Cut(tt.want, " ")
+		if list[0].Own != (how == "own") || list[0].Writable() != (how == "writable") {
+			t.Errorf("%s: %s is not %s", name, list[0], how)
+		}
+		patches, _, err := s.Patches(list)
+		if err != nil || len(patches) != 2 || strings.Contains(patches[0].Text, "labels") || !strings.Contains(patches[1].Text, "="+value+`"`) {
+			t.Errorf("%s: %+v, %v", name, patches, err)
+		}
+		patchedIsSame(t, s, list)
+	}
+}

@@ -60,7 +60,6 @@ func (s Sides) veil(own Own, instead string) *veil {
 // append to its command: a flag that is only missing is appended, so that the
 // patch still fits after an upgrade.
 func (s Sides) target(differences []Difference) (target *corev1.Pod, appended []string) {
-	here := func(v string) string { return s.LiveOwn.mark(v, s.MadeOwn.Address, s.MadeOwn.Name) }
 	target = s.Made.pod.DeepCopy()
 	live := s.localised()
 	c := &target.Spec.Containers[0]
@@ -69,10 +68,7 @@ func (s Sides) target(differences []Difference) (target *corev1.Pod, appended []
 		case ExtraArgs:
 			var words []string
 			for _, v := range d.values {
-				if !slices.Contains(sharedValues, d.Name) {
-					v = here(v)
-				}
-				words = append(words, "--"+d.Name+"="+v)
+				words = append(words, "--"+d.Name+"="+s.LiveOwn.markFlag(Flag{d.Name, v}, s.MadeOwn.Address, s.MadeOwn.Name))
 			}
 			if d.Made == "" {
 				appended = append(appended, words...)
@@ -88,7 +84,7 @@ func (s Sides) target(differences []Difference) (target *corev1.Pod, appended []
 			if d.env != nil {
 				e := *d.env
 				if !proxyException(e.Name) {
-					e.Value = here(e.Value)
+					e.Value = s.LiveOwn.mark(e.Value, s.MadeOwn.Address, s.MadeOwn.Name)
 				}
 				c.Env = append(c.Env, e)
 			}
