@@ -28,7 +28,7 @@ func (s Sides) rest(live, made *corev1.Pod) ([]Difference, error) {
 	// Where a component listens on every address, it makes no difference which of
 	// them the kubelet asks. kubeadm derives the one from --bind-address
 	// (util/staticpod, getProbeAddress), and who edits a manifest does not.
-	everywhere := listensEverywhere(commandFlags(live.Spec.Containers[0]))
+	everywhere := commandFlags(live.Spec.Containers[0]).ListensEverywhere()
 	var out []Difference
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		x, y := a[name], b[name]
@@ -43,11 +43,6 @@ func (s Sides) rest(live, made *corev1.Pod) ([]Difference, error) {
 		out = append(out, d)
 	}
 	return out, nil
-}
-
-func listensEverywhere(flags Flags) bool {
-	bind, _ := flags.Get("bind-address")
-	return bind == "" || net.ParseIP(bind).IsUnspecified()
 }
 
 // reaches says whether a probe at this host asks the node itself: "" is the
