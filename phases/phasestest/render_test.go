@@ -232,15 +232,6 @@ func TestKubeadmConfigGivesOneNodesValueToAll(t *testing.T) {
 // TestAnOldKubeadmConfigTakesFlagsOnly: v1beta3 has no place for variables, and
 // none for a flag that is there twice, unless it is a list.
 func TestAnOldKubeadmConfigTakesFlagsOnly(t *testing.T) {
-	v1beta3 := func(text string) string {
-		list := "  - name: audit-policy-file\n    value: /etc/kubernetes/audit/policy.yaml\n  - name: audit-log-path\n    value: /var/log/kubernetes/audit/audit.log\n" +
-			"  - name: encryption-provider-config\n    value: /etc/kubernetes/enc/enc.yaml\n"
-		asMap := "    audit-policy-file: /etc/kubernetes/audit/policy.yaml\n    audit-log-path: /var/log/kubernetes/audit/audit.log\n" +
-			"    encryption-provider-config: /etc/kubernetes/enc/enc.yaml\n"
-		text = strings.Replace(text, list, asMap, 1)
-		text = strings.Replace(text, "  - name: allocate-node-cidrs\n    value: \"false\"\n", "    allocate-node-cidrs: \"false\"\n", 1)
-		return strings.NewReplacer("v1beta4", "v1beta3", "caCertificateValidityPeriod: 87600h0m0s\n", "", "certificateValidityPeriod: 8760h0m0s\n", "", "encryptionAlgorithm: RSA-2048\n", "").Replace(text)
-	}
 	on(t, 0, phases.InPlace, func(s stage) {
 		const privileged = "    - --allow-privileged=true\n"
 		s.edit(apiServerFile, privileged, privileged+"    - --profiling=false\n    - --feature-gates=A=true\n    - --feature-gates=B=true\n")
@@ -252,7 +243,7 @@ func TestAnOldKubeadmConfigTakesFlagsOnly(t *testing.T) {
 		if o = s.ahead(); len(o.Obstacles) != 2 || !strings.Contains(o.Obstacles[0].Seen, "--service-account-issuer") {
 			s.Errorf("%+v", o.Obstacles)
 		}
-	}, phasestest.KubeadmConfig(v1beta3))
+	}, phasestest.KubeadmConfig(asV1beta3))
 }
 
 // TestAnAPIServerOnOneAddress: restarted in place and taken back, with nobody
