@@ -82,15 +82,19 @@ func (o *outlook) patchRemedy(j joiningNode, sides kube.Sides, list []kube.Diffe
 		dir, set = patchesDir, "set `patches: "+patchesDir+"` in spec.controlPlane.join, and "
 	}
 	commands := []string{"mkdir -p " + dir}
-	if masked { // what is put into the file is for root alone
-		commands = []string{"umask 077", "mkdir -p " + dir}
-	}
 	for _, p := range patches {
 		commands = append(commands, fmt.Sprintf("printf '%%s\\n' %s >%s", remote.Quote(p.Text), path.Join(dir, o.freeName(j, sides.Component, p.Kind))))
 	}
-	out := fmt.Sprintf("%swrite a patch for kubeadm on %s: `%s`", set, j.Name, strings.Join(commands, " && "))
+	command := strings.Join(commands, " && ")
+	if masked { // what is put into the file is for root alone
+		command = "(umask 077 && " + command + ")"
+	}
+	out := fmt.Sprintf("%swrite a patch for kubeadm on %s: `%s`", set, j.Name, command)
 	if masked {
 		out += fmt.Sprintf("; put the value of %s's %s in the place of AS-ON-THE-FIRST-NODE", o.First().Name, sides.Component.ManifestPath())
+		if slices.ContainsFunc(list, func(d kube.Difference) bool { return d.Own && d.Secret() }) {
+			out += fmt.Sprintf(", and where it has the address or the name of %s, those of %s", o.First().Name, j.Name)
+		}
 	}
 	return out, nil
 }

@@ -148,7 +148,7 @@ func TestPatchesOfTheRemedyLetJoinsBegin(t *testing.T) {
 // in kubeadm-config, and a patch that holds it is for root alone.
 func TestAVariableThatMayBeASecretComesByHand(t *testing.T) {
 	on(t, 2, phases.InPlace, func(s stage) {
-		s.edit(apiServerFile, "    image: ", "    env: [{name: AWS_SECRET_ACCESS_KEY, value: /opensesame+}, {name: GOMEMLIMIT, value: 2GiB}]\n    image: ")
+		s.edit(apiServerFile, "    image: ", "    env: [{name: AWS_SECRET_ACCESS_KEY, value: /opensesame+}, {name: GOMEMLIMIT, value: 2GiB}, {name: KMS_AT, value: \"tcp://10.88.0.11/opensesame\"}]\n    image: ")
 		o := s.ahead()
 		if len(o.Obstacles) != 2 || len(o.Edits) != 1 {
 			s.Fatalf("%+v", o)
@@ -159,6 +159,10 @@ func TestAVariableThatMayBeASecretComesByHand(t *testing.T) {
 			}
 			_, command, _ := strings.Cut(o.Remedy, "`")
 			command, _, _ = strings.Cut(command, "`")
+			if !strings.Contains(o.Remedy, "the address or the name of cp1, those of "+o.Node) {
+				s.Errorf("%s", o.Remedy)
+			}
+			command = strings.Replace(command, `"KMS_AT","value":"AS-ON-THE-FIRST-NODE"`, `"KMS_AT","value":"tcp://`+map[string]string{"cp2": "10.88.0.12", "cp3": "10.88.0.13"}[o.Node]+`/opensesame"`, 1)
 			s.root(o.Node, strings.ReplaceAll(command, "AS-ON-THE-FIRST-NODE", "/opensesame+"))
 			s.root(o.Node, "stat -c %a /etc/kubernetes/patches/kube-apiserver-as-first-1+strategic.json | grep -qx 600")
 		}
