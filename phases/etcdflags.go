@@ -138,8 +138,7 @@ func listeners(flags kube.Flags, name, address string) []string {
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Port() == "" {
 			continue
 		}
-		ip := net.ParseIP(u.Hostname())
-		if IsLoopback(u.Hostname()) || ip != nil && ip.IsUnspecified() {
+		if IsLoopback(u.Hostname()) || kube.EveryAddress(u.Hostname()) {
 			add(u.Scheme, "127.0.0.1", u.Port())
 		}
 		if !IsLoopback(u.Hostname()) {

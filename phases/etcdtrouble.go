@@ -221,7 +221,7 @@ func (v View) takesPeers(list string) bool {
 			continue
 		}
 		ip := net.ParseIP(u.Hostname())
-		if u.Hostname() == v.First().Address || ip != nil && (ip.IsUnspecified() || ip.Equal(net.ParseIP(v.First().Address))) {
+		if u.Hostname() == v.First().Address || kube.EveryAddress(u.Hostname()) || ip != nil && ip.Equal(net.ParseIP(v.First().Address)) {
 			return true
 		}
 	}

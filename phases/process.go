@@ -265,7 +265,7 @@ func ListenAddress(flags kube.Flags, name string) (address string, localOnly boo
 		}
 		address = u.Host
 	}
-	if host, port, err := net.SplitHostPort(address); err == nil && (host == "0.0.0.0" || host == "::") {
+	if host, port, err := net.SplitHostPort(address); err == nil && kube.EveryAddress(host) {
 		address = net.JoinHostPort("127.0.0.1", port)
 	}
 	return address, localOnly

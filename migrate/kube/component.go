@@ -1,11 +1,8 @@
 package kube
 
 import (
-	"net/url"
 	"path"
-	"regexp"
 	"slices"
-	"strings"
 )
 
 // Component is one of the three static pods that kubeadm makes on every
@@ -62,34 +59,4 @@ func (f Flags) All(name string) []string {
 		}
 	}
 	return out
-}
-
-// secretName are the names of flags and variables whose value is a secret and
-// no file that holds one. `--enable-bootstrap-token-auth` and
-// `--service-account-key-file` are none.
-var secretName = regexp.MustCompile(`(?i)(password|passwd|passphrase|secret|token|credentials?|api[-_]?key)$`)
-
-// Secret says whether a value is not to be shown: its name says so, or it is a
-// URL with a password, as a proxy's may be.
-func Secret(name, value string) bool {
-	if secretName.MatchString(name) && value != "true" && value != "false" && !strings.HasPrefix(value, "/") {
-		return true
-	}
-	for word := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ',' || r == ' ' }) {
-		if u, err := url.Parse(word); err == nil && u.User != nil {
-			return true
-		}
-	}
-	// A URL that net/url does not take may hold a password all the same.
-	return userInfo.MatchString(value)
-}
-
-var userInfo = regexp.MustCompile(`://[^/@\s]*:[^/\s]*@`)
-
-// ShownValue is a value for people and files: hidden where it is a secret.
-func ShownValue(name, value string) string {
-	if Secret(name, value) {
-		return hidden
-	}
-	return value
 }

@@ -43,14 +43,15 @@ func (c ClusterConfiguration) String() string {
 const hidden = "(not shown)"
 
 // Shown is String for people, files and logs: without the values of extraEnvs,
-// among which a proxy's password may be, and of flags that are secrets. It is no digest, which would let a
-// short password be guessed.
+// among which a proxy's password may be, and of flags that are secrets. It is
+// no digest, which would let a short password be guessed.
 func (c ClusterConfiguration) Shown() string {
 	out := c.Clone()
 	hideEnvs(out.top)
 	for _, component := range Components() {
 		hideArgs(child(child(out.top, component.Section()), ExtraArgs))
 	}
+	hideArgs(child(child(child(out.top, "etcd"), "local"), ExtraArgs))
 	return out.String()
 }
 

@@ -40,11 +40,15 @@ func (c ClusterConfiguration) asMap() bool { return strings.HasSuffix(c.APIVersi
 
 // ExtraArgs lists a component's own flags.
 func (c ClusterConfiguration) ExtraArgs(of Component) Flags {
-	var out Flags
-	args := child(child(c.top, of.Section()), ExtraArgs)
+	return flagsIn(child(child(c.top, of.Section()), ExtraArgs))
+}
+
+// flagsIn reads extraArgs: v1beta3's map, or v1beta4's list.
+func flagsIn(args *yaml.Node) Flags {
 	if args == nil {
 		return nil
 	}
+	var out Flags
 	if args.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(args.Content); i += 2 {
 			out = append(out, Flag{args.Content[i].Value, args.Content[i+1].Value})

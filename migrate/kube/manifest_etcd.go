@@ -33,7 +33,8 @@ func (m Manifest) OnHost(inside string) (string, bool) {
 		}
 		best, found = at, false
 		for _, v := range m.pod.Spec.Volumes {
-			if v.Name == vm.Name && v.HostPath != nil {
+			// Where subPathExpr leads is the kubelet's to say.
+			if v.Name == vm.Name && v.HostPath != nil && vm.SubPathExpr == "" {
 				host, found = path.Join(v.HostPath.Path, vm.SubPath, rest), true
 			}
 		}

@@ -19,6 +19,7 @@ spec:
     - {mountPath: /var/lib, name: wide}
     - {mountPath: /scratch/, name: empty}
     - {mountPath: /sub, name: wide, subPath: etcd/one}
+    - {mountPath: /who, name: wide, subPathExpr: $(NODE)}
   volumes:
   - {name: wide, hostPath: {path: /srv/lib}}
   - {name: anything, hostPath: {path: /data/etcd/}}
@@ -30,6 +31,7 @@ spec:
 	for inside, want := range map[string]string{
 		"/var/lib/etcd": "/data/etcd", "/var/lib/etcd/": "/data/etcd", "/var/lib/etcd/member": "/data/etcd/member",
 		"/var/lib/etcd2": "/srv/lib/etcd2", "/sub/x": "/srv/lib/etcd/one/x", "/scratch/etcd": "", "/elsewhere": "",
+		"/sub": "/srv/lib/etcd/one", "/subs/x": "", "/var/lib": "/srv/lib", "/who/x": "", "relative": "", "": "", "-": "",
 	} {
 		if got, ok := m.OnHost(inside); ok != (want != "") || ok && got != want {
 			t.Errorf("%s is at %q, %v; want %q", inside, got, ok, want)

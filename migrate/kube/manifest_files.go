@@ -6,24 +6,8 @@ import (
 	"strings"
 )
 
-// HostOf turns a path as the pod's program names it into one of the node, by
-// the mount that is nearest to it. What no mount holds is in the image.
-func (m Manifest) HostOf(inPod string) (string, bool) {
-	if !path.IsAbs(inPod) {
-		return "", false
-	}
-	inPod = path.Clean(inPod)
-	var best HostPath
-	for _, hp := range m.HostPaths() {
-		if hp.MountPath != "" && Within(inPod, hp.MountPath) && len(hp.MountPath) >= len(best.MountPath) {
-			best = hp
-		}
-	}
-	if best.MountPath == "" {
-		return "", false
-	}
-	return path.Join(best.Path, strings.TrimPrefix(inPod, strings.TrimSuffix(best.MountPath, "/"))), true
-}
+// HostOf is OnHost.
+func (m Manifest) HostOf(inPod string) (string, bool) { return m.OnHost(inPod) }
 
 // Within says whether p is dir or below it.
 func Within(p, dir string) bool {
@@ -38,7 +22,7 @@ type Written struct{ files, dirs []string }
 func (m Manifest) Written() Written {
 	var w Written
 	for _, f := range m.Flags() {
-		host, ok := m.HostOf(f.Value)
+		host, ok := m.OnHost(f.Value)
 		switch {
 		case !ok:
 		case f.Name == "audit-log-path" || f.Name == "log-file":

@@ -13,25 +13,13 @@ spec:
     - {name: audit, mountPath: /audit}
     - {name: audit-logs, mountPath: /audit/logs}
     - {name: logs, mountPath: /logs}
+    - {name: logs, mountPath: /old-logs}
   volumes:
   - {name: audit, hostPath: {path: /etc/kubernetes/audit}}
   - {name: audit-logs, hostPath: {path: /srv/audit/}}
   - {name: logs, hostPath: {path: /var/log/apiserver}}
   - {name: unused, hostPath: {path: /srv/unused}}
 `
-
-func TestHostOf(t *testing.T) {
-	t.Parallel()
-	m := mustManifest(t, mounted)
-	for inPod, want := range map[string]string{
-		"/audit/policy.yaml": "/etc/kubernetes/audit/policy.yaml", "/audit": "/etc/kubernetes/audit", "/audit/logs/audit.log": "/srv/audit/audit.log",
-		"/audits/x": "", "/in-the-image/ca.crt": "", "relative": "", "": "", "-": "",
-	} {
-		if got, ok := m.HostOf(inPod); got != want || ok != (want != "") {
-			t.Errorf("%s is %q, %t", inPod, got, ok)
-		}
-	}
-}
 
 func TestWritten(t *testing.T) {
 	t.Parallel()

@@ -32,6 +32,7 @@ type Difference struct {
 	env    *corev1.EnvVar // a variable that runs
 	volume *Volume        // a mount that runs, where kubeadm can say it
 	secret bool
+	alike  bool // what would be made is what runs, letter by letter
 }
 
 // What names it for people.
@@ -61,15 +62,19 @@ func (d Difference) String() string {
 }
 
 // Writable says that kubeadm-config may be given what runs: it has a place for
-// it, it is no node's own, and no secret. A ConfigMap is no place for a secret:
+// it, it is no node's own, and can be no secret. A ConfigMap is no place for a secret:
 // every node and every holder of a bootstrap token may read kubeadm-config
 // (kubeadm: phases/uploadconfig, NodesKubeadmConfigClusterRoleName).
 func (d Difference) Writable() bool {
 	return !d.Own && !d.secret && (d.values != nil || d.env != nil || d.volume != nil)
 }
 
-// Secret says that what runs holds a secret.
+// Secret says that what runs holds a secret, or may hold one.
 func (d Difference) Secret() bool { return d.secret }
+
+// Alike says that what would be made is, letter by letter, what runs: a
+// difference only where each node needs a value of its own.
+func (d Difference) Alike() bool { return d.alike }
 
 // Edit is its place in kubeadm-config.
 func (d Difference) Edit() Edit { return Edit{d.Component, d.Field, d.Name} }
@@ -137,7 +142,7 @@ func (s Sides) CompareFlags(live, made Flags) []Difference {
 		if s.sameValues(name, a, b) {
 			continue
 		}
-		d := Difference{Component: s.Component, Field: ExtraArgs, Name: name, values: a, Live: showValues(name, a), Made: showValues(name, b)}
+		d := Difference{Component: s.Component, Field: ExtraArgs, Name: name, values: a, Live: showValues(name, a), Made: showValues(name, b), alike: slices.Equal(a, b)}
 		for _, v := range a {
 			d.Own = d.Own || s.LiveOwn.FlagHolds(Flag{name, v}) || !slices.Contains(sharedValues, name) && s.LiveOwn.In(v) && !slices.Contains(b, v)
 			d.secret = d.secret || Secret(name, v)
@@ -158,7 +163,7 @@ func (s Sides) sameValues(name string, a, b []string) bool {
 		if s.LiveOwn != s.MadeOwn && s.LiveOwn.FlagHolds(Flag{name, y}) {
 			return false // the first node's address is none for another
 		}
-		return x == y || !slices.Contains(sharedValues, name) && same(x, y, s.LiveOwn, s.MadeOwn)
+		return x == y || s.LiveOwn.markFlag(Flag{name, x}, ownMark, ownMark) == s.MadeOwn.markFlag(Flag{name, y}, ownMark, ownMark)
 	})
 }
 
@@ -201,10 +206,10 @@ func (s Sides) envs(live, made *corev1.Pod) []Difference {
 			isLive && isMade && x.ValueFrom == nil && y.ValueFrom == nil && same(x.Value, y.Value, s.LiveOwn, s.MadeOwn) {
 			continue
 		}
-		d := Difference{Component: s.Component, Field: ExtraEnvs, Name: name}
+		d := Difference{Component: s.Component, Field: ExtraEnvs, Name: name, alike: isLive && isMade && text(x) == text(y)}
 		if isLive {
 			d.env, d.Live = &x, shownEnv(x)
-			d.Own, d.secret = s.LiveOwn.In(x.Value), Secret(name, x.Value)
+			d.Own, d.secret = !proxyException(name) && s.LiveOwn.In(x.Value), !s.LiveOwn.HarmlessVariable(name, x.Value)
 		}
 		if isMade {
 			d.Made = shownEnv(y)
@@ -231,8 +236,9 @@ func text(v any) string {
 }
 
 // volumeOf is a volume of the pod with its mount, where kubeadm can say it: a
-// path of the host, mounted once, in the first container.
-func volumeOf(pod *corev1.Pod, name string) (volume *Volume, shown string) {
+// path of the host, mounted once, in the first container; with all that the pod
+// says of it.
+func volumeOf(pod *corev1.Pod, name string) (volume *Volume, says string) {
 	i := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == name })
 	var mounts []corev1.VolumeMount
 	for _, m := range pod.Spec.Containers[0].VolumeMounts {
@@ -255,13 +261,13 @@ func volumeOf(pod *corev1.Pod, name string) (volume *Volume, shown string) {
 			mounts[k].RecursiveReadOnly = nil
 		}
 	}
-	shown = text(v.VolumeSource) + text(mounts)
+	says = text(v.VolumeSource) + text(mounts)
 	if v.HostPath == nil || len(mounts) != 1 {
-		return nil, shown
+		return nil, says
 	}
 	simple := corev1.VolumeMount{Name: name, MountPath: mounts[0].MountPath, ReadOnly: mounts[0].ReadOnly}
 	if text(simple) != text(mounts[0]) {
-		return nil, shown
+		return nil, says
 	}
 	volume = &Volume{Name: name, HostPath: path.Clean(v.HostPath.Path), MountPath: path.Clean(simple.MountPath), ReadOnly: simple.ReadOnly, PathType: string(*v.HostPath.Type)}
 	how := "read and written"
@@ -286,14 +292,34 @@ func (s Sides) volumes(live, made *corev1.Pod) []Difference {
 		if s.WithoutEtcd && strings.HasPrefix(name, "etcd-certs-") {
 			continue
 		}
-		a, shownA := volumeOf(live, name)
-		b, shownB := volumeOf(made, name)
-		if shownA == shownB || a != nil && b != nil && same(a.HostPath, b.HostPath, s.LiveOwn, s.MadeOwn) && same(a.MountPath, b.MountPath, s.LiveOwn, s.MadeOwn) &&
+		a, saysA := volumeOf(live, name)
+		b, saysB := volumeOf(made, name)
+		if saysA == saysB || a != nil && b != nil && same(a.HostPath, b.HostPath, s.LiveOwn, s.MadeOwn) && same(a.MountPath, b.MountPath, s.LiveOwn, s.MadeOwn) &&
 			a.ReadOnly == b.ReadOnly && a.PathType == b.PathType {
 			continue
 		}
-		out = append(out, Difference{Component: s.Component, Field: ExtraVolumes, Name: name, Live: shownA, Made: shownB, volume: a,
+		shown := s.shownVolume(live, name, saysA)
+		out = append(out, Difference{Component: s.Component, Field: ExtraVolumes, Name: name, Live: shown, Made: s.shownVolume(made, name, saysB), volume: a, secret: shown != saysA,
 			Own: a != nil && (s.LiveOwn.In(a.HostPath) || s.LiveOwn.In(a.MountPath))})
 	}
 	return out
+}
+
+// shownVolume is what a pod says of a volume, without what its driver is told
+// where that may be a secret.
+func (s Sides) shownVolume(pod *corev1.Pod, name, says string) string {
+	i := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == name })
+	if i < 0 || pod.Spec.Volumes[i].HostPath != nil {
+		return says
+	}
+	var source any
+	if err := json.Unmarshal([]byte(text(pod.Spec.Volumes[i].VolumeSource)), &source); err != nil {
+		return hidden
+	}
+	v := s.veil(Own{}, hidden)
+	source = mapStrings("spec.volumes["+name+"]", source, v.text)
+	if !v.drawn {
+		return says
+	}
+	return text(source)
 }

@@ -96,6 +96,12 @@ func TestComparePods(t *testing.T) {
 		"a variable":         {"    volumeMounts:", "    env: [{name: TZ, value: UTC}]\n    volumeMounts:", "TZ writable"},
 		"a secret variable":  {"    volumeMounts:", "    env: [{name: DB_PASSWORD, value: opensesame}]\n    volumeMounts:", "DB_PASSWORD secret"},
 		"a proxy's password": {"    volumeMounts:", "    env: [{name: HTTPS_PROXY, value: 'http://ines:opensesame@proxy:3128'}]\n    volumeMounts:", "HTTPS_PROXY secret"},
+		"a secret's path":    {"    volumeMounts:", "    env: [{name: DB_PASS, value: /opensesame+}]\n    volumeMounts:", "DB_PASS secret"},
+		"a key of a cloud":   {"    volumeMounts:", "    env: [{name: AWS_SECRET_ACCESS_KEY, value: opensesame}]\n    volumeMounts:", "AWS_SECRET_ACCESS_KEY secret"},
+		"who knows what":     {"    volumeMounts:", "    env: [{name: KMS, value: opensesame}]\n    volumeMounts:", "KMS secret"},
+		"without a scheme":   {"    volumeMounts:", "    env: [{name: HTTPS_PROXY, value: 'ines:opensesame@proxy:3128'}]\n    volumeMounts:", "HTTPS_PROXY secret"},
+		"a proxy":            {"    volumeMounts:", "    env: [{name: HTTPS_PROXY, value: 'proxy:3128'}]\n    volumeMounts:", "HTTPS_PROXY writable"},
+		"from the pod":       {"    volumeMounts:", "    env: [{name: WHO, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]\n    volumeMounts:", "WHO writable"},
 		"its own variable":   {"    volumeMounts:", "    env: [{name: POD_IP, value: 10.88.0.11}]\n    volumeMounts:", "POD_IP own"},
 		"resources":          {`{cpu: "0.25"}`, `{cpu: "2"}`, "spec.containers[kube-apiserver].resources.requests.cpu hard"},
 		"a probe":            {"path: /livez, port: 6443}}\n    resources", "path: /readyz, port: 6443}}\n    resources", "spec.containers[kube-apiserver].startupProbe.httpGet.path hard"},
@@ -147,5 +153,50 @@ func TestComparePods(t *testing.T) {
 				patchedIsSame(t, s, list)
 			}
 		})
+	}
+}
+
+// TestHiddenValuesThatDiffer are no less different for being hidden.
+func TestHiddenValuesThatDiffer(t *testing.T) {
+	t.Parallel()
+	env := func(value string) string {
+		return podFor([]string{"--v=2"}, "    env: [{name: KMS, value: '"+value+"'}]")
+	}
+	for _, made := range []string{"tcp://10.88.0.99/x", "tcp://10.88.0.11/y"} {
+		list, err := sidesOf(t, env("tcp://10.88.0.11/x"), env(made)).Compare()
+		if err != nil || len(list) != 1 || !list[0].Own || list[0].Alike() || list[0].Live != list[0].Made {
+			t.Errorf("%s: %v, %v", made, list, err)
+		}
+	}
+}
+
+// TestANodeNamedLikeAFolder is not meant by paths and words that all nodes
+// have: what runs there goes to all as it is. By flags that hold a name it is.
+func TestANodeNamedLikeAFolder(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ value, want string }{
+		"kubernetes":    {"--audit-policy-file=/etc/kubernetes/audit.yaml", "writable /etc/kubernetes/audit.yaml"},
+		"audit":         {"--audit-policy-file=/etc/audit/policy.yaml", "writable /etc/audit/policy.yaml"},
+		"control-plane": {"--cluster-name=control-plane", "writable control-plane"},
+		"cp1":           {"--audit-log-path=/var/log/cp1/audit.log", "own /var/log/cp2/audit.log"},
+		"kube":          {"--external-hostname=kube", "own cp2"},
+	} {
+		s := sidesOf(t, podFor([]string{"--v=2", tt.value}, "    resources: {limits: {memory: 2Gi}}"), podFor([]string{"--v=2"}))
+		s.LiveOwn.Name = name
+		s.Live.pod.Labels = map[string]string{"tier": "control-plane"}
+		s.Made.pod.Labels = map[string]string{"tier": "control-plane"}
+		list, err := s.Compare()
+		if err != nil || len(list) != 2 {
+			t.Fatalf("%s: %v, %v", name, list, err)
+		}
+		how, value, _ := strings.Cut(tt.want, " ")
+		if list[0].Own != (how == "own") || list[0].Writable() != (how == "writable") {
+			t.Errorf("%s: %s is not %s", name, list[0], how)
+		}
+		patches, _, err := s.Patches(list)
+		if err != nil || len(patches) != 2 || strings.Contains(patches[0].Text, "labels") || !strings.Contains(patches[1].Text, "="+value+`"`) {
+			t.Errorf("%s: %+v, %v", name, patches, err)
+		}
+		patchedIsSame(t, s, list)
 	}
 }

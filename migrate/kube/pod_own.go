@@ -46,9 +46,20 @@ func (o Own) has(word string) bool {
 // or its name as the whole value or as one folder of a path. A name is a weak
 // sign, since a node may be called like anything.
 func (o Own) In(value string) bool {
-	return o.AddressIn(value) || o.Name != "" && (value == o.Name ||
+	return o.AddressIn(value) || o.named() && (value == o.Name ||
 		strings.HasPrefix(value, "/") && slices.Contains(strings.Split(path.Clean(value), "/"), o.Name))
 }
+
+// commonNames are folders that any machine or control plane has, and words that
+// its flags take: a node that is called so is not meant by them.
+var commonNames = []string{
+	"etc", "var", "lib", "lib64", "log", "logs", "usr", "share", "local", "opt", "srv", "mnt", "data", "run", "tmp", "home", "root", "bin", "sbin", "dev", "proc", "sys", "cache", "spool", "storage", "volumes", "backup", "secrets",
+	"kubernetes", "kube", "k8s", "kube-system", "kubelet", "kubeadm", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "apiserver", "api", "scheduler", "controller-manager", "control-plane", "cluster", "cloud", "manifests", "patches",
+	"pki", "ssl", "tls", "certs", "ca-certificates", "etcd", "audit", "auth", "oidc", "webhook", "webhooks", "admission", "encryption", "enc", "kms", "config", "conf", "policies", "policy", "localhost",
+}
+
+// named says whether the name tells anything where it stands in a value.
+func (o Own) named() bool { return o.Name != "" && !slices.Contains(commonNames, o.Name) }
 
 // AddressIn says whether a value holds the node's address.
 func (o Own) AddressIn(value string) bool { return slices.ContainsFunc(words(value), o.has) }
@@ -60,6 +71,16 @@ func (o Own) FlagHolds(f Flag) bool {
 		return false
 	}
 	return o.AddressIn(f.Value) || f.Value == o.Name && slices.Contains(nodeNameFlags, f.Name)
+}
+
+// proxyException says that a variable lists whom no proxy is asked for: the
+// nodes, the first one among them, for all. No address in it is one node's own.
+func proxyException(name string) bool { return strings.EqualFold(name, "no_proxy") }
+
+// VariableHolds says whether a variable's value is a node's own, and so none for
+// others.
+func (o Own) VariableHolds(name, value string) bool {
+	return !proxyException(name) && (o.AddressIn(value) || o.named() && value == o.Name)
 }
 
 // mark puts ownMark, or what another node has there, in the place of the node's
@@ -87,7 +108,7 @@ func (o Own) mark(value, address, name string) string {
 	}
 	value = b.String()
 	switch {
-	case o.Name == "":
+	case !o.named():
 	case value == o.Name:
 		return name
 	case strings.HasPrefix(value, "/"):
@@ -100,6 +121,18 @@ func (o Own) mark(value, address, name string) string {
 		return strings.Join(parts, "/")
 	}
 	return value
+}
+
+// markFlag is mark for a flag's value: of some it is known that they hold the
+// name, whatever it is.
+func (o Own) markFlag(f Flag, address, name string) string {
+	switch {
+	case slices.Contains(sharedValues, f.Name):
+		return f.Value
+	case f.Value == o.Name && slices.Contains(nodeNameFlags, f.Name):
+		return name
+	}
+	return o.mark(f.Value, address, name)
 }
 
 // same says whether two values mean the same on their nodes.

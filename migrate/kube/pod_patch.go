@@ -18,10 +18,11 @@ type Patch struct {
 }
 
 // Patches are the patches that make Made what Live is, for the node that Made
-// is for. What is the first node's own becomes that node's. Secrets are not
-// written: masked says that there are some, to be filled in.
+// is for. What is the first node's own becomes that node's. What is a secret or
+// may be one is not written: masked says that there is some, to be filled in.
 func (s Sides) Patches(differences []Difference) (out []Patch, masked bool, err error) {
-	target, appended, masked := s.target(differences)
+	target, appended := s.target(differences)
+	v := s.veil(s.MadeOwn, fillIn)
 	strategic, err := strategicpatch.CreateTwoWayMergePatch([]byte(text(s.Made.pod)), []byte(text(target)), corev1.Pod{})
 	if err != nil {
 		return nil, false, fmt.Errorf("making a patch for %s: %w", s.Component, err)
@@ -30,7 +31,7 @@ func (s Sides) Patches(differences []Difference) (out []Patch, masked bool, err 
 	if err := json.Unmarshal(strategic, &tree); err != nil {
 		return nil, false, fmt.Errorf("making a patch for %s: %w", s.Component, err)
 	}
-	if body := text(withoutOrder(tree)); body != "{}" {
+	if body := text(mapStrings("", withoutOrder(tree), v.text)); body != "{}" {
 		out = append(out, Patch{"strategic", body})
 	}
 	type operation struct {
@@ -40,22 +41,25 @@ func (s Sides) Patches(differences []Difference) (out []Patch, masked bool, err 
 	}
 	var list []operation
 	for _, word := range appended {
-		list = append(list, operation{"add", "/spec/containers/0/command/-", word})
+		list = append(list, operation{"add", "/spec/containers/0/command/-", v.text("spec.containers["+v.main[0]+"].command[1]", word)})
 	}
 	if list != nil {
 		out = append(out, Patch{"json", text(list)})
 	}
-	return out, masked, nil
+	return out, v.drawn, nil
 }
 
 // fillIn stands in a patch for what is not printed.
 const fillIn = "AS-ON-THE-FIRST-NODE"
 
+func (s Sides) veil(own Own, instead string) *veil {
+	return &veil{own: own, instead: instead, main: []string{s.Live.pod.Spec.Containers[0].Name, s.Made.pod.Spec.Containers[0].Name}}
+}
+
 // target is Made with the differences taken over from Live, and the flags to
 // append to its command: a flag that is only missing is appended, so that the
 // patch still fits after an upgrade.
-func (s Sides) target(differences []Difference) (target *corev1.Pod, appended []string, masked bool) {
-	here := func(v string) string { return s.LiveOwn.mark(v, s.MadeOwn.Address, s.MadeOwn.Name) }
+func (s Sides) target(differences []Difference) (target *corev1.Pod, appended []string) {
 	target = s.Made.pod.DeepCopy()
 	live := s.localised()
 	c := &target.Spec.Containers[0]
@@ -64,13 +68,7 @@ func (s Sides) target(differences []Difference) (target *corev1.Pod, appended []
 		case ExtraArgs:
 			var words []string
 			for _, v := range d.values {
-				if d.secret {
-					v, masked = fillIn, true
-				}
-				if !slices.Contains(sharedValues, d.Name) {
-					v = here(v)
-				}
-				words = append(words, "--"+d.Name+"="+v)
+				words = append(words, "--"+d.Name+"="+s.LiveOwn.markFlag(Flag{d.Name, v}, s.MadeOwn.Address, s.MadeOwn.Name))
 			}
 			if d.Made == "" {
 				appended = append(appended, words...)
@@ -85,9 +83,8 @@ func (s Sides) target(differences []Difference) (target *corev1.Pod, appended []
 			c.Env = slices.DeleteFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == d.Name })
 			if d.env != nil {
 				e := *d.env
-				e.Value = here(e.Value)
-				if d.secret {
-					e.Value, masked = fillIn, true
+				if !proxyException(e.Name) {
+					e.Value = s.LiveOwn.mark(e.Value, s.MadeOwn.Address, s.MadeOwn.Name)
 				}
 				c.Env = append(c.Env, e)
 			}
@@ -96,11 +93,9 @@ func (s Sides) target(differences []Difference) (target *corev1.Pod, appended []
 		}
 	}
 	if slices.ContainsFunc(differences, func(d Difference) bool { return d.Field == "" && !d.Slight }) {
-		var hid bool
-		target, hid = takeRest(target, live)
-		masked = masked || hid
+		target = takeRest(target, live)
 	}
-	return target, appended, masked
+	return target, appended
 }
 
 // localised is the live pod with the other node's name and address in the place
@@ -111,26 +106,15 @@ func (s Sides) localised() *corev1.Pod {
 		return s.Live.pod.DeepCopy()
 	}
 	var pod corev1.Pod
-	if err := json.Unmarshal([]byte(text(mapStrings(tree, func(v string) string { return s.LiveOwn.mark(v, s.MadeOwn.Address, s.MadeOwn.Name) }))), &pod); err != nil {
+	if err := json.Unmarshal([]byte(text(mapStrings("", tree, func(at, v string) string {
+		if m := variableAt.FindStringSubmatch(at[strings.LastIndex(at, ".env[")+1:]); m != nil && proxyException(m[1]) {
+			return v
+		}
+		return s.LiveOwn.mark(v, s.MadeOwn.Address, s.MadeOwn.Name)
+	}))), &pod); err != nil {
 		return s.Live.pod.DeepCopy()
 	}
 	return &pod
-}
-
-func mapStrings(v any, with func(string) string) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for k := range v {
-			v[k] = mapStrings(v[k], with)
-		}
-	case []any:
-		for i := range v {
-			v[i] = mapStrings(v[i], with)
-		}
-	case string:
-		return with(v)
-	}
-	return v
 }
 
 func takeVolume(to, from *corev1.Pod, name string) {
@@ -150,25 +134,14 @@ func takeVolume(to, from *corev1.Pod, name string) {
 }
 
 // takeRest takes all of a pod but the flags, variables and volumes of its first
-// container. The variables of other containers are hidden: any may be a secret.
-func takeRest(to, from *corev1.Pod) (out *corev1.Pod, masked bool) {
-	out = from.DeepCopy()
+// container.
+func takeRest(to, from *corev1.Pod) *corev1.Pod {
+	out := from.DeepCopy()
 	out.Status = to.Status
 	keep, c := to.Spec.Containers[0], &out.Spec.Containers[0]
 	c.Command, c.Args, c.Env, c.VolumeMounts = keep.Command, keep.Args, keep.Env, keep.VolumeMounts
 	out.Spec.Volumes = to.Spec.Volumes
-	hide := func(list []corev1.Container) {
-		for i := range list {
-			for k, e := range list[i].Env {
-				if e.Value != "" {
-					list[i].Env[k].Value, masked = fillIn, true
-				}
-			}
-		}
-	}
-	hide(out.Spec.Containers[1:])
-	hide(out.Spec.InitContainers)
-	return out, masked
+	return out
 }
 
 // withoutOrder leaves out the directives on the order of lists: it means nothing

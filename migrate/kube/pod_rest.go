@@ -15,11 +15,11 @@ import (
 // rest compares what is left when flags, variables and volumes are taken out,
 // leaf by leaf.
 func (s Sides) rest(live, made *corev1.Pod) ([]Difference, error) {
-	a, err := leaves(live, s.LiveOwn)
+	a, err := leaves(live, s.veil(s.LiveOwn, hidden))
 	if err != nil {
 		return nil, err
 	}
-	b, err := leaves(made, s.MadeOwn)
+	b, err := leaves(made, s.veil(s.MadeOwn, hidden))
 	if err != nil {
 		return nil, err
 	}
@@ -28,29 +28,21 @@ func (s Sides) rest(live, made *corev1.Pod) ([]Difference, error) {
 	// Where a component listens on every address, it makes no difference which of
 	// them the kubelet asks. kubeadm derives the one from --bind-address
 	// (util/staticpod, getProbeAddress), and who edits a manifest does not.
-	everywhere := listensEverywhere(commandFlags(live.Spec.Containers[0]))
+	everywhere := commandFlags(live.Spec.Containers[0]).ListensEverywhere()
 	var out []Difference
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		x, y := a[name], b[name]
 		if x.plain == y.plain || x.marked == y.marked {
 			continue
 		}
-		d := Difference{Component: s.Component, Name: name, Live: x.plain, Made: y.plain}
+		d := Difference{Component: s.Component, Name: name, Live: x.shown, Made: y.shown, secret: x.shown != x.plain}
 		// kubeadm makes it of `timeouts`, which no ConfigMap keeps; it says only
 		// how long the kubelet waits for the first answer.
 		d.Slight = strings.HasSuffix(name, ".startupProbe.failureThreshold") ||
 			strings.HasSuffix(name, ".httpGet.host") && everywhere && s.LiveOwn.reaches(x.plain) && s.MadeOwn.reaches(y.plain)
-		if strings.Contains(name, ".env[") && !strings.HasSuffix(name, ".name") {
-			d.Live, d.Made = hiddenIf(d.Live), hiddenIf(d.Made)
-		}
 		out = append(out, d)
 	}
 	return out, nil
-}
-
-func listensEverywhere(flags Flags) bool {
-	bind, _ := flags.Get("bind-address")
-	return bind == "" || net.ParseIP(bind).IsUnspecified()
 }
 
 // reaches says whether a probe at this host asks the node itself: "" is the
@@ -60,16 +52,9 @@ func (o Own) reaches(host string) bool {
 	return host == "" || host == "localhost" || ip.IsLoopback() || o.has(host)
 }
 
-func hiddenIf(s string) string {
-	if s == "" {
-		return ""
-	}
-	return hidden
-}
-
 // leaves are the values of a pod by their path, with the elements of lists
 // named by their names. What Compare looks at by itself is left out.
-func leaves(pod *corev1.Pod, own Own) (map[string]leaf, error) {
+func leaves(pod *corev1.Pod, v *veil) (map[string]leaf, error) {
 	pod = pod.DeepCopy()
 	pod.Status = corev1.PodStatus{}
 	program := ""
@@ -87,31 +72,28 @@ func leaves(pod *corev1.Pod, own Own) (map[string]leaf, error) {
 		return nil, fmt.Errorf("reading the static pod manifest: %w", err)
 	}
 	out := map[string]leaf{}
-	collect(out, "", tree, own)
+	collect(out, "", tree, v)
 	return out, nil
 }
 
-// leaf is a value as it stands there, and with ownMark for the node's own.
-type leaf struct{ plain, marked string }
+// leaf is a value as it stands there, with ownMark for the node's own, and as it
+// is shown.
+type leaf struct{ plain, marked, shown string }
 
-func collect(out map[string]leaf, at string, v any, own Own) {
+func collect(out map[string]leaf, at string, v any, veil *veil) {
 	switch v := v.(type) {
 	case map[string]any:
 		for k, inner := range v {
-			collect(out, strings.TrimPrefix(at+"."+k, "."), inner, own)
+			collect(out, strings.TrimPrefix(at+"."+k, "."), inner, veil)
 		}
 	case []any:
 		for i, inner := range v {
-			name := fmt.Sprint(i)
-			if m, ok := inner.(map[string]any); ok && m["name"] != nil {
-				name = fmt.Sprint(m["name"])
-			}
-			collect(out, fmt.Sprintf("%s[%s]", at, name), inner, own)
+			collect(out, elementAt(at, i, inner), inner, veil)
 		}
 	case string:
-		out[at] = leaf{v, own.mark(v, ownMark, ownMark)}
+		out[at] = leaf{v, veil.own.mark(v, ownMark, ownMark), veil.text(at, v)}
 	case nil:
 	default:
-		out[at] = leaf{fmt.Sprint(v), fmt.Sprint(v)}
+		out[at] = leaf{fmt.Sprint(v), fmt.Sprint(v), fmt.Sprint(v)}
 	}
 }

@@ -191,7 +191,7 @@ func (o *outlook) judge(ctx context.Context) error {
 			}
 			var hard []kube.Difference
 			for _, d := range list {
-				if d.Own && d.Live == d.Made || electionFlag(d) {
+				if d.Own && d.Alike() || electionFlag(d) {
 					continue // sharedBy and leaderElectionOff say so
 				}
 				if strings.HasSuffix(d.Name, ".httpGet.host") && d.Slight {

@@ -10,6 +10,10 @@ import (
 	"hamigrate/migrate/remote"
 )
 
+// secretReason is why kubeadm-config is not given a value. Of a variable whose
+// name says nothing it is not known whether it holds a secret.
+const secretReason = "it is a secret or may be one, and every node may read kubeadm-config"
+
 // patchesDir is what the remedies propose where the spec names no folder.
 const patchesDir = "/etc/kubernetes/patches"
 
@@ -52,14 +56,14 @@ func (o *outlook) unlike(j joiningNode, c kube.Component, list []kube.Difference
 		switch {
 		case d.Own:
 			why[fmt.Sprintf("it is %s's own value", o.First().Name)] = true
-		case d.Secret():
-			why["it is a secret, and every node may read kubeadm-config"] = true
+		case d.Secret() && (d.Field == kube.ExtraArgs || d.Field == kube.ExtraEnvs):
+			why[secretReason] = true
 		default:
 			why["kubeadm-config has no place for it"] = true
 		}
 	}
 	var reasons []string
-	for _, r := range []string{fmt.Sprintf("it is %s's own value", o.First().Name), "it is a secret, and every node may read kubeadm-config", "kubeadm-config has no place for it"} {
+	for _, r := range []string{fmt.Sprintf("it is %s's own value", o.First().Name), secretReason, "kubeadm-config has no place for it"} {
 		if why[r] {
 			reasons = append(reasons, r)
 		}
@@ -81,9 +85,16 @@ func (o *outlook) patchRemedy(j joiningNode, sides kube.Sides, list []kube.Diffe
 	for _, p := range patches {
 		commands = append(commands, fmt.Sprintf("printf '%%s\\n' %s >%s", remote.Quote(p.Text), path.Join(dir, o.freeName(j, sides.Component, p.Kind))))
 	}
-	out := fmt.Sprintf("%swrite a patch for kubeadm on %s: `%s`", set, j.Name, strings.Join(commands, " && "))
+	command := strings.Join(commands, " && ")
+	if masked { // what is put into the file is for root alone
+		command = "(umask 077 && " + command + ")"
+	}
+	out := fmt.Sprintf("%swrite a patch for kubeadm on %s: `%s`", set, j.Name, command)
 	if masked {
 		out += fmt.Sprintf("; put the value of %s's %s in the place of AS-ON-THE-FIRST-NODE", o.First().Name, sides.Component.ManifestPath())
+		if slices.ContainsFunc(list, func(d kube.Difference) bool { return d.Own && d.Secret() }) {
+			out += fmt.Sprintf(", and where it has the address or the name of %s, those of %s", o.First().Name, j.Name)
+		}
 	}
 	return out, nil
 }

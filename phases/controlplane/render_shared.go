@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 
 	"hamigrate/migrate/kube"
@@ -34,8 +36,9 @@ func (o *outlook) sharedBy(j joiningNode, c kube.Component, made kube.Manifest) 
 			add(kube.Edit{Component: c, Field: kube.ExtraArgs, Name: f.Name}, "--"+f.Name, fmt.Sprintf("%q", kube.ShownValue(f.Name, f.Value)))
 		}
 	}
-	for name, value := range made.Env() {
-		if first.AddressIn(value) && !proxyException(name) || value == o.First().Name {
+	env := made.Env()
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if first.VariableHolds(name, env[name]) {
 			add(kube.Edit{Component: c, Field: kube.ExtraEnvs, Name: name}, "the variable "+name, "(its value is not shown)")
 		}
 	}
@@ -46,9 +49,6 @@ func (o *outlook) sharedBy(j joiningNode, c kube.Component, made kube.Manifest) 
 	}
 	return out
 }
-
-// proxyException: NO_PROXY lists the nodes, the first one among them, for all.
-func proxyException(name string) bool { return strings.EqualFold(name, "no_proxy") }
 
 // leaderElectionOff: with more than one instance it is a condition and no
 // preference (k0sproject/k0s#540). It is looked for in what runs, in

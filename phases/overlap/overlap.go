@@ -114,21 +114,15 @@ func listens(ctx context.Context, v phases.View, node string) (string, error) {
 	return listenAddress(p.Flags), nil
 }
 
-// listenAddress reads --bind-address: "0.0.0.0", "::" and none at all are every
-// address (k8s.io/apiserver: pkg/server/options/serving.go), and so is ::ffff:0.0.0.0.
+// listenAddress is where an API server is asked on its own node: at the loopback
+// where it listens at every address.
 func listenAddress(flags kube.Flags) string {
 	bind, _ := flags.Get("bind-address")
 	ip := net.ParseIP(bind)
-	if ip == nil || ip.IsUnspecified() {
+	if ip == nil || flags.ListensEverywhere() {
 		return "127.0.0.1"
 	}
 	return ip.String()
-}
-
-// everywhere says whether an API server listens on every address.
-func everywhere(flags kube.Flags) bool {
-	bind, _ := flags.Get("bind-address")
-	return bind == "" || net.ParseIP(bind).IsUnspecified()
 }
 
 // realConfig reaches the real API server of a node, past any redirect.

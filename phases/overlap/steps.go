@@ -247,7 +247,7 @@ func noRoom(ctx context.Context, v phases.View) (f migrate.Finding, err error) {
 	if err != nil {
 		return f, err
 	}
-	if bind, _ := m.Flags().Get("bind-address"); !everywhere(m.Flags()) {
+	if bind, _ := m.Flags().Get("bind-address"); !m.Flags().ListensEverywhere() {
 		return phases.Block("restart the API server in place with `--strategy in-place`", "the API server listens on --bind-address=%s only, not on 127.0.0.1 as well", bind), nil
 	}
 	if available < used+used/2 {

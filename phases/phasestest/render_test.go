@@ -89,9 +89,11 @@ func TestJoinsThatWouldDifferAreNotBegun(t *testing.T) {
 			words          []string
 		}{
 			{apiServerFile, "  hostNetwork: true\n", "  - image: kms:1\n    name: kms\n  hostNetwork: true\n", []string{"spec.containers[kms]", "no place for it"}},
+			{apiServerFile, "  hostNetwork: true\n", "  - image: kms:1\n    name: kms\n    args: [--token, opensesame]\n  hostNetwork: true\n", []string{"spec.containers[kms].args[1]", "no place for it", "(not shown)"}},
 			{apiServerFile, "    image: ", "    resources: {limits: {memory: 2Gi}}\n    image: ", []string{"limits.memory", "2Gi"}},
 			{apiServerFile, "  labels:\n", "  annotations: {prometheus.io/scrape: \"true\"}\n  labels:\n", []string{"prometheus.io/scrape"}},
 			{apiServerFile, "    image: ", "    env: [{name: HTTPS_PROXY, value: \"http://ines:opensesame@proxy:3128\"}]\n    image: ", []string{"HTTPS_PROXY", "secret"}},
+			{apiServerFile, "    image: ", "    env: [{name: VAULT_SECRET_ID, value: opensesame}, {name: KMS_KEY, value: /opensesame}]\n    image: ", []string{"variable KMS_KEY", "VAULT_SECRET_ID", "may be one"}},
 			{apiServerFile, "    - --audit-policy-file=/etc/kubernetes/audit/policy.yaml\n", "", []string{"--audit-policy-file", "runs without it"}},
 			{apiServerFile, "    - --enable-bootstrap-token-auth=true\n", "", []string{"--enable-bootstrap-token-auth", "kubeadm gives"}},
 			{apiServerFile, "    - --allow-privileged=true\n", "    - --allow-privileged=true\n    - --bind-address=10.88.0.11\n", []string{"--bind-address", "cp1's own value"}},
@@ -142,6 +144,70 @@ func TestPatchesOfTheRemedyLetJoinsBegin(t *testing.T) {
 	})
 }
 
+// TestAVariableThatMayBeASecretComesByHand: its value is in no message and not
+// in kubeadm-config, and a patch that holds it is for root alone.
+func TestAVariableThatMayBeASecretComesByHand(t *testing.T) {
+	on(t, 2, phases.InPlace, func(s stage) {
+		s.edit(apiServerFile, "    image: ", "    env: [{name: AWS_SECRET_ACCESS_KEY, value: /opensesame+}, {name: GOMEMLIMIT, value: 2GiB}, {name: KMS_AT, value: \"tcp://10.88.0.11/opensesame\"}]\n    image: ")
+		o := s.ahead()
+		if len(o.Obstacles) != 2 || len(o.Edits) != 1 {
+			s.Fatalf("%+v", o)
+		}
+		for _, o := range o.Obstacles {
+			if strings.Contains(o.Seen+o.Remedy, "opensesame") || strings.Contains(o.Seen, "GOMEMLIMIT") {
+				s.Errorf("%+v", o)
+			}
+			_, command, _ := strings.Cut(o.Remedy, "`")
+			command, _, _ = strings.Cut(command, "`")
+			if !strings.Contains(o.Remedy, "the address or the name of cp1, those of "+o.Node) {
+				s.Errorf("%s", o.Remedy)
+			}
+			command = strings.Replace(command, `"KMS_AT","value":"AS-ON-THE-FIRST-NODE"`, `"KMS_AT","value":"tcp://`+map[string]string{"cp2": "10.88.0.12", "cp3": "10.88.0.13"}[o.Node]+`/opensesame"`, 1)
+			s.root(o.Node, strings.ReplaceAll(command, "AS-ON-THE-FIRST-NODE", "/opensesame+"))
+			s.root(o.Node, "stat -c %a /etc/kubernetes/patches/kube-apiserver-as-first-1+strategic.json | grep -qx 600")
+		}
+		if err := s.phase(3, phases.InPlace); err != nil {
+			s.Fatal(err)
+		}
+		if text := s.configText(); strings.Contains(text, "opensesame") || !strings.Contains(text, "GOMEMLIMIT") {
+			s.Errorf("kubeadm-config is %s", text)
+		}
+		for _, node := range []string{"cp2", "cp3"} {
+			if text := s.State()[node+" "+apiServerFile]; !strings.Contains(text, "/opensesame+") || !strings.Contains(text, "2GiB") {
+				s.Errorf("%s has %s", node, text)
+			}
+		}
+	})
+}
+
+// TestNoProxyIsTheSameOnAllNodes: that it lists them keeps no join from being
+// begun, and where kubeadm-config has no place for it, the remedy's patch helps.
+func TestNoProxyIsTheSameOnAllNodes(t *testing.T) {
+	const list = "10.88.0.11,10.88.0.12,10.88.0.13,.internal"
+	for name, config := range map[string]func(string) string{"v1beta4": func(text string) string { return text }, "v1beta3": asV1beta3} {
+		t.Run(name, func(t *testing.T) {
+			on(t, 2, phases.InPlace, func(s stage) {
+				s.edit(apiServerFile, "    image: ", "    env: [{name: HTTPS_PROXY, value: \"http://proxy.internal:3128\"}, {name: NO_PROXY, value: \""+list+"\"}]\n    image: ")
+				if o := s.ahead(); name == "v1beta4" && len(o.Obstacles) > 0 || name == "v1beta3" && len(o.Obstacles) != 2 {
+					s.Errorf("%+v", o.Obstacles)
+				}
+				for _, o := range s.ahead().Obstacles {
+					_, command, _ := strings.Cut(o.Remedy, "`")
+					s.root(o.Node, strings.TrimSuffix(command, "`"))
+				}
+				if err := s.phase(3, phases.InPlace); err != nil {
+					s.Fatal(err)
+				}
+				for _, node := range []string{"cp2", "cp3"} {
+					if text := s.State()[node+" "+apiServerFile]; !strings.Contains(text, list) {
+						s.Errorf("%s has %s", node, text)
+					}
+				}
+			}, phasestest.KubeadmConfig(config))
+		})
+	}
+}
+
 // TestSchedulersFileDecides where there is no flag.
 func TestSchedulersFileDecides(t *testing.T) {
 	on(t, 0, phases.InPlace, func(s stage) {
@@ -181,15 +247,6 @@ func TestKubeadmConfigGivesOneNodesValueToAll(t *testing.T) {
 // TestAnOldKubeadmConfigTakesFlagsOnly: v1beta3 has no place for variables, and
 // none for a flag that is there twice, unless it is a list.
 func TestAnOldKubeadmConfigTakesFlagsOnly(t *testing.T) {
-	v1beta3 := func(text string) string {
-		list := "  - name: audit-policy-file\n    value: /etc/kubernetes/audit/policy.yaml\n  - name: audit-log-path\n    value: /var/log/kubernetes/audit/audit.log\n" +
-			"  - name: encryption-provider-config\n    value: /etc/kubernetes/enc/enc.yaml\n"
-		asMap := "    audit-policy-file: /etc/kubernetes/audit/policy.yaml\n    audit-log-path: /var/log/kubernetes/audit/audit.log\n" +
-			"    encryption-provider-config: /etc/kubernetes/enc/enc.yaml\n"
-		text = strings.Replace(text, list, asMap, 1)
-		text = strings.Replace(text, "  - name: allocate-node-cidrs\n    value: \"false\"\n", "    allocate-node-cidrs: \"false\"\n", 1)
-		return strings.NewReplacer("v1beta4", "v1beta3", "caCertificateValidityPeriod: 87600h0m0s\n", "", "certificateValidityPeriod: 8760h0m0s\n", "", "encryptionAlgorithm: RSA-2048\n", "").Replace(text)
-	}
 	on(t, 0, phases.InPlace, func(s stage) {
 		const privileged = "    - --allow-privileged=true\n"
 		s.edit(apiServerFile, privileged, privileged+"    - --profiling=false\n    - --feature-gates=A=true\n    - --feature-gates=B=true\n")
@@ -201,7 +258,7 @@ func TestAnOldKubeadmConfigTakesFlagsOnly(t *testing.T) {
 		if o = s.ahead(); len(o.Obstacles) != 2 || !strings.Contains(o.Obstacles[0].Seen, "--service-account-issuer") {
 			s.Errorf("%+v", o.Obstacles)
 		}
-	}, phasestest.KubeadmConfig(v1beta3))
+	}, phasestest.KubeadmConfig(asV1beta3))
 }
 
 // TestAnAPIServerOnOneAddress: restarted in place and taken back, with nobody

@@ -85,18 +85,21 @@ func TestKubeadmsOwnShape(t *testing.T) {
 	}, phasestest.EtcdOnHostAddress)
 }
 
+// asV1beta3 is the world's kubeadm-config as kubeadm wrote it before 1.31: extra
+// arguments are a map.
+func asV1beta3(text string) string {
+	list := "  - name: audit-policy-file\n    value: /etc/kubernetes/audit/policy.yaml\n  - name: audit-log-path\n    value: /var/log/kubernetes/audit/audit.log\n" +
+		"  - name: encryption-provider-config\n    value: /etc/kubernetes/enc/enc.yaml\n"
+	asMap := "    audit-policy-file: /etc/kubernetes/audit/policy.yaml\n    audit-log-path: /var/log/kubernetes/audit/audit.log\n" +
+		"    encryption-provider-config: /etc/kubernetes/enc/enc.yaml\n"
+	text = strings.Replace(text, list, asMap, 1)
+	text = strings.Replace(text, "  - name: allocate-node-cidrs\n    value: \"false\"\n", "    allocate-node-cidrs: \"false\"\n", 1)
+	return strings.NewReplacer("v1beta4", "v1beta3", "caCertificateValidityPeriod: 87600h0m0s\n", "", "certificateValidityPeriod: 8760h0m0s\n", "", "encryptionAlgorithm: RSA-2048\n", "").Replace(text)
+}
+
 // TestOldKubeadmConfig: v1beta3 writes extra arguments as a map, and goes out
 // as it came in.
 func TestOldKubeadmConfig(t *testing.T) {
-	v1beta3 := func(text string) string {
-		list := "  - name: audit-policy-file\n    value: /etc/kubernetes/audit/policy.yaml\n  - name: audit-log-path\n    value: /var/log/kubernetes/audit/audit.log\n" +
-			"  - name: encryption-provider-config\n    value: /etc/kubernetes/enc/enc.yaml\n"
-		asMap := "    audit-policy-file: /etc/kubernetes/audit/policy.yaml\n    audit-log-path: /var/log/kubernetes/audit/audit.log\n" +
-			"    encryption-provider-config: /etc/kubernetes/enc/enc.yaml\n"
-		text = strings.Replace(text, list, asMap, 1)
-		text = strings.Replace(text, "  - name: allocate-node-cidrs\n    value: \"false\"\n", "    allocate-node-cidrs: \"false\"\n", 1)
-		return strings.NewReplacer("v1beta4", "v1beta3", "caCertificateValidityPeriod: 87600h0m0s\n", "", "certificateValidityPeriod: 8760h0m0s\n", "", "encryptionAlgorithm: RSA-2048\n", "").Replace(text)
-	}
 	on(t, 3, phases.InPlace, func(s stage) {
 		config := s.State()["object configmaps kube-system/kubeadm-config"]
 		for _, part := range []string{"v1beta3", "audit-policy-file: /etc", `allocate-node-cidrs: \"false\"`, "external:"} {
@@ -104,7 +107,7 @@ func TestOldKubeadmConfig(t *testing.T) {
 				s.Errorf("kubeadm-config lacks %q:\n%s", part, config)
 			}
 		}
-	}, phasestest.KubeadmConfig(v1beta3))
+	}, phasestest.KubeadmConfig(asV1beta3))
 }
 
 // TestAdvertiseAddressIsNotCopied: with it in kubeadm-config every joined API

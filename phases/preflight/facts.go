@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -209,7 +210,7 @@ func addresses(lines []string) []string {
 func (f *Facts) listens(address string, port int) bool {
 	for _, l := range f.Listening {
 		host, p, err := net.SplitHostPort(l)
-		if err == nil && p == strconv.Itoa(port) && (host == address || host == "*" || host == "0.0.0.0" || host == "::") {
+		if err == nil && p == strconv.Itoa(port) && (host == address || host == "*" || kube.EveryAddress(host)) {
 			return true
 		}
 	}

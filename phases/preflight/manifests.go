@@ -133,7 +133,7 @@ func listener(ctx context.Context, s Scene) ([]Finding, error) {
 	bind, _ := flags.Get("bind-address")
 	ip, own := net.ParseIP(bind), net.ParseIP(s.First().Address)
 	switch {
-	case bind == "" || ip.IsUnspecified():
+	case flags.ListensEverywhere():
 		return nil, nil
 	case ip.Equal(own) && s.survey.options.InPlace:
 		return nil, nil
