@@ -29,9 +29,14 @@ func mkdir(p program) error {
 	return nil
 }
 
+// mktemp makes a folder, after a template where there is one.
 func mktemp(p program) error {
+	template := "/tmp/tmp.XXXXXX"
+	if _, rest := p.options(); len(rest) > 0 {
+		template = p.abs(rest[0])
+	}
 	for n := 1; ; n++ {
-		if dir := fmt.Sprintf("/tmp/tmp.%d", n); !p.host.has(dir) {
+		if dir := strings.Replace(template, "XXXXXX", fmt.Sprintf("%06d", n), 1); !p.host.has(dir) {
 			p.host.mkdir(dir, 0o700, "root:root")
 			p.out("%s\n", dir)
 			return nil

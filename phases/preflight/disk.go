@@ -22,18 +22,21 @@ const (
 )
 
 // syncScript writes as etcd's log does, 2 KiB and a sync, a hundred times or
-// for five seconds; dd itself says how long each took. A folder that a killed
-// look left is removed.
+// for five seconds; dd itself says how long each took. Each look has a folder of
+// its own: somebody else may look at the same time. One that a killed look left
+// is removed by a later one.
 const syncScript = `set -u; d=` + syncDir + `
 ! grep -qs ' ` + phases.EtcdDataDir + ` ' /proc/self/mounts || d=` + syncMount + `
-rm -rf "$d"; mkdir -m 0700 "$d" || exit 1
+find "${d%/*}" -maxdepth 1 -name '` + syncName + `*' -mmin +5 -exec rm -rf {} + >/dev/null 2>&1 || true
+d=$(mktemp -d "$d.XXXXXX") || exit 1
+trap 'rm -rf "$d"' EXIT
+trap 'exit 1' HUP INT TERM PIPE
 LC_ALL=C; export LC_ALL
 end=$(($(date +%s) + 5)); i=0
 while [ "$i" -lt 100 ] && [ "$(date +%s)" -lt "$end" ]; do
 dd if=/dev/zero of="$d/wal" bs=2048 count=1 seek="$i" conv=notrunc oflag=dsync 2>&1 | tail -n 1
 i=$((i+1))
-done
-rm -rf "$d"`
+done`
 
 // ddTook is in the last line of GNU's dd ("… copied, 0.0012 s, 1.7 MB/s") and
 // of busybox's ("… copied, 0.001234 seconds, 1.6MB/s").

@@ -353,12 +353,15 @@ func TestPhase(t *testing.T) {
 }
 
 // TestNothingStays: what Ports makes is gone afterwards, and its own folder
-// is what DiskSync removes.
+// is what DiskSync removes: that of another look, at the same time, stays.
 func TestNothingStays(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := phasestest.New(t)
 		defer w.Close()
+		if err := w.Root("e3", "mkdir -p /var/lib/.migrate-preflight.000001\necho zeros >/var/lib/.migrate-preflight.000001/wal"); err != nil {
+			t.Fatal(err)
+		}
 		before := w.State()
 		env := w.Connect()
 		defer env.Close()
