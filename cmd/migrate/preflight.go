@@ -26,7 +26,7 @@ func preflightCommand() *cli.Command {
 			"make something for a moment: DiskSync writes and removes 200 KB on each etcd host, Ports\n" +
 			"listens on ports that are free, for half a minute at most.\n" +
 			"`migrate run` does those that only look before each phase.\n\n" + exitStatus,
-		Flags:  append(commonFlags(), phaseFlag(), outputFlag("text", "json"), ignoreFlag("ignore")),
+		Flags:  append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"), ignoreFlag("ignore")),
 		Action: preflightAction,
 	}
 }
@@ -50,8 +50,9 @@ func preflightAction(c *cli.Context) error {
 	defer s.close()
 	r, err := preflight.Run(c.Context, s.world, preflight.Options{
 		Phase: c.Int("phase"), Ignore: c.StringSlice("ignore"), Tell: tellHosts(c.App.ErrWriter),
+		InPlace: strategyOf(c) == phases.InPlace,
 		Plan: func(ctx context.Context, phase int) ([]migrate.Entry, error) {
-			return migrate.Plan(ctx, s.world, allPhases(phases.Overlap)[phase-1], noRecords{})
+			return migrate.Plan(ctx, s.world, allPhases(strategyOf(c))[phase-1], noRecords{})
 		},
 	})
 	if err != nil {
