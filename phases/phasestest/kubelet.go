@@ -250,8 +250,6 @@ func ss(p program) error {
 	line := strings.Join(p.args, " ")
 	h := p.host
 	switch {
-	case line == "-Hlx":
-		socketListeners(p)
 	case line == "-Hltn":
 		everyListener(p)
 	case strings.HasPrefix(line, "-Hltnp ( sport = :"):
