@@ -94,8 +94,7 @@ const (
 	// ConfigByHand writes $HOME/kubeadm.yaml: what kubeadm-config says, and whose
 	// certificates and manifests they are to be. The files are for root alone, as
 	// kubeadm-config holds secrets where extraEnvs do.
-	ConfigByHand = "umask 077\n" +
-		"kubectl -n kube-system get cm kubeadm-config -o jsonpath='{.data.ClusterConfiguration}' > $HOME/cluster.yaml\n" +
-		"{ grep ^apiVersion: $HOME/cluster.yaml; echo kind: InitConfiguration; echo 'localAPIEndpoint: {advertiseAddress: {{.First.Address}}}'; " +
-		"echo \"nodeRegistration: {name: {{.First.Name}}, criSocket: " + SocketByHand + "}\"; echo ---; cat $HOME/cluster.yaml; } > $HOME/kubeadm.yaml\n"
+	ConfigByHand = "(umask 077; kubectl -n kube-system get cm kubeadm-config -o jsonpath='{.data.ClusterConfiguration}' > $HOME/cluster.yaml)\n" +
+		"(umask 077; { grep ^apiVersion: $HOME/cluster.yaml; echo kind: InitConfiguration; echo 'localAPIEndpoint: {advertiseAddress: {{.First.Address}}}'; " +
+		"echo \"nodeRegistration: {name: {{.First.Name}}, criSocket: " + SocketByHand + "}\"; echo ---; cat $HOME/cluster.yaml; } > $HOME/kubeadm.yaml)\n"
 )

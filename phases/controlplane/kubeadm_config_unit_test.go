@@ -28,7 +28,7 @@ func TestKubeadmConfigByHand(t *testing.T) {
 		write("bin/kubeadm", `#!/bin/sh
 set -e
 for last; do :; done
-stat -c 'mode %a' "$last"
+stat -c 'mode %a' "$last"; stat -c 'folder %a' "$KUBEADM_INIT_DRYRUN_DIR"
 cat "$last"
 grep -q 'criSocket: unix:///run/crio/crio.sock' "$last" || { echo 'found multiple CRI endpoints on the host' >&2; exit 1; }
 d=$KUBEADM_INIT_DRYRUN_DIR`+out+`
@@ -44,7 +44,7 @@ echo "made" >"$d/kube-apiserver.yaml"; echo same >"$d/kube-scheduler.yaml"; echo
 		command := exec.CommandContext(t.Context(), "/bin/sh", "-c", script)
 		command.Env = []string{"HOME=" + dir, "PATH=" + dir + "/bin:" + os.Getenv("PATH")}
 		said, err := command.CombinedOutput()
-		for _, want := range []string{"mode 600", "kind: InitConfiguration", "advertiseAddress: 10.88.0.11}", "name: cp1, ", "---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration", "< made\n---\n> runs"} {
+		for _, want := range []string{"mode 600", "folder 700", "kind: InitConfiguration", "advertiseAddress: 10.88.0.11}", "name: cp1, ", "---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration", "< made\n---\n> runs"} {
 			if !strings.Contains(string(said), want) {
 				t.Errorf("kubeadm %s: it does not say %q: %v\n%s", folder, want, err, said)
 			}
