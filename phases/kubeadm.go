@@ -85,3 +85,16 @@ func CertificatesFolders(ctx context.Context, node remote.Reader, cc kube.Cluste
 	}
 	return out, nil
 }
+
+// What a person does on the first control-plane node to have a configuration for
+// `kubeadm init phase`, in the words of a playbook.
+const (
+	// SocketByHand is the runtime's socket, where CRISocket looks too.
+	SocketByHand = `$(grep -ho 'unix://[^" ]*' /var/lib/kubelet/kubeadm-flags.env /var/lib/kubelet/config.yaml | head -n 1)`
+	// ConfigByHand writes $HOME/kubeadm.yaml: what kubeadm-config says, and whose
+	// certificates and manifests they are to be. The files are for root alone, as
+	// kubeadm-config holds secrets where extraEnvs do.
+	ConfigByHand = "(umask 077; kubectl -n kube-system get cm kubeadm-config -o jsonpath='{.data.ClusterConfiguration}' > $HOME/cluster.yaml)\n" +
+		"(umask 077; { grep ^apiVersion: $HOME/cluster.yaml; echo kind: InitConfiguration; echo 'localAPIEndpoint: {advertiseAddress: {{.First.Address}}}'; " +
+		"echo \"nodeRegistration: {name: {{.First.Name}}, criSocket: " + SocketByHand + "}\"; echo ---; cat $HOME/cluster.yaml; } > $HOME/kubeadm.yaml)\n"
+)

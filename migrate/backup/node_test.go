@@ -10,6 +10,9 @@ import (
 	"fmt"
 	"io/fs"
 	"math/big"
+	"os"
+	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -86,16 +89,22 @@ func node(t *testing.T) *remotetest.Fake {
 func nodeShell(f *remotetest.Fake) {
 	f.OnRun("find ", func(script string, _ []byte) (string, error) {
 		var out strings.Builder
-		fmt.Fprintln(&out, "real /etc/kubernetes/pki")
-		for name := range f.Snapshot() {
-			fmt.Fprintln(&out, name)
+		real := f.Real("/etc/kubernetes/pki")
+		fmt.Fprintln(&out, "real "+real)
+		for _, dir := range []string{"/etc/kubernetes", "/etc/kubernetes/pki", real} {
+			for name := range f.Snapshot() {
+				if below, ok := strings.CutPrefix(name, f.Real(dir)+"/"); ok {
+					fmt.Fprintln(&out, dir+"/"+below)
+				}
+			}
 		}
 		return out.String(), nil
 	})
 	f.OnRun("while IFS= read", func(_ string, stdin []byte) (string, error) {
 		var out strings.Builder
 		for name := range strings.Lines(string(stdin)) {
-			file, there := f.Snapshot()[strings.TrimSpace(name)]
+			dir, base := path.Split(strings.TrimSpace(name))
+			file, there := f.Snapshot()[path.Join(f.Real(dir), base)]
 			switch {
 			case !there:
 				fmt.Fprintln(&out, "absent")
@@ -107,6 +116,54 @@ func nodeShell(f *remotetest.Fake) {
 		}
 		return out.String(), nil
 	})
+}
+
+// TestTakeUnpacked: what tar makes of the archive is what is on the node, also
+// where the certificates folder is a link to one in /etc/kubernetes or elsewhere.
+func TestTakeUnpacked(t *testing.T) {
+	t.Parallel()
+	tools := newTools(t)
+	e := tools.start(t, "old", filepath.Join(t.TempDir(), "old"), tools.address(t), "")
+	put(t, tools.client(t, e), "/registry/pods/a", "a") // an empty database has no revision
+	for _, leads := range []string{"", "ssl", "/etc/kubernetes/ssl", "/opt/pki"} {
+		f, real := node(t), "/etc/kubernetes/pki"
+		if leads != "" {
+			if real = leads; leads == "ssl" {
+				real = "/etc/kubernetes/ssl"
+			}
+			for name, file := range f.Snapshot() {
+				if below, ok := strings.CutPrefix(name, "/etc/kubernetes/pki/"); ok {
+					file.Path = path.Join(real, below)
+					f.Put(file)
+				}
+			}
+			f.Delete("/etc/kubernetes/pki")
+			f.Link("/etc/kubernetes/pki", leads)
+		}
+		dir := t.TempDir()
+		set, err := backup.Take(t.Context(), backup.Source{Members: tools.reader(e), Node: f}, backup.Options{Dir: dir})
+		if err != nil {
+			t.Errorf("link to %q: %v", leads, err)
+			continue
+		}
+		to := t.TempDir()
+		tar := exec.CommandContext(t.Context(), "tar", "-xzf", set.Path(backup.ArchiveFile), "-C", to)
+		if out, err := tar.CombinedOutput(); err != nil {
+			t.Errorf("link to %q: %v: %s", leads, err, out)
+		}
+		for _, name := range []string{"ca.crt", "sa.key", "other.crt"} {
+			want, err := f.ReadFile(t.Context(), path.Join(real, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := os.ReadFile(filepath.Join(to, real, name)); err != nil || string(got) != string(want.Data) {
+				t.Errorf("link to %q: %s is %q, %v", leads, name, got, err)
+			}
+		}
+		if got, err := os.Readlink(filepath.Join(to, "etc/kubernetes/pki")); leads != "" && (err != nil || got != leads) {
+			t.Errorf("link to %q: the link leads to %q, %v", leads, got, err)
+		}
+	}
 }
 
 // TestTakeWhileFilesChange: a file that changes each time it is read is left out

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -108,8 +109,9 @@ func (l *lister) readManifests(ctx context.Context) error {
 }
 
 // walk lists the files and links of the folder and, where that is elsewhere, of
-// the certificates'. A link to a folder is taken as a link and not followed, but
-// for that to the certificates.
+// the certificates'. A link to a folder is taken as a link; the certificates that
+// one leads to are taken where it leads, so that the archive can be unpacked:
+// nothing is in it both as a link and as a folder.
 func (l *lister) walk(ctx context.Context, certificates string) error {
 	q := remote.Quote
 	script := fmt.Sprintf(`set -e
@@ -135,11 +137,12 @@ done`, q(Dir), q(certificates))
 			l.out = append(l.out, LeftOut{Path: p, Why: "the control plane writes it: it is a log", Log: true})
 			return true
 		}
-		return kube.Within(p, l.real) && l.real != certificates && slices.Contains(paths, path.Join(certificates, strings.TrimPrefix(p, l.real)))
+		return false
 	})
 	if l.taken, err = remote.LookAt(ctx, l.node, paths); err != nil {
 		return err
 	}
+	l.takeOnce(certificates)
 	l.must = []string{path.Join(Dir, "admin.conf"), path.Join(kube.ManifestsDir, "kube-apiserver.yaml")}
 	for _, name := range []string{"ca.crt", "sa.key"} {
 		p := path.Join(certificates, name)
@@ -149,6 +152,26 @@ done`, q(Dir), q(certificates))
 		l.must = append(l.must, p)
 	}
 	return nil
+}
+
+// takeOnce takes out what is listed below a link that is taken, and what is
+// listed by another name too.
+func (l *lister) takeOnce(certificates string) {
+	maps.DeleteFunc(l.taken, func(p string, _ remote.Standing) bool {
+		for dir := path.Dir(p); dir != "/"; dir = path.Dir(dir) {
+			if l.taken[dir].Kind == remote.LinkPath {
+				return true
+			}
+		}
+		return false
+	})
+	if l.real == certificates {
+		return
+	}
+	maps.DeleteFunc(l.taken, func(p string, _ remote.Standing) bool {
+		_, twice := l.taken[path.Join(certificates, strings.TrimPrefix(p, l.real))]
+		return twice && kube.Within(p, l.real)
+	})
 }
 
 func (l *lister) leave(p, why string, rule bool) {

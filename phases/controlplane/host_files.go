@@ -54,6 +54,7 @@ type target struct {
 	carried
 	have  map[string]remote.Standing
 	above map[string]remote.Standing // the folders above the items, on the first node
+	lacks []string                   // what it should have of its own
 }
 
 // lookTarget looks at both sides once.
@@ -67,7 +68,9 @@ func lookTarget(ctx context.Context, v phases.View) (target, error) {
 	for _, i := range t.items {
 		paths = append(paths, i.path)
 		for dir := path.Dir(i.path); dir != "/"; dir = path.Dir(dir) {
-			above = append(above, dir)
+			if paths = append(paths, dir); !i.log { // each node may have its logs elsewhere
+				above = append(above, dir)
+			}
 		}
 	}
 	for _, hp := range t.own {
@@ -75,11 +78,15 @@ func lookTarget(ctx context.Context, v phases.View) (target, error) {
 	}
 	slices.Sort(above)
 	above = slices.Compact(above)
-	all := append(append(paths, t.named...), above...)
+	all := append(paths, t.named...)
 	slices.Sort(all)
 	err = phases.SideBySide(
 		func() (err error) {
-			t.have, err = remote.LookAt(ctx, v.On(v.Target()), slices.Compact(all))
+			if t.have, err = remote.LookAt(ctx, v.On(v.Target()), slices.Compact(all)); err != nil {
+				return err
+			}
+			is, err := leadsTo(ctx, v.On(v.Target()), t.asked)
+			t.lacks = slices.DeleteFunc(slices.Clone(t.asked), func(p string) bool { return is[p] != remote.AbsentPath })
 			return err
 		},
 		func() (err error) { t.above, err = remote.LookAt(ctx, v.On(v.First().Name), above); return err })
@@ -92,6 +99,8 @@ func (t target) fault(i item, first string) string {
 	switch {
 	case have.Kind == remote.AbsentPath:
 		return i.path + missingWord
+	case i.log && (have.Kind == i.Kind || have.Kind == remote.LinkPath):
+		return ""
 	case i.Kind == remote.FolderPath && have.Kind == remote.FolderPath:
 		return ""
 	case have.Kind == remote.LinkPath && i.Kind == remote.LinkPath && have.Link == i.Link:
@@ -118,13 +127,22 @@ func (t target) hindrances(v phases.View) []hindrance {
 	var out []hindrance
 	first, self := v.First().Name, v.Target()
 	for _, p := range t.named {
-		if have := t.have[p]; have.Kind != remote.FilePath {
-			out = append(out, hindrance{fmt.Sprintf("a flag of the control plane names %s, which is the private key of a CA: it is not copied", p),
-				fmt.Sprintf("put it on %s yourself, mode 0600, or use kubeadm's own ca.key, which kubeadm brings", self)})
+		if have := t.have[p]; have.Kind == remote.FilePath {
+			continue
 		}
+		if slices.Contains(t.keys.unread, p) {
+			out = append(out, hindrance{fmt.Sprintf("a flag of the control plane names %s, which holds a private key that this tool can't read, perhaps of a CA: it is not copied", p),
+				fmt.Sprintf("put it on %s yourself, mode 0600", self)})
+			continue
+		}
+		out = append(out, hindrance{fmt.Sprintf("a flag of the control plane names %s, which is the private key of a CA: it is not copied", p),
+			fmt.Sprintf("put it on %s yourself, mode 0600, or use kubeadm's own ca.key, which kubeadm brings", self)})
 	}
 	for _, i := range t.items {
 		have := t.have[i.path]
+		if i.log && have.Kind == remote.LinkPath {
+			continue
+		}
 		if have.Kind != remote.AbsentPath && have.Kind != i.Kind && (have.Kind == remote.FolderPath || have.Kind == remote.OtherPath || i.Kind == remote.FolderPath) {
 			out = append(out, hindrance{fmt.Sprintf("%s on %s is a %s, and a %s on %s", i.path, self, have.Kind, i.Kind, first),
 				fmt.Sprintf("move it away: `mv %[1]s %[1]s.old`", i.path)})
@@ -135,6 +153,10 @@ func (t target) hindrances(v phases.View) []hindrance {
 			out = append(out, hindrance{fmt.Sprintf("%s on %s is a symbolic link to %s, and a %s on %s: files would be written through it", dir, self, have.Link, t.above[dir].Kind, first),
 				fmt.Sprintf("move it away: `mv %[1]s %[1]s.old`", dir)})
 		}
+	}
+	for _, p := range t.lacks {
+		out = append(out, hindrance{fmt.Sprintf("the control plane of %s reads %s, which is each node's own and is not carried: it is not on %s", first, p, self),
+			fmt.Sprintf("put it on %s as it was put on %s, by its package or by hand: `ls -lL %s` shows it then", self, first, p)})
 	}
 	for _, hp := range t.own {
 		if t.have[hp.Path].Kind == remote.AbsentPath && slices.Contains([]string{"File", "Directory", "Socket"}, hp.Type) {
@@ -151,9 +173,17 @@ func (t target) notes() []string {
 	for _, hp := range t.own {
 		out = append(out, hp.Path+" is each node's own")
 	}
-	for _, p := range t.keys {
+	for _, p := range t.asked {
+		out = append(out, p+" is each node's own")
+	}
+	for _, p := range t.keys.ofCAs {
 		if !slices.Contains(t.named, p) {
 			out = append(out, p+" is the private key of a CA and is left out")
+		}
+	}
+	for _, p := range t.keys.unread {
+		if !slices.Contains(t.named, p) {
+			out = append(out, p+" holds a private key that this tool can't read, perhaps of a CA, and is left out")
 		}
 	}
 	slices.Sort(out)
@@ -186,6 +216,9 @@ func checkHostFiles(ctx context.Context, v phases.View) (migrate.Finding, error)
 		faults = append(faults, fault)
 		// Their contents may be keys: the plan shows only that they come.
 		change := migrate.Change{Object: v.Target() + ":" + i.path, After: "(as on " + v.First().Name + ")\n"}
+		if i.log && i.Kind == remote.FilePath {
+			change.After = "(an empty log)\n"
+		}
 		if i.Kind == remote.LinkPath {
 			change.After = "(a symbolic link to " + i.Link + ")\n"
 		}
@@ -250,6 +283,9 @@ func carry(ctx context.Context, h phases.Hands, i item, have remote.Standing) er
 		if err := host.Remove(ctx, i.path); err != nil {
 			return err
 		}
+	}
+	if i.log { // it begins empty
+		return host.WriteFile(ctx, remote.File{Path: i.path, Mode: i.Mode, Owner: i.Owner})
 	}
 	return host.Copy(ctx, h.On(h.First().Name), i.path, remote.File{Path: i.path, Mode: i.Mode, Owner: i.Owner})
 }

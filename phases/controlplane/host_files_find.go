@@ -29,10 +29,25 @@ var nodesOwn = []string{
 	"/var/lib/dbus", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/etcd", phases.StateDir, "/run", "/var/run", "/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/boot", kube.ManifestsDir,
 }
 
+// packagesOwn are the names that packages of a distribution make in two folders
+// that are each node's own. What else is in these is the operator's, such as
+// /etc/pki/oidc. Kubespray keeps the keys of each host's etcd in /etc/ssl/etcd.
+var packagesOwn = map[string][]string{
+	"/etc/ssl": {"certs", "private", "openssl.cnf", "openssl.cnf.d", "ct_log_list.cnf", "cert.pem", "ca-bundle.pem", "misc", "engines.d", "engdef.d", "servercerts", "etcd"},
+	"/etc/pki": {"ca-trust", "trust", "tls", "CA", "rpm-gpg", "rpm-config", "java", "nssdb", "nss-legacy", "consumer", "product", "product-default", "entitlement", "entitlement-host",
+		"swid", "fwupd", "fwupd-metadata", "fwupd-metadata-rhsm", "lvfs", "libvirt", "qemu", "pesign", "akmods", "cockpit", "rsyslog", "sos", "rhsm", "content", "insights-client"},
+}
+
 // tooWide are folders that hold what is a node's own.
 var tooWide = []string{"/", "/etc", "/etc/kubernetes", "/var", "/var/lib", "/usr", "/usr/local", "/root", "/home"}
 
 func isNodesOwn(p string) bool {
+	for dir, names := range packagesOwn {
+		if below, ok := strings.CutPrefix(p, dir+"/"); ok {
+			name, _, _ := strings.Cut(below, "/")
+			return slices.Contains(names, name)
+		}
+	}
 	return slices.ContainsFunc(nodesOwn, func(own string) bool { return kube.Within(p, own) })
 }
 
@@ -43,6 +58,8 @@ type source struct {
 	// pki are the names of the certificates folder: what kubeadm makes in it is
 	// left to kubeadm.
 	pki []string
+	// external are the files of etcd.external, which kubeadm uploads and brings.
+	external []string
 	// roots are the mounts to carry; own are those that stay each node's own.
 	roots, own []kube.HostPath
 }
@@ -65,6 +82,9 @@ func readSource(ctx context.Context, v phases.View) (source, error) {
 	cc, err := k.ClusterConfiguration(ctx)
 	if err != nil {
 		return source{}, err
+	}
+	if e, ok := cc.ExternalEtcd(); ok {
+		s.external = []string{e.CAFile, e.CertFile, e.KeyFile}
 	}
 	if s.pki, err = phases.CertificatesFolders(ctx, first, cc); err != nil {
 		return source{}, err
@@ -130,28 +150,4 @@ func (s source) readOnlyList(ctx context.Context, first remote.Reader) ([]string
 // carries says whether a path may be carried at all.
 func (s source) carries(p string) bool {
 	return !isNodesOwn(p) && !s.ofKubeadm(p) && !slices.Contains(kubeadmOwn, p) && !s.written.Has(p)
-}
-
-// named lists the files that the flags of the control plane name: the policy,
-// the configurations, the certificates. Whether the pod may write to their
-// folder does not matter: without them it does not start.
-func (s source) named() []string {
-	var out []string
-	for _, m := range s.manifests {
-		for _, f := range m.Flags() {
-			// --tls-sni-cert-key=cert,key:name
-			for _, word := range strings.FieldsFunc(f.Value, func(r rune) bool { return r == ',' || r == ':' || r == '=' }) {
-				if p, ok := s.onNode(m, word); ok && !slices.Contains(out, p) {
-					out = append(out, p)
-				}
-			}
-		}
-	}
-	return out
-}
-
-// onNode turns a path in a pod into one of the node that may be carried.
-func (s source) onNode(m kube.Manifest, inPod string) (string, bool) {
-	p, ok := m.HostOf(inPod)
-	return p, ok && s.carries(p)
 }

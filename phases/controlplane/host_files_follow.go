@@ -2,10 +2,8 @@ package controlplane
 
 import (
 	"context"
-	"crypto"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -22,6 +20,9 @@ import (
 type item struct {
 	path string
 	remote.Standing
+	// log says that the control plane writes it: it is to be there, and what is in
+	// it is each node's own.
+	log bool
 }
 
 // carried is what goes to the joining nodes, the folders first, then the files,
@@ -29,9 +30,13 @@ type item struct {
 type carried struct {
 	items []item
 	own   []kube.HostPath
-	// keys are private keys of CAs: nothing but kubeadm's own, encrypted, upload
-	// takes one to another node. Those in named are asked for by a flag.
-	keys, named []string
+	// keys are private keys of CAs, or may be: nothing but kubeadm's own, encrypted,
+	// upload takes one to another node. Those in named are asked for by a flag.
+	keys  privateKeys
+	named []string
+	// asked are files that the first node has, that a flag or a mount asks for, and
+	// that every node has of its own.
+	asked []string
 }
 
 // find says what is to be carried along.
@@ -49,7 +54,7 @@ func find(ctx context.Context, v phases.View) (carried, error) {
 		paths = append(paths, hp.Path)
 	}
 	f := &follower{source: s, first: first, seen: map[string]remote.Standing{}}
-	named := s.named()
+	named := f.flagged()
 	if err := f.follow(ctx, append(paths, named...)); err != nil {
 		return carried{}, err
 	}
@@ -65,7 +70,12 @@ func find(ctx context.Context, v phases.View) (carried, error) {
 		f.named = append(f.named, named...)
 		named = more
 	}
-	return f.sort(ctx)
+	out, err := f.sort(ctx)
+	if err != nil {
+		return carried{}, err
+	}
+	out.asked, err = f.askedFor(ctx)
+	return out, err
 }
 
 // follower walks from the paths that matter along symbolic links.
@@ -74,6 +84,7 @@ type follower struct {
 	first remote.Reader
 	seen  map[string]remote.Standing // what stands at a path and, below the second level, above it
 	named []string
+	asked []string // that are named and are each node's own
 }
 
 // maxLinks bounds a walk; the kernel gives up at 40.
@@ -99,9 +110,7 @@ func (f *follower) follow(ctx context.Context, paths []string) error {
 		if err != nil {
 			return err
 		}
-		for p, s := range found {
-			f.seen[p] = s
-		}
+		maps.Copy(f.seen, found)
 		var on []string
 		for _, p := range paths {
 			if to := f.through(p); to != "" && f.carries(to) && !slices.Contains(on, to) {
@@ -181,7 +190,7 @@ func (f *follower) readNamed(ctx context.Context, named []string, read map[strin
 				if !path.IsAbs(word) && ok {
 					word = path.Join(dir, word)
 				}
-				if q, ok := f.onNode(m, word); ok && !read[q] && !slices.Contains(out, q) {
+				if q, ok := f.name(m, word); ok && !read[q] && !slices.Contains(out, q) {
 					out = append(out, q)
 				}
 			}
@@ -230,25 +239,56 @@ func pathsIn(content any, key string) []string {
 	return out
 }
 
+// logFiles lists the logs that are mounted as files, with whether they are to be
+// there when the pod starts, and the folders of all logs. The kubelet makes a
+// file of type FileOrCreate itself, but not the folder it is in; without a type
+// the runtime makes a folder in its place.
+func (f *follower) logFiles(ctx context.Context) (files, folders map[string]bool, err error) {
+	files, folders = map[string]bool{}, map[string]bool{}
+	for _, hp := range f.roots {
+		if !f.written.Has(hp.Path) {
+			continue
+		}
+		at := f.end(hp.Path)
+		if f.seen[at].Kind == remote.FolderPath {
+			folders[at] = true
+			continue
+		}
+		folders[path.Dir(at)] = true
+		files[at] = files[at] || hp.Type != "FileOrCreate"
+	}
+	unknown := slices.DeleteFunc(slices.Collect(maps.Keys(folders)), func(dir string) bool { return f.seen[dir].Kind != "" || dir == "/" })
+	found, err := remote.LookAt(ctx, f.first, unknown)
+	maps.Copy(f.seen, found)
+	return files, folders, err
+}
+
 // sort makes the list of what was found.
 func (f *follower) sort(ctx context.Context) (carried, error) {
-	out := carried{own: f.own}
 	keys, err := f.caKeys(ctx)
+	if err != nil {
+		return carried{}, err
+	}
+	out := carried{own: f.own, keys: keys}
+	logs, folders, err := f.logFiles(ctx)
 	if err != nil {
 		return carried{}, err
 	}
 	for p, s := range f.seen {
 		isRoot := slices.ContainsFunc(f.roots, func(hp kube.HostPath) bool { return f.end(hp.Path) == p })
+		wanted, isLog := logs[p]
 		switch {
 		case f.through(path.Dir(p)) != "": // it is carried where the link leads
+		case s.Kind == remote.FilePath && isLog && !wanted:
+		case s.Kind == remote.FilePath && isLog, s.Kind == remote.FolderPath && folders[p] && !isNodesOwn(p):
+			out.items = append(out.items, item{path: p, Standing: s, log: true})
 		case !f.carries(p) && s.Kind != remote.LinkPath, s.Kind == remote.FolderPath && !isRoot, s.Kind == remote.LinkPath && strings.Count(p, "/") < 3:
-		case slices.Contains(keys, p):
-			out.keys = append(out.keys, p)
+		case out.keys.has(p):
 			if slices.ContainsFunc(f.named, func(n string) bool { return f.end(n) == p }) {
 				out.named = append(out.named, p)
 			}
 		case s.Kind == remote.FilePath, s.Kind == remote.FolderPath, s.Kind == remote.LinkPath:
-			out.items = append(out.items, item{p, s})
+			out.items = append(out.items, item{path: p, Standing: s})
 		}
 	}
 	order := []remote.PathKind{remote.FolderPath, remote.FilePath, remote.LinkPath}
@@ -258,93 +298,6 @@ func (f *follower) sort(ctx context.Context) (carried, error) {
 		}
 		return strings.Compare(a.path, b.path)
 	})
-	slices.Sort(out.keys)
 	slices.Sort(out.named)
 	return out, nil
-}
-
-// caKeys lists the found files that are a CA's private key: by name, or because
-// a CA's certificate of the cluster or among the files has the same public key.
-// The keys are looked at in memory here and go nowhere.
-func (f *follower) caKeys(ctx context.Context) ([]string, error) {
-	var out, certificates []string
-	private := map[string]crypto.PublicKey{}
-	for p, s := range f.seen {
-		switch {
-		case s.Kind != remote.FilePath || !f.carries(p):
-		case kube.NamedLikeCAKey(p):
-			out = append(out, p)
-		case s.Key:
-			file, err := f.first.ReadFile(ctx, p)
-			if err != nil {
-				return nil, err
-			}
-			private[p] = publicOf(file.Data)
-			certificates = append(certificates, p, strings.TrimSuffix(p, ".key")+".crt", strings.TrimSuffix(p, ".key")+".pem")
-		case strings.HasSuffix(p, ".crt") || strings.HasSuffix(p, ".pem"):
-			certificates = append(certificates, p)
-		}
-	}
-	if len(private) == 0 {
-		return out, nil
-	}
-	for _, ca := range []string{"ca.crt", "etcd/ca.crt", "front-proxy-ca.crt"} {
-		certificates = append(certificates, path.Join(f.pki[0], ca))
-	}
-	var authorities []*x509.Certificate
-	for _, p := range certificates {
-		file, err := f.first.ReadFile(ctx, p)
-		if err != nil {
-			continue // there is none of that name
-		}
-		authorities = append(authorities, authoritiesIn(file.Data)...)
-	}
-	for p, public := range private {
-		if public == nil { // encrypted, or in a form of its own: it can't be compared
-			continue
-		}
-		if slices.ContainsFunc(authorities, func(c *x509.Certificate) bool { return sameKey(c.PublicKey, public) }) {
-			out = append(out, p)
-		}
-	}
-	return out, nil
-}
-
-func sameKey(a, b crypto.PublicKey) bool {
-	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && k.Equal(b)
-}
-
-// publicOf is the public key of the first private key in a PEM file.
-func publicOf(data []byte) crypto.PublicKey {
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return nil
-		}
-		for _, parse := range []func([]byte) (any, error){
-			x509.ParsePKCS8PrivateKey,
-			func(der []byte) (any, error) { return x509.ParsePKCS1PrivateKey(der) },
-			func(der []byte) (any, error) { return x509.ParseECPrivateKey(der) },
-		} {
-			key, err := parse(block.Bytes)
-			if signer, ok := key.(crypto.Signer); ok && err == nil {
-				return signer.Public()
-			}
-		}
-	}
-}
-
-// authoritiesIn lists the CA certificates in a PEM file.
-func authoritiesIn(data []byte) []*x509.Certificate {
-	var out []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return out
-		}
-		if c, err := x509.ParseCertificate(block.Bytes); err == nil && c.IsCA {
-			out = append(out, c)
-		}
-	}
 }

@@ -25,7 +25,7 @@ func join() phases.Step {
 		On:      migrate.JoiningControlPlanes,
 		Rolling: true,
 		Needs:   []migrate.StepID{kubeadmConfigID, hostFilesID},
-		ByHand: "```\n# on {{.First.Name}}, with the ClusterConfiguration that names etcd.external (else its certificates are left out)\nkubeadm init phase upload-certs --upload-certs --config kubeadm.yaml\nkubeadm token create\n" +
+		ByHand: "```\n# on {{.First.Name}}, with a ClusterConfiguration that names etcd.external (else its certificates are left out)\n" + phases.ConfigByHand + "kubeadm init phase upload-certs --upload-certs --config $HOME/kubeadm.yaml\nrm $HOME/cluster.yaml $HOME/kubeadm.yaml\nkubeadm token create\n" +
 			"# on {{.Target}}: discovery.conf, mode 0600, is a kubeconfig with https://{{.Endpoint}}, the cluster's CA and the token as its user\n" +
 			"kubeadm join --config join.yaml    # discovery.file and tlsBootstrapToken, nodeRegistration.criSocket, controlPlane.certificateKey\n```\n",
 		Check:  checkJoin,

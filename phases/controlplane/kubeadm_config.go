@@ -35,9 +35,11 @@ func kubeadmConfig() phases.Step {
 		On:    migrate.Once,
 		ByHand: "```\nkubectl -n kube-system edit cm kubeadm-config    # apiServer.extraArgs: no advertise-address\n" +
 			"# on {{.First.Name}}: kubeadm shows what it would make; what runs and is missing there goes to extraArgs, extraVolumes and extraEnvs\n" +
-			"kubectl -n kube-system get cm kubeadm-config -o 'jsonpath={.data.ClusterConfiguration}' >$HOME/kubeadm.yaml\n" +
+			phases.ConfigByHand + // kubeadm 1.32 and later write into the folder itself, older ones below tmp
+			"mkdir -p -m 0700 $HOME/made\n" +
 			"KUBEADM_INIT_DRYRUN_DIR=$HOME/made kubeadm init phase control-plane all --dry-run --config $HOME/kubeadm.yaml\n" +
-			"diff -r $HOME/made /etc/kubernetes/manifests\n```\n",
+			"for f in $HOME/made/kube-*.yaml $HOME/made/tmp/*/kube-*.yaml; do [ ! -e $f ] || diff $f /etc/kubernetes/manifests/${f##*/}; done\n" +
+			"rm -r $HOME/made $HOME/cluster.yaml $HOME/kubeadm.yaml\n```\n",
 		Check: checkKubeadmConfig,
 		Apply: applyKubeadmConfig,
 		Verify: func(ctx context.Context, v phases.View) error {

@@ -15,11 +15,12 @@ import (
 	"hamigrate/phases"
 )
 
-// The keys of the pre-image: files and links that were not there, files that
-// were others, links that were there, mounted folders that were not there, and
-// folders above all these that were not there.
+// The keys of the pre-image: files and links that were not there, logs that were
+// not there, files that were others, links that were there, mounted folders that
+// were not there, and folders above all these that were not there.
 const (
 	keyMissing = "missing"
+	keyLogs    = "logs"
 	keyLinks   = "links"
 	keyOthers  = "others"
 	keyFolders = "folders"
@@ -44,6 +45,8 @@ func hostFilesBefore(t target, first string) migrate.Before {
 			lists[keyOthers] = append(lists[keyOthers], i.path)
 		case i.Kind == remote.FolderPath:
 			lists[keyFolders] = append(lists[keyFolders], i.path)
+		case i.log:
+			lists[keyLogs] = append(lists[keyLogs], i.path)
 		default:
 			lists[keyMissing] = append(lists[keyMissing], i.path)
 		}
@@ -70,6 +73,11 @@ func undoHostFiles(ctx context.Context, h phases.Hands, before migrate.Before) e
 	}
 	for _, f := range lines(before[keyMissing]) {
 		if err := host.Remove(ctx, f); err != nil {
+			return err
+		}
+	}
+	for _, f := range lines(before[keyLogs]) {
+		if err := removeLog(ctx, host, f); err != nil {
 			return err
 		}
 	}
@@ -161,12 +169,29 @@ func removeFolder(ctx context.Context, host remote.Host, dir string, ours bool) 
 	if !ours {
 		return nil
 	}
-	if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", path.Join(leftovers, path.Dir(dir)))); err != nil {
+	return moveAside(ctx, host, dir)
+}
+
+// removeLog removes a log that nobody has written, and moves another one aside.
+func removeLog(ctx context.Context, host remote.Host, file string) error {
+	stands, err := remote.LookAt(ctx, host, []string{file})
+	if err != nil || stands[file].Kind != remote.FilePath {
+		return err
+	}
+	if stands[file].Size == 0 {
+		return host.Remove(ctx, file)
+	}
+	return moveAside(ctx, host, file)
+}
+
+// moveAside moves a file or folder to where it is kept.
+func moveAside(ctx context.Context, host remote.Host, p string) error {
+	if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", path.Join(leftovers, path.Dir(p)))); err != nil {
 		return fmt.Errorf("making %s on %s: %w", leftovers, host.Name(), err)
 	}
 	for n := 1; ; n++ {
-		to := fmt.Sprintf("%s.%d", path.Join(leftovers, dir), n)
-		if err := host.Rename(ctx, dir, to); !errors.Is(err, fs.ErrExist) {
+		to := fmt.Sprintf("%s.%d", path.Join(leftovers, p), n)
+		if err := host.Rename(ctx, p, to); !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 
 	"hamigrate/migrate"
@@ -66,19 +67,54 @@ func unjoin(ctx context.Context, h phases.Hands, k kube.Client, before migrate.B
 
 // saveForeign keeps the files that a join may replace and a reset removes
 // (kubeadm: cmd/phases/reset/cleanupnode.go), with their modes and owners, in
-// the step's backup folder. It comes before the marker, so what a join of ours
-// made is never among them.
+// the step's backup folder, links as links. It comes before the marker, so what
+// a join of ours made is never among them.
+//
+// A reset empties the certificates folder and the kubelet's also where their
+// names are links: the slash leads through. What is in folders of the kubelet's
+// is volumes, and none of a host that is no node.
 func saveForeign(ctx context.Context, host remote.Host, certificates string) error {
-	script := "{ find " + remote.Quote(certificates) + " -type f; for f in /etc/kubernetes/*.conf /var/lib/kubelet/config.yaml /var/lib/kubelet/kubeadm-flags.env; do [ ! -f \"$f\" ] || echo \"$f\"; done; } 2>/dev/null"
+	script := "set -e; d=" + remote.Quote(certificates) + `
+{ [ ! -d "$d" ] || find "$d/" -type f -o -type l
+for f in /etc/kubernetes/*.conf /var/lib/kubelet/*; do echo "$f"; done; } | while IFS= read -r f; do
+if [ -L "$f" ]; then echo "link $f"; elif [ -f "$f" ]; then echo "file $f"; fi
+done`
 	out, err := host.Look(ctx, remote.Command{Script: script})
 	if err != nil {
 		return fmt.Errorf("listing what is in the folders of kubeadm on %s: %w", host.Name(), err)
 	}
-	files := strings.FieldsFunc(out, func(r rune) bool { return r == '\n' })
-	if len(files) == 0 {
-		return nil
+	var files, links []string
+	for line := range strings.Lines(out) {
+		kind, p, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		switch kind {
+		case "file":
+			files = append(files, p)
+		case "link":
+			links = append(links, p)
+		}
+	}
+	if err := saveLinks(ctx, host, links); err != nil || len(files) == 0 {
+		return err
 	}
 	return phases.Backup(ctx, host, joinID, files...)
+}
+
+// saveLinks does for symbolic links what phases.Backup does for files, whose
+// copy would be one of what the link leads to.
+func saveLinks(ctx context.Context, host remote.Host, links []string) error {
+	if len(links) == 0 {
+		return nil
+	}
+	var script strings.Builder
+	script.WriteString("set -eu; umask 077\n")
+	for _, l := range links {
+		to := path.Join(phases.BackupDir(joinID), l)
+		fmt.Fprintf(&script, "[ -L %[2]s ] || { mkdir -p %[3]s; cp -P %[1]s %[2]s; }\n", remote.Quote(l), remote.Quote(to), remote.Quote(path.Dir(to)))
+	}
+	if _, err := host.Run(ctx, remote.Command{Script: script.String()}); err != nil {
+		return fmt.Errorf("saving the links %s on %s as they were: %w", strings.Join(links, ", "), host.Name(), err)
+	}
+	return nil
 }
 
 // putForeignBack restores them; each is whole or not there at any instant.
@@ -88,9 +124,11 @@ func putForeignBack(ctx context.Context, host remote.Host) error {
 		return err
 	}
 	script := "set -e; d=" + remote.Quote(phases.BackupDir(joinID)) + `
-find "$d" -type f | while IFS= read -r f; do
+find "$d/" -type f -o -type l | while IFS= read -r f; do
 case $f in *.part) continue;; esac
-t=${f#"$d"}; mkdir -p "${t%/*}"; cp -p "$f" "$t.migrate"; mv "$t.migrate" "$t"
+t=${f#"$d"}; mkdir -p "${t%/*}"; rm -f "$t.migrate"
+if [ -L "$f" ]; then cp -P "$f" "$t.migrate"; else cp -p "$f" "$t.migrate"; fi
+mv -fT "$t.migrate" "$t"
 done`
 	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
 		return fmt.Errorf("putting the files of before the join back on %s: %w", host.Name(), err)

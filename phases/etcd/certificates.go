@@ -39,7 +39,7 @@ func certificates() phases.Step {
 			"mkdir -p -m 0700 $HOME/{{.Target}}/etcd\n" +
 			"ln -s /etc/kubernetes/pki/etcd/ca.crt /etc/kubernetes/pki/etcd/ca.key $HOME/{{.Target}}/etcd/\n" +
 			"cat > $HOME/{{.Target}}.yaml <<EOF\n" +
-			"apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {advertiseAddress: {{.Address}}}\nnodeRegistration: {name: {{.Target}}}\n---\n" +
+			"apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {advertiseAddress: {{.Address}}}\nnodeRegistration: {name: {{.Target}}, criSocket: " + phases.SocketByHand + "}\n---\n" +
 			"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: $(kubeadm version -o short)\ncertificatesDir: $HOME/{{.Target}}\n" +
 			"etcd: {local: {serverCertSANs: [{{.Target}}, {{.Address}}], peerCertSANs: [{{.Target}}, {{.Address}}]}}\nEOF\n" +
 			"kubeadm init phase certs etcd-server --config $HOME/{{.Target}}.yaml\n" +

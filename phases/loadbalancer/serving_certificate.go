@@ -29,7 +29,7 @@ func servingCertificate() phases.Step {
 		On:    migrate.FirstControlPlane,
 		ByHand: "Sign into a scratch folder, so that the node has a whole certificate at every instant:\n\n" +
 			"```\nmkdir -p -m 0700 $HOME/new-pki\nln -s /etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key $HOME/new-pki/\n" +
-			"kubectl -n kube-system get cm kubeadm-config -o jsonpath='{.data.ClusterConfiguration}' > $HOME/kubeadm.yaml\n" +
+			phases.ConfigByHand +
 			"# in it: certificatesDir: $HOME/new-pki, and under apiServer.certSANs the endpoint's host, the load balancer's\n" +
 			"# address and every name that somebody added to the present certificate by hand\n" +
 			"kubeadm init phase certs apiserver --config $HOME/kubeadm.yaml\n" +

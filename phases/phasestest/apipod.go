@@ -71,7 +71,7 @@ func (h *Host) reloadServing(pod *staticPod) {
 // worse: one that starts with another key than the others.
 func (w *World) mayServe(h *Host, f map[string]string) error {
 	for _, name := range []string{"client-ca-file", "tls-cert-file", "tls-private-key-file", "etcd-cafile", "etcd-certfile", "etcd-keyfile",
-		"service-account-key-file", "service-account-signing-key-file", "encryption-provider-config", "audit-policy-file"} {
+		"service-account-key-file", "service-account-signing-key-file", "encryption-provider-config", "audit-policy-file", "oidc-ca-file"} {
 		if file, ok := f[name]; ok && !h.has(file) {
 			return fmt.Errorf("--%s: open %s: no such file or directory", name, file)
 		}

@@ -99,6 +99,7 @@ type config struct {
 	etcdOnHost bool
 	kubeadm    func(string) string
 	external   bool
+	arrange    func(*World)
 }
 
 // ExternalBalancer is a world whose endpoint is a load balancer of somebody
@@ -122,6 +123,10 @@ func EtcdOnHostAddress(o *config) { o.etcdOnHost = true }
 // KubeadmConfig changes the text of kubeadm-config, and with it all that
 // kubeadm makes from it.
 func KubeadmConfig(change func(string) string) Option { return func(o *config) { o.kubeadm = change } }
+
+// Arranged changes the bare machines before anything runs on them: what a
+// control plane needs of its host is there when it is started.
+func Arranged(do func(*World)) Option { return func(o *config) { o.arrange = do } }
 
 // authorities are the CAs of all worlds: name to certificate and key.
 var authorities = sync.OnceValue(func() map[string][2]string {
@@ -173,6 +178,9 @@ func New(t testing.TB, options ...Option) *World {
 		text = o.kubeadm(text)
 	}
 	w.buildHosts()
+	if o.arrange != nil {
+		o.arrange(w)
+	}
 	w.buildFirst(text, !o.etcdOnHost)
 	w.buildObjects(text)
 	for _, name := range []string{"w1", "w2"} {

@@ -196,7 +196,7 @@ func (h *Host) mkdir(p string, mode fs.FileMode, owner string) {
 		if h.has(q) {
 			break
 		}
-		h.folders[q] = folder{mode, owner}
+		h.folders[h.Real(q)] = folder{mode, owner}
 	}
 	h.Folder(p)
 }
@@ -228,7 +228,7 @@ func (h *Host) stat(p string) (info, error) {
 	if _, err := h.Fake.List(context.Background(), p); err != nil {
 		return info{}, &fs.PathError{Op: "stat", Path: p, Err: fs.ErrNotExist}
 	}
-	meta, ok := h.folders[p]
+	meta, ok := h.folders[h.Real(p)]
 	if !ok {
 		meta = folder{0o755, "root:root"}
 	}
@@ -237,7 +237,7 @@ func (h *Host) stat(p string) (info, error) {
 
 // linkTarget returns where a symbolic link leads, "" for what is none.
 func (h *Host) linkTarget(p string) string {
-	f, ok := h.Snapshot()[path.Clean(p)]
+	f, ok := h.Snapshot()[path.Join(h.Real(path.Dir(p)), path.Base(p))]
 	if !ok || f.Mode&fs.ModeSymlink == 0 {
 		return ""
 	}
@@ -246,6 +246,7 @@ func (h *Host) linkTarget(p string) string {
 
 // remove deletes a file or a folder with all in it.
 func (h *Host) remove(p string) {
+	p = path.Join(h.Real(path.Dir(p)), path.Base(p))
 	h.Delete(p)
 	maps.DeleteFunc(h.folders, func(q string, _ folder) bool { return q == p || strings.HasPrefix(q, p+"/") })
 }

@@ -150,8 +150,8 @@ func (h *Host) runManifest(name string, pod *staticPod) (*process, error) {
 		return nil, fmt.Errorf("%s is no manifest", name)
 	}
 	for _, v := range p.Spec.Volumes {
-		if v.HostPath != nil && v.HostPath.Type != nil && *v.HostPath.Type == corev1.HostPathFile && !h.has(v.HostPath.Path) {
-			return nil, fmt.Errorf("hostPath %s is not there", v.HostPath.Path)
+		if err := h.mountable(v.HostPath); err != nil {
+			return nil, err
 		}
 	}
 	argv := append(append([]string{}, p.Spec.Containers[0].Command...), p.Spec.Containers[0].Args...)
@@ -250,8 +250,6 @@ func ss(p program) error {
 	line := strings.Join(p.args, " ")
 	h := p.host
 	switch {
-	case line == "-Hlx":
-		socketListeners(p)
 	case line == "-Hltn":
 		everyListener(p)
 	case strings.HasPrefix(line, "-Hltnp ( sport = :"):

@@ -2,7 +2,10 @@ package phasestest
 
 import (
 	"fmt"
+	"path"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // Mount makes a folder a disk of its own, with a lost+found, or another file
@@ -36,3 +39,31 @@ func (h *Host) mountOf(name string) string {
 
 // disk tells the disks of a host apart, as stat's %d does.
 func (h *Host) disk(name string) string { return fmt.Sprintf("%d", len(h.mountOf(name))+1) }
+
+// mountable plays what the kubelet does for a hostPath before the pod starts
+// (kubernetes: pkg/volume/hostpath): a file is made, but no folder above it.
+func (h *Host) mountable(v *corev1.HostPathVolumeSource) error {
+	if v == nil || v.Type == nil {
+		return nil
+	}
+	i, err := h.stat(v.Path)
+	switch *v.Type {
+	case corev1.HostPathFile:
+		if err != nil || i.IsDir() {
+			return fmt.Errorf("hostPath type check failed: %s is not a file", v.Path)
+		}
+	case corev1.HostPathDirectory:
+		if err != nil || !i.IsDir() {
+			return fmt.Errorf("hostPath type check failed: %s is not a directory", v.Path)
+		}
+	case corev1.HostPathFileOrCreate:
+		if err == nil {
+			return nil
+		}
+		if !h.has(path.Dir(v.Path)) {
+			return fmt.Errorf("open %s: no such file or directory", v.Path)
+		}
+		h.put(v.Path, "", 0o644, "root:root")
+	}
+	return nil
+}

@@ -44,17 +44,18 @@ func mktemp(p program) error {
 	}
 }
 
-// mv overwrites, as mv does.
+// mv overwrites, as mv does; a link to a folder is that folder but with -T.
 func mv(p program) error {
-	_, rest := p.options()
+	flags, rest := p.options()
 	from, to := p.abs(rest[0]), p.abs(rest[1])
+	_, withT := flags["-fT"]
 	if leads := p.host.linkTarget(from); leads != "" { // with -T
 		p.host.Delete(from)
 		p.host.Delete(to)
 		p.host.Link(to, leads)
 		return nil
 	}
-	if i, err := p.host.stat(to); err == nil && i.IsDir() {
+	if i, err := p.host.stat(to); err == nil && i.IsDir() && !withT {
 		to = path.Join(to, path.Base(from))
 	}
 	f, err := p.host.Fake.ReadFile(p.ctx, from)
@@ -63,6 +64,9 @@ func mv(p program) error {
 	}
 	f.Path = to
 	p.host.Delete(from)
+	if p.host.linkTarget(to) != "" { // it is replaced, and not written through
+		p.host.Delete(to)
+	}
 	p.host.Put(f)
 	p.host.mtimes[to] = p.host.mtimes[from]
 	return nil
@@ -73,6 +77,11 @@ func cp(p program) error {
 		return nil
 	}
 	flags, rest := p.options()
+	_, asIs := flags["-P"]
+	if leads := p.host.linkTarget(p.abs(rest[0])); leads != "" && asIs {
+		p.host.Link(p.abs(rest[1]), leads)
+		return nil
+	}
 	f, err := p.host.Fake.ReadFile(p.ctx, p.abs(rest[0]))
 	if err != nil {
 		return fmt.Errorf("cannot stat '%s': No such file or directory", rest[0])
@@ -205,7 +214,7 @@ func install(p program) error {
 	for _, dir := range dirs {
 		p.host.mkdir(path.Dir(p.abs(dir)), 0o755, "root:root")
 		p.host.Folder(p.abs(dir))
-		p.host.folders[p.abs(dir)] = folder{fs.FileMode(mode), owner + ":" + group}
+		p.host.folders[p.host.Real(p.abs(dir))] = folder{fs.FileMode(mode), owner + ":" + group}
 	}
 	return nil
 }
@@ -216,13 +225,7 @@ func readlink(p program) error {
 		if below, ok := strings.CutPrefix(at, "/var/run/"); ok { // a link of every machine's
 			at = "/run/" + below
 		}
-		for p.host.linkTarget(at) != "" {
-			to := p.host.linkTarget(at)
-			if !path.IsAbs(to) {
-				to = path.Join(path.Dir(at), to)
-			}
-			at = to
-		}
+		at = p.host.Real(at)
 		p.out("%s\n", at)
 		return nil
 	}
@@ -245,11 +248,20 @@ func find(p program) error {
 	if slices.Contains(p.args, "-exec") {
 		return search(p)
 	}
-	dir := p.abs(p.args[0])
+	dir, links := p.abs(p.args[0]), slices.Contains(p.args, "l")
+	if p.host.linkTarget(dir) != "" && !strings.HasSuffix(p.args[0], "/") { // it does not follow what it begins at
+		if links {
+			p.out("%s\n", dir)
+		}
+		return nil
+	}
+	if !p.host.has(dir) {
+		return fmt.Errorf("'%s': No such file or directory", p.args[0])
+	}
 	var paths []string
 	for name, f := range p.host.Snapshot() {
-		if (f.Mode&fs.ModeSymlink == 0 || slices.Contains(p.args, "l")) && strings.HasPrefix(name, dir+"/") {
-			paths = append(paths, name)
+		if below, ok := strings.CutPrefix(name, p.host.Real(dir)+"/"); ok && (f.Mode&fs.ModeSymlink == 0 || links) {
+			paths = append(paths, path.Join(dir, below))
 		}
 	}
 	for _, name := range sorted(paths) {

@@ -143,6 +143,9 @@ func (s *session) open(ctx context.Context, name string, flag int, _ os.FileMode
 	if name == "/dev/null" {
 		return &openFile{}, nil
 	}
+	if name == "/proc/net/unix" {
+		return &openFile{Buffer: *bytes.NewBufferString(s.host.unixSockets())}, nil
+	}
 	if flag&(os.O_WRONLY|os.O_RDWR) == 0 {
 		f, err := s.host.Fake.ReadFile(ctx, name)
 		if err != nil {

@@ -115,6 +115,8 @@ func TestLawsOfControlPlanesWayBack(t *testing.T) {
 	}
 	on(t, 2, phases.InPlace, func(s stage) {
 		s.root("cp2", "mkdir -p /etc/kubernetes/pki /etc/kubernetes/enc; echo mine > /etc/kubernetes/pki/own.pem; echo other > /etc/kubernetes/enc/enc.yaml")
+		// A reset empties the folder that a link leads to, and removes links in it.
+		s.root("cp3", "mkdir -p /opt/pki /opt/kept; ln -s /opt/pki /etc/kubernetes/pki; echo mine > /etc/kubernetes/pki/own.pem; ln -s /opt/kept/oidc.pem /opt/pki/oidc.pem; ln -s /opt/kept /opt/pki/kept; echo kept > /opt/kept/oidc.pem; mkdir -p /var/lib/kubelet; echo login > /var/lib/kubelet/config.json")
 		s.Pass(25 * time.Hour) // all tokens have ended
 		p := controlplane.Phase()
 		plan, err := migrate.Plan(s.Context(), s.env, p, noJournal{})

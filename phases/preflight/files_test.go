@@ -13,6 +13,8 @@ func fileFaults() []fault {
 	return []fault{
 		{"nobody behind the socket", "ContainerRuntime", "cp2", preflight.Blocking, []string{"nobody listens on unix:///run/containerd/containerd.sock"}, root("cp2", "printf dead > /run/containerd/containerd.sock")},
 		{"a runtime that hangs", "ContainerRuntime", "cp2", preflight.Blocking, []string{"does not answer", "deadline"}, root("cp2", "printf deaf > /run/containerd/containerd.sock")},
+		{"a runtime that takes connections only", "ContainerRuntime", "cp2", preflight.Blocking, []string{"does not answer", "no answer within 5 seconds"}, root("cp2", "printf hung > /run/containerd/containerd.sock")},
+		{"images of a runtime that takes connections only", "Images", "cp2", preflight.Warning, []string{"could not be listed"}, root("cp2", "printf hung > /run/containerd/containerd.sock")},
 		{"another runtime than the first's", "ContainerRuntime", "cp2", preflight.Blocking, []string{"the kubelet of cp1 uses unix:///run/crio/crio.sock, which is not there", "unix:///run/containerd/containerd.sock besides", "enable --now crio"},
 			root("cp1", "echo 'containerRuntimeEndpoint: /run/crio/crio.sock' > /var/lib/kubelet/config.yaml")},
 		{"CRI-O without crictl", "Images", "cp2", preflight.Warning, []string{"could not be listed", "crictl"}, func(t *testing.T, w *phasestest.World) {

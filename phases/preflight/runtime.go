@@ -28,29 +28,38 @@ type runtimeState struct {
 // knownSockets are kubeadm's (constants.CRISocketContainerd, …CRIO, …Docker).
 var knownSockets = []string{"/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/cri-dockerd.sock"}
 
-// runtimeScript looks at the socket $s. crictl asks any runtime; ctr asks
-// containerd alone, and is called only where somebody listens: it waits ten
-// seconds for one that does not. The questions end after five.
+// runtimeScript looks at the socket $s. Who listens is in /proc/net/unix: its
+// flags have __SO_ACCEPTCON (linux: net/unix/af_unix.c, unix_seq_show). crictl
+// asks any runtime; ctr asks containerd alone, and is called only where somebody
+// listens: it waits ten seconds for one that does not. The questions end after
+// five, and one that does has said nothing: that is no answer either.
 //
 // kubeadm names /var/run/…, which is /run/… to whoever listens there.
 const runtimeScript = `s=%[1]s
 r=$(readlink -f "$s") || r=$s
 [ ! -S "$s" ] || echo socket
-case " $(ss -Hlx 2>/dev/null) " in *" $s "*|*" $r "*|*" /var$r "*) echo listens; l=1 ;; esac
+l=
+while read -r _ _ _ flags _ _ _ p; do
+[ "$flags" != 00010000 ] || case $p in "$s"|"$r"|"/var$r") l=1 ;; esac
+done </proc/net/unix
+[ -z "$l" ] || echo listens
 for o in %[2]s; do [ "$o" = "$s" ] || [ "$o" = "$r" ] || [ ! -S "$o" ] || echo "other $o"; done
 case $s in
 *containerd*) grep -q 'SystemdCgroup *= *true' /etc/containerd/config.toml 2>/dev/null && echo 'driver systemd' || echo 'driver cgroupfs' ;;
 *crio*) d=$(cat /etc/crio/crio.conf /etc/crio/crio.conf.d/* 2>/dev/null | sed -n 's/^ *cgroup_manager *= *"\([a-z]*\)".*/\1/p' | tail -n 1); echo "driver ${d:-systemd}" ;;
 esac
-[ -n "${l:-}" ] || exit 0
+[ -n "$l" ] || exit 0
+answer() { case $1 in 0) echo answers ;; 124) echo "failed no answer within 5 seconds" ;; *) echo "failed status $1: $(echo "$2" | tail -n 1)" ;; esac; }
 if command -v crictl >/dev/null 2>&1; then
-if o=$(timeout 5 crictl --runtime-endpoint "unix://$s" version 2>&1); then echo answers; else echo "failed $(echo "$o" | tail -n 1)"; fi
-timeout 5 crictl --runtime-endpoint "unix://$s" --image-endpoint "unix://$s" images 2>/dev/null | awk 'NR>1{print "image " $1 ":" $2}'
-echo images
+e=0; o=$(timeout 5 crictl --runtime-endpoint "unix://$s" version 2>&1) || e=$?
+answer $e "$o"
+[ $e = 0 ] || exit 0
+if o=$(timeout 5 crictl --runtime-endpoint "unix://$s" --image-endpoint "unix://$s" images 2>/dev/null); then echo "$o" | awk 'NR>1{print "image " $1 ":" $2}'; echo images; fi
 elif command -v ctr >/dev/null 2>&1 && case $s in *containerd*) : ;; *) false ;; esac; then
-if o=$(timeout 5 ctr --address "$s" version 2>&1); then echo answers; else echo "failed $(echo "$o" | tail -n 1)"; fi
-timeout 5 ctr --address "$s" -n k8s.io images ls -q 2>/dev/null | sed -n 's/^/image /p'
-echo images
+e=0; o=$(timeout 5 ctr --address "$s" version 2>&1) || e=$?
+answer $e "$o"
+[ $e = 0 ] || exit 0
+if o=$(timeout 5 ctr --address "$s" -n k8s.io images ls -q 2>/dev/null); then echo "$o" | sed -n 's/^/image /p'; echo images; fi
 fi
 :`
 
@@ -149,7 +158,7 @@ func images(ctx context.Context, s Scene) ([]Finding, error) {
 	}
 	if !have.imagesAre {
 		return []Finding{warn("install crictl on it, or see that the images can be pulled: `kubeadm config images pull --kubernetes-version VERSION`",
-			"its images could not be listed: there is no crictl, or nobody listens on %s", socket)}, nil
+			"its images could not be listed: there is no crictl, or nobody answers at %s", socket)}, nil
 	}
 	var missing []string
 	for _, name := range kubeadmPods[:3] {

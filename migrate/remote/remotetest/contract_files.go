@@ -62,6 +62,15 @@ func writeThroughLink(t *testing.T, x fixture) {
 	x.has(t, f)
 	x.put(t, "client-2020.pem", "newer")
 	x.has(t, remote.File{Path: link, Data: []byte("newer"), Mode: 0o640, Owner: "root:root"})
+
+	must(x.Run(t.Context(), remote.Cmd("ln", "-s", ".", x.path("way"))))(t)
+	through := x.put(t, "way/through", "x")
+	x.lists(t, x.path("way"), "client-2020.pem", "client-current.pem", "through", "way")
+	x.has(t, remote.File{Path: x.path("through"), Data: []byte("x"), Mode: 0o600, Owner: "root:root"})
+	if err := x.Remove(t.Context(), through); err != nil {
+		t.Error(err)
+	}
+	x.lists(t, x.dir, "client-2020.pem", "client-current.pem", "way")
 }
 
 func writeLeavesNothing(t *testing.T, x fixture) {

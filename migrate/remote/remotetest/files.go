@@ -21,11 +21,12 @@ func (f *Fake) Put(file remote.File) {
 }
 
 // Link makes a symbolic link to target, without counting as an operation.
-// Links are followed as the last element of a path only.
+// Links are followed wherever they are in a path.
 func (f *Fake) Link(p, target string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.links[path.Clean(p)] = target
+	p = f.place(p)
+	f.links[p] = target
 	f.keepFolder(path.Dir(p))
 }
 
@@ -33,7 +34,14 @@ func (f *Fake) Link(p, target string) {
 func (f *Fake) Folder(p string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.keepFolder(path.Clean(p))
+	f.keepFolder(f.resolve(path.Clean(p)))
+}
+
+// Real is where a path leads when all links are followed.
+func (f *Fake) Real(p string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.resolve(path.Clean(p))
 }
 
 // Delete removes a file, a link or a folder with all in it, without counting
@@ -41,7 +49,7 @@ func (f *Fake) Folder(p string) {
 func (f *Fake) Delete(p string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	p = path.Clean(p)
+	p = f.place(p)
 	f.keepFolder(path.Dir(p))
 	maps.DeleteFunc(f.Files, func(q string, _ remote.File) bool { return within(q, p) })
 	maps.DeleteFunc(f.links, func(q, _ string) bool { return within(q, p) })
@@ -172,6 +180,7 @@ func (f *Fake) rename(from, to string) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	from, to = f.place(from), f.place(to)
 	switch {
 	case !f.there(from) && f.there(to):
 		return nil
@@ -209,6 +218,7 @@ func (f *Fake) Remove(ctx context.Context, p string) error {
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		clean = f.place(clean)
 		if f.isFolder(clean) {
 			return errNotRegular
 		}

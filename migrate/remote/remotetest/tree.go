@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 
 	"hamigrate/migrate/remote"
 )
@@ -35,7 +36,7 @@ func (f *Fake) look(ctx context.Context, p string) (string, error) {
 
 // put sets a file and makes its folders.
 func (f *Fake) put(file remote.File) {
-	file.Path = path.Clean(file.Path)
+	file.Path = f.place(file.Path)
 	file.Data = append([]byte(nil), file.Data...)
 	f.Files[file.Path] = file
 	f.keepFolder(path.Dir(file.Path))
@@ -56,19 +57,40 @@ func (f *Fake) file(p string) remote.File {
 	return file
 }
 
-// resolve follows the links that p itself may be.
+// resolve follows every link on the way to p, and those that p itself may be.
 func (f *Fake) resolve(p string) string {
 	for range 40 { // the kernel's limit
-		to, ok := f.links[p]
-		if !ok {
+		at, to := f.firstLink(p)
+		if at == "" {
 			return p
 		}
 		if !path.IsAbs(to) {
-			to = path.Join(path.Dir(p), to)
+			to = path.Join(path.Dir(at), to)
 		}
-		p = path.Clean(to)
+		p = path.Join(to, strings.TrimPrefix(p, at))
 	}
 	return p
+}
+
+// firstLink is the outermost link on the way to p, and its text.
+func (f *Fake) firstLink(p string) (at, to string) {
+	for i := 1; i <= len(p) && len(f.links) > 0; i++ {
+		if i < len(p) && p[i] != '/' {
+			continue
+		}
+		if to, ok := f.links[p[:i]]; ok {
+			return p[:i], to
+		}
+	}
+	return "", ""
+}
+
+// place is where p stands: the links on the way are followed, p itself is not.
+func (f *Fake) place(p string) string {
+	if p = path.Clean(p); p == "/" {
+		return p
+	}
+	return path.Join(f.resolve(path.Dir(p)), path.Base(p))
 }
 
 // keepFolder makes p and its parents folders that stay when they are empty.
