@@ -6,9 +6,6 @@ import (
 	"strings"
 )
 
-// HostOf is OnHost.
-func (m Manifest) HostOf(inPod string) (string, bool) { return m.OnHost(inPod) }
-
 // Within says whether p is dir or below it.
 func Within(p, dir string) bool {
 	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")

@@ -31,7 +31,7 @@ func (f *follower) flagged() []string {
 // name turns a path in a pod into one of the node that may be carried. One that
 // each node has of its own is looked for there.
 func (f *follower) name(m kube.Manifest, inPod string) (string, bool) {
-	p, ok := m.HostOf(inPod)
+	p, ok := m.OnHost(inPod)
 	if ok && f.isAsked(p) {
 		f.asked = append(f.asked, p)
 	}
