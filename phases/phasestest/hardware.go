@@ -24,6 +24,8 @@ type Hardware struct {
 	Behind    string         // what others see as its address, and as its ports: a translation
 	No80      bool           // port 80 can't be had: somebody else has it, or its IPv6 half is missing
 	Forbidden []int          // ports that SELinux does not let nginx listen on
+	Missing   []string       // programs that are not installed
+	Hangs     []string       // folders of a network whose server is away: `find` waits there for a minute
 
 	own string // its own, where that is not what the others know
 }
@@ -34,6 +36,7 @@ func newHardware() Hardware {
 
 func (h Hardware) clone() Hardware {
 	h.Free, h.Addresses, h.Forbidden = maps.Clone(h.Free), slices.Clone(h.Addresses), slices.Clone(h.Forbidden)
+	h.Missing, h.Hangs = slices.Clone(h.Missing), slices.Clone(h.Hangs)
 	return h
 }
 

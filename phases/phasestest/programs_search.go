@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,6 +43,11 @@ func search(p program) error {
 		case !strings.HasPrefix(a, "-"):
 			dirs = append(dirs, p.abs(a))
 		}
+	}
+	if slices.ContainsFunc(p.host.hardware.Hangs, func(at string) bool {
+		return slices.ContainsFunc(dirs, func(dir string) bool { return at == dir || strings.HasPrefix(at, dir+"/") })
+	}) {
+		p.sleep(time.Minute)
 	}
 	var found []string
 	for name, f := range p.host.Snapshot() {
