@@ -15,8 +15,9 @@ const fresh = 2 * time.Minute
 
 // asked is what a World remembers of what it has asked.
 type asked struct {
-	values  memo[kube.Values] // see NamedValues
-	etcdUse memo[EtcdUse]     // see EtcdClients
+	values   memo[kube.Values] // see NamedValues
+	etcdUse  memo[EtcdUse]     // see EtcdClients
+	troubles PodTroubles
 }
 
 // memo keeps the answer to a dear question, and asks it once for all who ask at
