@@ -134,7 +134,7 @@ func (f *Facts) take(name, about, body string) {
 			f.Inotify = [2]int{number(lines[0]), number(lines[1])}
 		}
 	case "addresses":
-		f.Addresses = addresses(lines)
+		f.Addresses = remote.OwnAddresses(body)
 	case "listening":
 		for _, l := range lines {
 			if words := strings.Fields(l); len(words) > 3 {
@@ -184,24 +184,6 @@ func number(text string) int {
 		return 0
 	}
 	return n
-}
-
-// ofContainers are the beginnings of the names of devices that container
-// networks and virtual load balancers make on every node.
-var ofContainers = []string{"cni", "docker", "flannel", "cali", "vxlan", "cilium", "lxc", "veth", "br-", "kube-", "nodelocaldns", "tunl", "weave", "virbr"}
-
-// addresses reads `ip -o -4 addr show`: "2: eth0    inet 10.0.0.1/24 brd …".
-func addresses(lines []string) []string {
-	var out []string
-	for _, l := range lines {
-		words := strings.Fields(l)
-		if len(words) < 4 || slices.ContainsFunc(ofContainers, func(p string) bool { return strings.HasPrefix(words[1], p) }) {
-			continue
-		}
-		address, _, _ := strings.Cut(words[3], "/")
-		out = append(out, address)
-	}
-	return out
 }
 
 // listens says whether something listens on a port, at an address of the host
