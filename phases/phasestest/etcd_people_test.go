@@ -18,7 +18,8 @@ func (s stage) metricsOpen(urls string) {
 	s.Pass(3 * time.Minute)
 }
 
-// TestEtcdOfOtherPeople: disks of their own with a lost+found, and metrics that
+// TestEtcdOfOtherPeople: disks of their own with a lost+found, or a folder of the
+// same disk that is bound to the data's place, and metrics that
 // Prometheus scrapes. The phase is done, taken back, and done again; the
 // mount points and what is others' stay, and the metrics' listeners move along.
 func TestEtcdOfOtherPeople(t *testing.T) {
@@ -27,7 +28,7 @@ func TestEtcdOfOtherPeople(t *testing.T) {
 			on(t, 1, phases.Overlap, func(s stage) {
 				const data, unit = "/var/lib/etcd-external", "e1 /etc/systemd/system/etcd.service"
 				s.World.Mount("e1", data, "ext4", "rw,relatime")
-				s.World.Mount("cp1", "/var/lib/etcd", "ext4", "rw,relatime")
+				s.World.Mount("cp1", "/var/lib/etcd", map[string]string{"localhost": "ext4", "host address": "bind"}[name], "rw,relatime")
 				s.root("e2", "install -d -m 0700 -o root -g root "+data+" "+data+"/lost+found; echo note > "+data+"/README")
 				s.metricsOpen("http://127.0.0.1:2381,http://10.88.0.11:2381")
 				before := s.State()

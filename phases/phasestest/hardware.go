@@ -54,6 +54,7 @@ func (h *Host) furnish() {
 	h.put("/etc/machine-id", fmt.Sprintf("%032x\n", []byte(h.Name())), 0o444, "root:root")
 	h.put("/proc/meminfo", "MemTotal:       8000000 kB\nMemAvailable:   4000000 kB\n", 0o444, "root:root")
 	h.put(mounts, "/dev/sda1 / ext4 rw,relatime 0 0\n", 0o444, "root:root")
+	h.put(mountInfo, fmt.Sprintf("25 1 8:%d / / rw,relatime - ext4 /dev/sda1 rw\n", deviceOfRoot), 0o444, "root:root")
 	h.put("/proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n", 0o444, "root:root")
 	h.put("/proc/sys/fs/inotify/max_user_instances", "128\n", 0o644, "root:root")
 	h.put("/proc/net/if_inet6", "00000000000000000000000000000001 01 80 10 80       lo\n", 0o444, "root:root")
