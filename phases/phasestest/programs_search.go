@@ -126,6 +126,9 @@ func (h *Host) room(name string) (free int, at string) {
 // listUnits plays `systemctl list-units --all --plain --no-legend PATTERN`.
 func listUnits(p program) error {
 	pattern := p.args[len(p.args)-1]
+	if d := p.host.hardware.Units; d > 0 {
+		p.sleep(d)
+	}
 	p.host.dropTransient()
 	for name, u := range p.host.units {
 		if ok, err := path.Match(pattern, name); err != nil || ok {

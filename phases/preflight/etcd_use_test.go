@@ -182,3 +182,21 @@ func TestSecondPreflight(t *testing.T) {
 		}
 	}
 }
+
+// TestSecondPreflightThatStays: a wait for another run has an end also where
+// systemd is slow, and its host is looked at all the same.
+func TestSecondPreflightThatStays(t *testing.T) {
+	t.Parallel()
+	r := look(t, preflight.Options{Phase: 2, LookOnly: true}, both(hardware("e3", func(h *phasestest.Hardware) { h.Units = 4 * time.Second }),
+		root("e3", `systemd-run --quiet --collect --unit=migrate-preflight-another --property=RuntimeMaxSec=3600 /usr/bin/systemd-socket-activate --accept -l 10.88.0.23:2379 /bin/true`)))
+	seen := false
+	for _, x := range r.Results {
+		seen = seen || x.Host == "e3" && x.Check == "EtcdData" && x.Severity == preflight.OK
+		if x.Host == "e3" && x.Check == "Login" && x.Severity != preflight.OK {
+			t.Errorf("%+v", x)
+		}
+	}
+	if !seen {
+		t.Error("e3 was not looked at")
+	}
+}

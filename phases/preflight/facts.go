@@ -55,7 +55,7 @@ echo @@swap; cat /proc/swaps
 for d in /var/lib /etc; do echo "@@disk $d"; df -Pk "$d"; done
 echo @@inotify; cat /proc/sys/fs/inotify/max_user_instances; find /proc/[0-9]*/fd -lname anon_inode:inotify | wc -l
 echo @@addresses; ip -o -4 addr show scope global
-` + othersGone + `echo @@listening; ss -Hltn
+%secho @@listening; ss -Hltn
 echo @@conntrack; command -v conntrack
 echo @@kubelet; kubelet --version
 echo @@kubeadm; kubeadm version -o short
@@ -89,7 +89,7 @@ func readFacts(ctx context.Context, v phases.View) (*Facts, error) {
 	if name := v.Spec().Endpoint.Host; net.ParseIP(name) == nil {
 		resolve = "echo @@resolve; getent ahostsv4 " + remote.Quote(name) + "\n"
 	}
-	out, err := host.Look(ctx, remote.Command{Script: fmt.Sprintf(factsScript, resolve)})
+	out, err := host.Look(ctx, remote.Command{Script: fmt.Sprintf(factsScript, awaitOthers(), resolve)})
 	if err != nil {
 		return nil, fmt.Errorf("reading the facts of %s: %w", v.Target(), err)
 	}
