@@ -355,7 +355,7 @@ func (s *survey) tell() {
 }
 
 func (s *survey) report(took time.Duration) Report {
-	r := Report{Results: s.results, Seconds: took.Seconds()}
+	r := Report{Results: toldElsewhere(s.results), Seconds: took.Seconds()}
 	place := map[string]int{migrate.ClusterTarget: -1}
 	for i, t := range s.hosts {
 		r.Hosts = append(r.Hosts, t.name)
