@@ -95,7 +95,7 @@ func (v View) etcdClients(ctx context.Context) (EtcdUse, error) {
 		look(3, "connections of "+first, func() (err error) { connections, err = v.etcdConnections(ctx, e, own); return err }))
 	var use EtcdUse
 	for _, u := range slices.Concat(values.EtcdUsers, objects) {
-		use.Clients = append(use.Clients, EtcdClient{What: u.String(), Network: u.Key == "etcd_endpoints", Lacks: u.Lacks, Ready: len(u.Lacks) == 0})
+		use.Clients = append(use.Clients, EtcdClient{What: u.String(), Network: u.Key == "etcd_endpoints", Lacks: u.Lacks, Ready: u.Ready})
 	}
 	for _, f := range files {
 		use.Clients = append(use.Clients, EtcdClient{What: first + ":" + f})

@@ -56,9 +56,17 @@ func (m EtcdMember) Pattern(ports ...string) string {
 // EtcdUser is a place that names an etcd.
 type EtcdUser struct {
 	Mention
-	// Lacks lists the URLs of the new members that it does not name: with none,
-	// its owner has done what is to be done before the old one goes.
+	// Lacks lists the URLs of the new members that it does not name. Ready is one
+	// that names all of them: its owner has done what is to be done before the
+	// old one goes. Where no new members are known, nobody is.
 	Lacks []string
+	Ready bool
+}
+
+// user is a place with such a text.
+func (e EtcdPlace) user(m Mention, text string, inside bool) EtcdUser {
+	lacks := e.lacks(text, inside)
+	return EtcdUser{m, lacks, len(e.Members) > 0 && len(lacks) == 0}
 }
 
 // Names says whether a text names one of the host's ports; with inside also as
@@ -98,24 +106,24 @@ func (e EtcdPlace) lacks(text string, inside bool) []string {
 	return out
 }
 
-// usedByPod says whether a pod is told where that etcd is, or mounts its keys
-// or its data, and which new members it is not told of.
-func (e EtcdPlace) usedByPod(spec corev1.PodSpec) (uses bool, lacks []string, err error) {
+// podUser adds a pod that is told where that etcd is, or mounts its keys or its
+// data.
+func (e EtcdPlace) podUser(out []EtcdUser, m Mention, spec corev1.PodSpec) ([]EtcdUser, error) {
 	data, err := json.Marshal(spec)
 	if err != nil {
-		return false, nil, err
+		return nil, fmt.Errorf("reading %s: %w", m.Object, err)
 	}
 	text := string(data)
-	uses = e.Names(text, spec.HostNetwork) || slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool {
+	uses := e.Names(text, spec.HostNetwork) || slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool {
 		return v.HostPath != nil && slices.ContainsFunc(e.Folders, func(dir string) bool {
 			at := strings.TrimSuffix(v.HostPath.Path, "/")
 			return at == dir || strings.HasPrefix(at, dir+"/")
 		})
 	})
-	if !uses {
-		return false, nil, nil
+	if uses {
+		out = append(out, e.user(m, text, spec.HostNetwork))
 	}
-	return true, e.lacks(text, spec.HostNetwork), nil
+	return out, nil
 }
 
 // EtcdUsers lists what in the cluster names an etcd besides ConfigMaps and
@@ -139,12 +147,8 @@ func (r Reader) etcdWorkloads(ctx context.Context, e EtcdPlace) ([]EtcdUser, err
 	}
 	var out []EtcdUser
 	for _, w := range list {
-		uses, lacks, err := e.usedByPod(w.Pods.Spec)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", w, err)
-		}
-		if uses {
-			out = append(out, EtcdUser{Mention{w.String(), "pod template"}, lacks})
+		if out, err = e.podUser(out, Mention{w.String(), "pod template"}, w.Pods.Spec); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
@@ -160,18 +164,8 @@ func (r Reader) etcdJobs(ctx context.Context, e EtcdPlace) ([]EtcdUser, error) {
 		return nil, fmt.Errorf("listing Jobs: %w", err)
 	}
 	var out []EtcdUser
-	add := func(what string, spec corev1.PodSpec) error {
-		uses, lacks, err := e.usedByPod(spec)
-		if err != nil {
-			return fmt.Errorf("reading %s: %w", what, err)
-		}
-		if uses {
-			out = append(out, EtcdUser{Mention{what, "pod template"}, lacks})
-		}
-		return nil
-	}
 	for _, c := range crons.Items {
-		if err := add("CronJob "+c.Namespace+"/"+c.Name, c.Spec.JobTemplate.Spec.Template.Spec); err != nil {
+		if out, err = e.podUser(out, Mention{"CronJob " + c.Namespace + "/" + c.Name, "pod template"}, c.Spec.JobTemplate.Spec.Template.Spec); err != nil {
 			return nil, err
 		}
 	}
@@ -179,7 +173,7 @@ func (r Reader) etcdJobs(ctx context.Context, e EtcdPlace) ([]EtcdUser, error) {
 		if len(j.OwnerReferences) > 0 || ended(j) {
 			continue
 		}
-		if err := add("Job "+j.Namespace+"/"+j.Name, j.Spec.Template.Spec); err != nil {
+		if out, err = e.podUser(out, Mention{"Job " + j.Namespace + "/" + j.Name, "pod template"}, j.Spec.Template.Spec); err != nil {
 			return nil, err
 		}
 	}
@@ -207,12 +201,8 @@ func (r Reader) etcdPods(ctx context.Context, e EtcdPlace) ([]EtcdUser, error) {
 		if ours || slices.ContainsFunc(p.OwnerReferences, func(o metav1.OwnerReference) bool { return slices.Contains(known, o.Kind) }) {
 			continue
 		}
-		uses, lacks, err := e.usedByPod(p.Spec)
-		if err != nil {
-			return nil, fmt.Errorf("reading Pod %s/%s: %w", p.Namespace, p.Name, err)
-		}
-		if uses {
-			out = append(out, EtcdUser{Mention{"Pod " + p.Namespace + "/" + p.Name, "spec"}, lacks})
+		if out, err = e.podUser(out, Mention{"Pod " + p.Namespace + "/" + p.Name, "spec"}, p.Spec); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
@@ -256,11 +246,11 @@ func (r Reader) etcdServices(ctx context.Context, e EtcdPlace) ([]EtcdUser, erro
 		if name == "" {
 			what, name = "EndpointSlice ", slice.Name
 		}
-		lacks := e.lacks(strings.Join(all, " "), false)
-		if len(lacks) > 0 { // else who scrapes it scrapes the new ones, too
+		user := e.user(Mention{what + slice.Namespace + "/" + name, "leads to " + leads}, strings.Join(all, " "), false)
+		if !user.Ready { // else who scrapes it scrapes the new ones, too
 			scraped = append(scraped, labels.Set(slice.Labels))
 		}
-		out = append(out, EtcdUser{Mention{what + slice.Namespace + "/" + name, "leads to " + leads}, lacks})
+		out = append(out, user)
 	}
 	found, err := r.scrapers(ctx, e, scraped)
 	return append(out, found...), err
@@ -339,7 +329,7 @@ func scrapersIn(data []byte, kind string, e EtcdPlace, scraped []labels.Set) ([]
 		if name == "" {
 			name = kind
 		}
-		out = append(out, EtcdUser{Mention{name + " " + item.Metadata.Namespace + "/" + item.Metadata.Name, "scrapes it"}, e.lacks(string(item.Spec), false)})
+		out = append(out, e.user(Mention{name + " " + item.Metadata.Namespace + "/" + item.Metadata.Name, "scrapes it"}, string(item.Spec), false))
 	}
 	return out, nil
 }

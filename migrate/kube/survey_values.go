@@ -29,7 +29,7 @@ func (r Reader) Values(ctx context.Context, name string, e EtcdPlace) (Values, e
 			*list = append(*list, m)
 		}
 		if m.Object != kubeadmConfigMap && e.Names(text, false) {
-			out.EtcdUsers = append(out.EtcdUsers, EtcdUser{m, e.lacks(text, false)})
+			out.EtcdUsers = append(out.EtcdUsers, e.user(m, text, false))
 		}
 	}
 	if err := r.configMapValues(ctx, func(m Mention, text string) { see(&out.ConfigMaps, m, text) }); err != nil {

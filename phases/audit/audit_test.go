@@ -234,5 +234,10 @@ func TestEtcdClientsThatAreReady(t *testing.T) {
 		if _, by := look(t, w); !slices.Equal(by["EtcdClients"].Where, []string{"ConfigMap ops/backup, endpoints"}) {
 			t.Errorf("%+v", by["EtcdClients"])
 		}
+		// Where nobody says which the new members are, nobody is ready for them.
+		w.Spec = cluster.Spec{Name: "root@cp1", ControlPlane: cluster.ControlPlane{First: w.Spec.ControlPlane.First}}
+		if _, by := look(t, w); len(by["EtcdClients"].Where) != 2 {
+			t.Errorf("%+v", by["EtcdClients"])
+		}
 	})
 }
