@@ -96,3 +96,24 @@ func TestRemovalNamesOthers(t *testing.T) {
 		}
 	})
 }
+
+// TestRemovalWaitsForNobody: who else uses the old member is looked at for ten
+// seconds, once, and what was not seen is said; the step is needed all the same.
+func TestRemovalWaitsForNobody(t *testing.T) {
+	on(t, 1, phases.Overlap, func(s stage) {
+		s.root("cp1", "mkdir -p /opt/nfs")
+		s.Hardware("cp1", func(h *phasestest.Hardware) { h.Hangs = []string{"/opt/nfs"} })
+		check := stepOf(allPhases(phases.Overlap)[1], "etcd/remove-member").Check
+		for i, most := range []time.Duration{phases.EtcdClientsLimit + 2*time.Second, 2 * time.Second} {
+			began := time.Now()
+			f, err := check(s.Context(), s.operator.env.View("cp1"))
+			if err != nil || f.Verdict != migrate.Needed || !strings.Contains(f.Reason, "not looked at in files of cp1") {
+				s.Errorf("look %d: %+v, %v", i+1, f, err)
+			}
+			if took := time.Since(began); took > most {
+				s.Errorf("look %d took %s", i+1, took)
+			}
+		}
+		s.Pass(2 * time.Minute) // until the one that hangs is gone
+	})
+}
