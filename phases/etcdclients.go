@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
@@ -26,48 +27,110 @@ type EtcdClient struct {
 	Passing bool
 	// Network is the pod network's: without it new pods get no network.
 	Network bool
+	// Lacks lists the URLs of new members that it does not name; Ready is one
+	// that names all of them.
+	Lacks []string
+	Ready bool
 }
 
+// EtcdUse is who uses the old etcd, as far as somebody could look.
+type EtcdUse struct {
+	Clients []EtcdClient
+	// Unseen says what was not looked at, and why.
+	Unseen []string
+}
+
+// EtcdClientsLimit bounds the look at who uses the old etcd where others wait
+// for it: nothing is done by what it says.
+const EtcdClientsLimit = 10 * time.Second
+
 // EtcdClients looks in the cluster, in the listed folders of the first
-// control-plane node, and at the connections there.
-func (v View) EtcdClients(ctx context.Context) ([]EtcdClient, error) {
+// control-plane node, and at the connections there, for at most limit. The
+// cluster may be big, a folder on a file system that hangs, a program not
+// installed: that leaves the rest as it was seen. It is looked at once for all
+// who ask within some minutes.
+func (v View) EtcdClients(ctx context.Context, limit time.Duration) (EtcdUse, error) {
+	// A login may ask for a password, and has no deadline.
+	if err := v.world.Reach(ctx, v.First().Name); err != nil {
+		return EtcdUse{}, err
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	use, err := v.world.asked.etcdUse.get(limited, v.etcdClients)
+	if ctx.Err() == nil && limited.Err() != nil && err != nil { // another one's look, for longer
+		return EtcdUse{Unseen: []string{fmt.Sprintf("anything: it took more than %s", limit)}}, nil
+	}
+	return use, err
+}
+
+func (v View) etcdClients(ctx context.Context) (EtcdUse, error) {
+	first := v.First().Name
 	e, own, err := v.etcdPlace(ctx)
 	if err != nil {
-		return nil, err
+		return EtcdUse{Unseen: []string{fmt.Sprintf("anything: %v", err)}}, nil
 	}
-	var objects []kube.Mention
+	var values kube.Values
+	var objects []kube.EtcdUser
 	var files, connections []string
-	err = SideBySide(
-		func() error {
+	var unseen [4]string
+	look := func(i int, what string, do func() error) func() error {
+		return func() error {
+			if err := do(); err != nil {
+				unseen[i] = fmt.Sprintf("%s: %v", what, err)
+			}
+			return nil
+		}
+	}
+	_ = SideBySide(
+		look(0, "ConfigMaps and Secrets", func() (err error) { values, err = v.NamedValues(ctx); return err }),
+		look(1, "workloads, Services and what scrapes them", func() error {
 			k, err := v.Kube(ctx)
 			if err != nil {
 				return err
 			}
 			objects, err = k.EtcdUsers(ctx, e)
 			return err
-		},
-		func() (err error) { files, err = v.etcdFiles(ctx, e); return err },
-		func() (err error) { connections, err = v.etcdConnections(ctx, e, own); return err })
-	if err != nil {
-		return nil, err
-	}
-	var out []EtcdClient
-	for _, m := range objects {
-		out = append(out, EtcdClient{What: m.String(), Network: m.Key == "etcd_endpoints"})
+		}),
+		look(2, "files of "+first, func() (err error) { files, err = v.etcdFiles(ctx, e); return err }),
+		look(3, "connections of "+first, func() (err error) { connections, err = v.etcdConnections(ctx, e, own); return err }))
+	var use EtcdUse
+	for _, u := range slices.Concat(values.EtcdUsers, objects) {
+		use.Clients = append(use.Clients, EtcdClient{What: u.String(), Network: u.Key == "etcd_endpoints", Lacks: u.Lacks, Ready: u.Ready})
 	}
 	for _, f := range files {
-		out = append(out, EtcdClient{What: v.First().Name + ":" + f})
+		use.Clients = append(use.Clients, EtcdClient{What: first + ":" + f})
 	}
 	for _, c := range connections {
-		out = append(out, EtcdClient{What: c, Passing: true})
+		use.Clients = append(use.Clients, EtcdClient{What: c, Passing: true})
 	}
-	return out, nil
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return EtcdUse{}, context.Cause(ctx)
+	}
+	use.Unseen = slices.DeleteFunc(unseen[:], func(s string) bool { return s == "" })
+	return use, nil
+}
+
+// NamedValues lists the ConfigMaps and Secrets that name the first control-plane
+// node's address, and those that name its etcd, by one listing for all who ask.
+func (v View) NamedValues(ctx context.Context) (kube.Values, error) {
+	return v.world.asked.values.get(ctx, func(ctx context.Context) (kube.Values, error) {
+		k, err := v.Kube(ctx)
+		if err != nil {
+			return kube.Values{}, err
+		}
+		// Where its manifest can't be read, the default ports are the best guess.
+		e, _, _ := v.etcdPlace(ctx)
+		return k.Values(ctx, v.First().Address, e)
+	})
 }
 
 // etcdPlace is what such users would name, with the node's own addresses.
 func (v View) etcdPlace(ctx context.Context) (kube.EtcdPlace, []string, error) {
 	first := v.First()
 	e := kube.EtcdPlace{Hosts: []string{first.Address, first.Name}, Ports: []string{"2379", "2381"}}
+	for _, h := range v.Spec().Etcd.Hosts {
+		e.Members = append(e.Members, kube.EtcdMember{Hosts: []string{h.Address, h.Name}, Port: fmt.Sprint(EtcdClientPort)})
+	}
 	own := []string{first.Address}
 	nodes, err := v.Nodes(ctx)
 	if err != nil {
@@ -115,9 +178,11 @@ const etcdFolders = `/etc/crontab /etc/anacrontab /etc/cron.d /etc/cron.hourly /
 
 // etcdFilesScript prints the names of those files there, and of those that cron
 // and units name, in which etcd is named: of text, not above 1 MiB, two folders
-// deep. What they hold stays there.
+// deep. Those that name all of the new members are ready for the old one's end,
+// and left out. What they hold stays there.
 const etcdFilesScript = `p=%s
-for d in %s; do
+ready() { [ %s -gt 0 ]%s; }
+found=$(for d in %s; do
 [ -e "$d" ] || continue
 find -L "$d" -maxdepth 2 -type f -size -2049 -exec grep -lsIE -e "$p" {} +
 done 2>/dev/null
@@ -126,6 +191,9 @@ for d in /etc/crontab /etc/anacrontab /etc/cron.d /var/spool/cron /etc/systemd/s
 find -L "$d" -maxdepth 2 -type f -size -2049 -exec grep -ohsIE -e '/[A-Za-z0-9._/@+-]+' {} +
 done 2>/dev/null | sort -u | head -n 300 | while IFS= read -r f; do
 [ -f "$f" ] && [ "$(stat -L -c %%s "$f")" -le 1048576 ] && grep -lsIE -e "$p" "$f"
+done 2>/dev/null)
+printf '%%s\n' "$found" | while IFS= read -r f; do
+ready "$f" || printf '%%s\n' "$f"
 done 2>/dev/null
 :`
 
@@ -137,7 +205,11 @@ func (v View) etcdFiles(ctx context.Context, e kube.EtcdPlace) ([]string, error)
 	for _, port := range e.Ports {
 		words = append(words, ":"+port+"([^0-9]|$)")
 	}
-	script := fmt.Sprintf(etcdFilesScript, remote.Quote(strings.Join(words, "|")), strings.ReplaceAll(etcdFolders, "\n", " "))
+	ready := ""
+	for _, m := range e.Members {
+		ready += ` && grep -qsE -e ` + remote.Quote(m.Pattern(e.Ports...)) + ` -- "$1"`
+	}
+	script := fmt.Sprintf(etcdFilesScript, remote.Quote(strings.Join(words, "|")), fmt.Sprint(len(e.Members)), ready, strings.ReplaceAll(etcdFolders, "\n", " "))
 	out, err := v.On(v.First().Name).Look(ctx, remote.Command{Script: script})
 	if err != nil {
 		return nil, fmt.Errorf("looking on %s for files that name etcd: %w", v.First().Name, err)

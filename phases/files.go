@@ -124,18 +124,3 @@ func SetKubeconfigServer(ctx context.Context, h remote.Host, file, url string) e
 func ServerChange(object, before, after string) migrate.Change {
 	return migrate.Change{Object: object, Before: "    server: " + before + "\n", After: "    server: " + after + "\n"}
 }
-
-// SameDisk says whether a rename leads from one folder of a host to another;
-// of one that is not there yet, the nearest above it counts.
-func SameDisk(ctx context.Context, r remote.Reader, a, b string) (bool, error) {
-	script := fmt.Sprintf(`for d in %s %s; do until [ -e "$d" ]; do d=${d%%/*}; [ -n "$d" ] || d=/; done; stat -L -c %%d "$d"; done`, remote.Quote(a), remote.Quote(b))
-	out, err := r.Look(ctx, remote.Command{Script: script})
-	if err != nil {
-		return false, fmt.Errorf("asking %s for the disks of %s and %s: %w", r.Name(), a, b, err)
-	}
-	words := strings.Fields(out)
-	if len(words) != 2 {
-		return false, fmt.Errorf("asking %s for the disks of %s and %s: stat printed %q", r.Name(), a, b, out)
-	}
-	return words[0] == words[1], nil
-}

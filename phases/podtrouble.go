@@ -3,6 +3,8 @@ package phases
 import (
 	"fmt"
 	"strings"
+	"sync"
+	"time"
 
 	"hamigrate/migrate"
 
@@ -14,31 +16,94 @@ import (
 // it talks to and that starts itself.
 const fewRestarts = 3
 
-// lasting are the reasons of a waiting container that no waiting mends. A pull
-// that failed once is ErrImagePull; the kubelet calls it ImagePullBackOff when
-// it has failed and is put off (kubernetes: pkg/kubelet/images/types.go).
-var lasting = map[string]string{
-	"ImagePullBackOff":           "its image can't be pulled",
-	"InvalidImageName":           "its image has no valid name",
-	"ErrImageNeverPull":          "its image is not on the node and may not be pulled",
-	"CreateContainerConfigError": "it can't be made",
+// shortRun is how long a container that does not start runs at most: what ran
+// longer has started, and ended of something else.
+const shortRun = time.Minute
+
+// lastsFor is how long a trouble that may pass has to be seen: a registry that
+// was busy for one pull is asked again after 10 s, then 20 s and 40 s
+// (kubernetes: pkg/kubelet/kubelet.go, imageBackOffPeriod).
+const lastsFor = 2 * time.Minute
+
+// troubles are the reasons of a waiting container. A pull that failed is
+// ErrImagePull, and ImagePullBackOff while the next one is put off (kubernetes:
+// pkg/kubelet/images/types.go).
+var troubles = map[string]struct {
+	why     string
+	forGood bool // else it may pass
+}{
+	"ErrImagePull":               {"its image can't be pulled", false},
+	"ImagePullBackOff":           {"its image can't be pulled", false},
+	"CreateContainerConfigError": {"it can't be made", false}, // a ConfigMap may be on its way
+	"InvalidImageName":           {"its image has no valid name", true},
+	"ErrImageNeverPull":          {"its image is not on the node and may not be pulled", true},
 }
 
-// PodTrouble says why a pod will not get ready unless somebody acts, as an
-// error that ends a wait (migrate.Hopeless); nil where it may.
-func PodTrouble(p corev1.Pod) error {
+// PodTroubles remembers what was seen of pods that are waited for. The time is
+// counted here and not read from their status: clocks of hosts differ.
+type PodTroubles struct {
+	mu   sync.Mutex
+	seen map[string]sight // by pod and container
+}
+
+// sight is how a container was when it was seen first.
+type sight struct {
+	restarts int32
+	since    time.Time // that a trouble was seen without a break; zero: there is none
+}
+
+// PodTrouble says why a pod that is waited for will not get ready unless
+// somebody acts, as an error that ends the wait (migrate.Hopeless); nil where it
+// may. It is asked again and again while the wait lasts.
+func (v View) PodTrouble(p corev1.Pod) error { return v.world.asked.troubles.Of(p) }
+
+// Of is View.PodTrouble.
+func (t *PodTroubles) Of(p corev1.Pod) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var found error
 	for _, c := range append(append([]corev1.ContainerStatus{}, p.Status.InitContainerStatuses...), p.Status.ContainerStatuses...) {
-		waiting := c.State.Waiting
-		if waiting == nil {
-			continue
+		if err := t.container(p, c); err != nil && found == nil {
+			found = err
 		}
-		where := fmt.Sprintf("container %s of pod %s/%s on %s", c.Name, p.Namespace, p.Name, NodeOfPod(p))
-		if why, is := lasting[waiting.Reason]; is {
-			return migrate.Hopeless(fmt.Errorf("%s: %s (%s): %q", where, why, waiting.Reason, waiting.Message))
+	}
+	return found
+}
+
+func (t *PodTroubles) container(p corev1.Pod, c corev1.ContainerStatus) error {
+	key := fmt.Sprintf("%s/%s %s %s", p.Namespace, p.Name, p.UID, c.Name)
+	first, known := t.seen[key]
+	if !known {
+		first.restarts = c.RestartCount
+	}
+	defer func() {
+		if t.seen == nil {
+			t.seen = map[string]sight{}
 		}
-		if waiting.Reason == "CrashLoopBackOff" && c.RestartCount >= fewRestarts {
-			return migrate.Hopeless(fmt.Errorf("%s does not start: it ended %d times%s", where, c.RestartCount, lastEnd(c)))
+		t.seen[key] = first
+	}()
+	waiting := c.State.Waiting
+	if waiting == nil {
+		first.since = time.Time{}
+		return nil
+	}
+	where := fmt.Sprintf("container %s of pod %s/%s on %s", c.Name, p.Namespace, p.Name, NodeOfPod(p))
+	if trouble, is := troubles[waiting.Reason]; is {
+		if first.since.IsZero() {
+			first.since = time.Now()
 		}
+		if !trouble.forGood && time.Since(first.since) < lastsFor {
+			return nil
+		}
+		return migrate.Hopeless(fmt.Errorf("%s: %s (%s): %q", where, trouble.why, waiting.Reason, waiting.Message))
+	}
+	first.since = time.Time{}
+	// In CrashLoopBackOff the last container has ended. One that was not there
+	// when the wait began was started after the change that is waited for.
+	end := c.LastTerminationState.Terminated
+	if waiting.Reason == "CrashLoopBackOff" && c.RestartCount >= fewRestarts && c.RestartCount > first.restarts &&
+		end != nil && end.FinishedAt.Sub(end.StartedAt.Time) < shortRun {
+		return migrate.Hopeless(fmt.Errorf("%s does not start: it ended %d times%s", where, c.RestartCount, lastEnd(c)))
 	}
 	return nil
 }

@@ -79,6 +79,7 @@ type World struct {
 	hashed     map[string]hashed // by host:path, see Digest
 	contents   map[string][]byte // by checksum, see Content
 	trail      bool              // its folder is there
+	asked      asked
 	pods       Pods
 	tell       func(string)    // see UseAsk
 	askWait    time.Duration   // see UseAsk

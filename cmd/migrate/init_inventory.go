@@ -119,22 +119,10 @@ func addressesOf(ctx context.Context, name string) []string {
 	return out
 }
 
-// showAddresses prints the addresses that a host has itself.
-const showAddresses = "ip -o -4 addr show scope global 2>/dev/null || hostname -I"
-
-// shownAddresses reads them.
+// shownAddresses are those that a host has itself, without those of containers.
 func shownAddresses(ctx context.Context, host remote.Host) ([]string, error) {
-	out, err := host.Look(ctx, remote.Command{Script: showAddresses})
-	if err != nil {
-		return nil, err
-	}
-	var all []string
-	for _, word := range strings.FieldsFunc(out, func(r rune) bool { return strings.ContainsRune(" \t\n\\/", r) }) {
-		if net.ParseIP(word) != nil && !strings.HasSuffix(word, ".255") && !slices.Contains(all, word) {
-			all = append(all, word)
-		}
-	}
-	return all, nil
+	out, err := host.Look(ctx, remote.Command{Script: remote.ShowAddresses})
+	return remote.OwnAddresses(out), err
 }
 
 // askMembers asks hosts of the inventory for their addresses, where there are

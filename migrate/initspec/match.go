@@ -12,6 +12,7 @@ import (
 // certificates go by it. What the inventory does not say, or says in a way
 // that cannot be, is a blank, and a note says so.
 func FromInventory(f Found, g Groups) Choice {
+	f, g = distinct(f, g)
 	c := Choice{Endpoint: g.Endpoint, Notes: slices.Clone(g.Notes), Source: g.File}
 	node := c.match(f, g)
 	first := c.first(f, g, node)

@@ -118,7 +118,8 @@ func TestOneMachineTwice(t *testing.T) {
 }
 
 // TestForwardedPorts: hosts that differ by the port alone are told apart by
-// what they show.
+// what they show. Each shows the address of the machine's own network, and two
+// that of containers.
 func TestForwardedPorts(t *testing.T) {
 	t.Parallel()
 	f := twoWorkers(t)
@@ -126,10 +127,11 @@ func TestForwardedPorts(t *testing.T) {
 		return Member{Name: name, SSHAddress: "127.0.0.1", Port: port, Known: shown, Asked: true}
 	}
 	g := Groups{
-		ControlPlane: []Member{m("control1", 2201, "10.0.0.11"), m("control2", 2202, "10.0.0.12")},
-		Workers:      []Member{m("worker1", 2203, "10.0.2.15", "10.0.0.31"), m("worker2", 2204, "10.0.0.32")},
+		ControlPlane: []Member{m("control1", 2201), m("control2", 2202, "10.0.2.15", "10.0.0.12")},
+		Workers:      []Member{m("worker1", 2203, "10.0.2.15", "10.0.0.31", "172.17.0.1"), m("worker2", 2204, "10.0.2.15", "10.0.0.32")},
 		ReachedName:  "control1",
 	}
+	f.First.Known = []string{"10.0.2.15", "10.0.0.11", "172.17.0.1"}
 	g.MarkShared()
 	c := FromInventory(f, g)
 	if c.First != (SSH{Address: "127.0.0.1", Port: 2201}) || len(c.Workers) != 2 || c.Workers[0] != (Host{"w1", "10.0.0.31", SSH{Address: "127.0.0.1", Port: 2203}}) {
@@ -137,6 +139,23 @@ func TestForwardedPorts(t *testing.T) {
 	}
 	if c.Joining[0] != (Host{"control2", "10.0.0.12", SSH{Address: "127.0.0.1", Port: 2202}}) {
 		t.Errorf("joining %+v", c.Joining)
+	}
+	if len(g.Workers[0].Known) != 3 || len(f.First.Known) != 3 {
+		t.Error("what the caller has was changed")
+	}
+}
+
+// TestTwoNamesOfOneHost: a machine that the inventory has twice is known by what
+// both show.
+func TestTwoNamesOfOneHost(t *testing.T) {
+	t.Parallel()
+	f := twoWorkers(t)
+	m := func(name string) Member {
+		return Member{Name: name, SSHAddress: name + ".example", Known: []string{"10.0.0.31", "192.168.7.31"}, Asked: true}
+	}
+	c := FromInventory(f, Groups{Workers: []Member{m("worker1"), m("rack7")}, LoadBalancers: []Member{{Name: "lb1", Address: "10.0.0.5"}}})
+	if len(c.Workers) != 2 || c.Workers[0] != (Host{"w1", "10.0.0.31", SSH{Address: "worker1.example"}}) {
+		t.Errorf("%+v %q", c.Workers, c.Notes)
 	}
 }
 

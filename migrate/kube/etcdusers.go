@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -23,49 +25,112 @@ type EtcdPlace struct {
 	Ports []string
 	// Folders are those of the host that hold etcd's keys and data.
 	Folders []string
+	// Members are the new ones, which take its place.
+	Members []EtcdMember
+}
+
+// EtcdMember is a new member as its users would name it.
+type EtcdMember struct {
+	Hosts []string // its addresses and names, the one to be used first
+	Port  string   // of its clients
+}
+
+// URL is what to tell a client.
+func (m EtcdMember) URL() string { return "https://" + net.JoinHostPort(m.Hosts[0], m.Port) }
+
+// Pattern finds the member at one of some ports in a text, as an extended
+// regular expression that Go and grep read alike; a name may go on with its
+// domain.
+func (m EtcdMember) Pattern(ports ...string) string {
+	var hosts []string
+	for _, h := range m.Hosts {
+		domain := ""
+		if net.ParseIP(h) == nil {
+			domain = `(\.[A-Za-z0-9.-]+)?`
+		}
+		hosts = append(hosts, regexp.QuoteMeta(h)+domain)
+	}
+	return "(^|[^A-Za-z0-9.-])(" + strings.Join(hosts, "|") + "):(" + strings.Join(ports, "|") + ")([^0-9]|$)"
+}
+
+// EtcdUser is a place that names an etcd.
+type EtcdUser struct {
+	Mention
+	// Lacks lists the URLs of the new members that it does not name. Ready is one
+	// that names all of them: its owner has done what is to be done before the
+	// old one goes. Where no new members are known, nobody is.
+	Lacks []string
+	Ready bool
+}
+
+// user is a place with such a text.
+func (e EtcdPlace) user(m Mention, text string, inside bool) EtcdUser {
+	lacks := e.lacks(text, inside)
+	return EtcdUser{m, lacks, len(e.Members) > 0 && len(lacks) == 0}
 }
 
 // Names says whether a text names one of the host's ports; with inside also as
 // one that is the host itself.
-func (e EtcdPlace) Names(text string, inside bool) bool {
+func (e EtcdPlace) Names(text string, inside bool) bool { return len(e.named(text, inside)) > 0 }
+
+// named lists the ports at which a text names the host.
+func (e EtcdPlace) named(text string, inside bool) []string {
 	hosts := e.Hosts
 	if inside {
 		hosts = append(slices.Clone(hosts), "127.0.0.1", "localhost", "[::1]")
 	}
-	for _, h := range hosts {
-		for _, port := range e.Ports {
-			if NamesHost(text, h+":"+port) {
-				return true
-			}
+	var ports []string
+	for _, port := range e.Ports {
+		if slices.ContainsFunc(hosts, func(h string) bool { return NamesHost(text, h+":"+port) }) {
+			ports = append(ports, port)
 		}
 	}
-	return false
+	return ports
 }
 
-// UsedByPod says whether a pod is told where that etcd is, or mounts its keys
-// or its data.
-func (e EtcdPlace) UsedByPod(spec corev1.PodSpec) (bool, error) {
-	for _, v := range spec.Volumes {
-		if v.HostPath == nil {
-			continue
+// lacks lists the new members that a text does not name at each port at which
+// it names the old one, or at that of clients, which serves metrics as well. A
+// text that names no port of the old one (it mounts its keys) must name the new
+// ones for clients.
+func (e EtcdPlace) lacks(text string, inside bool) []string {
+	var out []string
+	for _, m := range e.Members {
+		ports := e.named(text, inside)
+		if len(ports) == 0 {
+			ports = []string{m.Port}
 		}
-		for _, dir := range e.Folders {
-			if at := strings.TrimSuffix(v.HostPath.Path, "/"); at == dir || strings.HasPrefix(at, dir+"/") {
-				return true, nil
-			}
+		if slices.ContainsFunc(ports, func(port string) bool { return !regexp.MustCompile(m.Pattern(port, m.Port)).MatchString(text) }) {
+			out = append(out, m.URL())
 		}
 	}
+	return out
+}
+
+// podUser adds a pod that is told where that etcd is, or mounts its keys or its
+// data.
+func (e EtcdPlace) podUser(out []EtcdUser, m Mention, spec corev1.PodSpec) ([]EtcdUser, error) {
 	data, err := json.Marshal(spec)
-	return e.Names(string(data), spec.HostNetwork), err
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", m.Object, err)
+	}
+	text := string(data)
+	uses := e.Names(text, spec.HostNetwork) || slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool {
+		return v.HostPath != nil && slices.ContainsFunc(e.Folders, func(dir string) bool {
+			at := strings.TrimSuffix(v.HostPath.Path, "/")
+			return at == dir || strings.HasPrefix(at, dir+"/")
+		})
+	})
+	if uses {
+		out = append(out, e.user(m, text, spec.HostNetwork))
+	}
+	return out, nil
 }
 
-// EtcdUsers lists what in the cluster names an etcd. kubeadm's own pods and
-// ConfigMap are left out. Of Secrets it tells names and keys alone.
-func (r Reader) EtcdUsers(ctx context.Context, e EtcdPlace) ([]Mention, error) {
-	var out []Mention
-	for _, look := range []func(context.Context, EtcdPlace) ([]Mention, error){
-		r.etcdConfigMaps, r.etcdSecrets, r.etcdWorkloads, r.etcdJobs, r.etcdPods, r.etcdServices,
-	} {
+// EtcdUsers lists what in the cluster names an etcd besides ConfigMaps and
+// Secrets (Values). kubeadm's own pods are left out.
+func (r Reader) EtcdUsers(ctx context.Context, e EtcdPlace) ([]EtcdUser, error) {
+	var out []EtcdUser
+	for _, look := range []func(context.Context, EtcdPlace) ([]EtcdUser, error){r.etcdWorkloads, r.etcdJobs, r.etcdPods, r.etcdServices} {
 		found, err := look(ctx, e)
 		if err != nil {
 			return nil, err
@@ -75,34 +140,21 @@ func (r Reader) EtcdUsers(ctx context.Context, e EtcdPlace) ([]Mention, error) {
 	return out, nil
 }
 
-func (r Reader) etcdConfigMaps(ctx context.Context, e EtcdPlace) ([]Mention, error) {
-	found, err := r.configMapsThat(ctx, func(text string) bool { return e.Names(text, false) })
-	return slices.DeleteFunc(found, func(m Mention) bool { return m.Object == "ConfigMap kube-system/kubeadm-config" }), err
-}
-
-func (r Reader) etcdSecrets(ctx context.Context, e EtcdPlace) ([]Mention, error) {
-	return r.secretsThat(ctx, func(text string) bool { return e.Names(text, false) })
-}
-
-func (r Reader) etcdWorkloads(ctx context.Context, e EtcdPlace) ([]Mention, error) {
+func (r Reader) etcdWorkloads(ctx context.Context, e EtcdPlace) ([]EtcdUser, error) {
 	list, err := r.Workloads(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var out []Mention
+	var out []EtcdUser
 	for _, w := range list {
-		uses, err := e.UsedByPod(w.Pods.Spec)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", w, err)
-		}
-		if uses {
-			out = append(out, Mention{w.String(), "pod template"})
+		if out, err = e.podUser(out, Mention{w.String(), "pod template"}, w.Pods.Spec); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
 }
 
-func (r Reader) etcdJobs(ctx context.Context, e EtcdPlace) ([]Mention, error) {
+func (r Reader) etcdJobs(ctx context.Context, e EtcdPlace) ([]EtcdUser, error) {
 	crons, err := r.api.BatchV1().CronJobs("").List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("listing CronJobs: %w", err)
@@ -111,19 +163,9 @@ func (r Reader) etcdJobs(ctx context.Context, e EtcdPlace) ([]Mention, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing Jobs: %w", err)
 	}
-	var out []Mention
-	add := func(what string, spec corev1.PodSpec) error {
-		uses, err := e.UsedByPod(spec)
-		if err != nil {
-			return fmt.Errorf("reading %s: %w", what, err)
-		}
-		if uses {
-			out = append(out, Mention{what, "pod template"})
-		}
-		return nil
-	}
+	var out []EtcdUser
 	for _, c := range crons.Items {
-		if err := add("CronJob "+c.Namespace+"/"+c.Name, c.Spec.JobTemplate.Spec.Template.Spec); err != nil {
+		if out, err = e.podUser(out, Mention{"CronJob " + c.Namespace + "/" + c.Name, "pod template"}, c.Spec.JobTemplate.Spec.Template.Spec); err != nil {
 			return nil, err
 		}
 	}
@@ -131,7 +173,7 @@ func (r Reader) etcdJobs(ctx context.Context, e EtcdPlace) ([]Mention, error) {
 		if len(j.OwnerReferences) > 0 || ended(j) {
 			continue
 		}
-		if err := add("Job "+j.Namespace+"/"+j.Name, j.Spec.Template.Spec); err != nil {
+		if out, err = e.podUser(out, Mention{"Job " + j.Namespace + "/" + j.Name, "pod template"}, j.Spec.Template.Spec); err != nil {
 			return nil, err
 		}
 	}
@@ -146,25 +188,21 @@ func ended(j batchv1.Job) bool {
 
 // etcdPods are those that nothing listed before has made: static ones of
 // others, and those of controllers that nobody here knows.
-func (r Reader) etcdPods(ctx context.Context, e EtcdPlace) ([]Mention, error) {
+func (r Reader) etcdPods(ctx context.Context, e EtcdPlace) ([]EtcdUser, error) {
 	pods, err := r.Pods(ctx, "", "")
 	if err != nil {
 		return nil, err
 	}
 	known := []string{"ReplicaSet", "StatefulSet", "DaemonSet", "Job"}
-	var out []Mention
+	var out []EtcdUser
 	for _, p := range pods {
 		_, mirror := p.Annotations[corev1.MirrorPodAnnotationKey]
 		ours := mirror && slices.Contains([]string{"etcd", "kube-apiserver"}, p.Labels["component"])
 		if ours || slices.ContainsFunc(p.OwnerReferences, func(o metav1.OwnerReference) bool { return slices.Contains(known, o.Kind) }) {
 			continue
 		}
-		uses, err := e.UsedByPod(p.Spec)
-		if err != nil {
-			return nil, fmt.Errorf("reading Pod %s/%s: %w", p.Namespace, p.Name, err)
-		}
-		if uses {
-			out = append(out, Mention{"Pod " + p.Namespace + "/" + p.Name, "spec"})
+		if out, err = e.podUser(out, Mention{"Pod " + p.Namespace + "/" + p.Name, "spec"}, p.Spec); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
@@ -177,20 +215,26 @@ const serviceName = "kubernetes.io/service-name"
 
 // etcdServices are Services that lead there, by a selector or by endpoints that
 // somebody wrote, and what scrapes them.
-func (r Reader) etcdServices(ctx context.Context, e EtcdPlace) ([]Mention, error) {
+func (r Reader) etcdServices(ctx context.Context, e EtcdPlace) ([]EtcdUser, error) {
 	list, err := r.api.DiscoveryV1().EndpointSlices("").List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("listing EndpointSlices: %w", err)
 	}
-	var out []Mention
+	var out []EtcdUser
 	scraped := []labels.Set{{"component": "etcd", "tier": "control-plane"}} // the pod's own, as kubeadm labels it
 	for _, slice := range list.Items {
 		leads := ""
+		var all []string
 		for _, p := range slice.Ports {
 			for _, at := range slice.Endpoints {
 				for _, a := range at.Addresses {
-					if p.Port != nil && slices.Contains(e.Hosts, a) && slices.Contains(e.Ports, fmt.Sprint(*p.Port)) {
-						leads = fmt.Sprintf("%s:%d", a, *p.Port)
+					if p.Port == nil {
+						continue
+					}
+					to := fmt.Sprintf("%s:%d", a, *p.Port)
+					all = append(all, to)
+					if slices.Contains(e.Hosts, a) && slices.Contains(e.Ports, fmt.Sprint(*p.Port)) {
+						leads = to
 					}
 				}
 			}
@@ -202,8 +246,11 @@ func (r Reader) etcdServices(ctx context.Context, e EtcdPlace) ([]Mention, error
 		if name == "" {
 			what, name = "EndpointSlice ", slice.Name
 		}
-		scraped = append(scraped, labels.Set(slice.Labels))
-		out = append(out, Mention{what + slice.Namespace + "/" + name, "leads to " + leads})
+		user := e.user(Mention{what + slice.Namespace + "/" + name, "leads to " + leads}, strings.Join(all, " "), false)
+		if !user.Ready { // else who scrapes it scrapes the new ones, too
+			scraped = append(scraped, labels.Set(slice.Labels))
+		}
+		out = append(out, user)
 	}
 	found, err := r.scrapers(ctx, e, scraped)
 	return append(out, found...), err
@@ -221,14 +268,14 @@ func scraperKinds() map[string][]string {
 
 // scrapers lists objects of monitoring that select one of some sets of labels,
 // or name the etcd.
-func (r Reader) scrapers(ctx context.Context, e EtcdPlace, scraped []labels.Set) ([]Mention, error) {
+func (r Reader) scrapers(ctx context.Context, e EtcdPlace, scraped []labels.Set) ([]EtcdUser, error) {
 	client := r.api.CoreV1().RESTClient()
 	text, err := client.Get().AbsPath("/apis").DoRaw(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing the groups of the API: %w", err)
 	}
 	kinds := scraperKinds()
-	var out []Mention
+	var out []EtcdUser
 	for _, group := range slices.Sorted(maps.Keys(kinds)) {
 		if !strings.Contains(string(text), `"`+group+`"`) {
 			continue
@@ -251,7 +298,7 @@ func (r Reader) scrapers(ctx context.Context, e EtcdPlace, scraped []labels.Set)
 	return out, nil
 }
 
-func scrapersIn(data []byte, kind string, e EtcdPlace, scraped []labels.Set) ([]Mention, error) {
+func scrapersIn(data []byte, kind string, e EtcdPlace, scraped []labels.Set) ([]EtcdUser, error) {
 	var list struct {
 		Items []struct {
 			Kind     string            `json:"kind"`
@@ -262,7 +309,7 @@ func scrapersIn(data []byte, kind string, e EtcdPlace, scraped []labels.Set) ([]
 	if err := json.Unmarshal(data, &list); err != nil {
 		return nil, err
 	}
-	var out []Mention
+	var out []EtcdUser
 	for _, item := range list.Items {
 		var spec struct {
 			Selector *metav1.LabelSelector `json:"selector"`
@@ -282,7 +329,7 @@ func scrapersIn(data []byte, kind string, e EtcdPlace, scraped []labels.Set) ([]
 		if name == "" {
 			name = kind
 		}
-		out = append(out, Mention{name + " " + item.Metadata.Namespace + "/" + item.Metadata.Name, "scrapes it"})
+		out = append(out, e.user(Mention{name + " " + item.Metadata.Namespace + "/" + item.Metadata.Name, "scrapes it"}, string(item.Spec), false))
 	}
 	return out, nil
 }

@@ -81,65 +81,6 @@ type Mention struct{ Object, Key string }
 // String is "ConfigMap namespace/name, key".
 func (m Mention) String() string { return m.Object + ", " + m.Key }
 
-// pageSize bounds one answer of a list that may be long.
-const pageSize = 500
-
-// ConfigMapsNaming lists the keys of ConfigMaps whose value names a host or an
-// address.
-func (r Reader) ConfigMapsNaming(ctx context.Context, name string) ([]Mention, error) {
-	return r.configMapsThat(ctx, func(text string) bool { return NamesHost(text, name) })
-}
-
-// SecretsNaming does the same for Secrets. What they hold is looked at in
-// secretsThat, and leaves it in no way.
-func (r Reader) SecretsNaming(ctx context.Context, name string) ([]Mention, error) {
-	return r.secretsThat(ctx, func(text string) bool { return NamesHost(text, name) })
-}
-
-// configMapsThat lists the keys of ConfigMaps for whose value something is so.
-func (r Reader) configMapsThat(ctx context.Context, so func(text string) bool) ([]Mention, error) {
-	var out []Mention
-	o := metav1.ListOptions{Limit: pageSize}
-	for {
-		list, err := r.api.CoreV1().ConfigMaps("").List(ctx, o)
-		if err != nil {
-			return nil, fmt.Errorf("listing ConfigMaps: %w", err)
-		}
-		for _, cm := range list.Items {
-			for _, key := range sortedKeys(cm.Data) {
-				if so(cm.Data[key]) {
-					out = append(out, Mention{"ConfigMap " + cm.Namespace + "/" + cm.Name, key})
-				}
-			}
-		}
-		if o.Continue = list.Continue; o.Continue == "" {
-			return out, nil
-		}
-	}
-}
-
-// secretsThat does the same for Secrets; it tells their names and keys alone.
-func (r Reader) secretsThat(ctx context.Context, so func(text string) bool) ([]Mention, error) {
-	var out []Mention
-	o := metav1.ListOptions{Limit: pageSize}
-	for {
-		list, err := r.api.CoreV1().Secrets("").List(ctx, o)
-		if err != nil {
-			return nil, fmt.Errorf("listing Secrets: %w", err)
-		}
-		for _, s := range list.Items {
-			for _, key := range sortedKeys(s.Data) {
-				if so(string(s.Data[key])) {
-					out = append(out, Mention{"Secret " + s.Namespace + "/" + s.Name, key})
-				}
-			}
-		}
-		if o.Continue = list.Continue; o.Continue == "" {
-			return out, nil
-		}
-	}
-}
-
 // WorkloadsNaming lists the workloads whose pods are told a host or an address
 // by an argument, a variable or an alias.
 func WorkloadsNaming(list []Workload, name string) ([]Mention, error) {

@@ -40,22 +40,29 @@ func TestMentions(t *testing.T) {
 	daemons := &appsv1.DaemonSet{ObjectMeta: meta("cni")}
 	daemons.Spec.Template.Spec.Containers = []corev1.Container{{Env: []corev1.EnvVar{{Name: "KUBERNETES_SERVICE_HOST", Value: "10.0.0.1"}}}}
 	two := int32(2)
-	r := NewClient(fake.NewClientset(
+	api := fake.NewClientset(
 		&corev1.ConfigMap{ObjectMeta: meta("a"), Data: map[string]string{"x": "10.0.0.1", "y": "10.0.0.12"}},
 		&corev1.Secret{ObjectMeta: meta("b"), Data: map[string][]byte{"kubeconfig": []byte("server: https://10.0.0.1:6443, token: hidden")}},
 		&appsv1.Deployment{ObjectMeta: meta("one")},
 		&appsv1.Deployment{ObjectMeta: meta("two"), Spec: appsv1.DeploymentSpec{Replicas: &two}},
 		&appsv1.StatefulSet{ObjectMeta: meta("db")},
 		daemons,
-	)).Reader
+	)
+	r := NewClient(api).Reader
 	ctx := context.Background()
-	maps, err := r.ConfigMapsNaming(ctx, "10.0.0.1")
-	if err != nil || !slices.Equal(maps, []Mention{{"ConfigMap n/a", "x"}}) {
-		t.Errorf("%v, %v", maps, err)
+	values, err := r.Values(ctx, "10.0.0.1", EtcdPlace{})
+	if err != nil || !slices.Equal(values.ConfigMaps, []Mention{{"ConfigMap n/a", "x"}}) {
+		t.Errorf("%v, %v", values.ConfigMaps, err)
 	}
-	secrets, err := r.SecretsNaming(ctx, "10.0.0.1")
-	if err != nil || !slices.Equal(secrets, []Mention{{"Secret n/b", "kubeconfig"}}) {
-		t.Errorf("%v, %v", secrets, err)
+	if !slices.Equal(values.Secrets, []Mention{{"Secret n/b", "kubeconfig"}}) {
+		t.Errorf("%v", values.Secrets)
+	}
+	lists := map[string]int{}
+	for _, a := range api.Actions() {
+		lists[a.GetVerb()+" "+a.GetResource().Resource]++
+	}
+	if len(lists) != 2 || lists["list secrets"] != 1 || lists["list configmaps"] != 1 {
+		t.Errorf("all values of a cluster are listed once for all who ask: %v", lists)
 	}
 	list, err := r.Workloads(ctx)
 	if err != nil || len(list) != 4 || list[0].Replicas != 1 || list[1].Replicas != 2 || list[2].String() != "StatefulSet n/db" {

@@ -217,3 +217,27 @@ func TestAnotherClient(t *testing.T) {
 		}
 	})
 }
+
+// TestEtcdClientsThatAreReady: who names the new members too goes on with them,
+// and who does not is told.
+func TestEtcdClientsThatAreReady(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := phasestest.New(t, phasestest.EtcdOnHostAddress)
+		defer w.Close()
+		const old, all = "https://10.88.0.11:2379", "https://10.88.0.21:2379,https://10.88.0.22:2379,https://10.88.0.23:2379"
+		w.PutConfigMap("kube-system", "calico-config", map[string]string{"etcd_endpoints": old + "," + all})
+		if _, by := look(t, w); by["EtcdClients"].State != audit.Redundant {
+			t.Errorf("%+v", by["EtcdClients"])
+		}
+		w.PutConfigMap("ops", "backup", map[string]string{"endpoints": old})
+		if _, by := look(t, w); !slices.Equal(by["EtcdClients"].Where, []string{"ConfigMap ops/backup, endpoints"}) {
+			t.Errorf("%+v", by["EtcdClients"])
+		}
+		// Where nobody says which the new members are, nobody is ready for them.
+		w.Spec = cluster.Spec{Name: "root@cp1", ControlPlane: cluster.ControlPlane{First: w.Spec.ControlPlane.First}}
+		if _, by := look(t, w); len(by["EtcdClients"].Where) != 2 {
+			t.Errorf("%+v", by["EtcdClients"])
+		}
+	})
+}

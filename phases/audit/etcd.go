@@ -5,14 +5,16 @@ import "context"
 // etcdClients lists them. kubeadm's own are not among them: the API server is
 // a point of its own.
 func etcdClients(ctx context.Context, s *scene) (Seen, error) {
-	found, err := s.EtcdClients(ctx)
+	use, err := s.EtcdClients(ctx, lookLimit*4/5) // so that the rest is told
 	if err != nil {
 		s.miss(s.First().Name, err)
 		return Seen{}, err
 	}
 	var where []string
-	for _, c := range found {
-		where = append(where, c.What)
+	for _, c := range use.Clients {
+		if !c.Ready { // else it goes on with the new members
+			where = append(where, c.What)
+		}
 	}
-	return listed(where, where), nil
+	return listed(where, where, use.Unseen...), nil
 }

@@ -82,12 +82,12 @@ func kubeconfigs(ctx context.Context, s *scene) (Seen, error) {
 var changedMaps = []string{"ConfigMap kube-public/cluster-info", "ConfigMap kube-system/kube-proxy", "ConfigMap kube-system/kubeadm-config"}
 
 func configMaps(ctx context.Context, s *scene) (Seen, error) {
-	list, err := s.kube.ConfigMapsNaming(ctx, s.address)
+	values, err := s.NamedValues(ctx)
 	if err != nil {
 		return Seen{}, err
 	}
 	var where, remains []string
-	for _, m := range list {
+	for _, m := range values.ConfigMaps {
 		where = append(where, m.String())
 		if !slices.Contains(changedMaps, m.Object) {
 			remains = append(remains, m.String())
@@ -97,11 +97,11 @@ func configMaps(ctx context.Context, s *scene) (Seen, error) {
 }
 
 func secrets(ctx context.Context, s *scene) (Seen, error) {
-	list, err := s.kube.SecretsNaming(ctx, s.address)
+	values, err := s.NamedValues(ctx)
 	if err != nil {
 		return Seen{}, err
 	}
-	where := mentions(list)
+	where := mentions(values.Secrets)
 	return listed(where, where), nil
 }
 

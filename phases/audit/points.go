@@ -79,13 +79,14 @@ func namedPoints() []Point {
 			Loss:      "They lose the API with that machine; a network add-on among them (Calico without kube-proxy, Cilium, kube-router, flannel) takes the Services and pods of every node along when it restarts.",
 			Lasts:     lasts,
 			Otherwise: "after phase 1 set them to the endpoint, and restart the pods that read it when they start (Calico: the ConfigMap kubernetes-services-endpoint; Cilium: k8sServiceHost)", Look: apiAddresses},
+	}
+}
+
+func etcdPoints() []Point {
+	return []Point{
 		{Number: 15, Name: "EtcdClients", Title: "Who else uses the etcd of the first control-plane node",
 			Loss:      "They have no etcd: a backup saves nothing, an alert falls silent, a pod network that keeps its data there stands still.",
 			Lasts:     "as long as that one machine is away; and for ever from the end of phase 2 on, when that etcd is gone",
 			Otherwise: "with phase 2, point clients to port 2379 of the etcd hosts, with a certificate of etcd's CA, and let metrics be scraped there: a listener that is reachable on the old member is made on each new one, with the same port", Look: etcdClients},
 	}
-}
-
-func etcdPoints() []Point {
-	return []Point{}
 }

@@ -78,13 +78,24 @@ func coreDNS() phases.Step {
 // verifyCoreDNS wants the roll-out to be over, and pods on more than one node.
 // Once it is over nothing moves a pod any more, so waiting for that ends there.
 func verifyCoreDNS(ctx context.Context, v phases.View) error {
-	d, nodes, err := CoreDNSNodes(ctx, v)
+	d, ready, err := coreDNSReady(ctx, v)
 	if err != nil {
 		return err
 	}
 	if err := rolledOut(d); err != nil {
 		return errors.Join(err, coreDNSTrouble(ctx, v, d))
 	}
+	return spreadOut(d, ready)
+}
+
+// spreadOut wants the ready pods of a Deployment that is rolled out on more than
+// one node.
+func spreadOut(d *appsv1.Deployment, ready []corev1.Pod) error {
+	// The pods were listed after the Deployment, and may have changed since.
+	if n, wanted := len(ready), int(wantedPods(d)); n < wanted {
+		return fmt.Errorf("rolling out CoreDNS: %d of %d pods are Ready", n, wanted)
+	}
+	nodes := nodesOf(ready)
 	if !spreadEnough(d, nodes) {
 		return migrate.Hopeless(fmt.Errorf("CoreDNS was rolled out, and the scheduler has put all its pods on %s again: see which other nodes may take them (`kubectl get nodes`, cordons, taints), and run again", runsOn(nodes)))
 	}
@@ -96,10 +107,21 @@ func rolledOut(d *appsv1.Deployment) error {
 	if d.Spec.Paused {
 		return migrate.Hopeless(errors.New("rolling out CoreDNS: its Deployment is paused: `kubectl -n kube-system rollout resume deployment coredns`"))
 	}
-	if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < s.Replicas || s.AvailableReplicas < s.Replicas {
-		return fmt.Errorf("rolling out CoreDNS: %d of %d pods are new and available", min(s.UpdatedReplicas, s.AvailableReplicas), s.Replicas)
+	// A pod that is still to be made is not counted in Replicas (kubectl:
+	// pkg/polymorphichelpers/rollout_status.go asks for both).
+	wanted := max(s.Replicas, wantedPods(d))
+	if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < wanted || s.AvailableReplicas < wanted {
+		return fmt.Errorf("rolling out CoreDNS: %d of %d pods are new and available", min(s.UpdatedReplicas, s.AvailableReplicas), wanted)
 	}
 	return nil
+}
+
+// wantedPods is 1 where nothing is said (apps/v1: the default).
+func wantedPods(d *appsv1.Deployment) int32 {
+	if d.Spec.Replicas == nil {
+		return 1
+	}
+	return *d.Spec.Replicas
 }
 
 // coreDNSTrouble is the error that a pod will not get ready.
@@ -112,7 +134,7 @@ func coreDNSTrouble(ctx context.Context, v phases.View, d *appsv1.Deployment) er
 		if p.DeletionTimestamp != nil || p.Annotations[spreadAnnotation] != d.Spec.Template.Annotations[spreadAnnotation] {
 			continue
 		}
-		if err := phases.PodTrouble(p); err != nil {
+		if err := v.PodTrouble(p); err != nil {
 			return err
 		}
 	}
@@ -167,6 +189,12 @@ func coreDNSNodes(ctx context.Context, v phases.View) (spread bool, nodes []stri
 
 // CoreDNSNodes lists the nodes with a ready CoreDNS pod, beside its Deployment.
 func CoreDNSNodes(ctx context.Context, v phases.View) (d *appsv1.Deployment, nodes []string, err error) {
+	d, ready, err := coreDNSReady(ctx, v)
+	return d, nodesOf(ready), err
+}
+
+// coreDNSReady lists the ready pods, beside the Deployment, which is read first.
+func coreDNSReady(ctx context.Context, v phases.View) (d *appsv1.Deployment, ready []corev1.Pod, err error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -178,11 +206,16 @@ func CoreDNSNodes(ctx context.Context, v phases.View) (d *appsv1.Deployment, nod
 	if err != nil {
 		return nil, nil, err
 	}
+	return d, slices.DeleteFunc(pods, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil || !kube.PodReady(p) }), nil
+}
+
+func nodesOf(pods []corev1.Pod) []string {
+	var nodes []string
 	for _, p := range pods {
-		if p.DeletionTimestamp == nil && kube.PodReady(p) && !slices.Contains(nodes, p.Spec.NodeName) {
+		if !slices.Contains(nodes, p.Spec.NodeName) {
 			nodes = append(nodes, p.Spec.NodeName)
 		}
 	}
 	slices.Sort(nodes)
-	return d, nodes, nil
+	return nodes
 }

@@ -39,9 +39,7 @@ func removeMember() phases.Step {
 			f := phases.Need(migrate.Before{"members": describe(members), "id": fmt.Sprintf("%x", old.ID), "name": old.Name},
 				"%s is a member", v.Target())
 			f.Changes = []migrate.Change{{Object: "etcd: members", Before: lines(describe(withHosts(members, v))), After: lines(describe(without(withHosts(members, v), old.ID)))}}
-			if others := othersOfOld(ctx, v); others.Object != "" {
-				f.Changes = append(f.Changes, others)
-			}
+			f.Reason += othersOfOld(ctx, v)
 			return f, nil
 		},
 		Apply:  applyRemoveMember,
@@ -142,35 +140,46 @@ func verifyRemoveMember(ctx context.Context, v phases.View) error {
 	return kube.Readyz(ctx, cfg)
 }
 
-// othersOfOld shows who else is seen to use the old member, and what there is
+// namedAtMost bounds how many of the others a sentence names.
+const namedAtMost = 8
+
+// othersOfOld says who else is seen to use the old member, and what there is
 // for them afterwards. They are changed by nobody here; that they are in the
-// plan and in the report is all that can be done. What is there only at a
-// moment is left out: a plan must not differ by it.
-func othersOfOld(ctx context.Context, v phases.View) migrate.Change {
+// plan and in the report is all that can be done. It is no Change: those of a
+// saved plan are compared with what is true later, and what others do with
+// their objects must not stop a run.
+func othersOfOld(ctx context.Context, v phases.View) string {
 	old, running, err := v.OldEtcd(ctx)
 	if err != nil || !running {
-		return migrate.Change{}
+		return ""
 	}
-	before := phases.ReachableListeners(old.Flags, v.First().Address)
-	for i, u := range before {
-		before[i] = u + " (metrics)"
+	var users []string
+	for _, u := range phases.ReachableListeners(old.Flags, v.First().Address) {
+		users = append(users, u+" (metrics)")
 	}
-	found, err := v.EtcdClients(ctx)
+	use, err := v.EtcdClients(ctx, phases.EtcdClientsLimit)
 	if err != nil {
-		before = append(before, "who else uses it could not be looked at: "+err.Error())
+		use.Unseen = []string{fmt.Sprintf("anything: %v", err)}
 	}
-	for _, c := range found {
-		if !c.Passing {
-			before = append(before, c.What)
+	for _, c := range use.Clients {
+		if !c.Passing && !c.Ready {
+			users = append(users, c.What)
 		}
 	}
-	if len(before) == 0 {
-		return migrate.Change{}
+	text := ""
+	if len(users) > 0 {
+		more := ""
+		if n := len(users) - namedAtMost; n > 0 {
+			users, more = users[:namedAtMost], fmt.Sprintf("; %d more, which `migrate audit` lists", n)
+		}
+		clients, metrics := v.EtcdClientsInstead(old.Flags)
+		for i, u := range metrics {
+			metrics[i] = u + " (metrics)"
+		}
+		text = fmt.Sprintf("; others use it, and are yours to change: %s%s. From then on there are %s", strings.Join(users, "; "), more, strings.Join(append(metrics, clients...), ", "))
 	}
-	clients, metrics := v.EtcdClientsInstead(old.Flags)
-	for i, u := range metrics {
-		metrics[i] = u + " (metrics)"
+	if len(use.Unseen) > 0 {
+		text += "; who else uses it was not looked at in " + strings.Join(use.Unseen, "; ")
 	}
-	return migrate.Change{Object: "others that use the old member: they are yours to change, to what is below",
-		Before: strings.Join(append(before, ""), "\n"), After: strings.Join(append(append(metrics, clients...), ""), "\n")}
+	return text
 }

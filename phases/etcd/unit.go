@@ -223,11 +223,6 @@ func namesFile(unit string) string {
 	return ""
 }
 
-// memberData are the names that etcd itself makes in its data folder, and by
-// which it knows it for one (etcd: server/etcdmain, identifyDataDirOrDie). Any
-// other, the lost+found of a disk of its own above all, is nothing to it.
-var memberData = []string{"member", "proxy"}
-
 // foreignData stops where the data folder holds a member's data and the host
 // is no member: another cluster's data must not be joined to this one, nor
 // wiped.
@@ -236,7 +231,7 @@ func foreignData(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	if ignoreMissing(err) != nil {
 		return migrate.Finding{}, err
 	}
-	found := slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(memberData, n) })
+	found := slices.DeleteFunc(names, func(n string) bool { return !phases.IsEtcdMemberData(n) })
 	if len(found) == 0 {
 		return migrate.Finding{}, nil
 	}
@@ -247,8 +242,8 @@ func foreignData(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	if _, ok := memberOn(members, v.Self()); ok {
 		return migrate.Finding{}, nil
 	}
-	return phases.Block("look whose it is, and move it away on "+v.Target()+" when nobody needs it: mv "+DataDir+"/"+found[0]+" $HOME/",
-		"%s/%s holds a member's data, but %s is no member of this etcd", DataDir, found[0], v.Target()), nil
+	seen, remedy := phases.ForeignEtcdData(v.Target(), found[0])
+	return phases.Block(remedy, "%s", seen), nil
 }
 
 func applyUnit(ctx context.Context, h phases.Hands, before migrate.Before) error {

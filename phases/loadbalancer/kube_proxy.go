@@ -241,11 +241,12 @@ func rolledOut(ctx context.Context, v phases.View, ds *appsv1.DaemonSet, annotat
 	if err != nil {
 		return err
 	}
-	return proxiesNew(ds, nodes, pods, annotation)
+	return proxiesNew(ds, nodes, pods, annotation, v.PodTrouble)
 }
 
-// proxiesNew is rolledOut by what was read.
-func proxiesNew(ds *appsv1.DaemonSet, nodes map[string]corev1.Node, pods []corev1.Pod, annotation string) error {
+// proxiesNew is rolledOut by what was read; trouble says why a pod will not get
+// ready.
+func proxiesNew(ds *appsv1.DaemonSet, nodes map[string]corev1.Node, pods []corev1.Pod, annotation string, trouble func(corev1.Pod) error) error {
 	isNew := map[string]bool{} // by node, of those with a pod
 	var old []string
 	for _, p := range pods {
@@ -256,7 +257,7 @@ func proxiesNew(ds *appsv1.DaemonSet, nodes map[string]corev1.Node, pods []corev
 		}
 		fresh := p.DeletionTimestamp == nil && p.Annotations[endpointAnnotation] == annotation
 		if fresh && kube.Ready(n) {
-			if err := phases.PodTrouble(p); err != nil {
+			if err := trouble(p); err != nil {
 				return fmt.Errorf("rolling out kube-proxy: %w", err)
 			}
 		}

@@ -18,7 +18,8 @@ func (s stage) metricsOpen(urls string) {
 	s.Pass(3 * time.Minute)
 }
 
-// TestEtcdOfOtherPeople: disks of their own with a lost+found, and metrics that
+// TestEtcdOfOtherPeople: disks of their own with a lost+found, or a folder of the
+// same disk that is bound to the data's place, and metrics that
 // Prometheus scrapes. The phase is done, taken back, and done again; the
 // mount points and what is others' stay, and the metrics' listeners move along.
 func TestEtcdOfOtherPeople(t *testing.T) {
@@ -27,7 +28,7 @@ func TestEtcdOfOtherPeople(t *testing.T) {
 			on(t, 1, phases.Overlap, func(s stage) {
 				const data, unit = "/var/lib/etcd-external", "e1 /etc/systemd/system/etcd.service"
 				s.World.Mount("e1", data, "ext4", "rw,relatime")
-				s.World.Mount("cp1", "/var/lib/etcd", "ext4", "rw,relatime")
+				s.World.Mount("cp1", "/var/lib/etcd", map[string]string{"localhost": "ext4", "host address": "bind"}[name], "rw,relatime")
 				s.root("e2", "install -d -m 0700 -o root -g root "+data+" "+data+"/lost+found; echo note > "+data+"/README")
 				s.metricsOpen("http://127.0.0.1:2381,http://10.88.0.11:2381")
 				before := s.State()
@@ -83,16 +84,36 @@ func TestRemovalNamesOthers(t *testing.T) {
 		if err != nil || f.Verdict != migrate.Needed {
 			s.Fatal(f, err)
 		}
-		last := f.Changes[len(f.Changes)-1]
-		for text, wants := range map[string][]string{
-			last.Before: {"http://10.88.0.11:2381 (metrics)", "cp1:/etc/cron.d/backup"},
-			last.After:  {"http://10.88.0.21:2381 (metrics)", "http://10.88.0.23:2381 (metrics)", "https://10.88.0.22:2379"},
-		} {
-			for _, want := range wants {
-				if !strings.Contains(text, want) {
-					s.Errorf("%q is not in:\n%s", want, text)
-				}
+		for _, want := range []string{"http://10.88.0.11:2381 (metrics)", "cp1:/etc/cron.d/backup",
+			"http://10.88.0.21:2381 (metrics)", "http://10.88.0.23:2381 (metrics)", "https://10.88.0.22:2379"} {
+			if !strings.Contains(f.Reason, want) {
+				s.Errorf("%q is not in:\n%s", want, f.Reason)
 			}
 		}
+		// What is compared with a saved plan is what the step itself changes.
+		if len(f.Changes) != 1 || f.Changes[0].Object != "etcd: members" {
+			s.Errorf("others' objects are told as changes of the step: %+v", f.Changes)
+		}
+	})
+}
+
+// TestRemovalWaitsForNobody: who else uses the old member is looked at for ten
+// seconds, once, and what was not seen is said; the step is needed all the same.
+func TestRemovalWaitsForNobody(t *testing.T) {
+	on(t, 1, phases.Overlap, func(s stage) {
+		s.root("cp1", "mkdir -p /opt/nfs")
+		s.Hardware("cp1", func(h *phasestest.Hardware) { h.Hangs = []string{"/opt/nfs"} })
+		check := stepOf(allPhases(phases.Overlap)[1], "etcd/remove-member").Check
+		for i, most := range []time.Duration{phases.EtcdClientsLimit + 2*time.Second, 2 * time.Second} {
+			began := time.Now()
+			f, err := check(s.Context(), s.operator.env.View("cp1"))
+			if err != nil || f.Verdict != migrate.Needed || !strings.Contains(f.Reason, "not looked at in files of cp1") {
+				s.Errorf("look %d: %+v, %v", i+1, f, err)
+			}
+			if took := time.Since(began); took > most {
+				s.Errorf("look %d took %s", i+1, took)
+			}
+		}
+		s.Pass(2 * time.Minute) // until the one that hangs is gone
 	})
 }

@@ -24,6 +24,9 @@ type Hardware struct {
 	Behind    string         // what others see as its address, and as its ports: a translation
 	No80      bool           // port 80 can't be had: somebody else has it, or its IPv6 half is missing
 	Forbidden []int          // ports that SELinux does not let nginx listen on
+	Units     time.Duration  // that systemctl takes to list units
+	Missing   []string       // programs that are not installed
+	Hangs     []string       // folders of a network whose server is away: `find` waits there for a minute
 
 	own string // its own, where that is not what the others know
 }
@@ -34,6 +37,7 @@ func newHardware() Hardware {
 
 func (h Hardware) clone() Hardware {
 	h.Free, h.Addresses, h.Forbidden = maps.Clone(h.Free), slices.Clone(h.Addresses), slices.Clone(h.Forbidden)
+	h.Missing, h.Hangs = slices.Clone(h.Missing), slices.Clone(h.Hangs)
 	return h
 }
 
@@ -51,6 +55,7 @@ func (h *Host) furnish() {
 	h.put("/etc/machine-id", fmt.Sprintf("%032x\n", []byte(h.Name())), 0o444, "root:root")
 	h.put("/proc/meminfo", "MemTotal:       8000000 kB\nMemAvailable:   4000000 kB\n", 0o444, "root:root")
 	h.put(mounts, "/dev/sda1 / ext4 rw,relatime 0 0\n", 0o444, "root:root")
+	h.put(mountInfo, fmt.Sprintf("25 1 8:%d / / rw,relatime - ext4 /dev/sda1 rw\n", deviceOfRoot), 0o444, "root:root")
 	h.put("/proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n", 0o444, "root:root")
 	h.put("/proc/sys/fs/inotify/max_user_instances", "128\n", 0o644, "root:root")
 	h.put("/proc/net/if_inet6", "00000000000000000000000000000001 01 80 10 80       lo\n", 0o444, "root:root")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ func findProgram(h *Host, name string) func(program) error {
 			return nil
 		}
 		name = path.Base(name)
+	}
+	if slices.Contains(h.hardware.Missing, name) {
+		return nil
 	}
 	if file, ok := packaged[name]; ok && !h.has(file) {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,6 +43,11 @@ func search(p program) error {
 		case !strings.HasPrefix(a, "-"):
 			dirs = append(dirs, p.abs(a))
 		}
+	}
+	if slices.ContainsFunc(p.host.hardware.Hangs, func(at string) bool {
+		return slices.ContainsFunc(dirs, func(dir string) bool { return at == dir || strings.HasPrefix(at, dir+"/") })
+	}) {
+		p.sleep(time.Minute)
 	}
 	var found []string
 	for name, f := range p.host.Snapshot() {
@@ -120,6 +126,9 @@ func (h *Host) room(name string) (free int, at string) {
 // listUnits plays `systemctl list-units --all --plain --no-legend PATTERN`.
 func listUnits(p program) error {
 	pattern := p.args[len(p.args)-1]
+	if d := p.host.hardware.Units; d > 0 {
+		p.sleep(d)
+	}
 	p.host.dropTransient()
 	for name, u := range p.host.units {
 		if ok, err := path.Match(pattern, name); err != nil || ok {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
@@ -24,10 +25,10 @@ func clientChecks() []Check {
 			Why:    "Steps log in to a node at its address and wait for the Node of its name: where the two are not one machine, the wrong one is changed.",
 			Remedy: "list the workers under spec.workers, each with the name that `kubectl get nodes` shows and the address at which it is reached",
 			On:     []Where{wholeCluster(1, 2, 3)}, Look: nodeAddresses},
-		{Number: 40, Name: "PlannedSteps", Title: "No step of the plan is blocked",
+		{Number: 40, Name: plannedName, Title: "No step of the plan is blocked",
 			Why:    "A step that can't be done stops its phase, and the phases after it.",
 			Remedy: "`migrate plan` shows the step with all the others",
-			On:     []Where{wholeCluster(1, 2, 3)}, Look: plannedSteps},
+			On:     []Where{wholeCluster(1, 2, 3)}, Look: plannedSteps, Limit: planLimit},
 	}
 }
 
@@ -63,6 +64,12 @@ func changeName(n kube.APIName, host string, port int) string {
 	return fmt.Sprintf("after phase 1 set it to %s, port %d (`kubectl -n %s edit %s %s`, or where it is rendered from, such as Helm's values); %s", host, port, namespace, strings.ToLower(kind), name, again)
 }
 
+const plannedName = "PlannedSteps"
+
+// planLimit is for a plan of all phases, which looks at every step on every
+// host: a hundred workers on a slow line take their time.
+const planLimit = 5 * time.Minute
+
 // plannedSteps says what `migrate plan` would block, in the steps' own words.
 func plannedSteps(ctx context.Context, s Scene) ([]Finding, error) {
 	if s.survey.options.Plan == nil {
@@ -78,12 +85,15 @@ func plannedSteps(ctx context.Context, s Scene) ([]Finding, error) {
 	err := phases.ForEach(numbers, func(i, p int) error {
 		entries, err := s.survey.options.Plan(ctx, p)
 		var step *migrate.StepError
-		if errors.As(err, &step) {
+		switch {
+		case errors.Is(ctx.Err(), context.DeadlineExceeded):
+			err = nil // what a look that was cut says is nothing about the step
+		case errors.As(err, &step):
 			found[i] = []Finding{block(fmt.Sprintf("mend what the sentence names; `migrate plan --phase %d` looks again", p),
 				"the step %s can't be looked at: %v", step.Step, step.Err).on(step.Target).only(p)}
 			err = nil
 		}
-		for _, e := range entries {
+		for _, e := range once(entries) {
 			if e.Finding.Verdict == migrate.Blocked {
 				found[i] = append(found[i], block(e.Finding.Remedy, "the step %s (%s) is blocked: %s", e.Step, e.Title, e.Finding.Reason).on(e.Target).only(p))
 			}
@@ -94,10 +104,52 @@ func plannedSteps(ctx context.Context, s Scene) ([]Finding, error) {
 		return nil, err
 	}
 	out := slices.Concat(found...)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		out = append(out, warn("`migrate plan` looks at all of them, for as long as it takes", "the steps of the plan were not all looked at within %s", planLimit))
+	}
 	if len(out) == 0 {
 		out = append(out, fine("every step is done, or can be"))
 	}
 	return out, nil
+}
+
+// once leaves out the steps that are blocked by what blocks one before them, in
+// the same words: a setting of the old etcd blocks three steps on five hosts.
+func once(entries []migrate.Entry) []migrate.Entry {
+	said := map[string]bool{}
+	return slices.DeleteFunc(slices.Clone(entries), func(e migrate.Entry) bool {
+		if e.Finding.Verdict != migrate.Blocked {
+			return false
+		}
+		again := said[e.Finding.Reason]
+		said[e.Finding.Reason] = true
+		return again
+	})
+}
+
+// toldElsewhere leaves out of the plan's blocked steps those whose reason a check
+// of its own tells, with its own remedy. One that is ignored tells nothing: the
+// step is blocked all the same.
+func toldElsewhere(results []Result) []Result {
+	told := func(step Result) bool {
+		return slices.ContainsFunc(results, func(r Result) bool {
+			return r.Check != plannedName && r.Severity == Blocking && !r.Ignored && strings.HasSuffix(step.Seen, ": "+r.Seen) &&
+				!slices.ContainsFunc(step.Phases, func(p int) bool { return !slices.Contains(r.Phases, p) })
+		})
+	}
+	left := false
+	out := slices.DeleteFunc(slices.Clone(results), func(r Result) bool {
+		is := r.Check == plannedName && r.Severity == Blocking && told(r)
+		left = left || is
+		return is
+	})
+	if left && !slices.ContainsFunc(out, func(r Result) bool { return r.Check == plannedName }) {
+		i := slices.IndexFunc(results, func(r Result) bool { return r.Check == plannedName })
+		r := results[i]
+		r.Severity, r.Seen, r.Why, r.Remedy, r.Ignored, r.Host = OK, "what blocks a step is told by the checks above", "", "", false, migrate.ClusterTarget
+		out = append(out, r)
+	}
+	return out
 }
 
 // reached says whether all hosts of a phase answered. Where one did not, its

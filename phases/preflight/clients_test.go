@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -140,7 +141,13 @@ func TestPlannedSteps(t *testing.T) {
 		plan func(phase int) ([]migrate.Entry, error)
 		only int
 		want preflight.Result
+		// slow: phase 2 takes that long, or is cut.
+		slow time.Duration
 	}{
+		"slow": {plan: func(int) ([]migrate.Entry, error) { return []migrate.Entry{needed}, nil }, slow: 4 * time.Minute,
+			want: preflight.Result{Host: "cluster", Severity: preflight.OK, Phases: []int{1, 2, 3}}},
+		"too slow": {plan: func(int) ([]migrate.Entry, error) { return []migrate.Entry{needed}, nil }, slow: time.Hour,
+			want: preflight.Result{Host: "cluster", Severity: preflight.Warning, Phases: []int{1, 2, 3}, Remedy: "`migrate plan` looks at all of them, for as long as it takes"}},
 		"all can be done": {plan: func(int) ([]migrate.Entry, error) { return []migrate.Entry{needed}, nil },
 			want: preflight.Result{Host: "cluster", Severity: preflight.OK, Phases: []int{1, 2, 3}}},
 		"one is blocked": {plan: func(p int) ([]migrate.Entry, error) {
@@ -158,7 +165,16 @@ func TestPlannedSteps(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := look(t, preflight.Options{Phase: tt.only, Plan: func(_ context.Context, p int) ([]migrate.Entry, error) { return tt.plan(p) }}, nil)
+			r := look(t, preflight.Options{Phase: tt.only, Plan: func(ctx context.Context, p int) ([]migrate.Entry, error) {
+				if p == 2 {
+					select {
+					case <-time.After(tt.slow):
+					case <-ctx.Done():
+						return nil, &migrate.StepError{Where: migrate.Where{Phase: 2, Step: "etcd/listen", Target: "cp1"}, Op: migrate.OpCheck, Err: context.Cause(ctx)}
+					}
+				}
+				return tt.plan(p)
+			}}, nil)
 			list := of(r, "PlannedSteps")
 			if len(list) != 1 || list[0].Host != tt.want.Host || list[0].Severity != tt.want.Severity || !slices.Equal(list[0].Phases, tt.want.Phases) || list[0].Remedy != tt.want.Remedy {
 				t.Errorf("%+v", list)

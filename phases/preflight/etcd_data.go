@@ -151,10 +151,10 @@ func newData(ctx context.Context, s Scene, size int64) ([]Finding, error) {
 	case f.there && !slices.Contains([]string{"root", "etcd", "UNKNOWN"}, f.owner):
 		out = append(out, block("look who uses it; when nobody does: chown root:root "+dir, "%s belongs to the user %q: it is to be etcd's alone", dir, f.owner))
 	}
-	for _, name := range []string{"member", "proxy"} {
-		if !member && slices.Contains(f.names, name) {
-			out = append(out, block("look whose it is, and move it away when nobody needs it: mv "+path.Join(dir, name)+" $HOME/",
-				"%s holds a member's data, and %s is no member of this etcd", path.Join(dir, name), s.Target()))
+	for _, name := range f.names {
+		if !member && phases.IsEtcdMemberData(name) {
+			seen, remedy := phases.ForeignEtcdData(s.Target(), name)
+			out = append(out, block(remedy, "%s", seen))
 		}
 	}
 	if len(f.inside) > 0 {
@@ -162,12 +162,24 @@ func newData(ctx context.Context, s Scene, size int64) ([]Finding, error) {
 	}
 	out = append(out, f.diskFaults(dir, size)...)
 	if len(out) > 0 {
-		return out, nil
+		return softened(out, member), nil
 	}
 	if f.disk == dir {
 		return []Finding{fine("%s is a disk of its own (%s)", dir, f.kind)}, nil
 	}
 	return []Finding{fine("%s is free, on %s (%s)", dir, f.disk, f.kind)}, nil
+}
+
+// softened makes of what would keep a new member from a folder what is to be
+// known where there is one: it was made with the folder as it is, and nothing
+// that is still to be done depends on another one.
+func softened(out []Finding, runs bool) []Finding {
+	for i := range out {
+		if runs && out[i].Severity == Blocking {
+			out[i].Severity = Warning
+		}
+	}
+	return out
 }
 
 // oldData is the old member's folder on its node, where the manifest mounts it
@@ -201,10 +213,8 @@ func oldData(ctx context.Context, s Scene, size int64) ([]Finding, error) {
 	} else if other := slices.Concat(f.links, f.inside); len(other) > 0 {
 		out = append(out, warn("mount that disk at "+dir+" itself, where the way back is to have it again", "%s leads to another disk: after the way back the member has all its data in %s", other[0], dir))
 	}
-	for _, d := range f.diskFaults(dir, size) {
-		d.Severity = Warning // it runs there; the archive needs no room, the way back does
-		out = append(out, d)
-	}
+	// The archive needs no room; the way back does.
+	out = append(out, softened(f.diskFaults(dir, size), true)...)
 	if len(out) > 0 {
 		return out, nil
 	}

@@ -48,6 +48,14 @@ func mount(host, dir, kind, options string) func(*testing.T, *phasestest.World) 
 	return func(_ *testing.T, w *phasestest.World) { w.Mount(host, dir, kind, options) }
 }
 
+// hangs is a folder below /opt whose server is away; who looked there before is
+// there until the end.
+func hangs(t *testing.T, w *phasestest.World) {
+	root("cp1", "mkdir -p /opt/nfs")(t, w)
+	w.Hardware("cp1", func(h *phasestest.Hardware) { h.Hangs = []string{"/opt/nfs"} })
+	t.Cleanup(func() { time.Sleep(time.Minute) })
+}
+
 func backupJob() *batchv1.CronJob {
 	c := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Namespace: "ops", Name: "etcd-backup"}}
 	c.Spec.JobTemplate.Spec.Template.Spec = corev1.PodSpec{HostNetwork: true, Containers: []corev1.Container{{Name: "x", Args: []string{"--endpoints=https://127.0.0.1:2379"}}}}
@@ -76,6 +84,12 @@ func etcdUseFaults() []fault {
 		{"metrics with TLS", "EtcdClients", "cp1", n, []string{"https://10.88.0.11:9981", "https://10.88.0.21:9981", "client certificate"}, etcdFlag("--listen-metrics-urls=https://10.88.0.11:9981")},
 		{"their port is taken", "EtcdHosts", "e2", b, []string{"10.88.0.22:22", "something listens"}, etcdFlag("--listen-metrics-urls=http://10.88.0.11:22")},
 		{"Calico's data", "EtcdClients", "cp1", b, []string{"ConfigMap kube-system/calico-config, etcd_endpoints", "https://10.88.0.21:2379"}, configMap("kube-system", "calico-config", "etcd_endpoints", "https://10.88.0.11:2379")},
+		{"Calico's data, half done", "EtcdClients", "cp1", b, []string{"does not name https://10.88.0.22:2379,https://10.88.0.23:2379", "add https://10.88.0.22:2379,https://10.88.0.23:2379 to it"}, configMap("kube-system", "calico-config", "etcd_endpoints", "https://10.88.0.11:2379,https://10.88.0.21:2379")},
+		{"Calico's data, done", "EtcdClients", "cp1", n, []string{"ConfigMap kube-system/calico-config, etcd_endpoints", "rollout restart daemonset calico-node"}, configMap("kube-system", "calico-config", "etcd_endpoints", "https://10.88.0.11:2379,https://10.88.0.21:2379,https://e2:2379,https://10.88.0.23:2379")},
+		{"no ss", "EtcdClients", "cp1", n, []string{"not looked at: connections of cp1"}, hardware("cp1", func(h *phasestest.Hardware) { h.Missing = []string{"ss"} })},
+		{"a folder that hangs", "EtcdClients", "cp1", n, []string{"not looked at: files of cp1"}, hangs},
+		{"a folder that hangs hides nothing else", "EtcdClients", "cp1", b, []string{"ConfigMap kube-system/calico-config, etcd_endpoints"}, both(configMap("kube-system", "calico-config", "etcd_endpoints", "https://10.88.0.11:2379"),
+			hangs)},
 		{"a scrape config", "EtcdClients", "cp1", n, []string{"ConfigMap monitoring/prometheus, prometheus.yml"}, configMap("monitoring", "prometheus", "prometheus.yml", "targets: ['cp1:2381']")},
 		{"a backup as a CronJob", "EtcdClients", "cp1", n, []string{"CronJob ops/etcd-backup"}, put("cronjobs", backupJob())},
 		{"a Service for metrics", "EtcdClients", "cp1", n, []string{"Service kube-system/kube-etcd, leads to 10.88.0.11:2381"}, put("endpointslices", scrapeService("kube-etcd", 2381, "10.88.0.11"))},
@@ -103,6 +117,7 @@ func etcdUseFaults() []fault {
 // files hold.
 func TestEtcdUse(t *testing.T) {
 	t.Parallel()
+	const b = preflight.Blocking
 	for _, f := range etcdUseFaults() {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
@@ -120,6 +135,9 @@ func TestEtcdUse(t *testing.T) {
 				}
 			}
 			for _, x := range r.Results {
+				if x.Check == "EtcdClients" && x.Severity == b && f.severity != b {
+					t.Errorf("it stands in the way: %+v", x)
+				}
 				if strings.Contains(x.Seen+x.Remedy, "secret") {
 					t.Errorf("it tells what a file or a Secret holds: %s", x.Seen)
 				}
@@ -137,6 +155,8 @@ func TestHarmless(t *testing.T) {
 		"a switch that is off":             etcdFlag("--force-new-cluster=false"),
 		"the state of the cluster's birth": etcdFlag("--initial-cluster-state=new"),
 		"Calico's own etcd":                configMap("kube-system", "calico-config", "etcd_endpoints", "http://10.96.232.136:6666"),
+		"a scrape config of all members":   configMap("monitoring", "prometheus", "prometheus.yml", "targets: ['cp1:2381', 'e1:2381', 'e2:2381', 'e3:2381']"),
+		"a script that knows all members":  root("cp1", "mkdir -p /etc/cron.d; echo '0 3 * * * root etcdctl --endpoints=10.88.0.11:2379,10.88.0.21:2379,10.88.0.22:2379,10.88.0.23:2379 snapshot save /x' > /etc/cron.d/backup"),
 		"another port":                     configMap("ops", "x", "y", "10.88.0.11:23790 10.88.0.110:2379"),
 		"the old data's own disk":          mount("cp1", "/var/lib/etcd", "xfs", "rw"),
 	} {
@@ -160,5 +180,23 @@ func TestSecondPreflight(t *testing.T) {
 		if x.Host == "e3" {
 			t.Errorf("%+v", x)
 		}
+	}
+}
+
+// TestSecondPreflightThatStays: a wait for another run has an end also where
+// systemd is slow, and its host is looked at all the same.
+func TestSecondPreflightThatStays(t *testing.T) {
+	t.Parallel()
+	r := look(t, preflight.Options{Phase: 2, LookOnly: true}, both(hardware("e3", func(h *phasestest.Hardware) { h.Units = 4 * time.Second }),
+		root("e3", `systemd-run --quiet --collect --unit=migrate-preflight-another --property=RuntimeMaxSec=3600 /usr/bin/systemd-socket-activate --accept -l 10.88.0.23:2379 /bin/true`)))
+	seen := false
+	for _, x := range r.Results {
+		seen = seen || x.Host == "e3" && x.Check == "EtcdData" && x.Severity == preflight.OK
+		if x.Host == "e3" && x.Check == "Login" && x.Severity != preflight.OK {
+			t.Errorf("%+v", x)
+		}
+	}
+	if !seen {
+		t.Error("e3 was not looked at")
 	}
 }

@@ -56,7 +56,7 @@ echo @@swap; cat /proc/swaps
 for d in /var/lib /etc; do echo "@@disk $d"; df -Pk "$d"; done
 echo @@inotify; cat /proc/sys/fs/inotify/max_user_instances; find /proc/[0-9]*/fd -lname anon_inode:inotify | wc -l
 echo @@addresses; ip -o -4 addr show scope global
-` + othersGone + `echo @@listening; ss -Hltn
+%secho @@listening; ss -Hltn
 echo @@conntrack; command -v conntrack
 echo @@kubelet; kubelet --version
 echo @@kubeadm; kubeadm version -o short
@@ -90,7 +90,7 @@ func readFacts(ctx context.Context, v phases.View) (*Facts, error) {
 	if name := v.Spec().Endpoint.Host; net.ParseIP(name) == nil {
 		resolve = "echo @@resolve; getent ahostsv4 " + remote.Quote(name) + "\n"
 	}
-	out, err := host.Look(ctx, remote.Command{Script: fmt.Sprintf(factsScript, resolve)})
+	out, err := host.Look(ctx, remote.Command{Script: fmt.Sprintf(factsScript, awaitOthers(), resolve)})
 	if err != nil {
 		return nil, fmt.Errorf("reading the facts of %s: %w", v.Target(), err)
 	}
@@ -135,7 +135,7 @@ func (f *Facts) take(name, about, body string) {
 			f.Inotify = [2]int{number(lines[0]), number(lines[1])}
 		}
 	case "addresses":
-		f.Addresses = addresses(lines)
+		f.Addresses = remote.OwnAddresses(body)
 	case "listening":
 		for _, l := range lines {
 			if words := strings.Fields(l); len(words) > 3 {
@@ -185,24 +185,6 @@ func number(text string) int {
 		return 0
 	}
 	return n
-}
-
-// ofContainers are the beginnings of the names of devices that container
-// networks and virtual load balancers make on every node.
-var ofContainers = []string{"cni", "docker", "flannel", "cali", "vxlan", "cilium", "lxc", "veth", "br-", "kube-", "nodelocaldns", "tunl", "weave", "virbr"}
-
-// addresses reads `ip -o -4 addr show`: "2: eth0    inet 10.0.0.1/24 brd …".
-func addresses(lines []string) []string {
-	var out []string
-	for _, l := range lines {
-		words := strings.Fields(l)
-		if len(words) < 4 || slices.ContainsFunc(ofContainers, func(p string) bool { return strings.HasPrefix(words[1], p) }) {
-			continue
-		}
-		address, _, _ := strings.Cut(words[3], "/")
-		out = append(out, address)
-	}
-	return out
 }
 
 // listens says whether something listens on a port, at an address of the host

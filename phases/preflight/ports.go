@@ -173,14 +173,20 @@ func newListenUnit() string { return listenUnits + strings.ToLower(rand.Text()[:
 // othersGone waits until no other run listens on the host: its listeners would
 // be taken for programs, and what they have, this run can't. They end by
 // themselves in less than that. systemd calls a unit that is being started or
-// stopped neither active nor failed.
-const othersGone = `n=0; while [ "$n" -lt 140 ] && systemctl list-units --all --plain --no-legend 'migrate-preflight-*' 2>/dev/null | grep -q .; do n=$((n+1)); sleep 0.2; done
+// stopped neither active nor failed. The clock bounds it besides the number of
+// tries: on a busy host systemctl takes seconds, and it may hang.
+const othersGone = `n=0; end=$(($(date +%%s) + %d)); while [ "$n" -lt 140 ] && [ "$(date +%%s)" -lt "$end" ] && [ -n "$(timeout 5 systemctl list-units --all --plain --no-legend 'migrate-preflight-*' 2>/dev/null)" ]; do n=$((n+1)); sleep 0.2; done
 `
+
+// othersTime bounds that wait.
+const othersTime = 26 * time.Second
+
+func awaitOthers() string { return fmt.Sprintf(othersGone, int(othersTime.Seconds())) }
 
 // listenScript starts the unit and waits until all ports are listened on.
 func listenScript(unit string, addresses []string) string {
 	var b strings.Builder
-	b.WriteString(othersGone)
+	b.WriteString(awaitOthers())
 	b.WriteString("p=$(command -v systemd-socket-activate) || { echo 'systemd-socket-activate is not installed' >&2; exit 1; }\n")
 	fmt.Fprintf(&b, "systemd-run --quiet --collect --unit=%s --property=RuntimeMaxSec=25 \"$p\" --accept", unit)
 	for _, a := range addresses {

@@ -37,6 +37,8 @@ type Check struct {
 	// Try is a Look that has to make something for a moment. Exactly one of
 	// the two is set.
 	Try func(context.Context, Scene, phases.Hands) ([]Finding, error)
+	// Limit bounds it; 0: checkLimit, or tryLimit.
+	Limit time.Duration
 }
 
 // Where is a kind of hosts with the phases for which a check matters there.
@@ -238,7 +240,7 @@ func (s *survey) arrive(ctx context.Context, t target) bool {
 	var facts *Facts
 	err := s.world.Reach(ctx, t.name)
 	if err == nil {
-		limited, cancel := context.WithTimeout(ctx, checkLimit)
+		limited, cancel := context.WithTimeout(ctx, checkLimit+othersTime)
 		defer cancel()
 		facts, err = readFacts(limited, s.world.View(t.name))
 	}
@@ -298,6 +300,9 @@ func (s *survey) one(ctx context.Context, c Check, t target) {
 	if c.Try != nil {
 		limit = tryLimit
 	}
+	if c.Limit > 0 {
+		limit = c.Limit
+	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	scene := Scene{View: s.world.View(t.name), survey: s}
@@ -350,7 +355,7 @@ func (s *survey) tell() {
 }
 
 func (s *survey) report(took time.Duration) Report {
-	r := Report{Results: s.results, Seconds: took.Seconds()}
+	r := Report{Results: toldElsewhere(s.results), Seconds: took.Seconds()}
 	place := map[string]int{migrate.ClusterTarget: -1}
 	for i, t := range s.hosts {
 		r.Hosts = append(r.Hosts, t.name)

@@ -1,0 +1,75 @@
+package phases
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"hamigrate/migrate/kube"
+)
+
+// fresh is how long a memo keeps its answer: the checks and the plan of one
+// command ask within it; whoever did meanwhile what one of them asked for is
+// seen to have done it.
+const fresh = 2 * time.Minute
+
+// asked is what a World remembers of what it has asked.
+type asked struct {
+	values   memo[kube.Values] // see NamedValues
+	etcdUse  memo[EtcdUse]     // see EtcdClients
+	troubles PodTroubles
+}
+
+// memo keeps the answer to a dear question, and asks it once for all who ask at
+// the same time. Nothing is locked while it is asked.
+type memo[T any] struct {
+	mu   sync.Mutex
+	last *answer[T]
+}
+
+type answer[T any] struct {
+	done  chan struct{} // closed when what follows is there
+	value T
+	err   error
+	at    time.Time
+}
+
+// get returns the answer, which ask gives unless it is known. An error is
+// nobody's but that of who has asked: the next one asks again.
+func (m *memo[T]) get(ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
+	for {
+		m.mu.Lock()
+		a := m.last
+		if a == nil {
+			a = &answer[T]{done: make(chan struct{})}
+			m.last = a
+			m.mu.Unlock()
+			a.value, a.err = ask(ctx)
+			a.at = time.Now()
+			if a.err != nil {
+				m.forget(a)
+			}
+			close(a.done)
+			return a.value, a.err
+		}
+		m.mu.Unlock()
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			var none T
+			return none, context.Cause(ctx)
+		}
+		if a.err == nil && time.Since(a.at) < fresh {
+			return a.value, nil
+		}
+		m.forget(a)
+	}
+}
+
+func (m *memo[T]) forget(a *answer[T]) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.last == a {
+		m.last = nil
+	}
+}
