@@ -244,6 +244,24 @@ func (h *Host) linkTarget(p string) string {
 	return string(f.Data)
 }
 
+// realPath is where a path leads when all links in it are followed.
+func (h *Host) realPath(p string) string {
+	at := "/"
+	for left, n := strings.Split(path.Clean(p), "/"), 0; len(left) > 0; left = left[1:] {
+		next := path.Join(at, left[0])
+		to := h.linkTarget(next)
+		if n++; to == "" || n > 100 {
+			at = next
+			continue
+		}
+		if path.IsAbs(to) {
+			at = "/"
+		}
+		left = append([]string{""}, append(strings.Split(to, "/"), left[1:]...)...)
+	}
+	return at
+}
+
 // remove deletes a file or a folder with all in it.
 func (h *Host) remove(p string) {
 	h.Delete(p)

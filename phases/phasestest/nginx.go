@@ -194,9 +194,10 @@ func (h *Host) includeNginx(text string, depth int) (string, error) {
 // glob lists files; only the last element may hold a star.
 func (h *Host) glob(pattern string) []string {
 	var out []string
+	real := path.Join(h.realPath(path.Dir(pattern)), path.Base(pattern))
 	for name := range h.Snapshot() {
-		if ok, err := path.Match(pattern, name); err == nil && ok && !strings.HasPrefix(path.Base(name), ".") {
-			out = append(out, name)
+		if ok, err := path.Match(real, name); err == nil && ok && !strings.HasPrefix(path.Base(name), ".") {
+			out = append(out, path.Join(path.Dir(pattern), path.Base(name)))
 		}
 	}
 	return sorted(out)

@@ -206,19 +206,12 @@ func install(p program) error {
 }
 
 func readlink(p program) error {
-	if flags, rest := p.options(); len(flags) > 0 { // -f
+	if flags, rest := p.options(); len(flags) > 0 { // -f, -m
 		at := p.abs(rest[0])
 		if below, ok := strings.CutPrefix(at, "/var/run/"); ok { // a link of every machine's
 			at = "/run/" + below
 		}
-		for p.host.linkTarget(at) != "" {
-			to := p.host.linkTarget(at)
-			if !path.IsAbs(to) {
-				to = path.Join(path.Dir(at), to)
-			}
-			at = to
-		}
-		p.out("%s\n", at)
+		p.out("%s\n", p.host.realPath(at))
 		return nil
 	}
 	to := p.host.linkTarget(p.abs(p.args[0]))

@@ -21,7 +21,7 @@ func (f *Fake) Put(file remote.File) {
 }
 
 // Link makes a symbolic link to target, without counting as an operation.
-// Links are followed as the last element of a path only.
+// Links are followed wherever they stand in a path that is read or written.
 func (f *Fake) Link(p, target string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -209,6 +209,7 @@ func (f *Fake) Remove(ctx context.Context, p string) error {
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		clean = path.Join(f.resolve(path.Dir(clean)), path.Base(clean))
 		if f.isFolder(clean) {
 			return errNotRegular
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 
 	"hamigrate/migrate/remote"
 )
@@ -56,19 +57,36 @@ func (f *Fake) file(p string) remote.File {
 	return file
 }
 
-// resolve follows the links that p itself may be.
+// resolve follows the links that p and the folders above it may be.
 func (f *Fake) resolve(p string) string {
 	for range 40 { // the kernel's limit
-		to, ok := f.links[p]
-		if !ok {
+		link := f.linkIn(p)
+		if link == "" {
 			return p
 		}
+		to := f.links[link]
 		if !path.IsAbs(to) {
-			to = path.Join(path.Dir(p), to)
+			to = path.Join(path.Dir(link), to)
 		}
-		p = path.Clean(to)
+		p = path.Clean(to + strings.TrimPrefix(p, link))
 	}
 	return p
+}
+
+// linkIn is the first link on the way to p, "" where there is none.
+func (f *Fake) linkIn(p string) string {
+	if len(f.links) == 0 {
+		return ""
+	}
+	for i := 1; i <= len(p); i++ {
+		if i < len(p) && p[i] != '/' {
+			continue
+		}
+		if _, is := f.links[p[:i]]; is {
+			return p[:i]
+		}
+	}
+	return ""
 }
 
 // keepFolder makes p and its parents folders that stay when they are empty.
