@@ -147,16 +147,24 @@ const reloadScript = `if systemctl is-active --quiet nginx; then systemctl reloa
 // ends before its workers are there.
 const listensWithin = 10 * time.Second
 
-// reload loads what was written, and makes sure that nginx comes back after a
-// reboot: from now on the API's clients depend on it. A reload says nothing of
-// a port that can't be had: nginx goes on with what it had, and would not start
-// at the next boot.
+// reload makes sure that nginx comes back after a reboot, and loads what was
+// written. The API's clients depend on it from the reload on, so a run that is
+// killed between the two must not leave one that serves and does not come back.
+// A reload says nothing of a port that can't be had: nginx goes on with what it
+// had, and would not start at the next boot.
 func (w written) reload(ctx context.Context, h remote.Host, v phases.View) error {
-	active, _, err := serviceState(ctx, h)
+	active, enabled, err := serviceState(ctx, h)
 	if err != nil {
 		return err
 	}
-	_, err = h.Run(ctx, remote.Command{Script: reloadScript})
+	if !startsAtBoot(enabled) {
+		if _, err = h.Run(ctx, remote.Cmd("systemctl", "enable", "--quiet", "nginx")); err != nil {
+			err = fmt.Errorf("letting nginx start at boot: %w", err)
+		}
+	}
+	if err == nil {
+		_, err = h.Run(ctx, remote.Command{Script: reloadScript})
+	}
 	if err == nil {
 		err = phases.Await(ctx, v, listensWithin, func(ctx context.Context) error {
 			holder, err := portHolder(ctx, h, v.Spec().Endpoint.Port)
@@ -171,14 +179,16 @@ func (w written) reload(ctx context.Context, h remote.Host, v phases.View) error
 	}
 	if err != nil {
 		err = fmt.Errorf("loading the new configuration of nginx on %s%s (the old one is put back): %w", h.Name(), w.why(ctx, h, v.Spec().Endpoint.Port), err)
-		if err := errors.Join(err, w.back(ctx, h)); active != "active" {
+		err = errors.Join(err, w.back(ctx, h))
+		if enabled == "disabled" {
+			_, disableErr := h.Run(ctx, remote.Cmd("systemctl", "disable", "--quiet", "nginx"))
+			err = errors.Join(err, disableErr)
+		}
+		if active != "active" {
 			return err
 		}
 		_, again := h.Run(ctx, remote.Command{Script: reloadActive})
 		return errors.Join(err, again)
-	}
-	if _, err := h.Run(ctx, remote.Cmd("systemctl", "enable", "--quiet", "nginx")); err != nil {
-		return fmt.Errorf("letting nginx on %s start at boot: %w", h.Name(), err)
 	}
 	return nil
 }

@@ -95,10 +95,13 @@ func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, erro
 	}
 	preImage := migrate.Before{"file": l.file, "content": w.before, "active": active, "enabled": enabled}
 	if !w.differs && holder == "nginx" {
-		if loaded {
-			return phases.Done("nginx passes port %d through to %s", port, strings.Join(WithBackend(list, first), ", ")), nil
+		switch {
+		case !loaded:
+			return phases.Need(preImage, "nginx has not loaded our file"), nil
+		case !startsAtBoot(enabled):
+			return phases.Need(preImage, "nginx passes port %d through, and does not start at boot: its service is %s", port, enabled), nil
 		}
-		return phases.Need(preImage, "nginx has not loaded our file"), nil
+		return phases.Done("nginx passes port %d through to %s", port, strings.Join(WithBackend(list, first), ", ")), nil
 	}
 	if blocked, is := portTaken(v, l, holder, w.before); is {
 		return blocked, nil
@@ -176,6 +179,13 @@ func verifyNginxStream(ctx context.Context, v phases.View) error {
 	}
 	if !loaded {
 		return fmt.Errorf("nginx on %s has not loaded our file", v.Target())
+	}
+	_, enabled, err := serviceState(ctx, r)
+	if err != nil {
+		return err
+	}
+	if !startsAtBoot(enabled) {
+		return fmt.Errorf("nginx on %s does not start at boot: its service is %s", v.Target(), enabled)
 	}
 	holder, err := portHolder(ctx, r, v.Spec().Endpoint.Port)
 	if err != nil {

@@ -121,6 +121,12 @@ func serviceState(ctx context.Context, r remote.Reader) (active, enabled string,
 	return active, enabled, nil
 }
 
+// startsAtBoot reads what `systemctl is-enabled` says. A unit that can't be
+// enabled, as one which another starts, is left as somebody has made it.
+func startsAtBoot(enabled string) bool {
+	return slices.Contains([]string{"enabled", "alias", "static", "indirect", "generated"}, enabled)
+}
+
 // serviceBack stops and disables an nginx that was stopped and disabled. A
 // journal of an earlier version does not say, and then it goes on running.
 func serviceBack(ctx context.Context, h remote.Host, before migrate.Before) error {
