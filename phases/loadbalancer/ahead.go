@@ -15,7 +15,7 @@ import (
 type Ahead struct {
 	Absent   bool // nginx is not there, or has no configuration
 	File     string
-	Listens  []int // other ports that nginx's configuration listens on
+	Listens  []int // ports that nginx's configuration listens on without us
 	Tried    bool  // nginx has judged the new configuration, or has it already
 	Findings []migrate.Finding
 }
