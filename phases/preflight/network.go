@@ -125,7 +125,7 @@ func fixName(s Scene, m loadbalancer.Meaning, first string) string {
 		return "write the load balancer's address, or a name for it, into spec.endpoint"
 	}
 	remedy := first + "on " + m.Node + ": `" + m.Fix + "`"
-	if strings.HasPrefix(m.Fix, "echo ") {
+	if strings.HasPrefix(m.Fix, "grep ") {
 		remedy += ", or the same in DNS"
 	}
 	return remedy
