@@ -162,6 +162,12 @@ func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) e
 		return err
 	}
 	if p.there && p.server == h.EndpointURL() {
+		// Its pods keep the /etc/hosts that they were started with.
+		if followedBefore(h.View, before["server"]) {
+			if err := nameBack(ctx, h); err != nil {
+				return err
+			}
+		}
 		old, err := recorded(before, "server", "the server in ConfigMap kube-system/kube-proxy")
 		if err != nil {
 			return err

@@ -73,7 +73,11 @@ func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, erro
 	case errors.As(err, &refused):
 		return phases.Block("mend what it names: `nginx -t`", "%v", refused), nil
 	case errors.Is(err, fs.ErrNotExist):
-		return phases.Need(migrate.Before{"file": "absent"}, "nginx is not configured yet"), nil
+		named, err := namedBefore(ctx, v)
+		if err != nil {
+			return migrate.Finding{}, err
+		}
+		return phases.Need(migrate.Before{"file": "absent", namedKey: named}, "nginx is not configured yet"), nil
 	case err != nil:
 		return migrate.Finding{}, err
 	}
@@ -93,15 +97,20 @@ func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, erro
 	if err != nil {
 		return migrate.Finding{}, err
 	}
-	preImage := migrate.Before{"file": l.file, "content": w.before, "active": active, "enabled": enabled}
-	if !w.differs && holder == "nginx" {
-		switch {
-		case !loaded:
-			return phases.Need(preImage, "nginx has not loaded our file"), nil
-		case !startsAtBoot(enabled):
-			return phases.Need(preImage, "nginx passes port %d through, and does not start at boot: its service is %s", port, enabled), nil
-		}
+	configured := !w.differs && holder == "nginx"
+	if configured && loaded && startsAtBoot(enabled) {
 		return phases.Done("nginx passes port %d through to %s", port, strings.Join(WithBackend(list, first), ", ")), nil
+	}
+	named, err := namedBefore(ctx, v)
+	if err != nil {
+		return migrate.Finding{}, err
+	}
+	preImage := migrate.Before{"file": l.file, "content": w.before, "active": active, "enabled": enabled, namedKey: named}
+	switch {
+	case configured && !loaded:
+		return phases.Need(preImage, "nginx has not loaded our file"), nil
+	case configured:
+		return phases.Need(preImage, "nginx passes port %d through, and does not start at boot: its service is %s", port, enabled), nil
 	}
 	if blocked, is := portTaken(v, l, holder, w.before); is {
 		return blocked, nil

@@ -19,7 +19,7 @@ import (
 // place, when nobody follows the endpoint any more. Connections that are open
 // stay: a reload lets the old workers serve theirs to the end.
 func undoNginxStream(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	if err := leaveEndpoint(ctx, h); err != nil {
+	if err := leaveEndpoint(ctx, h, before); err != nil {
 		return err
 	}
 	host := h.On(h.Target())

@@ -97,6 +97,13 @@ func TestNobodyChangesTheName(t *testing.T) {
 		if server := s.State()["w1 kubelet uses"]; !strings.Contains(server, "10.88.0.11") {
 			t.Errorf("the kubelet of w1 uses %s", server)
 		}
+		stop := make(chan struct{})
+		s.env.UseStop(stop)
+		s.env.UseAsk(func(string) { time.AfterFunc(10*time.Second, func() { close(stop) }) }, time.Hour)
+		began := time.Now()
+		if err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0]); !errors.Is(err, migrate.ErrStopped) || time.Since(began) > 2*time.Minute {
+			t.Errorf("asked to stop, it ended after %s with %v", time.Since(began), err)
+		}
 	})
 }
 
