@@ -26,8 +26,14 @@ import (
 // their own at the same moment.
 const heldConnections = 4
 
+// meetsWithin bounds a connection with its handshake: packets that nobody answers
+// must not hold up those who wait for the whole.
+const meetsWithin = 5 * time.Second
+
 // Meet opens a connection to the endpoint from a node, and shakes hands.
 func Meet(ctx context.Context, v phases.View, node string, roots *x509.CertPool) (net.Conn, *x509.Certificate, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, meetsWithin, fmt.Errorf("no answer within %s", meetsWithin))
+	defer cancel()
 	raw, err := v.On(node).DialContext(ctx, "tcp", v.EndpointAddress())
 	if err != nil {
 		return nil, nil, fmt.Errorf("reaching the endpoint from %s: %w", node, err)
