@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -47,6 +49,32 @@ func LookAhead(ctx context.Context, v phases.View) (Ahead, error) {
 // Installed is what the step that installs nginx finds.
 func Installed(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	return checkNginx(ctx, v)
+}
+
+// Begun says whether a load balancer's host may have our file: one that does not
+// answer may. Without the file on any of them this phase was not begun, and what
+// answers at the endpoint is something else.
+func Begun(ctx context.Context, v phases.View) (bool, error) {
+	hosts := v.Spec().LoadBalancer.Hosts
+	have := make([]bool, len(hosts))
+	err := phases.ForEach(hosts, func(i int, lb cluster.Host) error {
+		r := v.On(lb.Name)
+		list, err := PresentBackends(ctx, r, v)
+		have[i] = len(list) > 0
+		switch {
+		case errors.As(err, new(streamBlockError)):
+			return nil
+		case errors.As(err, new(refusedError)): // nginx does not say where it would be
+			_, found := r.Look(ctx, remote.Command{Script: "[ -e " + StreamFile + " ] || [ -e " + ownFile + " ] || grep -rqsF '" + ownHeader + "' /etc/nginx"})
+			have[i] = found == nil
+			return nil
+		case err != nil && ctx.Err() == nil:
+			have[i] = true
+			return nil
+		}
+		return err
+	})
+	return slices.Contains(have, true), err
 }
 
 // PortHolder names the program that listens on a port of a host, "" for none.
