@@ -2,9 +2,14 @@ package loadbalancer
 
 import (
 	"errors"
+	"path"
 	"slices"
 	"strings"
 	"testing"
+
+	"hamigrate/migrate/remote"
+	"hamigrate/migrate/remote/remotetest"
+	"hamigrate/phases"
 )
 
 // dump is what `nginx -T` prints of nginx.conf and other files, as pairs.
@@ -99,8 +104,22 @@ func TestEditedAndBack(t *testing.T) {
 		if !strings.HasPrefix(edited, l.load+"\n") || !strings.HasSuffix(edited, "\n"+l.include+"\n") {
 			t.Errorf("%q", edited)
 		}
-		if !ownLoadLine.MatchString(edited) {
-			t.Errorf("our line is not known again in %q", edited)
+		h := remotetest.New("lb1")
+		for _, kept := range []bool{false, true} {
+			want := strings.TrimRight(conf, "\n") + "\n"
+			if kept {
+				h.Put(remote.File{Path: path.Join(phases.BackupDir(nginxStreamID), nginxConf), Data: []byte(conf)})
+				want = conf
+			}
+			back, err := withoutLines(t.Context(), h, remote.File{Path: nginxConf, Data: []byte(edited)})
+			if err != nil || string(back.Data) != want {
+				t.Errorf("with a copy %t: back it is %q and was %q (%v)", kept, back.Data, conf, err)
+			}
+		}
+		// What somebody has added since stays; the copy is of no use then.
+		back, err := withoutLines(t.Context(), h, remote.File{Path: nginxConf, Data: []byte(edited + "# more\n")})
+		if want := strings.TrimRight(conf, "\n") + "\n# more\n"; err != nil || string(back.Data) != want {
+			t.Errorf("back it is %q, wanted %q (%v)", back.Data, want, err)
 		}
 	}
 }
