@@ -30,19 +30,17 @@ func LookAhead(ctx context.Context, v phases.View) (Ahead, error) {
 		return Ahead{Absent: true}, nil
 	}
 	if err == nil {
-		a.File, a.Listens, a.Tried = l.file, l.listens, l.module
+		a.File, a.Listens = l.file, l.listens
 	}
-	for _, check := range []func(context.Context, phases.View) (migrate.Finding, error){checkWorkerConnections, checkNginxStream} {
-		f, err := check(ctx, v)
-		if err != nil {
-			return Ahead{}, err
-		}
-		a.Findings = append(a.Findings, f)
+	connections, err := checkWorkerConnections(ctx, v)
+	if err != nil {
+		return Ahead{}, err
 	}
-	if a.Tried {
-		_, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "unshare -m true"})
-		a.Tried = err == nil
+	stream, tried, err := tryNginxStream(ctx, v)
+	if err != nil {
+		return Ahead{}, err
 	}
+	a.Findings, a.Tried = []migrate.Finding{connections, stream}, tried
 	return a, nil
 }
 

@@ -157,6 +157,10 @@ func (w written) reload(ctx context.Context, h remote.Host, v phases.View) error
 	if err != nil {
 		return err
 	}
+	since, err := w.now(ctx, h)
+	if err != nil {
+		return err
+	}
 	if !startsAtBoot(enabled) {
 		if _, err = h.Run(ctx, remote.Cmd("systemctl", "enable", "--quiet", "nginx")); err != nil {
 			err = fmt.Errorf("letting nginx start at boot: %w", err)
@@ -178,7 +182,7 @@ func (w written) reload(ctx context.Context, h remote.Host, v phases.View) error
 		return err
 	}
 	if err != nil {
-		err = fmt.Errorf("loading the new configuration of nginx on %s%s (the old one is put back): %w", h.Name(), w.why(ctx, h, v.Spec().Endpoint.Port), err)
+		err = fmt.Errorf("loading the new configuration of nginx on %s%s (the old one is put back): %w", h.Name(), w.why(ctx, h, v.Spec().Endpoint.Port, since), err)
 		err = errors.Join(err, w.back(ctx, h))
 		if enabled == "disabled" {
 			_, disableErr := h.Run(ctx, remote.Cmd("systemctl", "disable", "--quiet", "nginx"))
@@ -193,11 +197,29 @@ func (w written) reload(ctx context.Context, h remote.Host, v phases.View) error
 	return nil
 }
 
-// why is nginx's own last complaint, with the remedy where SELinux enforces.
-func (w written) why(ctx context.Context, h remote.Reader, port int) string {
-	script := "journalctl -u nginx -n 20 -o cat --no-pager 2>/dev/null | grep emerg | tail -n 1\ngetenforce 2>/dev/null || true"
+// moment is a place in what nginx says: the host's clock, and the bytes that its
+// error log has.
+type moment struct{ second, size int64 }
+
+// now is the place before a change. What nginx has said before is about others.
+func (w written) now(ctx context.Context, r remote.Reader) (m moment, err error) {
+	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf("date +%%s\nstat -L -c %%s %s 2>/dev/null || echo 0", remote.Quote(w.errors))})
+	if err != nil {
+		return m, fmt.Errorf("looking at the error log of nginx on %s: %w", r.Name(), err)
+	}
+	if _, err := fmt.Sscan(out, &m.second, &m.size); err != nil {
+		return m, fmt.Errorf("looking at the error log of nginx on %s: %w", r.Name(), err)
+	}
+	return m, nil
+}
+
+// why is nginx's own last complaint since then, with the remedy where SELinux
+// enforces. A log that is shorter than it was is a new one.
+func (w written) why(ctx context.Context, h remote.Reader, port int, since moment) string {
+	script := fmt.Sprintf("journalctl -u nginx --since @%d -n 20 -o cat --no-pager 2>/dev/null | grep emerg | tail -n 1\ngetenforce 2>/dev/null || true", since.second)
 	if w.errors != "" {
-		script = fmt.Sprintf("tail -n 50 %s 2>/dev/null | grep emerg | tail -n 1\n", remote.Quote(w.errors)) + script
+		log := remote.Quote(w.errors)
+		script = fmt.Sprintf("f=%d; [ \"$(stat -L -c %%s %s 2>/dev/null || echo 0)\" -ge $f ] || f=0\ntail -c +$((f + 1)) %s 2>/dev/null | grep emerg | tail -n 1\n", since.size, log, log) + script
 	}
 	out, err := h.Look(ctx, remote.Command{Script: script})
 	if err != nil {

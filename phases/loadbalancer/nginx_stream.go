@@ -62,6 +62,13 @@ func wantedBackends(ctx context.Context, v phases.View) ([]string, error) {
 }
 
 func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	f, _, err := tryNginxStream(ctx, v)
+	return f, err
+}
+
+// tryNginxStream is the check, and says whether nginx has judged the new
+// configuration, or has it already.
+func tryNginxStream(ctx context.Context, v phases.View) (f migrate.Finding, tried bool, err error) {
 	r := v.On(v.Target())
 	port := v.Spec().Endpoint.Port
 	l, err := findLayout(ctx, r, port)
@@ -69,17 +76,17 @@ func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, erro
 	var refused refusedError
 	switch {
 	case errors.As(err, &block):
-		return phases.Block(block.remedy(), "%s: %v", v.Target(), block), nil
+		return phases.Block(block.remedy(), "%s: %v", v.Target(), block), false, nil
 	case errors.As(err, &refused):
-		return phases.Block("mend what it names: `nginx -t`", "%v", refused), nil
+		return phases.Block("mend what it names: `nginx -t`", "%v", refused), false, nil
 	case errors.Is(err, fs.ErrNotExist):
 		named, err := namedBefore(ctx, v)
 		if err != nil {
-			return migrate.Finding{}, err
+			return migrate.Finding{}, false, err
 		}
-		return phases.Need(migrate.Before{"file": "absent", namedKey: named}, "nginx is not configured yet"), nil
+		return phases.Need(migrate.Before{"file": "absent", namedKey: named}, "nginx is not configured yet"), false, nil
 	case err != nil:
-		return migrate.Finding{}, err
+		return migrate.Finding{}, false, err
 	}
 	var first, holder, active, enabled string
 	var list []string
@@ -91,43 +98,46 @@ func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, erro
 		func() (err error) { loaded, err = l.loaded(ctx, r); return err },
 		func() (err error) { active, enabled, err = serviceState(ctx, r); return err })
 	if err != nil {
-		return migrate.Finding{}, err
+		return migrate.Finding{}, false, err
 	}
 	w, err := plan(ctx, r, v, l, WithBackend(list, first))
 	if err != nil {
-		return migrate.Finding{}, err
+		return migrate.Finding{}, false, err
 	}
 	configured := !w.differs && holder == "nginx"
 	if configured && loaded && startsAtBoot(enabled) {
-		return phases.Done("nginx passes port %d through to %s", port, strings.Join(WithBackend(list, first), ", ")), nil
+		return phases.Done("nginx passes port %d through to %s", port, strings.Join(WithBackend(list, first), ", ")), true, nil
+	}
+	if blocked, is := portTaken(v, l, holder, w.before); is && !configured {
+		return blocked, false, nil
+	}
+	if tried = configured; !configured && l.module {
+		err := tryOut(ctx, r, w.files()...)
+		if errors.As(err, &refused) {
+			return phases.Block("change what it names; or keep nginx as your own, pass the endpoint through there, and write `kind: external` into spec.loadBalancer", "%v", refused), true, nil
+		}
+		if tried = err == nil; err != nil && !errors.Is(err, errNoScratch) {
+			return migrate.Finding{}, false, err
+		}
 	}
 	named, err := namedBefore(ctx, v)
 	if err != nil {
-		return migrate.Finding{}, err
+		return migrate.Finding{}, false, err
 	}
-	preImage := migrate.Before{"file": l.file, "content": w.before, "active": active, "enabled": enabled, namedKey: named}
+	f = phases.Need(migrate.Before{"file": l.file, "content": w.before, "active": active, "enabled": enabled, namedKey: named},
+		"nginx does not listen on port %d", port)
 	switch {
 	case configured && !loaded:
-		return phases.Need(preImage, "nginx has not loaded our file"), nil
+		f.Reason = "nginx has not loaded our file"
 	case configured:
-		return phases.Need(preImage, "nginx passes port %d through, and does not start at boot: its service is %s", port, enabled), nil
-	}
-	if blocked, is := portTaken(v, l, holder, w.before); is {
-		return blocked, nil
-	}
-	if l.module {
-		if err := tryOut(ctx, r, w.files()...); errors.As(err, &refused) {
-			return phases.Block("change what it names; or keep nginx as your own, pass the endpoint through there, and write `kind: external` into spec.loadBalancer", "%v", refused), nil
-		} else if err != nil && !errors.Is(err, errNoScratch) {
-			return migrate.Finding{}, err
+		f.Reason = fmt.Sprintf("nginx passes port %d through, and does not start at boot: its service is %s", port, enabled)
+	default:
+		if w.before != "" {
+			f.Reason = "our file for nginx differs from what it should be"
 		}
+		f.Changes = w.changes(v.Target())
 	}
-	f := phases.Need(preImage, "nginx does not listen on port %d", port)
-	if w.before != "" {
-		f.Reason = "our file for nginx differs from what it should be"
-	}
-	f.Changes = w.changes(v.Target())
-	return f, nil
+	return f, tried, nil
 }
 
 // portTaken is the finding that somebody else has the endpoint's port.

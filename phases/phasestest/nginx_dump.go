@@ -149,6 +149,20 @@ func copyInPlace(p program) bool { return strings.HasPrefix(strings.Join(p.args,
 
 var headBytes = regexp.MustCompile(`^-c (\d+)$`)
 
+// fromByte plays `tail -c +N`.
+func fromByte(p program) (bool, error) {
+	if len(p.args) < 3 || p.args[0] != "-c" {
+		return false, nil
+	}
+	n, err := strconv.Atoi(strings.TrimPrefix(p.args[1], "+"))
+	if err != nil {
+		return true, err
+	}
+	text, err := p.input(p.args[2:])
+	p.out("%s", text[min(max(n-1, 0), len(text)):])
+	return true, err
+}
+
 // firstBytes plays `head -c N`.
 func firstBytes(p program) (bool, error) {
 	m := headBytes.FindStringSubmatch(strings.Join(p.args, " "))

@@ -269,6 +269,11 @@ func lineProgram(p program, name string) error {
 	if done, err := firstBytes(p); done {
 		return err
 	}
+	if name == "tail" {
+		if done, err := fromByte(p); done {
+			return err
+		}
+	}
 	var withValue []string
 	if name == "head" || name == "tail" {
 		withValue = []string{"-n"}

@@ -6,6 +6,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/loadbalancer"
 	"hamigrate/phases/phasestest"
 )
 
@@ -39,6 +40,10 @@ func TestPlanWritesThroughNoLink(t *testing.T) {
 					if e.Finding.Verdict == migrate.Blocked {
 						t.Errorf("%s: %s", e.Step, e.Finding.Reason)
 					}
+				}
+				ahead, err := loadbalancer.LookAhead(s.Context(), env.View("lb2"))
+				if err != nil || ahead.Tried != (name == "no link") {
+					t.Errorf("tried: %t (%v)", ahead.Tried, err)
 				}
 				if err := s.phase(1, phases.Overlap); err != nil {
 					t.Fatal(err)
