@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
 )
@@ -29,22 +30,22 @@ func followedBefore(v phases.View, server string) bool {
 // the endpoint when its name meant no load balancer.
 const namedKey = "named"
 
-// namedBefore lists them, as filesNaming does, separated by ", ".
-func namedBefore(ctx context.Context, v phases.View) (string, error) {
+// noteNamed writes them down, as filesNaming lists them, separated by ", ".
+func noteNamed(ctx context.Context, v phases.View, before migrate.Before) error {
 	if !followedBefore(v, v.EndpointURL()) {
-		return "", nil
+		return nil
 	}
 	wrong, err := wrongMeanings(ctx, v)
 	if err != nil || len(wrong) == 0 {
-		return "", err
+		return err
 	}
 	named, err := namesEndpoint(ctx, v)
 	if err != nil {
-		return "", err
+		return err
 	}
 	workers, err := v.Workers(ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
 	each := make([][]string, len(workers))
 	err = phases.ForEach(workers, func(i int, w cluster.Host) (err error) {
@@ -62,7 +63,10 @@ func namedBefore(ctx context.Context, v phases.View) (string, error) {
 		node, _, isFile := strings.Cut(what, ":")
 		return isFile && !means[node]
 	})
-	return strings.Join(named, ", "), err
+	if len(named) > 0 {
+		before[namedKey] = strings.Join(named, ", ")
+	}
+	return err
 }
 
 // meansFirst says whether the name means the first control-plane node there, and

@@ -80,11 +80,8 @@ func tryNginxStream(ctx context.Context, v phases.View) (f migrate.Finding, trie
 	case errors.As(err, &refused):
 		return phases.Block("mend what it names: `nginx -t`", "%v", refused), false, nil
 	case errors.Is(err, fs.ErrNotExist):
-		named, err := namedBefore(ctx, v)
-		if err != nil {
-			return migrate.Finding{}, false, err
-		}
-		return phases.Need(migrate.Before{"file": "absent", namedKey: named}, "nginx is not configured yet"), false, nil
+		before := migrate.Before{"file": "absent"}
+		return phases.Need(before, "nginx is not configured yet"), false, noteNamed(ctx, v, before)
 	case err != nil:
 		return migrate.Finding{}, false, err
 	}
@@ -120,12 +117,11 @@ func tryNginxStream(ctx context.Context, v phases.View) (f migrate.Finding, trie
 			return migrate.Finding{}, false, err
 		}
 	}
-	named, err := namedBefore(ctx, v)
-	if err != nil {
+	before := migrate.Before{"file": l.file, "content": w.before, "active": active, "enabled": enabled}
+	if err := noteNamed(ctx, v, before); err != nil {
 		return migrate.Finding{}, false, err
 	}
-	f = phases.Need(migrate.Before{"file": l.file, "content": w.before, "active": active, "enabled": enabled, namedKey: named},
-		"nginx does not listen on port %d", port)
+	f = phases.Need(before, "nginx does not listen on port %d", port)
 	switch {
 	case configured && !loaded:
 		f.Reason = "nginx has not loaded our file"

@@ -2,7 +2,9 @@ package phasestest_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -96,6 +98,56 @@ func TestTheNameGetsItsOldMeaningBack(t *testing.T) {
 			t.Errorf("the workers are not Ready without load balancers (%v)", err)
 		}
 	})
+}
+
+// TestKilledOnTheWayBackOfTheName: from any instant of it the next rollback comes
+// to the same end.
+func TestKilledOnTheWayBackOfTheName(t *testing.T) {
+	var deaths []death
+	var want map[string]string
+	synctest.Test(t, func(t *testing.T) {
+		w := phasestest.New(t, phasestest.MadeFor("cluster-endpoint:6443"))
+		defer w.Close()
+		want = takenBackState(w)
+		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
+		defer o.close()
+		var asked []string
+		o.env.UseAsk(obey(stage{t, w, o}, &asked), 0)
+		if err := o.run(t.Context(), allPhases(phases.Overlap)[0]); err != nil {
+			t.Fatal(err)
+		}
+		w.Watch = func(p phasestest.Point) { deaths = append(deaths, death{Point: p, journal: o.bytes(), at: time.Now()}) }
+		if err := o.rollback(t.Context(), allPhases(phases.Overlap)[0]); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for n, d := range deaths {
+		if !share(n, 4) {
+			continue
+		}
+		t.Run(fmt.Sprintf("%03d %s", n, label(d.Op, d.When)), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := d.World.World(t)
+				defer w.Close()
+				path := filepath.Join(t.TempDir(), "journal")
+				if err := os.WriteFile(path, d.journal, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				o := newOperator(t, w, path)
+				defer o.close()
+				var asked []string
+				o.env.UseAsk(obey(stage{t, w, o}, &asked), 0)
+				if err := o.rollback(t.Context(), allPhases(phases.Overlap)[0]); err != nil {
+					t.Fatal(err)
+				}
+				w.Pass(time.Minute)
+				if now := takenBackState(w); !maps.Equal(want, now) {
+					t.Errorf("it ends otherwise:\n%s", cmp.Diff(want, now))
+				}
+			})
+		})
+	}
 }
 
 // TestNobodyGivesTheNameItsOldMeaning: the way back ends in an error with the
