@@ -84,6 +84,7 @@ type World struct {
 	tell       func(string)    // see UseAsk
 	askWait    time.Duration   // see UseAsk
 	stop       <-chan struct{} // ends the waits that may be ended
+	alone      chan struct{}   // see Alone
 
 	waited atomic.Int64 // nanoseconds in which programs of others ran
 
@@ -94,7 +95,7 @@ type World struct {
 // NewWorld makes a World; it connects to a host when a step first needs it.
 func NewWorld(spec cluster.Spec, hosts Hosts) *World {
 	return &World{spec: spec, hosts: hosts, configs: map[string]*rest.Config{}, clients: map[string]kube.Client{},
-		hashed: map[string]hashed{}, contents: map[string][]byte{}}
+		hashed: map[string]hashed{}, contents: map[string][]byte{}, alone: make(chan struct{}, 1)}
 }
 
 // Close closes the etcd connections; the host connections belong to Hosts.

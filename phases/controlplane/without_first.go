@@ -99,8 +99,17 @@ func withoutLine(ctx context.Context, v phases.View) ([]string, error) {
 }
 
 func applyWithoutFirst(ctx context.Context, h phases.Hands, _ migrate.Before) (err error) {
+	// All that can fail with the first API server in its place does so here: while
+	// it is out, the others have all the clients.
+	if err := loadbalancer.VerifyEndpoint(ctx, h.View); err != nil {
+		return err
+	}
+	m, err := meetingsOf(ctx, h.View)
+	if err != nil {
+		return err
+	}
 	if loadbalancer.External(h.View) {
-		if err := anotherAnswers(ctx, h.View, false); err != nil {
+		if err := m.anotherAnswers(ctx, h.View, false); err != nil {
 			return err
 		}
 		return noteProof(ctx, h)
@@ -108,33 +117,36 @@ func applyWithoutFirst(ctx context.Context, h phases.Hands, _ migrate.Before) (e
 	if err := othersReady(ctx, h.View); err != nil {
 		return err
 	}
+	first, err := h.APIAddress(ctx, h.First().Name)
+	if err != nil {
+		return err
+	}
+	rest := make([][]string, len(h.Spec().LoadBalancer.Hosts))
+	for i, lb := range h.Spec().LoadBalancer.Hosts {
+		list, err := loadbalancer.PresentBackends(ctx, h.On(lb.Name), h.View)
+		if err != nil {
+			return err
+		}
+		rest[i] = slices.DeleteFunc(list, func(s string) bool { return s == first })
+		if err := everyoneAnswers(ctx, h.On(lb.Name), rest[i]); err != nil {
+			return fmt.Errorf("the API server of %s stays behind %s: %w", h.First().Name, lb.Name, err)
+		}
+	}
 	defer func() {
 		// Also where the run is asked to stop: the line belongs there.
 		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		err = errors.Join(err, putFirstBack(back, h))
 	}()
-	first, err := h.APIAddress(ctx, h.First().Name)
-	if err != nil {
-		return err
-	}
-	for _, lb := range h.Spec().LoadBalancer.Hosts {
-		host := h.On(lb.Name)
-		list, err := loadbalancer.PresentBackends(ctx, host, h.View)
-		if err != nil {
-			return err
-		}
-		rest := slices.DeleteFunc(list, func(s string) bool { return s == first })
-		if err := everyoneAnswers(ctx, host, rest); err != nil {
-			return fmt.Errorf("the API server of %s stays behind %s: %w", h.First().Name, lb.Name, err)
-		}
-		if err := loadbalancer.Configure(ctx, host, h.View, rest); err != nil {
+	for i, lb := range h.Spec().LoadBalancer.Hosts {
+		if err := loadbalancer.Configure(ctx, h.On(lb.Name), h.View, rest[i]); err != nil {
 			return err
 		}
 	}
 	// The workers of before a reload serve no new connection, and end
-	// some tenths of a second later.
-	err = phases.Await(ctx, h.View, goneWithin, func(ctx context.Context) error { return anotherAnswers(ctx, h.View, true) })
+	// some tenths of a second later. Nothing else is waited for: an endpoint that
+	// does not answer now ends the proof, and the first API server is put back.
+	err = phases.Await(ctx, h.View, goneWithin, func(ctx context.Context) error { return m.anotherAnswers(ctx, h.View, true) })
 	if err != nil {
 		return err
 	}
@@ -176,43 +188,53 @@ func everyoneAnswers(ctx context.Context, lb remote.Reader, backends []string) e
 // API server: a name with several addresses takes them in turn.
 const firstTries = 4
 
-// anotherAnswers opens connections to the endpoint from every node. Each must be
-// answered, and never by the first API server; or, where that is not out of the
-// load balancer, one of them all by another.
-func anotherAnswers(ctx context.Context, v phases.View, never bool) error {
-	if err := loadbalancer.VerifyEndpoint(ctx, v); err != nil {
-		return err
-	}
+// meetings are what connections to the endpoint are judged by.
+type meetings struct {
+	nodes []string
+	first *x509.Certificate // the first API server's own
+	roots *x509.CertPool
+}
+
+func meetingsOf(ctx context.Context, v phases.View) (m meetings, err error) {
 	address, err := v.APIAddress(ctx, v.First().Name)
 	if err != nil {
-		return err
+		return m, err
 	}
-	own, err := kube.ServedCertificate(ctx, v.On(v.First().Name).DialContext, address, nil)
+	m.first, err = kube.ServedCertificate(ctx, v.On(v.First().Name).DialContext, address, nil)
 	if err != nil {
-		return fmt.Errorf("asking the API server of %s for its certificate: %w", v.First().Name, err)
+		return m, fmt.Errorf("asking the API server of %s for its certificate: %w", v.First().Name, err)
 	}
 	ca, err := v.AdminCA(ctx)
 	if err != nil {
-		return err
+		return m, err
 	}
-	nodes, err := loadbalancer.NodesNow(ctx, v)
-	if err != nil {
-		return err
-	}
-	tries, roots := firstTries, x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
+	m.roots = x509.NewCertPool()
+	m.roots.AppendCertsFromPEM(ca)
+	m.nodes, err = loadbalancer.NodesNow(ctx, v)
+	return m, err
+}
+
+// anotherAnswers opens connections to the endpoint from every node. Each must be
+// answered, and never by the first API server; or, where that is not out of the
+// load balancer, one of them all by another. Where it is out, waiting mends only
+// an answer by it.
+func (m meetings) anotherAnswers(ctx context.Context, v phases.View, never bool) error {
+	tries := firstTries
 	if !never {
 		tries = goneTries
 	}
-	met := make([]bool, len(nodes))
-	err = phases.ForEach(nodes, func(i int, node string) error {
+	met := make([]bool, len(m.nodes))
+	err := phases.ForEach(m.nodes, func(i int, node string) error {
 		for range tries {
-			conn, cert, err := loadbalancer.Meet(ctx, v, node, roots)
+			conn, cert, err := loadbalancer.Meet(ctx, v, node, m.roots)
+			if err != nil && never {
+				return migrate.Hopeless(err)
+			}
 			if err != nil {
 				return err
 			}
 			defer conn.Close()
-			isFirst := bytes.Equal(cert.Raw, own.Raw)
+			isFirst := bytes.Equal(cert.Raw, m.first.Raw)
 			if isFirst && never {
 				return fmt.Errorf("from %s, %s is answered by the API server of %s, which is out of the load balancer: the name leads past it there", node, v.EndpointAddress(), v.First().Name)
 			}

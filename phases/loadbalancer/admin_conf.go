@@ -77,13 +77,15 @@ func checkServers(ctx context.Context, v phases.View, files []string) (migrate.F
 		return migrate.Finding{}, err
 	}
 	for i, file := range files {
+		if there[i] {
+			before[file] = servers[i] // also of one that stays as it is
+		}
 		if server := servers[i]; there[i] && server != v.EndpointURL() {
-			before[file] = server
 			names = append(names, fmt.Sprintf("%s names %s", file, server))
 			changes = append(changes, phases.ServerChange(v.Target()+":"+file, server, v.EndpointURL()))
 		}
 	}
-	if len(before) == 0 {
+	if len(names) == 0 {
 		return phases.Done("they name %s", v.EndpointURL()), nil
 	}
 	f := phases.Need(before, "%s", strings.Join(names, ", "))

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -15,7 +17,7 @@ import (
 type Ahead struct {
 	Absent   bool // nginx is not there, or has no configuration
 	File     string
-	Listens  []int // other ports that nginx's configuration listens on
+	Listens  []int // ports that nginx's configuration listens on without us
 	Tried    bool  // nginx has judged the new configuration, or has it already
 	Findings []migrate.Finding
 }
@@ -28,25 +30,49 @@ func LookAhead(ctx context.Context, v phases.View) (Ahead, error) {
 		return Ahead{Absent: true}, nil
 	}
 	if err == nil {
-		a.File, a.Listens, a.Tried = l.file, l.listens, l.module
+		a.File, a.Listens = l.file, l.listens
 	}
-	for _, check := range []func(context.Context, phases.View) (migrate.Finding, error){checkWorkerConnections, checkNginxStream} {
-		f, err := check(ctx, v)
-		if err != nil {
-			return Ahead{}, err
-		}
-		a.Findings = append(a.Findings, f)
+	connections, err := checkWorkerConnections(ctx, v)
+	if err != nil {
+		return Ahead{}, err
 	}
-	if a.Tried {
-		_, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "unshare -m true"})
-		a.Tried = err == nil
+	stream, tried, err := tryNginxStream(ctx, v)
+	if err != nil {
+		return Ahead{}, err
 	}
+	a.Findings, a.Tried = []migrate.Finding{connections, stream}, tried
 	return a, nil
 }
 
 // Installed is what the step that installs nginx finds.
 func Installed(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	return checkNginx(ctx, v)
+}
+
+// Begun says whether a load balancer's host may have our file: one that does not
+// answer may. Without the file on any of them this phase was not begun, and what
+// answers at the endpoint is something else.
+func Begun(ctx context.Context, v phases.View) (bool, error) {
+	hosts := v.Spec().LoadBalancer.Hosts
+	have := make([]bool, len(hosts))
+	err := phases.ForEach(hosts, func(i int, lb cluster.Host) error {
+		r := v.On(lb.Name)
+		list, err := PresentBackends(ctx, r, v)
+		have[i] = len(list) > 0
+		switch {
+		case errors.As(err, new(streamBlockError)):
+			return nil
+		case errors.As(err, new(refusedError)): // nginx does not say where it would be
+			_, found := r.Look(ctx, remote.Command{Script: "[ -e " + StreamFile + " ] || [ -e " + ownFile + " ] || grep -rqsF '" + ownHeader + "' /etc/nginx"})
+			have[i] = found == nil
+			return nil
+		case err != nil && ctx.Err() == nil:
+			have[i] = true
+			return nil
+		}
+		return err
+	})
+	return slices.Contains(have, true), err
 }
 
 // PortHolder names the program that listens on a port of a host, "" for none.

@@ -26,7 +26,8 @@ func recorded(before migrate.Before, key, what string) (string, error) {
 // serversBack gives kubeconfig files on the target the server of before, where
 // they name the endpoint, and says whether there was one to change. A file
 // without a pre-image, as on a worker that joined later, gets the first API
-// server's own address: the endpoint will not answer for ever.
+// server's own address: the endpoint will not answer for ever. One that named the
+// endpoint before stays as it is, see nameBack.
 func serversBack(ctx context.Context, h phases.Hands, files []string, before migrate.Before) (changed bool, err error) {
 	host := h.On(h.Target())
 	first, err := h.APIAddress(ctx, h.First().Name)
@@ -45,6 +46,9 @@ func serversBack(ctx context.Context, h phases.Hands, files []string, before mig
 			continue
 		}
 		old := before[file]
+		if followedBefore(h.View, old) {
+			continue
+		}
 		if old == "" || old == h.EndpointURL() {
 			old = "https://" + first
 		}

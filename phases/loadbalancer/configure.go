@@ -147,16 +147,28 @@ const reloadScript = `if systemctl is-active --quiet nginx; then systemctl reloa
 // ends before its workers are there.
 const listensWithin = 10 * time.Second
 
-// reload loads what was written, and makes sure that nginx comes back after a
-// reboot: from now on the API's clients depend on it. A reload says nothing of
-// a port that can't be had: nginx goes on with what it had, and would not start
-// at the next boot.
+// reload makes sure that nginx comes back after a reboot, and loads what was
+// written. The API's clients depend on it from the reload on, so a run that is
+// killed between the two must not leave one that serves and does not come back.
+// A reload says nothing of a port that can't be had: nginx goes on with what it
+// had, and would not start at the next boot.
 func (w written) reload(ctx context.Context, h remote.Host, v phases.View) error {
-	active, _, err := serviceState(ctx, h)
+	active, enabled, err := serviceState(ctx, h)
 	if err != nil {
 		return err
 	}
-	_, err = h.Run(ctx, remote.Command{Script: reloadScript})
+	since, err := w.now(ctx, h)
+	if err != nil {
+		return err
+	}
+	if !startsAtBoot(enabled) {
+		if _, err = h.Run(ctx, remote.Cmd("systemctl", "enable", "--quiet", "nginx")); err != nil {
+			err = fmt.Errorf("letting nginx start at boot: %w", err)
+		}
+	}
+	if err == nil {
+		_, err = h.Run(ctx, remote.Command{Script: reloadScript})
+	}
 	if err == nil {
 		err = phases.Await(ctx, v, listensWithin, func(ctx context.Context) error {
 			holder, err := portHolder(ctx, h, v.Spec().Endpoint.Port)
@@ -170,24 +182,44 @@ func (w written) reload(ctx context.Context, h remote.Host, v phases.View) error
 		return err
 	}
 	if err != nil {
-		err = fmt.Errorf("loading the new configuration of nginx on %s%s (the old one is put back): %w", h.Name(), w.why(ctx, h, v.Spec().Endpoint.Port), err)
-		if err := errors.Join(err, w.back(ctx, h)); active != "active" {
+		err = fmt.Errorf("loading the new configuration of nginx on %s%s (the old one is put back): %w", h.Name(), w.why(ctx, h, v.Spec().Endpoint.Port, since), err)
+		err = errors.Join(err, w.back(ctx, h))
+		if enabled == "disabled" {
+			_, disableErr := h.Run(ctx, remote.Cmd("systemctl", "disable", "--quiet", "nginx"))
+			err = errors.Join(err, disableErr)
+		}
+		if active != "active" {
 			return err
 		}
 		_, again := h.Run(ctx, remote.Command{Script: reloadActive})
 		return errors.Join(err, again)
 	}
-	if _, err := h.Run(ctx, remote.Cmd("systemctl", "enable", "--quiet", "nginx")); err != nil {
-		return fmt.Errorf("letting nginx on %s start at boot: %w", h.Name(), err)
-	}
 	return nil
 }
 
-// why is nginx's own last complaint, with the remedy where SELinux enforces.
-func (w written) why(ctx context.Context, h remote.Reader, port int) string {
-	script := "journalctl -u nginx -n 20 -o cat --no-pager 2>/dev/null | grep emerg | tail -n 1\ngetenforce 2>/dev/null || true"
+// moment is a place in what nginx says: the host's clock, and the bytes that its
+// error log has.
+type moment struct{ second, size int64 }
+
+// now is the place before a change. What nginx has said before is about others.
+func (w written) now(ctx context.Context, r remote.Reader) (m moment, err error) {
+	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf("date +%%s\nstat -L -c %%s %s 2>/dev/null || echo 0", remote.Quote(w.errors))})
+	if err != nil {
+		return m, fmt.Errorf("looking at the error log of nginx on %s: %w", r.Name(), err)
+	}
+	if _, err := fmt.Sscan(out, &m.second, &m.size); err != nil {
+		return m, fmt.Errorf("looking at the error log of nginx on %s: %w", r.Name(), err)
+	}
+	return m, nil
+}
+
+// why is nginx's own last complaint since then, with the remedy where SELinux
+// enforces. A log that is shorter than it was is a new one.
+func (w written) why(ctx context.Context, h remote.Reader, port int, since moment) string {
+	script := fmt.Sprintf("journalctl -u nginx --since @%d -n 20 -o cat --no-pager 2>/dev/null | grep emerg | tail -n 1\ngetenforce 2>/dev/null || true", since.second)
 	if w.errors != "" {
-		script = fmt.Sprintf("tail -n 50 %s 2>/dev/null | grep emerg | tail -n 1\n", remote.Quote(w.errors)) + script
+		log := remote.Quote(w.errors)
+		script = fmt.Sprintf("f=%d; [ \"$(stat -L -c %%s %s 2>/dev/null || echo 0)\" -ge $f ] || f=0\ntail -c +$((f + 1)) %s 2>/dev/null | grep emerg | tail -n 1\n", since.size, log, log) + script
 	}
 	out, err := h.Look(ctx, remote.Command{Script: script})
 	if err != nil {

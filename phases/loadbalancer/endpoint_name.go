@@ -2,8 +2,8 @@ package loadbalancer
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,17 +74,13 @@ func wrongMeanings(ctx context.Context, v phases.View) ([]Meaning, error) {
 	if err != nil {
 		return nil, err
 	}
+	return wrongOn(ctx, v, nodes)
+}
+
+// wrongOn is wrongMeanings of these nodes.
+func wrongOn(ctx context.Context, v phases.View, nodes []string) ([]Meaning, error) {
 	all, err := Meanings(ctx, v, nodes)
-	if err != nil {
-		return nil, err
-	}
-	var wrong []Meaning
-	for _, m := range all {
-		if m.Wrong != "" {
-			wrong = append(wrong, m)
-		}
-	}
-	return wrong, nil
+	return slices.DeleteFunc(all, func(m Meaning) bool { return m.Wrong == "" }), err
 }
 
 func sentences(wrong []Meaning) string {
@@ -97,7 +93,11 @@ func sentences(wrong []Meaning) string {
 
 // applyEndpointName asks for what only a person can do, and waits for it.
 func applyEndpointName(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	wrong, err := wrongMeanings(ctx, h.View)
+	nodes, err := NodesNow(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	wrong, err := wrongOn(ctx, h.View, nodes)
 	if err != nil || len(wrong) == 0 {
 		return err
 	}
@@ -108,15 +108,8 @@ func applyEndpointName(ctx context.Context, h phases.Hands, _ migrate.Before) er
 		fmt.Fprintf(&asked, "\n  on %s: %s", m.Node, m.Fix)
 	}
 	h.Ask(asked.String())
-	said := sentences(wrong) // the last question may be cut off by the end of the wait
-	err = phases.Await(ctx, h.View, h.AskWait(), func(ctx context.Context) error {
-		wrong, err := wrongMeanings(ctx, h.View)
-		if err == nil && len(wrong) > 0 {
-			said = sentences(wrong)
-			err = errors.New(said)
-		}
-		return err
-	})
+	said, err := awaitName(ctx, h, nodes,
+		func(ctx context.Context, nodes []string) ([]Meaning, error) { return wrongOn(ctx, h.View, nodes) }, sentences)
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("waiting for %s to mean the load balancer (%s); change it and run again, --wait-backend waits longer: %w", h.Spec().Endpoint.Host, said, err)
 	}

@@ -2,6 +2,7 @@ package loadbalancer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func kubeProxy() phases.Step {
 		Title: "Point kube-proxy to the endpoint",
 		Why:   "A kube-proxy that lost its API server goes on with old rules, unnoticed for hours.",
 		On:    migrate.Once,
-		Needs: []migrate.StepID{nginxStreamID, endpointID},
+		Needs: []migrate.StepID{nginxStreamID, endpointID, endpointNameID},
 		ByHand: "```\nkubectl -n kube-system edit cm kube-proxy    # server: https://{{.Endpoint}}\n" +
 			"kubectl -n kube-system patch ds kube-proxy -p '" + annotationPatch + "'    # a restart by an annotation that migrate knows again\n" +
 			"kubectl -n kube-system rollout status ds/kube-proxy\n```\n",
@@ -112,7 +113,7 @@ func checkKubeProxy(ctx context.Context, v phases.View) (migrate.Finding, error)
 	case !p.there && p.ds == nil:
 		return phases.Done("this cluster has no kube-proxy"), nil
 	case !p.there:
-		return phases.Done("kube-proxy is not set up by a kubeconfig in ConfigMap kube-system/kube-proxy: it is left as it is"), nil
+		return phases.Done("%v: it is left as it is", ErrOtherKubeProxy), nil
 	case p.server == v.EndpointURL() && nobody != "":
 		return phases.Done("ConfigMap kube-proxy names %s, and no node runs it: %s", p.server, nobody), nil
 	case p.server == v.EndpointURL() && p.annotation() == v.EndpointAddress():
@@ -162,6 +163,12 @@ func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) e
 		return err
 	}
 	if p.there && p.server == h.EndpointURL() {
+		// Its pods keep the /etc/hosts that they were started with.
+		if followedBefore(h.View, before["server"]) {
+			if err := nameBack(ctx, h); err != nil {
+				return err
+			}
+		}
 		old, err := recorded(before, "server", "the server in ConfigMap kube-system/kube-proxy")
 		if err != nil {
 			return err
@@ -198,14 +205,21 @@ func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) e
 	})
 }
 
+// ErrOtherKubeProxy is said of a kube-proxy whose server is not in the ConfigMap
+// that kubeadm makes: this tool leaves it as it is, and does not see what it uses.
+var ErrOtherKubeProxy = errors.New("kube-proxy is not set up by a kubeconfig in ConfigMap kube-system/kube-proxy")
+
 // VerifyKubeProxy wants the endpoint in the ConfigMap, and on every Ready node
 // that is to have one a Ready pod that was started with it. Where there is no
-// kube-proxy its error is the API's NotFound.
+// kube-proxy its error is the API's NotFound, and where there is one that is set
+// up in another way ErrOtherKubeProxy.
 func VerifyKubeProxy(ctx context.Context, v phases.View) error {
 	p, err := readProxySetup(ctx, v)
 	switch {
 	case err != nil:
 		return err
+	case !p.there && p.ds != nil:
+		return ErrOtherKubeProxy
 	case !p.there:
 		return apierrors.NewNotFound(corev1.Resource("configmaps"), "kube-proxy")
 	case p.server != v.EndpointURL():

@@ -51,7 +51,19 @@ func checkKubelet(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	if connected && len(others) == 0 {
 		return phases.Done("the kubelet is connected to %s", v.EndpointAddress()), nil
 	}
-	return phases.Need(migrate.Before{}, "kubelet.conf names the endpoint, but the kubelet is not connected to it"), nil
+	before := migrate.Before{}
+	if len(others) > 0 {
+		// It came to the API server's own address by this name: so it was before
+		// the name meant the load balancer, and so it is to be again on the way back.
+		named, err := filesNaming(ctx, v, v.Target(), kubeletKubeconfigs)
+		if err != nil {
+			return migrate.Finding{}, err
+		}
+		for _, what := range named {
+			before[strings.TrimPrefix(what, v.Target()+":")] = v.EndpointURL()
+		}
+	}
+	return phases.Need(before, "kubelet.conf names the endpoint, but the kubelet is not connected to it"), nil
 }
 
 func applyKubelet(ctx context.Context, h phases.Hands, _ migrate.Before) error {
@@ -95,27 +107,36 @@ func KubeletTalks(ctx context.Context, v phases.View) (toEndpoint bool, others [
 }
 
 // endpointPeers is kubeletPeers on the way there: to the endpoint, and no
-// longer to the API server's old address.
+// longer to the API server's old address. A name that means the old address is no
+// way through the load balancer.
 func endpointPeers(ctx context.Context, v phases.View) (connected bool, others []string, err error) {
 	old, err := v.APIAddress(ctx, v.First().Name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, nil, err
 	}
-	return kubeletPeers(ctx, v, v.EndpointAddress(), old)
+	atOld, through, err := kubeletPeers(ctx, v, old, v.EndpointAddress())
+	if atOld {
+		others = []string{old}
+	}
+	return len(through) > 0, others, err
 }
 
 // kubeletPeers reads the kubelet's established connections: is there one to
-// the wanted address (host:port), and are there others to the unwanted one?
-// Names are resolved on the node.
-func kubeletPeers(ctx context.Context, v phases.View, wanted, unwanted string) (connected bool, others []string, err error) {
+// the wanted address (host:port), and are there others to one of the unwanted?
+// What both mean is wanted. Names are resolved on the node.
+func kubeletPeers(ctx context.Context, v phases.View, wanted string, unwanted ...string) (connected bool, others []string, err error) {
 	var script strings.Builder
-	for _, address := range []string{wanted, unwanted} {
+	for i, address := range append([]string{wanted}, unwanted...) {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
 			return false, nil, fmt.Errorf("reading the kubelet's connections on %s: %w", v.Target(), err)
 		}
-		fmt.Fprintf(&script, "getent ahostsv4 %s | awk '{print $1}' | sort -u | sed 's/$/:%s/'; echo --\n", remote.Quote(host), port)
+		if i == 1 {
+			script.WriteString("echo --\n")
+		}
+		fmt.Fprintf(&script, "getent ahostsv4 %s | awk '{print $1}' | sort -u | sed 's/$/:%s/'\n", remote.Quote(host), port)
 	}
+	script.WriteString("echo --\n")
 	script.WriteString(`ss -Htnp state established | grep '"kubelet"' | awk '{print $4}' || true`)
 	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: script.String()})
 	if err != nil {

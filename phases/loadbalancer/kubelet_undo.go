@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,6 +40,11 @@ func undoKubelet(ctx context.Context, h phases.Hands, before migrate.Before) err
 	if err != nil {
 		return fmt.Errorf("on %s, %s: reading the server: %w", h.Target(), kubeletKubeconfigs[0], err)
 	}
+	if server == h.EndpointURL() { // as it was before: see serversBack
+		if err := nameBack(ctx, h); err != nil {
+			return err
+		}
+	}
 	// A run that was killed may have changed the file and no more.
 	if moved || kubeletAt(ctx, h.View, to) != nil {
 		if _, err := host.Run(ctx, remote.Cmd("systemctl", "restart", "kubelet")); err != nil {
@@ -55,13 +62,21 @@ func undoKubelet(ctx context.Context, h phases.Hands, before migrate.Before) err
 	return nil
 }
 
-// kubeletAt wants the kubelet connected to a server and not to the endpoint.
+// kubeletAt wants the kubelet connected to a server and not to the endpoint; or,
+// where the server is the endpoint by its name's old meaning, not to a load
+// balancer.
 func kubeletAt(ctx context.Context, v phases.View, server *url.URL) error {
-	wanted := server.Host
+	wanted, unwanted := server.Host, []string{v.EndpointAddress()}
 	if server.Port() == "" {
 		wanted += ":443"
 	}
-	connected, others, err := kubeletPeers(ctx, v, wanted, v.EndpointAddress())
+	if server.String() == v.EndpointURL() {
+		unwanted = nil
+		for _, lb := range v.Spec().LoadBalancer.Hosts {
+			unwanted = append(unwanted, net.JoinHostPort(lb.Address, strconv.Itoa(v.Spec().Endpoint.Port)))
+		}
+	}
+	connected, others, err := kubeletPeers(ctx, v, wanted, unwanted...)
 	if err == nil && (!connected || len(others) > 0) {
 		err = fmt.Errorf("the kubelet on %s is not connected to %s alone (also: %s)", v.Target(), wanted, strings.Join(others, ", "))
 	}

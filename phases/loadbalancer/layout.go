@@ -26,7 +26,7 @@ type layout struct {
 	module  bool   // the stream module is there, as a file or built in
 	errors  string // the file of nginx's error log, "" where it is none
 	holds   string // where nginx's configuration listens on our port without us
-	listens []int  // other ports that it listens on
+	listens []int  // ports that its configuration listens on without us, ours too where holds says so
 }
 
 // ownFolder is where our file goes when nginx.conf has no folder for it, by a
@@ -154,9 +154,10 @@ func layoutOf(program string, top []directive, port int) (layout, error) {
 	return l, nil
 }
 
-// ours says whether a directive stands in the file that we write.
+// ours says whether a directive stands in the file that we write. In somebody
+// else's folder our name may have another beginning or end: see fileIn.
 func ours(d directive) bool {
-	return d.file == StreamFile || d.file == ownFile || strings.HasPrefix(path.Base(d.file), ownName)
+	return d.file == StreamFile || d.file == ownFile || strings.Contains(path.Base(d.file), ownName)
 }
 
 // fileIn is the file of ours that an include line in a stream block takes,

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -16,12 +17,21 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// leaveEndpoint makes sure that nobody we know of follows the endpoint any
+// leaveEndpoint makes sure that nobody we know of follows the load balancer any
 // more, before it stops to answer. Workers that joined since have no record of
-// their own: they are moved here, like the others. Whoever else is found is
-// named, and nothing is changed.
-func leaveEndpoint(ctx context.Context, h phases.Hands) error {
-	if err := errors.Join(namesEndpoint(ctx, h.View), strangers(ctx, h.View)); err != nil {
+// their own: they are moved here, like the others. Those who named the endpoint
+// before this phase go on naming it, and its name gets its old meaning back.
+// Whoever else is found is named, and nothing is changed.
+func leaveEndpoint(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	kept := strings.Split(before[namedKey], ", ")
+	since := func(named []string) []string {
+		return slices.DeleteFunc(slices.Clone(named), func(what string) bool { return slices.Contains(kept, what) })
+	}
+	named, err := namesEndpoint(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(stillNamed(ctx, h.View, since(named)), strangers(ctx, h.View)); err != nil {
 		return err
 	}
 	workers, err := h.Workers(ctx)
@@ -29,16 +39,26 @@ func leaveEndpoint(ctx context.Context, h phases.Hands) error {
 		return err
 	}
 	for _, w := range workers {
-		named, err := filesNaming(ctx, h.View, w.Name, kubeletKubeconfigs)
+		on, err := filesNaming(ctx, h.View, w.Name, kubeletKubeconfigs)
 		if err != nil {
 			return err
 		}
-		if len(named) == 0 {
+		named = append(named, on...)
+		if len(since(on)) == 0 {
 			continue
 		}
-		if err := undoKubelet(ctx, h.World().Hands(w.Name), nil); err != nil {
+		was := migrate.Before{}
+		for _, file := range kubeletKubeconfigs {
+			if slices.Contains(kept, w.Name+":"+file) {
+				was[file] = h.EndpointURL()
+			}
+		}
+		if err := undoKubelet(ctx, h.World().Hands(w.Name), was); err != nil {
 			return err
 		}
+	}
+	if len(since(named)) < len(named) {
+		return nameBack(ctx, h)
 	}
 	return nil
 }
@@ -50,32 +70,36 @@ func firstKubeconfigs() []string {
 	return append(slices.Clone(adminKubeconfigs), "/etc/kubernetes/controller-manager.conf", "/etc/kubernetes/scheduler.conf", "/etc/kubernetes/kubelet.conf")
 }
 
-// namesEndpoint is the error that a file or an object still leads clients to
-// the endpoint.
-func namesEndpoint(ctx context.Context, v phases.View) error {
-	first := v.First().Name
-	named, err := filesNaming(ctx, v, first, firstKubeconfigs())
+// namesEndpoint lists the files on the first node and the objects that lead
+// clients to the endpoint.
+func namesEndpoint(ctx context.Context, v phases.View) ([]string, error) {
+	named, err := filesNaming(ctx, v, v.First().Name, firstKubeconfigs())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	server, _, _, err := clusterInfoServer(ctx, v)
 	if err != nil && !apierrors.IsNotFound(err) {
-		return err
+		return nil, err
 	}
 	if err == nil && server == v.EndpointURL() {
 		named = append(named, "ConfigMap kube-public/cluster-info")
 	}
 	proxies, err := readProxySetup(ctx, v)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if proxies.there && proxies.server == v.EndpointURL() {
 		named = append(named, "ConfigMap kube-system/kube-proxy")
 	}
+	return named, nil
+}
+
+// stillNamed is the error that these still lead clients to the endpoint.
+func stillNamed(ctx context.Context, v phases.View, named []string) error {
 	if len(named) == 0 {
 		return nil
 	}
-	address, err := v.APIAddress(ctx, first)
+	address, err := v.APIAddress(ctx, v.First().Name)
 	if err != nil {
 		return err
 	}

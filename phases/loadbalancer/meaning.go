@@ -31,7 +31,7 @@ type Meaning struct {
 
 // hostsLine is a line of /etc/hosts that has the name.
 type hostsLine struct {
-	number  int
+	words   []string // of the line, without its comment
 	address string
 	others  []string // further names in it
 }
@@ -110,9 +110,7 @@ func meaningOn(ctx context.Context, v phases.View, node string) (Meaning, error)
 // notice of the case of letters.
 func linesFor(hosts, name string) []hostsLine {
 	var out []hostsLine
-	number := 0
 	for line := range strings.Lines(hosts) {
-		number++
 		text, _, _ := strings.Cut(line, "#")
 		words := strings.Fields(text)
 		if len(words) < 2 || net.ParseIP(words[0]) == nil {
@@ -120,7 +118,7 @@ func linesFor(hosts, name string) []hostsLine {
 		}
 		is := func(s string) bool { return strings.EqualFold(strings.TrimSuffix(s, "."), name) }
 		if slices.ContainsFunc(words[1:], is) {
-			out = append(out, hostsLine{number, words[0], slices.DeleteFunc(slices.Clone(words[1:]), is)})
+			out = append(out, hostsLine{words, words[0], slices.DeleteFunc(slices.Clone(words[1:]), is)})
 		}
 	}
 	return out
@@ -186,29 +184,49 @@ func balancerAddress(v phases.View) string {
 }
 
 // fix changes the lines of /etc/hosts that have the name, or adds one: it is
-// asked before DNS.
+// asked before DNS. Lines are known by what they say, so that doing it twice, or
+// after somebody has changed the file, changes nothing else.
 func (m *Meaning) fix(name, address string) string {
 	if net.ParseIP(name) != nil {
 		return ""
 	}
 	line := address + " " + name
 	if len(m.lines) == 0 {
-		return fmt.Sprintf("echo %s >>/etc/hosts", remote.Quote(line))
+		return fmt.Sprintf("grep -qxF %[1]s /etc/hosts || echo %[1]s >>/etc/hosts", remote.Quote(line))
 	}
+	there := slices.ContainsFunc(m.lines, func(l hostsLine) bool { return l.address == address })
 	command := "sed -i"
-	for i, l := range m.lines {
+	for _, l := range m.lines {
+		if l.address == address {
+			continue
+		}
 		var to []string
 		if len(l.others) > 0 {
 			to = append(to, l.address+" "+strings.Join(l.others, " "))
 		}
-		if i == 0 {
-			to = append(to, line)
+		if !there {
+			to, there = append(to, line), true
 		}
-		if len(to) == 0 {
-			command += fmt.Sprintf(" -e %s", remote.Quote(fmt.Sprintf("%dd", l.number)))
-			continue
+		do := "/" + l.pattern() + "/d"
+		if len(to) > 0 {
+			do = "s/" + l.pattern() + "/" + sedText.Replace(strings.Join(to, "\n")) + "/"
 		}
-		command += fmt.Sprintf(" -e %s", remote.Quote(fmt.Sprintf("%ds/.*/%s/", l.number, strings.Join(to, `\n`))))
+		command += " -e " + remote.Quote(do)
 	}
 	return command + " /etc/hosts"
 }
+
+// pattern is a line as sed finds it, whatever its spaces and its comment.
+func (l hostsLine) pattern() string {
+	words := make([]string, len(l.words))
+	for i, w := range l.words {
+		words[i] = sedPattern.Replace(w)
+	}
+	return `^\s*` + strings.Join(words, `\s\+`) + `\s*\(#.*\)\?$`
+}
+
+// What sed would not take as it is, in a pattern and in the text for it.
+var (
+	sedPattern = strings.NewReplacer(`\`, `\\`, `/`, `\/`, `.`, `\.`, `*`, `\*`, `[`, `\[`, `^`, `\^`, `$`, `\$`)
+	sedText    = strings.NewReplacer(`\`, `\\`, `/`, `\/`, `&`, `\&`, "\n", `\n`)
+)

@@ -21,7 +21,8 @@ func nginx() phases.Step {
 		Why:   "The API is passed through as a TCP stream: ending TLS at the load balancer would break client certificates.",
 		On:    migrate.LoadBalancers,
 		ByHand: "```\napt-get install -y nginx libnginx-mod-stream    # or: dnf install -y nginx nginx-mod-stream\n```\n\n" +
-			"Where port 80 is taken or there is no IPv6, Debian's package fails when it starts nginx with its default site. Then: `rm /etc/nginx/sites-enabled/default`, and `apt-get install -f`.\n",
+			"Where port 80 is taken or there is no IPv6, Debian's package fails when it starts nginx with its default site. Then: `rm /etc/nginx/sites-enabled/default`, and `apt-get install -f`. " +
+			"With dnf nginx is not started, and there take the `server { }` out of /etc/nginx/nginx.conf before it is.\n",
 		Check: checkNginx,
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 			// An installed nginx that is stopped stays stopped here; the step
@@ -61,14 +62,14 @@ if command -v apt-get >/dev/null; then
   begun=` + phases.StateDir + `/nginx-install policy=` + policyFile + ` kept=` + policyFile + `.before-migrate
   mkdir -p -m 0700 ` + phases.StateDir + `
   command -v nginx >/dev/null || echo begun >$begun
-  p=; [ ! -e $begun ] || p=nginx
+  ` + missingPackages + `
   restore() { if [ -e $kept ]; then mv -f $kept $policy; else rm -f $policy; fi; }
   if [ -e $kept ] || grep -qs '` + policyMark + `' $policy; then restore; fi
   [ ! -e $policy ] || mv -f $policy $kept
   trap restore EXIT
   printf '%s\n' '#!/bin/sh' '` + policyMark + `' 'case "$*" in *nginx*) kill -0 '$$' 2>/dev/null && exit 101;; esac' "[ ! -x $kept ] || exec $kept \"\$@\"" 'exit 0' >$policy
   chmod 755 $policy
-  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends $p libnginx-mod-stream
+  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 ` + installMissing + `
   site=/etc/nginx/sites-enabled/default
   if [ -e $begun ]; then
     [ "$(readlink $site || true)" != /etc/nginx/sites-available/default ] || rm -f $site
@@ -80,6 +81,13 @@ elif command -v dnf >/dev/null; then
 else echo "neither apt-get nor dnf is here: install nginx with its stream module by hand" >&2; exit 1; fi`
 
 const (
+	// missingPackages says in $p whether nginx itself is to be installed.
+	missingPackages = `p=; if [ -e ` + phases.StateDir + `/nginx-install ] || ! command -v nginx >/dev/null; then p=nginx; fi`
+	installMissing  = `install -y --no-install-recommends $p libnginx-mod-stream`
+
+	// SimulateInstall is what the installation would do with apt-get.
+	SimulateInstall = missingPackages + "; apt-get -s -q " + installMissing
+
 	policyFile = "/usr/sbin/policy-rc.d"
 	policyMark = "# of migrate: nginx is not started while its packages are installed"
 )

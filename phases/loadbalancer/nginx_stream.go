@@ -62,6 +62,13 @@ func wantedBackends(ctx context.Context, v phases.View) ([]string, error) {
 }
 
 func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	f, _, err := tryNginxStream(ctx, v)
+	return f, err
+}
+
+// tryNginxStream is the check, and says whether nginx has judged the new
+// configuration, or has it already.
+func tryNginxStream(ctx context.Context, v phases.View) (f migrate.Finding, tried bool, err error) {
 	r := v.On(v.Target())
 	port := v.Spec().Endpoint.Port
 	l, err := findLayout(ctx, r, port)
@@ -69,13 +76,14 @@ func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, erro
 	var refused refusedError
 	switch {
 	case errors.As(err, &block):
-		return phases.Block(block.remedy(), "%s: %v", v.Target(), block), nil
+		return phases.Block(block.remedy(), "%s: %v", v.Target(), block), false, nil
 	case errors.As(err, &refused):
-		return phases.Block("mend what it names: `nginx -t`", "%v", refused), nil
+		return phases.Block("mend what it names: `nginx -t`", "%v", refused), false, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return phases.Need(migrate.Before{"file": "absent"}, "nginx is not configured yet"), nil
+		before := migrate.Before{"file": "absent"}
+		return phases.Need(before, "nginx is not configured yet"), false, noteNamed(ctx, v, before)
 	case err != nil:
-		return migrate.Finding{}, err
+		return migrate.Finding{}, false, err
 	}
 	var first, holder, active, enabled string
 	var list []string
@@ -87,35 +95,45 @@ func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, erro
 		func() (err error) { loaded, err = l.loaded(ctx, r); return err },
 		func() (err error) { active, enabled, err = serviceState(ctx, r); return err })
 	if err != nil {
-		return migrate.Finding{}, err
+		return migrate.Finding{}, false, err
 	}
 	w, err := plan(ctx, r, v, l, WithBackend(list, first))
 	if err != nil {
-		return migrate.Finding{}, err
+		return migrate.Finding{}, false, err
 	}
-	preImage := migrate.Before{"file": l.file, "content": w.before, "active": active, "enabled": enabled}
-	if !w.differs && holder == "nginx" {
-		if loaded {
-			return phases.Done("nginx passes port %d through to %s", port, strings.Join(WithBackend(list, first), ", ")), nil
+	configured := !w.differs && holder == "nginx"
+	if configured && loaded && startsAtBoot(enabled) {
+		return phases.Done("nginx passes port %d through to %s", port, strings.Join(WithBackend(list, first), ", ")), true, nil
+	}
+	if blocked, is := portTaken(v, l, holder, w.before); is && !configured {
+		return blocked, false, nil
+	}
+	if tried = configured; !configured && l.module {
+		err := tryOut(ctx, r, w.files()...)
+		if errors.As(err, &refused) {
+			return phases.Block("change what it names; or keep nginx as your own, pass the endpoint through there, and write `kind: external` into spec.loadBalancer", "%v", refused), true, nil
 		}
-		return phases.Need(preImage, "nginx has not loaded our file"), nil
-	}
-	if blocked, is := portTaken(v, l, holder, w.before); is {
-		return blocked, nil
-	}
-	if l.module {
-		if err := tryOut(ctx, r, w.files()...); errors.As(err, &refused) {
-			return phases.Block("change what it names; or keep nginx as your own, pass the endpoint through there, and write `kind: external` into spec.loadBalancer", "%v", refused), nil
-		} else if err != nil && !errors.Is(err, errNoScratch) {
-			return migrate.Finding{}, err
+		if tried = err == nil; err != nil && !errors.Is(err, errNoScratch) {
+			return migrate.Finding{}, false, err
 		}
 	}
-	f := phases.Need(preImage, "nginx does not listen on port %d", port)
-	if w.before != "" {
-		f.Reason = "our file for nginx differs from what it should be"
+	before := migrate.Before{"file": l.file, "content": w.before, "active": active, "enabled": enabled}
+	if err := noteNamed(ctx, v, before); err != nil {
+		return migrate.Finding{}, false, err
 	}
-	f.Changes = w.changes(v.Target())
-	return f, nil
+	f = phases.Need(before, "nginx does not listen on port %d", port)
+	switch {
+	case configured && !loaded:
+		f.Reason = "nginx has not loaded our file"
+	case configured:
+		f.Reason = fmt.Sprintf("nginx passes port %d through, and does not start at boot: its service is %s", port, enabled)
+	default:
+		if w.before != "" {
+			f.Reason = "our file for nginx differs from what it should be"
+		}
+		f.Changes = w.changes(v.Target())
+	}
+	return f, tried, nil
 }
 
 // portTaken is the finding that somebody else has the endpoint's port.
@@ -176,6 +194,13 @@ func verifyNginxStream(ctx context.Context, v phases.View) error {
 	}
 	if !loaded {
 		return fmt.Errorf("nginx on %s has not loaded our file", v.Target())
+	}
+	_, enabled, err := serviceState(ctx, r)
+	if err != nil {
+		return err
+	}
+	if !startsAtBoot(enabled) {
+		return fmt.Errorf("nginx on %s does not start at boot: its service is %s", v.Target(), enabled)
 	}
 	holder, err := portHolder(ctx, r, v.Spec().Endpoint.Port)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 // place, when nobody follows the endpoint any more. Connections that are open
 // stay: a reload lets the old workers serve theirs to the end.
 func undoNginxStream(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	if err := leaveEndpoint(ctx, h); err != nil {
+	if err := leaveEndpoint(ctx, h, before); err != nil {
 		return err
 	}
 	host := h.On(h.Target())
@@ -119,6 +119,12 @@ func serviceState(ctx context.Context, r remote.Reader) (active, enabled string,
 	}
 	active, enabled, _ = strings.Cut(strings.TrimSpace(out), "\n")
 	return active, enabled, nil
+}
+
+// startsAtBoot reads what `systemctl is-enabled` says. A unit that can't be
+// enabled, as one which another starts, is left as somebody has made it.
+func startsAtBoot(enabled string) bool {
+	return slices.Contains([]string{"enabled", "alias", "static", "indirect", "generated"}, enabled)
 }
 
 // serviceBack stops and disables an nginx that was stopped and disabled. A

@@ -20,19 +20,30 @@ var errNoScratch = errors.New("a configuration of nginx can't be tried out there
 // tryOut lets nginx itself judge files, before any of them is written. nginx
 // takes included files from the folder of nginx.conf, so the folder has to be
 // that one: the test sees a copy of /etc/nginx at its place, in memory, which
-// nobody else sees and which ends with it (mount_namespaces(7)). The shell stays
-// in the real folder while the copy is put over it, so the host needs no other.
-// The nginx that runs is not asked.
+// nobody else sees and which ends with it (mount_namespaces(7); not every unshare
+// makes the mounts private, so that comes first). The shell stays in the real
+// folder while the copy is put over it, so the host needs no other. The nginx
+// that runs is not asked.
+//
+// A link in the copy leads where it leads in the original. A file that is not in
+// the copy when all links are followed is the one that the running nginx will
+// read, so then nothing is written: the configuration can't be tried.
 func tryOut(ctx context.Context, r remote.Reader, files ...remote.File) error {
 	var inner strings.Builder
 	fmt.Fprintf(&inner, `set -eu
+mount --make-rprivate / || exit %[2]d
 cd %[1]s
 { [ "$(du -sk . | cut -f1)" -lt 65536 ] && mount -t tmpfs -o mode=0755 none %[1]s && cp -a . %[1]s/; } || exit %[2]d
 cd /
+copy=$(readlink -m %[1]s) || exit %[2]d
+within() { case "$(readlink -m "$1")" in "$copy"/*) ;; *) echo "$1 leads out of %[1]s" >&2; exit %[2]d;; esac; }
 `, path.Dir(nginxConf), noScratch)
+	for _, f := range files {
+		fmt.Fprintf(&inner, "within %s\n", remote.Quote(f.Path))
+	}
 	var data []byte
 	for _, f := range files {
-		fmt.Fprintf(&inner, "mkdir -p %s\nhead -c %d >%s\n", remote.Quote(path.Dir(f.Path)), len(f.Data), remote.Quote(f.Path))
+		fmt.Fprintf(&inner, "f=$(readlink -m %s)\nmkdir -p \"${f%%/*}\"\nrm -f \"$f\"\nhead -c %d >\"$f\"\n", remote.Quote(f.Path), len(f.Data))
 		data = append(data, f.Data...)
 	}
 	inner.WriteString("nginx -t\n")

@@ -41,13 +41,26 @@ func (w *World) Cut(a, b string, cut bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dirty = true
-	names := [2]string{a, b}
-	slices.Sort(names[:])
 	w.cuts = maps.Clone(w.cuts)
 	if w.cuts == nil {
 		w.cuts = map[[2]string]bool{}
 	}
-	w.cuts[names] = cut
+	w.cuts[pairOf(a, b)] = cut
+}
+
+// Silence is Cut by something that throws packets away: who connects gets no
+// answer, and waits.
+func (w *World) Silence(a, b string, silent bool) {
+	w.Cut(a, b, silent)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.silent = map[[2]string]bool{pairOf(a, b): silent}
+}
+
+func pairOf(a, b string) [2]string {
+	names := [2]string{a, b}
+	slices.Sort(names[:])
+	return names
 }
 
 // Place puts a pod of a ReplicaSet's on a node, or one that nothing makes anew.
@@ -150,9 +163,7 @@ func (w *World) ails(flags map[string]string, atStart bool) error {
 
 // between says whether a connection from one machine to another is possible.
 func (w *World) between(a, b *Host) bool {
-	names := [2]string{a.Name(), b.Name()}
-	slices.Sort(names[:])
-	return !w.cuts[names]
+	return !w.cuts[pairOf(a.Name(), b.Name())]
 }
 
 // PutSecret makes a Secret of somebody's in the default namespace.

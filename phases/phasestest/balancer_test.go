@@ -97,6 +97,13 @@ func TestNobodyChangesTheName(t *testing.T) {
 		if server := s.State()["w1 kubelet uses"]; !strings.Contains(server, "10.88.0.11") {
 			t.Errorf("the kubelet of w1 uses %s", server)
 		}
+		stop := make(chan struct{})
+		s.env.UseStop(stop)
+		s.env.UseAsk(func(string) { time.AfterFunc(10*time.Second, func() { close(stop) }) }, time.Hour)
+		began := time.Now()
+		if err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0]); !errors.Is(err, migrate.ErrStopped) || time.Since(began) > 2*time.Minute {
+			t.Errorf("asked to stop, it ended after %s with %v", time.Since(began), err)
+		}
 	})
 }
 
@@ -230,9 +237,10 @@ func TestNginxMayNotListen(t *testing.T) {
 	const bare = "user www-data;\nevents { worker_connections 768; }\nhttp { include /etc/nginx/sites-enabled/*; }\n"
 	inWorld(t, nginxWith(t, map[string]string{conf: bare}), func(t *testing.T, s stage) {
 		s.Hardware("lb2", func(h *phasestest.Hardware) { h.Forbidden = []int{6443} })
+		s.root("lb2", "mkdir -p /var/log/nginx; echo '2020/01/01 [emerg] of long ago' >/var/log/nginx/error.log")
 		before := s.State()["lb2 "+conf]
 		err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0])
-		if err == nil || !strings.Contains(err.Error(), "semanage port -a -t http_port_t -p tcp 6443") {
+		if err == nil || !strings.Contains(err.Error(), "semanage port -a -t http_port_t -p tcp 6443") || !strings.Contains(err.Error(), "bind() to 0.0.0.0:6443 failed") {
 			t.Fatalf("got %v", err)
 		}
 		if b := new(migrate.BlockedError); errors.As(err, &b) {

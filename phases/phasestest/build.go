@@ -3,6 +3,7 @@ package phasestest
 import (
 	"fmt"
 	"maps"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -128,6 +129,25 @@ func KubeadmConfig(change func(string) string) Option { return func(o *config) {
 // control plane needs of its host is there when it is started.
 func Arranged(do func(*World)) Option { return func(o *config) { o.arrange = do } }
 
+// MadeFor is a cluster that was made with an endpoint, whose name means the first
+// control-plane node until there is a load balancer: kubeadm writes it into all
+// files and ConfigMaps but those that stay with the local API server.
+func MadeFor(endpoint string) Option {
+	return KubeadmConfig(func(text string) string {
+		return strings.Replace(text, "controllerManager:\n", "controlPlaneEndpoint: "+endpoint+"\ncontrollerManager:\n", 1)
+	})
+}
+
+// givenServer is what clients are given as the API server by this kubeadm-config.
+func (w *World) givenServer(kubeadmConfig string) string {
+	var cc clusterConfiguration
+	w.must(yaml.Unmarshal([]byte(kubeadmConfig), &cc))
+	if cc.ControlPlaneEndpoint != "" {
+		return "https://" + cc.ControlPlaneEndpoint
+	}
+	return "https://" + w.hosts["cp1"].address + ":6443"
+}
+
 // authorities are the CAs of all worlds: name to certificate and key.
 var authorities = sync.OnceValue(func() map[string][2]string {
 	out := map[string][2]string{}
@@ -181,10 +201,16 @@ func New(t testing.TB, options ...Option) *World {
 	if o.arrange != nil {
 		o.arrange(w)
 	}
+	if name, _, err := net.SplitHostPort(strings.TrimPrefix(w.givenServer(text), "https://")); err == nil && net.ParseIP(name) == nil {
+		w.Spec.Endpoint.Host = name
+		for _, node := range []string{"cp1", "cp2", "cp3", "w1", "w2"} {
+			w.hosts[node].put("/etc/hosts", "10.88.0.11 "+name+"\n", 0o644, "root:root")
+		}
+	}
 	w.buildFirst(text, !o.etcdOnHost)
 	w.buildObjects(text)
 	for _, name := range []string{"w1", "w2"} {
-		w.buildWorker(w.hosts[name])
+		w.buildWorker(w.hosts[name], w.givenServer(text))
 	}
 	for range 30 {
 		time.Sleep(5 * time.Second)
@@ -260,10 +286,10 @@ func (w *World) buildFirst(kubeadmConfig string, localhost bool) {
 	h.put(pkiDir+"/sa.key", "private\n", 0o600, "root:root")
 	var cc clusterConfiguration
 	w.must(yaml.Unmarshal([]byte(kubeadmConfig), &cc))
-	local := []string{"cp1", "localhost", h.address, "127.0.0.1", "::1"}
+	names := []string{"cp1", "localhost", h.address, "127.0.0.1", "::1"}
 	w.must(signNode(h, cc, "cp1", h.address))
-	w.must(h.signFile(pkiDir, "etcd/ca", "etcd/server", leaf{name: "cp1", sans: local, usages: both()}))
-	w.must(h.signFile(pkiDir, "etcd/ca", "etcd/peer", leaf{name: "cp1", sans: local, usages: both()}))
+	w.must(h.signFile(pkiDir, "etcd/ca", "etcd/server", leaf{name: "cp1", sans: names, usages: both()}))
+	w.must(h.signFile(pkiDir, "etcd/ca", "etcd/peer", leaf{name: "cp1", sans: names, usages: both()}))
 	w.must(h.signFile(pkiDir, "etcd/ca", "etcd/healthcheck-client", leaf{name: "kube-etcd-healthcheck-client", usages: client()}))
 	// kubeadm signs this one with etcd's CA too, but puts it a folder up.
 	etcdCA, err := parseAuthority(h.read(pkiDir+"/etcd/ca.crt"), h.read(pkiDir+"/etcd/ca.key"))
@@ -272,11 +298,11 @@ func (w *World) buildFirst(kubeadmConfig string, localhost bool) {
 	w.must(err)
 	h.put(pkiDir+"/apiserver-etcd-client.crt", cert, 0o644, "root:root")
 	h.put(pkiDir+"/apiserver-etcd-client.key", key, 0o600, "root:root")
-	server := "https://" + h.address + ":6443"
-	for _, name := range []string{"admin", "super-admin", "controller-manager", "scheduler"} {
+	local := "https://" + h.address + ":6443"
+	for name, server := range map[string]string{"admin": w.givenServer(kubeadmConfig), "super-admin": w.givenServer(kubeadmConfig), "controller-manager": local, "scheduler": local} {
 		w.must(h.writeKubeconfig(name, server))
 	}
-	h.put("/etc/kubernetes/kubelet.conf", kubeletKubeconfig("cp1", server, h.read(pkiDir+"/ca.crt")), 0o600, "root:root")
+	h.put("/etc/kubernetes/kubelet.conf", kubeletKubeconfig("cp1", local, h.read(pkiDir+"/ca.crt")), 0o600, "root:root")
 	h.put(auditFile, auditPolicy, 0o640, "root:root")
 	h.put("/etc/kubernetes/enc/enc.yaml", "kind: EncryptionConfiguration\nresources: [] # a key\n", 0o600, "root:root")
 	h.mkdir("/var/log/kubernetes/audit", 0o700, "root:root")
@@ -304,9 +330,8 @@ func (h *Host) startKubelet() {
 }
 
 // buildWorker is a joined worker; w2 still has its bootstrap kubeconfig.
-func (w *World) buildWorker(h *Host) {
+func (w *World) buildWorker(h *Host, server string) {
 	ca := w.hosts["cp1"].read(pkiDir + "/ca.crt")
-	server := "https://" + w.hosts["cp1"].address + ":6443"
 	h.put("/etc/kubernetes/kubelet.conf", kubeletKubeconfig(h.Name(), server, ca), 0o600, "root:root")
 	h.put(pkiDir+"/ca.crt", ca, 0o644, "root:root")
 	h.Link("/var/lib/kubelet/pki/kubelet-client-current.pem", "/var/lib/kubelet/pki/kubelet-client-2000-01-01.pem")
@@ -325,7 +350,7 @@ func (w *World) buildWorker(h *Host) {
 // buildObjects fills the API.
 func (w *World) buildObjects(kubeadmConfig string) {
 	h := w.hosts["cp1"]
-	server := "https://" + h.address + ":6443"
+	server := w.givenServer(kubeadmConfig)
 	ca := h.read(pkiDir + "/ca.crt")
 	meta := func(namespace, name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Namespace: namespace, Name: name}

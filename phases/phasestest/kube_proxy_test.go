@@ -1,12 +1,14 @@
 package phasestest_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
@@ -79,6 +81,11 @@ func TestKubeProxyThatNobodyRuns(t *testing.T) {
 				after, f := proxyState(s)
 				if f.Verdict != migrate.Satisfied || !strings.Contains(f.Reason, tt.says) || tt.changed && (after == before || after == "") {
 					s.Errorf("then: %s, %+v", after, f)
+				}
+				err := loadbalancer.VerifyKubeProxy(s.Context(), s.env.View(migrate.ClusterTarget))
+				other := strings.Contains(tt.says, "not set up")
+				if errors.Is(err, loadbalancer.ErrOtherKubeProxy) != other || apierrors.IsNotFound(err) == (tt.changed || other) {
+					s.Errorf("verified: %v", err)
 				}
 				if err := s.rollback(s.Context(), allPhases(phases.Overlap)[0]); err != nil {
 					s.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"path"
 	"slices"
@@ -53,6 +54,7 @@ type staticPod struct {
 type kubeletState struct {
 	started  time.Time
 	server   string // from its kubeconfig, read once
+	peer     string // the server's address as it was when it connected
 	lastSeen time.Time
 }
 
@@ -190,7 +192,10 @@ func (h *Host) settleKubelet(now time.Time) {
 		k.lastSeen = now
 	}
 	w := h.world
-	if w.reach(h, k.server) == nil {
+	if u, err := url.Parse(k.server); err == nil && w.reachAt(h, k.server, k.peer) != nil {
+		k.peer = h.resolve(u.Hostname()) // a name is asked for with each new connection only
+	}
+	if w.reachAt(h, k.server, k.peer) == nil {
 		k.lastSeen = now
 		if lease := w.lease(h.Name()); lease != nil {
 			n := now.Sub(k.started) / leaseEvery
@@ -226,10 +231,19 @@ func serverOf(kubeconfig string) string {
 // reach says why a client on h does not get an answer from an API server.
 func (w *World) reach(h *Host, server string) error {
 	u, err := url.Parse(server)
-	if err != nil || u.Host == "" {
+	if err != nil {
 		return errors.New("no server")
 	}
-	r, err := w.route(h, u.Host)
+	return w.reachAt(h, server, u.Hostname())
+}
+
+// reachAt is reach for a client that knows the server's address already.
+func (w *World) reachAt(h *Host, server, address string) error {
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" || address == "" {
+		return errors.New("no server")
+	}
+	r, err := w.route(h, net.JoinHostPort(address, u.Port()))
 	if err != nil {
 		return err
 	}
@@ -264,13 +278,13 @@ func ss(p program) error {
 		words := strings.Fields(line)
 		p.established(words[4], strings.TrimPrefix(words[6], ":"))
 	case line == "-Htnp state established":
-		if h.active("kubelet.service") && h.world.reach(h, h.kubelet.server) == nil {
+		if h.active("kubelet.service") && h.world.reachAt(h, h.kubelet.server, h.kubelet.peer) == nil {
 			u, err := url.Parse(h.kubelet.server)
 			if err != nil {
 				return err
 			}
 			p.out("0      0      %s:33968   %s:%s  users:((\"kubelet\",pid=%d,fd=21))\n", h.address,
-				h.resolve(u.Hostname()), u.Port(), h.units["kubelet.service"].proc.pid)
+				h.kubelet.peer, u.Port(), h.units["kubelet.service"].proc.pid)
 		}
 		p.out("0      0      %s:22   10.88.0.254:48592  users:((\"sshd\",pid=4,fd=4))\n", h.address)
 	default:

@@ -231,7 +231,12 @@ func (w *World) connect(ctx context.Context, h *Host, address string) (net.Conn,
 	w.mu.Lock()
 	r, err := w.route(h, address)
 	if err != nil {
+		silent := w.silentTo(h, address)
 		w.mu.Unlock()
+		if silent {
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		}
 		return nil, err
 	}
 	l := w.listener(r)
@@ -244,6 +249,13 @@ func (w *World) connect(ctx context.Context, h *Host, address string) (net.Conn,
 		conn = w.track(conn, h, address, r.by)
 	}
 	return conn, err
+}
+
+// silentTo says whether the packets to an address get no answer at all.
+func (w *World) silentTo(h *Host, address string) bool {
+	name, _, err := net.SplitHostPort(address)
+	at := w.byAddress(h.resolve(name))
+	return err == nil && at != nil && w.silent[pairOf(h.Name(), at.Name())]
 }
 
 // end is one listener of one host.

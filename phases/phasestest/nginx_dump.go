@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"path"
 	"regexp"
@@ -45,8 +46,9 @@ func dumpNginx(p program) error {
 	return nil
 }
 
-// unshare plays `unshare -m sh -c SCRIPT`: what the script does with files is
-// gone with it.
+// unshare plays `unshare -m sh -c SCRIPT`, where the script puts a copy of
+// /etc/nginx over it: what it does with files there is gone with it. What it does
+// elsewhere has happened to the host.
 func unshare(p program) error {
 	if len(p.args) == 2 && p.args[1] == "true" {
 		return nil
@@ -59,31 +61,58 @@ func unshare(p program) error {
 		return err
 	}
 	h := p.host
+	base := h.Real(path.Dir(nginxConf))
 	files, folders, times := h.Snapshot(), maps.Clone(h.folders), maps.Clone(h.mtimes)
 	made := h.allFolders("/")
+	elsewhere := func(name string) bool {
+		if name == base || strings.HasPrefix(name, base+"/") {
+			return false
+		}
+		h.world.never("trying out a configuration on %s changed %s", h.Name(), name)
+		return true
+	}
 	defer func() {
 		for name := range h.Snapshot() {
-			if _, was := files[name]; !was {
+			if _, was := files[name]; !was && !elsewhere(name) {
 				h.Delete(name)
 			}
 		}
 		for _, dir := range h.allFolders("/") {
-			if !contains(made, dir) {
+			if !contains(made, dir) && !elsewhere(dir) {
 				h.Delete(dir)
 			}
 		}
 		for name, f := range files {
-			if now, there := h.Snapshot()[name]; !there || !sameFile(now, f) {
-				h.Put(f)
+			if now, there := h.Snapshot()[name]; (!there || !sameFile(now, f)) && !elsewhere(name) {
+				h.Delete(name)
+				if f.Mode&fs.ModeSymlink != 0 {
+					h.Link(name, string(f.Data))
+				} else {
+					h.Put(f)
+				}
 			}
 		}
 		h.folders, h.mtimes = folders, times
+		p.session.private = false
 	}()
 	runner, err := p.session.runner(p.Stdin, p.Stdout, p.Stderr)
 	if err != nil {
 		return err
 	}
 	return runner.Run(p.ctx, parsed)
+}
+
+// mount plays the two calls that trying out a configuration needs. Not every
+// `unshare` makes the mounts private (busybox's does not), and one over
+// /etc/nginx that others see takes the running nginx's files away.
+func mount(p program) error {
+	switch args := strings.Join(p.args, " "); {
+	case args == "--make-rprivate /":
+		p.session.private = true
+	case !p.session.private:
+		p.host.world.never("on %s others see the mount %q", p.host.Name(), args)
+	}
+	return nil
 }
 
 func contains(list []string, one string) bool {
@@ -120,6 +149,20 @@ func copyInPlace(p program) bool { return strings.HasPrefix(strings.Join(p.args,
 
 var headBytes = regexp.MustCompile(`^-c (\d+)$`)
 
+// fromByte plays `tail -c +N`.
+func fromByte(p program) (bool, error) {
+	if len(p.args) < 3 || p.args[0] != "-c" {
+		return false, nil
+	}
+	n, err := strconv.Atoi(strings.TrimPrefix(p.args[1], "+"))
+	if err != nil {
+		return true, err
+	}
+	text, err := p.input(p.args[2:])
+	p.out("%s", text[min(max(n-1, 0), len(text)):])
+	return true, err
+}
+
 // firstBytes plays `head -c N`.
 func firstBytes(p program) (bool, error) {
 	m := headBytes.FindStringSubmatch(strings.Join(p.args, " "))
@@ -144,7 +187,7 @@ func nginxHelper(name string) func(program) error {
 	case "unshare":
 		return unshare
 	case "mount":
-		return func(program) error { return nil }
+		return mount
 	case "du":
 		return func(p program) error { p.out("120\t.\n"); return nil }
 	case "getenforce":

@@ -184,7 +184,11 @@ func installPackages(p program) error {
 	}
 	if _, simulated := flags["-s"]; simulated {
 		for _, name := range rest[1:] {
-			p.out("Inst %s (1.22.1-9 Debian:12 [amd64])\n", name)
+			installed := ""
+			if name == "nginx" && p.host.has("/usr/sbin/nginx") {
+				installed = " [1.22.1-8]" // there is a newer one
+			}
+			p.out("Inst %s%s (1.22.1-9 Debian:12 [amd64])\n", name, installed)
 		}
 		return nil
 	}

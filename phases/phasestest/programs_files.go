@@ -220,7 +220,7 @@ func install(p program) error {
 }
 
 func readlink(p program) error {
-	if flags, rest := p.options(); len(flags) > 0 { // -f
+	if flags, rest := p.options(); len(flags) > 0 { // -f, -m
 		at := p.abs(rest[0])
 		if below, ok := strings.CutPrefix(at, "/var/run/"); ok { // a link of every machine's
 			at = "/run/" + below

@@ -61,8 +61,12 @@ func basic(expr string) (*regexp.Regexp, error) {
 	return regexp.Compile(swap.Replace(expr))
 }
 
-// sed plays one `s` command, with -n and the flag p, or prints a range.
+// sed plays one `s` command, with -n and the flag p, or prints a range. With -i
+// it is changeInPlace.
 func sed(p program) error {
+	if p.args[0] == "-i" {
+		return changeInPlace(p)
+	}
 	flags, rest := p.options()
 	_, quiet := flags["-n"]
 	command := rest[0]
@@ -93,6 +97,38 @@ func sed(p program) error {
 		}
 	}
 	return err
+}
+
+var inPlace = regexp.MustCompile(`^(s?)/((?:\\.|[^/\\])*)/(?:d|((?:\\.|[^/\\])*)/)$`)
+
+// changeInPlace plays `sed -i -e COMMAND … FILE`; a command is s/PATTERN/TEXT/ or
+// /PATTERN/d.
+func changeInPlace(p program) error {
+	file := p.abs(p.args[len(p.args)-1])
+	var lines []string
+	for line := range strings.Lines(p.host.read(file)) {
+		lines = append(lines, strings.TrimSuffix(line, "\n"))
+	}
+	for i := 1; i+1 < len(p.args); i += 2 {
+		m := inPlace.FindStringSubmatch(p.args[i+1])
+		if p.args[i] != "-e" || m == nil {
+			return fmt.Errorf("-e expression #%d: command %q is not played", i, p.args[i+1])
+		}
+		expr, err := basic(m[2])
+		if err != nil {
+			return err
+		}
+		lines = slices.DeleteFunc(lines, func(line string) bool { return m[1] == "" && expr.MatchString(line) })
+		text := strings.NewReplacer(`\n`, "\n", `\\`, `\`, `\/`, "/", `\&`, "&").Replace(m[3])
+		for n, line := range lines {
+			if at := expr.FindStringIndex(line); m[1] == "s" && at != nil {
+				lines[n] = line[:at[0]] + text + line[at[1]:]
+			}
+		}
+	}
+	have := p.host.file(file)
+	p.host.put(p.host.Real(file), strings.Join(append(lines, ""), "\n"), have.Mode, have.Owner)
+	return nil
 }
 
 var sedRange = regexp.MustCompile(`^/(.*)/,/(.*)/p$`)
@@ -232,6 +268,11 @@ func cut(p program) error {
 func lineProgram(p program, name string) error {
 	if done, err := firstBytes(p); done {
 		return err
+	}
+	if name == "tail" {
+		if done, err := fromByte(p); done {
+			return err
+		}
 	}
 	var withValue []string
 	if name == "head" || name == "tail" {

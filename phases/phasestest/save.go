@@ -102,7 +102,7 @@ func copyWorld(to, from *World, newHost func(name, address string) *Host) {
 	to.shared, to.outages = maps.Clone(from.shared), maps.Clone(from.outages)
 	to.pids, to.tokenCount, to.broken = from.pids, from.tokenCount, slices.Clone(from.broken)
 	to.signAt, to.proxyAt, to.coreDNSAt, to.watched = from.signAt, from.proxyAt, from.coreDNSAt, from.watched
-	to.cuts, to.ill, to.illAtStart = maps.Clone(from.cuts), from.ill, from.illAtStart
+	to.cuts, to.silent, to.ill, to.illAtStart = maps.Clone(from.cuts), maps.Clone(from.silent), from.ill, from.illAtStart
 	to.proxied, to.followAt = slices.Clone(from.proxied), from.followAt
 	to.rollOuts, to.proxyServer = slices.Clone(from.rollOuts), from.proxyServer
 	for name, h := range from.hosts {

@@ -53,8 +53,9 @@ var shellEnv = expand.ListEnviron("PATH=/usr/bin", "HOME=/root", "LANG=C.UTF-8")
 
 // session is one run of the shell.
 type session struct {
-	host  *Host
-	umask fs.FileMode
+	host    *Host
+	umask   fs.FileMode
+	private bool // its mounts are seen by nobody else
 }
 
 // call turns builtins that would look at the real machine into programs of
@@ -153,6 +154,7 @@ func (s *session) open(ctx context.Context, name string, flag int, _ os.FileMode
 		}
 		return &openFile{Buffer: *bytes.NewBuffer(f.Data)}, nil
 	}
+	name = s.host.Real(name) // a redirection goes through links
 	have, err := s.host.stat(name)
 	mode, owner := have.mode, have.owner
 	if err != nil {

@@ -45,6 +45,7 @@ type World struct {
 	broken     []string
 	forbidden  []string           // to bootstrap tokens, see Forbid
 	cuts       map[[2]string]bool // pairs of machines with nothing between
+	silent     map[[2]string]bool // see Silence
 	backends   []string           // of the external load balancer; nil: there is none
 	turn       int                // how many connections it has passed on
 	ill        func(flags map[string]string) bool

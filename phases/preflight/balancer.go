@@ -148,7 +148,7 @@ const installLook = `echo @@nginx; command -v nginx || true
 echo @@manager; command -v apt-get || command -v dnf || true
 echo @@half; dpkg-query -W -f '${Package} is ${db:Status-Status}\n' 2>/dev/null | grep -E ' is (half-|unpacked)' || true
 echo @@lock; i=$(stat -c %i /var/lib/dpkg/lock-frontend 2>/dev/null) && grep ":$i " /proc/locks 2>/dev/null || true
-echo @@simulated; if command -v apt-get >/dev/null; then apt-get -s -q install -y --no-install-recommends nginx libnginx-mod-stream 2>&1 || echo "@failed"; fi
+echo @@simulated; if command -v apt-get >/dev/null; then ` + loadbalancer.SimulateInstall + ` 2>&1 || echo "@failed"; fi
 echo @@taken; ss -Hltnp '( sport = :80 )'
 echo @@ipv6; [ -e /proc/net/if_inet6 ] && echo yes; grep -hs '^RestrictAddressFamilies=' /etc/systemd/system/nginx.service.d/*.conf || true`
 

@@ -38,11 +38,11 @@ func stream(script string) func(*testing.T, *phasestest.World) {
 func balancerFaults() []fault {
 	const nginxConf = "/etc/nginx/nginx.conf"
 	return []fault{
-		{"a name that means the first node", "EndpointName", "w1", preflight.Blocking, []string{"10.88.0.11, which is cp1", "lb1, 10.88.0.5", "sed -i -e '2s/.*/10.88.0.5 cluster-endpoint/' /etc/hosts"}, meaning("", "10.88.0.11")},
+		{"a name that means the first node", "EndpointName", "w1", preflight.Blocking, []string{"10.88.0.11, which is cp1", "lb1, 10.88.0.5", "sed -i -e 's/^\\s*10\\.88\\.0\\.11\\s\\+cluster-endpoint\\s*\\(#.*\\)\\?$/10.88.0.5 cluster-endpoint/' /etc/hosts"}, meaning("", "10.88.0.11")},
 		{"a name that means the node itself", "EndpointName", "cp1", preflight.Blocking, []string{"127.0.1.1, which is the node itself", "10.88.0.5 cluster-endpoint"}, meaning("cp1", "127.0.1.1")},
 		{"a name that means the node's own address", "EndpointName", "cp1", preflight.Blocking, []string{"10.88.0.11, which is cp1"}, meaning("cp1", "10.88.0.11")},
 		{"one worker's line is wrong", "EndpointName", "w2", preflight.Blocking, []string{"10.88.0.11, which is cp1"}, meaning("w2", "10.88.0.11")},
-		{"an old line beside the right one", "EndpointName", "w2", preflight.Blocking, []string{"10.88.0.11, which is cp1", `2s/.*/10.88.0.5 cluster-endpoint/' -e '3s/.*/10.88.0.11 cp1/`},
+		{"an old line beside the right one", "EndpointName", "w2", preflight.Blocking, []string{"10.88.0.11, which is cp1", `sed -i -e 's/^\s*10\.88\.0\.11\s\+cp1\s\+cluster-endpoint\s*\(#.*\)\?$/10.88.0.11 cp1/' /etc/hosts`},
 			all(meaning("", "10.88.0.5"), root("w2", "echo '10.88.0.11 cp1 cluster-endpoint # old' >> /etc/hosts"))},
 		{"an address of nobody", "EndpointName", "w1", preflight.Warning, []string{"10.88.0.200, which is an address of no host"}, meaning("", "10.88.0.200")},
 		{"clients follow the name already", "EndpointName", "w1", preflight.Blocking, []string{"--ignore-preflight EndpointName", "listen first"},

@@ -125,7 +125,7 @@ func fixName(s Scene, m loadbalancer.Meaning, first string) string {
 		return "write the load balancer's address, or a name for it, into spec.endpoint"
 	}
 	remedy := first + "on " + m.Node + ": `" + m.Fix + "`"
-	if strings.HasPrefix(m.Fix, "echo ") {
+	if strings.HasPrefix(m.Fix, "grep ") {
 		remedy += ", or the same in DNS"
 	}
 	return remedy
@@ -145,8 +145,14 @@ func endpointReached(ctx context.Context, s Scene) ([]Finding, error) {
 	made := cc.ControlPlaneEndpoint() == s.EndpointAddress()
 	external := s.Spec().LoadBalancer.Kind == cluster.LoadBalancerExternal
 	// A cluster may have been made with the endpoint's name, which then means
-	// something else until there is a load balancer.
-	if !external && (!made || !balanced(s)) {
+	// something else until there is a load balancer. One that has our file and is
+	// dead is no such thing.
+	if !external && made {
+		if made, err = loadbalancer.Begun(ctx, s.View); err != nil {
+			return nil, err
+		}
+	}
+	if !external && !made {
 		return []Finding{fine("phase 1 has not made the endpoint yet")}, nil
 	}
 	ca, err := s.AdminCA(ctx)

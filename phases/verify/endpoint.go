@@ -188,6 +188,9 @@ func kubeProxy(ctx context.Context, v phases.View) ([]Finding, error) {
 	if apierrors.IsNotFound(err) {
 		return []Finding{so("this cluster has no kube-proxy")}, nil
 	}
+	if errors.Is(err, loadbalancer.ErrOtherKubeProxy) {
+		return []Finding{so("%v: which API server it uses is not seen", err)}, nil
+	}
 	return wanted(err, "every Ready node has one that is Ready and uses %s", v.EndpointURL()), nil
 }
 

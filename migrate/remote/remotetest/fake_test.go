@@ -206,6 +206,11 @@ func TestLinksAreFollowed(t *testing.T) {
 	if _, err := f.ReadFile(t.Context(), "/pki/current"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a dangling link: %v", err)
 	}
+	f.Put(remote.File{Path: "/srv/x/f", Data: []byte("below")})
+	f.Link("/etc/x", "../srv/x")
+	if got, err := f.ReadFile(t.Context(), "/etc/x/f"); err != nil || string(got.Data) != "below" {
+		t.Errorf("below a link: %q, %v", got.Data, err)
+	}
 	f.Link("/a", "/b")
 	f.Link("/b", "/a")
 	if _, err := f.ReadFile(t.Context(), "/a"); !errors.Is(err, fs.ErrNotExist) {

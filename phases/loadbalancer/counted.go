@@ -1,0 +1,124 @@
+package loadbalancer
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"hamigrate/phases"
+)
+
+const (
+	// countedConnections are held from each node where addresses and ports are
+	// translated between, and counted on the load balancers.
+	countedConnections = 12
+	// countedNoise is how many of them may be missing in a count: others open and
+	// close connections of their own meanwhile. It is a third of one node's, so
+	// that no node whose connections go elsewhere is hidden by it.
+	countedNoise = countedConnections / 3
+	// A proof are so many rounds that agree, of at most so many. nginx may still
+	// be closing what was held before the first.
+	countedRounds, countedTries = 2, 3
+	// fallsWithin is how long nginx may take to close its ends.
+	fallsWithin = 5 * time.Second
+)
+
+// counted is the proof where no end can be told from the others: the number of
+// connections on the load balancers rises with those that are held, and falls
+// with them, again and again. All nodes hold theirs at once, since a round takes
+// seconds; where the sum is not right they do one by one, and the one whose
+// connections are missing is returned with the error. Another count at the same
+// time would be counted, too.
+func counted(ctx context.Context, v phases.View, nodes []string) (missing string, err error) {
+	if len(nodes) == 0 {
+		return "", nil
+	}
+	release, err := v.Alone(ctx)
+	if err != nil {
+		return nodes[0], err
+	}
+	defer release()
+	roots, err := clusterRoots(ctx, v)
+	if err != nil {
+		return nodes[0], err
+	}
+	if err = countedFrom(ctx, v, nodes, roots); err == nil || len(nodes) == 1 {
+		return nodes[0], err
+	}
+	for _, node := range nodes {
+		if err := countedFrom(ctx, v, []string{node}, roots); err != nil {
+			return node, err
+		}
+	}
+	return "", nil
+}
+
+// countedFrom wants enough rounds to agree.
+func countedFrom(ctx context.Context, v phases.View, nodes []string, roots *x509.CertPool) error {
+	good, last := 0, error(nil)
+	for try := range countedTries {
+		if good+countedTries-try < countedRounds {
+			break
+		}
+		err := countedOnce(ctx, v, nodes, roots)
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case err != nil:
+			last = err
+		default:
+			good++
+		}
+		if good == countedRounds {
+			return nil
+		}
+	}
+	return last
+}
+
+// countedOnce is one rise and one fall.
+func countedOnce(ctx context.Context, v phases.View, nodes []string, roots *x509.CertPool) error {
+	count := func() (int, error) {
+		all, err := balancedSockets(ctx, v)
+		return len(all), err
+	}
+	before, err := count()
+	if err != nil {
+		return err
+	}
+	letGo := make([]func(), len(nodes))
+	end := func() {
+		for i, f := range letGo {
+			if f != nil {
+				f()
+			}
+			letGo[i] = nil
+		}
+	}
+	defer end()
+	err = phases.ForEach(nodes, func(i int, node string) (err error) {
+		letGo[i], err = hold(ctx, v, node, roots, countedConnections)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	during, err := count()
+	if err != nil {
+		return err
+	}
+	held := countedConnections * len(nodes)
+	if during < before+held-countedNoise {
+		return fmt.Errorf("with %d more of them held there are %d there, and were %d", held, during, before)
+	}
+	end()
+	return phases.Await(ctx, v, fallsWithin, func(context.Context) error {
+		after, err := count()
+		if err == nil && after > during-(held-countedNoise) {
+			err = errors.New("those that were held have ended, and are not missing there")
+		}
+		return err
+	})
+}

@@ -1,0 +1,93 @@
+package phasestest_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
+	"hamigrate/phases"
+	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/phasestest"
+)
+
+// translated lets the load balancers see no node's own addresses and ports.
+func translated(w *phasestest.World) {
+	for _, n := range []string{"cp1", "w1", "w2"} {
+		w.Hardware(n, func(h *phasestest.Hardware) { h.Behind = "10.88.0.1" })
+	}
+}
+
+// TestCountsAmongOthers: several looks at once count one after the other, others
+// who come and go do not spoil the proof, and it takes seconds for all nodes.
+func TestCountsAmongOthers(t *testing.T) {
+	inWorld(t, translated, func(t *testing.T, s stage) {
+		if err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0]); err != nil {
+			t.Fatal(err)
+		}
+		stop, ended := make(chan struct{}), make(chan struct{})
+		go func() { // a client that comes and goes with three connections
+			defer close(ended)
+			var open []net.Conn
+			for {
+				for _, c := range open {
+					c.Close()
+				}
+				open = nil
+				select {
+				case <-stop:
+					return
+				case <-time.After(700 * time.Millisecond):
+				}
+				for range 3 {
+					c, err := s.Machine("w2").DialContext(s.Context(), "tcp", "10.88.0.5:6443")
+					if err != nil {
+						t.Error(err)
+						continue
+					}
+					open = append(open, c)
+				}
+				time.Sleep(400 * time.Millisecond)
+			}
+		}()
+		began := time.Now()
+		all := [][]string{{"cp1", "w1", "w2"}, {"cp1"}, {"w1"}, {"w2"}}
+		err := phases.ForEach(all, func(_ int, nodes []string) error {
+			return loadbalancer.Carried(s.Context(), s.env.View("cp1"), nodes)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("four looks took %s", took)
+		}
+		close(stop)
+		<-ended
+	})
+}
+
+// TestCountsFindTheOneNode whose connections go to a machine that is none of the
+// spec's load balancers, among others whose do not.
+func TestCountsFindTheOneNode(t *testing.T) {
+	inWorld(t, func(w *phasestest.World) {
+		translated(w)
+		named(w, func(string) string { return "10.88.0.5" })
+	}, func(t *testing.T, s stage) {
+		if err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0]); err != nil {
+			t.Fatal(err)
+		}
+		s.Spec.LoadBalancer.Hosts = []cluster.Host{{Name: "lb1", Address: "10.88.0.5"}}
+		s.root("w2", "echo '10.88.0.6 cluster-endpoint' >/etc/hosts")
+		env := s.Connect()
+		defer env.Close()
+		if _, err := env.Targets(s.Context(), migrate.Workers); err != nil {
+			t.Fatal(err)
+		}
+		err := loadbalancer.Carried(s.Context(), env.View("cp1"), []string{"cp1", "w1", "w2"})
+		if err == nil || !strings.Contains(err.Error(), "connections from w2 ") || !strings.Contains(err.Error(), "10.88.0.6") {
+			t.Errorf("got %v", err)
+		}
+	})
+}

@@ -1,0 +1,77 @@
+package phasestest_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"hamigrate/phases"
+	"hamigrate/phases/phasestest"
+)
+
+// TestTheProofEndsAtOnce where the endpoint stops to answer while the first API
+// server is out of the load balancers: it is back within seconds, whether who
+// connects is refused or hears nothing.
+func TestTheProofEndsAtOnce(t *testing.T) {
+	for name, cut := range map[string]func(*phasestest.World, bool){
+		"refused": func(w *phasestest.World, on bool) { w.Cut("w2", "lb1", on) },
+		"silence": func(w *phasestest.World, on bool) { w.Silence("w2", "lb1", on) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(*phasestest.World) {}, func(t *testing.T, s stage) {
+				for _, p := range allPhases(phases.InPlace)[:2] {
+					if err := s.operator.run(s.Context(), p); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var out, back time.Time
+				s.Watch = func(phasestest.Point) {
+					conf := s.Machine("lb2").Snapshot()[ownStreamFile].Data
+					without := strings.Contains(string(conf), "10.88.0.13:6443") && !strings.Contains(string(conf), "10.88.0.11:6443")
+					switch {
+					case without && out.IsZero():
+						out = time.Now()
+						go cut(s.World, true) // the world is locked here
+					case !without && !out.IsZero() && back.IsZero():
+						back = time.Now()
+					}
+				}
+				err := s.phase(3, phases.InPlace)
+				s.Watch = nil
+				if err == nil || !strings.Contains(err.Error(), "from w2") {
+					t.Fatalf("got %v", err)
+				}
+				if took := back.Sub(out); out.IsZero() || back.IsZero() || took > 8*time.Second {
+					t.Errorf("the first API server was out for %s", took)
+				}
+				cut(s.World, false)
+				if err := s.phase(3, phases.InPlace); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+// TestTheProofIsNotBegun where the endpoint leads past the load balancer on a
+// node: the first API server stays in it.
+func TestTheProofIsNotBegun(t *testing.T) {
+	inWorld(t, func(w *phasestest.World) { named(w, func(string) string { return "10.88.0.5" }) }, func(t *testing.T, s stage) {
+		for _, p := range allPhases(phases.InPlace)[:2] {
+			if err := s.operator.run(s.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.root("w2", "echo '10.88.0.11 cluster-endpoint' >/etc/hosts")
+		s.Watch = func(phasestest.Point) {
+			conf := string(s.Machine("lb2").Snapshot()[ownStreamFile].Data)
+			if conf != "" && !strings.Contains(conf, "10.88.0.11:6443") {
+				t.Error("the first API server was taken out")
+			}
+		}
+		if err := s.phase(3, phases.InPlace); err == nil || !strings.Contains(err.Error(), "which is cp1") {
+			t.Errorf("got %v", err)
+		}
+		s.Watch = nil
+	})
+}
