@@ -85,3 +85,17 @@ func TestNewSecretsHaveKubeadmsForms(t *testing.T) {
 		seen[s] = true
 	}
 }
+
+// TestCAOfKubelet: a join writes the CA where a reset with another certificates
+// folder leaves it.
+func TestCAOfKubelet(t *testing.T) {
+	t.Parallel()
+	for folder, want := range map[string]string{
+		"/etc/kubernetes/pki": "", "/etc/kubernetes/pki/": "", "/etc/kubernetes": "",
+		"/etc/kubernetes/ssl": "/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki2": "/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki/x": "/etc/kubernetes/pki/ca.crt",
+	} {
+		if got := caOfKubelet(folder); got != want {
+			t.Errorf("certificates in %s: %q, not %q", folder, got, want)
+		}
+	}
+}

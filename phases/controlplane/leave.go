@@ -83,6 +83,9 @@ func leave(ctx context.Context, h phases.Hands, k kube.Client) error {
 	if _, err := host.Run(ctx, reset); err != nil {
 		return fmt.Errorf("resetting %s: %w", h.Target(), err)
 	}
+	if ca := caOfKubelet(cc.CertificatesDir()); ca != "" {
+		return host.Remove(ctx, ca)
+	}
 	return nil
 }
 

@@ -74,9 +74,9 @@ func unjoin(ctx context.Context, h phases.Hands, k kube.Client, before migrate.B
 // names are links: the slash leads through. What is in folders of the kubelet's
 // is volumes, and none of a host that is no node.
 func saveForeign(ctx context.Context, host remote.Host, certificates string) error {
-	script := "set -e; d=" + remote.Quote(certificates) + `
+	script := "set -e; d=" + remote.Quote(certificates) + "; ca=" + remote.Quote(caOfKubelet(certificates)) + `
 { [ ! -d "$d" ] || find "$d/" -type f -o -type l
-for f in /etc/kubernetes/*.conf /var/lib/kubelet/*; do echo "$f"; done; } | while IFS= read -r f; do
+for f in /etc/kubernetes/*.conf /var/lib/kubelet/* "$ca"; do echo "$f"; done; } | while IFS= read -r f; do
 if [ -L "$f" ]; then echo "link $f"; elif [ -f "$f" ]; then echo "file $f"; fi
 done`
 	out, err := host.Look(ctx, remote.Command{Script: script})
@@ -98,6 +98,19 @@ done`
 	}
 	return phases.Backup(ctx, host, joinID, files...)
 }
+
+// caOfKubelet is the file to which a join writes the cluster's CA where it is
+// none of the certificates folder, so that no reset removes it: kubeadm has a
+// place of its own for it (kubeadm: v1beta4 JoinConfiguration.caCertPath, whose
+// default it is; cmd/phases/join/kubelet.go).
+func caOfKubelet(certificates string) string {
+	if kube.Within(kubeletCA, certificates) {
+		return ""
+	}
+	return kubeletCA
+}
+
+const kubeletCA = "/etc/kubernetes/pki/ca.crt"
 
 // saveLinks does for symbolic links what phases.Backup does for files, whose
 // copy would be one of what the link leads to.
