@@ -1,12 +1,10 @@
 package phasestest_test
 
 import (
-	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -218,16 +216,7 @@ func TestRenewalKilledAtAnyInstantThenRunAgain(t *testing.T) {
 			continue
 		}
 		t.Run(fmt.Sprintf("%03d %s", i, label(d.Op, d.When)), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := d.World.World(t)
-				defer w.Close()
-				path := filepath.Join(t.TempDir(), "journal")
-				if err := os.WriteFile(path, bytes.Clone(d.journal), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				o := newOperator(t, w, path)
-				defer o.close()
+			d.again(t, func(t *testing.T, w *phasestest.World, o *operator) {
 				if err := o.run(t.Context(), certs.Phase(options)); err != nil {
 					t.Fatalf("%v; never may be: %q", err, w.Broken())
 				}

@@ -89,6 +89,23 @@ func label(op string, when remotetest.When) string {
 	return map[remotetest.When]string{remotetest.Before: "before ", remotetest.After: "after "}[when] + op[:min(60, len(op))]
 }
 
+// again starts the program again, beside other tests, with what a death has
+// left.
+func (d death) again(t *testing.T, do func(*testing.T, *phasestest.World, *operator)) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := d.World.World(t)
+		defer w.Close()
+		path := filepath.Join(t.TempDir(), "journal")
+		if err := os.WriteFile(path, d.journal, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o := newOperator(t, w, path)
+		defer o.close()
+		do(t, w, o)
+	})
+}
+
 // resume starts the program again with what a death has left.
 func resume(t *testing.T, d death, r run, later time.Duration) {
 	w := d.World.World(t)

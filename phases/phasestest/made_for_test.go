@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -126,16 +125,7 @@ func TestKilledOnTheWayBackOfTheName(t *testing.T) {
 			continue
 		}
 		t.Run(fmt.Sprintf("%03d %s", n, label(d.Op, d.When)), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := d.World.World(t)
-				defer w.Close()
-				path := filepath.Join(t.TempDir(), "journal")
-				if err := os.WriteFile(path, d.journal, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				o := newOperator(t, w, path)
-				defer o.close()
+			d.again(t, func(t *testing.T, w *phasestest.World, o *operator) {
 				var asked []string
 				o.env.UseAsk(obey(stage{t, w, o}, &asked), 0)
 				if err := o.rollback(t.Context(), allPhases(phases.Overlap)[0]); err != nil {

@@ -1,7 +1,6 @@
 package phasestest_test
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -52,19 +51,10 @@ func TestNginxStartsAtBoot(t *testing.T) {
 	})
 	for _, d := range deaths {
 		t.Run(label(d.Op, d.When), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := d.World.World(t)
-				defer w.Close()
+			d.again(t, func(t *testing.T, w *phasestest.World, o *operator) {
 				if state := w.State(); strings.Contains(state["lb2 nginx"], "10.88.0.11:6443") && strings.Contains(state["lb2 runs"], "nginx") && state[bootLink] == "" {
 					t.Error("nginx serves, and would not come back after a reboot")
 				}
-				path := filepath.Join(t.TempDir(), "journal")
-				if err := os.WriteFile(path, d.journal, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				o := newOperator(t, w, path)
-				defer o.close()
 				if err := o.run(t.Context(), allPhases(phases.Overlap)[0]); err != nil {
 					t.Fatal(err)
 				}

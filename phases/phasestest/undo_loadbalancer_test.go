@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -261,16 +260,7 @@ func TestPhase1TakenBackFromItsMiddle(t *testing.T) {
 			continue
 		}
 		t.Run(fmt.Sprintf("%03d %s", n, label(d.Op, d.When)), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := d.World.World(t)
-				defer w.Close()
-				path := filepath.Join(t.TempDir(), "journal")
-				if err := os.WriteFile(path, d.journal, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				o := newOperator(t, w, path)
-				defer o.close()
+			d.again(t, func(t *testing.T, w *phasestest.World, o *operator) {
 				if _, err := o.env.Targets(t.Context(), migrate.Workers); err != nil {
 					t.Fatal(err)
 				}
