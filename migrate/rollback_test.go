@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -248,5 +249,38 @@ func TestTheWayBackIsShownAsDiffs(t *testing.T) {
 	}
 	if err := Look(t.Context(), r.Env, p, entries); err != nil || entries[0].Now == "" {
 		t.Errorf("what is true now: %q, %v", entries[0].Now, err)
+	}
+}
+
+// TestRollbackToWhereTheWayThereIsBlocked: what would stop the step by now is no
+// reason to stop its way back, where the check says that nothing of it is there.
+func TestRollbackToWhereTheWayThereIsBlocked(t *testing.T) {
+	t.Parallel()
+	for _, undone := range []bool{true, false} {
+		w, j := newWorld(), newJournal(t)
+		blocked := false
+		p := phase(step("a", Once, undoable, func(s *Step[view, hands]) {
+			s.Settle = 20 * time.Millisecond
+			check := s.Check
+			s.Check = func(ctx context.Context, v view) (Finding, error) {
+				f, err := check(ctx, v)
+				if blocked && f.Verdict == Needed {
+					return Finding{Verdict: Blocked, Reason: "something is missing", Undone: undone}, err
+				}
+				return f, err
+			}
+		}))
+		r := runner(w, j)
+		if err := r.Run(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		blocked = true
+		err := r.Rollback(t.Context(), p)
+		if undone && (err != nil || w.values["a@cluster"] != "old") {
+			t.Errorf("nothing of it is there, and: %v, %v", err, w.values)
+		}
+		if !undone && (err == nil || !strings.Contains(err.Error(), "something is missing")) {
+			t.Errorf("whether it is undone is not known: %v", err)
+		}
 	}
 }

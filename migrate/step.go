@@ -56,6 +56,9 @@ type Finding struct {
 	Remedy  string   `json:"remedy,omitempty"`  // with Blocked: what the operator can do about it
 	Before  Before   `json:"before,omitempty"`  // with Needed: the pre-image
 	Changes []Change `json:"changes,omitempty"` // with Needed: what the plan shows
+	// Undone: with Blocked, nothing of the step is in effect. Its way back has come
+	// to its end, though the way there could not be gone again.
+	Undone bool `json:"-"`
 }
 
 // Step is one change to one node, as data. V is what reading functions get,

@@ -113,18 +113,12 @@ func lookAndChoose(c *cli.Context, pools *pools, groups *initspec.Groups) (inits
 	}
 	groups.Reached, groups.ReachedName = h.typed, h.member
 	// Without them it is recognised by what the API says of it.
-	found.First.Known, err = known(c.Context, host, found.First.Known)
+	found.First.Shown, err = shownAddresses(c.Context, host)
 	if err != nil {
 		groups.Notes = append(groups.Notes, fmt.Sprintf("%s could not be asked for its addresses: %v", host.Name(), err))
 	}
 	askMembers(c.Context, groups, found, pools.askBySSH)
 	return found, initspec.FromInventory(found, *groups), nil
-}
-
-// known adds the addresses that a host shows to those that are known.
-func known(ctx context.Context, host remote.Host, before []string) ([]string, error) {
-	shown, err := shownAddresses(ctx, host)
-	return append(slices.Clone(before), shown...), err
 }
 
 // writeSpec writes the file, unless one is there by now, and tells.

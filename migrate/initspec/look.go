@@ -48,9 +48,11 @@ type Node struct {
 	Version   string   `json:"version"`   // the kubelet's
 	OS        string   `json:"os"`
 	Ready     bool     `json:"ready"`
-	// Known are more addresses that lead to it, such as its ExternalIP: hosts
-	// of an inventory are recognised by them.
+	// Known are more addresses that lead to it, its ExternalIPs: hosts of an
+	// inventory are recognised by them.
 	Known []string `json:"-"`
+	// Shown are those that the host itself has, where it was asked.
+	Shown []string `json:"-"`
 }
 
 // Etcd is the one member.

@@ -40,7 +40,7 @@ func FromInventory(f Found, g Groups) Choice {
 
 // has says whether a Node is known by an address.
 func (n Node) has(address string) bool {
-	return address != "" && (n.Address == address || slices.Contains(n.Addresses, address) || slices.Contains(n.Known, address))
+	return address != "" && (n.Address == address || slices.Contains(n.Addresses, address) || slices.Contains(n.Known, address) || slices.Contains(n.Shown, address))
 }
 
 // Is says whether one of the inventory host's addresses is the Node's.

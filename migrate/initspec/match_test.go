@@ -131,7 +131,7 @@ func TestForwardedPorts(t *testing.T) {
 		Workers:      []Member{m("worker1", 2203, "10.0.2.15", "10.0.0.31", "172.17.0.1"), m("worker2", 2204, "10.0.2.15", "10.0.0.32")},
 		ReachedName:  "control1",
 	}
-	f.First.Known = []string{"10.0.2.15", "10.0.0.11", "172.17.0.1"}
+	f.First.Shown = []string{"10.0.2.15", "10.0.0.11", "172.17.0.1"}
 	g.MarkShared()
 	c := FromInventory(f, g)
 	if c.First != (SSH{Address: "127.0.0.1", Port: 2201}) || len(c.Workers) != 2 || c.Workers[0] != (Host{"w1", "10.0.0.31", SSH{Address: "127.0.0.1", Port: 2203}}) {
@@ -140,8 +140,35 @@ func TestForwardedPorts(t *testing.T) {
 	if c.Joining[0] != (Host{"control2", "10.0.0.12", SSH{Address: "127.0.0.1", Port: 2202}}) {
 		t.Errorf("joining %+v", c.Joining)
 	}
-	if len(g.Workers[0].Known) != 3 || len(f.First.Known) != 3 {
+	if len(g.Workers[0].Known) != 3 || len(f.First.Shown) != 3 {
 		t.Error("what the caller has was changed")
+	}
+}
+
+// TestExternalAddress: a Node's ExternalIP, which the inventory's name means, is
+// no address of two hosts. What two Nodes have tells nobody apart.
+func TestExternalAddress(t *testing.T) {
+	t.Parallel()
+	f := twoWorkers(t)
+	f.Workers[0].Known = []string{"203.0.113.21", "203.0.113.99"}
+	f.Workers[1].Known = []string{"203.0.113.22", "203.0.113.99"}
+	g := Groups{
+		Workers: []Member{{Name: "blue", SSHAddress: "blue.example", Known: []string{"203.0.113.21"}}, {Name: "red", SSHAddress: "red.example", Known: []string{"203.0.113.99"}}},
+		Etcd:    []Member{{Name: "store", SSHAddress: "store.example", Known: []string{"203.0.113.22"}}, {Name: "e2", Address: "10.0.0.22"}, {Name: "e3", Address: "10.0.0.23"}},
+	}
+	c := FromInventory(f, g)
+	if len(c.Workers) == 0 || c.Workers[0].SSH.Address != "blue.example" {
+		t.Errorf("blue is not known as w1: %+v %q", c.Workers, c.Notes)
+	}
+	for _, w := range c.Workers {
+		if w.SSH.Address == "red.example" {
+			t.Errorf("red is known by an address of two Nodes: %+v", c.Workers)
+		}
+	}
+	for _, e := range c.Etcd {
+		if e.SSH.Address == "store.example" {
+			t.Errorf("the worker w2 is offered as an etcd host: %+v", c.Etcd)
+		}
 	}
 }
 

@@ -149,8 +149,8 @@ func (t target) hindrances(v phases.View) []hindrance {
 		}
 	}
 	for _, dir := range slices.Sorted(maps.Keys(t.above)) {
-		if have := t.have[dir]; strings.Count(dir, "/") > 2 && have.Kind == remote.LinkPath && t.above[dir].Kind != remote.LinkPath {
-			out = append(out, hindrance{fmt.Sprintf("%s on %s is a symbolic link to %s, and a %s on %s: files would be written through it", dir, self, have.Link, t.above[dir].Kind, first),
+		if t.ledElsewhere(dir) {
+			out = append(out, hindrance{fmt.Sprintf("%s on %s is a symbolic link to %s, and a %s on %s: files would be written through it", dir, self, t.have[dir].Link, t.above[dir].Kind, first),
 				fmt.Sprintf("move it away: `mv %[1]s %[1]s.old`", dir)})
 		}
 	}
@@ -203,11 +203,24 @@ func checkHostFiles(ctx context.Context, v phases.View) (migrate.Finding, error)
 	if err != nil {
 		return migrate.Finding{}, err
 	}
+	faults, changes := t.faults(v)
 	if list := t.hindrances(v); len(list) > 0 {
-		return phases.Block(list[0].remedy, "%s", list[0].seen), nil
+		f := phases.Block(list[0].remedy, "%s", list[0].seen)
+		f.Undone = len(faults) > 0
+		return f, nil
 	}
-	var faults []string
-	var changes []migrate.Change
+	if len(faults) == 0 {
+		return phases.Done("%s", t.with(fmt.Sprintf("it has all %d of them", len(t.items)))), nil
+	}
+	before := hostFilesBefore(t, v.First().Name)
+	before["state"] = strings.Join(faults, "\n")
+	f := phases.Need(before, "%s", t.with(strings.Join(faults, ", ")))
+	f.Changes = changes
+	return f, nil
+}
+
+// faults are what is not as on the first node, and what the plan shows of it.
+func (t target) faults(v phases.View) (faults []string, changes []migrate.Change) {
 	for _, i := range t.items {
 		fault := t.fault(i, v.First().Name)
 		if fault == "" {
@@ -227,14 +240,7 @@ func checkHostFiles(ctx context.Context, v phases.View) (migrate.Finding, error)
 		}
 		changes = append(changes, change)
 	}
-	if len(faults) == 0 {
-		return phases.Done("%s", t.with(fmt.Sprintf("it has all %d of them", len(t.items)))), nil
-	}
-	before := hostFilesBefore(t, v.First().Name)
-	before["state"] = strings.Join(faults, "\n")
-	f := phases.Need(before, "%s", t.with(strings.Join(faults, ", ")))
-	f.Changes = changes
-	return f, nil
+	return faults, changes
 }
 
 func applyHostFiles(ctx context.Context, h phases.Hands, _ migrate.Before) error {
@@ -249,18 +255,32 @@ func applyHostFiles(ctx context.Context, h phases.Hands, _ migrate.Before) error
 		if t.fault(i, h.First().Name) == "" {
 			continue
 		}
-		for _, dir := range t.missingAbove(i.path) {
-			if err := makeFolder(ctx, h, dir); err != nil {
-				return err
-			}
-			t.have[dir] = remote.Standing{Kind: remote.FolderPath}
-		}
-		if err := carry(ctx, h, i, t.have[i.path]); err != nil {
+		if err := t.bring(ctx, h, i); err != nil {
 			return err
 		}
-		t.have[i.path] = i.Standing
 	}
 	return nil
+}
+
+// bring carries one of them, with the folders above it.
+func (t target) bring(ctx context.Context, h phases.Hands, i item) error {
+	for _, dir := range t.missingAbove(i.path) {
+		if err := makeFolder(ctx, h, dir); err != nil {
+			return err
+		}
+		t.have[dir] = remote.Standing{Kind: remote.FolderPath}
+	}
+	if err := carry(ctx, h, i, t.have[i.path]); err != nil {
+		return err
+	}
+	t.have[i.path] = i.Standing
+	return nil
+}
+
+// ledElsewhere says whether a folder is a link here and none on the first node.
+func (t target) ledElsewhere(dir string) bool {
+	first, watched := t.above[dir]
+	return watched && strings.Count(dir, "/") > 2 && t.have[dir].Kind == remote.LinkPath && first.Kind != remote.LinkPath
 }
 
 // carry makes one of them what it is on the first node. What stood there is in

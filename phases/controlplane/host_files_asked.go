@@ -48,7 +48,8 @@ func (f *follower) isAsked(p string) bool {
 // askedFor lists what the first node has of the files that are named and are each
 // node's own, and of the places among these that links lead to which are carried:
 // a policy may be a link to one in /usr/share. A folder that a flag names is made
-// by whoever writes there.
+// by whoever writes there, a socket by whoever listens: a pod perhaps, which a
+// node has when it has joined.
 func (f *follower) askedFor(ctx context.Context) ([]string, error) {
 	asked := slices.Clone(f.asked)
 	carried := slices.Clone(f.named)
@@ -69,8 +70,14 @@ func (f *follower) askedFor(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return slices.DeleteFunc(asked, func(p string) bool {
-		return is[p] == remote.AbsentPath || is[p] == remote.FolderPath && !led[p]
+		return !toBeThere(is[p], led[p])
 	}), nil
+}
+
+// toBeThere says of what the first node has whether the other is to have it
+// before it joins; led: a link leads to it that is carried.
+func toBeThere(kind remote.PathKind, led bool) bool {
+	return kind == remote.FilePath || kind == remote.FolderPath && led
 }
 
 // leadsToScript says of paths, one a line, what they lead to.

@@ -1,11 +1,16 @@
 package controlplane
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 
 	"github.com/google/go-cmp/cmp"
@@ -96,6 +101,49 @@ func TestCAOfKubelet(t *testing.T) {
 	} {
 		if got := caOfKubelet(folder); got != want {
 			t.Errorf("certificates in %s: %q, not %q", folder, got, want)
+		}
+	}
+}
+
+// TestForeignScript runs it: what is there is listed, and where a folder can't be
+// read nothing is taken for listed.
+func TestForeignScript(t *testing.T) {
+	t.Parallel()
+	folder, programs := t.TempDir(), t.TempDir()
+	for _, err := range []error{
+		os.WriteFile(filepath.Join(folder, "own file.pem"), nil, 0o600), os.Symlink("elsewhere", filepath.Join(folder, "link.pem")),
+		os.WriteFile(filepath.Join(programs, "find"), []byte("#!/bin/sh\necho \"$1x\"\nexit 1\n"), 0o755), //nolint:gosec // a program
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"", "/nothing"} {
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", foreignScript(folder+name)).Output()
+		listed := strings.Contains(string(out), "file "+folder+"/own file.pem\n") && strings.Contains(string(out), "link "+folder+"/link.pem\n")
+		if err != nil || listed != (name == "") {
+			t.Errorf("%q: %v, %s", name, err, out)
+		}
+	}
+	c := exec.CommandContext(t.Context(), "sh", "-c", foreignScript(folder))
+	c.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"))
+	if out, err := c.Output(); err == nil {
+		t.Errorf("find has failed, and the list is: %q", out)
+	}
+}
+
+// TestToBeThere: a socket is made by who listens, after the join perhaps.
+func TestToBeThere(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		kind      remote.PathKind
+		led, want bool
+	}{
+		{remote.FilePath, false, true}, {remote.FolderPath, true, true}, {remote.FolderPath, false, false},
+		{remote.OtherPath, false, false}, {remote.OtherPath, true, false}, {remote.AbsentPath, false, false},
+	} {
+		if got := toBeThere(tt.kind, tt.led); got != tt.want {
+			t.Errorf("%s, led to %t: %t", tt.kind, tt.led, got)
 		}
 	}
 }

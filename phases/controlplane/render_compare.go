@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"hamigrate/migrate/cluster"
@@ -209,7 +210,11 @@ func (o *outlook) judge(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			o.Obstacles = append(o.Obstacles, obstacles...)
+			for _, x := range obstacles { // of the first node each joining one would say the same
+				if !slices.Contains(o.Obstacles, x) {
+					o.Obstacles = append(o.Obstacles, x)
+				}
+			}
 			o.Shared = append(o.Shared, o.sharedBy(j, c, o.made[i][c])...)
 		}
 	}

@@ -50,7 +50,7 @@ func unjoin(ctx context.Context, h phases.Hands, k kube.Client, before migrate.B
 		return err
 	}
 	// A reset empties the certificates folder, files of the operator's with it.
-	if err := applyHostFiles(ctx, h, nil); err != nil {
+	if err := bringBack(ctx, h); err != nil {
 		return err
 	}
 	if err := kubeletAsBefore(ctx, host, before["kubelet"]); err != nil {
@@ -65,6 +65,36 @@ func unjoin(ctx context.Context, h phases.Hands, k kube.Client, before migrate.B
 	return forgetForeign(ctx, host)
 }
 
+// bringBack makes what a reset has removed. What keeps a host from joining does
+// not keep it from being as it was: only what is not there is written, and
+// nothing through a link that the first node has not.
+func bringBack(ctx context.Context, h phases.Hands) error {
+	t, err := lookTarget(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	for _, i := range t.items {
+		if t.have[i.path].Kind != remote.AbsentPath || t.behindLink(i.path) {
+			continue
+		}
+		if err := t.bring(ctx, h, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// behindLink says whether a folder above p is a link here and none on the first
+// node.
+func (t target) behindLink(p string) bool {
+	for dir := path.Dir(p); dir != "/"; dir = path.Dir(dir) {
+		if t.ledElsewhere(dir) {
+			return true
+		}
+	}
+	return false
+}
+
 // saveForeign keeps the files that a join may replace and a reset removes
 // (kubeadm: cmd/phases/reset/cleanupnode.go), with their modes and owners, in
 // the step's backup folder, links as links. It comes before the marker, so what
@@ -74,12 +104,7 @@ func unjoin(ctx context.Context, h phases.Hands, k kube.Client, before migrate.B
 // names are links: the slash leads through. What is in folders of the kubelet's
 // is volumes, and none of a host that is no node.
 func saveForeign(ctx context.Context, host remote.Host, certificates string) error {
-	script := "set -e; d=" + remote.Quote(certificates) + "; ca=" + remote.Quote(caOfKubelet(certificates)) + `
-{ [ ! -d "$d" ] || find "$d/" -type f -o -type l
-for f in /etc/kubernetes/*.conf /var/lib/kubelet/* "$ca"; do echo "$f"; done; } | while IFS= read -r f; do
-if [ -L "$f" ]; then echo "link $f"; elif [ -f "$f" ]; then echo "file $f"; fi
-done`
-	out, err := host.Look(ctx, remote.Command{Script: script})
+	out, err := host.Look(ctx, remote.Command{Script: foreignScript(certificates)})
 	if err != nil {
 		return fmt.Errorf("listing what is in the folders of kubeadm on %s: %w", host.Name(), err)
 	}
@@ -97,6 +122,17 @@ done`
 		return err
 	}
 	return phases.Backup(ctx, host, joinID, files...)
+}
+
+// foreignScript lists them. What can't be listed is not reset: in a pipe a find
+// that fails would be unseen.
+func foreignScript(certificates string) string {
+	return "set -eu; d=" + remote.Quote(certificates) + "; ca=" + remote.Quote(caOfKubelet(certificates)) + `
+list=$([ ! -d "$d" ] || find "$d/" -type f -o -type l || exit 1
+for f in /etc/kubernetes/*.conf /var/lib/kubelet/* "$ca"; do printf '%s\n' "$f"; done) || exit 1
+printf '%s\n' "$list" | while IFS= read -r f; do
+if [ -L "$f" ]; then printf 'link %s\n' "$f"; elif [ -f "$f" ]; then printf 'file %s\n' "$f"; fi
+done`
 }
 
 // caOfKubelet is the file to which a join writes the cluster's CA where it is
@@ -137,8 +173,9 @@ func putForeignBack(ctx context.Context, host remote.Host) error {
 		return err
 	}
 	script := "set -e; d=" + remote.Quote(phases.BackupDir(joinID)) + `
-find "$d/" -type f -o -type l | while IFS= read -r f; do
-case $f in *.part) continue;; esac
+list=$(find "$d/" -type f -o -type l) || exit 1
+printf '%s\n' "$list" | while IFS= read -r f; do
+case $f in ''|*.part) continue;; esac
 t=${f#"$d"}; mkdir -p "${t%/*}"; rm -f "$t.migrate"
 if [ -L "$f" ]; then cp -P "$f" "$t.migrate"; else cp -p "$f" "$t.migrate"; fi
 mv -fT "$t.migrate" "$t"

@@ -99,6 +99,13 @@ func withoutLine(ctx context.Context, v phases.View) ([]string, error) {
 }
 
 func applyWithoutFirst(ctx context.Context, h phases.Hands, _ migrate.Before) (err error) {
+	// A run that was killed may have left it out: whatever else fails here, the
+	// clients are to have it.
+	if !loadbalancer.External(h.View) {
+		if err := putFirstBack(ctx, h); err != nil {
+			return err
+		}
+	}
 	// All that can fail with the first API server in its place does so here: while
 	// it is out, the others have all the clients.
 	if err := loadbalancer.VerifyEndpoint(ctx, h.View); err != nil {

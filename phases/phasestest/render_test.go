@@ -103,7 +103,12 @@ func TestJoinsThatWouldDifferAreNotBegun(t *testing.T) {
 			restore := s.edit(tt.file, tt.from, tt.to)
 			before := s.configText()
 			s.blocked(3, tt.words...)
+			said := map[string]bool{}
 			for _, o := range append(s.ahead().Obstacles, s.ahead().Shared...) {
+				if said[o.Node+o.Seen] {
+					s.Errorf("it is told twice: %+v", o)
+				}
+				said[o.Node+o.Seen] = true
 				if strings.Contains(o.Seen+o.Remedy, "opensesame") || o.Remedy == "" {
 					s.Errorf("a secret is shown, or there is no remedy: %+v", o)
 				}

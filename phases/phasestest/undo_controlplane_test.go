@@ -107,6 +107,24 @@ func TestControlPlaneIsTakenBack(t *testing.T) {
 	})
 }
 
+// TestWayBackOfANodeThatCouldNotJoinNow: what a joining node would lack by now
+// does not keep one that has joined from leaving.
+func TestWayBackOfANodeThatCouldNotJoinNow(t *testing.T) {
+	const ca = "/etc/ssl/certs/corp.pem"
+	on(t, 3, phases.InPlace, func(s stage) {
+		s.root("cp1", "mkdir -p /etc/ssl/certs\necho a CA >"+ca)
+		s.edit(apiServerFile, "    - --allow-privileged=true\n", "    - --allow-privileged=true\n    - --oidc-ca-file="+ca+"\n")
+		if err := s.rollback(s.Context(), allPhases(phases.InPlace)[2]); err != nil {
+			s.Fatal(err)
+		}
+		for _, node := range []string{"cp2", "cp3"} {
+			if _, there := s.State()[node+" /etc/kubernetes/kubelet.conf"]; there || strings.Contains(s.State()[node+" runs"], "kubelet") {
+				s.Errorf("%s has not left: %q", node, s.State()[node+" runs"])
+			}
+		}
+	})
+}
+
 // TestLawsOfControlPlanesWayBack: each step undone leaves the world as it was
 // before that step, twice as once.
 func TestLawsOfControlPlanesWayBack(t *testing.T) {

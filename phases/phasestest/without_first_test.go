@@ -75,3 +75,26 @@ func TestTheProofIsNotBegun(t *testing.T) {
 		s.Watch = nil
 	})
 }
+
+// TestAKilledProofIsMendedFirst: it left the first API server out of the load
+// balancers, and what the next run finds is no reason to leave it there.
+func TestAKilledProofIsMendedFirst(t *testing.T) {
+	inWorld(t, func(w *phasestest.World) { named(w, func(string) string { return "10.88.0.5" }) }, func(t *testing.T, s stage) {
+		for _, p := range allPhases(phases.InPlace)[:2] {
+			if err := s.operator.run(s.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.root("w2", "echo '10.88.0.11 cluster-endpoint' >/etc/hosts")
+		if err := s.phase(3, phases.InPlace); err == nil { // but for the proof, all is done
+			t.Fatal("a name that leads past the load balancer was not seen")
+		}
+		s.root("lb2", "sed -i '/server 10.88.0.11:6443/d' "+ownStreamFile+"\nsystemctl reload nginx\n")
+		if err := s.phase(3, phases.InPlace); err == nil || !strings.Contains(err.Error(), "which is cp1") {
+			t.Errorf("got %v", err)
+		}
+		if conf := string(s.Machine("lb2").Snapshot()[ownStreamFile].Data); !strings.Contains(conf, "10.88.0.11:6443") {
+			t.Errorf("the first API server is still out of lb2:\n%s", conf)
+		}
+	})
+}
