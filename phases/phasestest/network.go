@@ -55,7 +55,7 @@ func (w *World) route(h *Host, address string) (route, error) {
 	if err != nil {
 		return route{}, err
 	}
-	if ip == w.Spec.Endpoint.Host && w.backends != nil {
+	if ip == w.balancer && w.backends != nil {
 		return w.routeBalancer()
 	}
 	at := w.byAddress(ip)
