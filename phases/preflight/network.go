@@ -124,6 +124,9 @@ func fixName(s Scene, m loadbalancer.Meaning, first string) string {
 	if m.Fix == "" {
 		return "write the load balancer's address, or a name for it, into spec.endpoint"
 	}
+	if m.Elsewhere {
+		return first + "on " + m.Node + ": " + m.Fix
+	}
 	remedy := first + "on " + m.Node + ": `" + m.Fix + "`"
 	if strings.HasPrefix(m.Fix, "grep ") {
 		remedy += ", or the same in DNS"
