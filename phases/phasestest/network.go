@@ -239,6 +239,10 @@ func (w *World) connect(ctx context.Context, h *Host, address string) (net.Conn,
 		}
 		return nil, err
 	}
+	if w.full(r.by) {
+		w.mu.Unlock()
+		return nil, errors.New("connection reset by peer")
+	}
 	l := w.listener(r)
 	w.mu.Unlock()
 	conn, err := l.DialContext(ctx)
