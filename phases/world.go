@@ -85,6 +85,7 @@ type World struct {
 	askWait    time.Duration   // see UseAsk
 	stop       <-chan struct{} // ends the waits that may be ended
 	alone      chan struct{}   // see Alone
+	askers     []*asker        // see Together
 
 	waited atomic.Int64 // nanoseconds in which programs of others ran
 

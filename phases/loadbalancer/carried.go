@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -25,9 +26,17 @@ import (
 // their own at the same moment.
 const heldConnections = 4
 
+// heldAtOnce bounds the connections that all nodes together hold. nginx needs two
+// of its worker_connections for each, and where it has none left its clients are
+// refused: it has 512 where nothing is said, and this leaves it some.
+const heldAtOnce = 240
+
 // meetsWithin bounds a connection with its handshake: packets that nobody answers
 // must not hold up those who wait for the whole.
 const meetsWithin = 5 * time.Second
+
+// showsWithin bounds the look at one host's connections, for the same reason.
+const showsWithin = 30 * time.Second
 
 // Meet opens a connection to the endpoint from a node, and shakes hands.
 func Meet(ctx context.Context, v phases.View, node string, roots *x509.CertPool) (net.Conn, *x509.Certificate, error) {
@@ -71,6 +80,8 @@ type socket struct{ local, peer string }
 // balancer and dport on a client. On a client those of sshd are ours; where
 // nobody tells the programs, it is all of them.
 func sockets(ctx context.Context, r remote.Reader, side string, port int) (map[socket]bool, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, showsWithin, fmt.Errorf("no answer within %s", showsWithin))
+	defer cancel()
 	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf("ss -Htnp state established '( %s = :%d )'", side, port)})
 	if err != nil {
 		return nil, fmt.Errorf("looking at the connections of %s: %w", r.Name(), err)
@@ -100,27 +111,33 @@ func plain(address string) string {
 // carriage is what was seen of connections that were held.
 type carriage struct {
 	before, held []map[socket]bool // of the nodes, in their order
+	failed       []error           // of those that can't be looked at, or do not reach the endpoint
 	// balanced are the ends on all load balancers' hosts.
 	balancedBefore, balanced map[socket]bool
 }
 
 // lookAtCarriage opens connections from all nodes, and looks at both sides while they
 // are held.
-func lookAtCarriage(ctx context.Context, v phases.View, nodes []string) (carriage, error) {
-	roots, err := clusterRoots(ctx, v)
-	if err != nil {
-		return carriage{}, err
+func lookAtCarriage(ctx context.Context, v phases.View, nodes []string, roots *x509.CertPool) (carriage, error) {
+	c := carriage{before: make([]map[socket]bool, len(nodes)), held: make([]map[socket]bool, len(nodes)), failed: make([]error, len(nodes))}
+	// What one node can't do is no matter of the others.
+	each := func(do func(i int, node string) error) {
+		_ = phases.ForEach(nodes, func(i int, node string) error {
+			if c.failed[i] == nil {
+				c.failed[i] = do(i, node)
+			}
+			return nil
+		})
 	}
-	c := carriage{before: make([]map[socket]bool, len(nodes)), held: make([]map[socket]bool, len(nodes))}
 	port := v.Spec().Endpoint.Port
-	look := func(into []map[socket]bool) error {
-		return phases.ForEach(nodes, func(i int, node string) (err error) {
+	look := func(into []map[socket]bool) {
+		each(func(i int, node string) (err error) {
 			into[i], err = sockets(ctx, v.On(node), "dport", port)
 			return err
 		})
 	}
-	err = phases.SideBySide(
-		func() error { return look(c.before) },
+	err := phases.SideBySide(
+		func() error { look(c.before); return nil },
 		func() (err error) { c.balancedBefore, err = balancedSockets(ctx, v); return err })
 	if err != nil {
 		return carriage{}, err
@@ -133,15 +150,12 @@ func lookAtCarriage(ctx context.Context, v phases.View, nodes []string) (carriag
 			}
 		}
 	}()
-	err = phases.ForEach(nodes, func(i int, node string) (err error) {
+	each(func(i int, node string) (err error) {
 		letGo[i], err = hold(ctx, v, node, roots, heldConnections)
 		return err
 	})
-	if err != nil {
-		return carriage{}, err
-	}
 	err = phases.SideBySide(
-		func() error { return look(c.held) },
+		func() error { look(c.held); return nil },
 		func() (err error) { c.balanced, err = balancedSockets(ctx, v); return err })
 	return c, err
 }
@@ -226,37 +240,95 @@ func (e astrayError) Error() string { return e.text }
 // carried by a load balancer's host. An external load balancer has none that
 // can be looked at; there the endpoint must at least lead to no node.
 func Carried(ctx context.Context, v phases.View, nodes []string) error {
-	c, err := lookAtCarriage(ctx, v, nodes)
+	release, err := v.Alone(ctx)
+	if err != nil {
+		return fmt.Errorf("waiting for another look at connections to %s: %w", v.EndpointAddress(), err)
+	}
+	defer release()
+	each, err := carriedEach(ctx, v, nodes, false)
 	if err != nil {
 		return err
+	}
+	// A node that does not reach the endpoint at all comes first: it may be on
+	// its way to be one that does, by the right way.
+	for _, err := range each {
+		if failed(err) && !errors.As(err, new(astrayError)) {
+			return err
+		}
+	}
+	for _, err := range each {
+		if failed(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// CarriedHere is Carried from the target alone, for checks that are done on every
+// node: those that ask at the same time are looked at together. An error that is
+// phases.ErrNotLooked is no verdict.
+func CarriedHere(ctx context.Context, v phases.View) error {
+	return v.Together(ctx, func(ctx context.Context, nodes []string) ([]error, error) {
+		return carriedEach(ctx, v, nodes, true)
+	})
+}
+
+// CarriedLimit is for a check that does CarriedHere: on a hundred nodes others
+// are counted before it, some seconds for each twenty.
+const CarriedLimit = 5 * time.Minute
+
+// carriedEach is Carried with an error for each node, nil where all is well. It
+// has to be alone. Without every, connections are counted only where nothing else
+// is wrong, until the first node whose are missing.
+func carriedEach(ctx context.Context, v phases.View, nodes []string, every bool) ([]error, error) {
+	roots, err := clusterRoots(ctx, v)
+	if err != nil {
+		return nil, err
 	}
 	people, err := nodesAt(ctx, v)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for i, node := range nodes {
-		for _, host := range c.led(i) {
-			if who := people[host]; who != "" {
-				return astrayError{fmt.Sprintf("from %s, connections to %s go straight to %s, which is %s, and not through a load balancer", node, v.EndpointAddress(), host, who)}
+	var each []error
+	var unseen, ledTo []string
+	var places []int // of the unseen
+	for group := range slices.Chunk(nodes, heldAtOnce/heldConnections) {
+		c, err := lookAtCarriage(ctx, v, group, roots)
+		if err != nil {
+			return nil, err
+		}
+		for i, node := range group {
+			err := c.failed[i]
+			if err == nil {
+				err = c.astray(v, i, node, people)
 			}
-			if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
-				return astrayError{fmt.Sprintf("from %s, connections to %s stay on %s itself (%s), and do not go through a load balancer", node, v.EndpointAddress(), node, host)}
+			if err == nil && !External(v) && !c.seen(i) {
+				unseen, ledTo, places = append(unseen, node), append(ledTo, strings.Join(c.led(i), ", ")), append(places, len(each))
 			}
+			each = append(each, err)
 		}
 	}
-	if External(v) {
-		return nil
+	if !every && slices.ContainsFunc(each, failed) {
+		return each, nil
 	}
-	var unseen []string
-	ledTo := map[string]string{}
-	for i, node := range nodes {
-		if !c.seen(i) {
-			unseen, ledTo[node] = append(unseen, node), strings.Join(c.led(i), ", ")
+	for i, err := range counted(ctx, v, unseen, roots, every) {
+		if err != nil {
+			each[places[i]] = fmt.Errorf("connections from %s to %s, which go to %s, are not seen on %s: %w",
+				unseen[i], v.EndpointAddress(), ledTo[i], strings.Join(balancerNames(v), ", "), err)
 		}
 	}
-	if node, err := counted(ctx, v, unseen); err != nil {
-		return fmt.Errorf("connections from %s to %s, which go to %s, are not seen on %s: %w",
-			node, v.EndpointAddress(), ledTo[node], strings.Join(balancerNames(v), ", "), err)
+	return each, nil
+}
+
+// astray says where a node's connections go that must not go there.
+func (c carriage) astray(v phases.View, i int, node string, people map[string]string) error {
+	for _, host := range c.led(i) {
+		if who := people[host]; who != "" {
+			return astrayError{fmt.Sprintf("from %s, connections to %s go straight to %s, which is %s, and not through a load balancer", node, v.EndpointAddress(), host, who)}
+		}
+		if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+			return astrayError{fmt.Sprintf("from %s, connections to %s stay on %s itself (%s), and do not go through a load balancer", node, v.EndpointAddress(), node, host)}
+		}
 	}
 	return nil
 }

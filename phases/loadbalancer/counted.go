@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"hamigrate/phases"
@@ -27,33 +28,33 @@ const (
 
 // counted is the proof where no end can be told from the others: the number of
 // connections on the load balancers rises with those that are held, and falls
-// with them, again and again. All nodes hold theirs at once, since a round takes
-// seconds; where the sum is not right they do one by one, and the one whose
-// connections are missing is returned with the error. Another count at the same
-// time would be counted, too.
-func counted(ctx context.Context, v phases.View, nodes []string) (missing string, err error) {
-	if len(nodes) == 0 {
-		return "", nil
-	}
-	release, err := v.Alone(ctx)
-	if err != nil {
-		return nodes[0], err
-	}
-	defer release()
-	roots, err := clusterRoots(ctx, v)
-	if err != nil {
-		return nodes[0], err
-	}
-	if err = countedFrom(ctx, v, nodes, roots); err == nil || len(nodes) == 1 {
-		return nodes[0], err
-	}
-	for _, node := range nodes {
-		if err := countedFrom(ctx, v, []string{node}, roots); err != nil {
-			return node, err
+// with them, again and again. Many nodes hold theirs at once, since a round takes
+// seconds; where the sum is not right they do one by one. It returns an error for
+// each node whose connections are missing; without every, the first one's is the
+// last that is looked for. Others who look at the same time would be counted, too:
+// it has to be alone.
+func counted(ctx context.Context, v phases.View, nodes []string, roots *x509.CertPool, every bool) []error {
+	missing := make([]error, 0, len(nodes))
+	for group := range slices.Chunk(nodes, heldAtOnce/countedConnections) {
+		each := make([]error, len(group))
+		if err := countedFrom(ctx, v, group, roots); len(group) == 1 {
+			each[0] = err
+		} else if err != nil {
+			for i, node := range group {
+				if each[i] = countedFrom(ctx, v, []string{node}, roots); each[i] != nil && !every {
+					break
+				}
+			}
+		}
+		missing = append(missing, each...)
+		if !every && slices.ContainsFunc(each, failed) {
+			break
 		}
 	}
-	return "", nil
+	return append(missing, make([]error, len(nodes)-len(missing))...)
 }
+
+func failed(err error) bool { return err != nil }
 
 // countedFrom wants enough rounds to agree.
 func countedFrom(ctx context.Context, v phases.View, nodes []string, roots *x509.CertPool) error {

@@ -131,10 +131,10 @@ func kubeletPeers(ctx context.Context, v phases.View, wanted string, unwanted ..
 		if err != nil {
 			return false, nil, fmt.Errorf("reading the kubelet's connections on %s: %w", v.Target(), err)
 		}
-		if i == 1 {
+		fmt.Fprintf(&script, "getent ahostsv4 %s | awk '{print $1}' | sort -u | sed 's/$/:%s/'\n", remote.Quote(host), port)
+		if i == 0 { // also where nothing is unwanted: three parts are read
 			script.WriteString("echo --\n")
 		}
-		fmt.Fprintf(&script, "getent ahostsv4 %s | awk '{print $1}' | sort -u | sed 's/$/:%s/'\n", remote.Quote(host), port)
 	}
 	script.WriteString("echo --\n")
 	script.WriteString(`ss -Htnp state established | grep '"kubelet"' | awk '{print $4}' || true`)

@@ -20,8 +20,10 @@ type Meaning struct {
 	Wrong string
 	// Doubt says what can't be known before a connection is made.
 	Doubt string
-	// Fix is a command for the node that makes it mean the load balancer.
-	Fix string
+	// Fix is a command for the node that makes it mean the load balancer. Elsewhere
+	// says that none does, and that Fix is a sentence.
+	Fix       string
+	Elsewhere bool
 	// Followed: a kubeconfig on the node names the endpoint already.
 	Followed bool
 
@@ -163,6 +165,7 @@ func (m *Meaning) judge(v phases.View, balanced map[string]bool, people map[stri
 			m.Wrong += fmt.Sprintf(", and not the load balancer (%s)", addressesOf(v))
 		}
 		m.Fix = m.fix(name, balancerAddress(v))
+		m.Elsewhere = m.linesMean(balancerAddress(v))
 	}
 }
 
@@ -185,7 +188,8 @@ func balancerAddress(v phases.View) string {
 
 // fix changes the lines of /etc/hosts that have the name, or adds one: it is
 // asked before DNS. Lines are known by what they say, so that doing it twice, or
-// after somebody has changed the file, changes nothing else.
+// after somebody has changed the file, changes nothing else. Where all lines are
+// right, it says who is asked besides.
 func (m *Meaning) fix(name, address string) string {
 	if net.ParseIP(name) != nil {
 		return ""
@@ -193,6 +197,11 @@ func (m *Meaning) fix(name, address string) string {
 	line := address + " " + name
 	if len(m.lines) == 0 {
 		return fmt.Sprintf("grep -qxF %[1]s /etc/hosts || echo %[1]s >>/etc/hosts", remote.Quote(line))
+	}
+	if m.linesMean(address) {
+		others := slices.DeleteFunc(slices.Clone(m.Addresses), func(a string) bool { return a == address })
+		return fmt.Sprintf("/etc/hosts is right. `getent ahosts %s` shows %s, too: it comes from DNS, or from another source in the line `hosts:` of /etc/nsswitch.conf. Change it there",
+			name, strings.Join(others, ", "))
 	}
 	there := slices.ContainsFunc(m.lines, func(l hostsLine) bool { return l.address == address })
 	command := "sed -i"
@@ -214,6 +223,11 @@ func (m *Meaning) fix(name, address string) string {
 		command += " -e " + remote.Quote(do)
 	}
 	return command + " /etc/hosts"
+}
+
+// linesMean says whether /etc/hosts has the name, for this address and no other.
+func (m *Meaning) linesMean(address string) bool {
+	return len(m.lines) > 0 && !slices.ContainsFunc(m.lines, func(l hostsLine) bool { return l.address != address })
 }
 
 // pattern is a line as sed finds it, whatever its spaces and its comment.

@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hamigrate/migrate/cluster"
+	"hamigrate/phases"
 )
 
 // TestFixIsRepeatable: the line that is printed for /etc/hosts does what it is
@@ -44,5 +47,31 @@ func TestFixIsRepeatable(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFixElsewhere: where /etc/hosts is right already there is no command for it.
+func TestFixElsewhere(t *testing.T) {
+	t.Parallel()
+	const name = "cluster-endpoint"
+	spec := cluster.Spec{Endpoint: cluster.Endpoint{Host: name, Port: 6443},
+		LoadBalancer: cluster.LoadBalancer{Kind: cluster.LoadBalancerNginx, Hosts: []cluster.Host{{Name: "lb1", Address: "10.0.0.5"}}}}
+	v := phases.NewWorld(spec, nil).View("w1")
+	for title, tt := range map[string]struct {
+		hosts     string
+		elsewhere bool
+	}{
+		"right":             {"127.0.0.1 localhost\n10.0.0.5 cluster-endpoint\n", true},
+		"right twice":       {"10.0.0.5 cluster-endpoint\n10.0.0.5 lb Cluster-Endpoint\n", true},
+		"one of two":        {"10.0.0.5 cluster-endpoint\n10.0.0.11 cluster-endpoint\n", false},
+		"another":           {"10.0.0.11 cluster-endpoint\n", false},
+		"not in /etc/hosts": {"127.0.0.1 localhost\n", false},
+	} {
+		m := Meaning{Node: "w1", Addresses: []string{"10.0.0.11", "10.0.0.5"}, lines: linesFor(tt.hosts, name)}
+		m.judge(v, map[string]bool{"10.0.0.5": true}, map[string]string{"10.0.0.11": "cp1"})
+		said := strings.HasPrefix(m.Fix, "/etc/hosts is right. `getent ahosts cluster-endpoint` shows 10.0.0.11, too")
+		if m.Elsewhere != tt.elsewhere || said != tt.elsewhere || strings.HasPrefix(m.Fix, "sed -i /etc/hosts") {
+			t.Errorf("%s: elsewhere %t: %s", title, m.Elsewhere, m.Fix)
+		}
 	}
 }

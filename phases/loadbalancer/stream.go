@@ -69,15 +69,27 @@ func (u Upstream) Render() string {
 	return b.String()
 }
 
-var backendLine = regexp.MustCompile(`(?m)^\s*server\s+(\S+:\d+)\s+max_fails`)
+var hostAndPort = regexp.MustCompile(`^\S+:\d+$`)
 
-// Backends reads the list out of a file that Render wrote.
+// Backends reads the list out of a file that Render wrote, or somebody by hand:
+// as sameToNginx, by what nginx reads, on however few lines that stands. A file
+// that is cut short still says what it said so far.
 func Backends(conf []byte) []string {
-	var out []string
-	for _, m := range backendLine.FindAllSubmatch(conf, -1) {
-		out = append(out, string(m[1]))
+	var out, words []string
+	for r := (&reading{text: string(conf)}); ; {
+		word, kind := r.token()
+		switch kind {
+		case 0:
+			return out
+		case 'w':
+			words = append(words, word)
+		default:
+			words = nil
+		}
+		if len(words) == 3 && words[0] == "server" && hostAndPort.MatchString(words[1]) && strings.HasPrefix(words[2], "max_fails") {
+			out = append(out, words[1])
+		}
 	}
-	return out
 }
 
 // WithBackend returns the list with one more, in order of arrival.

@@ -49,6 +49,36 @@ func TestBackendsOfOthers(t *testing.T) {
 	}
 }
 
+// What nginx reads as ours has the backends of ours, however it is written.
+func TestBackendsWrittenByHand(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		u := Upstream{Port: 6443, Backends: rapid.SliceOfNDistinct(backend(), 1, 5, rapid.ID[string]).Draw(t, "backends"), Bare: rapid.Bool().Draw(t, "bare")}
+		own := u.Render()
+		var conf strings.Builder
+		for line := range strings.Lines(own) {
+			if !strings.HasPrefix(line, "#") {
+				conf.WriteString(strings.TrimSpace(line) + rapid.SampledFrom([]string{"", " ", "\n", " # old: server 10.88.0.99:6443 max_fails=1;\n"}).Draw(t, "end"))
+			}
+		}
+		if !sameToNginx(conf.String(), own) {
+			t.Fatalf("another file:\n%s", &conf)
+		}
+		if diff := cmp.Diff(u.Backends, Backends([]byte(conf.String()))); diff != "" {
+			t.Fatalf("%s\n%s", &conf, diff)
+		}
+	})
+	for conf, want := range map[string]string{
+		"upstream x { least_conn; server 10.0.0.11:6443 max_fails=1 fail_timeout=5s; }":         "10.0.0.11:6443",
+		"upstream x {\n  server\n    10.0.0.11:6443\n    max_fails=1;\n}":                       "10.0.0.11:6443",
+		"upstream x {\n  server 10.0.0.11:6443 max_fails=1;\n  server 10.0.0.12:6443 max_fails": "10.0.0.11:6443 10.0.0.12:6443",
+	} {
+		if got := strings.Join(Backends([]byte(conf)), " "); got != want {
+			t.Errorf("%q: %s, not %s", conf, got, want)
+		}
+	}
+}
+
 func TestWithBackend(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

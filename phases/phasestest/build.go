@@ -188,7 +188,7 @@ func New(t testing.TB, options ...Option) *World {
 		w.newHost(h.Name, h.Address)
 	}
 	if o.external {
-		w.backends = []string{"10.88.0.11:6443"}
+		w.backends, w.balancer = []string{"10.88.0.11:6443"}, spec.Endpoint.Host
 		w.newHost("lb2", "10.88.0.6") // of no part in this
 	}
 	w.newHost("w1", "10.88.0.31")

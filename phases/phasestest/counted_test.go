@@ -1,7 +1,9 @@
 package phasestest_test
 
 import (
+	"context"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,5 +91,44 @@ func TestCountsFindTheOneNode(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "connections from w2 ") || !strings.Contains(err.Error(), "10.88.0.6") {
 			t.Errorf("got %v", err)
 		}
+	})
+}
+
+// TestCountsInGroups: many nodes at once do not take all connections that nginx
+// has. Here they are three, and each is there many times.
+func TestCountsInGroups(t *testing.T) {
+	inWorld(t, translated, func(t *testing.T, s stage) {
+		if err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0]); err != nil {
+			t.Fatal(err)
+		}
+		s.root("lb1", "sed 's/worker_connections [0-9]*;//' /etc/nginx/nginx.conf >/tmp/n; cp /tmp/n /etc/nginx/nginx.conf; systemctl reload nginx") // 512 are left
+		if err := loadbalancer.Carried(s.Context(), s.env.View("cp1"), slices.Repeat([]string{"cp1", "w1", "w2"}, 22)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestChecksOfManyNodes that begin at the same time come to an end in the time
+// that each of them has, and each gets its own answer.
+func TestChecksOfManyNodes(t *testing.T) {
+	inWorld(t, func(w *phasestest.World) {
+		translated(w)
+		named(w, func(string) string { return "10.88.0.5" })
+		w.Hardware("lb1", func(h *phasestest.Hardware) { h.Sockets = time.Second })
+	}, func(t *testing.T, s stage) {
+		if err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0]); err != nil {
+			t.Fatal(err)
+		}
+		s.root("w2", "echo '10.88.0.11 cluster-endpoint' >/etc/hosts")
+		began := time.Now()
+		_ = phases.ForEach(slices.Repeat([]string{"cp1", "w1", "w2"}, 8), func(i int, node string) error {
+			ctx, cancel := context.WithTimeout(s.Context(), 30*time.Second)
+			defer cancel()
+			err := loadbalancer.CarriedHere(ctx, s.env.View(node))
+			if astray := err != nil && strings.Contains(err.Error(), "from w2, ") && strings.Contains(err.Error(), "which is cp1"); astray != (node == "w2") || err != nil && !astray {
+				t.Errorf("from %s after %s: %v", node, time.Since(began), err)
+			}
+			return nil
+		})
 	})
 }

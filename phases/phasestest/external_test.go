@@ -2,11 +2,14 @@ package phasestest_test
 
 import (
 	"errors"
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
@@ -45,10 +48,10 @@ func (o *owner) ask(what string) {
 	time.AfterFunc(3*time.Minute, func() { o.world.SetBackends(list...) })
 }
 
-func external(t *testing.T, test func(*testing.T, *operator, *owner)) {
+func external(t *testing.T, test func(*testing.T, *operator, *owner), options ...phasestest.Option) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t, phasestest.ExternalBalancer)
+		w := phasestest.New(t, append(options, phasestest.ExternalBalancer)...)
 		defer w.Close()
 		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 		defer o.close()
@@ -99,6 +102,35 @@ func TestExternalLoadBalancer(t *testing.T) {
 			t.Errorf("never may be: %q", broken)
 		}
 	})
+}
+
+// TestExternalNameGetsItsOldMeaningBack: the cluster named the endpoint before
+// phase 1, and its owner has let the name mean the load balancer. On the way back
+// the kubelets are seen to be at the first API server again.
+func TestExternalNameGetsItsOldMeaningBack(t *testing.T) {
+	external(t, func(t *testing.T, o *operator, _ *owner) {
+		s := stage{t, o.world, o}
+		start := takenBackState(o.world)
+		for _, n := range []string{"cp1", "w1", "w2"} {
+			s.root(n, "echo '10.88.0.5 cluster-endpoint' >/etc/hosts")
+		}
+		if err := o.run(t.Context(), allPhases(phases.Overlap)[0]); err != nil {
+			t.Fatal(err)
+		}
+		var asked []string
+		o.env.UseAsk(obey(s, &asked), 0)
+		began := time.Now()
+		if err := o.rollback(t.Context(), allPhases(phases.Overlap)[0]); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 5*time.Minute || len(asked) != 1 {
+			t.Errorf("it took %s, and asked %q", took, asked)
+		}
+		o.world.Pass(time.Minute)
+		if now := takenBackState(o.world); !maps.Equal(start, now) {
+			t.Errorf("not all is as it was:\n%s", cmp.Diff(start, now))
+		}
+	}, phasestest.MadeFor("cluster-endpoint:6443"))
 }
 
 // TestExternalLoadBalancerOfAnother: an endpoint that leads nowhere blocks

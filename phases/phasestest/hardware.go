@@ -25,6 +25,7 @@ type Hardware struct {
 	No80      bool           // port 80 can't be had: somebody else has it, or its IPv6 half is missing
 	Forbidden []int          // ports that SELinux does not let nginx listen on
 	Units     time.Duration  // that systemctl takes to list units
+	Sockets   time.Duration  // that ss takes for the connections of a port
 	Missing   []string       // programs that are not installed
 	Hangs     []string       // folders of a network whose server is away: `find` waits there for a minute
 

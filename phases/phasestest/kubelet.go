@@ -276,6 +276,9 @@ func ss(p program) error {
 		}
 	case strings.HasPrefix(line, "-Htnp state established ( "):
 		words := strings.Fields(line)
+		if h.hardware.Sockets > 0 {
+			p.sleep(h.hardware.Sockets)
+		}
 		p.established(words[4], strings.TrimPrefix(words[6], ":"))
 	case line == "-Htnp state established":
 		if h.active("kubelet.service") && h.world.reachAt(h, h.kubelet.server, h.kubelet.peer) == nil {

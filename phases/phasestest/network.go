@@ -55,7 +55,7 @@ func (w *World) route(h *Host, address string) (route, error) {
 	if err != nil {
 		return route{}, err
 	}
-	if ip == w.Spec.Endpoint.Host && w.backends != nil {
+	if ip == w.balancer && w.backends != nil {
 		return w.routeBalancer()
 	}
 	at := w.byAddress(ip)
@@ -238,6 +238,10 @@ func (w *World) connect(ctx context.Context, h *Host, address string) (net.Conn,
 			return nil, context.Cause(ctx)
 		}
 		return nil, err
+	}
+	if w.full(r.by) {
+		w.mu.Unlock()
+		return nil, errors.New("connection reset by peer")
 	}
 	l := w.listener(r)
 	w.mu.Unlock()

@@ -17,6 +17,7 @@ type nginxState struct {
 	streams map[int][]string // listening port to backends, in order
 	http    []int            // other listening ports
 	workers time.Time        // when the youngest was started
+	most    int              // worker_connections, of the one worker that is played
 }
 
 const (
@@ -160,7 +161,7 @@ func (h *Host) parseNginx() (nginxState, error) {
 	if len(rest) > 0 {
 		return nginxState{}, errors.New(`unexpected "}"`)
 	}
-	state := nginxState{loaded: text, streams: map[int][]string{}}
+	state := nginxState{loaded: text, streams: map[int][]string{}, most: 512}
 	return state, h.checkNginx(top, &state)
 }
 
@@ -262,6 +263,15 @@ func (h *Host) checkNginx(top []directive, state *nginxState) error {
 		case "user", "worker_processes", "pid", "error_log", "mail":
 		default:
 			return fmt.Errorf("unknown directive %q", name)
+		}
+		for _, line := range d.block {
+			if name == "events" && line.words[0] == "worker_connections" {
+				most, err := strconv.Atoi(line.words[1])
+				if err != nil {
+					return fmt.Errorf("invalid number in %q", line.words)
+				}
+				state.most = most
+			}
 		}
 		if name == "stream" && !module {
 			return fmt.Errorf("unknown directive %q", name)

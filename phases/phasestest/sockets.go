@@ -40,6 +40,18 @@ func (w *World) track(conn net.Conn, from *Host, address string, by *Host) net.C
 	}}
 }
 
+// full says whether nginx on a load balancer's machine has no connections left
+// for one more client, who takes two: it accepts and closes.
+func (w *World) full(by *Host) bool {
+	n := 0
+	for s := range w.open {
+		if by != nil && s.by == by {
+			n += 2
+		}
+	}
+	return by != nil && n+2 > by.nginx.most
+}
+
 // established plays `ss -Htnp state established ( SIDE = :PORT )`.
 func (p program) established(side, port string) {
 	for s := range p.host.world.open {

@@ -47,6 +47,7 @@ type World struct {
 	cuts       map[[2]string]bool // pairs of machines with nothing between
 	silent     map[[2]string]bool // see Silence
 	backends   []string           // of the external load balancer; nil: there is none
+	balancer   string             // its address
 	turn       int                // how many connections it has passed on
 	ill        func(flags map[string]string) bool
 	illAtStart bool

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"hamigrate/migrate"
+	"hamigrate/phases/loadbalancer"
 )
 
 // The kinds of hosts, with the phases for which a check matters there.
@@ -80,7 +81,7 @@ func networkChecks() []Check {
 		{Number: 11, Name: "EndpointReached", Title: "The endpoint leads to the API server from every node",
 			Why:    "A node that cannot reach the load balancer cannot join; from a node behind it, the connection comes back to itself, which some balancers do not do.",
 			Remedy: "from the node: `curl -vk https://ENDPOINT/readyz`; open the port, or let the balancer do hairpin connections",
-			On:     []Where{first(1, 2, 3), joining(3), workers(1, 2)}, Look: endpointReached},
+			On:     []Where{first(1, 2, 3), joining(3), workers(1, 2)}, Look: endpointReached, Limit: loadbalancer.CarriedLimit},
 		{Number: 12, Name: "Ports", Title: "The ports between the hosts are open",
 			Why:    "A firewall between two hosts shows itself in the middle of a phase: a learner that never catches up, a node that never joins.",
 			Remedy: "open the port from the one to the other, in the hosts' firewall (`nft list ruleset`) and in the provider's",

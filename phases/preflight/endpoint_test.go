@@ -76,3 +76,47 @@ func TestDeadLoadBalancer(t *testing.T) {
 		})
 	}
 }
+
+// TestNoTimeForTheEndpoint: a check that has not come to its turn says so, and
+// blocks nothing.
+func TestNoTimeForTheEndpoint(t *testing.T) {
+	t.Parallel()
+	from := start(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := from.World(t)
+		defer w.Close()
+		journal, err := state.Open(filepath.Join(t.TempDir(), "journal"), state.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer journal.Close()
+		env := w.Connect()
+		defer env.Close()
+		r := migrate.Runner[phases.View, phases.Hands]{Env: env, Journal: journal, Spec: w.Spec.Fingerprint}
+		if err := r.Run(t.Context(), loadbalancer.Phase()); err != nil {
+			t.Fatal(err)
+		}
+		release, err := env.View("cp1").Alone(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer release()
+		report, err := preflight.Run(t.Context(), env, preflight.Options{Phase: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		warned := 0
+		for _, x := range report.Results {
+			if x.Check != "EndpointReached" {
+				continue
+			}
+			if x.Severity != preflight.Warning || !strings.Contains(x.Seen, "was not looked at") || x.Remedy != "run `migrate preflight` again" {
+				t.Errorf("%+v", x)
+			}
+			warned++
+		}
+		if warned != 3 {
+			t.Errorf("%d results", warned)
+		}
+	})
+}

@@ -13,6 +13,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
+	"hamigrate/phases"
 	"hamigrate/phases/loadbalancer"
 )
 
@@ -124,6 +125,9 @@ func fixName(s Scene, m loadbalancer.Meaning, first string) string {
 	if m.Fix == "" {
 		return "write the load balancer's address, or a name for it, into spec.endpoint"
 	}
+	if m.Elsewhere {
+		return first + "on " + m.Node + ": " + m.Fix
+	}
 	remedy := first + "on " + m.Node + ": `" + m.Fix + "`"
 	if strings.HasPrefix(m.Fix, "grep ") {
 		remedy += ", or the same in DNS"
@@ -174,7 +178,11 @@ func endpointReached(ctx context.Context, s Scene) ([]Finding, error) {
 		return []Finding{block(remedy, "%s does not lead to the API server from here: %v", s.EndpointAddress(), err)}, nil
 	}
 	if made {
-		if err := loadbalancer.Carried(ctx, s.View, []string{s.Target()}); err != nil {
+		err := loadbalancer.CarriedHere(ctx, s.View)
+		if errors.Is(err, phases.ErrNotLooked) {
+			return []Finding{warn("run `migrate preflight` again", "%s answers; whether a load balancer carries connections from here was not looked at: %v", s.EndpointAddress(), err)}, nil
+		}
+		if err != nil {
 			return []Finding{block("see EndpointName (10) for what it means here; `ss -tn` on this node and on the load balancer shows both ends", "%v", err)}, nil
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"hamigrate/migrate"
+	"hamigrate/phases/loadbalancer"
 )
 
 // TestDeclaration: numbers follow each other, names are unique, and every
@@ -106,6 +107,21 @@ func TestDDTook(t *testing.T) {
 	} {
 		if m := ddTook.FindStringSubmatch(line); m == nil || m[1] != want {
 			t.Errorf("%q: %v", line, m)
+		}
+	}
+}
+
+// TestFixName: only what is a command looks like one.
+func TestFixName(t *testing.T) {
+	t.Parallel()
+	for want, m := range map[string]loadbalancer.Meaning{
+		"on w1: `sed -i X`":                                                       {Node: "w1", Fix: "sed -i X"},
+		"on w1: `grep X`, or the same in DNS":                                     {Node: "w1", Fix: "grep X"},
+		"on w1: /etc/hosts is right. Change DNS":                                  {Node: "w1", Fix: "/etc/hosts is right. Change DNS", Elsewhere: true},
+		"write the load balancer's address, or a name for it, into spec.endpoint": {Node: "w1"},
+	} {
+		if got := fixName(Scene{}, m, ""); got != want {
+			t.Errorf("%s, not %s", got, want)
 		}
 	}
 }

@@ -97,7 +97,10 @@ func spread(ctx context.Context, v phases.View) ([]Finding, error) {
 }
 
 func endpoint(ctx context.Context, v phases.View) ([]Finding, error) {
-	err := loadbalancer.Carried(ctx, v, []string{v.Target()})
+	err := loadbalancer.CarriedHere(ctx, v)
+	if errors.Is(err, phases.ErrNotLooked) {
+		return []Finding{not("run `migrate verify` again", "whether this node reaches the API through %s was not looked at: %v", v.EndpointAddress(), err)}, nil
+	}
 	if loadbalancer.External(v) {
 		return wanted(err, "%s answers with a certificate for it, and means no node", v.EndpointAddress()), nil
 	}

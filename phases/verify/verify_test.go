@@ -193,6 +193,36 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestNoTimeForTheEndpoint: a check that has not come to its turn says so, and
+// nothing of the node.
+func TestNoTimeForTheEndpoint(t *testing.T) {
+	t.Parallel()
+	from := migrated(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := from.World(t)
+		defer w.Close()
+		env := w.Connect()
+		defer env.Close()
+		release, err := env.View("cp1").Alone(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer release()
+		r, err := verify.Run(t.Context(), env, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range r.Bad() {
+			if x.Check != "Endpoint" || !strings.Contains(x.Seen, "was not looked at") || x.Remedy != "run `migrate verify` again" {
+				t.Errorf("%+v", x)
+			}
+		}
+		if len(r.Bad()) != 5 {
+			t.Errorf("%d are bad", len(r.Bad()))
+		}
+	})
+}
+
 // TestFirstNodeAway: nothing can be asked, and that is said in one line.
 func TestFirstNodeAway(t *testing.T) {
 	t.Parallel()
