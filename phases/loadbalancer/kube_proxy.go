@@ -165,7 +165,7 @@ func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) e
 	if p.there && p.server == h.EndpointURL() {
 		// Its pods keep the /etc/hosts that they were started with.
 		if followedBefore(h.View, before["server"]) {
-			if err := nameBack(ctx, h); err != nil {
+			if err := nameBack(ctx, h, before); err != nil {
 				return err
 			}
 		}

@@ -48,10 +48,17 @@ func checkKubelet(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	if err != nil {
 		return migrate.Finding{}, err
 	}
+	before := migrate.Before{}
 	if connected && len(others) == 0 {
+		old, err := followsOldName(ctx, v)
+		if err != nil {
+			return migrate.Finding{}, err
+		}
+		if old {
+			return phases.Need(before, "kubelet.conf names the endpoint, and its name means what it meant before phase 1"), nil
+		}
 		return phases.Done("the kubelet is connected to %s", v.EndpointAddress()), nil
 	}
-	before := migrate.Before{}
 	if len(others) > 0 {
 		// It came to the API server's own address by this name: so it was before
 		// the name meant the load balancer, and so it is to be again on the way back.

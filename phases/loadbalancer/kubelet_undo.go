@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +26,10 @@ const kubeletBack = 3 * time.Minute
 // connected there alone. A kubelet that is so already is not restarted. before
 // may be nil: a worker that joined later has no record.
 func undoKubelet(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	before, err := withNamed(ctx, h.View, before)
+	if err != nil {
+		return err
+	}
 	moved, err := serversBack(ctx, h, kubeletKubeconfigs, before)
 	if err != nil {
 		return err
@@ -41,7 +47,7 @@ func undoKubelet(ctx context.Context, h phases.Hands, before migrate.Before) err
 		return fmt.Errorf("on %s, %s: reading the server: %w", h.Target(), kubeletKubeconfigs[0], err)
 	}
 	if server == h.EndpointURL() { // as it was before: see serversBack
-		if err := nameBack(ctx, h); err != nil {
+		if err := nameBack(ctx, h, before); err != nil {
 			return err
 		}
 	}
@@ -60,6 +66,24 @@ func undoKubelet(ctx context.Context, h phases.Hands, before migrate.Before) err
 		return fmt.Errorf("waiting for the kubelet on %s to be back at %s: %w", h.Target(), server, err)
 	}
 	return nil
+}
+
+// withNamed adds to a pre-image which of the target's files named the endpoint
+// before this phase. The step itself can't tell where the kubelet was connected to
+// an address that is not the API server's own.
+func withNamed(ctx context.Context, v phases.View, before migrate.Before) (migrate.Before, error) {
+	old, err := oldName(ctx, v, before)
+	if err != nil {
+		return nil, err
+	}
+	out := migrate.Before{}
+	maps.Copy(out, before)
+	for _, file := range kubeletKubeconfigs {
+		if out[file] == "" && slices.Contains(old.Named, v.Target()+":"+file) {
+			out[file] = v.EndpointURL()
+		}
+	}
+	return out, nil
 }
 
 // kubeletAt wants the kubelet connected to a server and not to the endpoint; or,

@@ -23,9 +23,12 @@ import (
 // before this phase go on naming it, and its name gets its old meaning back.
 // Whoever else is found is named, and nothing is changed.
 func leaveEndpoint(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	kept := strings.Split(before[namedKey], ", ")
+	old, err := oldName(ctx, h.View, before)
+	if err != nil {
+		return err
+	}
 	since := func(named []string) []string {
-		return slices.DeleteFunc(slices.Clone(named), func(what string) bool { return slices.Contains(kept, what) })
+		return slices.DeleteFunc(slices.Clone(named), func(what string) bool { return slices.Contains(old.Named, what) })
 	}
 	named, err := namesEndpoint(ctx, h.View)
 	if err != nil {
@@ -48,17 +51,13 @@ func leaveEndpoint(ctx context.Context, h phases.Hands, before migrate.Before) e
 			continue
 		}
 		was := migrate.Before{}
-		for _, file := range kubeletKubeconfigs {
-			if slices.Contains(kept, w.Name+":"+file) {
-				was[file] = h.EndpointURL()
-			}
-		}
+		old.into(was)
 		if err := undoKubelet(ctx, h.World().Hands(w.Name), was); err != nil {
 			return err
 		}
 	}
 	if len(since(named)) < len(named) {
-		return nameBack(ctx, h)
+		return nameBack(ctx, h, before)
 	}
 	return nil
 }

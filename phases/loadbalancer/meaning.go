@@ -27,8 +27,12 @@ type Meaning struct {
 	// Followed: a kubeconfig on the node names the endpoint already.
 	Followed bool
 
-	own   []string // addresses of the node's devices
-	lines []hostsLine
+	own      []string // addresses of the node's devices
+	lines    []hostsLine
+	balanced map[string]bool // the addresses of the load balancers' hosts
+	// On the way back: the address that it is to have again, and what is wrong
+	// with those that it has, where they do not say it.
+	back, through string
 }
 
 // hostsLine is a line of /etc/hosts that has the name.
@@ -71,6 +75,7 @@ func Meanings(ctx context.Context, v phases.View, nodes []string) ([]Meaning, er
 		}
 	}
 	for i := range out {
+		out[i].balanced = balanced
 		out[i].judge(v, balanced, people)
 	}
 	return out, nil

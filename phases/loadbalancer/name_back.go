@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
 )
 
@@ -26,71 +25,104 @@ func followedBefore(v phases.View, server string) bool {
 	return server == v.EndpointURL() && net.ParseIP(v.Spec().Endpoint.Host) == nil
 }
 
-// namedKey is in the pre-image of the load balancer's configuration: who named
-// the endpoint when its name meant no load balancer.
-const namedKey = "named"
-
-// noteNamed writes them down, as filesNaming lists them, separated by ", ".
-func noteNamed(ctx context.Context, v phases.View, before migrate.Before) error {
-	if !followedBefore(v, v.EndpointURL()) {
-		return nil
-	}
-	wrong, err := wrongMeanings(ctx, v)
-	if err != nil || len(wrong) == 0 {
-		return err
-	}
-	named, err := namesEndpoint(ctx, v)
-	if err != nil {
-		return err
-	}
-	workers, err := v.Workers(ctx)
-	if err != nil {
-		return err
-	}
-	each := make([][]string, len(workers))
-	err = phases.ForEach(workers, func(i int, w cluster.Host) (err error) {
-		each[i], err = filesNaming(ctx, v, w.Name, kubeletKubeconfigs)
-		return err
-	})
-	named = append(named, slices.Concat(each...)...)
-	// A file on a node where the name means the load balancer already is not
-	// one that followed the old meaning.
-	means := map[string]bool{}
-	for _, m := range wrong {
-		means[m.Node] = true
-	}
-	named = slices.DeleteFunc(named, func(what string) bool {
-		node, _, isFile := strings.Cut(what, ":")
-		return isFile && !means[node]
-	})
-	if len(named) > 0 {
-		before[namedKey] = strings.Join(named, ", ")
-	}
-	return err
-}
-
-// meansFirst says whether the name means the first control-plane node there, and
-// nothing else.
-func (m Meaning) meansFirst(v phases.View, people map[string]string) bool {
-	first := v.First().Name
+// isBack says whether the name means on a node what it meant before: the first
+// control-plane node, by its Node's addresses or those of its devices, or what the
+// record says; and nothing else. An address that a load balancer has by now is not
+// what it was. known is false where the record alone says so.
+func (m Meaning) isBack(first string, people map[string]string, firsts []string, old nameRecord) (is, known bool) {
+	known = true
 	for _, a := range m.Addresses {
-		itself := m.Node == first && (net.ParseIP(a).IsLoopback() || slices.Contains(m.own, a))
-		if people[a] != first && !itself {
-			return false
+		itself := m.Node == first && net.ParseIP(a).IsLoopback()
+		// Bridges of containers have the same address on many hosts.
+		device := slices.Contains(firsts, a) && (m.Node == first || !slices.Contains(m.own, a))
+		switch {
+		case m.balanced[a]:
+			return false, false
+		case people[a] == first || itself || device:
+		case old.meant(m.Node, a):
+			known = false
+		default:
+			return false, false
 		}
 	}
-	return len(m.Addresses) > 0
+	return len(m.Addresses) > 0, known
 }
 
 // otherMeanings are those of the nodes on which the endpoint's name does not mean
-// the first control-plane node.
-func otherMeanings(ctx context.Context, v phases.View, nodes []string) ([]Meaning, error) {
+// what it meant before.
+func otherMeanings(ctx context.Context, v phases.View, nodes []string, old nameRecord) ([]Meaning, error) {
 	people, err := nodesAt(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	all, err := Meanings(ctx, v, nodes)
-	return slices.DeleteFunc(all, func(m Meaning) bool { return m.meansFirst(v, people) }), err
+	first, asked := v.First().Name, slices.Clone(nodes)
+	if !slices.Contains(asked, first) { // it knows what addresses it has
+		asked = append(asked, first)
+	}
+	all, err := Meanings(ctx, v, asked)
+	if err != nil {
+		return nil, err
+	}
+	firsts := all[slices.Index(asked, first)].own
+	var out []Meaning
+	for _, m := range all[:len(nodes)] {
+		is, known := m.isBack(first, people, firsts, old)
+		if is && !known {
+			if m.through, err = stillThrough(ctx, v, m.Node); err != nil {
+				return nil, err
+			}
+		}
+		if !is || m.through != "" {
+			m.back = m.formerly(first, people, old)
+			out = append(out, m)
+		}
+	}
+	return out, nil
+}
+
+// followsOldName says whether the endpoint's name means on the target what the
+// cluster's record says that it meant before: any address of the first node, or a
+// translated one.
+func followsOldName(ctx context.Context, v phases.View) (bool, error) {
+	old, err := readName(ctx, v)
+	if err != nil || len(old.Named) == 0 {
+		return false, err
+	}
+	other, err := otherMeanings(ctx, v, []string{v.Target()}, old)
+	return len(other) == 0, err
+}
+
+// stillThrough says what is wrong with an address that only the record knows:
+// somebody may have moved the address to the load balancer, instead of the name.
+// "" where connections to it are answered and no load balancer carries them.
+func stillThrough(ctx context.Context, v phases.View, node string) (string, error) {
+	const carried = "and connections to it go through a load balancer"
+	c, err := lookAtCarriage(ctx, v, []string{node})
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case err != nil:
+		return "and does not lead to the API: " + err.Error(), nil
+	case c.seen(0):
+		return carried, nil
+	}
+	if _, err := counted(ctx, v, []string{node}); err == nil {
+		return carried, nil
+	}
+	return "", ctx.Err()
+}
+
+// formerly is the address that the name is to have again on a node by the record,
+// "" where it says none: one of IPv4, if it can be, that is neither a load
+// balancer's by now nor another node's.
+func (m Meaning) formerly(first string, people map[string]string, old nameRecord) string {
+	usable := slices.DeleteFunc(slices.Clone(old.Meant[m.Node]), func(a string) bool {
+		return m.balanced[a] || people[a] != "" && people[a] != first
+	})
+	if i := slices.IndexFunc(usable, func(a string) bool { return net.ParseIP(a).To4() != nil }); i >= 0 {
+		return usable[i]
+	}
+	return strings.Join(usable[:min(1, len(usable))], "")
 }
 
 // nameEvery is how often the nodes that still have another meaning are asked: a
@@ -133,12 +165,16 @@ func nodesOf(list []Meaning) []string {
 // nameBack asks for the old meaning of the endpoint's name, and waits for it.
 // The first API server answers by this name all the time, so clients notice
 // nothing. Whoever asks first in a way back waits; the others find it so.
-func nameBack(ctx context.Context, h phases.Hands) error {
+func nameBack(ctx context.Context, h phases.Hands, before migrate.Before) error {
 	nodes, err := NodesNow(ctx, h.View)
 	if err != nil {
 		return err
 	}
-	found, err := otherMeanings(ctx, h.View, nodes)
+	old, err := oldName(ctx, h.View, before)
+	if err != nil {
+		return err
+	}
+	found, err := otherMeanings(ctx, h.View, nodes, old)
 	if err != nil || len(found) == 0 {
 		return err
 	}
@@ -151,19 +187,37 @@ func nameBack(ctx context.Context, h phases.Hands) error {
 		return err
 	}
 	name, first := h.Spec().Endpoint.Host, h.First().Name
+	var to []string // what the nodes are to mean by it
+	for i := range found {
+		if found[i].back == "" {
+			found[i].back = address
+		}
+		if a := found[i].back; !slices.Contains(to, a) && !net.ParseIP(a).IsLoopback() {
+			to = append(to, a)
+		}
+	}
+	if len(to) > 0 {
+		address = strings.Join(to, ", ")
+	}
 	var ask strings.Builder
 	fmt.Fprintf(&ask, "The cluster named %s before phase 1, and goes on naming it. Let %s mean %s (%s) again, in DNS, or on each node with the line below. This waits, at most %s, until it does.",
 		h.EndpointURL(), name, first, address, h.AskWait())
 	for _, m := range found {
-		fmt.Fprintf(&ask, "\n  on %s: %s", m.Node, m.fix(name, address))
+		fmt.Fprintf(&ask, "\n  on %s: %s", m.Node, m.fix(name, m.back))
 	}
 	h.Ask(ask.String())
 	said, err := awaitName(ctx, h, nodes,
-		func(ctx context.Context, nodes []string) ([]Meaning, error) { return otherMeanings(ctx, h.View, nodes) },
+		func(ctx context.Context, nodes []string) ([]Meaning, error) {
+			return otherMeanings(ctx, h.View, nodes, old)
+		},
 		func(list []Meaning) string {
 			var out []string
 			for _, m := range list {
-				out = append(out, fmt.Sprintf("on %s %s means %s", m.Node, name, strings.Join(m.Addresses, ", ")))
+				text := fmt.Sprintf("on %s %s means %s", m.Node, name, strings.Join(m.Addresses, ", "))
+				if m.through != "" {
+					text += ", " + m.through
+				}
+				out = append(out, text)
 			}
 			return strings.Join(out, "; ")
 		})

@@ -33,10 +33,13 @@ func nginxStream() phases.Step {
 			"nginx takes one `stream` block. Where `nginx -T` shows one already, write what is inside of this one into a file that it includes.\n\n```\nnginx -t && systemctl enable nginx && systemctl reload-or-restart nginx\n" +
 			"curl --cacert /etc/kubernetes/pki/ca.crt https://{{.Endpoint}}/readyz    # from every node\n```\n",
 		Check: checkNginxStream,
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Hands, before migrate.Before) error {
 			host := h.On(h.Target())
 			list, err := wantedBackends(ctx, h.View)
 			if err != nil {
+				return err
+			}
+			if err := keepName(ctx, h, before); err != nil {
 				return err
 			}
 			return Configure(ctx, host, h.View, list)

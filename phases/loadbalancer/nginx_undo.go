@@ -22,6 +22,14 @@ func undoNginxStream(ctx context.Context, h phases.Hands, before migrate.Before)
 	if err := leaveEndpoint(ctx, h, before); err != nil {
 		return err
 	}
+	if err := streamBack(ctx, h, before); err != nil {
+		return err
+	}
+	return forgetName(ctx, h)
+}
+
+// streamBack is the part of it on the host.
+func streamBack(ctx context.Context, h phases.Hands, before migrate.Before) error {
 	host := h.On(h.Target())
 	l, err := findLayout(ctx, host, h.Spec().Endpoint.Port)
 	if errors.Is(err, fs.ErrNotExist) {

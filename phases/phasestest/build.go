@@ -1,6 +1,7 @@
 package phasestest
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -101,6 +102,7 @@ type config struct {
 	kubeadm    func(string) string
 	external   bool
 	arrange    func(*World)
+	meaning    string
 }
 
 // ExternalBalancer is a world whose endpoint is a load balancer of somebody
@@ -137,6 +139,10 @@ func MadeFor(endpoint string) Option {
 		return strings.Replace(text, "controllerManager:\n", "controlPlaneEndpoint: "+endpoint+"\ncontrollerManager:\n", 1)
 	})
 }
+
+// NameMeans is what the name of MadeFor means on every node, another address that
+// leads to the first one.
+func NameMeans(address string) Option { return func(o *config) { o.meaning = address } }
 
 // givenServer is what clients are given as the API server by this kubeadm-config.
 func (w *World) givenServer(kubeadmConfig string) string {
@@ -204,7 +210,7 @@ func New(t testing.TB, options ...Option) *World {
 	if name, _, err := net.SplitHostPort(strings.TrimPrefix(w.givenServer(text), "https://")); err == nil && net.ParseIP(name) == nil {
 		w.Spec.Endpoint.Host = name
 		for _, node := range []string{"cp1", "cp2", "cp3", "w1", "w2"} {
-			w.hosts[node].put("/etc/hosts", "10.88.0.11 "+name+"\n", 0o644, "root:root")
+			w.hosts[node].put("/etc/hosts", cmp.Or(o.meaning, "10.88.0.11")+" "+name+"\n", 0o644, "root:root")
 		}
 	}
 	w.buildFirst(text, !o.etcdOnHost)

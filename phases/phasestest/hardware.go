@@ -21,6 +21,7 @@ type Hardware struct {
 	Stalls    int            // how many synced writes take a second first
 	Inotify   int            // instances in use
 	Addresses []string       // besides its own
+	Outside   []string       // addresses that a translation on the way leads to it, and that it does not have
 	Behind    string         // what others see as its address, and as its ports: a translation
 	No80      bool           // port 80 can't be had: somebody else has it, or its IPv6 half is missing
 	Forbidden []int          // ports that SELinux does not let nginx listen on
@@ -38,6 +39,7 @@ func newHardware() Hardware {
 
 func (h Hardware) clone() Hardware {
 	h.Free, h.Addresses, h.Forbidden = maps.Clone(h.Free), slices.Clone(h.Addresses), slices.Clone(h.Forbidden)
+	h.Outside = slices.Clone(h.Outside)
 	h.Missing, h.Hangs = slices.Clone(h.Missing), slices.Clone(h.Hangs)
 	return h
 }

@@ -152,6 +152,11 @@ func (w *World) byAddress(ip string) *Host {
 			return h
 		}
 	}
+	for _, h := range w.hosts {
+		if slices.Contains(h.hardware.Addresses, ip) || slices.Contains(h.hardware.Outside, ip) {
+			return h
+		}
+	}
 	return nil
 }
 
