@@ -97,16 +97,25 @@ func followsOldName(ctx context.Context, v phases.View) (bool, error) {
 // "" where connections to it are answered and no load balancer carries them.
 func stillThrough(ctx context.Context, v phases.View, node string) (string, error) {
 	const carried = "and connections to it go through a load balancer"
-	c, err := lookAtCarriage(ctx, v, []string{node})
+	release, err := v.Alone(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	roots, err := clusterRoots(ctx, v)
+	if err != nil {
+		return "", err
+	}
+	c, err := lookAtCarriage(ctx, v, []string{node}, roots)
 	switch {
-	case ctx.Err() != nil:
-		return "", ctx.Err()
 	case err != nil:
-		return "and does not lead to the API: " + err.Error(), nil
+		return "", err
+	case c.failed[0] != nil:
+		return "and does not lead to the API: " + c.failed[0].Error(), nil
 	case c.seen(0):
 		return carried, nil
 	}
-	if _, err := counted(ctx, v, []string{node}); err == nil {
+	if counted(ctx, v, []string{node}, roots, true)[0] == nil {
 		return carried, nil
 	}
 	return "", ctx.Err()
