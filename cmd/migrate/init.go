@@ -64,9 +64,6 @@ func initAction(c *cli.Context) error {
 	}
 	var groups *initspec.Groups
 	name := c.String("inventory")
-	if c.IsSet("inventory") && name == "" {
-		return errors.New("--inventory is empty: name the inventory, or leave the flag out")
-	}
 	if name != "" {
 		inv, err := inventory.Read(c.Context, name)
 		if err != nil {

@@ -69,10 +69,12 @@ func unknownCommand(commands []*cli.Command, help cli.ActionFunc) cli.ActionFunc
 }
 
 // strict makes every command say what it does not understand: a word that is
-// no flag would else be ignored, with every flag after it.
+// no flag would else be ignored, with every flag after it; what is empty would
+// mean what leaving it out means.
 func strict(commands []*cli.Command) []*cli.Command {
 	for _, cmd := range commands {
 		cmd.OnUsageError = usageError
+		cmd.Before = first(notEmpty, cmd.Before)
 		if len(cmd.Subcommands) > 0 && cmd.Action == nil {
 			cmd.Action = unknownCommand(cmd.Subcommands, cli.ShowSubcommandHelp)
 		}

@@ -16,10 +16,10 @@ const inPlaceSlack = 30 * time.Second
 // measuringFlags are those of commands that probe the API while they work.
 func measuringFlags(rate float64, quiet time.Duration) []cli.Flag {
 	return []cli.Flag{
-		&cli.DurationFlag{Name: "max-unavailable", DefaultText: "0s, and " + inPlaceSlack.String() + " with --strategy in-place",
-			Usage: "stop at the next safe point when the API is away for `TIME` longer than the step at hand announced; 0s: when a single request fails"},
-		&cli.Float64Flag{Name: "probe-rate", Value: rate, Usage: "probe the API with `N` requests a second for each path and kind; 0: do not probe"},
-		&cli.DurationFlag{Name: "quiet", Value: quiet, Usage: "measure for `TIME` what clients see before anything is changed"},
+		timeFlag(cli.DurationFlag{Name: "max-unavailable", DefaultText: "0s, and " + inPlaceSlack.String() + " with --strategy in-place",
+			Usage: "stop at the next safe point when the API is away for `TIME` longer than the step at hand announced; 0s: when a single request fails"}),
+		rateFlag(cli.Float64Flag{Name: "probe-rate", Value: rate, Usage: "probe the API with `N` requests a second for each path and kind; 0: do not probe"}),
+		timeFlag(cli.DurationFlag{Name: "quiet", Value: quiet, Usage: "measure for `TIME` what clients see before anything is changed"}),
 	}
 }
 

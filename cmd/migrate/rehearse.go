@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,7 +14,6 @@ import (
 	"hamigrate/migrate/playground"
 	"hamigrate/phases"
 
-	"github.com/google/renameio/v2"
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
 )
@@ -39,8 +39,9 @@ func rehearseCommand() *cli.Command {
 			&cli.BoolFlag{Name: "keep", Usage: "leave the playground up afterwards"}),
 		Action: func(c *cli.Context) error {
 			var r *report
-			var err error
+			err := checkReport(c)
 			switch {
+			case err != nil:
 			case c.String("like") != "":
 				r, err = rehearseLike(c)
 			case common(c, flagJournal) != "":
@@ -288,23 +289,30 @@ func rehearsalPlan(c *cli.Context, s *session, strategy phases.Strategy) (time.D
 	return away, printPlan(c.App.Writer, plans, "text", true)
 }
 
+// likeFiles are those of the cluster that a rehearsal is like. A spec that lies
+// here is somebody's, also where it is like none.
+func likeFiles(c *cli.Context) ownFiles {
+	spec := or(c.String("like"), "migrate.yaml")
+	return ownFiles{spec, or(c.String(flagJournal), journalBeside(spec))}
+}
+
+// checkReport is for the begin of a rehearsal, whose report comes minutes later.
+// It makes the report's folder.
+func checkReport(c *cli.Context) error {
+	file := c.String("report")
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return fmt.Errorf("making the folder of --report: %w", err)
+	}
+	_, err := checkOutput("report", file, likeFiles(c))
+	return err
+}
+
 // keepReport writes the report as JSON to the file of --report.
 func keepReport(c *cli.Context, r any) error {
 	file := c.String("report")
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	out, err := renameio.NewPendingFile(file, renameio.WithPermissions(0o644))
-	if err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	defer out.Cleanup()
-	if err := writeReport(out, r); err != nil {
+	if err := writeOutput("report", file, 0o644, likeFiles(c), func(w io.Writer) error { return writeReport(w, r) }); err != nil {
 		return err
 	}
-	if err := out.CloseAtomicallyReplace(); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	_, err = fmt.Fprintf(c.App.Writer, "Report: %s\n", file)
+	_, err := fmt.Fprintf(c.App.Writer, "Report: %s\n", file)
 	return err
 }

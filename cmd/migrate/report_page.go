@@ -1,15 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"path/filepath"
 
 	"hamigrate/cmd/migrate/page"
 	"hamigrate/phases"
 	"hamigrate/state"
-
-	"github.com/google/renameio/v2"
 )
 
 // makePage gathers what the report's page shows besides the contract.
@@ -97,21 +94,10 @@ func stepTitles(p phases.Phase) map[string]string {
 	return titles
 }
 
-// writePage writes the page to a file for its owner alone: it names every
+// writePage writes the page to the file of --html, for its owner alone: it names every
 // host of a cluster, with its versions.
-func writePage(file string, d page.Data) error {
-	out, err := renameio.NewPendingFile(file, renameio.WithPermissions(0o600))
-	if err != nil {
-		return fmt.Errorf("writing the page: %w", err)
-	}
-	defer out.Cleanup()
-	if err := page.HTML(out, d); err != nil {
-		return err
-	}
-	if err := out.CloseAtomicallyReplace(); err != nil {
-		return fmt.Errorf("writing the page: %w", err)
-	}
-	return nil
+func writePage(file string, own ownFiles, d page.Data) error {
+	return writeOutput("html", file, 0o600, own, func(w io.Writer) error { return page.HTML(w, d) })
 }
 
 // printPage writes the report in a format that is made of a page.

@@ -43,8 +43,8 @@ func runCommand() *cli.Command {
 
 // waitBackendFlag bounds the wait for what only a person can do.
 func waitBackendFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "wait-backend", Value: phases.AskedForAtMost,
-		Usage: "with an external load balancer: wait for at most `TIME` until somebody has changed its backends as asked"}
+	return timeFlag(cli.DurationFlag{Name: "wait-backend", Value: phases.AskedForAtMost,
+		Usage: "with an external load balancer: wait for at most `TIME` until somebody has changed its backends as asked"})
 }
 
 // asked is what the command line wants done: which phases, how, and, with a

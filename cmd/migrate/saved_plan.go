@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -16,8 +15,6 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/phases"
 	"hamigrate/state"
-
-	"github.com/google/renameio/v2"
 )
 
 // savedPlan is the file of `plan --out`: what was seen and what is to be done,
@@ -110,16 +107,9 @@ func whoIAm() string {
 	return name + "@" + host
 }
 
-// writePlan writes a plan so that no half of one is ever read.
-func writePlan(file string, p savedPlan) error {
-	var text bytes.Buffer
-	if err := writeReport(&text, p); err != nil {
-		return err
-	}
-	if err := renameio.WriteFile(file, text.Bytes(), 0o600); err != nil {
-		return fmt.Errorf("saving the plan: %w", err)
-	}
-	return nil
+// writePlan writes a plan to the file of --out.
+func writePlan(file string, own ownFiles, p savedPlan) error {
+	return writeOutput("out", file, 0o600, own, func(w io.Writer) error { return writeReport(w, p) })
 }
 
 func readPlan(file string) (savedPlan, error) {

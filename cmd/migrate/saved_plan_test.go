@@ -160,7 +160,7 @@ func TestSavedPlanFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "p.plan")
 	s := &session{spec: cluster.Spec{Name: "small", Fingerprint: "sha256:spec"}}
 	want := newSavedPlan(s, "uid-1", "v1.33.1", phases.InPlace, 0, allPhases(phases.InPlace)[:1], found(nil))
-	if err := writePlan(file, want); err != nil {
+	if err := writePlan(file, ownFiles{}, want); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(file)

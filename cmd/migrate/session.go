@@ -65,6 +65,9 @@ type session struct {
 	world   *phases.World
 }
 
+// own are the files that no output may replace.
+func (s *session) own() ownFiles { return ownFiles{s.file, s.journal} }
+
 // hosts adapts the pool to what the phases ask for.
 type hosts struct{ pool *sshhost.Pool }
 
@@ -97,13 +100,18 @@ func newSession(file, journal string, log hclog.Logger, ssh sshhost.Options) (*s
 		return nil, err
 	}
 	if journal == "" {
-		journal = strings.TrimSuffix(file, filepath.Ext(file)) + ".journal"
+		journal = journalBeside(file)
 	}
 	pool := sshhost.NewPool(ssh)
 	return &session{
 		spec: spec, file: file, journal: journal, log: log, pool: pool,
 		world: phases.NewWorld(spec, hosts{pool}),
 	}, nil
+}
+
+// journalBeside is where the journal of a spec is that nobody has named.
+func journalBeside(spec string) string {
+	return strings.TrimSuffix(spec, filepath.Ext(spec)) + ".journal"
 }
 
 // close gives back the connections. What it could report, the commands
