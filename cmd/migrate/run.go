@@ -5,10 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"hamigrate/migrate"
@@ -239,37 +235,4 @@ func askInPlace(ctx context.Context, c *cli.Context, stop <-chan struct{}, b *mi
 		return b
 	}
 	return nil
-}
-
-// stopOnSignals: the first Ctrl-C (or TERM) asks the run to stop after the
-// step at hand, the second cancels it. command is what goes on afterwards, "" for
-// nothing: a rehearsal has its own end.
-func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.Context, stop <-chan struct{}, done func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	var goesOn, unknown string
-	if command != "" {
-		goesOn = fmt.Sprintf("; `migrate %s` goes on then", command)
-		unknown = fmt.Sprintf(": the outcome of the step at hand will be unknown until `migrate %s` looks at it again", command)
-	}
-	stopping, finished := make(chan struct{}), make(chan struct{})
-	go func() {
-		for asked := false; ; asked = true {
-			select {
-			case <-finished:
-				return
-			case <-signals:
-			}
-			if asked {
-				fmt.Fprintf(w, "\nStopping now%s.\n", unknown)
-				cancel()
-				signal.Stop(signals) // a third one ends the program
-				return
-			}
-			fmt.Fprintf(w, "\nStopping as soon as nothing is half done%s. Ctrl-C again stops at once.\n", goesOn)
-			close(stopping)
-		}
-	}()
-	return ctx, stopping, func() { signal.Stop(signals); close(finished); cancel() }
 }

@@ -12,6 +12,9 @@ import (
 // isTerminal says whether w is a terminal, where colours and moving lines
 // are welcome.
 func isTerminal(w io.Writer) bool {
+	if o, ok := w.(output); ok {
+		w = o.file
+	}
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// stopOnSignals: the first Ctrl-C (or TERM) asks the run to stop after the
+// step at hand, the second cancels it. A terminal that closes (HUP) and an output
+// that nobody reads any more (with `| tee` one Ctrl-C ends tee as well) ask, too,
+// and are never taken for a second one. Without this they would end the program in
+// the middle of a step. command is what goes on afterwards, "" for
+// nothing: a rehearsal has its own end.
+func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.Context, stop <-chan struct{}, done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals, gone := make(chan os.Signal, 2), make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// These two last to the program's end: what is said last may find no reader
+	// either, and the exit code is to be seen all the same. PIPE says nothing of
+	// which output it is about, and may come of a connection that was lost.
+	signal.Ignore(syscall.SIGPIPE)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(gone, syscall.SIGHUP)
+	}
+	var goesOn, unknown string
+	if command != "" {
+		goesOn = fmt.Sprintf("; `migrate %s` goes on then", command)
+		unknown = fmt.Sprintf(": the outcome of the step at hand will be unknown until `migrate %s` looks at it again", command)
+	}
+	stopping, finished := make(chan struct{}), make(chan struct{})
+	go func() {
+		asked, pressed := false, false
+		ask := func(why string) {
+			if !asked {
+				fmt.Fprintf(w, "\n%stopping as soon as nothing is half done%s. Ctrl-C again stops at once.\n", why, goesOn)
+				close(stopping)
+			}
+			asked = true
+		}
+		for {
+			select {
+			case <-finished:
+				return
+			case <-gone:
+				ask("The terminal is gone: s")
+				continue
+			case <-unread:
+				ask("Nobody reads this any more: s")
+				continue
+			case <-signals:
+			}
+			if pressed {
+				fmt.Fprintf(w, "\nStopping now%s.\n", unknown)
+				cancel()
+				signal.Stop(signals) // a third one ends the program
+				return
+			}
+			pressed = true
+			ask("S")
+		}
+	}()
+	return ctx, stopping, func() { signal.Stop(signals); close(finished); cancel() }
+}
+
+// unread has a word when nobody reads one of the program's outputs any more.
+var unread = make(chan struct{}, 1)
+
+// output is the standard output or that for errors.
+type output struct{ file *os.File }
+
+// Write tells unread of a reader that has gone. What can't be written is lost, and
+// no reason for whoever writes to do otherwise.
+func (o output) Write(p []byte) (int, error) {
+	n, err := o.file.Write(p)
+	if !errors.Is(err, syscall.EPIPE) {
+		return n, err
+	}
+	select {
+	case unread <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
