@@ -121,7 +121,34 @@ func readPlan(file string) (savedPlan, error) {
 	if err := json.Unmarshal(text, &p); err != nil || p.Format != planFormat {
 		return savedPlan{}, fmt.Errorf("%s is no plan that this version reads: `migrate plan --out FILE` saves one", file)
 	}
+	if lacks := p.lacks(); lacks != "" {
+		return savedPlan{}, fmt.Errorf("%s is not a whole plan: %s; `migrate plan --out FILE` saves one", file, lacks)
+	}
 	return p, nil
+}
+
+// lacks says why a plan is not one that was saved; "" where it is. One that names
+// less than it is for would have nothing to be compared with.
+func (p savedPlan) lacks() string {
+	if s := phases.Strategy(p.Strategy); s != phases.Overlap && s != phases.InPlace {
+		return fmt.Sprintf("it has the strategy %q", p.Strategy)
+	}
+	all := allPhases(phases.Strategy(p.Strategy))
+	if p.Phase < 0 || p.Phase > len(all) {
+		return fmt.Sprintf("it is for a phase %d", p.Phase)
+	}
+	if p.Phase > 0 {
+		all = all[p.Phase-1 : p.Phase]
+	}
+	if len(p.Phases) != len(all) {
+		return fmt.Sprintf("it is for %d phases and has %d", len(all), len(p.Phases))
+	}
+	for i, one := range all {
+		if p.Phases[i].Phase != one.Number || len(p.Phases[i].Steps) == 0 {
+			return fmt.Sprintf("the steps of phase %d are not in it", one.Number)
+		}
+	}
+	return ""
 }
 
 // fits compares what can be compared without any host: the spec, and the

@@ -159,7 +159,7 @@ func TestSavedPlanFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "p.plan")
 	s := &session{spec: cluster.Spec{Name: "small", Fingerprint: "sha256:spec"}}
-	want := newSavedPlan(s, "uid-1", "v1.33.1", phases.InPlace, 0, allPhases(phases.InPlace)[:1], found(nil))
+	want := newSavedPlan(s, "uid-1", "v1.33.1", phases.InPlace, 1, allPhases(phases.InPlace)[:1], found(nil))
 	if err := writePlan(file, ownFiles{}, want); err != nil {
 		t.Fatal(err)
 	}
@@ -176,6 +176,24 @@ func TestSavedPlanFile(t *testing.T) {
 	}
 	if got.Strategy != "in-place" || got.Made.Before(time.Now().Add(-time.Minute)) || got.matches(file, found(nil), nil) != nil {
 		t.Errorf("read back: %+v", got)
+	}
+	for word, change := range map[string]func(*savedPlan){
+		"is for 1 phases and has 0":          func(p *savedPlan) { p.Phases = nil },
+		"is for 3 phases and has 1":          func(p *savedPlan) { p.Phase = 0 },
+		"the steps of phase 2 are not in it": func(p *savedPlan) { p.Phase = 2 },
+		"the steps of phase 1 are not in it": func(p *savedPlan) { p.Phases = []savedPhase{{Phase: 1}} },
+		"is for a phase 4":                   func(p *savedPlan) { p.Phase = 4 },
+		"is for a phase -1":                  func(p *savedPlan) { p.Phase = -1 },
+		`it has the strategy "blue-green"`:   func(p *savedPlan) { p.Strategy = "blue-green" },
+	} {
+		broken := want
+		change(&broken)
+		if err := writePlan(file, ownFiles{}, broken); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readPlan(file); err == nil || !strings.Contains(err.Error(), "is not a whole plan") || !strings.Contains(err.Error(), word) {
+			t.Errorf("%s: %v", word, err)
+		}
 	}
 	if err := os.WriteFile(file, []byte(`{"format": "something"}`), 0o600); err != nil {
 		t.Fatal(err)
