@@ -93,14 +93,17 @@ func (o ownFiles) has(file string) string {
 			return one.what
 		}
 	}
-	at, backups := absolute(file), absolute(backup.Dir(o.journal))
-	switch {
-	case o.journal == "":
+	if o.journal == "" {
 		return ""
-	case at == backups || strings.HasPrefix(at, backups+string(filepath.Separator)):
-		return "among the backups"
-	case strings.HasPrefix(at, absolute(o.journal)+"."):
-		return "a file of the journal's"
+	}
+	backups, companions := standing(backup.Dir(o.journal)), standing(o.journal)+"."
+	for _, at := range []string{standing(file), ledTo(file)} {
+		switch {
+		case at == backups || strings.HasPrefix(at, backups+string(filepath.Separator)):
+			return "among the backups"
+		case strings.HasPrefix(at, companions):
+			return "a file of the journal's"
+		}
 	}
 	return ""
 }
@@ -119,12 +122,25 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-func samePath(a, b string) bool { return absolute(a) == absolute(b) }
+func samePath(a, b string) bool { return standing(a) == standing(b) }
 
-// absolute is the name itself where the working folder is not known.
-func absolute(file string) string {
-	if at, err := filepath.Abs(file); err == nil {
-		return at
+// standing is where a file stands: links to its folder are followed, one that it is
+// itself is not. It is the name itself where the folder is not known.
+func standing(file string) string {
+	at, err := filepath.Abs(file)
+	if err != nil {
+		return filepath.Clean(file)
 	}
-	return filepath.Clean(file)
+	return filepath.Join(ledTo(filepath.Dir(at)), filepath.Base(at))
+}
+
+// ledTo is where a file is when all links are followed, the name itself where it
+// leads nowhere.
+func ledTo(file string) string {
+	if at, err := filepath.EvalSymlinks(file); err == nil {
+		if at, err = filepath.Abs(at); err == nil {
+			return at
+		}
+	}
+	return file
 }

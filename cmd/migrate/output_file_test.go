@@ -30,7 +30,8 @@ func TestWriteOutput(t *testing.T) {
 	for _, name := range append(kept, "page.html", "target.html") {
 		must(os.WriteFile(at(name), []byte("before"), 0o600))
 	}
-	must(os.Link(at("migrate.journal"), at("hard")), os.Symlink("migrate.journal", at("soft")), os.Symlink("target.html", at("link.html")), os.Symlink("nowhere", at("dangling")))
+	must(os.Link(at("migrate.journal"), at("hard")), os.Symlink("migrate.journal", at("soft")), os.Symlink("target.html", at("link.html")), os.Symlink("nowhere", at("dangling")),
+		os.Symlink("migrate.journal.lock-holder", at("holder.html")), os.Symlink(dir, at("around")), os.Symlink("migrate.journal.backups/one", at("saved")))
 	must(syscall.Mkfifo(at("pipe"), 0o600))
 	piped := make(chan string, 1)
 	go func() {
@@ -42,6 +43,7 @@ func TestWriteOutput(t *testing.T) {
 		"migrate.yaml": "is the spec", "./folder/../migrate.journal": "is the journal", "hard": "is the journal", "soft": "is the journal",
 		"migrate.journal.lock-holder": "a file of the journal's", "migrate.rehearsal.json": "what was rehearsed",
 		"migrate.journal.backups": "among the backups", "migrate.journal.backups/one/etcd.db": "among the backups", "migrate.journal.backups/new": "among the backups",
+		"holder.html": "a file of the journal's", "around/migrate.journal.lock-holder": "a file of the journal's", "around/migrate.journal": "is the journal", "saved/etcd.db": "among the backups", "saved/new": "among the backups",
 		"folder": "is a folder", "missing/page.html": "there is no folder",
 	} {
 		file := dir + "/" + name

@@ -22,8 +22,10 @@ func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	// These two last to the program's end: what is said last may find no reader
 	// either, and the exit code is to be seen all the same. PIPE says nothing of
-	// which output it is about, and may come of a connection that was lost.
-	signal.Ignore(syscall.SIGPIPE)
+	// which output it is about, and may come of a connection that was lost: nobody
+	// takes it from its channel. Ignored, it would be so for programs that are
+	// started, too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
 		signal.Notify(gone, syscall.SIGHUP)
 	}

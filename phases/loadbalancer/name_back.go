@@ -96,7 +96,6 @@ func followsOldName(ctx context.Context, v phases.View) (bool, error) {
 // somebody may have moved the address to the load balancer, instead of the name.
 // "" where connections to it are answered and no load balancer carries them.
 func stillThrough(ctx context.Context, v phases.View, node string) (string, error) {
-	const carried = "and connections to it go through a load balancer"
 	release, err := v.Alone(ctx)
 	if err != nil {
 		return "", err
@@ -113,12 +112,23 @@ func stillThrough(ctx context.Context, v phases.View, node string) (string, erro
 	case c.failed[0] != nil:
 		return "and does not lead to the API: " + c.failed[0].Error(), nil
 	case c.seen(0):
-		return carried, nil
+		return throughBalancer, nil
 	}
-	if counted(ctx, v, []string{node}, roots, true)[0] == nil {
-		return carried, nil
+	return countSays(counted(ctx, v, []string{node}, roots, true)[0]), ctx.Err()
+}
+
+const throughBalancer = "and connections to it go through a load balancer"
+
+// countSays is what stillThrough makes of a count. One that could not be made says
+// nothing: the load balancer, which may carry them, is not taken away by it.
+func countSays(err error) string {
+	switch {
+	case err == nil:
+		return throughBalancer
+	case errors.As(err, new(notRisenError)):
+		return ""
 	}
-	return "", ctx.Err()
+	return "and it is not known whether a load balancer carries connections to it: " + err.Error()
 }
 
 // formerly is the address that the name is to have again on a node by the record,

@@ -1,6 +1,12 @@
 package loadbalancer
 
-import "testing"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
 
 // TestIsBack: which addresses are the old meaning of the name, and which are only
 // by the record.
@@ -34,5 +40,21 @@ func TestIsBack(t *testing.T) {
 				t.Errorf("it is %t, known %t", is, known)
 			}
 		})
+	}
+}
+
+// TestCountSays: only a count that was made says that no load balancer is in it.
+func TestCountSays(t *testing.T) {
+	t.Parallel()
+	if got := countSays(fmt.Errorf("lb1: %w", notRisenError{"40 are there"})); got != "" {
+		t.Errorf("counted, and not among them: %q", got)
+	}
+	if got := countSays(nil); got != throughBalancer {
+		t.Errorf("among them: %q", got)
+	}
+	for _, err := range []error{errors.New("lb1 does not answer"), context.DeadlineExceeded} {
+		if got := countSays(err); !strings.Contains(got, "not known") || !strings.Contains(got, err.Error()) {
+			t.Errorf("%v: %q", err, got)
+		}
 	}
 }

@@ -20,11 +20,11 @@ import (
 
 // madeFor plays in a cluster that was made with the endpoint's name, which means
 // the first control-plane node.
-func madeFor(t *testing.T, play func(*testing.T, stage)) {
+func madeFor(t *testing.T, play func(*testing.T, stage), options ...phasestest.Option) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t, phasestest.MadeFor("cluster-endpoint:6443"))
+		w := phasestest.New(t, append([]phasestest.Option{phasestest.MadeFor("cluster-endpoint:6443")}, options...)...)
 		defer w.Close()
 		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 		defer func() { o.close() }()

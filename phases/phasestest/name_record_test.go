@@ -2,10 +2,8 @@ package phasestest_test
 
 import (
 	"maps"
-	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,18 +19,7 @@ const nameFile = "/var/lib/migrate/endpoint-name.json"
 // leads to the first node by what it is made of.
 func meantOnce(t *testing.T, address string, first func(*phasestest.Hardware), play func(*testing.T, stage)) {
 	t.Helper()
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t, phasestest.MadeFor("cluster-endpoint:6443"), phasestest.NameMeans(address),
-			phasestest.Arranged(func(w *phasestest.World) { w.Hardware("cp1", first) }))
-		defer w.Close()
-		o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
-		defer func() { o.close() }()
-		play(t, stage{t, w, o})
-		if broken := w.Broken(); len(broken) > 0 {
-			t.Errorf("never may be: %q", broken)
-		}
-	})
+	madeFor(t, play, phasestest.NameMeans(address), phasestest.Arranged(func(w *phasestest.World) { w.Hardware("cp1", first) }))
 }
 
 // renamed lets the name mean something else on every node of before.
