@@ -9,6 +9,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/phases"
 	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/phasestest"
 	"hamigrate/phases/preflight"
 	"hamigrate/state"
 )
@@ -31,17 +32,9 @@ func TestDeadLoadBalancer(t *testing.T) {
 				w := from.World(t)
 				defer w.Close()
 				if dies != "" {
-					journal, err := state.Open(filepath.Join(t.TempDir(), "journal"), state.Options{})
-					if err != nil {
-						t.Fatal(err)
-					}
-					defer journal.Close()
 					env := w.Connect()
 					defer env.Close()
-					r := migrate.Runner[phases.View, phases.Hands]{Env: env, Journal: journal, Spec: w.Spec.Fingerprint}
-					if err := r.Run(t.Context(), loadbalancer.Phase()); err != nil {
-						t.Fatal(err)
-					}
+					balance(t, w, env)
 				}
 				for _, lb := range []string{"lb1", "lb2"} {
 					switch dies {
@@ -77,6 +70,20 @@ func TestDeadLoadBalancer(t *testing.T) {
 	}
 }
 
+// balance does phase 1.
+func balance(t *testing.T, w *phasestest.World, env *phases.World) {
+	t.Helper()
+	journal, err := state.Open(filepath.Join(t.TempDir(), "journal"), state.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer journal.Close()
+	r := migrate.Runner[phases.View, phases.Hands]{Env: env, Journal: journal, Spec: w.Spec.Fingerprint}
+	if err := r.Run(t.Context(), loadbalancer.Phase()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestNoTimeForTheEndpoint: a check that has not come to its turn says so, and
 // blocks nothing.
 func TestNoTimeForTheEndpoint(t *testing.T) {
@@ -85,17 +92,9 @@ func TestNoTimeForTheEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := from.World(t)
 		defer w.Close()
-		journal, err := state.Open(filepath.Join(t.TempDir(), "journal"), state.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer journal.Close()
 		env := w.Connect()
 		defer env.Close()
-		r := migrate.Runner[phases.View, phases.Hands]{Env: env, Journal: journal, Spec: w.Spec.Fingerprint}
-		if err := r.Run(t.Context(), loadbalancer.Phase()); err != nil {
-			t.Fatal(err)
-		}
+		balance(t, w, env)
 		release, err := env.View("cp1").Alone(t.Context())
 		if err != nil {
 			t.Fatal(err)
