@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/state"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 )
 
@@ -140,7 +140,7 @@ func printAdoption(w io.Writer, a adoption) error {
 	t := newTable(w, "phase", "step", "on", "now in the journal", "what can't be known")
 	back, stays, left := 0, 0, 0
 	for _, s := range a.Steps {
-		t.AppendRow(table.Row{s.Phase, s.Title, s.Target, s.Status, s.Unknown})
+		t.add(s.Phase, s.Title, s.Target, s.Status, s.Unknown)
 		switch {
 		case s.Unknown != "":
 			stays++
@@ -151,11 +151,11 @@ func printAdoption(w io.Writer, a adoption) error {
 		}
 	}
 	t.Render()
-	fmt.Fprintf(w, "\n%s: %d steps were ours and have their state of before again; %d were ours and can't be taken back by command; %d are to be done.\nNot known any more:\n",
+	show.Fprintf(w, "\n%s: %d steps were ours and have their state of before again; %d were ours and can't be taken back by command; %d are to be done.\nNot known any more:\n",
 		a.Journal, back, stays, left)
 	for _, u := range a.Unknown {
-		fmt.Fprintf(w, "  - %s\n", u)
+		show.Fprintf(w, "  - %s\n", u)
 	}
-	_, err := fmt.Fprintln(w, "Nothing was changed in the cluster. Next: migrate status")
+	_, err := show.Fprintln(w, "Nothing was changed in the cluster. Next: migrate status")
 	return err
 }

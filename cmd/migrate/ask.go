@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"hamigrate/migrate/show"
+
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
@@ -102,7 +104,7 @@ func askOn(ctx context.Context, tty *os.File, signals <-chan os.Signal, question
 		}
 		err = errors.Join(err, unix.IoctlSetTermios(fd, how, before))
 	}()
-	fmt.Fprintf(tty, "\r\n%s", question)
+	show.Fprintf(tty, "\r\n%s", question)
 	for {
 		select {
 		case <-signals:
@@ -121,7 +123,7 @@ func askOn(ctx context.Context, tty *os.File, signals <-chan os.Signal, question
 		}
 	}
 	text, err := term.ReadPassword(fd)
-	fmt.Fprint(tty, "\r\n")
+	show.Fprintf(tty, "\r\n")
 	if err != nil {
 		return "", fmt.Errorf("reading the answer: %w", err)
 	}

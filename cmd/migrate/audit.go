@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
+	"hamigrate/migrate/show"
 	"hamigrate/phases/audit"
 
 	"github.com/urfave/cli/v2"
@@ -63,18 +63,18 @@ const mostPlaces = 12
 func printAudit(w io.Writer, r audit.Report) error {
 	colour := wantColour(w)
 	for _, x := range r.Results {
-		fmt.Fprintf(w, "%s %2d  %-18s  %s: %s\n", auditMark(x.State, colour), x.Number, x.Point, x.Title, x.Seen)
+		show.Fprintf(w, "%s %2d  %-18s  %s: %s\n", auditMark(x.State, colour), x.Number, x.Point, x.Title, x.Seen)
 		if x.State == audit.Redundant {
 			continue
 		}
 		printPlaces(w, x)
-		fmt.Fprintf(w, "       its loss:    %s\n       for:         %s\n       removed by:  %s\n", x.Loss, x.Lasts, removal(x))
+		show.Fprintf(w, "       its loss:    %s\n       for:         %s\n       removed by:  %s\n", x.Loss, x.Lasts, removal(x))
 		if x.Otherwise != "" {
-			fmt.Fprintf(w, "       what does:   %s\n", x.Otherwise)
+			show.Fprintf(w, "       what does:   %s\n", x.Otherwise)
 		}
 	}
 	for _, u := range r.Unread {
-		fmt.Fprintf(w, "%s not read: %s\n", auditMark(audit.Unknown, colour), u)
+		show.Fprintf(w, "%s not read: %s\n", auditMark(audit.Unknown, colour), u)
 	}
 	removed, left := 0, 0
 	for _, x := range r.Results {
@@ -86,9 +86,12 @@ func printAudit(w io.Writer, r audit.Report) error {
 			left++
 		}
 	}
-	fmt.Fprintf(w, "\n%d points in %.1f s: %d single, %d added by the migration, %d redundant, %d unknown. Of the single ones the migration removes %d; %d stay, whole or in part.\n",
+	show.Fprintf(w, "\n%d points in %.1f s: %d single, %d added by the migration, %d redundant, %d unknown. Of the single ones the migration removes %d; %d stay, whole or in part.\n",
 		len(r.Results), r.Seconds, r.Count(audit.Single), r.Count(audit.Adds), r.Count(audit.Redundant), r.Count(audit.Unknown), removed, left)
-	_, err := fmt.Fprintf(w, "\nHigh availability %s here:\n  - %s\n", r.Need.Advice, strings.Join(r.Need.Reasons, "\n  - "))
+	_, err := show.Fprintf(w, "\nHigh availability %s here:\n", r.Need.Advice)
+	for _, reason := range r.Need.Reasons {
+		_, err = show.Fprintf(w, "  - %s\n", reason)
+	}
 	return err
 }
 
@@ -96,14 +99,14 @@ func printAudit(w io.Writer, r audit.Report) error {
 func printPlaces(w io.Writer, x audit.Result) {
 	for i, p := range x.Where {
 		if i == mostPlaces {
-			fmt.Fprintf(w, "       · and %d more: -o json lists all\n", len(x.Where)-i)
+			show.Fprintf(w, "       · and %d more: -o json lists all\n", len(x.Where)-i)
 			return
 		}
 		stays := ""
 		if x.RemovedBy != "no" && slices.Contains(x.Remains, p) {
 			stays = " (the migration leaves it)"
 		}
-		fmt.Fprintf(w, "       · %s%s\n", p, stays)
+		show.Fprintf(w, "       · %s%s\n", p, stays)
 	}
 }
 
@@ -120,15 +123,15 @@ func removal(x audit.Result) string {
 	return x.RemovedBy
 }
 
-func auditMark(s audit.State, colour bool) string {
+func auditMark(s audit.State, colour bool) show.Own {
 	switch s {
 	case audit.Redundant:
-		return paint(colour, green, "✓")
+		return paint(colour, show.Green, "✓")
 	case audit.Adds:
-		return paint(colour, yellow, "+")
+		return paint(colour, show.Yellow, "+")
 	case audit.Unknown:
-		return paint(colour, yellow, "?")
+		return paint(colour, show.Yellow, "?")
 	case audit.Single:
 	}
-	return paint(colour, red, "1")
+	return paint(colour, show.Red, "1")
 }

@@ -9,10 +9,10 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/backup"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/state"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 )
 
@@ -49,7 +49,7 @@ func backupCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.App.Writer, "Saved: %s\n", set.Summary())
+			_, err = show.Fprintf(c.App.Writer, "Saved: %s\n", set.Summary())
 			return err
 		},
 	}
@@ -61,7 +61,7 @@ func listBackups(c *cli.Context, s *session) error {
 		return err
 	}
 	if len(sets) == 0 {
-		_, err := fmt.Fprintf(c.App.Writer, "There is no backup in %s; `migrate backup` makes one.\n", backup.Dir(s.journal))
+		_, err := show.Fprintf(c.App.Writer, "There is no backup in %s; `migrate backup` makes one.\n", backup.Dir(s.journal))
 		return err
 	}
 	t := newTable(c.App.Writer, "taken", "before", "revision", "keys", "etcd", "folder")
@@ -70,7 +70,7 @@ func listBackups(c *cli.Context, s *session) error {
 		if b.Phase > 0 {
 			before = fmt.Sprintf("phase %d", b.Phase)
 		}
-		t.AppendRow(table.Row{b.At.Format(time.RFC3339), before, b.Etcd.Revision, b.Etcd.Keys, b.Etcd.Version, b.Folder})
+		t.add(b.At.Format(time.RFC3339), before, b.Etcd.Revision, b.Etcd.Keys, b.Etcd.Version, b.Folder)
 	}
 	t.Render()
 	return nil

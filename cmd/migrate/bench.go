@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 )
 
@@ -64,7 +64,7 @@ func benchCommand() *cli.Command {
 				}
 			}
 			r.Checks = benchChecks(r.Strategies[0], r.Strategies[1])
-			fmt.Fprintln(c.App.Writer)
+			show.Fprintln(c.App.Writer)
 			printBench(c.App.Writer, r)
 			return errors.Join(keepReport(c, r), failedChecks(r.Checks))
 		},
@@ -146,11 +146,11 @@ func printBench(w io.Writer, r benchResult) {
 				if k.QuietP99Ms != nil {
 					quiet = fmt.Sprintf("%.1f", *k.QuietP99Ms)
 				}
-				t.AppendRow(table.Row{s.Strategy, p.Name, k.From, k.Kind, k.Requests, k.Failures,
-					fmt.Sprintf("%.1f s", k.LongestGapSeconds), fmt.Sprintf("%.1f", k.P99Ms), quiet})
+				t.add(s.Strategy, p.Name, k.From, k.Kind, k.Requests, k.Failures,
+					fmt.Sprintf("%.1f s", k.LongestGapSeconds), fmt.Sprintf("%.1f", k.P99Ms), quiet)
 			}
 		}
-		t.AppendSeparator()
+		t.separate()
 	}
 	t.Render()
 	for _, s := range r.Strategies {
@@ -158,13 +158,13 @@ func printBench(w io.Writer, r benchResult) {
 			continue
 		}
 		for _, note := range s.Probe.Notes() {
-			fmt.Fprintf(w, "%s: %s\n", s.Strategy, note)
+			show.Fprintf(w, "%s: %s\n", s.Strategy, note)
 		}
 	}
-	fmt.Fprintln(w)
+	show.Fprintln(w)
 	t = newTable(w, "strategy", "phase 1", "phase 2", "phase 3", "all", "two voters", "API away: announced", "seen", "failed")
 	for _, s := range r.Strategies {
-		row := table.Row{s.Strategy}
+		row := []any{s.Strategy}
 		for _, p := range s.Phases {
 			row = append(row, fmt.Sprintf("%.0f s", p.Seconds))
 		}
@@ -172,15 +172,15 @@ func printBench(w io.Writer, r benchResult) {
 		if s.Probe != nil {
 			row = append(row, fmt.Sprintf("%.1f s", longestOld(*s.Probe)), fmt.Sprintf("%d of %d", s.Probe.Failures(), s.Probe.Requests()))
 		}
-		t.AppendRow(row)
+		t.add(row...)
 	}
 	t.Render()
-	fmt.Fprintln(w)
+	show.Fprintln(w)
 	for _, c := range r.Checks {
 		mark := "ok  "
 		if !c.OK {
 			mark = "BAD "
 		}
-		fmt.Fprintf(w, "%s%s: %s\n", mark, c.Name, c.Seen)
+		show.Fprintf(w, "%s%s: %s\n", mark, c.Name, c.Seen)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/migrate/show"
 	"hamigrate/phases/certs"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -62,15 +63,15 @@ const soon = 30 * 24 * time.Hour
 func printCerts(w io.Writer, list certs.Inventory, now time.Time) error {
 	colour := wantColour(w)
 	t := newTable(w, "", "host", "certificate", "of", "until", "days", "renewed by", "how")
-	t.SetColumnConfigs([]table.ColumnConfig{
-		{Number: 3, WidthMax: 50, WidthMaxEnforcer: text.WrapHard}, {Number: 4, WidthMax: 32, WidthMaxEnforcer: text.WrapSoft},
-		{Number: 8, WidthMax: 44, WidthMaxEnforcer: text.WrapSoft}})
+	t.columns(
+		table.ColumnConfig{Number: 3, WidthMax: 50, WidthMaxEnforcer: text.WrapHard}, table.ColumnConfig{Number: 4, WidthMax: 32, WidthMaxEnforcer: text.WrapSoft},
+		table.ColumnConfig{Number: 8, WidthMax: 44, WidthMaxEnforcer: text.WrapSoft})
 	for _, c := range list.Certificates {
-		t.AppendRow(table.Row{certMark(c, now, colour), c.Host, c.File, c.Subject, c.Ends.Format(time.DateOnly), c.Days, c.RenewedBy, c.How})
+		t.add(certMark(c, now, colour), c.Host, c.File, c.Subject, c.Ends.Format(time.DateOnly), c.Days, c.RenewedBy, c.How)
 	}
 	t.Render()
 	for _, u := range list.Unread {
-		fmt.Fprintf(w, "%s %s was not read: %s\n", paint(colour, red, "✗"), u.Host, u.Why)
+		show.Fprintf(w, "%s %s was not read: %s\n", paint(colour, show.Red, "✗"), u.Host, u.Why)
 	}
 	ours := 0
 	var first *certs.Certificate
@@ -82,27 +83,27 @@ func printCerts(w io.Writer, list certs.Inventory, now time.Time) error {
 		}
 	}
 	due := list.Within(soon, now)
-	fmt.Fprintf(w, "\n%d certificates, of which %d end within 30 days.\n", len(list.Certificates), len(due))
+	show.Fprintf(w, "\n%d certificates, of which %d end within 30 days.\n", len(list.Certificates), len(due))
 	if first == nil {
-		_, err := fmt.Fprintln(w, "kubeadm and the kubelets renew all that end within years. That changes with phase 2.")
+		_, err := show.Fprintln(w, "kubeadm and the kubelets renew all that end within years. That changes with phase 2.")
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d are renewed by nobody but you, the first by %s: migrate certs renew --within %dd\n",
+	_, err := show.Fprintf(w, "%d are renewed by nobody but you, the first by %s: migrate certs renew --within %dd\n",
 		ours, first.Ends.Format(time.DateOnly), max(first.Days+1, 30))
 	return err
 }
 
-func certMark(c certs.Certificate, now time.Time, colour bool) string {
+func certMark(c certs.Certificate, now time.Time, colour bool) show.Own {
 	left := c.Ends.Sub(now)
 	switch {
 	case c.RenewedBy == certs.Unused:
 		return "·"
 	case left < 7*24*time.Hour:
-		return paint(colour, red, "✗")
+		return paint(colour, show.Red, "✗")
 	case left < soon:
-		return paint(colour, yellow, "!")
+		return paint(colour, show.Yellow, "!")
 	}
-	return paint(colour, green, "✓")
+	return paint(colour, show.Green, "✓")
 }
 
 // days reads "30d", or a duration as Go has it: "720h".

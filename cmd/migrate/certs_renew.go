@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/phases/certs"
 	"hamigrate/state"
@@ -160,7 +161,7 @@ func (r renewal) renew(ctx context.Context, o certs.Options) error {
 	}
 	switch {
 	case r.c.Bool("plan") && resumed:
-		_, err = fmt.Fprintf(text, "That renewal is under way: `migrate certs renew` goes on with it, and looks again at what ends by then.\n")
+		_, err = show.Fprintf(text, "That renewal is under way: `migrate certs renew` goes on with it, and looks again at what ends by then.\n")
 		return err
 	case r.c.Bool("plan") || !need && !resumed:
 		return nil
@@ -186,7 +187,7 @@ func (r renewal) renew(ctx context.Context, o certs.Options) error {
 	if err := r.finish(); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintln(r.c.App.ErrWriter, ended(r.under, o, need)); err != nil || !resumed {
+	if _, err := show.Fprintln(r.c.App.ErrWriter, ended(r.under, o, need)); err != nil || !resumed {
 		return err
 	}
 	return r.again(ctx)
@@ -255,7 +256,7 @@ func (r renewal) undo(ctx context.Context) error {
 		return errors.New("--undo: the last renewal has changed nothing that is not put back already")
 	}
 	for _, e := range entries {
-		fmt.Fprintf(r.c.App.ErrWriter, "%s: the certificates of before %s go back\n", e.Target, r.under.Began.Format(time.DateOnly))
+		show.Fprintf(r.c.App.ErrWriter, "%s: the certificates of before %s go back\n", e.Target, r.under.Began.Format(time.DateOnly))
 	}
 	if r.c.Bool("plan") {
 		return nil
@@ -278,7 +279,7 @@ func (r renewal) finish() error {
 
 // with runs do with a runner, while this run holds the cluster.
 func (r renewal) with(ctx context.Context, do func(migrate.Runner[phases.View, phases.Hands]) error) error {
-	hold, err := holdCluster(ctx, r.s, r.j, "migrate certs renew", func(line string) { fmt.Fprintln(r.c.App.ErrWriter, line) })
+	hold, err := holdCluster(ctx, r.s, r.j, "migrate certs renew", func(line string) { show.Fprintln(r.c.App.ErrWriter, line) })
 	if err != nil {
 		return err
 	}
@@ -300,7 +301,7 @@ func printRenewal(w io.Writer, u underRenewal, entries []migrate.Entry) (need bo
 	t := newTable(w, "", "step", "on", "what is true now")
 	n := 0
 	for _, e := range entries {
-		t.AppendRow([]any{sign(e.Finding.Verdict, wantColour(w)), e.Title, e.Target, e.Finding.Reason})
+		t.add(sign(e.Finding.Verdict, wantColour(w)), e.Title, e.Target, e.Finding.Reason)
 		switch e.Finding.Verdict {
 		case migrate.Needed:
 			n++
@@ -314,10 +315,10 @@ func printRenewal(w io.Writer, u underRenewal, entries []migrate.Entry) (need bo
 		return n > 0, err
 	}
 	if n == 0 {
-		_, err = fmt.Fprintf(w, "Nothing ends within %s of %s: nothing is to be renewed.\n", u.Within, u.Began.Format(time.DateOnly))
+		_, err = show.Fprintf(w, "Nothing ends within %s of %s: nothing is to be renewed.\n", u.Within, u.Began.Format(time.DateOnly))
 		return false, err
 	}
-	_, err = fmt.Fprintf(w, "%d of %d are to be renewed: they end within %s of %s.\n", n, len(entries), u.Within, u.Began.Format(time.DateOnly))
+	_, err = show.Fprintf(w, "%d of %d are to be renewed: they end within %s of %s.\n", n, len(entries), u.Within, u.Began.Format(time.DateOnly))
 	return true, err
 }
 

@@ -12,6 +12,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -55,7 +56,7 @@ func (c *closing) say(ctx context.Context, j *state.Journal, err error) error {
 	if c == nil || err == nil || errors.Is(err, errNothingBack) {
 		return err
 	}
-	fmt.Fprintf(c.w, "migrate: %v\n\n", err)
+	show.Fprintf(c.w, "migrate: %v\n\n", err)
 	looking, cancel := context.WithTimeout(context.WithValue(context.WithoutCancel(ctx), unasked{}, true), closingLook)
 	defer cancel()
 	rows := [][2]string{{"It ended", howItEnded(err)}}
@@ -63,7 +64,7 @@ func (c *closing) say(ctx context.Context, j *state.Journal, err error) error {
 	rows = append(rows, c.changed(j)...)
 	rows = append(rows, [2]string{"Next", c.next(err)})
 	for _, r := range rows {
-		fmt.Fprintf(c.w, "  %-9s %s\n", r[0], r[1])
+		show.Fprintf(c.w, "  %-9s %s\n", r[0], r[1])
 	}
 	return toldError{err}
 }

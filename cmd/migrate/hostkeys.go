@@ -1,11 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"slices"
 
 	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/show"
 	"hamigrate/state"
 
 	"github.com/hashicorp/go-hclog"
@@ -24,7 +24,7 @@ func acceptKeysFlag() cli.Flag {
 func sshOptions(c *cli.Context, log hclog.Logger) sshhost.Options {
 	return sshhost.Options{
 		Logger: log.Named("ssh"), Ask: askSecret(), AcceptNewHostKeys: commonBool(c, flagAcceptKeys),
-		Tell: func(sentence string) { fmt.Fprintln(c.App.ErrWriter, "migrate: "+sentence) },
+		Tell: func(sentence string) { show.Fprintln(c.App.ErrWriter, "migrate: "+sentence) },
 	}
 }
 
@@ -59,7 +59,7 @@ func keepHostKeys(j *state.Journal, now []sshhost.HostKey) error {
 // printHostKeys prints them for a report.
 func printHostKeys(w io.Writer, keys []sshhost.HostKey) {
 	for _, k := range keys {
-		fmt.Fprintf(w, "Nobody compared the host key of %s (%s): %s %s, accepted %s.\n",
+		show.Fprintf(w, "Nobody compared the host key of %s (%s): %s %s, accepted %s.\n",
 			k.Host, k.Address, k.Type, k.Fingerprint, k.At.UTC().Format("2006-01-02 15:04:05 UTC"))
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"hamigrate/migrate/inventory"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
 )
@@ -192,36 +193,39 @@ func nextAfterInit(file string, blanks []initspec.BlankField, jumps []initspec.J
 // printInit tells a person what was found and what comes next.
 func printInit(w io.Writer, r initResult) error {
 	f := r.Found
-	fmt.Fprintf(w, "%s is the control-plane node of a kubeadm cluster with Kubernetes %s.\n\n", f.First.Name, f.KubernetesVersion)
-	fmt.Fprintf(w, "  API server  %s, control-plane endpoint: %s\n", net.JoinHostPort(f.First.Address, f.APIPort), or(f.ControlPlaneEndpoint, "none"))
-	fmt.Fprintf(w, "  etcd        %s, one member (%s), %.1f MB, peer URL %s\n", f.Etcd.Version, f.Etcd.Name, float64(f.Etcd.Bytes)/1e6, strings.Join(f.Etcd.PeerURLs, ","))
-	fmt.Fprintf(w, "  networks    services %s, pods %s\n", or(f.ServiceSubnet, "unknown"), or(f.PodSubnet, "unknown"))
+	show.Fprintf(w, "%s is the control-plane node of a kubeadm cluster with Kubernetes %s.\n\n", f.First.Name, f.KubernetesVersion)
+	show.Fprintf(w, "  API server  %s, control-plane endpoint: %s\n", net.JoinHostPort(f.First.Address, f.APIPort), or(f.ControlPlaneEndpoint, "none"))
+	show.Fprintf(w, "  etcd        %s, one member (%s), %.1f MB, peer URL %s\n", f.Etcd.Version, f.Etcd.Name, float64(f.Etcd.Bytes)/1e6, strings.Join(f.Etcd.PeerURLs, ","))
+	show.Fprintf(w, "  networks    services %s, pods %s\n", or(f.ServiceSubnet, "unknown"), or(f.PodSubnet, "unknown"))
 	for _, n := range append([]initspec.Node{f.First}, f.Workers...) {
-		fmt.Fprintf(w, "  node        %s %s, %s, %s\n", n.Name, or(n.Address, "without InternalIP"), n.Version, readiness(n.Ready))
+		show.Fprintf(w, "  node        %s %s, %s, %s\n", n.Name, or(n.Address, "without InternalIP"), n.Version, readiness(n.Ready))
 	}
 	if notes := append(slices.Clone(f.Notes), r.Notes...); len(notes) > 0 {
-		fmt.Fprintln(w, "\nMind:")
+		show.Fprintln(w, "\nMind:")
 		for _, n := range notes {
-			fmt.Fprintf(w, "  - %s\n", n)
+			show.Fprintf(w, "  - %s\n", n)
 		}
 	}
-	fmt.Fprintf(w, "\nWritten: %s. ", r.File)
+	show.Fprintf(w, "\nWritten: %s. ", r.File)
 	if len(r.Blanks) == 0 {
-		fmt.Fprintln(w, "It has no blanks; read it all the same.")
+		show.Fprintln(w, "It has no blanks; read it all the same.")
 	} else {
-		fmt.Fprintf(w, "%d blanks in it are yours to fill in:\n", len(r.Blanks))
+		show.Fprintf(w, "%d blanks in it are yours to fill in:\n", len(r.Blanks))
 	}
 	for _, b := range r.Blanks {
-		fmt.Fprintf(w, "  line %-3d %s\n", b.Line, b.Field)
+		show.Fprintf(w, "  line %-3d %s\n", b.Line, b.Field)
 	}
 	if len(r.Jumps) > 0 {
-		fmt.Fprintf(w, "\nFor ~/.ssh/config:\n%s\n", initspec.JumpConfig(r.Jumps))
+		show.Fprintf(w, "\nFor ~/.ssh/config:\n")
+		for line := range strings.SplitSeq(initspec.JumpConfig(r.Jumps), "\n") {
+			show.Fprintln(w, line)
+		}
 	}
-	fmt.Fprintln(w, "\nNext:")
+	show.Fprintln(w, "\nNext:")
 	for i, n := range r.Next {
-		fmt.Fprintf(w, "  %d. %s\n", i+1, n)
+		show.Fprintf(w, "  %d. %s\n", i+1, n)
 	}
-	_, err := fmt.Fprintln(w, "Nothing was changed on the cluster.")
+	_, err := show.Fprintln(w, "Nothing was changed on the cluster.")
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 	"hamigrate/migrate/inventory"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/show"
 )
 
 const (
@@ -182,9 +183,9 @@ func failedInit(w io.Writer, groups *initspec.Groups, err error) error {
 	if groups == nil || len(groups.Notes) == 0 {
 		return err
 	}
-	fmt.Fprintf(w, "migrate: of the inventory %s:\n", groups.File)
+	show.Fprintf(w, "migrate: of the inventory %s:\n", groups.File)
 	for _, n := range groups.Notes {
-		fmt.Fprintf(w, "  - %s\n", n)
+		show.Fprintf(w, "  - %s\n", n)
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
@@ -37,10 +38,15 @@ func run(args []string) int {
 	// The exit code is decided in one place, from the error itself.
 	app.ExitErrHandler = func(*cli.Context, error) {}
 	err := app.Run(args)
-	if err != nil && !isSilent(err) {
-		fmt.Fprintln(app.ErrWriter, "migrate: "+err.Error())
-	}
+	tellError(app, err)
 	return exitCode(err)
+}
+
+// tellError prints the sentence of an error that nobody was told yet.
+func tellError(app *cli.App, err error) {
+	if err != nil && !isSilent(err) {
+		show.Fprintf(app.ErrWriter, "migrate: %v\n", err)
+	}
 }
 
 // usageError makes one sentence of a wrong flag: help on stdout would end up

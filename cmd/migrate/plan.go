@@ -12,6 +12,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -100,7 +101,7 @@ func planAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "text" && pending(plans) > 0 {
-		fmt.Fprintln(c.App.Writer, known.say(rehearsalFlagsOf(c, s), s.spec, list, kubernetes))
+		show.Fprintln(c.App.Writer, known.say(rehearsalFlagsOf(c, s), s.spec, list, kubernetes))
 	}
 	if err := planBlocked(c.Context, s, list, plans, j); err != nil {
 		return err
@@ -109,7 +110,7 @@ func planAction(c *cli.Context) error {
 		if err := writePlan(file, s.own(), newSavedPlan(s, id, kubernetes, strategyOf(c), c.Int("phase"), list, whole)); err != nil {
 			return err
 		}
-		fmt.Fprintf(c.App.ErrWriter, "Saved: %s. `migrate run%s %s` does this, and nothing else.\n", file, flagsGiven(c), remote.Quote(file))
+		show.Fprintf(c.App.ErrWriter, "Saved: %s. `migrate run%s %s` does this, and nothing else.\n", file, flagsGiven(c), remote.Quote(file))
 	}
 	if c.Bool("detailed-exitcode") && pending(plans) > 0 {
 		return errChangesPending
@@ -191,14 +192,24 @@ func writeBack(w io.Writer, list []migrate.RollbackEntry, format string) error {
 	case "json":
 		return writeReport(w, list)
 	case "yaml":
-		data, err := yaml.Marshal(list)
-		if err != nil {
-			return fmt.Errorf("writing the plan: %w", err)
-		}
-		_, err = w.Write(data)
-		return err
+		return writeYAML(w, list)
 	}
 	return printRollback(w, list)
+}
+
+// writeYAML prints a plan for programs. The YAML library takes no control
+// characters in the JSON that it begins with, and a host's text may have them.
+func writeYAML(w io.Writer, plan any) error {
+	text, err := json.Marshal(plan)
+	if err != nil {
+		return fmt.Errorf("writing the plan: %w", err)
+	}
+	data, err := yaml.JSONToYAML(show.JSON(text))
+	if err != nil {
+		return fmt.Errorf("writing the plan: %w", err)
+	}
+	_, err = w.Write(data)
+	return err
 }
 
 // backStatus is the way back for --detailed-exitcode: pending, blocked as the
@@ -250,12 +261,7 @@ func printPlan(w io.Writer, plans []phasePlan, format string, whole bool) error 
 		e.SetIndent("", "  ")
 		return e.Encode(plans)
 	case "yaml":
-		data, err := yaml.Marshal(plans)
-		if err != nil {
-			return fmt.Errorf("writing the plan: %w", err)
-		}
-		_, err = w.Write(data)
-		return err
+		return writeYAML(w, plans)
 	}
 	colour := wantColour(w)
 	for _, p := range plans {
@@ -268,37 +274,37 @@ func printPlan(w io.Writer, plans []phasePlan, format string, whole bool) error 
 			printChanges(w, e.Finding.Changes, colour)
 		}
 	}
-	_, err := fmt.Fprintln(w, planSum(plans, whole))
+	_, err := show.Fprintln(w, planSum(plans, whole))
 	return err
 }
 
 // printPhase prints the table of one phase.
 func printPhase(w io.Writer, p phasePlan, colour bool) {
-	fmt.Fprintf(w, "%s\n", paint(colour, bold, fmt.Sprintf("Phase %d: %s", p.Phase, p.Title)))
+	show.Fprintf(w, "%s\n", paint(colour, show.Bold, fmt.Sprintf("Phase %d: %s", p.Phase, p.Title)))
 	rehearsed := slices.ContainsFunc(p.Entries, func(e migrate.Entry) bool { return e.ExpectedSeconds > 0 })
-	header := table.Row{"", "step", "on", "what is true now", "API away", "undo"}
+	header := []any{"", "step", "on", "what is true now", "API away", "undo"}
 	if rehearsed {
 		header = append(header, "expected")
 	}
 	t := newTable(w, header...)
-	t.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft}})
+	t.columns(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	for _, e := range p.Entries {
 		away := "0 s"
 		if e.Finding.Verdict != migrate.Satisfied && e.Outage > 0 {
 			away = fmt.Sprintf("≤ %.0f s", e.Outage.Seconds())
 		}
-		row := table.Row{sign(e.Finding.Verdict, colour), e.Title, e.Target, e.Finding.Reason, away, e.Undo}
+		row := []any{sign(e.Finding.Verdict, colour), e.Title, e.Target, e.Finding.Reason, away, e.Undo}
 		if rehearsed {
 			row = append(row, expectedText(e.ExpectedSeconds))
 		}
-		t.AppendRow(row)
+		t.add(row...)
 	}
 	t.Render()
 	for _, r := range p.Preflight {
-		fmt.Fprintf(w, "%2d  %s\n", r.Number, r.Check)
+		show.Fprintf(w, "%2d  %s\n", r.Number, r.Check)
 		printBad(w, r, colour)
 	}
-	fmt.Fprintln(w)
+	show.Fprintln(w)
 }
 
 func expectedText(s float64) string {
@@ -344,28 +350,31 @@ func planSum(plans []phasePlan, whole bool) string {
 }
 
 // sign marks a row: done, to do, blocked.
-func sign(v migrate.Verdict, colour bool) string {
+func sign(v migrate.Verdict, colour bool) show.Own {
 	switch v {
 	case migrate.Satisfied:
-		return paint(colour, green, "✓")
+		return paint(colour, show.Green, "✓")
 	case migrate.Blocked:
-		return paint(colour, red, "✗")
+		return paint(colour, show.Red, "✗")
 	}
-	return paint(colour, yellow, "~")
+	return paint(colour, show.Yellow, "~")
 }
 
 func printChanges(w io.Writer, changes []migrate.Change, colour bool) {
 	for _, ch := range changes {
 		diff := udiff.Unified("a/"+ch.Object, "b/"+ch.Object, ch.Before, ch.After)
 		for line := range strings.Lines(diff) {
+			// Each begins with a sign of the diff's, so none passes for a line of ours.
+			line = strings.TrimSuffix(line, "\n")
 			switch {
 			case strings.HasPrefix(line, "+"):
-				line = paint(colour, green, strings.TrimSuffix(line, "\n")) + "\n"
+				show.Fprintln(w, paint(colour, show.Green, line))
 			case strings.HasPrefix(line, "-"):
-				line = paint(colour, red, strings.TrimSuffix(line, "\n")) + "\n"
+				show.Fprintln(w, paint(colour, show.Red, line))
+			default:
+				show.Fprintln(w, line)
 			}
-			fmt.Fprint(w, line)
 		}
-		fmt.Fprintln(w)
+		show.Fprintln(w)
 	}
 }

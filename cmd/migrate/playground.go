@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hamigrate/migrate/playground"
+	"hamigrate/migrate/show"
 )
 
 // playgroundCommand is `migrate playground`: practice clusters on this very
@@ -83,7 +84,7 @@ func playgroundUp() *cli.Command {
 			if err != nil {
 				return explainUp(c, err)
 			}
-			fmt.Fprintf(c.App.ErrWriter, "playground %s is up. Its spec file, known_hosts, kubeconfig and SSH key are in %s\nNext: migrate plan -f %s\n",
+			show.Fprintf(c.App.ErrWriter, "playground %s is up. Its spec file, known_hosts, kubeconfig and SSH key are in %s\nNext: migrate plan -f %s\n",
 				c.String("name"), p.Dir(), p.SpecFile())
 			return nil
 		},
@@ -100,7 +101,7 @@ func explainUp(c *cli.Context, err error) error {
 	if p.Complete() {
 		again = "with the same options goes on with it"
 	}
-	return fmt.Errorf("%w\nWhat is there so far is in %s: `migrate playground down --name %s` removes it, `up` %s",
+	return fmt.Errorf("%w; what is there so far is in %s: `migrate playground down --name %s` removes it, `up` %s",
 		err, p.Dir(), c.String("name"), again)
 }
 
@@ -146,9 +147,9 @@ func printPlayground(w io.Writer, s playground.Status) error {
 	case s.Filled:
 		state = fmt.Sprintf("complete, filled with %d objects", s.Objects)
 	}
-	fmt.Fprintf(w, "playground %s, Kubernetes %s, %s\n%s\n\n", s.Name, s.Kubernetes, state, s.Dir)
+	show.Fprintf(w, "playground %s, Kubernetes %s, %s\n%s\n\n", s.Name, s.Kubernetes, state, s.Dir)
 	t := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
-	fmt.Fprintln(t, "HOST\tROLE\tADDRESS\tPOWER\tSSH")
+	show.Fprintln(t, "HOST\tROLE\tADDRESS\tPOWER\tSSH")
 	for _, h := range s.Hosts {
 		power, ssh := "off", "no answer"
 		if h.On {
@@ -157,7 +158,7 @@ func printPlayground(w io.Writer, s playground.Status) error {
 		if h.SSH {
 			ssh = "answers"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", h.Name, h.Role, h.Address, power, ssh)
+		show.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", h.Name, h.Role, h.Address, power, ssh)
 	}
 	return t.Flush()
 }
@@ -225,7 +226,7 @@ func playgroundDown() *cli.Command {
 			}
 			p, err := playground.Open(c.String("dir"), c.String("name"), playgroundEvents(c.App.ErrWriter))
 			if errors.Is(err, playground.ErrNotFound) {
-				fmt.Fprintf(c.App.ErrWriter, "there is no playground %s: nothing to do\n", c.String("name"))
+				show.Fprintf(c.App.ErrWriter, "there is no playground %s: nothing to do\n", c.String("name"))
 				return nil
 			}
 			if err != nil {
@@ -277,9 +278,9 @@ func playgroundEvents(w io.Writer) playground.Events {
 		mu.Lock()
 		defer mu.Unlock()
 		if terminal {
-			fmt.Fprintf(w, "%5.0fs  %s\n", time.Since(began).Seconds(), message)
+			show.Fprintf(w, "%5.0fs  %s\n", time.Since(began).Seconds(), message)
 			return
 		}
-		fmt.Fprintf(w, "%s %s\n", time.Now().UTC().Format(time.RFC3339), message)
+		show.Fprintf(w, "%s %s\n", time.Now().UTC().Format(time.RFC3339), message)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/phases/preflight"
 	"hamigrate/state"
@@ -84,9 +85,9 @@ func tellHosts(w io.Writer) func(done, total int) {
 		return nil
 	}
 	return func(done, total int) {
-		fmt.Fprintf(w, "\r\x1b[Klooked at %d of %d hosts", done, total)
+		show.Fprintf(w, "%slooked at %d of %d hosts", show.Rewrite, done, total)
 		if done == total {
-			fmt.Fprint(w, "\r\x1b[K")
+			show.Fprintf(w, "%s", show.Rewrite)
 		}
 	}
 }
@@ -149,12 +150,12 @@ func printPreflight(w io.Writer, r preflight.Report) error {
 			continue
 		}
 		done++
-		fmt.Fprintf(w, "%s %2d  %-20s  %s%s\n", mark(worst, colour), c.Number, c.Name, c.Title, summary(of, bad))
+		show.Fprintf(w, "%s %2d  %-20s  %s%s\n", mark(worst, colour), c.Number, c.Name, c.Title, summary(of, bad))
 		for _, x := range bad {
 			printBad(w, x, colour)
 		}
 	}
-	_, err := fmt.Fprintf(w, "\n%d checks on %d hosts in %.1f s: %d warnings, %d blocking.\n",
+	_, err := show.Fprintf(w, "\n%d checks on %d hosts in %.1f s: %d warnings, %d blocking.\n",
 		done, len(r.Hosts), r.Seconds, r.Count(preflight.Warning), r.Count(preflight.Blocking))
 	return err
 }
@@ -175,19 +176,19 @@ func printBad(w io.Writer, x preflight.Result, colour bool) {
 	if x.Ignored {
 		note = " (ignored)"
 	}
-	fmt.Fprintf(w, "      %s %s: %s%s\n          matters for phase %s: %s\n          do: %s\n",
+	show.Fprintf(w, "      %s %s: %s%s\n          matters for phase %s: %s\n          do: %s\n",
 		mark(x.Severity, colour), x.Host, x.Seen, note, numbers(x.Phases), x.Why, x.Remedy)
 }
 
-func mark(s preflight.Severity, colour bool) string {
+func mark(s preflight.Severity, colour bool) show.Own {
 	switch s {
 	case preflight.Blocking:
-		return paint(colour, red, "✗")
+		return paint(colour, show.Red, "✗")
 	case preflight.Warning:
-		return paint(colour, yellow, "!")
+		return paint(colour, show.Yellow, "!")
 	case preflight.OK:
 	}
-	return paint(colour, green, "✓")
+	return paint(colour, show.Green, "✓")
 }
 
 // preflight does the checks that only look before a phase that has something

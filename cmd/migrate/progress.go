@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/show"
 )
 
 // progress tells a person what a run does: on a terminal one line that moves
@@ -40,7 +42,7 @@ func (p *progress) setLive(f func() string) {
 func (p *progress) say(message string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.line(message)
+	p.line(show.Foreign(message))
 }
 
 // Event prints one event.
@@ -48,17 +50,27 @@ func (p *progress) Event(e migrate.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.now = e
+	switch e.Kind {
+	case migrate.EventBackupStarted:
+		p.step(show.Sprintf("~ before phase %d: %s", e.Phase, e.Message))
+	case migrate.EventBackupDone:
+		p.line(show.Sprintf("%s before phase %d: %s (%s)", p.mark(show.Green, "✓"), e.Phase, e.Message, seconds(e.Elapsed)))
+	case migrate.EventPhaseStarted:
+		p.line(paint(p.colour, show.Bold, fmt.Sprintf("Phase %d: %s", e.Phase, e.Title)))
+	case migrate.EventPhaseDone:
+		p.line(paint(p.colour, show.Green, fmt.Sprintf("Phase %d done in %s", e.Phase, seconds(e.Elapsed))))
+	default:
+		p.stepEvent(e)
+	}
+}
+
+// stepEvent prints what is about one step.
+func (p *progress) stepEvent(e migrate.Event) {
 	name := fmt.Sprintf("[%d/%d] %s · %s", e.Index, e.Total, e.Target, e.Title)
 	if e.Step == "" {
 		name = "the cluster's health"
 	}
 	switch e.Kind {
-	case migrate.EventBackupStarted:
-		p.step("~ before phase " + fmt.Sprint(e.Phase) + ": " + e.Message)
-	case migrate.EventBackupDone:
-		p.line(paint(p.colour, green, "✓ ") + "before phase " + fmt.Sprint(e.Phase) + ": " + e.Message + " (" + seconds(e.Elapsed) + ")")
-	case migrate.EventPhaseStarted:
-		p.line(paint(p.colour, bold, fmt.Sprintf("Phase %d: %s", e.Phase, e.Title)))
 	case migrate.EventStepStarted:
 		away := ""
 		if e.Outage > 0 {
@@ -67,53 +79,58 @@ func (p *progress) Event(e migrate.Event) {
 		if took := p.rehearsed.expected(e.Step); took > 0 {
 			away += ", about " + seconds(took)
 		}
-		p.step("~ " + name + ": " + e.Message + away)
+		p.step(show.Sprintf("~ %s: %s%s", name, e.Message, away))
 	case migrate.EventStepWaiting:
 		whom := ""
 		if e.WaitsFor != "" {
 			whom = " for " + e.WaitsFor
 		}
-		p.step(fmt.Sprintf("… %s: waiting%s, %s so far: %s", name, whom, seconds(e.Elapsed), e.Message))
+		p.step(show.Sprintf("… %s: waiting%s, %s so far: %s", name, whom, seconds(e.Elapsed), e.Message))
 	case migrate.EventStepDone:
-		p.line(paint(p.colour, green, "✓ ") + name + " (" + seconds(e.Elapsed) + ")")
+		p.line(show.Sprintf("%s %s (%s)", p.mark(show.Green, "✓"), name, seconds(e.Elapsed)))
 	case migrate.EventStepSatisfied:
-		p.line(paint(p.colour, green, "= ") + name + ": " + e.Message)
+		p.line(show.Sprintf("%s %s: %s", p.mark(show.Green, "="), name, e.Message))
 	case migrate.EventStepFailed:
-		p.line(paint(p.colour, red, "✗ ") + name + ": " + e.Message)
+		p.line(show.Sprintf("%s %s: %s", p.mark(show.Red, "✗"), name, e.Message))
 	case migrate.EventStepUndoing:
-		p.step("< " + name + ": taking it back, since " + e.Message)
+		p.step(show.Sprintf("< %s: taking it back, since %s", name, e.Message))
 	case migrate.EventStepUndone:
-		p.line(paint(p.colour, green, "< ") + name + ": taken back (" + seconds(e.Elapsed) + ")")
-	case migrate.EventPhaseDone:
-		p.line(paint(p.colour, green, fmt.Sprintf("Phase %d done in %s", e.Phase, seconds(e.Elapsed))))
+		p.line(show.Sprintf("%s %s: taken back (%s)", p.mark(show.Green, "<"), name, seconds(e.Elapsed)))
 	}
+}
+
+// mark is the sign at the beginning of a line.
+func (p *progress) mark(colour show.Own, sign string) show.Own {
+	return paint(p.colour, colour, sign)
 }
 
 // line prints a line that stays.
-func (p *progress) line(s string) {
+func (p *progress) line(s show.Own) {
+	begin := show.Own("")
 	if p.open {
-		fmt.Fprint(p.w, "\r\x1b[K")
+		begin = show.Rewrite
 		p.open = false
 	}
 	if !p.moving {
-		s = time.Now().Format("15:04:05 ") + s
+		begin = show.Own(time.Now().Format("15:04:05 "))
 	}
-	fmt.Fprintln(p.w, s)
+	show.Fprintln(p.w, begin+s)
 }
 
 // step prints what the next line will overwrite, on a terminal.
-func (p *progress) step(s string) {
+func (p *progress) step(s show.Own) {
 	if !p.moving {
 		p.line(s)
 		return
 	}
+	text := strings.ReplaceAll(string(s), "\n"+show.Continued, " | ")
 	if p.live != nil {
-		s += " · " + p.live()
+		text += " · " + p.live()
 	}
-	if r := []rune(s); len(r) > 150 {
-		s = string(r[:149]) + "…"
+	if r := []rune(text); len(r) > 150 {
+		text = string(r[:149]) + "…"
 	}
-	fmt.Fprint(p.w, "\r\x1b[K"+s)
+	show.Fprintf(p.w, "%s%s", show.Rewrite, text)
 	p.open = true
 }
 

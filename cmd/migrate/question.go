@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
 )
@@ -28,7 +29,7 @@ func question(ctx context.Context, c *cli.Context, stop <-chan struct{}, format 
 		return "", migrate.ErrStopped
 	default:
 	}
-	fmt.Fprintf(c.App.ErrWriter, format, args...)
+	show.Fprintf(c.App.ErrWriter, format, args...)
 	return readAnswer(ctx, stop, c.App.Reader)
 }
 

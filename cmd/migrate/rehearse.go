@@ -12,6 +12,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/playground"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 
 	"github.com/hashicorp/go-hclog"
@@ -52,7 +53,7 @@ func rehearseCommand() *cli.Command {
 			if r == nil {
 				return err
 			}
-			fmt.Fprintln(c.App.Writer)
+			show.Fprintln(c.App.Writer)
 			return errors.Join(err, printReport(c.App.Writer, *r), keepReport(c, *r))
 		},
 	}
@@ -313,6 +314,6 @@ func keepReport(c *cli.Context, r any) error {
 	if err := writeOutput("report", file, 0o644, likeFiles(c), func(w io.Writer) error { return writeReport(w, r) }); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.App.Writer, "Report: %s\n", file)
+	_, err := show.Fprintf(c.App.Writer, "Report: %s\n", file)
 	return err
 }

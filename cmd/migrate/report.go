@@ -11,10 +11,10 @@ import (
 
 	"hamigrate/migrate/probe"
 	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/state"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 )
 
@@ -59,7 +59,7 @@ func reportAction(c *cli.Context) error {
 		if err := writePage(file, s.own(), d); err != nil {
 			return err
 		}
-		fmt.Fprintf(c.App.ErrWriter, "Page: %s\n", file)
+		show.Fprintf(c.App.ErrWriter, "Page: %s\n", file)
 	}
 	format := c.String("output")
 	if c.Bool("json") {
@@ -72,7 +72,7 @@ func reportAction(c *cli.Context) error {
 		if err := printReport(c.App.Writer, r); err != nil || r.Result != "failed" {
 			return err
 		}
-		_, err := fmt.Fprintln(c.App.Writer, "`migrate status` says how far it is.")
+		_, err := show.Fprintln(c.App.Writer, "`migrate status` says how far it is.")
 		return err
 	}
 	return printPage(c.App.Writer, d, format)
@@ -266,19 +266,19 @@ func printReport(w io.Writer, r report) error {
 				found++
 			}
 		}
-		t.AppendRow(table.Row{fmt.Sprintf("%d %s", p.Phase, p.Name), did, found, fmt.Sprintf("%.1f", p.Seconds)})
+		t.add(fmt.Sprintf("%d %s", p.Phase, p.Name), did, found, fmt.Sprintf("%.1f", p.Seconds))
 	}
 	t.Render()
 	if r.TwoVoterSeconds > 0 {
-		fmt.Fprintf(w, "etcd had two voters, which survive no failure, for %.1f s.\n", r.TwoVoterSeconds)
+		show.Fprintf(w, "etcd had two voters, which survive no failure, for %.1f s.\n", r.TwoVoterSeconds)
 	}
 	for _, b := range r.Backups {
-		fmt.Fprintf(w, "Before phase %d: etcd at revision %d and %d files of /etc/kubernetes, checked, in %s (%.1f s).\n", b.Phase, b.Revision, b.Files, b.Folder, b.Seconds)
+		show.Fprintf(w, "Before phase %d: etcd at revision %d and %d files of /etc/kubernetes, checked, in %s (%.1f s).\n", b.Phase, b.Revision, b.Files, b.Folder, b.Seconds)
 	}
 	printHostKeys(w, r.AcceptedHostKeys)
 	printWhere(w, r)
 	if r.Probe != nil {
-		fmt.Fprintln(w)
+		show.Fprintln(w)
 		printProbe(w, *r.Probe)
 	}
 	result := r.Result
@@ -286,7 +286,7 @@ func printReport(w io.Writer, r report) error {
 		// The contract knows no third word; a person should.
 		result = "not finished"
 	}
-	_, err := fmt.Fprintf(w, "\n%s, Kubernetes %s, strategy %s: %s, %.0f s.\n", r.Cluster, r.KubernetesVersion, r.Strategy, result, r.Seconds)
+	_, err := show.Fprintf(w, "\n%s, Kubernetes %s, strategy %s: %s, %.0f s.\n", r.Cluster, r.KubernetesVersion, r.Strategy, result, r.Seconds)
 	return err
 }
 
@@ -303,30 +303,20 @@ func printWhere(w io.Writer, r report) {
 		steps = append(steps, p.Steps...)
 	}
 	slices.SortStableFunc(steps, func(a, b reportStep) int { return cmp.Compare(b.TotalSeconds, a.TotalSeconds) })
-	fmt.Fprintln(w)
+	show.Fprintln(w)
 	t := newTable(w, "step", "on", "seconds", "waited for others", "ours")
 	for _, s := range steps[:min(len(steps), longSteps)] {
-		t.AppendRow(table.Row{s.ID, s.Node, fmt.Sprintf("%.1f", s.TotalSeconds), fmt.Sprintf("%.1f", s.WaitedSeconds), fmt.Sprintf("%.1f", s.TotalSeconds-s.WaitedSeconds)})
+		t.add(s.ID, s.Node, fmt.Sprintf("%.1f", s.TotalSeconds), fmt.Sprintf("%.1f", s.WaitedSeconds), fmt.Sprintf("%.1f", s.TotalSeconds-s.WaitedSeconds))
 	}
 	t.Render()
 	all := r.WaitedSeconds + r.OursSeconds
-	fmt.Fprintf(w, "Of %.1f s in all steps, %.1f s were waited for kubeadm, kubelet, etcd and nginx; %.1f s (%.0f %%) were ours.\n",
+	show.Fprintf(w, "Of %.1f s in all steps, %.1f s were waited for kubeadm, kubelet, etcd and nginx; %.1f s (%.0f %%) were ours.\n",
 		all, r.WaitedSeconds, r.OursSeconds, 100*r.OursSeconds/all)
 	if len(r.CatchUp) > 0 {
 		var each []string
 		for _, c := range r.CatchUp {
 			each = append(each, fmt.Sprintf("%s %.1f s", c.Node, c.Seconds))
 		}
-		fmt.Fprintf(w, "The new members had all data (%.1f MB) after: %s.\n", float64(r.EtcdBytes)/1e6, strings.Join(each, ", "))
+		show.Fprintf(w, "The new members had all data (%.1f MB) after: %s.\n", float64(r.EtcdBytes)/1e6, strings.Join(each, ", "))
 	}
-}
-
-func newTable(w io.Writer, header ...any) table.Writer {
-	t := table.NewWriter()
-	t.SetOutputMirror(w)
-	t.SetStyle(table.StyleLight)
-	t.Style().Options.SeparateColumns = false
-	t.Style().Options.DrawBorder = false
-	t.AppendHeader(table.Row(header))
-	return t
 }

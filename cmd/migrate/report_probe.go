@@ -8,9 +8,8 @@ import (
 	"time"
 
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/show"
 	"hamigrate/state"
-
-	"github.com/jedib0t/go-pretty/v6/table"
 )
 
 // printProbe prints what clients saw, a line for each way and kind.
@@ -22,19 +21,19 @@ func printProbe(w io.Writer, p probe.Result) {
 			if k.QuietP99Ms != nil {
 				quiet = fmt.Sprintf("%.1f", *k.QuietP99Ms)
 			}
-			t.AppendRow(table.Row{path.Name, k.From, k.Kind, k.Requests, k.Failures, fmt.Sprintf("%.1f s", k.LongestGapSeconds),
-				fmt.Sprintf("%.1f", k.P50Ms), fmt.Sprintf("%.1f", k.P99Ms), quiet, fmt.Sprintf("%.1f", k.MaxMs)})
+			t.add(path.Name, k.From, k.Kind, k.Requests, k.Failures, fmt.Sprintf("%.1f s", k.LongestGapSeconds),
+				fmt.Sprintf("%.1f", k.P50Ms), fmt.Sprintf("%.1f", k.P99Ms), quiet, fmt.Sprintf("%.1f", k.MaxMs))
 		}
 	}
 	t.Render()
 	for _, line := range p.Failed() {
-		fmt.Fprintln(w, line)
+		show.Fprintln(w, line)
 	}
 	for _, note := range p.Notes() {
-		fmt.Fprintln(w, note)
+		show.Fprintln(w, note)
 	}
 	if p.Leftover != "" {
-		fmt.Fprintf(w, "The probe's namespace is still there: %s\n", p.Leftover)
+		show.Fprintf(w, "The probe's namespace is still there: %s\n", p.Leftover)
 	}
 }
 

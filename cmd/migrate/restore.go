@@ -17,6 +17,7 @@ import (
 	"hamigrate/migrate/backup"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/phases/restore"
 	"hamigrate/state"
@@ -146,7 +147,7 @@ func runRestore(ctx context.Context, c *cli.Context, s *session, j *state.Journa
 	if err := j.PutBlob(restoreBlob, under); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.App.ErrWriter, "Restored from %s. What was written after it is lost: restart operators that remember it, and let `migrate plan`\n"+
+	_, err := show.Fprintf(c.App.ErrWriter, "Restored from %s. What was written after it is lost: restart operators that remember it, and let `migrate plan`\n"+
 		"show which steps of the migration are newer than the snapshot. The remains of the old members are in %s/lost on their hosts, or in %s/migrate-lost where that is a disk of its own.\n", under.Folder, phases.StateDir, phases.EtcdDataDir)
 	return err
 }
@@ -255,26 +256,26 @@ func sumOf(path string) (string, error) {
 func printRestore(ctx context.Context, w io.Writer, s *session, j *state.Journal, p phases.Phase, set backup.Set, under underRestore, look restore.Look) error {
 	for _, m := range look.Members {
 		if !m.Answers {
-			fmt.Fprintf(w, "%s: its member does not answer, etcd.service is %s\n", m.Host, m.State)
+			show.Fprintf(w, "%s: its member does not answer, etcd.service is %s\n", m.Host, m.State)
 			continue
 		}
-		fmt.Fprintf(w, "%s: its member answers at revision %d\n", m.Host, m.Revision)
+		show.Fprintf(w, "%s: its member answers at revision %d\n", m.Host, m.Revision)
 		if m.Revision > set.Etcd.Revision && m.Revision < backup.RevisionBump {
-			fmt.Fprintf(w, "   that is %d later than the backup: `migrate backup` saves it, and the restore then takes that one\n", m.Revision-set.Etcd.Revision)
+			show.Fprintf(w, "   that is %d later than the backup: `migrate backup` saves it, and the restore then takes that one\n", m.Revision-set.Etcd.Revision)
 		}
 	}
-	fmt.Fprintf(w, "Control-plane nodes with an API server: %s. All of them will be stopped: the API is away until the end.\n", strings.Join(look.Planes, ", "))
+	show.Fprintf(w, "Control-plane nodes with an API server: %s. All of them will be stopped: the API is away until the end.\n", strings.Join(look.Planes, ", "))
 	entries, err := migrate.Plan(ctx, s.world, p, j)
 	if err != nil {
 		return err
 	}
 	t := newTable(w, "step", "on", "what is true now")
 	for _, e := range entries {
-		t.AppendRow([]any{e.Title, e.Target, e.Finding.Reason})
+		t.add(e.Title, e.Target, e.Finding.Reason)
 	}
 	t.Render()
 	age := time.Since(set.At).Round(time.Second)
-	_, err = fmt.Fprintf(w, "From %s: etcd %s at revision %d, %d keys, taken %s ago (%s).\nEvery write of these %s is lost. The new cluster counts on from revision %d.\n",
+	_, err = show.Fprintf(w, "From %s: etcd %s at revision %d, %d keys, taken %s ago (%s).\nEvery write of these %s is lost. The new cluster counts on from revision %d.\n",
 		under.Folder, set.Etcd.Version, set.Etcd.Revision, set.Etcd.Keys, age, set.At.Format(time.RFC3339), age, set.Etcd.Revision+backup.RevisionBump)
 	return err
 }

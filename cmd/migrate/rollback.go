@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd"
 	"hamigrate/state"
@@ -233,11 +234,11 @@ func inPlace(p phases.Phase) bool {
 // printRollback prints what a rollback would do.
 func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(w, "Plan: nothing to take back; by the journal, nothing was changed.")
+		_, err := show.Fprintln(w, "Plan: nothing to take back; by the journal, nothing was changed.")
 		return err
 	}
 	t := newTable(w, "phase", "step", "on", "what is true now", "the way back")
-	t.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft}})
+	t.columns(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	undone, blocked := 0, 0
 	for _, e := range list {
 		what := "is undone"
@@ -254,7 +255,7 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 		if e.Recorded != state.Verified {
 			now = strings.TrimPrefix(now+"; by the journal "+string(e.Recorded), "; ")
 		}
-		t.AppendRow(table.Row{e.Phase, e.Title, e.Target, now, what})
+		t.add(e.Phase, e.Title, e.Target, now, what)
 	}
 	t.Render()
 	for _, e := range list {
@@ -262,6 +263,6 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 			printChanges(w, e.Changes, wantColour(w))
 		}
 	}
-	_, err := fmt.Fprintf(w, "Plan: %d steps to undo, newest first; %d have no way back yet. Nothing was changed.\n", undone, blocked)
+	_, err := show.Fprintf(w, "Plan: %d steps to undo, newest first; %d have no way back yet. Nothing was changed.\n", undone, blocked)
 	return err
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"hamigrate/migrate/show"
 )
 
 // stopOnSignals: the first Ctrl-C (or TERM) asks the run to stop after the
@@ -39,7 +41,7 @@ func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.
 		asked, pressed := false, false
 		ask := func(why string) {
 			if !asked {
-				fmt.Fprintf(w, "\n%stopping as soon as nothing is half done%s. Ctrl-C again stops at once.\n", why, goesOn)
+				show.Fprintf(w, "\n%stopping as soon as nothing is half done%s. Ctrl-C again stops at once.\n", why, goesOn)
 				close(stopping)
 			}
 			asked = true
@@ -57,7 +59,7 @@ func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.
 			case <-signals:
 			}
 			if pressed {
-				fmt.Fprintf(w, "\nStopping now%s.\n", unknown)
+				show.Fprintf(w, "\nStopping now%s.\n", unknown)
 				cancel()
 				signal.Stop(signals) // a third one ends the program
 				return
@@ -78,7 +80,7 @@ type output struct{ file *os.File }
 // Write tells unread of a reader that has gone. What can't be written is lost, and
 // no reason for whoever writes to do otherwise.
 func (o output) Write(p []byte) (int, error) {
-	n, err := o.file.Write(p)
+	n, err := show.Guard{W: o.file}.Write(p)
 	if !errors.Is(err, syscall.EPIPE) {
 		return n, err
 	}

@@ -2,10 +2,10 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/show"
 	"hamigrate/state"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -96,23 +96,18 @@ func statusAction(c *cli.Context) error {
 func printStatus(c *cli.Context, rows []statusRow) error {
 	w := c.App.Writer
 	if len(rows) == 0 {
-		_, err := fmt.Fprintln(w, "Nothing was begun yet. Next: migrate plan")
+		_, err := show.Fprintln(w, "Nothing was begun yet. Next: migrate plan")
 		return err
 	}
-	t := table.NewWriter()
-	t.SetOutputMirror(w)
-	t.SetStyle(table.StyleLight)
-	t.Style().Options.SeparateColumns = false
-	t.Style().Options.DrawBorder = false
-	t.AppendHeader(table.Row{"phase", "", "step", "on", "journal", "when", "true now"})
-	t.SetColumnConfigs([]table.ColumnConfig{{Number: 7, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft}})
+	t := newTable(w, "phase", "", "step", "on", "journal", "when", "true now")
+	t.columns(table.ColumnConfig{Number: 7, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	done := 0
 	for _, r := range rows {
 		when := ""
 		if !r.Ended.IsZero() {
 			when = r.Ended.Local().Format(time.DateTime)
 		}
-		mark, now := "", r.TrueNow
+		mark, now := show.Own(""), r.TrueNow
 		if r.Cluster != "" {
 			mark = sign(r.Cluster, wantColour(w))
 		}
@@ -122,17 +117,17 @@ func printStatus(c *cli.Context, rows []statusRow) error {
 		if r.Error != "" && r.Journal == state.Failed {
 			now = r.Error
 		}
-		t.AppendRow(table.Row{r.Phase, mark, r.StepName, r.Target, r.Journal, when, now})
+		t.add(r.Phase, mark, r.StepName, r.Target, r.Journal, when, now)
 	}
 	t.Render()
 	if c.Bool("offline") {
-		_, err := fmt.Fprintf(w, "\nOf the %d steps that were begun, %d are done. What else is left, the cluster tells: migrate status\n", len(rows), done)
+		_, err := show.Fprintf(w, "\nOf the %d steps that were begun, %d are done. What else is left, the cluster tells: migrate status\n", len(rows), done)
 		return err
 	}
 	next := "Next: migrate run"
 	if done == len(rows) {
 		next = "Nothing is left to do."
 	}
-	_, err := fmt.Fprintf(w, "\n%d of %d steps are done. %s\n", done, len(rows), next)
+	_, err := show.Fprintf(w, "\n%d of %d steps are done. %s\n", done, len(rows), next)
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"time"
 
+	"hamigrate/migrate/show"
+
 	"golang.org/x/term"
 )
 
@@ -24,20 +26,12 @@ func wantColour(w io.Writer) bool {
 	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
-const (
-	red    = "\x1b[31m"
-	green  = "\x1b[32m"
-	yellow = "\x1b[33m"
-	bold   = "\x1b[1m"
-	reset  = "\x1b[0m"
-)
-
-// paint wraps s in a colour where it is wanted.
-func paint(on bool, colour, s string) string {
+// paint wraps s in a colour where it is wanted. What of others is in s is quoted.
+func paint(on bool, colour show.Own, s string) show.Own {
 	if !on {
-		return s
+		return show.Foreign(s)
 	}
-	return colour + s + reset
+	return colour + show.Foreign(s) + show.Reset
 }
 
 // seconds writes a duration as people time steps.

@@ -8,6 +8,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/show"
 	"hamigrate/state"
 
 	"github.com/urfave/cli/v2"
@@ -42,7 +43,7 @@ func unlockAction(c *cli.Context) error {
 		return err
 	}
 	defer s.close()
-	tell := func(text string) { fmt.Fprintln(c.App.ErrWriter, text) }
+	tell := func(text string) { show.Fprintln(c.App.ErrWriter, text) }
 	if err := unlockLocal(s, tell); err != nil {
 		return err
 	}

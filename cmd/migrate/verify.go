@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"hamigrate/migrate/show"
 	"hamigrate/phases/verify"
 
 	"github.com/urfave/cli/v2"
@@ -86,9 +87,9 @@ func printVerify(w io.Writer, r verify.Report) error {
 		default:
 			rest = fmt.Sprintf(" (%d hosts)", len(of))
 		}
-		fmt.Fprintf(w, "%s %2d  %-21s  %s%s\n", tick(len(bad) == 0, colour), c.Number, c.Name, c.Title, rest)
+		show.Fprintf(w, "%s %2d  %-21s  %s%s\n", tick(len(bad) == 0, colour), c.Number, c.Name, c.Title, rest)
 		for _, x := range bad {
-			fmt.Fprintf(w, "      %s %s: %s\n          matters: %s\n          do: %s\n", tick(false, colour), x.Host, x.Seen, x.Why, x.Remedy)
+			show.Fprintf(w, "      %s %s: %s\n          matters: %s\n          do: %s\n", tick(false, colour), x.Host, x.Seen, x.Why, x.Remedy)
 		}
 	}
 	end := "the cluster is what the migration left."
@@ -97,13 +98,13 @@ func printVerify(w io.Writer, r verify.Report) error {
 	} else if n > 1 {
 		end = fmt.Sprintf("%d things are not so.", n)
 	}
-	_, err := fmt.Fprintf(w, "\n%d checks on %d hosts in %.1f s: %s\n", done, len(r.Hosts), r.Seconds, end)
+	_, err := show.Fprintf(w, "\n%d checks on %d hosts in %.1f s: %s\n", done, len(r.Hosts), r.Seconds, end)
 	return err
 }
 
-func tick(ok, colour bool) string {
+func tick(ok, colour bool) show.Own {
 	if ok {
-		return paint(colour, green, "✓")
+		return paint(colour, show.Green, "✓")
 	}
-	return paint(colour, red, "✗")
+	return paint(colour, show.Red, "✗")
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"hamigrate/migrate/show"
 )
 
 // role is what a group's name says of its hosts. Names are free in Ansible:
@@ -112,8 +114,7 @@ func shortList(names []string) string {
 // that are there, with their hosts, and the command that says it. The
 // command begins with that text, to which a host is added.
 func (i Inventory) WithoutControlPlane(command string) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "no group of the inventory %s has a name that says which host is the control-plane node (such as kube_control_plane, kube-master, control_plane, masters, controllers). Its groups are:\n", i.File)
+	text := show.Sprintf("no group of the inventory %s has a name that says which host is the control-plane node (such as kube_control_plane, kube-master, control_plane, masters, controllers). Its groups are:\n", i.File)
 	groups := slices.Clone(i.Others)
 	for _, known := range []Group{{string(worker), i.Workers}, {string(etcd), i.Etcd}, {string(balancer), i.LoadBalancers}} {
 		if len(known.Hosts) > 0 {
@@ -124,18 +125,18 @@ func (i Inventory) WithoutControlPlane(command string) error {
 	const most = 20
 	for n, g := range groups {
 		if n == most {
-			fmt.Fprintf(&b, "  and %d more\n", len(groups)-most)
+			text += show.Sprintf("  and %d more\n", len(groups)-most)
 			break
 		}
 		var hosts []string
 		for _, h := range g.Hosts {
 			hosts = append(hosts, h.described())
 		}
-		fmt.Fprintf(&b, "  %s: %s\n", g.Name, shortList(hosts))
+		text += show.Sprintf("  %s: %s\n", g.Name, shortList(hosts))
 	}
 	host := groups[0].Hosts[0]
-	fmt.Fprintf(&b, "Name the control-plane node; where it is %s:\n  %s%s", host.Name, command, quoted(host.login()))
-	return fmt.Errorf("%s", b.String())
+	text += show.Sprintf("Name the control-plane node; where it is %s:\n  %s%s", host.Name, command, quoted(host.login()))
+	return show.Errorf(nil, "%s", text)
 }
 
 // described is a host with the address at which it is reached.

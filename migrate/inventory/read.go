@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"hamigrate/migrate/show"
 )
 
 // Bounds of what is read, far above any inventory. They hold while reading:
@@ -76,10 +78,10 @@ func Parse(file string, data []byte) (Inventory, error) {
 
 func (m *model) readFile(file string, data []byte) (Inventory, error) {
 	if strings.HasPrefix(string(data), "#!") {
-		return Inventory{}, fmt.Errorf("the inventory %s is a program, which is not started here; write down what it prints:\n  ansible-inventory -i %s --list > hosts.json", file, quoted(file))
+		return Inventory{}, show.Errorf(nil, "the inventory %s is a program, which is not started here; write down what it prints:\n  ansible-inventory -i %s --list > hosts.json", file, quoted(file))
 	}
 	if bytes.HasPrefix(data, []byte(vaultMark)) {
-		return Inventory{}, fmt.Errorf("the inventory %s is locked by ansible-vault as a whole; unlock it into a file that only you can read, and give that to this command:\n  (umask 077; ansible-vault view %s > hosts.yml)", file, quoted(file))
+		return Inventory{}, show.Errorf(nil, "the inventory %s is locked by ansible-vault as a whole; unlock it into a file that only you can read, and give that to this command:\n  (umask 077; ansible-vault view %s > hosts.yml)", file, quoted(file))
 	}
 	if err := m.parse(data); err != nil {
 		return Inventory{}, err

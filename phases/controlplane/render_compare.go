@@ -256,5 +256,5 @@ func summary(list []Obstacle) (seen, remedy string) {
 			remedies = append(remedies, "on "+o.Node+": "+o.Remedy)
 		}
 	}
-	return strings.Join(sentences, "; "), strings.Join(remedies, "\n")
+	return strings.Join(sentences, "; "), strings.Join(remedies, "; ")
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 )
 
@@ -241,7 +242,7 @@ func nameBack(ctx context.Context, h phases.Hands, before migrate.Before) error 
 			return strings.Join(out, "; ")
 		})
 	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("waiting for %s to mean %s (%s) again (%s); change it, --wait-backend waits longer: %w\n  migrate rollback --phase 1", name, first, address, said, err)
+		return show.Errorf(err, "waiting for %s to mean %s (%s) again (%s); change it, --wait-backend waits longer: %v\n  migrate rollback --phase 1", name, first, address, said, err)
 	}
 	return err
 }

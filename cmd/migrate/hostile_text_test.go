@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/show"
+	"hamigrate/phases/audit"
+	"hamigrate/phases/certs"
+	"hamigrate/phases/preflight"
+	"hamigrate/phases/verify"
+
+	"github.com/urfave/cli/v2"
+)
+
+// forged is what a hostile host, API server, journal or plan may have anywhere in
+// its words: a cleared screen, a window's title, a line that looks like one of
+// ours, a line over a line, and letters from right to left.
+const forged = "x\x1b[2J\x1b]0;owned\x07\r\nmigrate: all is well\rok\u202e\u009b2J\n✓ nothing is left to do"
+
+// fill puts forged into each string of a value, however deep.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return
+		}
+		for i := range v.NumField() {
+			if v.Field(i).CanSet() {
+				fill(v.Field(i))
+			}
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range v.Len() {
+			fill(v.Index(i))
+		}
+	case reflect.String:
+		v.SetString(forged)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(1)
+	}
+}
+
+func hostile[T any]() T {
+	var v T
+	fill(reflect.ValueOf(&v).Elem())
+	return v
+}
+
+// TestHostileTextIsQuoted: whatever the hosts, the API, the journal or a plan say,
+// it can't do more than be read, and begins no line.
+func TestHostileTextIsQuoted(t *testing.T) {
+	t.Parallel()
+	for name, printed := range map[string]func(io.Writer) error{
+		"audit": func(w io.Writer) error { return printAudit(w, hostile[audit.Report]()) },
+		"certs": func(w io.Writer) error { return printCerts(w, hostile[certs.Inventory](), time.Now()) },
+		"preflight": func(w io.Writer) error {
+			r := hostile[preflight.Report]()
+			for i, c := range preflight.Checks() {
+				if i < len(r.Results) {
+					r.Results[i].Check = c.Name
+				}
+			}
+			return printPreflight(w, r)
+		},
+		"verify": func(w io.Writer) error {
+			r := hostile[verify.Report]()
+			for i, c := range verify.Checks() {
+				if i < len(r.Results) {
+					r.Results[i].Check = c.Name
+				}
+			}
+			return printVerify(w, r)
+		},
+		"plan":      func(w io.Writer) error { return printPlan(w, hostile[[]phasePlan](), "text", true) },
+		"plan yaml": func(w io.Writer) error { return printPlan(w, hostile[[]phasePlan](), "yaml", true) },
+		"plan json": func(w io.Writer) error { return printPlan(w, hostile[[]phasePlan](), "json", true) },
+		"rollback":  func(w io.Writer) error { return printRollback(w, hostile[[]migrate.RollbackEntry]()) },
+		"report":    func(w io.Writer) error { return printReport(w, hostile[report]()) },
+		"status": func(w io.Writer) error {
+			app := &cli.App{Writer: w}
+			return printStatus(cli.NewContext(app, nil, nil), hostile[[]statusRow]())
+		},
+		"events": func(w io.Writer) error {
+			p := newProgress(w)
+			for _, moving := range []bool{false, true} {
+				p.moving = moving
+				for _, kind := range []migrate.EventKind{migrate.EventBackupStarted, migrate.EventBackupDone, migrate.EventPhaseStarted,
+					migrate.EventStepStarted, migrate.EventStepWaiting, migrate.EventStepDone, migrate.EventStepSatisfied, migrate.EventStepFailed,
+					migrate.EventStepUndoing, migrate.EventStepUndone, migrate.EventPhaseDone} {
+					e := hostile[migrate.Event]()
+					e.Kind = kind
+					p.Event(e)
+				}
+				p.say(forged)
+			}
+			return nil
+		},
+		"an error at the end": func(w io.Writer) error {
+			app := newApp()
+			app.ErrWriter = w
+			tellError(app, errors.New(forged))
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var b bytes.Buffer
+			if err := printed(show.Guard{W: &b}); err != nil {
+				t.Fatal(err)
+			}
+			text := b.String()
+			if !strings.Contains(text, "all is well") {
+				t.Fatalf("the text is not in what was printed, so nothing was tested:\n%s", text)
+			}
+			onlySeen(t, text)
+		})
+	}
+}
+
+// onlySeen finds what of a text could do more than be read.
+func onlySeen(t *testing.T, text string) {
+	t.Helper()
+	for _, ours := range []show.Own{show.Rewrite, show.Red, show.Green, show.Yellow, show.Bold, show.Reset} {
+		text = strings.ReplaceAll(text, string(ours), "")
+	}
+	for _, bad := range []string{"\x1b", "\r", "\x07", "\u202e", "\u009b"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("%q reaches the terminal in:\n%q", bad, text)
+		}
+	}
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "migrate: all is well") || strings.HasPrefix(line, "✓ nothing") {
+			t.Errorf("a host has begun the line %q", line)
+		}
+	}
+}
+
+// TestOutputsAreGuarded: what the program prints to goes through the last door, too.
+func TestOutputsAreGuarded(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (output{w}).Write([]byte("a\x1b[2Jb\n")); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	got, err := io.ReadAll(r)
+	if err != nil || string(got) != "a\\u001b[2Jb\n" {
+		t.Errorf("%q was written (%v)", got, err)
+	}
+	app := newApp()
+	for _, w := range []io.Writer{app.Writer, app.ErrWriter} {
+		if _, ok := w.(output); !ok {
+			t.Errorf("the App prints to a %T", w)
+		}
+	}
+}

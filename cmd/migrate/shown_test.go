@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// around are the places that write in another way than through package show, and
+// why they may.
+var around = map[string]string{
+	"cmd/migrate/completion.go: io.WriteString": "a script of ours for the shell",
+	"cmd/migrate/init.go: f.Write":              "a file",
+	"cmd/migrate/manual.go: fmt.Fprintf":        "into a builder, of the commands' own texts",
+	"cmd/migrate/manual.go: w.Write":            "the manual, of the commands' own texts",
+	"cmd/migrate/restore.go: io.Copy":           "a file, to another",
+	"cmd/migrate/plan.go: w.Write":              "YAML, which is for programs; show.Guard stands behind it",
+}
+
+// TestNoWayAroundTheQuoting: cmd/migrate prints through package show, and nobody
+// else prints at all; and nothing that is no constant is called the program's own
+// text. JSON is for programs, quotes by itself, and has show.Guard behind it.
+func TestNoWayAroundTheQuoting(t *testing.T) {
+	t.Parallel()
+	used := map[string]bool{}
+	eachFile(t, func(name string, file *ast.File, at func(ast.Node) token.Position) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok && name != "cmd/migrate/main.go" && (isName(s, "os", "Stdout") || isName(s, "os", "Stderr")) {
+				t.Errorf("%s: os.%s is the App's alone", at(n), s.Sel.Name)
+			}
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			s, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if isName(s, "show", "Own") && !isConstant(call.Args[0]) && !isTimeOfDay(call.Args[0]) {
+				t.Errorf("%s: only a constant is the program's own text: quote the rest with show.Sprintf or show.Foreign", at(n))
+			}
+			if prints(s) || strings.HasPrefix(name, "cmd/migrate/") && writes(s) {
+				place := fmt.Sprintf("%s: %s.%s", name, s.X, s.Sel.Name)
+				if around[place] == "" {
+					t.Errorf("%s: %s.%s goes around the quoting: use show.Fprintf", at(n), s.X, s.Sel.Name)
+				}
+				used[place] = true
+			}
+			return true
+		})
+	})
+	for place := range around {
+		if !used[place] {
+			t.Errorf("%s is no longer there: take it off the list", place)
+		}
+	}
+}
+
+// eachFile calls look with each file of the module that is no test.
+func eachFile(t *testing.T, look func(name string, file *ast.File, at func(ast.Node) token.Position)) {
+	t.Helper()
+	const root = "../.."
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		name, _ := filepath.Rel(root, path)
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (name == "phases/phasestest" || name == "migrate/show" || strings.HasPrefix(d.Name(), ".") && name != "." || name == "out"):
+			return filepath.SkipDir
+		case !strings.HasSuffix(path, ".go"), strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		look(filepath.ToSlash(name), file, func(n ast.Node) token.Position { return set.Position(n.Pos()) })
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func isName(s *ast.SelectorExpr, pkg, name string) bool {
+	x, ok := s.X.(*ast.Ident)
+	return ok && x.Name == pkg && s.Sel.Name == name
+}
+
+// prints is a call that could only be meant for somebody who reads.
+func prints(s *ast.SelectorExpr) bool {
+	return isName(s, "fmt", "Print") || isName(s, "fmt", "Printf") || isName(s, "fmt", "Println")
+}
+
+// writes is a call that brings text to a writer, whatever that is.
+func writes(s *ast.SelectorExpr) bool {
+	for _, of := range [][2]string{{"fmt", "Fprint"}, {"fmt", "Fprintf"}, {"fmt", "Fprintln"}, {"io", "WriteString"}, {"io", "Copy"}} {
+		if isName(s, of[0], of[1]) {
+			return true
+		}
+	}
+	x, ok := s.X.(*ast.Ident)
+	return ok && s.Sel.Name == "Write" && x.Name != "initspec"
+}
+
+func isConstant(e ast.Expr) bool {
+	lit, ok := e.(*ast.BasicLit)
+	return ok && lit.Kind == token.STRING
+}
+
+// isTimeOfDay is time.Now().Format("15:04:05 "), in which nobody else has a word.
+func isTimeOfDay(e ast.Expr) bool {
+	call, ok := e.(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	format, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok || format.Sel.Name != "Format" || len(call.Args) != 1 || !isConstant(call.Args[0]) {
+		return false
+	}
+	now, ok := format.X.(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	s, ok := now.Fun.(*ast.SelectorExpr)
+	return ok && isName(s, "time", "Now")
+}
