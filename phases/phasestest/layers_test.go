@@ -25,6 +25,7 @@ func layers() map[string]layer {
 		"state":                     {nil, "the journal is bytes on a disk: what a step is must not matter to it"},
 		"migrate/cluster":           {nil, "the spec is data; whoever reads it must not get a connection with it"},
 		"migrate":                   {[]string{"state", "migrate/cluster"}, "the engine knows no SSH, etcd, Kubernetes or command line, so that its crash tests are about it alone"},
+		"migrate/show":              {nil, "how text is quoted must not depend on what it is about"},
 		"migrate/remote":            {nil, "what a host is, said without any way to reach one"},
 		"migrate/remote/sshhost":    {[]string{"migrate/cluster", "migrate/remote"}, "an adapter never imports the engine"},
 		"migrate/remote/remotetest": {[]string{"migrate/remote"}, "a fake of hosts serves every test, so it depends on none"},
@@ -129,6 +130,9 @@ func TestLayers(t *testing.T) {
 		}
 		for _, i := range list {
 			ours, isOurs := strings.CutPrefix(i, module+"/")
+			if ours == "migrate/show" && name != "e2e" { // errors of more than one line are made anywhere
+				continue
+			}
 			if isOurs && !slices.Contains(l.may, ours) && !slices.Contains(l.may, "*") {
 				t.Errorf("%s may not import %s: %s", name, ours, l.why)
 			}
