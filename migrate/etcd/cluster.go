@@ -132,6 +132,9 @@ func (r *Reader) client(host string) (*clientv3.Client, error) {
 		Endpoints: []string{"https://" + e.Address},
 		TLS:       r.tls,
 		Logger:    zap.NewNop(),
+		// Without it a member's answer may have 2 GB (client/v3: defaultMaxCallRecvMsgSize).
+		// What is read here are members, states and single keys; a snapshot comes in pieces.
+		MaxCallRecvMsgSize: 16 << 20,
 		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return e.Dial(ctx, "tcp", strings.TrimPrefix(address, "https://"))
 		})},

@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/url"
 	"regexp"
@@ -39,21 +38,14 @@ var apiServers = regexp.MustCompile(`(?:^|[\s{,"'])["']?server["']?\s*:\s*["']?(
 func (r Reader) APINames(ctx context.Context, workloads []Workload) ([]APIName, error) {
 	var out []APIName
 	data := map[string]map[string]string{} // by namespace/name
-	o := metav1.ListOptions{Limit: pageSize}
-	for {
-		list, err := r.api.CoreV1().ConfigMaps("").List(ctx, o)
-		if err != nil {
-			return nil, fmt.Errorf("listing ConfigMaps: %w", err)
+	err := each(ctx, "ConfigMaps", metav1.ListOptions{}, r.api.CoreV1().ConfigMaps("").List, func(cm *corev1.ConfigMap) {
+		data[cm.Namespace+"/"+cm.Name] = cm.Data
+		for _, key := range sortedKeys(cm.Data) {
+			out = append(out, named("ConfigMap "+cm.Namespace+"/"+cm.Name, key, hostsIn(key, cm.Data[key]))...)
 		}
-		for _, cm := range list.Items {
-			data[cm.Namespace+"/"+cm.Name] = cm.Data
-			for _, key := range sortedKeys(cm.Data) {
-				out = append(out, named("ConfigMap "+cm.Namespace+"/"+cm.Name, key, hostsIn(key, cm.Data[key]))...)
-			}
-		}
-		if o.Continue = list.Continue; o.Continue == "" {
-			break
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	for _, w := range workloads {
 		for _, c := range slices.Concat(w.Pods.Spec.InitContainers, w.Pods.Spec.Containers) {

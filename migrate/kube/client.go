@@ -69,15 +69,9 @@ func (r Reader) Version() (string, error) {
 
 // Nodes lists the nodes by name.
 func (r Reader) Nodes(ctx context.Context) (map[string]corev1.Node, error) {
-	list, err := r.api.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("listing nodes: %w", err)
-	}
-	out := make(map[string]corev1.Node, len(list.Items))
-	for _, n := range list.Items {
-		out[n.Name] = n
-	}
-	return out, nil
+	out := map[string]corev1.Node{}
+	err := each(ctx, "nodes", metav1.ListOptions{}, r.api.CoreV1().Nodes().List, func(n *corev1.Node) { out[n.Name] = *n })
+	return out, err
 }
 
 // LeaseRenewed returns when a node's kubelet last renewed its lease, by the
@@ -95,11 +89,10 @@ func (r Reader) LeaseRenewed(ctx context.Context, node string) (time.Time, error
 
 // Pods lists pods by label selector.
 func (r Reader) Pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
-	list, err := r.api.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
-	if err != nil {
-		return nil, fmt.Errorf("listing pods %s in %s: %w", selector, namespace, err)
-	}
-	return list.Items, nil
+	var out []corev1.Pod
+	err := each(ctx, fmt.Sprintf("pods %s in %s", selector, namespace), metav1.ListOptions{LabelSelector: selector},
+		r.api.CoreV1().Pods(namespace).List, func(p *corev1.Pod) { out = append(out, *p) })
+	return out, err
 }
 
 // DaemonSet and Deployment return one; not found is IsNotFound.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -155,24 +157,27 @@ func (r Reader) etcdWorkloads(ctx context.Context, e EtcdPlace) ([]EtcdUser, err
 }
 
 func (r Reader) etcdJobs(ctx context.Context, e EtcdPlace) ([]EtcdUser, error) {
-	crons, err := r.api.BatchV1().CronJobs("").List(ctx, metav1.ListOptions{})
+	var crons []*batchv1.CronJob
+	err := each(ctx, "CronJobs", metav1.ListOptions{}, r.api.BatchV1().CronJobs("").List, func(c *batchv1.CronJob) { crons = append(crons, c) })
 	if err != nil {
-		return nil, fmt.Errorf("listing CronJobs: %w", err)
+		return nil, err
 	}
-	jobs, err := r.api.BatchV1().Jobs("").List(ctx, metav1.ListOptions{})
+	var jobs []*batchv1.Job
+	err = each(ctx, "Jobs", metav1.ListOptions{}, r.api.BatchV1().Jobs("").List, func(j *batchv1.Job) {
+		if len(j.OwnerReferences) == 0 && !ended(*j) {
+			jobs = append(jobs, j)
+		}
+	})
 	if err != nil {
-		return nil, fmt.Errorf("listing Jobs: %w", err)
+		return nil, err
 	}
 	var out []EtcdUser
-	for _, c := range crons.Items {
+	for _, c := range crons {
 		if out, err = e.podUser(out, Mention{"CronJob " + c.Namespace + "/" + c.Name, "pod template"}, c.Spec.JobTemplate.Spec.Template.Spec); err != nil {
 			return nil, err
 		}
 	}
-	for _, j := range jobs.Items {
-		if len(j.OwnerReferences) > 0 || ended(j) {
-			continue
-		}
+	for _, j := range jobs {
 		if out, err = e.podUser(out, Mention{"Job " + j.Namespace + "/" + j.Name, "pod template"}, j.Spec.Template.Spec); err != nil {
 			return nil, err
 		}
@@ -216,13 +221,15 @@ const serviceName = "kubernetes.io/service-name"
 // etcdServices are Services that lead there, by a selector or by endpoints that
 // somebody wrote, and what scrapes them.
 func (r Reader) etcdServices(ctx context.Context, e EtcdPlace) ([]EtcdUser, error) {
-	list, err := r.api.DiscoveryV1().EndpointSlices("").List(ctx, metav1.ListOptions{})
+	var found []*discoveryv1.EndpointSlice
+	err := each(ctx, "EndpointSlices", metav1.ListOptions{}, r.api.DiscoveryV1().EndpointSlices("").List,
+		func(s *discoveryv1.EndpointSlice) { found = append(found, s) })
 	if err != nil {
-		return nil, fmt.Errorf("listing EndpointSlices: %w", err)
+		return nil, err
 	}
 	var out []EtcdUser
 	scraped := []labels.Set{{"component": "etcd", "tier": "control-plane"}} // the pod's own, as kubeadm labels it
-	for _, slice := range list.Items {
+	for _, slice := range found {
 		leads := ""
 		var all []string
 		for _, p := range slice.Ports {
@@ -252,8 +259,8 @@ func (r Reader) etcdServices(ctx context.Context, e EtcdPlace) ([]EtcdUser, erro
 		}
 		out = append(out, user)
 	}
-	found, err := r.scrapers(ctx, e, scraped)
-	return append(out, found...), err
+	scrapers, err := r.scrapers(ctx, e, scraped)
+	return append(out, scrapers...), err
 }
 
 // scraperKinds are what the operators of Prometheus and VictoriaMetrics read,

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -40,29 +41,24 @@ func (w Workload) String() string { return w.Kind + " " + w.Namespace + "/" + w.
 
 // Workloads lists those of all namespaces.
 func (r Reader) Workloads(ctx context.Context) ([]Workload, error) {
-	deployments, err := r.api.AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("listing Deployments: %w", err)
-	}
-	sets, err := r.api.AppsV1().StatefulSets("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("listing StatefulSets: %w", err)
-	}
-	daemons, err := r.api.AppsV1().DaemonSets("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("listing DaemonSets: %w", err)
-	}
 	var out []Workload
-	for _, d := range deployments.Items {
+	all := metav1.ListOptions{}
+	err := each(ctx, "Deployments", all, r.api.AppsV1().Deployments("").List, func(d *appsv1.Deployment) {
 		out = append(out, Workload{"Deployment", d.Namespace, d.Name, wantedReplicas(d.Spec.Replicas), d.Spec.Selector, d.Spec.Template})
+	})
+	if err != nil {
+		return nil, err
 	}
-	for _, s := range sets.Items {
+	err = each(ctx, "StatefulSets", all, r.api.AppsV1().StatefulSets("").List, func(s *appsv1.StatefulSet) {
 		out = append(out, Workload{"StatefulSet", s.Namespace, s.Name, wantedReplicas(s.Spec.Replicas), s.Spec.Selector, s.Spec.Template})
+	})
+	if err != nil {
+		return nil, err
 	}
-	for _, d := range daemons.Items {
-		out = append(out, Workload{"DaemonSet", d.Namespace, d.Name, 0, d.Spec.Selector, template(d)})
-	}
-	return out, nil
+	err = each(ctx, "DaemonSets", all, r.api.AppsV1().DaemonSets("").List, func(d *appsv1.DaemonSet) {
+		out = append(out, Workload{"DaemonSet", d.Namespace, d.Name, 0, d.Spec.Selector, template(*d)})
+	})
+	return out, err
 }
 
 func template(d appsv1.DaemonSet) corev1.PodTemplateSpec { return d.Spec.Template }
@@ -100,17 +96,13 @@ func WorkloadsNaming(list []Workload, name string) ([]Mention, error) {
 // LeaderLeases counts the Leases outside of kube-system and kube-node-lease
 // that somebody holds: programs that write to the API every few seconds.
 func (r Reader) LeaderLeases(ctx context.Context) (int, error) {
-	list, err := r.api.CoordinationV1().Leases("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return 0, fmt.Errorf("listing Leases: %w", err)
-	}
 	n := 0
-	for _, l := range list.Items {
+	err := each(ctx, "Leases", metav1.ListOptions{}, r.api.CoordinationV1().Leases("").List, func(l *coordinationv1.Lease) {
 		if l.Namespace != "kube-system" && l.Namespace != corev1.NamespaceNodeLease && l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != "" {
 			n++
 		}
-	}
-	return n, nil
+	})
+	return n, err
 }
 
 // NamesHost says whether a text names a host or an address: 10.0.0.1 is not in

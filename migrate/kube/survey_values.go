@@ -2,13 +2,10 @@ package kube
 
 import (
 	"context"
-	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
-
-// pageSize bounds one answer of a list that may be long.
-const pageSize = 500
 
 // Values are the places in ConfigMaps and Secrets that name what was asked for.
 type Values struct {
@@ -44,37 +41,17 @@ func (r Reader) Values(ctx context.Context, name string, e EtcdPlace) (Values, e
 const kubeadmConfigMap = "ConfigMap kube-system/kubeadm-config"
 
 func (r Reader) configMapValues(ctx context.Context, see func(m Mention, text string)) error {
-	o := metav1.ListOptions{Limit: pageSize}
-	for {
-		list, err := r.api.CoreV1().ConfigMaps("").List(ctx, o)
-		if err != nil {
-			return fmt.Errorf("listing ConfigMaps: %w", err)
+	return each(ctx, "ConfigMaps", metav1.ListOptions{}, r.api.CoreV1().ConfigMaps("").List, func(cm *corev1.ConfigMap) {
+		for _, key := range sortedKeys(cm.Data) {
+			see(Mention{"ConfigMap " + cm.Namespace + "/" + cm.Name, key}, cm.Data[key])
 		}
-		for _, cm := range list.Items {
-			for _, key := range sortedKeys(cm.Data) {
-				see(Mention{"ConfigMap " + cm.Namespace + "/" + cm.Name, key}, cm.Data[key])
-			}
-		}
-		if o.Continue = list.Continue; o.Continue == "" {
-			return nil
-		}
-	}
+	})
 }
 
 func (r Reader) secretValues(ctx context.Context, see func(m Mention, text string)) error {
-	o := metav1.ListOptions{Limit: pageSize}
-	for {
-		list, err := r.api.CoreV1().Secrets("").List(ctx, o)
-		if err != nil {
-			return fmt.Errorf("listing Secrets: %w", err)
+	return each(ctx, "Secrets", metav1.ListOptions{}, r.api.CoreV1().Secrets("").List, func(s *corev1.Secret) {
+		for _, key := range sortedKeys(s.Data) {
+			see(Mention{"Secret " + s.Namespace + "/" + s.Name, key}, string(s.Data[key]))
 		}
-		for _, s := range list.Items {
-			for _, key := range sortedKeys(s.Data) {
-				see(Mention{"Secret " + s.Namespace + "/" + s.Name, key}, string(s.Data[key]))
-			}
-		}
-		if o.Continue = list.Continue; o.Continue == "" {
-			return nil
-		}
-	}
+	})
 }

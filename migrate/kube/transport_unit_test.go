@@ -58,25 +58,8 @@ func (b *brittle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestSentAgainWhenTheConnectionBroke(t *testing.T) {
 	t.Parallel()
 	b := &brittle{}
-	s := httptest.NewTLSServer(b)
-	defer s.Close()
-	clusters := clientcmdapi.NewConfig()
-	clusters.Clusters["brittle"] = &clientcmdapi.Cluster{Server: s.URL, CertificateAuthorityData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})}
-	clusters.Contexts["brittle"] = &clientcmdapi.Context{Cluster: "brittle"}
-	clusters.CurrentContext = "brittle"
-	admin, err := clientcmd.Write(*clusters)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := RESTConfig(admin, s.Listener.Addr().String(), (&net.Dialer{}).DialContext)
-	if err != nil {
-		t.Fatal(err)
-	}
-	api, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, ctx := NewClient(api), context.Background()
+	c, ctx := clientOf(t, b), context.Background()
+	api := c.api
 	if err := c.DeleteConfigMap(ctx, "kube-system", "gone"); err != nil {
 		t.Errorf("a deletion whose answer was cut off: %v", err)
 	}
@@ -118,4 +101,28 @@ func TestNotSentAgain(t *testing.T) {
 	if _, err := (again{http.DefaultTransport}).RoundTrip(r); err == nil || connectionBroke(err) {
 		t.Errorf("nobody listens, and the error is %v", err)
 	}
+}
+
+// clientOf makes a client, as the product makes it, of an API server.
+func clientOf(t *testing.T, h http.Handler) Client {
+	t.Helper()
+	s := httptest.NewTLSServer(h)
+	t.Cleanup(s.Close)
+	clusters := clientcmdapi.NewConfig()
+	clusters.Clusters["brittle"] = &clientcmdapi.Cluster{Server: s.URL, CertificateAuthorityData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})}
+	clusters.Contexts["brittle"] = &clientcmdapi.Context{Cluster: "brittle"}
+	clusters.CurrentContext = "brittle"
+	admin, err := clientcmd.Write(*clusters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := RESTConfig(admin, s.Listener.Addr().String(), (&net.Dialer{}).DialContext)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewClient(api)
 }

@@ -1,0 +1,50 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/pager"
+)
+
+// pageSize is how many objects one answer may have: ConfigMaps and Secrets are up
+// to 1 MiB each, and an answer has to stay below maxBody.
+const pageSize = 100
+
+// maxObjects is more than any list of a cluster has (Kubernetes is built for
+// 150,000 pods). An API server that has more to say goes on for ever.
+const maxObjects = 1_000_000
+
+var errEndless = errors.New("the list does not end")
+
+// each lists objects page by page and calls see with each of them, a pointer to
+// one of the list's items. what names them for errors.
+func each[T runtime.Object, L runtime.Object](ctx context.Context, what string, o metav1.ListOptions,
+	list func(context.Context, metav1.ListOptions) (L, error), see func(T)) error {
+	n, pages := 0, 0
+	p := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		if pages++; pages > maxObjects/pageSize {
+			return nil, fmt.Errorf("%w: more than %d answers", errEndless, maxObjects/pageSize)
+		}
+		return list(ctx, o)
+	})
+	p.PageSize, p.PageBufferSize = pageSize, 0
+	err := p.EachListItem(ctx, o, func(found runtime.Object) error {
+		if n++; n > maxObjects {
+			return fmt.Errorf("%w: more than %d", errEndless, maxObjects)
+		}
+		one, ok := found.(T)
+		if !ok {
+			return fmt.Errorf("there is a %T among them", found)
+		}
+		see(one)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("listing %s: %w", what, err)
+	}
+	return nil
+}
