@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path"
 	"slices"
+
+	"hamigrate/migrate/remote"
 )
 
 // IsEtcdMemberData says whether etcd itself makes a name in its data folder, and
@@ -17,5 +19,5 @@ func IsEtcdMemberData(name string) bool { return slices.Contains([]string{"membe
 func ForeignEtcdData(host, name string) (seen, remedy string) {
 	at := path.Join(EtcdDataDir, name)
 	return fmt.Sprintf("%s holds a member's data, and %s is no member of this etcd", at, host),
-		fmt.Sprintf("look on %s whose it is, and move it away when nobody needs it: mv %s $HOME/", host, at)
+		fmt.Sprintf("look on %s whose it is, and move it away when nobody needs it: mv %s $HOME/", host, remote.Quote(at))
 }

@@ -90,3 +90,16 @@ func TestListsAreReadInPages(t *testing.T) {
 		t.Errorf("after %d pages it ended with: %v", count, err)
 	}
 }
+
+// TestNamesAreChecked: a name becomes part of commands that a person is told to run.
+func TestNamesAreChecked(t *testing.T) {
+	t.Parallel()
+	for name, good := range map[string]bool{"w1": true, "ip-192-0-2-7.example.com": true, "w1;reboot": false, "$(id)": false, "w1\nw2": false, "../x": false, "W1": false} {
+		err := each(t.Context(), "nodes", metav1.ListOptions{}, func(context.Context, metav1.ListOptions) (*corev1.NodeList, error) {
+			return &corev1.NodeList{Items: []corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: name}}}}, nil
+		}, func(*corev1.Node) {})
+		if good != (err == nil) || !good && !errors.Is(err, ErrName) {
+			t.Errorf("a Node named %q: %v", name, err)
+		}
+	}
+}

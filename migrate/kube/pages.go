@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/validation"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/pager"
@@ -40,11 +43,34 @@ func each[T runtime.Object, L runtime.Object](ctx context.Context, what string, 
 		if !ok {
 			return fmt.Errorf("there is a %T among them", found)
 		}
+		if err := checkName(one); err != nil {
+			return err
+		}
 		see(one)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("listing %s: %w", what, err)
+	}
+	return nil
+}
+
+// ErrName is an object with a name that Kubernetes lets nobody give.
+var ErrName = errors.New("no name of Kubernetes")
+
+// checkName refuses an object whose name or namespace is none. Names go into paths,
+// sentences, and commands that a person is told to run; the API server checks them
+// where an object is made (apimachinery: validation.NameIsDNSSubdomain), and one
+// that shows another is none to be believed.
+func checkName(o runtime.Object) error {
+	m, err := meta.Accessor(o)
+	if err != nil {
+		return fmt.Errorf("reading its name: %w", err)
+	}
+	for _, name := range []string{m.GetName(), m.GetNamespace()} {
+		if name != "" && len(validation.NameIsDNSSubdomain(name, false)) > 0 {
+			return fmt.Errorf("%w: %.80q", ErrName, name)
+		}
 	}
 	return nil
 }

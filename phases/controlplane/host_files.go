@@ -156,7 +156,7 @@ func (t target) hindrances(v phases.View) []hindrance {
 	}
 	for _, p := range t.lacks {
 		out = append(out, hindrance{fmt.Sprintf("the control plane of %s reads %s, which is each node's own and is not carried: it is not on %s", first, p, self),
-			fmt.Sprintf("put it on %s as it was put on %s, by its package or by hand: `ls -lL %s` shows it then", self, first, p)})
+			fmt.Sprintf("put it on %s as it was put on %s, by its package or by hand: `ls -lL %s` shows it then", self, first, remote.Quote(p))})
 	}
 	for _, hp := range t.own {
 		if t.have[hp.Path].Kind == remote.AbsentPath && slices.Contains([]string{"File", "Directory", "Socket"}, hp.Type) {

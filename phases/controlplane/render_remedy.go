@@ -81,9 +81,9 @@ func (o *outlook) patchRemedy(j joiningNode, sides kube.Sides, list []kube.Diffe
 	if dir == "" {
 		dir, set = patchesDir, "set `patches: "+patchesDir+"` in spec.controlPlane.join, and "
 	}
-	commands := []string{"mkdir -p " + dir}
+	commands := []string{remote.Cmd("mkdir", "-p", dir).Script}
 	for _, p := range patches {
-		commands = append(commands, fmt.Sprintf("printf '%%s\\n' %s >%s", remote.Quote(p.Text), path.Join(dir, o.freeName(j, sides.Component, p.Kind))))
+		commands = append(commands, fmt.Sprintf("printf '%%s\\n' %s >%s", remote.Quote(p.Text), remote.Quote(path.Join(dir, o.freeName(j, sides.Component, p.Kind)))))
 	}
 	command := strings.Join(commands, " && ")
 	if masked { // what is put into the file is for root alone

@@ -203,7 +203,7 @@ func oldData(ctx context.Context, s Scene, size int64) ([]Finding, error) {
 	var out []Finding
 	member := path.Join(dir, "member")
 	if wal, ok := m.Flags().Get("wal-dir"); ok && path.Clean(wal) != "/" {
-		out = append(out, block(fmt.Sprintf("let etcd keep its log in the data folder, as a change of its own: move the manifest away, mv WALFOLDER %s/wal, take --wal-dir out and move the manifest back", member),
+		out = append(out, block(fmt.Sprintf("let etcd keep its log in the data folder, as a change of its own: move the manifest away, mv WALFOLDER %s, take --wal-dir out and move the manifest back", remote.Quote(path.Join(member, "wal"))),
 			"the old member keeps its log elsewhere (--wal-dir=%s): with the data archived and the log left there, the way back would start on an old log", wal))
 	}
 	if slices.Contains(f.links, member) {
