@@ -45,7 +45,7 @@ func certsAction(c *cli.Context) error {
 	if c.String("output") == "json" {
 		err = writeReport(c.App.Writer, list)
 	} else {
-		err = printCerts(c.App.Writer, list, time.Now())
+		err = printCerts(c.App.Writer, s, list, time.Now())
 	}
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func certsAction(c *cli.Context) error {
 // soon is when a certificate that nobody renews by itself is to be thought of.
 const soon = 30 * 24 * time.Hour
 
-func printCerts(w io.Writer, list certs.Inventory, now time.Time) error {
+func printCerts(w io.Writer, s *session, list certs.Inventory, now time.Time) error {
 	colour := wantColour(w)
 	t := newTable(w, "", "host", "certificate", "of", "until", "days", "renewed by", "how")
 	t.SetColumnConfigs([]table.ColumnConfig{
@@ -87,8 +87,8 @@ func printCerts(w io.Writer, list certs.Inventory, now time.Time) error {
 		_, err := fmt.Fprintln(w, "kubeadm and the kubelets renew all that end within years. That changes with phase 2.")
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d are renewed by nobody but you, the first by %s: migrate certs renew --within %dd\n",
-		ours, first.Ends.Format(time.DateOnly), max(first.Days+1, 30))
+	_, err := fmt.Fprintf(w, "%d are renewed by nobody but you, the first by %s: %s\n",
+		ours, first.Ends.Format(time.DateOnly), s.next(fmt.Sprintf("certs renew --within %dd", max(first.Days+1, 30))))
 	return err
 }
 

@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"hamigrate/phases"
@@ -36,11 +37,21 @@ func run(args []string) int {
 	}
 	// The exit code is decided in one place, from the error itself.
 	app.ExitErrHandler = func(*cli.Context, error) {}
-	err := app.Run(args)
+	err := runOnce(app, args)
 	if err != nil && !isSilent(err) {
-		fmt.Fprintln(app.ErrWriter, "migrate: "+err.Error())
+		fmt.Fprintln(app.ErrWriter, "migrate: "+inLines(err, remembered(app)))
 	}
 	return exitCode(err)
+}
+
+// runOnce runs a command line in which nothing is said twice.
+func runOnce(app *cli.App, args []string) error {
+	if args[len(args)-1] != completing {
+		if err := givenTwice(app, args[1:]); err != nil {
+			return err
+		}
+	}
+	return app.Run(args)
 }
 
 // usageError makes one sentence of a wrong flag: help on stdout would end up
@@ -61,7 +72,9 @@ func unknownCommand(commands []*cli.Command, help cli.ActionFunc) cli.ActionFunc
 			return help(c)
 		}
 		meant := ""
-		if s := cli.SuggestCommand(commands, word); !strings.Contains(s, `""`) {
+		// What is hidden is for programs.
+		known := slices.DeleteFunc(slices.Clone(commands), func(c *cli.Command) bool { return c.Hidden })
+		if s := cli.SuggestCommand(known, word); !strings.Contains(s, `""`) {
 			meant = ". " + s
 		}
 		return fmt.Errorf("there is no command %q%s", word, meant)
@@ -74,7 +87,7 @@ func unknownCommand(commands []*cli.Command, help cli.ActionFunc) cli.ActionFunc
 func strict(commands []*cli.Command) []*cli.Command {
 	for _, cmd := range commands {
 		cmd.OnUsageError = usageError
-		cmd.Before = first(notEmpty, cmd.Before)
+		cmd.Before = first(notEmpty, first(remember, cmd.Before))
 		if len(cmd.Subcommands) > 0 && cmd.Action == nil {
 			cmd.Action = unknownCommand(cmd.Subcommands, cli.ShowSubcommandHelp)
 		}

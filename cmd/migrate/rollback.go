@@ -192,7 +192,7 @@ func phasesBack(ctx context.Context, s *session, j *state.Journal, number int, a
 		switch {
 		case number != 0 && p.Number > number && standing:
 			return nil, &migrate.BlockedError{Where: migrate.Where{Phase: p.Number, Step: entries[0].Step, Target: entries[0].Target},
-				Reason: fmt.Sprintf("phase %d stands on phase %d", p.Number, number), Remedy: fmt.Sprintf("first: migrate rollback --phase %d", p.Number)}
+				Reason: fmt.Sprintf("phase %d stands on phase %d", p.Number, number), Remedy: fmt.Sprintf("first: `migrate rollback --phase %d`", p.Number)}
 		case standing && (number == 0 || p.Number == number):
 			back = append(back, p)
 		}

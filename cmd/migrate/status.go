@@ -90,13 +90,13 @@ func statusAction(c *cli.Context) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(rows)
 	}
-	return printStatus(c, rows)
+	return printStatus(c, s, rows)
 }
 
-func printStatus(c *cli.Context, rows []statusRow) error {
+func printStatus(c *cli.Context, s *session, rows []statusRow) error {
 	w := c.App.Writer
 	if len(rows) == 0 {
-		_, err := fmt.Fprintln(w, "Nothing was begun yet. Next: migrate plan")
+		_, err := fmt.Fprintf(w, "Nothing was begun yet. Next: %s\n", s.next("plan"))
 		return err
 	}
 	t := table.NewWriter()
@@ -104,13 +104,13 @@ func printStatus(c *cli.Context, rows []statusRow) error {
 	t.SetStyle(table.StyleLight)
 	t.Style().Options.SeparateColumns = false
 	t.Style().Options.DrawBorder = false
-	t.AppendHeader(table.Row{"phase", "", "step", "on", "journal", "when", "true now"})
+	t.AppendHeader(table.Row{"phase", "", "step", "on", "journal", "when (UTC)", "true now"})
 	t.SetColumnConfigs([]table.ColumnConfig{{Number: 7, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft}})
 	done := 0
 	for _, r := range rows {
 		when := ""
 		if !r.Ended.IsZero() {
-			when = r.Ended.Local().Format(time.DateTime)
+			when = r.Ended.UTC().Format(time.DateTime)
 		}
 		mark, now := "", r.TrueNow
 		if r.Cluster != "" {
@@ -126,10 +126,10 @@ func printStatus(c *cli.Context, rows []statusRow) error {
 	}
 	t.Render()
 	if c.Bool("offline") {
-		_, err := fmt.Fprintf(w, "\nOf the %d steps that were begun, %d are done. What else is left, the cluster tells: migrate status\n", len(rows), done)
+		_, err := fmt.Fprintf(w, "\nOf the %d steps that were begun, %d are done. What else is left, the cluster tells: %s\n", len(rows), done, s.next("status"))
 		return err
 	}
-	next := "Next: migrate run"
+	next := "Next: " + s.next("run")
 	if done == len(rows) {
 		next = "Nothing is left to do."
 	}
