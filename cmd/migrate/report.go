@@ -320,13 +320,3 @@ func printWhere(w io.Writer, r report) {
 		fmt.Fprintf(w, "The new members had all data (%.1f MB) after: %s.\n", float64(r.EtcdBytes)/1e6, strings.Join(each, ", "))
 	}
 }
-
-func newTable(w io.Writer, header ...any) table.Writer {
-	t := table.NewWriter()
-	t.SetOutputMirror(w)
-	t.SetStyle(table.StyleLight)
-	t.Style().Options.SeparateColumns = false
-	t.Style().Options.DrawBorder = false
-	t.AppendHeader(table.Row(header))
-	return t
-}

@@ -99,12 +99,7 @@ func printStatus(c *cli.Context, s *session, rows []statusRow) error {
 		_, err := fmt.Fprintf(w, "Nothing was begun yet. Next: %s\n", s.next("plan"))
 		return err
 	}
-	t := table.NewWriter()
-	t.SetOutputMirror(w)
-	t.SetStyle(table.StyleLight)
-	t.Style().Options.SeparateColumns = false
-	t.Style().Options.DrawBorder = false
-	t.AppendHeader(table.Row{"phase", "", "step", "on", "journal", "when (UTC)", "true now"})
+	t := newTable(w, "phase", "", "step", "on", "journal", "when (UTC)", "true now")
 	t.SetColumnConfigs([]table.ColumnConfig{{Number: 7, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft}})
 	done := 0
 	for _, r := range rows {
