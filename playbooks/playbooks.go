@@ -24,6 +24,11 @@ type Data struct {
 	First       Host   // the first control-plane node
 	EtcdServers string // the API server's list of members
 	Stream      string // the nginx configuration
+	// Balancer, Topology, EtcdBinary, Patches and Ignored are choices of the spec
+	// as it has them; the last two may be "".
+	Balancer, Topology, EtcdBinary, Patches, Ignored string
+	// Ways are all hosts with how they are reached.
+	Ways []Way
 	// Targets are the hosts of each selector; Once has none.
 	Targets map[migrate.Selector][]Host
 	// Target and Address are the host of the step at hand; set by Render.
@@ -35,6 +40,7 @@ func Render[V, H any](w io.Writer, p migrate.Phase[V, H], d Data) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Phase %d: %s\n\n%s\n\n", p.Number, p.Title, p.Why)
 	fmt.Fprintf(&b, "Cluster %s, endpoint %s. These are the steps of `migrate run --phase %d`, for doing them by hand: one at a time, and each to its end before the next. Before every step: every API server answers `/readyz` with 200, every node is Ready, every etcd voter is healthy.\n\nThe commands are for root. kubectl is to have `KUBECONFIG=/etc/kubernetes/admin.conf` on a control-plane node and `KUBECONFIG=/etc/kubernetes/kubelet.conf` on a worker. A remark behind a command says what is to be seen. Where `certificatesDir` of kubeadm-config is another folder than /etc/kubernetes/pki, read that one for it.\n", d.Cluster, d.Endpoint, p.Number)
+	head(&b, d)
 	n := 0
 	for i := 0; i < len(p.Steps); {
 		j := i + 1

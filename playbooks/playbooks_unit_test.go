@@ -14,7 +14,7 @@ import (
 type step = migrate.Step[int, int]
 
 func data() Data {
-	return Data{Cluster: "prod", Endpoint: "lb:6443", First: Host{"cp1", "10.88.0.11"},
+	return Data{Balancer: "nginx", Topology: "external", EtcdBinary: "preinstalled", Cluster: "prod", Endpoint: "lb:6443", First: Host{"cp1", "10.88.0.11"},
 		Targets: map[migrate.Selector][]Host{migrate.EtcdHosts: {{"e1", "10.88.0.21"}, {"e2", "10.88.0.22"}}}}
 }
 

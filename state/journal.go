@@ -54,16 +54,16 @@ type Journal struct {
 	readOnly bool
 }
 
-// Open opens the journal at path for reading and writing, and makes it (0600,
-// in a folder that is made 0700 if missing) when there is none. It writes
+// Open opens the journal at path for reading and writing, and makes it (0600)
+// when there is none. It writes
 // once, so that a full disk or a read-only file system is an error here,
 // before anything was done to the cluster.
 //
 // Errors: *LockedError (errors.Is ErrLocked) when another process has it
 // open; *FormatError when a newer version wrote it or it is no journal.
 func Open(path string, o Options) (*Journal, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("making the journal's folder: %w", err)
+	if err := checkPlace(path); err != nil {
+		return nil, err
 	}
 	db, err := openBolt(path, o, false)
 	if err != nil {
@@ -80,6 +80,9 @@ func Open(path string, o Options) (*Journal, error) {
 // empty journal; none is made. Errors as Open; a run that is under way holds
 // the lock, so that is a *LockedError too.
 func OpenReadOnly(path string, o Options) (*Journal, error) {
+	if err := checkPlace(path); err != nil {
+		return nil, err
+	}
 	// An empty file is what a kill between creating and initialising leaves;
 	// bbolt would try to write to it.
 	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {

@@ -19,10 +19,10 @@ func Rebuild(path string, o Options) (*Journal, error) {
 	return Open(draft, o)
 }
 
-// Install closes a journal from Rebuild and puts it in its place. A file that
-// has come there meanwhile is left alone, with an error.
+// Install closes a journal from Rebuild and puts it in its place. One with
+// records that has come there meanwhile is left alone, with an error.
 func (j *Journal) Install(path string) error {
-	if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+	if blank, err := Blank(path, Options{}); err != nil || !blank {
 		return fmt.Errorf("%s has come into being meanwhile: the rebuilt journal stays in %s", path, j.path)
 	}
 	draft := j.path

@@ -84,12 +84,13 @@ func metaPlaces(f io.ReaderAt) []int64 {
 }
 
 // guarded runs fn and makes an error of the panic, or the fault in mapped
-// memory, with which bbolt meets a damaged page.
+// memory, with which bbolt meets a damaged page. What the panic says is about
+// bbolt's code and helps nobody with the file.
 func guarded(path string, fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w (%v)", &FormatError{Path: path}, r)
+		if recover() != nil {
+			err = &FormatError{Path: path}
 		}
 	}()
 	return fn()

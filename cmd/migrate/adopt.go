@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"hamigrate/migrate"
@@ -24,8 +23,8 @@ func adoptCommand() *cli.Command {
 		Usage:  "rebuild a lost journal from the cluster, and say what can't be known any more",
 		Description: "Checks every step of every phase and reads the copies that each step left on the first\n" +
 			"control-plane node of what was there before it. Changes nothing but the journal, which must\n" +
-			"not be there yet. Afterwards run, status and report go on from it, and rollback takes back\n" +
-			"what is known. What is not known stands in the last column.\n\n" + exitStatus,
+			"not be there yet, or be without a record. Afterwards run, status and report go on from it, and\n" +
+			"rollback takes back what is known. What is not known stands in the last column.\n\n" + exitStatus,
 		Flags:  append(commonFlags(), strategyFlag(), outputFlag("text", "json")),
 		Action: adoptAction,
 	}
@@ -54,13 +53,19 @@ func adoptAction(c *cli.Context) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(a)
 	}
-	return printAdoption(c.App.Writer, a)
+	return printAdoption(c.App.Writer, s, a)
 }
 
 // adopt builds the journal beside its place and moves it there when it is
 // whole: killed before that, there is none, and it begins anew.
 func adopt(ctx context.Context, s *session, strategy phases.Strategy) (a adoption, err error) {
-	if info, err := os.Stat(s.journal); err == nil && info.Size() > 0 {
+	// One that is damaged is there as well: it may be mended, or read by others.
+	blank, err := state.Blank(s.journal, state.Options{Tool: version})
+	damaged := errors.As(err, new(*state.FormatError))
+	if err != nil && !damaged {
+		return a, err
+	}
+	if damaged || !blank {
 		return a, fmt.Errorf("the journal %s is there: adopt is for one that is lost. `migrate status` shows it; name another file with --journal, or move a damaged one away", s.journal)
 	}
 	if err := nobodyAtWork(ctx, s); err != nil {
@@ -136,7 +141,7 @@ func phasesOf(traces []migrate.Trace, asked phases.Strategy) ([]phases.Phase, ph
 	return allPhases(asked), asked
 }
 
-func printAdoption(w io.Writer, a adoption) error {
+func printAdoption(w io.Writer, s *session, a adoption) error {
 	t := newTable(w, "phase", "step", "on", "now in the journal", "what can't be known")
 	back, stays, left := 0, 0, 0
 	for _, s := range a.Steps {
@@ -156,6 +161,6 @@ func printAdoption(w io.Writer, a adoption) error {
 	for _, u := range a.Unknown {
 		show.Fprintf(w, "  - %s\n", u)
 	}
-	_, err := show.Fprintln(w, "Nothing was changed in the cluster. Next: migrate status")
+	_, err := show.Fprintf(w, "Nothing was changed in the cluster. Next: %s\n", s.next("status"))
 	return err
 }

@@ -61,7 +61,7 @@ func listBackups(c *cli.Context, s *session) error {
 		return err
 	}
 	if len(sets) == 0 {
-		_, err := show.Fprintf(c.App.Writer, "There is no backup in %s; `migrate backup` makes one.\n", backup.Dir(s.journal))
+		_, err := show.Fprintf(c.App.Writer, "There is no backup in %s; `%s` makes one.\n", backup.Dir(s.journal), s.next("backup"))
 		return err
 	}
 	t := newTable(c.App.Writer, "taken", "before", "revision", "keys", "etcd", "folder")

@@ -46,7 +46,7 @@ func certsAction(c *cli.Context) error {
 	if c.String("output") == "json" {
 		err = writeReport(c.App.Writer, list)
 	} else {
-		err = printCerts(c.App.Writer, list, time.Now())
+		err = printCerts(c.App.Writer, s, list, time.Now())
 	}
 	if err != nil {
 		return err
@@ -60,10 +60,10 @@ func certsAction(c *cli.Context) error {
 // soon is when a certificate that nobody renews by itself is to be thought of.
 const soon = 30 * 24 * time.Hour
 
-func printCerts(w io.Writer, list certs.Inventory, now time.Time) error {
+func printCerts(w io.Writer, s *session, list certs.Inventory, now time.Time) error {
 	colour := wantColour(w)
 	t := newTable(w, "", "host", "certificate", "of", "until", "days", "renewed by", "how")
-	t.columns(
+	t.widths(
 		table.ColumnConfig{Number: 3, WidthMax: 50, WidthMaxEnforcer: text.WrapHard}, table.ColumnConfig{Number: 4, WidthMax: 32, WidthMaxEnforcer: text.WrapSoft},
 		table.ColumnConfig{Number: 8, WidthMax: 44, WidthMaxEnforcer: text.WrapSoft})
 	for _, c := range list.Certificates {
@@ -88,8 +88,8 @@ func printCerts(w io.Writer, list certs.Inventory, now time.Time) error {
 		_, err := show.Fprintln(w, "kubeadm and the kubelets renew all that end within years. That changes with phase 2.")
 		return err
 	}
-	_, err := show.Fprintf(w, "%d are renewed by nobody but you, the first by %s: migrate certs renew --within %dd\n",
-		ours, first.Ends.Format(time.DateOnly), max(first.Days+1, 30))
+	_, err := show.Fprintf(w, "%d are renewed by nobody but you, the first by %s: %s\n",
+		ours, first.Ends.Format(time.DateOnly), s.next(fmt.Sprintf("certs renew --within %dd", max(first.Days+1, 30))))
 	return err
 }
 

@@ -25,13 +25,13 @@ func TestPrintCerts(t *testing.T) {
 		cert("cp1", "/etc/kubernetes/pki/apiserver.crt", 200, certs.Kubeadm, "upgrade"),
 	}, Unread: []certs.Unread{{Host: "e3", Why: "connection refused"}}}
 	var out strings.Builder
-	if err := printCerts(&out, list, now); err != nil {
+	if err := printCerts(&out, &session{given: " --file x.yaml"}, list, now); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
 		" ·  cp1   /etc/kubernetes/pki/etcd/server.crt", " ✗  e1    /etc/etcd/pki/server.crt", " !  e2 ", " ✓  cp1 ", "2026-05-04",
 		"✗ e3 was not read: connection refused\n",
-		"\n4 certificates, of which 2 end within 30 days.\n2 are renewed by nobody but you, the first by 2026-05-04: migrate certs renew --within 30d\n",
+		"\n4 certificates, of which 2 end within 30 days.\n2 are renewed by nobody but you, the first by 2026-05-04: migrate certs renew --within 30d --file x.yaml\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in\n%s", want, out.String())
@@ -39,7 +39,7 @@ func TestPrintCerts(t *testing.T) {
 	}
 	out.Reset()
 	list.Certificates, list.Unread = list.Certificates[3:], nil
-	if err := printCerts(&out, list, now); err != nil || !strings.Contains(out.String(), "That changes with phase 2.") {
+	if err := printCerts(&out, &session{given: " --file x.yaml"}, list, now); err != nil || !strings.Contains(out.String(), "That changes with phase 2.") {
 		t.Errorf("%v, got\n%s", err, out.String())
 	}
 }

@@ -56,7 +56,7 @@ func (c *closing) say(ctx context.Context, j *state.Journal, err error) error {
 	if c == nil || err == nil || errors.Is(err, errNothingBack) {
 		return err
 	}
-	show.Fprintf(c.w, "migrate: %v\n\n", err)
+	show.Fprintf(c.w, "migrate: %s\n\n", inLines(err, c.flags))
 	looking, cancel := context.WithTimeout(context.WithValue(context.WithoutCancel(ctx), unasked{}, true), closingLook)
 	defer cancel()
 	rows := [][2]string{{"It ended", howItEnded(err)}}
@@ -64,9 +64,24 @@ func (c *closing) say(ctx context.Context, j *state.Journal, err error) error {
 	rows = append(rows, c.changed(j)...)
 	rows = append(rows, [2]string{"Next", c.next(err)})
 	for _, r := range rows {
-		show.Fprintf(c.w, "  %-9s %s\n", r[0], r[1])
+		show.Fprintf(c.w, "  %-9s %s\n", r[0], notAgain(r[1], err))
 	}
 	return toldError{err}
+}
+
+// notSeen is what could not be seen, and why.
+func notSeen(err error) string { return notSeenMark + firstLine(err) }
+
+const notSeenMark = "not seen: "
+
+// notAgain leaves away a reason that the first line has told already: a host that
+// is not reached is the reason of all three.
+func notAgain(row string, told error) string {
+	before, why, found := strings.Cut(row, notSeenMark)
+	if !found || !strings.Contains(told.Error(), why) && !strings.Contains(why, firstLine(told)) {
+		return row
+	}
+	return before + "not seen, for the same reason"
 }
 
 // howItEnded is one clause: where, and whether anything is half done.
@@ -239,7 +254,7 @@ func (c *closing) apiServers(ctx context.Context, j *state.Journal) string {
 	nodes := []string{c.s.spec.ControlPlane.First.Name}
 	records, err := j.Records(3)
 	if err != nil {
-		return "not seen: " + firstLine(err)
+		return notSeen(err)
 	}
 	for _, h := range c.s.spec.ControlPlane.Joining {
 		if slices.ContainsFunc(records, func(r state.Record) bool {
@@ -257,11 +272,11 @@ func (c *closing) apiServers(ctx context.Context, j *state.Journal) string {
 func (c *closing) quorum(ctx context.Context) string {
 	e, err := c.s.world.View(migrate.ClusterTarget).Etcd(ctx)
 	if err != nil {
-		return "not seen: " + firstLine(err)
+		return notSeen(err)
 	}
 	look, err := e.Look(ctx)
 	if err != nil {
-		return "not seen: " + firstLine(err)
+		return notSeen(err)
 	}
 	answered, leader := map[uint64]bool{}, uint64(0)
 	for _, a := range look.Answers {
@@ -302,7 +317,7 @@ const joinStep = "controlplane/join"
 func (c *closing) readyz(ctx context.Context, node string) string {
 	cfg, err := c.s.world.View(node).AdminConfigOn(ctx, node)
 	if err != nil {
-		return "not seen: " + firstLine(err)
+		return notSeen(err)
 	}
 	if err := kube.Readyz(ctx, cfg); err != nil {
 		return "is not ready: " + firstLine(err)

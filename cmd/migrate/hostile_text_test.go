@@ -3,12 +3,18 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"hamigrate/migrate/remote"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/show"
@@ -64,7 +70,7 @@ func TestHostileTextIsQuoted(t *testing.T) {
 	t.Parallel()
 	for name, printed := range map[string]func(io.Writer) error{
 		"audit": func(w io.Writer) error { return printAudit(w, hostile[audit.Report]()) },
-		"certs": func(w io.Writer) error { return printCerts(w, hostile[certs.Inventory](), time.Now()) },
+		"certs": func(w io.Writer) error { return printCerts(w, &session{}, hostile[certs.Inventory](), time.Now()) },
 		"preflight": func(w io.Writer) error {
 			r := hostile[preflight.Report]()
 			for i, c := range preflight.Checks() {
@@ -90,7 +96,7 @@ func TestHostileTextIsQuoted(t *testing.T) {
 		"report":    func(w io.Writer) error { return printReport(w, hostile[report]()) },
 		"status": func(w io.Writer) error {
 			app := &cli.App{Writer: w}
-			return printStatus(cli.NewContext(app, nil, nil), hostile[[]statusRow]())
+			return printStatus(cli.NewContext(app, nil, nil), &session{}, hostile[[]statusRow]())
 		},
 		"events": func(w io.Writer) error {
 			p := newProgress(w)
@@ -166,6 +172,22 @@ func TestOutputsAreGuarded(t *testing.T) {
 	for _, w := range []io.Writer{app.Writer, app.ErrWriter} {
 		if _, ok := w.(output); !ok {
 			t.Errorf("the App prints to a %T", w)
+		}
+	}
+}
+
+// TestAHostProposesNoCommand: what a host says is not put on a line of its own as
+// the command to give next, nor is one that a shell reads more into.
+func TestAHostProposesNoCommand(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", longSentence)
+	for _, err := range []error{
+		fmt.Errorf("%s: %w", long, &remote.ExitError{Host: "cp1", Script: "true", Status: 1, Stderr: "do `migrate rollback --yes`\n"}),
+		fmt.Errorf("%s: %w", long, apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "w1", errors.New("do `migrate rollback --yes`"))),
+		errors.New(long + ": `migrate rollback; reboot`"),
+	} {
+		if got := string(inLines(err, "")); strings.Contains(got, "\n") {
+			t.Errorf("it is put on a line of its own:\n%s", got)
 		}
 	}
 }

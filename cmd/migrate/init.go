@@ -13,6 +13,7 @@ import (
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/initspec"
+	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/inventory"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/sshhost"
@@ -55,7 +56,10 @@ type initResult struct {
 }
 
 func initAction(c *cli.Context) error {
-	file := or(common(c, flagFile), "migrate.yaml")
+	file := specFile(c)
+	if file == inputfile.Stdin {
+		return errors.New("`migrate init` writes the spec, and not to standard output: name a file with --file")
+	}
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		return errSpecThere(file)
 	}

@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"hamigrate/migrate/show"
@@ -37,7 +38,7 @@ func run(args []string) int {
 	}
 	// The exit code is decided in one place, from the error itself.
 	app.ExitErrHandler = func(*cli.Context, error) {}
-	err := app.Run(args)
+	err := runOnce(app, args)
 	tellError(app, err)
 	return exitCode(err)
 }
@@ -45,8 +46,18 @@ func run(args []string) int {
 // tellError prints the sentence of an error that nobody was told yet.
 func tellError(app *cli.App, err error) {
 	if err != nil && !isSilent(err) {
-		show.Fprintf(app.ErrWriter, "migrate: %v\n", err)
+		show.Fprintf(app.ErrWriter, "migrate: %s\n", inLines(err, remembered(app)))
 	}
+}
+
+// runOnce runs a command line in which nothing is said twice.
+func runOnce(app *cli.App, args []string) error {
+	if args[len(args)-1] != completing {
+		if err := givenTwice(app, args[1:]); err != nil {
+			return err
+		}
+	}
+	return app.Run(args)
 }
 
 // usageError makes one sentence of a wrong flag: help on stdout would end up
@@ -67,7 +78,9 @@ func unknownCommand(commands []*cli.Command, help cli.ActionFunc) cli.ActionFunc
 			return help(c)
 		}
 		meant := ""
-		if s := cli.SuggestCommand(commands, word); !strings.Contains(s, `""`) {
+		// What is hidden is for programs.
+		known := slices.DeleteFunc(slices.Clone(commands), func(c *cli.Command) bool { return c.Hidden })
+		if s := cli.SuggestCommand(known, word); !strings.Contains(s, `""`) {
 			meant = ". " + s
 		}
 		return fmt.Errorf("there is no command %q%s", word, meant)
@@ -80,7 +93,7 @@ func unknownCommand(commands []*cli.Command, help cli.ActionFunc) cli.ActionFunc
 func strict(commands []*cli.Command) []*cli.Command {
 	for _, cmd := range commands {
 		cmd.OnUsageError = usageError
-		cmd.Before = first(notEmpty, cmd.Before)
+		cmd.Before = first(notEmpty, first(remember, cmd.Before))
 		if len(cmd.Subcommands) > 0 && cmd.Action == nil {
 			cmd.Action = unknownCommand(cmd.Subcommands, cli.ShowSubcommandHelp)
 		}

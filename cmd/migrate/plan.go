@@ -287,7 +287,7 @@ func printPhase(w io.Writer, p phasePlan, colour bool) {
 		header = append(header, "expected")
 	}
 	t := newTable(w, header...)
-	t.columns(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
+	t.widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	for _, e := range p.Entries {
 		away := "0 s"
 		if e.Finding.Verdict != migrate.Satisfied && e.Outage > 0 {

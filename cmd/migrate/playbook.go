@@ -24,17 +24,16 @@ func playbookCommand() *cli.Command {
 			"Workers that the spec does not name are not listed.\n\n" + exitStatus,
 		Flags: append(commonFlags(), phaseFlag(), strategyFlag()),
 		Action: func(c *cli.Context) error {
-			s, err := openSession(c)
+			spec, err := readSpec(specFile(c))
 			if err != nil {
 				return err
 			}
-			defer s.close()
 			list, err := phasesFor(c.Int("phase"), strategyOf(c))
 			if err != nil {
 				return err
 			}
 			for _, p := range list {
-				if err := playbooks.Render(c.App.Writer, p, playbookData(s.spec)); err != nil {
+				if err := playbooks.Render(c.App.Writer, p, playbookData(spec)); err != nil {
 					return err
 				}
 			}
@@ -61,6 +60,12 @@ func playbookData(spec cluster.Spec) playbooks.Data {
 		First:       first,
 		EtcdServers: strings.Join(servers, ","),
 		Stream:      stream.Render(),
+		Balancer:    spec.LoadBalancer.Kind,
+		Topology:    spec.Etcd.Topology,
+		EtcdBinary:  spec.Etcd.Binary,
+		Patches:     spec.ControlPlane.Join.Patches,
+		Ignored:     strings.Join(spec.ControlPlane.Join.IgnorePreflightErrors, ","),
+		Ways:        waysTo(spec),
 		Targets: map[migrate.Selector][]playbooks.Host{
 			migrate.FirstControlPlane:    {first},
 			migrate.JoiningControlPlanes: playbookHosts(spec.ControlPlane.Joining),

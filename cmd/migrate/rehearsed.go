@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 
@@ -97,12 +97,13 @@ func keepRehearsal(journal string, r rehearsal) error {
 
 // lastRehearsal reads it; nil where nothing was rehearsed.
 func lastRehearsal(journal string) (*rehearsal, error) {
-	text, err := os.ReadFile(rehearsalFile(journal))
+	const most = 1 << 20
+	text, err := inputfile.Kind{What: "note of what was rehearsed", Max: most}.Read(rehearsalFile(journal))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading what was rehearsed: %w", err)
+		return nil, err
 	}
 	var r rehearsal
 	if err := json.Unmarshal(text, &r); err != nil {
@@ -130,7 +131,7 @@ func (r *rehearsal) say(like string, spec cluster.Spec, list []phases.Phase, kub
 	if r == nil {
 		return fmt.Sprintf("This was not rehearsed: `migrate rehearse %s` practises it on a playground of this cluster's shape.", like)
 	}
-	text := fmt.Sprintf("Rehearsed %s on Kubernetes %s: %s", r.At.Local().Format(time.DateTime), r.KubernetesVersion, r.Result)
+	text := fmt.Sprintf("Rehearsed %s on Kubernetes %s: %s", r.At.UTC().Format(time.DateTime+" UTC"), r.KubernetesVersion, r.Result)
 	if r.Requests > 0 {
 		text += fmt.Sprintf(", %d of %d requests failed", r.Failures, r.Requests)
 	}

@@ -49,7 +49,7 @@ func reportAction(c *cli.Context) error {
 		return err
 	}
 	if r.StartedAt.IsZero() {
-		return fmt.Errorf("nothing was begun yet, so there is nothing to report; next: migrate plan")
+		return fmt.Errorf("nothing was begun yet, so there is nothing to report; next: %s", s.next("plan"))
 	}
 	d, err := makePage(j, r)
 	if err != nil {
@@ -72,7 +72,7 @@ func reportAction(c *cli.Context) error {
 		if err := printReport(c.App.Writer, r); err != nil || r.Result != "failed" {
 			return err
 		}
-		_, err := show.Fprintln(c.App.Writer, "`migrate status` says how far it is.")
+		_, err := show.Fprintf(c.App.Writer, "`%s` says how far it is.\n", s.next("status"))
 		return err
 	}
 	return printPage(c.App.Writer, d, format)

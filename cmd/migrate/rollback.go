@@ -193,7 +193,7 @@ func phasesBack(ctx context.Context, s *session, j *state.Journal, number int, a
 		switch {
 		case number != 0 && p.Number > number && standing:
 			return nil, &migrate.BlockedError{Where: migrate.Where{Phase: p.Number, Step: entries[0].Step, Target: entries[0].Target},
-				Reason: fmt.Sprintf("phase %d stands on phase %d", p.Number, number), Remedy: fmt.Sprintf("first: migrate rollback --phase %d", p.Number)}
+				Reason: fmt.Sprintf("phase %d stands on phase %d", p.Number, number), Remedy: fmt.Sprintf("first: `migrate rollback --phase %d`", p.Number)}
 		case standing && (number == 0 || p.Number == number):
 			back = append(back, p)
 		}
@@ -238,7 +238,7 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 		return err
 	}
 	t := newTable(w, "phase", "step", "on", "what is true now", "the way back")
-	t.columns(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
+	t.widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	undone, blocked := 0, 0
 	for _, e := range list {
 		what := "is undone"

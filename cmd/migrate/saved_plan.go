@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/inputfile"
 	"hamigrate/phases"
 	"hamigrate/state"
 )
@@ -62,7 +63,7 @@ type driftError struct {
 
 func (e *driftError) Error() string {
 	text := fmt.Sprintf("the plan %s of %s is not what would be done now, so nothing was done: %s. Look at `migrate plan`, and save that one with --out",
-		e.file, e.made.Local().Format(time.DateTime), strings.Join(e.drift, "; "))
+		e.file, e.made.UTC().Format(time.DateTime+" UTC"), strings.Join(e.drift, "; "))
 	if e.shown != "" {
 		text += "\n" + strings.TrimRight(e.shown, "\n")
 	}
@@ -112,10 +113,13 @@ func writePlan(file string, own ownFiles, p savedPlan) error {
 	return writeOutput("out", file, 0o600, own, func(w io.Writer) error { return writeReport(w, p) })
 }
 
+// maxPlan bounds a saved plan, which has whole manifests in it.
+const maxPlan = 64 << 20
+
 func readPlan(file string) (savedPlan, error) {
-	text, err := os.ReadFile(file)
+	text, err := inputfile.Kind{What: "plan", Max: maxPlan}.Read(file)
 	if err != nil {
-		return savedPlan{}, fmt.Errorf("reading the plan: %w", err)
+		return savedPlan{}, err
 	}
 	var p savedPlan
 	if err := json.Unmarshal(text, &p); err != nil || p.Format != planFormat {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/sshhost"
 	"hamigrate/phases"
@@ -28,7 +29,7 @@ const (
 
 func commonFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: flagFile, Aliases: []string{"f"}, Usage: "the spec `FILE` (default: migrate.yaml)"},
+		&cli.StringFlag{Name: flagFile, Aliases: []string{"f"}, Usage: "the spec `FILE`, - for standard input (default: migrate.yaml)"},
 		&cli.StringFlag{Name: flagJournal, Usage: "the journal `FILE` (default: beside the spec, its name ending in .journal)"},
 		&cli.StringFlag{Name: flagLog, Usage: "log for machines on stderr from `LEVEL` on: trace, debug, info, warn or error"},
 		acceptKeysFlag(),
@@ -60,6 +61,7 @@ type session struct {
 	spec    cluster.Spec
 	file    string
 	journal string
+	given   string // the flags that name the cluster, for the next command
 	log     hclog.Logger
 	pool    *sshhost.Pool
 	world   *phases.World
@@ -80,22 +82,36 @@ func (h hosts) Lost() int { return h.pool.Lost() }
 
 // openSession reads the spec; hosts are connected to when they are needed.
 func openSession(c *cli.Context) (*session, error) {
-	file := common(c, flagFile)
-	if file == "" {
-		file = "migrate.yaml"
-	}
 	log, err := logger(c)
 	if err != nil {
 		return nil, err
 	}
-	return newSession(file, common(c, flagJournal), log, sshOptions(c, log))
+	s, err := newSession(specFile(c), common(c, flagJournal), log, sshOptions(c, log))
+	if err != nil {
+		return nil, err
+	}
+	s.given = flagsGiven(c)
+	return s, nil
+}
+
+// specFile is the spec's name as it was given.
+func specFile(c *cli.Context) string { return or(common(c, flagFile), "migrate.yaml") }
+
+// readSpec reads the spec that a command is about.
+func readSpec(file string) (cluster.Spec, error) {
+	if _, err := os.Stat(file); file != inputfile.Stdin && errors.Is(err, os.ErrNotExist) {
+		return cluster.Spec{}, fmt.Errorf("there is no %s: name the spec with --file, or let `migrate init root@HOST` write one, with the address of your control-plane node", file)
+	}
+	return cluster.Parse(file)
 }
 
 func newSession(file, journal string, log hclog.Logger, ssh sshhost.Options) (*session, error) {
-	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no %s: name the spec with --file, or let `migrate init root@HOST` write one, with the address of your control-plane node", file)
+	// Beside a pipe, or standard input, there is no place for a journal.
+	info, err := os.Stat(file)
+	if journal == "" && (file == inputfile.Stdin || err == nil && !info.Mode().IsRegular() && !info.IsDir()) {
+		return nil, fmt.Errorf("the spec %s is no file that lies in a folder, so the journal has no place beside it: name one with --journal", file)
 	}
-	spec, err := cluster.Parse(file)
+	spec, err := readSpec(file)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ var around = map[string]string{
 	"cmd/migrate/completion.go: io.WriteString": "a script of ours for the shell",
 	"cmd/migrate/init.go: f.Write":              "a file",
 	"cmd/migrate/manual.go: fmt.Fprintf":        "into a builder, of the commands' own texts",
+	"cmd/migrate/tables.go: io.WriteString":     "a table, whose cells are quoted",
 	"cmd/migrate/manual.go: w.Write":            "the manual, of the commands' own texts",
 	"cmd/migrate/restore.go: io.Copy":           "a file, to another",
 	"cmd/migrate/plan.go: w.Write":              "YAML, which is for programs; show.Guard stands behind it",

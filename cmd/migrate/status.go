@@ -90,22 +90,22 @@ func statusAction(c *cli.Context) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(rows)
 	}
-	return printStatus(c, rows)
+	return printStatus(c, s, rows)
 }
 
-func printStatus(c *cli.Context, rows []statusRow) error {
+func printStatus(c *cli.Context, s *session, rows []statusRow) error {
 	w := c.App.Writer
 	if len(rows) == 0 {
-		_, err := show.Fprintln(w, "Nothing was begun yet. Next: migrate plan")
+		_, err := show.Fprintf(w, "Nothing was begun yet. Next: %s\n", s.next("plan"))
 		return err
 	}
-	t := newTable(w, "phase", "", "step", "on", "journal", "when", "true now")
-	t.columns(table.ColumnConfig{Number: 7, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
+	t := newTable(w, "phase", "", "step", "on", "journal", "when (UTC)", "true now")
+	t.widths(table.ColumnConfig{Number: 7, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	done := 0
 	for _, r := range rows {
 		when := ""
 		if !r.Ended.IsZero() {
-			when = r.Ended.Local().Format(time.DateTime)
+			when = r.Ended.UTC().Format(time.DateTime)
 		}
 		mark, now := show.Own(""), r.TrueNow
 		if r.Cluster != "" {
@@ -121,10 +121,10 @@ func printStatus(c *cli.Context, rows []statusRow) error {
 	}
 	t.Render()
 	if c.Bool("offline") {
-		_, err := show.Fprintf(w, "\nOf the %d steps that were begun, %d are done. What else is left, the cluster tells: migrate status\n", len(rows), done)
+		_, err := show.Fprintf(w, "\nOf the %d steps that were begun, %d are done. What else is left, the cluster tells: %s\n", len(rows), done, s.next("status"))
 		return err
 	}
-	next := "Next: migrate run"
+	next := "Next: " + s.next("run")
 	if done == len(rows) {
 		next = "Nothing is left to do."
 	}

@@ -43,7 +43,7 @@ func unlockAction(c *cli.Context) error {
 		return err
 	}
 	defer s.close()
-	tell := func(text string) { show.Fprintln(c.App.ErrWriter, text) }
+	tell := func(text string) { show.Fprintln(c.App.ErrWriter, withFlags(text, s.given)) }
 	if err := unlockLocal(s, tell); err != nil {
 		return err
 	}
@@ -84,10 +84,10 @@ func unlockCluster(ctx context.Context, api unlocking, force bool, confirm func(
 	}
 	switch {
 	case holder == nil:
-		tell("Nobody migrates this cluster: there is no Lease kube-system/hamigrate. Next: migrate run")
+		tell("Nobody migrates this cluster: there is no Lease kube-system/hamigrate. Next: `migrate run`")
 		return nil
 	case holder.Free():
-		tell(fmt.Sprintf("%s has unlocked it already; the next run takes it. Next: migrate run", holder.UnlockedBy))
+		tell(fmt.Sprintf("%s has unlocked it already; the next run takes it. Next: `migrate run`", holder.UnlockedBy))
 		return nil
 	}
 	tell(describeHolder(*holder, time.Now()) + ".")
@@ -109,9 +109,9 @@ func unlockCluster(ctx context.Context, api unlocking, force bool, confirm func(
 		return err
 	}
 	if alive {
-		tell("Unlocked. Where that run is alive, it sees so within seconds and stops at its next safe point. Next: migrate status, then migrate run")
+		tell("Unlocked. Where that run is alive, it sees so within seconds and stops at its next safe point. Next: `migrate status`, then `migrate run`")
 	} else {
-		tell("Unlocked. Next: migrate run")
+		tell("Unlocked. Next: `migrate run`")
 	}
 	return nil
 }

@@ -26,6 +26,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"hamigrate/migrate/inputfile"
 )
 
 // The files of a backup's folder.
@@ -124,7 +126,8 @@ func List(dir string) ([]Set, error) {
 }
 
 func read(folder string) (Set, error) {
-	data, err := os.ReadFile(filepath.Join(folder, ManifestFile))
+	const most = 1 << 20
+	data, err := inputfile.Kind{What: "list of a backup's files", Max: most}.Read(filepath.Join(folder, ManifestFile))
 	if err != nil {
 		return Set{}, fmt.Errorf("reading the backup %s: %w", folder, err)
 	}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -61,7 +60,7 @@ func (in *inventory) host(p place, group string) Host {
 	who := "it"
 	in.mapping(p,
 		field{"name", "write the host's name; for a node, the Node's name", func(p place) {
-			h.name, h.Name = p, in.decoder.name(p)
+			h.name, h.Name = p, in.hostName(p)
 			if h.Name != "" {
 				who = h.Name
 			}
@@ -90,6 +89,20 @@ func (d *decoder) name(p place) string {
 	return s
 }
 
+// wholeCluster is what plans and the journal call what is done once for the
+// cluster (migrate.ClusterTarget).
+const wholeCluster = "cluster"
+
+// hostName reads the name of a machine.
+func (d *decoder) hostName(p place) string {
+	s := d.name(p)
+	if s == wholeCluster {
+		d.bad(p, "%q is what plans and the journal call the cluster as a whole, so no host can have that name here", s)
+		return ""
+	}
+	return s
+}
+
 // address reads an IP address that other hosts can reach.
 func (d *decoder) address(p place, who string) string {
 	s, ok := d.text(p)
@@ -108,7 +121,7 @@ func (d *decoder) address(p place, who string) string {
 	return addr.Unmap().String()
 }
 
-// unreachable says why no other host can reach an address.
+// unreachable says why an address is none that other hosts can be given.
 func unreachable(addr netip.Addr) string {
 	addr = addr.Unmap()
 	switch {
@@ -120,8 +133,12 @@ func unreachable(addr netip.Addr) string {
 		return "is the unspecified address, which is nobody's"
 	case addr.IsMulticast():
 		return "is a multicast address"
+	case addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "is the broadcast address, which is nobody's"
 	case addr.IsLinkLocalUnicast():
 		return "is a link-local address, which needs an interface to go with it"
+	case addr.Is6():
+		return "is an IPv6 address, which this version does not handle: it migrates clusters by their IPv4 addresses"
 	default:
 		return ""
 	}
@@ -133,16 +150,16 @@ func (d *decoder) hostOrIP(p place) string {
 	if !ok {
 		return ""
 	}
-	if _, err := netip.ParseAddr(s); err != nil && !hostName(strings.ToLower(s)) {
+	if _, err := netip.ParseAddr(s); err != nil && !isHostName(strings.ToLower(s)) {
 		d.bad(p, "%q is neither a host name nor an IP address", s)
 		return ""
 	}
 	return s
 }
 
-// hostName says whether s can be a host name. Digits and dots alone are an IP
+// isHostName says whether s can be a host name. Digits and dots alone are an IP
 // address that somebody mistyped.
-func hostName(s string) bool {
+func isHostName(s string) bool {
 	return len(validation.IsDNS1123Subdomain(s)) == 0 && strings.Trim(s, "0123456789.") != ""
 }
 
@@ -156,7 +173,7 @@ func (d *decoder) endpoint(p place) Endpoint {
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
-		d.bad(p, "%q is not host:port; write the port too, usually 6443 (an IPv6 address in \"[…]:6443\")", s)
+		d.bad(p, "%q is not host:port; write the port too, usually 6443", s)
 		return Endpoint{}
 	}
 	number, err := strconv.Atoi(port)
@@ -166,7 +183,7 @@ func (d *decoder) endpoint(p place) Endpoint {
 	}
 	addr, err := netip.ParseAddr(host)
 	switch {
-	case err != nil && !hostName(host):
+	case err != nil && !isHostName(host):
 		d.bad(p, "%q is neither a host name (in lower case) nor an IP address", host)
 		return Endpoint{}
 	case err != nil:
@@ -241,61 +258,5 @@ func (d *decoder) localFile(p place, s string) string {
 		return filepath.Clean(s)
 	default:
 		return filepath.Join(d.dir, s)
-	}
-}
-
-// duplicates complains about a name or an address that two hosts have. One
-// machine has one part to play.
-func (in *inventory) duplicates() {
-	in.onlyOnce("name", func(h knownHost) (string, place) { return h.Name, h.name })
-	in.onlyOnce("address", func(h knownHost) (string, place) { return h.Address, h.address })
-}
-
-func (in *inventory) onlyOnce(what string, value func(knownHost) (string, place)) {
-	seen := map[string]knownHost{}
-	for _, h := range in.known {
-		v, at := value(h)
-		first, twice := seen[v]
-		switch {
-		case v == "": // missing or wrong, and told so
-		case twice:
-			_, firstAt := value(first)
-			in.bad(at, "%s is the %s of %s already%s", v, what, first.where(firstAt), why(first, h))
-		default:
-			seen[v] = h
-		}
-	}
-}
-
-func (h knownHost) where(p place) string {
-	name := h.Name
-	if name == "" {
-		name = "a host"
-	}
-	return fmt.Sprintf("the %s %s (line %d)", h.group, name, p.line())
-}
-
-func why(a, b knownHost) string {
-	groups := map[string]bool{a.group: true, b.group: true}
-	switch {
-	case groups[groupEtcd] && (groups[groupFirst] || groups[groupJoining]):
-		return "; an external etcd member needs a host of its own: it outlives a control-plane node only elsewhere, " +
-			"and on the first one ports 2379 and 2380 are taken by the etcd it replaces"
-	case a.group != b.group:
-		return "; each host has one part to play, use another one"
-	default:
-		return "; list each host once"
-	}
-}
-
-// endpointIsNoNode refuses an endpoint that dies with one node. A load
-// balancer's own address is what it usually is.
-func (in *inventory) endpointIsNoNode(p place, e Endpoint) {
-	for _, h := range in.known {
-		if h.group == groupBalancer || e.Host == "" || e.Host != h.Address && e.Host != h.Name {
-			continue
-		}
-		in.bad(p, "%s is %s; the endpoint must outlive that host: write the load balancer's address or a name for it",
-			e.Host, h.where(h.address))
 	}
 }

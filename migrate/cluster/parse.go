@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/migrate/inputfile"
+
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
@@ -25,18 +27,21 @@ const (
 // maxSize is far above any spec: a file of this size is something else.
 const maxSize = 256 << 10
 
-// Parse reads and validates the spec file at path. Relative files in it are
-// relative to its folder.
+// Parse reads and validates the spec file at path, or standard input where that
+// is "-". Relative files in it are relative to its folder.
 //
 // Errors: fs.ErrNotExist (errors.Is) when there is none; otherwise all
 // mistakes joined, each a *FieldError with file, line, field and remedy.
 func Parse(path string) (Spec, error) {
-	data, err := os.ReadFile(path)
+	data, err := inputfile.Kind{What: "spec file", Max: maxSize}.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Spec{}, fmt.Errorf("there is no spec file %s: name it with --file (%w)", path, fs.ErrNotExist)
 	}
 	if err != nil {
-		return Spec{}, fmt.Errorf("reading the spec file: %w", err)
+		return Spec{}, err
+	}
+	if path == inputfile.Stdin {
+		path = "standard input"
 	}
 	return ParseBytes(path, data)
 }
@@ -81,6 +86,11 @@ func (d *decoder) document(data []byte) (ast.Node, bool) {
 	whole := place{}
 	if len(data) > maxSize {
 		d.bad(whole, "has %d bytes, which is no spec file (they have at most %d)", len(data), maxSize)
+		return nil, false
+	}
+	data, err := inputfile.Text(data)
+	if err != nil {
+		d.bad(whole, "%v", err)
 		return nil, false
 	}
 	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
@@ -171,6 +181,7 @@ func (d *decoder) spec(p place, spec *Spec) {
 	spec.SSH = in.defaults
 	in.duplicates()
 	in.endpointIsNoNode(endpoint, spec.Endpoint)
+	in.endpointIsNoLogin(endpoint, spec.Endpoint)
 	spec.Fingerprint = fingerprint(*spec, binary)
 }
 

@@ -140,6 +140,7 @@ func TestFilesThatAreNoSpec(t *testing.T) {
 		"hello":                     `m:1: must be a mapping with the fields apiVersion, kind, metadata, spec, and it is the text "hello"`,
 		"- a\n- b":                  "m:1: must be a mapping with the fields apiVersion, kind, metadata, spec, and it is a list",
 		"a: [1":                     "m:1: is not YAML: ",
+		"\xff\xfea\x00":             "m:1: is text in UTF-16: save it as UTF-8",
 		strings.Repeat("#", 300000): "m:1: has 300000 bytes, which is no spec file (they have at most 262144)",
 	} {
 		if _, err := parse("m", []byte(text), "/"); err == nil || !strings.HasPrefix(err.Error(), want) {
@@ -150,13 +151,44 @@ func TestFilesThatAreNoSpec(t *testing.T) {
 
 func TestJSONIsASpecToo(t *testing.T) {
 	t.Parallel()
-	text := `{"apiVersion":"migrate/v1alpha1","kind":"Migration","metadata":{"name":"small"},"spec":{"endpoint":"[fd00::5]:6443",
-"loadBalancer":{"hosts":[{"name":"lb1","address":"fd00::5"}]},
+	text := `{"apiVersion":"migrate/v1alpha1","kind":"Migration","metadata":{"name":"small"},"spec":{"endpoint":"192.0.2.5:6443",
+"loadBalancer":{"hosts":[{"name":"lb1","address":"192.0.2.5"}]},
 "etcd":{"hosts":[{"name":"e1","address":"10.88.0.21"},{"name":"e2","address":"10.88.0.22"},{"name":"e3","address":"10.88.0.23"}]},
 "controlPlane":{"first":{"name":"cp1","address":"10.88.0.11"},"joining":[{"name":"cp2","address":"10.88.0.12"},{"name":"cp3","address":"10.88.0.13"}]}}}`
 	spec, err := parse("m", []byte(text), "/")
-	if err != nil || spec.Endpoint != (Endpoint{"fd00::5", 6443}) {
+	if err != nil || spec.Endpoint != (Endpoint{"192.0.2.5", 6443}) {
 		t.Errorf("got %+v, %v", spec.Endpoint, err)
+	}
+}
+
+// TestByteOrderMark: editors on Windows put one before the text.
+func TestByteOrderMark(t *testing.T) {
+	t.Parallel()
+	marked := append([]byte("\ufeff"), read(t, "minimal.yaml")...)
+	if _, err := parse("m", marked, "/"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestParseHasABound: of a device and of a huge file no more is read than a spec
+// can have.
+func TestParseHasABound(t *testing.T) {
+	t.Parallel()
+	huge := filepath.Join(t.TempDir(), "huge.yaml")
+	if err := os.WriteFile(huge, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(huge, 600<<20); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"/dev/zero", huge} {
+		_, err := Parse(file)
+		if want := "the spec file " + file + " has more than 256 KiB, which is no spec file"; err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if _, err := Parse(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is a folder: name a file in it") {
+		t.Errorf("a folder: %v", err)
 	}
 }
 
@@ -188,7 +220,7 @@ func TestFingerprintIsOfTheMeaning(t *testing.T) {
 		{`"10.88.0.23"`, "10.88.0.23"},
 		{"    kind: nginx\n", ""},
 		{`  - {name: w1, address: 10.88.0.31}
-  - {name: w2, address: "fd00::32"}`, `  - {name: w2, address: "FD00:0::32"}
+  - {name: w2, address: "10.88.0.32"}`, `  - {name: w2, address: "::ffff:10.88.0.32"}
   - {name: w1, address: 10.88.0.31}`},
 	} {
 		if edit(same[0], same[1]) != base {

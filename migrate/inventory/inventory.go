@@ -89,7 +89,7 @@ func (m *model) inventory() (Inventory, error) {
 		}
 	}
 	if len(read) == 0 {
-		return Inventory{}, fmt.Errorf("the inventory %s has no host", m.file)
+		return Inventory{}, fmt.Errorf("the inventory %s has no host%s", m.file, because(m.notes))
 	}
 	if len(first) > 0 {
 		v := m.varsOf(first[0])

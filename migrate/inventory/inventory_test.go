@@ -175,7 +175,7 @@ func TestYAMLNotTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(got.Notes, "\n")
-	for _, want := range []string{"ansible_user of cp1 is locked by a vault", "the alias *v is not followed", "line 8: the alias *h is not followed", "more of the group kube_control_plane"} {
+	for _, want := range []string{"ansible_user of cp1 is locked by a vault", "the alias *v is not followed", "hosts.yaml:8: the alias *h is not followed", "more of the group kube_control_plane"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no note %q in:\n%s", want, all)
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/show"
 )
 
@@ -93,7 +93,10 @@ func (m *model) readFile(file string, data []byte) (Inventory, error) {
 // parse reads a file's content: as a tree or as INI, whatever its name is, for
 // Ansible tries one after the other, too.
 func (m *model) parse(data []byte) error {
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	data, err := inputfile.Text(data)
+	if err != nil {
+		return fmt.Errorf("%s %w", m.file, err)
+	}
 	if bytes.IndexByte(data, 0) >= 0 {
 		return fmt.Errorf("%s is no text in UTF-8, and so no inventory", m.file)
 	}
@@ -138,17 +141,12 @@ func (f *files) read(file string) ([]byte, error) {
 	if f.count++; f.count > maxFiles {
 		return nil, fmt.Errorf("%s: more than %d files are no inventory that is read here", file, maxFiles)
 	}
-	opened, err := os.Open(file)
+	data, err := inputfile.Kind{What: "inventory", Max: maxSize}.Read(file)
 	if err != nil {
-		return nil, fmt.Errorf("reading the inventory: %w", err)
-	}
-	defer opened.Close()
-	data, err := io.ReadAll(io.LimitReader(opened, int64(maxSize-f.size)+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the inventory: %w", err)
+		return nil, err
 	}
 	if f.size += len(data); f.size > maxSize {
-		return nil, fmt.Errorf("the inventory %s has more than %d MiB, which is no inventory", file, maxSize>>20)
+		return nil, fmt.Errorf("the files up to %s have more than %d MiB together, which is no inventory", file, maxSize>>20)
 	}
 	return data, nil
 }

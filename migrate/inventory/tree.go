@@ -51,6 +51,7 @@ func (m *model) node(data []byte) (*yaml.Node, error) {
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		return nil, fmt.Errorf("%s: %w", m.file, err)
 	}
+	m.aliases(&doc)
 	if len(doc.Content) != 1 {
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}, nil
 	}
@@ -114,8 +115,9 @@ func each(n *yaml.Node, do func(key string, value *yaml.Node) error) error {
 	return nil
 }
 
+// isEmpty says whether nothing is to be read there; an alias was told of.
 func isEmpty(n *yaml.Node) bool {
-	return n.Kind == yaml.ScalarNode && (n.Tag == "!!null" || n.Value == "")
+	return n.Kind == yaml.AliasNode || n.Kind == yaml.ScalarNode && (n.Tag == "!!null" || n.Value == "")
 }
 
 // meta reads _meta: the variables of hosts, all groups' among them.
@@ -196,9 +198,6 @@ func (m *model) bad(n *yaml.Node, format string, args ...any) error {
 // out; nothing that is taken over is one.
 func (m *model) flatten(n *yaml.Node) vars {
 	out := vars{}
-	if n.Kind == yaml.AliasNode {
-		m.alias(n)
-	}
 	// The function given to pairs returns no error, so it has none.
 	_ = pairs(n, func(key string, value *yaml.Node) error {
 		switch value.Kind {
@@ -223,14 +222,21 @@ func (m *model) flatten(n *yaml.Node) vars {
 					out[key+"."+k] = v
 				}
 			}
-		case yaml.AliasNode:
-			m.alias(value)
 		}
 		return nil
 	})
 	return out
 }
 
-func (m *model) alias(n *yaml.Node) {
-	m.note("line %d: the alias *%s is not followed; write the value itself", n.Line, n.Value)
+// aliases tells of every alias, wherever it stands: a group or a host that is one
+// would be missing without a word. None is followed, for a few of them can stand
+// for more than any memory holds.
+func (m *model) aliases(n *yaml.Node) {
+	if n.Kind == yaml.AliasNode {
+		m.note("%s:%d: the alias *%s is not followed; write the value itself", m.file, n.Line, n.Value)
+		return
+	}
+	for _, child := range n.Content {
+		m.aliases(child)
+	}
 }

@@ -29,27 +29,27 @@ func (e *composed) Unwrap() error { return e.cause }
 
 // Error returns the text of an error as it can be shown: quoted, but for the part
 // that Errorf made. Errors that errors.Join has put side by side each begin a line.
-func Error(err error) Own {
+func Error(err error) Own { return Edited(err, func(text string) string { return text }) }
+
+// Edited is Error of an error whose texts go through edit first, each apart.
+func Edited(err error, edit func(string) string) Own {
 	text := err.Error()
 	if several, ok := err.(interface{ Unwrap() []error }); ok && text == joined(several.Unwrap()) {
 		var lines []string
 		for _, e := range several.Unwrap() {
-			lines = append(lines, string(Error(e)))
+			lines = append(lines, string(Edited(e, edit)))
 		}
 		return Own(strings.Join(lines, "\n"))
 	}
 	var own *composed
 	if !errors.As(err, &own) {
-		return Foreign(text)
+		return Foreign(edit(text))
 	}
 	before, after, found := strings.Cut(text, string(own.text))
 	if !found {
-		return Foreign(text)
+		return Foreign(edit(text))
 	}
-	if after != "" {
-		after = string(Foreign(after))
-	}
-	return Foreign(before) + own.text + Own(after)
+	return Foreign(edit(before)) + Own(edit(string(own.text))) + Foreign(edit(after))
 }
 
 // joined is the text that errors.Join makes.

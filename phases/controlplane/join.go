@@ -27,7 +27,7 @@ func join() phases.Step {
 		Needs:   []migrate.StepID{kubeadmConfigID, hostFilesID},
 		ByHand: "```\n# on {{.First.Name}}, with a ClusterConfiguration that names etcd.external (else its certificates are left out)\n" + phases.ConfigByHand + "kubeadm init phase upload-certs --upload-certs --config $HOME/kubeadm.yaml\nrm $HOME/cluster.yaml $HOME/kubeadm.yaml\nkubeadm token create\n" +
 			"# on {{.Target}}: discovery.conf, mode 0600, is a kubeconfig with https://{{.Endpoint}}, the cluster's CA and the token as its user\n" +
-			"kubeadm join --config join.yaml    # discovery.file and tlsBootstrapToken, nodeRegistration.criSocket, controlPlane.certificateKey\n```\n",
+			"kubeadm join --config join.yaml    # discovery.file and tlsBootstrapToken, nodeRegistration.criSocket, controlPlane.certificateKey{{if .Patches}}, patches.directory: {{.Patches}}{{end}}{{if .Ignored}}, nodeRegistration.ignorePreflightErrors: [{{.Ignored}}]{{end}}\n```\n",
 		Check:  checkJoin,
 		Apply:  applyJoin,
 		Verify: verifyJoin,

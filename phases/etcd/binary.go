@@ -8,13 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -27,11 +27,13 @@ const binaryID = "etcd/binary"
 // not read it any more.
 func binary() phases.Step {
 	return phases.Step{
-		ID:     binaryID,
-		Title:  "Install the etcd that runs on the first control-plane node",
-		Why:    "The same bytes can't be the wrong version, and nothing has to be downloaded.",
-		On:     migrate.EtcdHosts,
-		ByHand: "```\n# on {{.First.Name}}: the program of the running container\ncd /proc/$(pgrep -x etcd)/root && scp usr/local/bin/etcd usr/local/bin/etcdctl root@{{.Address}}:/usr/local/bin/\n```\n",
+		ID:    binaryID,
+		Title: "Install the etcd that runs on the first control-plane node",
+		Why:   "The same bytes can't be the wrong version, and nothing has to be downloaded.",
+		On:    migrate.EtcdHosts,
+		ByHand: "```\n{{if eq .EtcdBinary `" + cluster.BinaryFromControlPlane + "`}}# on {{.First.Name}}: the program of the running container\ncd /proc/$(pgrep -x etcd)/root && scp usr/local/bin/etcd usr/local/bin/etcdctl root@{{.Address}}:/usr/local/bin/\n" +
+			"{{else if eq .EtcdBinary `" + cluster.BinaryPreinstalled + "`}}/usr/local/bin/etcd --version    # it is installed already, and is of the same minor version as the old member\n" +
+			"{{else}}# on your machine: the program that the spec names\nscp {{.EtcdBinary}} root@{{.Address}}:/usr/local/bin/etcd\n{{end}}```\n",
 		Check:  checkBinary,
 		Apply:  applyBinary,
 		Verify: verifyBinary,
@@ -70,6 +72,18 @@ func (p programs) before() migrate.Before {
 // absent is the digest of a file that is not there.
 const absent = "absent"
 
+// maxBinary bounds an etcd on the operator's machine: several times as large as one
+// of etcd's releases at most.
+const maxBinary = 256 << 20
+
+func readBinary(file string) ([]byte, error) {
+	data, err := inputfile.Kind{What: "program etcd", Max: maxBinary}.Read(file)
+	if err != nil {
+		return nil, fmt.Errorf("spec.etcd.binary: %w", err)
+	}
+	return data, nil
+}
+
 // wantedPrograms reads them at their source.
 func wantedPrograms(ctx context.Context, v phases.View) (programs, error) {
 	file, err := source(ctx, v)
@@ -79,9 +93,9 @@ func wantedPrograms(ctx context.Context, v phases.View) (programs, error) {
 	if v.Spec().Etcd.Binary == cluster.BinaryFromControlPlane {
 		return programsAt(ctx, v, v.First().Name, file)
 	}
-	data, err := os.ReadFile(file)
+	data, err := readBinary(file)
 	if err != nil {
-		return programs{}, fmt.Errorf("reading spec.etcd.binary: %w", err)
+		return programs{}, err
 	}
 	sum := sha256.Sum256(data)
 	return programs{etcd: hex.EncodeToString(sum[:])}, nil
@@ -151,8 +165,8 @@ func applyBinary(ctx context.Context, h phases.Hands, before migrate.Before) err
 	}
 	to := remote.File{Path: Binary, Mode: 0o755, Owner: "root:root"}
 	if h.Spec().Etcd.Binary != cluster.BinaryFromControlPlane {
-		if to.Data, err = os.ReadFile(file); err != nil {
-			return fmt.Errorf("reading spec.etcd.binary: %w", err)
+		if to.Data, err = readBinary(file); err != nil {
+			return err
 		}
 		return host.WriteFile(ctx, to)
 	}

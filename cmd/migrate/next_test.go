@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"hamigrate/migrate"
+	"hamigrate/state"
+)
+
+// TestErrorsInLines: what to do stands on a line of its own, and a command in a
+// long sentence as well; both are about the cluster that was named.
+func TestErrorsInLines(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", longSentence)
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{errors.New("no route to host"), "no route to host"},
+		{errors.New("`migrate status` shows it"), "`migrate status --file a.yaml` shows it"},
+		{errors.New("`migrate status --file b.yaml` shows it"), "`migrate status --file b.yaml` shows it"},
+		{errors.New("`migrate init root@HOST` writes one, `migrate man` too"), "`migrate init root@HOST` writes one, `migrate man` too"},
+		{errors.New(long + ": `migrate certs renew --within 30d` mends it"), long + ": `migrate certs renew --file a.yaml --within 30d` mends it\n  migrate certs renew --file a.yaml --within 30d"},
+		{&migrate.BlockedError{Where: migrate.Where{Phase: 2}, Reason: "it is so", Remedy: "first: `migrate rollback --phase 3`"},
+			"phase 2 is blocked: it is so\n  What to do: first: `migrate rollback --file a.yaml --phase 3`"},
+		{&state.FormatError{Path: "j"}, "j is not a journal of this program, or it is damaged: name another file with --journal, or move a damaged one away and let `migrate adopt --file a.yaml` rebuild it from the cluster\n  migrate adopt --file a.yaml"},
+	} {
+		if got := string(inLines(c.err, " --file a.yaml")); got != c.want {
+			t.Errorf("got  %s\nwant %s", got, c.want)
+		}
+	}
+}
+
+// TestAReasonIsToldOnce: a host that is not reached is why the run ended and why
+// nothing is seen of the API and of etcd.
+func TestAReasonIsToldOnce(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("connecting to cp1: connection refused")
+	for row, want := range map[string]string{
+		"cp1 " + notSeen(cause):       "cp1 not seen, for the same reason",
+		notSeen(cause):                "not seen, for the same reason",
+		notSeen(errors.New("others")): "not seen: others",
+		"quorum: 3 of 3":              "quorum: 3 of 3",
+	} {
+		if got := notAgain(row, &migrate.StepError{Err: cause}); got != want {
+			t.Errorf("%s: %s, want %s", row, got, want)
+		}
+	}
+}
+
+// TestNextCommandsAreMadeInOnePlace: a command that is proposed without the flags
+// that name the cluster leads to another one, or nowhere.
+func TestNextCommandsAreMadeInOnePlace(t *testing.T) {
+	t.Parallel()
+	bare := regexp.MustCompile(`(?i)(next|tells|first by %s): migrate `)
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) < 50 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if text, ok := n.(*ast.BasicLit); ok && text.Kind == token.STRING && bare.MatchString(text.Value) && !strings.Contains(text.Value, "migrate plan -f %s") {
+				t.Errorf("%s proposes a command without the flags that were given: %s", name, text.Value)
+			}
+			return true
+		})
+	}
+}
