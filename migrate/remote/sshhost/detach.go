@@ -219,6 +219,8 @@ func (d detached) ask(ctx context.Context, verb, script string, stdin []byte) ([
 			stdout: &out,
 			reads:  true,
 			mark:   mark,
+			// It is for its own command that it waits, and the engine tells of that.
+			silence: d.host.silence, limit: waitChunk + d.host.target.limits.look,
 		})
 	})
 	return out.Bytes(), err

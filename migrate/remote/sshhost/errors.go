@@ -26,6 +26,9 @@ var (
 	// ErrOtherHost is a host that ~/.ssh/config leads to and that is not the
 	// one that the spec means.
 	ErrOtherHost = errors.New("another host")
+	// ErrSilent is a host that lets us in, or lets us begin to, and then does not
+	// answer.
+	ErrSilent = errors.New("silent")
 	// ErrForwarding is an sshd that forbids forwarding to the address asked
 	// for in DialContext.
 	ErrForwarding = errors.New("forwarding forbidden")

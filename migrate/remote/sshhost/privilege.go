@@ -7,21 +7,20 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"hamigrate/migrate/remote"
 )
 
-// loginTime bounds each command of a login: a host with a dead disk lets one
-// in and then says nothing, and whoever logs in may have set no deadline.
-const loginTime = 30 * time.Second
+// loginOutput is the most that a command of a login may print. The longest
+// prints the addresses of a host, two hundred bytes each.
+const loginOutput = 256 << 10
 
 // first runs a command of the login.
 func (h *Host) first(ctx context.Context, c *conn, what call) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, loginTime,
-		fmt.Errorf("%s let us in and ran nothing within %v", h.target.name, loginTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, h.target.limits.login,
+		mistakef(ErrSilent, nil, "%s let us in and ran nothing within %s; see whether it does for you: %s true", h.target.name, inSeconds(h.target.limits.login), h.target.byHand()))
 	defer cancel()
-	what.reads = true
+	what.reads, what.atMost = true, loginOutput
 	return c.run(ctx, h.target, what)
 }
 
