@@ -27,7 +27,7 @@ func adoptCommand() *cli.Command {
 			"not be there yet. Afterwards run, status and report go on from it, and rollback takes back\n" +
 			"what is known. What is not known stands in the last column.\n\n" + exitStatus,
 		Flags:  append(commonFlags(), strategyFlag(), outputFlag("text", "json")),
-		Action: adoptAction,
+		Action: looking(adoptAction),
 	}
 }
 

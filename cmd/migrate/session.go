@@ -63,6 +63,7 @@ type session struct {
 	log     hclog.Logger
 	pool    *sshhost.Pool
 	world   *phases.World
+	waits   *waitLines // nil where nobody is told
 }
 
 // own are the files that no output may replace.
@@ -74,6 +75,9 @@ type hosts struct{ pool *sshhost.Pool }
 func (h hosts) Host(ctx context.Context, c cluster.Host) (remote.Host, error) {
 	return h.pool.Host(ctx, c)
 }
+
+// Waits tells of answers that take long; phases.World asks for it.
+func (h hosts) Waits(c cluster.Host, what string) (done func()) { return h.pool.Waits(c, what) }
 
 // Lost counts the connections that were lost; phases.World asks for it.
 func (h hosts) Lost() int { return h.pool.Lost() }
@@ -88,7 +92,13 @@ func openSession(c *cli.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newSession(file, common(c, flagJournal), log, sshOptions(c, log))
+	ssh, waits := sshOptions(c, log), &waitLines{w: c.App.ErrWriter}
+	ssh.Waits = waits.tell
+	s, err := newSession(file, common(c, flagJournal), log, ssh)
+	if err == nil {
+		s.waits = waits
+	}
+	return s, err
 }
 
 func newSession(file, journal string, log hclog.Logger, ssh sshhost.Options) (*session, error) {
