@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"hamigrate/migrate/remote"
 )
 
 // Kinds of user mistake; ask with errors.Is. The message beside each names
@@ -65,6 +67,6 @@ func unreachable(ctx context.Context, t target, err error) error {
 		return err
 	}
 	return mistakef(ErrUnreachable, err,
-		"%s (%s) cannot be reached: %v; see what your own ssh says: %s true",
-		t.name, t.address, err, t.byHand())
+		"%s (%s) cannot be reached: %s; see what your own ssh says: %s true",
+		t.name, t.address, remote.Excerpt(err.Error()), t.byHand())
 }
