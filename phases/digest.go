@@ -66,7 +66,7 @@ func (v View) Digest(ctx context.Context, host, file string) (string, error) {
 		age, err = strconv.ParseInt(lines[1], 10, 64)
 	}
 	if len(lines) != 3 || err != nil || lines[0] == "" {
-		return "", fmt.Errorf("reading the checksum of %s on %s: unexpected output %q", file, host, out)
+		return "", fmt.Errorf("reading the checksum of %s on %s: unexpected output %q", file, host, remote.Excerpt(out))
 	}
 	sum, _, _ := strings.Cut(lines[2], " ")
 	if age >= settled {

@@ -86,7 +86,7 @@ func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
 					return nil // nothing listens there yet
 				}
 				_ = conn.Close() // it was opened, which is the answer
-				found[i] = &etcd.Endpoint{Host: h.Name, Address: address, Dial: v.On(h.Name).DialContext}
+				found[i] = &etcd.Endpoint{Host: h.Name, Address: address, Dial: v.On(h.Name).DialContext, Waits: w.waits(h.Name)}
 				return nil
 			})
 		})
@@ -103,7 +103,7 @@ func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
 	// seconds and answers nothing, while a learner refuses at once.
 	if old != "" {
 		first := v.First().Name
-		out = append(out, etcd.Endpoint{Host: first, Address: old, Dial: v.On(first).DialContext})
+		out = append(out, etcd.Endpoint{Host: first, Address: old, Dial: v.On(first).DialContext, Waits: w.waits(first)})
 	}
 	return out, nil
 }

@@ -333,7 +333,7 @@ func (w *World) kube(ctx context.Context, node string) (kube.Client, error) {
 	if err != nil {
 		return kube.Client{}, fmt.Errorf("reaching the API server on %s: %w", node, err)
 	}
-	api, err := kubernetes.NewForConfig(cfg)
+	api, err := kubernetes.NewForConfig(w.tellingOf(cfg, node))
 	if err != nil {
 		return kube.Client{}, fmt.Errorf("reaching the API server on %s: %w", node, err)
 	}

@@ -26,7 +26,7 @@ func adoptCommand() *cli.Command {
 			"not be there yet, or be without a record. Afterwards run, status and report go on from it, and\n" +
 			"rollback takes back what is known. What is not known stands in the last column.\n\n" + exitStatus,
 		Flags:  append(commonFlags(), strategyFlag(), outputFlag("text", "json")),
-		Action: adoptAction,
+		Action: looking(adoptAction),
 	}
 }
 

@@ -23,7 +23,7 @@ func auditCommand() *cli.Command {
 			"Of Secrets only names and keys are told, never what they hold. Where there is no spec yet,\n" +
 			"name a control-plane node: migrate audit root@HOST. Flags stand before HOST.\n\n" + exitStatus,
 		Flags:  append(commonFlags(), outputFlag("text", "json")),
-		Action: auditAction,
+		Action: looking(auditAction),
 	}
 }
 

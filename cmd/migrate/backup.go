@@ -26,7 +26,7 @@ func backupCommand() *cli.Command {
 			"in it. The private keys of the CAs are not: they never leave their node. `migrate restore`\n" +
 			"is what it is for.\n\n" + exitStatus,
 		Flags: append(commonFlags(), &cli.BoolFlag{Name: "list", Usage: "only list the backups that are there"}),
-		Action: func(c *cli.Context) error {
+		Action: func(c *cli.Context) (err error) {
 			s, err := openSession(c)
 			if err != nil {
 				return err
@@ -37,6 +37,7 @@ func backupCommand() *cli.Command {
 			}
 			ctx, _, done := stopOnSignals(c.Context, c.App.ErrWriter, "backup")
 			defer done()
+			defer func() { err = inOwnWords(ctx, err) }()
 			tell := teller(c)
 			src, err := backupSource(ctx, s)
 			if err != nil {

@@ -28,7 +28,7 @@ func certsCommand() *cli.Command {
 			if err := noWords(c); err != nil {
 				return err
 			}
-			return certsAction(c)
+			return looking(certsAction)(c)
 		},
 	}
 }

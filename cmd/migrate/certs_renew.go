@@ -73,7 +73,7 @@ type renewal struct {
 	stop  <-chan struct{}
 }
 
-func renewAction(c *cli.Context) error {
+func renewAction(c *cli.Context) (err error) {
 	s, err := openSession(c)
 	if err != nil {
 		return err
@@ -86,6 +86,7 @@ func renewAction(c *cli.Context) error {
 	defer j.Close()
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "certs renew")
 	defer done()
+	defer func() { err = inOwnWords(ctx, err) }()
 	under, err := chooseRenewal(j, c.IsSet("within"), c.String("within"), c.Bool("undo"), time.Now().UTC())
 	if err != nil {
 		return err
@@ -286,12 +287,14 @@ func (r renewal) with(ctx context.Context, do func(migrate.Runner[phases.View, p
 	defer hold.end(ctx)
 	stop, done := either(r.stop, hold.lost)
 	defer done()
-	var events migrate.Events = newProgress(r.c.App.ErrWriter)
+	bar := newProgress(r.c.App.ErrWriter)
+	r.s.waits.through(bar)
+	var events migrate.Events = bar
 	if r.c.String("output") == "json" {
 		events = jsonEvents{json.NewEncoder(r.c.App.Writer)}
 	}
 	return hold.explain(do(migrate.Runner[phases.View, phases.Hands]{
-		Env: r.s.world, Journal: r.j, Spec: r.s.spec.Fingerprint, Events: events, Log: r.s.log, Stop: stop,
+		Env: r.s.world, Journal: r.j, Spec: r.s.spec.Fingerprint, Events: both{changingWith(ctx), events}, Log: r.s.log, Stop: stop,
 	}))
 }
 

@@ -56,11 +56,14 @@ func (c *closing) say(ctx context.Context, j *state.Journal, err error) error {
 	if c == nil || err == nil || errors.Is(err, errNothingBack) {
 		return err
 	}
+	err = inOwnWords(ctx, err)
 	show.Fprintf(c.w, "migrate: %s\n\n", inLines(err, c.flags))
 	looking, cancel := context.WithTimeout(context.WithValue(context.WithoutCancel(ctx), unasked{}, true), closingLook)
 	defer cancel()
 	rows := [][2]string{{"It ended", howItEnded(err)}}
-	rows = append(rows, c.seen(looking, j)...)
+	if !errors.Is(err, errSignalled) { // else it is to end at once, and all is as it was
+		rows = append(rows, c.seen(looking, j)...)
+	}
 	rows = append(rows, c.changed(j)...)
 	rows = append(rows, [2]string{"Next", c.next(err)})
 	for _, r := range rows {

@@ -34,7 +34,7 @@ func initCommand() *cli.Command {
 			"HOST the first host of its control-plane group is looked at. A file that is there is never overwritten. Flags stand before HOST.\n\n" + exitStatus,
 		Flags: append(initFlags(), outputFlag("text", "json"),
 			&cli.StringFlag{Name: "inventory", Aliases: []string{"i"}, Usage: "an Ansible inventory `FILE` or folder: INI, YAML, or what ansible-inventory --list prints"}),
-		Action: initAction,
+		Action: looking(initAction),
 	}
 }
 
@@ -84,6 +84,9 @@ func initAction(c *cli.Context) error {
 	found, choice, err := lookAndChoose(c, pools, groups)
 	if err != nil {
 		return failedInit(c.App.ErrWriter, groups, err)
+	}
+	if err := context.Cause(c.Context); err != nil {
+		return err // what was asked last may be missing
 	}
 	return writeSpec(c, file, found, choice)
 }
@@ -172,7 +175,7 @@ func lookAtCluster(ctx context.Context, pool *sshhost.Pool, h cluster.Host) (ini
 	if err != nil {
 		return initspec.Found{}, nil, err
 	}
-	c := &liveCluster{host: host}
+	c := &liveCluster{host: host, waits: func(what string) func() { return pool.Waits(h, what) }}
 	defer c.close()
 	found, err := initspec.Look(ctx, host, c)
 	return found, host, err

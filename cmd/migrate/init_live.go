@@ -17,12 +17,16 @@ import (
 type liveCluster struct {
 	host  remote.Host
 	world *phases.World
+	waits func(what string) (done func())
 }
 
 var _ initspec.Cluster = (*liveCluster)(nil)
 
 // Host implements phases.Hosts for the one host.
 func (l *liveCluster) Host(context.Context, cluster.Host) (remote.Host, error) { return l.host, nil }
+
+// Waits tells of answers that take long; phases.World asks for it.
+func (l *liveCluster) Waits(_ cluster.Host, what string) (done func()) { return l.waits(what) }
 
 // view is a World with nothing but the control-plane node, at the address
 // that its API server advertises.

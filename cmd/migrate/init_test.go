@@ -33,7 +33,7 @@ func initOn(t *testing.T, w *phasestest.World, file, format string, groups *init
 	initCmd := app.Command("init")
 	initCmd.Action = func(c *cli.Context) error {
 		host := w.Machine("cp1")
-		live := &liveCluster{host: host}
+		live := &liveCluster{host: host, waits: func(string) func() { return func() {} }}
 		defer live.close()
 		found, err := initspec.Look(c.Context, host, live)
 		if err != nil {

@@ -40,7 +40,7 @@ func planCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "limit", Usage: "show only what is done on `HOST`; cluster is the cluster's objects"},
 			&cli.BoolFlag{Name: "detailed-exitcode", Usage: "exit with 2 when there is something to do, or with --rollback to undo"},
 			&cli.BoolFlag{Name: "rollback", Usage: "show what rollback would undo"}),
-		Action: planAction,
+		Action: looking(planAction),
 	}
 }
 

@@ -28,7 +28,7 @@ func preflightCommand() *cli.Command {
 			"listens on ports that are free, for half a minute at most.\n" +
 			"`migrate run` does those that only look before each phase.\n\n" + exitStatus,
 		Flags:  append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"), ignoreFlag("ignore")),
-		Action: preflightAction,
+		Action: looking(preflightAction),
 	}
 }
 

@@ -25,6 +25,11 @@ func noTerminal(c *cli.Context) bool {
 // already, there is nothing to ask.
 func question(ctx context.Context, c *cli.Context, stop <-chan struct{}, format string, args ...any) (string, error) {
 	select {
+	case <-ctx.Done():
+		return "", errNotAnswered
+	default:
+	}
+	select {
 	case <-stop:
 		return "", migrate.ErrStopped
 	default:

@@ -153,6 +153,7 @@ func rehearse(c *cli.Context, strategy phases.Strategy, how measuring, options p
 	}
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "")
 	defer done()
+	changing(ctx) // what is built is taken down as a whole
 	// Until the migration begins there is nothing to finish: the first
 	// Ctrl-C ends the set-up.
 	building, cancel := context.WithCancel(ctx)
@@ -217,7 +218,8 @@ func takeDown(c *cli.Context, o playground.Options, pg *playground.Playground) e
 // of the first way forward; with andBack the figures of clients are of all
 // three ways, and the result is that of the last.
 func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, log hclog.Logger, stop <-chan struct{}, strategy phases.Strategy, how measuring, andBack bool) (*report, error) {
-	ssh := sshOptions(c, log)
+	ssh, waits := sshOptions(c, log), &waitLines{w: c.App.ErrWriter}
+	ssh.Waits = waits.tell
 	ssh.NoUserConfig = true // it knows nothing of a playground, and may lead elsewhere
 	s, err := newSession(pg.SpecFile(), filepath.Join(pg.Dir(), "rehearsal.journal"), log, ssh)
 	if err != nil {
@@ -229,6 +231,7 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 		return nil, err
 	}
 	bar := newProgress(c.App.ErrWriter)
+	waits.through(bar)
 	how.tell = bar.say
 	m := migration{
 		strategy: strategy, chosen: true, phases: allPhases(strategy), events: bar, bar: bar, stop: stop,

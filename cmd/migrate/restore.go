@@ -75,7 +75,7 @@ type underRestore struct {
 
 const restoreBlob = "restore"
 
-func restoreAction(c *cli.Context) error {
+func restoreAction(c *cli.Context) (err error) {
 	s, err := openSession(c)
 	if err != nil {
 		return err
@@ -88,6 +88,7 @@ func restoreAction(c *cli.Context) error {
 	defer j.Close()
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "restore")
 	defer done()
+	defer func() { err = inOwnWords(ctx, err) }()
 	set, under, err := chooseBackup(s, j, c.String("from"))
 	if err != nil {
 		return err
@@ -134,12 +135,14 @@ func runRestore(ctx context.Context, c *cli.Context, s *session, j *state.Journa
 	if err := j.PutBlob(restoreBlob, under); err != nil {
 		return err
 	}
-	var events migrate.Events = newProgress(c.App.ErrWriter)
+	bar := newProgress(c.App.ErrWriter)
+	s.waits.through(bar)
+	var events migrate.Events = bar
 	if c.String("output") == "json" {
 		events = jsonEvents{json.NewEncoder(c.App.Writer)}
 	}
 	r := migrate.Runner[phases.View, phases.Hands]{Env: s.world, Journal: j, Spec: restore.Fingerprint(s.spec),
-		Events: both{events, &timekeeper{j: j, log: s.log}}, Log: s.log, Stop: stop}
+		Events: both{changingWith(ctx), events, &timekeeper{j: j, log: s.log}}, Log: s.log, Stop: stop}
 	if err := r.Run(ctx, p); err != nil {
 		return unfinished(err)
 	}

@@ -48,6 +48,7 @@ func rollbackAction(c *cli.Context) error {
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "rollback")
 	defer done()
 	bar := newProgress(c.App.ErrWriter)
+	s.waits.through(bar)
 	s.world.UseAsk(bar.say, c.Duration("wait-backend"))
 	var events migrate.Events = bar
 	if c.String("output") == "json" {
@@ -114,7 +115,7 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 		if err := w.measureAnyway(ctx); err != nil {
 			return err
 		}
-		if err := w.with(func(r migrate.Runner[phases.View, phases.Hands]) error { return r.Rollback(ctx, p) }); err != nil {
+		if err := w.with(ctx, func(r migrate.Runner[phases.View, phases.Hands]) error { return r.Rollback(ctx, p) }); err != nil {
 			if errors.Is(err, migrate.ErrStopped) {
 				return fmt.Errorf("the way back was stopped: `migrate rollback --phase %d` goes on back, `migrate run` forward again: %w", p.Number, err)
 			}

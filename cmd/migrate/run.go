@@ -95,6 +95,7 @@ func runAction(c *cli.Context) error {
 	}
 	bar := newProgress(c.App.ErrWriter)
 	bar.rehearsed = known
+	s.waits.through(bar)
 	s.world.UseAsk(bar.say, c.Duration("wait-backend"))
 	var events migrate.Events = bar
 	if c.String("output") == "json" {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -13,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -63,12 +61,13 @@ func TestScripts(t *testing.T) {
 			return os.Geteuid() == 0, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":           cmdExits,
-			"expand":          cmdExpand,
-			"ssh-host":        cmdSSHHost,
-			"journal":         cmdJournal,
-			"hold-journal":    cmdHoldJournal,
-			"interrupt-twice": cmdInterruptTwice,
+			"exits":        cmdExits,
+			"expand":       cmdExpand,
+			"ssh-host":     cmdSSHHost,
+			"journal":      cmdJournal,
+			"hold-journal": cmdHoldJournal,
+			"interrupt":    cmdInterrupt,
+			"end-within":   cmdEndWithin,
 		},
 	})
 }
@@ -194,45 +193,6 @@ func cmdHoldJournal(ts *testscript.TestScript, _ bool, args []string) {
 	j, err := state.Open(ts.MkAbs(args[0]), state.Options{Tool: "v0.9"})
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(j.Close()) })
-}
-
-// cmdInterruptTwice: interrupt-twice CODE PROGRAM [ARGS...] sends a program
-// INT, and INT again as soon as it has said something. It must end with CODE;
-// what it said is written to the file `said`.
-func cmdInterruptTwice(ts *testscript.TestScript, _ bool, args []string) {
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	cmd := exec.Command(findProgram(ts, args[1]), args[2:]...)
-	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"), "SSH_AUTH_SOCK=", "PATH="+ts.Getenv("PATH"))
-	stderr, err := cmd.StderrPipe()
-	ts.Check(err)
-	ts.Check(cmd.Start())
-	// It has connected when the journal's holder is known: the journal is
-	// opened before the first host.
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if found, _ := filepath.Glob(filepath.Join(cmd.Dir, "*.lock-holder")); len(found) > 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("%s has not opened its journal", args[1])
-		}
-	}
-	ts.Check(cmd.Process.Signal(syscall.SIGINT))
-	var said strings.Builder
-	for lines := bufio.NewScanner(stderr); lines.Scan(); {
-		if lines.Text() != "" && said.Len() == 0 {
-			ts.Check(cmd.Process.Signal(syscall.SIGINT))
-		}
-		if lines.Text() != "" {
-			fmt.Fprintln(&said, lines.Text())
-		}
-	}
-	err = cmd.Wait()
-	ts.Check(os.WriteFile(ts.MkAbs("said"), []byte(said.String()), 0o644))
-	if got := cmd.ProcessState.ExitCode(); got != want {
-		ts.Fatalf("exit code %d (%v), want %d; it said:\n%s", got, err, want, said.String())
-	}
 }
 
 func findProgram(ts *testscript.TestScript, name string) string {

@@ -65,6 +65,7 @@ type session struct {
 	log     hclog.Logger
 	pool    *sshhost.Pool
 	world   *phases.World
+	waits   *waitLines // nil where nobody is told
 }
 
 // own are the files that no output may replace.
@@ -77,6 +78,9 @@ func (h hosts) Host(ctx context.Context, c cluster.Host) (remote.Host, error) {
 	return h.pool.Host(ctx, c)
 }
 
+// Waits tells of answers that take long; phases.World asks for it.
+func (h hosts) Waits(c cluster.Host, what string) (done func()) { return h.pool.Waits(c, what) }
+
 // Lost counts the connections that were lost; phases.World asks for it.
 func (h hosts) Lost() int { return h.pool.Lost() }
 
@@ -86,11 +90,13 @@ func openSession(c *cli.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := newSession(specFile(c), common(c, flagJournal), log, sshOptions(c, log))
+	ssh, waits := sshOptions(c, log), &waitLines{w: c.App.ErrWriter}
+	ssh.Waits = waits.tell
+	s, err := newSession(specFile(c), common(c, flagJournal), log, ssh)
 	if err != nil {
 		return nil, err
 	}
-	s.given = flagsGiven(c)
+	s.given, s.waits = flagsGiven(c), waits
 	return s, nil
 }
 

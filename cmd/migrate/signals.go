@@ -7,19 +7,62 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"hamigrate/migrate/show"
+
+	"hamigrate/migrate"
+
+	"github.com/urfave/cli/v2"
 )
 
-// stopOnSignals: the first Ctrl-C (or TERM) asks the run to stop after the
-// step at hand, the second cancels it. A terminal that closes (HUP) and an output
-// that nobody reads any more (with `| tee` one Ctrl-C ends tee as well) ask, too,
-// and are never taken for a second one. Without this they would end the program in
-// the middle of a step. command is what goes on afterwards, "" for
-// nothing: a rehearsal has its own end.
+// signalled is the end that a signal brings about while nothing was changed yet.
+type signalled struct{}
+
+func (signalled) Error() string { return "stopped by a signal: nothing was changed on the cluster" }
+func (signalled) Unwrap() error { return context.Canceled }
+
+// errSignalled is the cause of a context that a signal has ended.
+var errSignalled error = signalled{}
+
+// looking makes the action of a command that only looks end at once with the
+// first INT, TERM or HUP, and in its own words: what was asked of hosts is given
+// up, and what a look has made for a moment is taken away. The second signal
+// ends the program.
+func looking(action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		ctx, cancel := context.WithCancelCause(c.Context)
+		defer cancel(nil)
+		signals, ended := make(chan os.Signal, 1), make(chan struct{})
+		defer close(ended)
+		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+		if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+			signal.Notify(signals, syscall.SIGHUP)
+		}
+		go func() {
+			select {
+			case <-signals:
+				cancel(errSignalled)
+			case <-ended:
+			}
+			signal.Stop(signals)
+		}()
+		c.Context = ctx
+		return inOwnWords(ctx, action(c))
+	}
+}
+
+// stopOnSignals: until something is changed (see stopping), the first signal
+// cancels what is under way. From then on the first Ctrl-C (or TERM) asks the run
+// to stop after the step at hand, and the second cancels it. A terminal that
+// closes (HUP) and an output that nobody reads any more (with `| tee` one Ctrl-C
+// ends tee as well) ask, too, and are never taken for a second one. Without this
+// they would end the program in the middle of a step. command is what goes on
+// afterwards, "" for nothing: a rehearsal has its own end.
 func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.Context, stop <-chan struct{}, done func()) {
-	ctx, cancel := context.WithCancel(ctx)
+	made := new(changes)
+	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, changesKey{}, made))
 	signals, gone := make(chan os.Signal, 2), make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	// These two last to the program's end: what is said last may find no reader
@@ -47,28 +90,84 @@ func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.
 			asked = true
 		}
 		for {
+			why := "S"
 			select {
 			case <-finished:
 				return
 			case <-gone:
-				ask("The terminal is gone: s")
-				continue
+				why = "The terminal is gone: s"
 			case <-unread:
-				ask("Nobody reads this any more: s")
-				continue
+				why = "Nobody reads this any more: s"
 			case <-signals:
+			}
+			if !asked && made.unlessMade(func() { cancel(errSignalled) }) {
+				signal.Stop(signals) // a second one ends the program
+				close(stopping)
+				return
+			}
+			if why != "S" {
+				ask(why)
+				continue
 			}
 			if pressed {
 				show.Fprintf(w, "\nStopping now%s.\n", unknown)
-				cancel()
+				cancel(context.Canceled)
 				signal.Stop(signals) // a third one ends the program
 				return
 			}
 			pressed = true
-			ask("S")
+			ask(why)
 		}
 	}()
-	return ctx, stopping, func() { signal.Stop(signals); close(finished); cancel() }
+	return ctx, stopping, func() { signal.Stop(signals); close(finished); cancel(nil) }
+}
+
+// changes says whether a command that signals stop has changed something. It is
+// in the context of the command, for whoever changes something first.
+type changes struct {
+	mu   sync.Mutex
+	made bool
+}
+
+type changesKey struct{}
+
+// changing says that something is changed from now on: the first signal ends
+// nothing in its middle any more.
+func changing(ctx context.Context) {
+	if c, ok := ctx.Value(changesKey{}).(*changes); ok {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.made = true
+	}
+}
+
+// unlessMade calls end where nothing was changed, and says whether it has.
+func (c *changes) unlessMade(end func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.made {
+		end()
+	}
+	return !c.made
+}
+
+// changingWith is a listener for whom a run begins to change something with its
+// first step that is not only looked at.
+func changingWith(ctx context.Context) onEvent {
+	return func(e migrate.Event) {
+		if e.Kind == migrate.EventStepStarted || e.Kind == migrate.EventStepUndoing {
+			changing(ctx)
+		}
+	}
+}
+
+// inOwnWords is the error of a command that a signal has ended before it changed
+// something: whatever look was given up then is of no interest.
+func inOwnWords(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errSignalled) {
+		return errSignalled
+	}
+	return err
 }
 
 // unread has a word when nobody reads one of the program's outputs any more.

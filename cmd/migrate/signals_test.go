@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -12,6 +13,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hamigrate/migrate"
+
+	"github.com/urfave/cli/v2"
 )
 
 // lockedBuffer is written to by a goroutine while a test reads it.
@@ -44,6 +49,7 @@ func TestALostTerminalAsksToStop(t *testing.T) {
 			var said lockedBuffer
 			ctx, stop, done := stopOnSignals(t.Context(), &said, "run")
 			defer done()
+			changing(ctx)
 			for range 3 {
 				lose(t)
 			}
@@ -146,4 +152,53 @@ func ignoreHangups(t *testing.T) {
 		signal.Notify(c, syscall.SIGHUP)
 		signal.Stop(c)
 	})
+}
+
+// TestBeforeAChangeOneSignalIsEnough: nothing is half done, so whatever signal
+// it is cancels what is looked at, and the exit code is that of an interruption.
+func TestBeforeAChangeOneSignalIsEnough(t *testing.T) {
+	for name, lose := range map[string]func(*testing.T){
+		"INT":        func(t *testing.T) { send(t, syscall.SIGINT) },
+		"TERM":       func(t *testing.T) { send(t, syscall.SIGTERM) },
+		"HUP":        func(t *testing.T) { send(t, syscall.SIGHUP) },
+		"the reader": writeToNobody,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var said lockedBuffer
+			ctx, stop, done := stopOnSignals(t.Context(), &said, "run")
+			defer done()
+			changingWith(ctx).Event(migrate.Event{Kind: migrate.EventStepSatisfied}) // which was only looked at
+			lose(t)
+			for _, ended := range []<-chan struct{}{ctx.Done(), stop} {
+				select {
+				case <-ended:
+				case <-time.After(10 * time.Second):
+					t.Fatal("it goes on")
+				}
+			}
+			err := inOwnWords(ctx, fmt.Errorf("connecting to cp1: %w", context.Cause(ctx)))
+			if exitCode(err) != 130 || err.Error() != "stopped by a signal: nothing was changed on the cluster" || howItEnded(err) != "before a step was begun" {
+				t.Errorf("got %v, exit code %d, ended %s", err, exitCode(err), howItEnded(err))
+			}
+		})
+	}
+}
+
+// TestALookEndsWithASignal, also where what it has looked at was no context of
+// its own.
+func TestALookEndsWithASignal(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		looks := looking(func(c *cli.Context) error {
+			send(t, sig)
+			<-c.Context.Done()
+			return errors.New("context canceled")
+		})
+		if err := looks(cli.NewContext(cli.NewApp(), nil, &cli.Context{Context: t.Context()})); !errors.Is(err, errSignalled) || exitCode(err) != 130 {
+			t.Errorf("%v: got %v", sig, err)
+		}
+	}
+	done := looking(func(*cli.Context) error { return nil })
+	if err := done(cli.NewContext(cli.NewApp(), nil, nil)); err != nil {
+		t.Error(err)
+	}
 }

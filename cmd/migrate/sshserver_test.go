@@ -19,7 +19,8 @@ import (
 // cmdSSHHost: ssh-host PREFIX KIND starts an SSH server until the script's
 // end, and sets PREFIX_PORT, PREFIX_KEY (as known_hosts has it) and
 // PREFIX_FINGERPRINT. A server of the kind "refusing" lets nobody in, a
-// "silent" one says nothing at all, and one with a "shell" lets everybody in
+// "silent" one says nothing at all, a "hanging" one lets everybody in and runs
+// nothing, and one with a "shell" lets everybody in
 // who has the key in the file authorized (anybody where there is none) and
 // runs commands on this machine, with the script's folder bin before its PATH.
 func cmdSSHHost(ts *testscript.TestScript, _ bool, args []string) {
@@ -35,7 +36,7 @@ func cmdSSHHost(ts *testscript.TestScript, _ bool, args []string) {
 	config := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 		known, err := os.ReadFile(filepath.Join(work, "authorized"))
 		fits := err != nil || strings.Contains(string(known), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))))
-		if args[1] == "shell" && fits {
+		if args[1] == "shell" && fits || args[1] == "hanging" {
 			return nil, nil
 		}
 		return nil, errors.New("nobody comes in here")
@@ -48,8 +49,11 @@ func cmdSSHHost(ts *testscript.TestScript, _ bool, args []string) {
 				return
 			}
 			context.AfterFunc(ctx, func() { conn.Close() })
+			if err := os.WriteFile(filepath.Join(work, "connected"), nil, 0o600); err != nil {
+				ts.Logf("%v", err) // the script that waits for it fails
+			}
 			if args[1] != "silent" {
-				go serveShell(ctx, conn, config, work)
+				go serveShell(ctx, conn, config, work, args[1] == "hanging")
 			}
 		}
 	}()
@@ -61,7 +65,7 @@ func cmdSSHHost(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // serveShell serves one connection, if its client may log in.
-func serveShell(ctx context.Context, conn net.Conn, config *ssh.ServerConfig, work string) {
+func serveShell(ctx context.Context, conn net.Conn, config *ssh.ServerConfig, work string, hangs bool) {
 	_, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {
 		return
@@ -75,6 +79,14 @@ func serveShell(ctx context.Context, conn net.Conn, config *ssh.ServerConfig, wo
 		channel, requests, err := open.Accept()
 		if err != nil {
 			return
+		}
+		if hangs {
+			go func() {
+				for r := range requests {
+					r.Reply(true, nil) //nolint:errcheck // the client is told or gone
+				}
+			}()
+			continue
 		}
 		go serveCommand(ctx, channel, requests, work)
 	}

@@ -22,7 +22,7 @@ func statusCommand() *cli.Command {
 			"when. `--offline` leaves the cluster alone and shows the journal.\n\n" + exitStatus,
 		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
 			&cli.BoolFlag{Name: "offline", Usage: "show the journal only"}),
-		Action: statusAction,
+		Action: looking(statusAction),
 	}
 }
 

@@ -35,10 +35,11 @@ func TestAStoppedWaitIsAStop(t *testing.T) {
 	}
 }
 
-// The first TERM asks to stop, and cancels nothing.
+// The first TERM asks to stop, and cancels no step.
 func TestOneTermAsksToStop(t *testing.T) {
 	ctx, stop, done := stopOnSignals(t.Context(), io.Discard, "run")
 	defer done()
+	changingWith(ctx).Event(migrate.Event{Kind: migrate.EventStepStarted})
 	if err := syscall.Kill(syscall.Getpid(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

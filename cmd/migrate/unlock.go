@@ -33,7 +33,7 @@ func unlockCommand() *cli.Command {
 		Flags: append(commonFlags(),
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
 			&cli.BoolFlag{Name: "force", Usage: "take it away from a run that is alive, too"}),
-		Action: unlockAction,
+		Action: looking(unlockAction),
 	}
 }
 
@@ -105,7 +105,7 @@ func unlockCluster(ctx context.Context, api unlocking, force bool, confirm func(
 	if err := confirm(*holder); err != nil {
 		return err
 	}
-	if err := api.Unlock(ctx, *holder, state.WhoAmI(), alive); err != nil {
+	if err := api.Unlock(context.WithoutCancel(ctx), *holder, state.WhoAmI(), alive); err != nil {
 		return err
 	}
 	if alive {

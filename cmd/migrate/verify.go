@@ -19,7 +19,7 @@ func verifyCommand() *cli.Command {
 			"and what to do. docs/verify.md lists them. It needs the spec and no journal, so it may be\n" +
 			"run at any time and by anybody, from a timer too: exit status 6 when something is not so.\n\n" + exitStatus,
 		Flags:  append(commonFlags(), outputFlag("text", "json")),
-		Action: verifyAction,
+		Action: looking(verifyAction),
 	}
 }
 

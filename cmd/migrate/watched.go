@@ -98,7 +98,7 @@ func (w *watched) run(ctx context.Context, p phases.Phase) error {
 	if err := w.measure(ctx, p); err != nil {
 		return err
 	}
-	if err := w.with(func(r migrate.Runner[phases.View, phases.Hands]) error { return r.Run(ctx, p) }); err != nil {
+	if err := w.with(ctx, func(r migrate.Runner[phases.View, phases.Hands]) error { return r.Run(ctx, p) }); err != nil {
 		return err
 	}
 	if w.done == nil {
@@ -110,8 +110,8 @@ func (w *watched) run(ctx context.Context, p phases.Phase) error {
 
 // with runs do with a runner whose events everybody hears who has to, and
 // which is stopped by the operator or by the gate.
-func (w *watched) with(do func(migrate.Runner[phases.View, phases.Hands]) error) error {
-	events := both{w.events, &timekeeper{j: w.j, log: w.s.log}}
+func (w *watched) with(ctx context.Context, do func(migrate.Runner[phases.View, phases.Hands]) error) error {
+	events := both{changingWith(ctx), w.events, &timekeeper{j: w.j, log: w.s.log}}
 	stop, done := either(w.stop, w.hold.lost)
 	defer done()
 	if w.m != nil {
@@ -176,6 +176,7 @@ func (w *watched) measureAnyway(ctx context.Context) error {
 }
 
 func (w *watched) begin(ctx context.Context, resumed bool) error {
+	changing(ctx) // it makes pods
 	m, err := startMeasurement(ctx, w.s, w.j, w.measuring, resumed, w.stop)
 	switch {
 	case err == nil:

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +30,17 @@ type Endpoint struct {
 	Address string
 	// Dial opens a connection from that host.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Waits is called when the member is asked for something, and what it returns
+	// when there is an answer: one that takes long is told of. It may be nil.
+	Waits func(what string) (done func())
+}
+
+// telling tells of the member's answers that take long.
+func (e Endpoint) telling(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if e.Waits != nil {
+		defer e.Waits(fmt.Sprintf("etcd's answer to %s", path.Base(method)))()
+	}
+	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
 // Member is an entry of the member list.
@@ -135,7 +147,7 @@ func (r *Reader) client(host string) (*clientv3.Client, error) {
 		// Without it a member's answer may have 2 GB (client/v3: defaultMaxCallRecvMsgSize).
 		// What is read here are members, states and single keys; a snapshot comes in pieces.
 		MaxCallRecvMsgSize: 16 << 20,
-		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+		DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(e.telling), grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return e.Dial(ctx, "tcp", strings.TrimPrefix(address, "https://"))
 		})},
 	})

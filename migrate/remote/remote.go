@@ -151,7 +151,7 @@ type ExitError struct {
 }
 
 func (e *ExitError) Error() string {
-	msg := strings.TrimSpace(e.Stderr)
+	msg := LastWords(e.Stderr)
 	if msg == "" {
 		msg = "no message"
 	}

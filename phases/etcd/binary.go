@@ -216,7 +216,7 @@ func verifyBinary(ctx context.Context, v phases.View) error {
 		return err
 	}
 	if !strings.Contains(out, "etcd Version: "+status.Version+"\n") {
-		return fmt.Errorf("the etcd on %s is %q, the cluster runs %s", v.Target(), strings.SplitN(out, "\n", 2)[0], status.Version)
+		return fmt.Errorf("the etcd on %s is %q, the cluster runs %s", v.Target(), remote.Excerpt(strings.SplitN(out, "\n", 2)[0]), status.Version)
 	}
 	return nil
 }

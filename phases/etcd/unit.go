@@ -275,7 +275,7 @@ func verifyUnit(ctx context.Context, v phases.View) error {
 		return fmt.Errorf("asking systemd on %s for the unit: %w", v.Target(), err)
 	}
 	if !strings.Contains(out, "LoadState=loaded") || strings.Contains(out, "NeedDaemonReload=yes") {
-		return fmt.Errorf("systemd on %s has not loaded etcd.service: %s", v.Target(), strings.Join(strings.Fields(out), " "))
+		return fmt.Errorf("systemd on %s has not loaded etcd.service: %s", v.Target(), remote.Excerpt(strings.Join(strings.Fields(out), " ")))
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ func syncs(ctx context.Context, s Scene, h phases.Hands) (durations, error) {
 		}
 	}
 	if len(took) < 10 {
-		return nil, fmt.Errorf("writing to %s on %s: %d writes were timed: %q", syncDir, s.Target(), len(took), strings.TrimSpace(out))
+		return nil, fmt.Errorf("writing to %s on %s: %d writes were timed: %q", syncDir, s.Target(), len(took), remote.Excerpt(out))
 	}
 	slices.Sort(took)
 	return took, nil

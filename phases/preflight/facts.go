@@ -216,7 +216,7 @@ func readClock(ctx context.Context, host remote.Reader) (clock, error) {
 		whole, part, _ := strings.Cut(strings.TrimSpace(out), ".")
 		seconds, err := strconv.ParseInt(whole, 10, 64)
 		if err != nil {
-			return clock{}, fmt.Errorf("reading the time of %s: `date` printed %q", host.Name(), out)
+			return clock{}, fmt.Errorf("reading the time of %s: `date` printed %q", host.Name(), remote.Excerpt(out))
 		}
 		nanos, err := strconv.ParseInt(part, 10, 64)
 		c := clock{time.Unix(seconds, nanos).Sub(begin.Add(took / 2)), took / 2}

@@ -11,9 +11,12 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"hamigrate/migrate/remote"
 )
 
 // keyring is the keys to log in with, best first.
@@ -22,8 +25,11 @@ type keyring struct {
 	tried   []string // what each signer is, for messages
 	agent   net.Conn // nil without an agent; must stay open while signing
 	notes   []string // why other keys could not be used
+	ignored []string // of these, keys that are there and would be used
 	secrets *secrets
 	wanted  atomic.Pointer[string] // the locked file that the host wants
+	takes   []string               // the ways to log in that the host has said last
+	partly  bool                   // a key was taken, and was not enough
 }
 
 // openKeys collects the keys for t: named identity files first and then what
@@ -130,11 +136,14 @@ func (k *keyring) addFile(file string, held []ssh.Signer, explicit bool) error {
 		return nil
 	}
 	signer, parseErr := ssh.ParsePrivateKey(data)
+	public := publicHalf(file, data, parseErr)
+	if open := tooOpen(file, data); open != nil {
+		signer, parseErr = nil, open
+	}
 	if parseErr == nil {
 		k.addWithCertificate(signer, file, file)
 		return nil
 	}
-	public := publicHalf(file, data, parseErr)
 	for _, s := range held {
 		if public != nil && bytes.Equal(s.PublicKey().Marshal(), public.Marshal()) {
 			k.addWithCertificate(s, file, file+" (agent)")
@@ -142,6 +151,10 @@ func (k *keyring) addFile(file string, held []ssh.Signer, explicit bool) error {
 		}
 	}
 	problem := fmt.Sprintf("%s cannot be used: %v", file, parseErr)
+	if errors.Is(parseErr, errTooOpen) {
+		problem = parseErr.Error()
+		k.ignored = append(k.ignored, problem)
+	}
 	if errors.As(parseErr, new(*ssh.PassphraseMissingError)) {
 		if k.addLocked(file, public) {
 			return nil
@@ -210,6 +223,29 @@ func publicHalf(file string, data []byte, parseErr error) ssh.PublicKey {
 	return key
 }
 
+// errTooOpen is a private key that others on this machine may read.
+var errTooOpen = errors.New("it is open to others")
+
+// tooOpen is an error for a private key that ssh(1) would not use either: one of
+// our own that others may read (its authfile.c: sshkey_perm_ok).
+func tooOpen(file string, data []byte) error {
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm()&0o077 == 0 || !bytes.Contains(data, []byte("PRIVATE KEY")) {
+		return nil
+	}
+	if of, known := info.Sys().(*syscall.Stat_t); known && int(of.Uid) != os.Getuid() {
+		return nil // we cannot close it, and it is not ours to judge
+	}
+	return mistakef(errTooOpen, nil, "%s is a private key that others may read (mode %04o): it is not used, as ssh does not use it; close it with: chmod 600 %s", file, info.Mode().Perm(), remote.Quote(file))
+}
+
+// hears is told which ways to log in the host takes.
+func (k *keyring) hears(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+	k.takes = c.AllowedMethods
+	k.partly = k.partly || slices.Contains(c.PartialSuccessMethods, "publickey")
+	return nil, nil // the next of ours
+}
+
 // refused is the sentence for a host that took none of the keys.
 func (k *keyring) refused(t target, cause error) error {
 	copyID := "ssh-copy-id"
@@ -220,7 +256,22 @@ func (k *keyring) refused(t target, cause error) error {
 		copyID += " -p " + t.port()
 	}
 	copyID += t.jumpOption("-o ProxyJump=")
+	look := fmt.Sprintf("see on %s what holds: `sshd -T -C user=%s | grep -i authentication`", t.name, t.user)
+	switch takes := remote.Excerpt(strings.Join(k.takes, ", ")); {
+	case k.partly:
+		return mistakef(ErrAuthentication, cause,
+			"%s (%s) takes the key of user %s and then wants %s as well, and this program logs in with keys alone; let `AuthenticationMethods publickey` hold there for it, or log in through another user; %s",
+			t.name, t.address, t.user, takes, look)
+	case takes != "" && !slices.Contains(k.takes, "publickey"):
+		return mistakef(ErrAuthentication, cause,
+			"%s (%s) takes no keys from user %s, only %s, and this program logs in with keys alone; set `PubkeyAuthentication yes` in /etc/ssh/sshd_config there, then: systemctl reload ssh || systemctl reload sshd; %s; then give it your key, for which the password is asked: %s %s@%s",
+			t.name, t.address, t.user, takes, look, copyID, t.user, t.host())
+	}
+	ignored := ""
+	for _, why := range k.ignored {
+		ignored += "; " + why
+	}
 	return mistakef(ErrAuthentication, cause,
-		"%s (%s) lets user %s in with none of the keys tried (%s): %v; give it one of them with: %s %s@%s",
-		t.name, t.address, t.user, strings.Join(k.tried, ", "), cause, copyID, t.user, t.host())
+		"%s (%s) lets user %s in with none of the keys tried (%s)%s: %v; give it one of them with: %s %s@%s",
+		t.name, t.address, t.user, strings.Join(k.tried, ", "), ignored, remote.Excerpt(cause.Error()), copyID, t.user, t.host())
 }

@@ -150,15 +150,16 @@ func (h *Host) open(ctx context.Context, path string) (io.ReadCloser, int64, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	r, w := io.Pipe()
-	go func() {
-		w.CloseWithError(h.exec(ctx, call{
-			script: assign("f", path) + readScript,
-			label:  "read " + remote.Quote(path),
-			stdout: w,
-			reads:  true,
-			slots:  streams,
-		}))
-	}()
+	todo := call{
+		script: assign("f", path) + readScript,
+		label:  "read " + remote.Quote(path),
+		stdout: w,
+		reads:  true,
+		slots:  streams,
+	}
+	h.bounded(&todo, "reading "+path)
+	todo.asks = "" // it may take an hour, and whoever copies tells of that
+	go func() { w.CloseWithError(h.exec(ctx, todo)) }()
 	s := &stream{Reader: bufio.NewReaderSize(r, 64<<10), pipe: r, cancel: cancel}
 	head, err := readHeader(s.Reader)
 	if err != nil {

@@ -166,7 +166,7 @@ func (d detached) startAndWait(ctx context.Context, c remote.Command) (string, e
 	var exit *remote.ExitError
 	switch {
 	case asExit(err, &exit): // of a script of ours: the command's own is in the answer
-		return "", fmt.Errorf("%w: following it on the host: %s", remote.ErrUnknownOutcome, strings.TrimSpace(exit.Stderr))
+		return "", fmt.Errorf("%w: following it on the host: %s", remote.ErrUnknownOutcome, remote.LastWords(exit.Stderr))
 	case errors.Is(err, remote.ErrUnknownOutcome):
 		return "", err
 	case err != nil:
@@ -219,6 +219,8 @@ func (d detached) ask(ctx context.Context, verb, script string, stdin []byte) ([
 			stdout: &out,
 			reads:  true,
 			mark:   mark,
+			// It is for its own command that it waits, and the engine tells of that.
+			silence: d.host.silence, limit: waitChunk + d.host.target.limits.look,
 		})
 	})
 	return out.Bytes(), err

@@ -183,8 +183,9 @@ func dialOnce(ctx context.Context, t target, raw net.Conn, keys *keyring, hosts 
 	var keyTrusted bool
 	var keyErr error
 	sshConn, channels, requests, err := ssh.NewClientConn(w, t.known(), &ssh.ClientConfig{
-		User: t.user,
-		Auth: []ssh.AuthMethod{ssh.PublicKeys(keys.signers...)},
+		User:         t.user,
+		Auth:         []ssh.AuthMethod{ssh.PublicKeys(keys.signers...)},
+		AuthCallback: keys.hears,
 		HostKeyCallback: func(hostname string, addr net.Addr, key ssh.PublicKey) error {
 			keyErr = hosts.check(hostname, addr, key)
 			keyTrusted = keyErr == nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"hamigrate/migrate/remote"
 )
 
 // Kinds of user mistake; ask with errors.Is. The message beside each names
@@ -26,6 +28,9 @@ var (
 	// ErrOtherHost is a host that ~/.ssh/config leads to and that is not the
 	// one that the spec means.
 	ErrOtherHost = errors.New("another host")
+	// ErrSilent is a host that lets us in, or lets us begin to, and then does not
+	// answer.
+	ErrSilent = errors.New("silent")
 	// ErrForwarding is an sshd that forbids forwarding to the address asked
 	// for in DialContext.
 	ErrForwarding = errors.New("forwarding forbidden")
@@ -62,6 +67,6 @@ func unreachable(ctx context.Context, t target, err error) error {
 		return err
 	}
 	return mistakef(ErrUnreachable, err,
-		"%s (%s) cannot be reached: %v; see what your own ssh says: %s true",
-		t.name, t.address, err, t.byHand())
+		"%s (%s) cannot be reached: %s; see what your own ssh says: %s true",
+		t.name, t.address, remote.Excerpt(err.Error()), t.byHand())
 }

@@ -92,7 +92,7 @@ func (h *Host) rename(ctx context.Context, from, to string) error {
 	case "exists":
 		return fs.ErrExist
 	default:
-		return fmt.Errorf("the script printed %q", answer)
+		return fmt.Errorf("the script printed %q", remote.Excerpt(answer))
 	}
 }
 
@@ -106,12 +106,16 @@ func (h *Host) script(ctx context.Context, verb, path string, reads bool, variab
 	var out bytes.Buffer
 	err = again(ctx, func() error {
 		out.Reset()
-		return h.exec(ctx, call{
+		todo := call{
 			script: assign(variable, path) + text,
 			label:  verb + " " + remote.Quote(path),
 			stdout: &out,
 			reads:  reads,
-		})
+		}
+		if reads {
+			h.bounded(&todo, verb+"ing "+path)
+		}
+		return h.exec(ctx, todo)
 	})
 	return out.Bytes(), err
 }
@@ -138,7 +142,7 @@ func parseHeader(out []byte) (header, []byte, error) {
 	mode, err1 := strconv.ParseUint(field(1), 8, 32)
 	size, err2 := strconv.ParseInt(field(6), 10, 64)
 	if err := errors.Join(err1, err2); err != nil {
-		return header{}, nil, fmt.Errorf("not understood: %w", err)
+		return header{}, nil, fmt.Errorf("not understood: %.40q", out)
 	}
 	return header{
 		mode:  fs.FileMode(mode) & fs.ModePerm,

@@ -3,6 +3,7 @@ package sshhost
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,8 +30,15 @@ type Host struct {
 	// password is sudo's, where it wants one.
 	password string
 	closed   bool
+	failed   failure // the last login
 
 	losses atomic.Int64 // connections that were lost
+
+	silence *silence // of its commands
+	waits   *waits   // nil: nobody is told
+
+	mu   sync.Mutex
+	ways map[string]*silence // of addresses reached from it
 }
 
 var (
@@ -80,6 +88,10 @@ func newHost(h cluster.Host, all *shared) (*Host, error) {
 		log:    log.With("host", t.name),
 		turn:   make(chan struct{}, 1),
 		become: t.become,
+
+		silence: &silence{host: t, limits: t.limits},
+		waits:   newWaits(t.name, all.options, &all.asking),
+		ways:    map[string]*silence{},
 	}, nil
 }
 
@@ -116,16 +128,14 @@ func (h *Host) connect(ctx context.Context) (*conn, error) {
 	if h.live != nil && !h.live.dead() {
 		return h.live, nil
 	}
-	c, err := h.shared.dial(ctx, h.target, h.patience())
+	if err := h.failed.again(h.target.limits); err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", h.target.name, err)
+	}
+	defer h.waits.begin("logging in")()
+	began := time.Now()
+	c, err := h.login(ctx)
+	h.failed.note(ctx, h.target, began, err)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to %s: %w", h.target.name, err)
-	}
-	if err := h.checkAddress(ctx, c); err != nil {
-		c.close()
-		return nil, fmt.Errorf("connecting to %s: %w", h.target.name, err)
-	}
-	if err := h.findPrivilege(ctx, c); err != nil {
-		c.close()
 		return nil, fmt.Errorf("connecting to %s: %w", h.target.name, err)
 	}
 	c.sudo, c.password = h.become == becomeSudo, h.password
@@ -133,6 +143,34 @@ func (h *Host) connect(ctx context.Context) (*conn, error) {
 	h.live, h.down = c, time.Time{}
 	h.log.Debug("connected", "address", h.target.address, "user", h.target.user, "become", h.become)
 	return c, nil
+}
+
+// login makes a connection that is good for commands.
+func (h *Host) login(ctx context.Context) (*conn, error) {
+	c, err := h.shared.dial(ctx, h.target, h.patience())
+	if err != nil {
+		return nil, err
+	}
+	if err := h.checkAddress(ctx, c); err != nil {
+		c.close()
+		return nil, err
+	}
+	if err := h.findPrivilege(ctx, c); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// way knows whether an address answers that is reached from the host. It is not
+// the host's own silence: what leads there may be a network that drops packets.
+func (h *Host) way(address string) *silence {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ways[address] == nil {
+		h.ways[address] = &silence{host: h.target, limits: h.target.limits}
+	}
+	return h.ways[address]
 }
 
 // patience is for how long the next dial may go on. All callers together have

@@ -17,23 +17,34 @@ import (
 type hostKeys struct {
 	target target
 	trust  *trust
-	db     *knownhosts.HostKeyDB
+	known  *knownKeys
 }
 
 // openHostKeys reads the known_hosts files anew for each connection, so that
 // a key added in the meantime counts.
 func openHostKeys(t target, trust *trust) (*hostKeys, error) {
+	if t.keepsNoKeys() && len(t.hostKeyFiles()) == 0 {
+		return nil, t.noFile(fs.ErrInvalid)
+	}
 	files := t.hostKeyFiles()
 	if len(files) == 0 && !trust.acceptNew {
 		return nil, mistakef(ErrUnknownHostKey, fs.ErrNotExist,
 			"no host key of %s can be checked: %s is not there; connect once by hand, compare the fingerprint it shows with the host's own, and the file is made: %s",
 			t.name, t.knownHosts, t.byHand())
 	}
-	db, err := knownhosts.NewDB(files...)
+	known, err := readKnownKeys(files, t.known(), t.alias != "")
 	if err != nil {
 		return nil, fmt.Errorf("reading known_hosts: %w", err)
 	}
-	return &hostKeys{target: t, trust: trust, db: db}, nil
+	return &hostKeys{target: t, trust: trust, known: known}, nil
+}
+
+// noFile is the sentence for a UserKnownHostsFile that keeps nothing. ssh(1) goes
+// on there with StrictHostKeyChecking off; we never compare with nothing.
+func (t target) noFile(cause error) error {
+	return mistakef(ErrUnknownHostKey, cause,
+		"the host key of %s (%s) cannot be checked: %s is no file, so nothing is known by it and nothing can be added; name a file in the spec, ssh: {knownHostsFile: ~/.ssh/known_hosts}, or as UserKnownHostsFile in ~/.ssh/config",
+		t.name, t.address, t.knownHosts)
 }
 
 // algorithms returns the host key algorithms to offer, those known_hosts has
@@ -41,10 +52,7 @@ func openHostKeys(t target, trust *trust) (*hostKeys, error) {
 // another type, which nobody knows. Certificates are offered only where
 // known_hosts names an authority for the host.
 func (k *hostKeys) algorithms() []string {
-	known := k.db.HostKeyAlgorithms(k.target.known())
-	authority := slices.ContainsFunc(k.db.HostKeys(k.target.known()),
-		func(key knownhosts.PublicKey) bool { return key.Cert })
-	order := slices.Clone(known)
+	order, authority := k.known.algorithms()
 	rest := append([]string{ssh.KeyAlgoED25519}, ssh.SupportedAlgorithms().HostKeys...) // what ssh-keyscan users know best
 	for _, algo := range rest {
 		if slices.Contains(order, algo) || strings.Contains(algo, "-cert-v01@") && !authority {
@@ -57,11 +65,11 @@ func (k *hostKeys) algorithms() []string {
 
 // check is the ssh.HostKeyCallback.
 func (k *hostKeys) check(hostname string, addr net.Addr, key ssh.PublicKey) error {
-	err := k.db.HostKeyCallback()(hostname, addr, key)
+	err := k.known.check(hostname, addr, key)
 	t := k.target
 	var mismatch *xknownhosts.KeyError
 	var revoked *xknownhosts.RevokedError
-	if errors.As(err, &mismatch) && len(mismatch.Want) == 0 && k.trust.acceptNew {
+	if errors.As(err, &mismatch) && len(mismatch.Want) == 0 && k.trust.acceptNew && !t.keepsNoKeys() {
 		err = k.trust.accept(t, key, addr)
 	}
 	if err == nil {
@@ -69,10 +77,12 @@ func (k *hostKeys) check(hostname string, addr net.Addr, key ssh.PublicKey) erro
 		return nil
 	}
 	switch {
+	case errors.As(err, &mismatch) && len(mismatch.Want) == 0 && t.keepsNoKeys():
+		return t.noFile(err)
 	case errors.As(err, &mismatch) && len(mismatch.Want) == 0:
 		return mistakef(ErrUnknownHostKey, err,
-			"%s does not know the %s host key of %s (%s): %s. On the host's own console run `ssh-keygen -lf %s`; if it prints the same fingerprint, trust it with: %s (or trust all hosts that are seen for the first time: --accept-new-host-keys)",
-			t.knownHosts, key.Type(), t.name, t.address, ssh.FingerprintSHA256(key), keyFile(key), t.trustCommand(key))
+			"%s does not know the %s host key of %s (%s): %s%s. On the host's own console run `ssh-keygen -lf %s`; if it prints the same fingerprint, trust it with: %s (or trust all hosts that are seen for the first time: --accept-new-host-keys)",
+			t.knownHosts, key.Type(), t.name, t.address, ssh.FingerprintSHA256(key), k.leftOut(), keyFile(key), t.trustCommand(key))
 	case errors.As(err, &mismatch):
 		return mistakef(ErrHostKeyChanged, err,
 			"STOPPED: the host key of %s (%s) is not the one in known_hosts: it shows %s %s, but %s. Either the host was installed anew or somebody stands between; nothing was sent. Find out on the host's own console with `ssh-keygen -lf %s`; only if it prints the fingerprint shown, forget the old key with: %s",
@@ -87,6 +97,19 @@ func (k *hostKeys) check(hostname string, addr net.Addr, key ssh.PublicKey) erro
 			"STOPPED: the host key of %s (%s) is not trusted: %v; nothing was sent. See what the host shows with: %s",
 			t.name, t.address, err, strings.Replace(t.byHand(), "ssh", "ssh -v", 1))
 	}
+}
+
+// leftOut names the lines that were passed over, as ssh(1) does: the host may be
+// in one of them.
+func (k *hostKeys) leftOut() string {
+	skipped := k.known.skipped
+	switch n := len(skipped); {
+	case n == 0:
+		return ""
+	case n > 3:
+		skipped = append(slices.Clone(skipped[:3]), fmt.Sprintf("and %d more", n-3))
+	}
+	return "; not read there: " + strings.Join(skipped, ", ")
 }
 
 // describe tells what known_hosts has instead.

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/remote"
 )
 
 // Defaults of cluster.SSH and of Options, and the limits of OpenSSH's sshd
@@ -100,8 +101,12 @@ type Options struct {
 	// adds its key there. A key that changed is refused all the same.
 	AcceptNewHostKeys bool
 	// Tell gets a sentence for each host key that was accepted, and one for
-	// what of ~/.ssh/config is left out. Nil: nobody is told.
+	// what of ~/.ssh/config and known_hosts is left out. Nil: nobody is told.
 	Tell func(sentence string)
+	// Waits hears for which host the program waits, when it has waited for 5 s
+	// and then every 10 s. It must not call back into this package. Nil: nobody
+	// is told.
+	Waits func(remote.Wait)
 	// Jump is the way to hosts for which ~/.ssh/config names none, as
 	// ProxyJump has it: "user@bastion:port,…".
 	Jump string
@@ -128,6 +133,7 @@ type target struct {
 	timeout    time.Duration
 	keepAlive  time.Duration
 	reconnect  time.Duration
+	limits     limits
 	detachDir  string
 	via        *target // the bastion next to the host, with its own via
 	// expects is the address that the spec gives the host, where
@@ -201,7 +207,7 @@ func (t *target) fill(o Options, s settings, home string) {
 	t.alias, t.hashHosts = s.hostKeyAlias, s.hashKnownHosts
 	t.timeout = defaultTimeout
 	t.keepAlive = or(o.KeepAlive, defaultKeepAlive)
-	t.reconnect, t.detachDir = reconnectTime, detachDir
+	t.reconnect, t.detachDir, t.limits = reconnectTime, detachDir, usualLimits()
 	t.agent = or(o.AgentSocket, or(s.identityAgent, os.Getenv("SSH_AUTH_SOCK")))
 	if t.agent == "none" {
 		t.agent = ""

@@ -56,6 +56,17 @@ func (p *Pool) host(h cluster.Host) (*Host, error) {
 	return host, nil
 }
 
+// Waits notes that something is waited for which was asked through the host, the
+// answer to a request on a connection of DialContext. done is the end of that.
+// Options.Waits hears of it.
+func (p *Pool) Waits(h cluster.Host, what string) (done func()) {
+	host, err := p.host(h)
+	if err != nil {
+		return func() {} // then nothing can be asked there
+	}
+	return host.waits.begin(what)
+}
+
 // Lost is the number of connections, to all hosts, that were lost so far.
 func (p *Pool) Lost() int {
 	p.mu.Lock()

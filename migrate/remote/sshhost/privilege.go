@@ -7,22 +7,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"hamigrate/migrate/remote"
 )
 
-// loginTime bounds each command of a login: a host with a dead disk lets one
-// in and then says nothing, and whoever logs in may have set no deadline.
-const loginTime = 30 * time.Second
-
 // first runs a command of the login.
 func (h *Host) first(ctx context.Context, c *conn, what call) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, loginTime,
-		fmt.Errorf("%s let us in and ran nothing within %v", h.target.name, loginTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, h.target.limits.login,
+		mistakef(ErrSilent, nil, "%s let us in and ran nothing within %s; see whether it does for you: %s true", h.target.name, inSeconds(h.target.limits.login), h.target.byHand()))
 	defer cancel()
-	what.reads = true
-	return c.run(ctx, h.target, what)
+	what.reads, what.atMost = true, loginOutput
+	return h.talkative(c.run(ctx, h.target, what))
 }
 
 // findPrivilege decides how commands get root's rights, once a Host.
@@ -30,13 +25,13 @@ func (h *Host) findPrivilege(ctx context.Context, c *conn) error {
 	if h.become == becomeAuto {
 		var out strings.Builder
 		if err := h.first(ctx, c, call{script: "id -u", stdout: &out}); err != nil {
-			return fmt.Errorf("finding out who we are: %w", err)
+			return fmt.Errorf("finding out who we are: %w", h.noShell(err, &out))
 		}
 		uid, err := strconv.Atoi(strings.TrimSpace(out.String()))
 		if err != nil {
 			return mistakef(ErrPrivilege, err,
 				"the login shell of user %s on %s prints something of its own before a command's output (`id -u` gave %q); make its start-up files silent without a terminal (for bash: begin ~/.bashrc with `[ -t 0 ] || return`)",
-				h.target.user, h.target.name, out.String())
+				h.target.user, h.target.name, remote.Excerpt(out.String()))
 		}
 		if uid == 0 {
 			h.become = becomeNone
@@ -153,7 +148,7 @@ func (h *Host) noSudo(err error) error {
 // lastLine is what counts of sudo's words: a lecture may come before it.
 func lastLine(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.TrimSpace(lines[len(lines)-1])
+	return remote.Excerpt(lines[len(lines)-1])
 }
 
 // checkAddress makes sure that ~/.ssh/config has led to the host that the

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -20,12 +21,14 @@ type shared struct {
 	secrets *secrets
 	trust   *trust
 
+	asking atomic.Int32 // questions to the person at the terminal that are open
+
 	mu    sync.Mutex
 	jumps map[string]*jump
 }
 
 func newShared(o Options) *shared {
-	return &shared{
+	s := &shared{
 		options: o,
 		config: sync.OnceValues(func() (*userConfig, error) {
 			home, err := homeOf(o)
@@ -42,10 +45,19 @@ func newShared(o Options) *shared {
 			}
 			return c, err
 		}),
-		secrets: newSecrets(o.Ask),
-		trust:   &trust{acceptNew: o.AcceptNewHostKeys, tell: o.Tell},
-		jumps:   map[string]*jump{},
+		trust: &trust{acceptNew: o.AcceptNewHostKeys, tell: o.Tell},
+		jumps: map[string]*jump{},
 	}
+	ask := o.Ask
+	if ask != nil {
+		ask = func(ctx context.Context, question string) (string, error) {
+			s.asking.Add(1)
+			defer s.asking.Add(-1)
+			return o.Ask(ctx, question)
+		}
+	}
+	s.secrets = newSecrets(ask)
+	return s
 }
 
 // close ends the connections to the bastions.
@@ -93,6 +105,7 @@ type jump struct {
 	turn   chan struct{} // guards the fields below, for as long as a dial takes
 	live   *conn
 	closed bool
+	failed failure // the last login
 }
 
 // dial opens a connection from the bastion to t.
@@ -144,7 +157,12 @@ func (j *jump) connect(ctx context.Context, patience time.Duration) (*conn, erro
 	if j.live != nil && !j.live.dead() {
 		return j.live, nil
 	}
+	if err := j.failed.again(j.target.limits); err != nil {
+		return nil, err
+	}
+	began := time.Now()
 	c, err := j.shared.dial(ctx, j.target, patience)
+	j.failed.note(ctx, j.target, began, err)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/crypto/ssh"
 
 	"hamigrate/migrate/remote"
@@ -27,6 +26,13 @@ type call struct {
 	slots         slots     // which of the connection's slots it takes
 	mark          string    // finds its processes if it has to be killed; "" if it ends by itself
 	judges        bool      // lets sudo judge the password, and nothing more
+	atMost        int       // bytes of output; 0: outputLimit
+	// silence bounds the call, by limit; nil: whoever calls does, or nobody.
+	silence *silence
+	limit   time.Duration
+	// asks is what the program waits for then: "reading /etc/kubernetes". "":
+	// nobody is told.
+	asks string
 }
 
 func (c call) name() string { return or(c.label, c.script) }
@@ -41,6 +47,11 @@ func (h *Host) Look(ctx context.Context, c remote.Command) (string, error) {
 		return err
 	})
 	return out, err
+}
+
+// bounded makes a look of a call.
+func (h *Host) bounded(c *call, asks string) {
+	c.silence, c.limit, c.asks = h.silence, h.target.limits.look, asks
 }
 
 // again calls do, which may be done twice, until it ends otherwise than by a
@@ -78,6 +89,9 @@ func (h *Host) Run(ctx context.Context, c remote.Command) (string, error) {
 func (h *Host) capture(ctx context.Context, c remote.Command, reads bool) (string, error) {
 	var out strings.Builder
 	todo := call{script: c.Script, stdout: &out, reads: reads, mark: rand.Text()}
+	if reads {
+		h.bounded(&todo, "running `"+remote.Excerpt(remote.Brief(c.Script))+"`")
+	}
 	if c.Stdin != nil {
 		todo.stdin = bytes.NewReader(c.Stdin)
 	}
@@ -123,33 +137,51 @@ func (h *Host) execOnLive(ctx context.Context, c call) error {
 		if err != nil {
 			return err
 		}
-		err = live.run(ctx, h.target, c)
+		err = h.waited(c, func() error { return live.run(ctx, h.target, c) })
 		if left == 0 || !errors.Is(err, errNotSent) || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
+// waited runs a call, and tells for whom the program waits.
+func (h *Host) waited(c call, run func() error) error {
+	if c.asks != "" {
+		defer h.waits.begin(c.asks)()
+	}
+	return run()
+}
+
 // errNotSent is a connection found dead before the command was sent.
 var errNotSent = errors.New("connection lost")
 
 // run runs one call in a session of its own.
-func (c *conn) run(ctx context.Context, t target, what call) error {
+func (c *conn) run(ctx context.Context, t target, what call) (err error) {
 	line, stdin, err := c.line(what)
 	if err != nil {
 		return err
 	}
-	session, release, err := c.session(ctx, what.slots)
+	if err := c.slot(ctx, what.slots); err != nil {
+		return err
+	}
+	began := time.Now()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	q, err := what.silence.ask(ctx, what.asks, what.limit, cancel)
+	if err != nil {
+		c.release(what.slots)
+		return err
+	}
+	defer func() { q.end(err) }()
+	session, release, err := c.session(ctx, what.slots, q.alive)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	stderr := &tail{limit: 4 << 10}
 	session.Stderr = stderr
-	session.Stdout = what.stdout
-	if what.slots != streams { // whose reader decides when it is enough
-		session.Stdout = &limited{w: what.stdout, left: outputLimit, over: func() { cancel(ErrOutputLimit) }}
+	session.Stdout = &limited{w: what.stdout, left: or(what.atMost, outputLimit), over: func() { cancel(ErrOutputLimit) }}
+	if what.slots == streams { // whose reader decides when it is enough
+		session.Stdout = paced{what.stdout, q}
 	}
 	done := make(chan error, 1)
 	go func() {
@@ -161,9 +193,11 @@ func (c *conn) run(ctx context.Context, t target, what call) error {
 	case err = <-done:
 	case <-ctx.Done():
 		go session.Close() // it blocks while the network does
+		// A host that never ends a session must not keep the others from theirs.
+		time.AfterFunc(killTime, release)
 		if what.reads {
 			go c.kill(t, what.mark)
-			return context.Cause(ctx)
+			return late(context.Cause(ctx), began)
 		}
 		c.kill(t, what.mark)
 		return fmt.Errorf("%w: %w", remote.ErrUnknownOutcome, context.Cause(ctx))
@@ -172,6 +206,14 @@ func (c *conn) run(ctx context.Context, t target, what call) error {
 		return ErrOutputLimit
 	}
 	return c.outcome(t, what, err, stderr)
+}
+
+// late says how long it took until a time that somebody else had set was over.
+func late(cause error, began time.Time) error {
+	if cause == context.DeadlineExceeded { //nolint:errorlint // one with words of its own keeps them
+		return fmt.Errorf("no answer within %s: %w", inSeconds(time.Since(began)), cause)
+	}
+	return cause
 }
 
 // line is a call's command line and what it is fed.
@@ -237,115 +279,4 @@ func feedAndWait(session *ssh.Session, line string, stdin io.Reader) error {
 		in.Close()
 	}()
 	return session.Wait()
-}
-
-// refusedTime is how long sessions are asked for in vain while others of this
-// connection are open: where MaxSessions is small they have to wait for each
-// other.
-const refusedTime = 2 * time.Minute
-
-// refusals is how many times a session is refused, while no other is open,
-// until that is final.
-const refusals = 8
-
-// session opens a session once a slot is free. The function it returns gives
-// the slot back and must be called when the session is closed.
-//
-// sshd may still count a session that both sides have closed when the next
-// one is asked for, and refuse that; so a refusal is tried again for a while.
-// Where sshd allows fewer sessions than there are slots, it is tried again for
-// as long as there is another session to wait for.
-func (c *conn) session(ctx context.Context, which slots) (*ssh.Session, func(), error) {
-	slots := c.slots[which]
-	select {
-	case slots <- struct{}{}:
-	case <-c.ended:
-		return nil, nil, errNotSent
-	case <-ctx.Done():
-		return nil, nil, context.Cause(ctx)
-	}
-	session, err := c.openPatiently(ctx)
-	if err != nil {
-		<-slots
-		return nil, nil, err
-	}
-	c.open.Add(1)
-	return session, func() {
-		c.open.Add(-1)
-		<-slots
-		select {
-		case c.freed <- struct{}{}:
-		default: // one who waits knows already
-		}
-	}, nil
-}
-
-// openPatiently opens a session, and waits where sshd refuses it: for another
-// one's end, or for a while.
-func (c *conn) openPatiently(ctx context.Context) (*ssh.Session, error) {
-	pauses := &backoff.ExponentialBackOff{
-		InitialInterval: 20 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.5, MaxInterval: time.Second,
-	}
-	pauses.Reset()
-	begun, alone := time.Now(), 0
-	for {
-		session, err := c.openOnce(ctx)
-		var refused *ssh.OpenChannelError
-		if err == nil || !errors.As(err, &refused) {
-			return session, err
-		}
-		if c.open.Load() == 0 {
-			alone++
-		}
-		if alone == refusals || time.Since(begun) > refusedTime {
-			return nil, err
-		}
-		pause := time.NewTimer(pauses.NextBackOff())
-		select {
-		case <-pause.C:
-		case <-c.freed:
-			pauses.Reset()
-		case <-c.ended:
-			pause.Stop()
-			return nil, errNotSent
-		case <-ctx.Done():
-			pause.Stop()
-			return nil, context.Cause(ctx)
-		}
-		pause.Stop()
-	}
-}
-
-// openOnce is client.NewSession, but ends with the context. An error that is
-// not a refusal of sshd means that the connection is gone.
-func (c *conn) openOnce(ctx context.Context) (*ssh.Session, error) {
-	type opened struct {
-		session *ssh.Session
-		err     error
-	}
-	got := make(chan opened)
-	go func() {
-		session, err := c.client.NewSession()
-		select {
-		case got <- opened{session, err}:
-		case <-ctx.Done():
-			if err == nil {
-				session.Close()
-			}
-		}
-	}()
-	select {
-	case o := <-got:
-		var refused *ssh.OpenChannelError
-		switch {
-		case o.err == nil:
-			return o.session, nil
-		case errors.As(o.err, &refused):
-			return nil, fmt.Errorf("sshd refuses another session (what is MaxSessions in its sshd_config? This program needs 2, and 10 is the default): %w", o.err)
-		}
-		c.wire.Close()
-		return nil, errNotSent
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }

@@ -48,24 +48,28 @@ type server struct {
 	execHook  func(s *server) // called when a command line has arrived
 	swallow   int             // the how manieth command line from now arrives no more: the connection is cut
 	closed    chan struct{}
+	hostile   func(ch ssh.Channel, line string) // answers a command line itself, see hostile_test.go
+	noWay     bool                              // forwarding is asked for in vain
+	greet     func(net.Conn)                    // has the connection before the login
+	setUp     func(*ssh.ServerConfig)
 }
 
 // newServer starts a known server that lets the identity in home log in.
-func newServer(t *testing.T) *server {
+func newServer(t *testing.T, setUp ...func(*ssh.ServerConfig)) *server {
 	t.Helper()
 	_, key := newKey(t)
-	return newServerWithKey(t, key)
+	return newServerWithKey(t, key, setUp...)
 }
 
-func newServerWithKey(t *testing.T, key ssh.Signer) *server {
+func newServerWithKey(t *testing.T, key ssh.Signer, setUp ...func(*ssh.ServerConfig)) *server {
 	t.Helper()
-	s := newServerFor(t, key, nil)
+	s := newServerFor(t, key, nil, setUp...)
 	s.login = newIdentity(t, filepath.Join(s.home, ".ssh", "id_ed25519"))
 	return s
 }
 
 // newServerFor starts a known server with that host key that lets login in.
-func newServerFor(t *testing.T, key, login ssh.Signer) *server {
+func newServerFor(t *testing.T, key, login ssh.Signer, setUp ...func(*ssh.ServerConfig)) *server {
 	t.Helper()
 	listen, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -74,6 +78,9 @@ func newServerFor(t *testing.T, key, login ssh.Signer) *server {
 	s := &server{
 		t: t, home: t.TempDir(), key: key, login: login, listen: listen, closed: make(chan struct{}),
 		limit: 10, env: os.Environ(), shell: []string{"/bin/sh", "-c"},
+	}
+	if setUp != nil {
+		s.setUp = setUp[0]
 	}
 	s.serve()
 	s.know(knownhosts.Line([]string{s.address()}, s.key.PublicKey()))
@@ -160,6 +167,9 @@ func (s *server) serve() {
 		return nil, nil
 	}}
 	config.AddHostKey(s.key)
+	if s.setUp != nil {
+		s.setUp(config)
+	}
 	s.t.Cleanup(func() {
 		s.listen.Close()
 		s.cut()
@@ -223,6 +233,9 @@ func (s *server) set(change func()) {
 }
 
 func (s *server) connection(c net.Conn, config *ssh.ServerConfig) {
+	if greet := get(s, &s.greet); greet != nil {
+		greet(c)
+	}
 	_, channels, requests, err := ssh.NewServerConn(c, config)
 	if err != nil {
 		return
@@ -251,6 +264,9 @@ func (s *server) forward(open ssh.NewChannel) {
 	if get(s, &s.noForward) {
 		open.Reject(ssh.Prohibited, "open failed")
 		return
+	}
+	if get(s, &s.noWay) {
+		<-s.closed
 	}
 	var to struct {
 		Host    string
@@ -312,6 +328,10 @@ func (s *server) session(open ssh.NewChannel) {
 		}
 		if hook := get(s, &s.execHook); hook != nil {
 			hook(s)
+		}
+		if answer := get(s, &s.hostile); answer != nil {
+			answer(ch, line.Text)
+			return
 		}
 		if get(s, &s.halfway) {
 			io.WriteString(ch, "half of the output")

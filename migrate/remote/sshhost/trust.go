@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -58,7 +57,7 @@ func (t *trust) accept(to target, key ssh.PublicKey, addr net.Addr) error {
 	if err != nil {
 		return err
 	}
-	err = now.db.HostKeyCallback()(to.known(), addr, key)
+	err = now.known.check(to.known(), addr, key)
 	var unknown *xknownhosts.KeyError
 	switch {
 	case err == nil:
@@ -145,15 +144,4 @@ func acceptedAt(of target, key ssh.PublicKey) (at time.Time, file string, accept
 		}
 	}
 	return time.Time{}, "", false
-}
-
-// hostKeyFiles are those files with host keys that are there.
-func (t target) hostKeyFiles() []string {
-	var out []string
-	for _, file := range append([]string{t.knownHosts}, t.alsoKnown...) {
-		if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) && !slices.Contains(out, file) {
-			out = append(out, file)
-		}
-	}
-	return out
 }

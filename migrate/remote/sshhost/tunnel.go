@@ -28,7 +28,7 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 		if err != nil {
 			return nil, err
 		}
-		forwarded, err := c.client.DialContext(ctx, network, addr)
+		forwarded, err := h.forward(ctx, c, network, addr)
 		if err == nil {
 			h.log.Debug("forwarding", "address", addr)
 			return newTunnel(forwarded, address{network, addr}, c.dead), nil
@@ -44,6 +44,24 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 		}
 		return nil, fmt.Errorf("dialing %s from %s: %w", addr, h.target.name, err)
 	}
+}
+
+// forward asks sshd for a connection, no longer than the host's limit.
+func (h *Host) forward(ctx context.Context, c *conn, network, addr string) (_ net.Conn, err error) {
+	defer h.waits.begin("connecting to " + addr + " from there")()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	q, err := h.way(addr).ask(ctx, "connecting to "+addr+" from there", h.target.limits.forward, cancel)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { q.end(err) }()
+	began := time.Now()
+	forwarded, err := c.client.DialContext(ctx, network, addr)
+	if err != nil && ctx.Err() != nil {
+		return nil, late(context.Cause(ctx), began)
+	}
+	return forwarded, err
 }
 
 // tunnel is a forwarded connection with deadlines. The channels of
