@@ -22,7 +22,10 @@ func (h *Host) first(ctx context.Context, c *conn, what call) error {
 		fmt.Errorf("%s let us in and ran nothing within %v", h.target.name, loginTime))
 	defer cancel()
 	what.reads = true
-	return c.run(ctx, h.target, what)
+	what, record := h.recorded(what)
+	err := c.run(ctx, h.target, what)
+	record(err)
+	return err
 }
 
 // findPrivilege decides how commands get root's rights, once a Host.
