@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"hamigrate/migrate/runlog"
 	"hamigrate/phases"
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
@@ -40,7 +41,9 @@ func run(args []string) int {
 	if err != nil && !isSilent(err) {
 		fmt.Fprintln(app.ErrWriter, "migrate: "+err.Error())
 	}
-	return exitCode(err)
+	code := exitCode(err)
+	keptLogOf(app).end(code, err)
+	return code
 }
 
 // usageError makes one sentence of a wrong flag: help on stdout would end up
@@ -96,15 +99,18 @@ func newApp() *cli.App {
 		initCommand(), preflightCommand(), auditCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), verifyCommand(), certsCommand(),
 		reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
+		logCommand(), supportCommand(),
 		completionCommand(), manCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
 	})
+	log := newKeptLog(os.Stderr, os.Args)
 	return &cli.App{
 		Name:                   "migrate",
 		Usage:                  "make a kubeadm cluster with one control-plane node highly available, while it runs",
 		Version:                version,
-		Writer:                 output{os.Stdout},
-		ErrWriter:              output{os.Stderr},
+		Writer:                 output{os.Stdout, runlog.Out, log},
+		ErrWriter:              output{os.Stderr, runlog.Err, log},
+		Metadata:               map[string]any{keptLogKey: log},
 		Flags:                  commonFlags(),
 		UseShortOptionHandling: true,
 		EnableBashCompletion:   true,

@@ -24,7 +24,7 @@ func playbookCommand() *cli.Command {
 			"Workers that the spec does not name are not listed.\n\n" + exitStatus,
 		Flags: append(commonFlags(), phaseFlag(), strategyFlag()),
 		Action: func(c *cli.Context) error {
-			s, err := openSession(c)
+			s, err := readSession(c)
 			if err != nil {
 				return err
 			}

@@ -78,8 +78,19 @@ func (h hosts) Host(ctx context.Context, c cluster.Host) (remote.Host, error) {
 // Lost counts the connections that were lost; phases.World asks for it.
 func (h hosts) Lost() int { return h.pool.Lost() }
 
-// openSession reads the spec; hosts are connected to when they are needed.
+// openSession reads the spec and begins the log; hosts are connected to when they
+// are needed.
 func openSession(c *cli.Context) (*session, error) {
+	s, err := readSession(c)
+	if err == nil {
+		keepLog(c, s.journal)
+	}
+	return s, err
+}
+
+// readSession is for commands that only read what is on this machine: of these
+// there is no log.
+func readSession(c *cli.Context) (*session, error) {
 	file := common(c, flagFile)
 	if file == "" {
 		file = "migrate.yaml"

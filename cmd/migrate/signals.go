@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"hamigrate/migrate/runlog"
 )
 
 // stopOnSignals: the first Ctrl-C (or TERM) asks the run to stop after the
@@ -72,19 +74,33 @@ func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.
 // unread has a word when nobody reads one of the program's outputs any more.
 var unread = make(chan struct{}, 1)
 
-// output is the standard output or that for errors.
-type output struct{ file *os.File }
+// output is the standard output or that for errors. What is shown goes to the log as
+// well, and first: a reader that has stopped reading holds up what is shown.
+type output struct {
+	file *os.File
+	kind runlog.Kind // runlog.Out or runlog.Err
+	log  *keptLog    // nil: none
+}
 
-// Write tells unread of a reader that has gone. What can't be written is lost, and
-// no reason for whoever writes to do otherwise.
+// Write tells unread of a reader that has gone. What can't be written is in the log
+// alone then, and no reason for whoever writes to do otherwise. The same where the
+// terminal has gone (EIO), which HUP has told already, if it was to.
 func (o output) Write(p []byte) (int, error) {
+	o.log.shown(o.kind, p)
 	n, err := o.file.Write(p)
-	if !errors.Is(err, syscall.EPIPE) {
-		return n, err
+	if err == nil {
+		return n, nil
 	}
-	select {
-	case unread <- struct{}{}:
-	default:
+	o.log.lost(o.kind, err)
+	switch {
+	case errors.Is(err, syscall.EPIPE):
+		select {
+		case unread <- struct{}{}:
+		default:
+		}
+		return len(p), nil
+	case errors.Is(err, syscall.EIO):
+		return len(p), nil
 	}
-	return len(p), nil
+	return n, err
 }

@@ -211,7 +211,7 @@ func TestHalfALineIsNoEnd(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "j.log")
 	whole := `{"at":"2026-01-02T03:04:05Z","kind":"out","text":"whole"}` + "\n"
-	if err := os.WriteFile(path, []byte(whole+`{"at":"2026-`+"\nsomebody's\n\n"+whole+`{"half`), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(whole+`{"at":"2026-`+"\nsomebody's\n\n"+`{"at":"2026-01-02T03:04:05Z","kind":"ran"}`+"\n"+whole+`{"half`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	all, err := Read(path)
@@ -219,7 +219,7 @@ func TestHalfALineIsNoEnd(t *testing.T) {
 	for _, e := range all {
 		kinds = append(kinds, string(e.Kind))
 	}
-	if got := strings.Join(kinds, " "); err != nil || got != "out unread unread out unread" {
+	if got := strings.Join(kinds, " "); err != nil || got != "out unread unread unread out unread" {
 		t.Errorf("%s, %v", got, err)
 	}
 	if _, err := Read(path + "-none"); !errors.Is(err, fs.ErrNotExist) {

@@ -131,10 +131,26 @@ func entryOf(line string, last time.Time) (Entry, bool) {
 		return Entry{}, false
 	}
 	var e Entry
-	if err := json.Unmarshal([]byte(line), &e); err != nil || e.Kind == "" || e.At.IsZero() {
+	if err := json.Unmarshal([]byte(line), &e); err != nil || !e.whole() {
 		return Entry{At: last, Kind: Unread, Text: line}, true
 	}
 	return e, true
+}
+
+// whole says whether an entry has what belongs to its kind.
+func (e Entry) whole() bool {
+	switch e.Kind {
+	case Begin:
+		return !e.At.IsZero() && e.Begun != nil
+	case Ran:
+		return !e.At.IsZero() && e.Host != nil
+	case End:
+		return !e.At.IsZero() && e.Ended != nil
+	case Out, Err, Lost:
+		return !e.At.IsZero()
+	case Unread:
+	}
+	return false
 }
 
 // Follow reads what is appended from now on.
