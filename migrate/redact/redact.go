@@ -45,6 +45,7 @@ type Lines struct {
 	pem   bool // between BEGIN and END
 	block bool // the line before was nothing but base64
 	data  int  // the indentation of "data:" plus one; 0: not below one
+	value int  // the same of a hidden value, which may go on below its name
 }
 
 // Line hides the secrets of the next line.
@@ -52,6 +53,9 @@ func (l *Lines) Line(line string) string {
 	line = Plain(line)
 	if text, whole := l.key(line); whole {
 		return text
+	}
+	if l.belowValue(line) {
+		return hidden
 	}
 	line = l.inline(line)
 	line = l.base64Line(line)
@@ -128,6 +132,23 @@ func (l *Lines) base64Line(line string) string {
 	}
 	l.block = false
 	return line
+}
+
+// belowValue says of a line that it is the rest of a hidden value in YAML: it
+// stands deeper than the value's name.
+func (l *Lines) belowValue(line string) bool {
+	bare := strings.TrimLeft(line, " +-\t")
+	indent := len(line) - len(bare)
+	if l.value > 0 && bare != "" {
+		if indent >= l.value {
+			return true
+		}
+		l.value = 0
+	}
+	if opens.MatchString(bare) {
+		l.value = indent + 1
+	}
+	return false
 }
 
 // belowData hides what stands below a Secret's data.

@@ -19,11 +19,14 @@ var (
 	dataHead = regexp.MustCompile(`^[ +\-\t]*(data|stringData|binaryData):\s*$`)
 	entry    = regexp.MustCompile(`^([ +\-\t]*[\w.-]+:\s*)(\S+)\s*$`)
 
+	// opens is the name of a secret in YAML, whose value may go on in the lines below.
+	opens = regexp.MustCompile(`(?i)^["']?(?:value|[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|credentials?))["']?:(?:\s|$)`)
+
 	// A value of an environment variable, in YAML and in JSON: of its name nobody
 	// knows what it holds.
 	envLine = regexp.MustCompile(`^([ +\-\t]*(?:- )?value:\s*)\S.*$`)
 	envJSON = regexp.MustCompile(`(\\?"(?:value|Value)\\?"\s*:\s*)(\\?")(?:[^"\\]|\\[^"]|\\\\\\")*(\\?")`)
-	envFlow = regexp.MustCompile(`([{,]\s*value:\s*)([^,}\n]+)`)
+	envFlow = regexp.MustCompile(`(\bvalue:\s*)("[^"]*"|'[^']*'|[^\s,}\[]+)`)
 	mapJSON = regexp.MustCompile(`("(?:data|stringData|binaryData)"\s*:\s*)\{[^{}]*\}`)
 
 	// userinfo is what stands before the @ of a URL; the last @ of the word ends it.
@@ -34,6 +37,7 @@ var (
 
 	// toTheEnd are names whose value may have spaces in it, oneWord those of tokens.
 	toTheEnd = regexp.MustCompile(`(?i)((?:^|[^A-Za-z])[\w.-]*(?:passw(?:or)?d|passphrase|[_-]pass|passwd|[_-]pwd|credentials?|secret|vault_pass)[\w-]*["']?\s*[:=]\s*)(\S.*)$`)
+	asked    = regexp.MustCompile(`(?i)(\b(?:password|passphrase)\b[^:=]{1,60}[:=]\s+)(\S.*)$`)
 	oneWord  = regexp.MustCompile(`(?i)((?:^|[^A-Za-z])[\w.-]*(?:token|(?:api|access|private|certificate|secret|shared|encryption|signing|client-key)[_-]?(?:key|data)|client-key-data|secret[_-]?id)["']?\s*[:=]\s*["']?)([^\s"',}]+)`)
 	asFlag   = regexp.MustCompile(`(?i)(-?-[\w-]*(?:token|certificate-key|passw(?:or)?d|passphrase|secret|api-key|client-key-data)[\s=]+)("[^"]*"|'[^']*'|\S+)`)
 
@@ -55,6 +59,7 @@ func words(line string) string {
 	line = mapJSON.ReplaceAllString(line, "$1{}")
 	line = asFlag.ReplaceAllString(line, "${1}"+hidden)
 	line = toTheEnd.ReplaceAllStringFunc(line, func(s string) string { return valueOf(toTheEnd, s, ending) })
+	line = asked.ReplaceAllStringFunc(line, func(s string) string { return valueOf(asked, s, ending) })
 	line = oneWord.ReplaceAllStringFunc(line, func(s string) string { return valueOf(oneWord, s, nil) })
 	line = token.ReplaceAllStringFunc(line, digested)
 	line = longHex.ReplaceAllStringFunc(line, func(s string) string {
