@@ -160,7 +160,7 @@ func TestOutputsAreGuarded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (output{w}).Write([]byte("a\x1b[2Jb\n")); err != nil {
+	if _, err := (output{file: w}).Write([]byte("a\x1b[2Jb\n")); err != nil {
 		t.Fatal(err)
 	}
 	w.Close()

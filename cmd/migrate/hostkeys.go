@@ -22,11 +22,15 @@ func acceptKeysFlag() cli.Flag {
 
 // sshOptions is how this program reaches hosts.
 func sshOptions(c *cli.Context, log hclog.Logger) sshhost.Options {
-	return sshhost.Options{
+	o := sshhost.Options{
 		Waits:  (&waitLines{w: c.App.ErrWriter}).tell,
 		Logger: log.Named("ssh"), Ask: askSecret(), AcceptNewHostKeys: commonBool(c, flagAcceptKeys),
 		Tell: func(sentence string) { show.Fprintln(c.App.ErrWriter, "migrate: "+sentence) },
 	}
+	if kept := keptLogOf(c.App); kept != nil {
+		o.Recorder = kept
+	}
+	return o
 }
 
 // commonBool is common for a switch.

@@ -79,6 +79,9 @@ func initAction(c *cli.Context) error {
 			return failedInit(c.App.ErrWriter, groups, inv.WithoutControlPlane(againWithHost(c, name)))
 		}
 	}
+	// The log is where that of all later commands on this cluster is. That there is
+	// no spec in the end is what it is read for.
+	keepLog(c, journalBeside(file))
 	pools := newPools(sshOptions(c, log))
 	defer pools.close()
 	found, choice, err := lookAndChoose(c, pools, groups)

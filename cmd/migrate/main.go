@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/phases/controlplane"
@@ -40,7 +41,9 @@ func run(args []string) int {
 	app.ExitErrHandler = func(*cli.Context, error) {}
 	err := runOnce(app, args)
 	tellError(app, err)
-	return exitCode(err)
+	code := exitCode(err)
+	keptLogOf(app).end(code, err)
+	return code
 }
 
 // tellError prints the sentence of an error that nobody was told yet.
@@ -115,15 +118,18 @@ func newApp() *cli.App {
 		initCommand(), preflightCommand(), auditCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), verifyCommand(), certsCommand(),
 		reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
+		logCommand(), supportCommand(),
 		completionCommand(), manCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
 	})
+	log := newKeptLog(os.Stderr, os.Args)
 	return &cli.App{
 		Name:                   "migrate",
 		Usage:                  "make a kubeadm cluster with one control-plane node highly available, while it runs",
 		Version:                version,
-		Writer:                 output{os.Stdout},
-		ErrWriter:              output{os.Stderr},
+		Writer:                 output{os.Stdout, runlog.Out, log},
+		ErrWriter:              output{os.Stderr, runlog.Err, log},
+		Metadata:               map[string]any{keptLogKey: log},
 		Flags:                  commonFlags(),
 		UseShortOptionHandling: true,
 		EnableBashCompletion:   true,

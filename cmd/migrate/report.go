@@ -34,7 +34,7 @@ func reportCommand() *cli.Command {
 }
 
 func reportAction(c *cli.Context) error {
-	s, err := openSession(c)
+	s, err := readSession(c)
 	if err != nil {
 		return err
 	}

@@ -84,8 +84,19 @@ func (h hosts) Waits(c cluster.Host, what string) (done func()) { return h.pool.
 // Lost counts the connections that were lost; phases.World asks for it.
 func (h hosts) Lost() int { return h.pool.Lost() }
 
-// openSession reads the spec; hosts are connected to when they are needed.
+// openSession reads the spec and begins the log; hosts are connected to when they
+// are needed.
 func openSession(c *cli.Context) (*session, error) {
+	s, err := readSession(c)
+	if err == nil {
+		keepLog(c, s.journal)
+	}
+	return s, err
+}
+
+// readSession is for commands that only read what is on this machine: of these
+// there is no log.
+func readSession(c *cli.Context) (*session, error) {
 	log, err := logger(c)
 	if err != nil {
 		return nil, err

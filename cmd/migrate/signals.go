@@ -15,6 +15,8 @@ import (
 	"hamigrate/migrate"
 
 	"github.com/urfave/cli/v2"
+
+	"hamigrate/migrate/runlog"
 )
 
 // signalled is the end that a signal brings about while nothing was changed yet.
@@ -173,19 +175,33 @@ func inOwnWords(ctx context.Context, err error) error {
 // unread has a word when nobody reads one of the program's outputs any more.
 var unread = make(chan struct{}, 1)
 
-// output is the standard output or that for errors.
-type output struct{ file *os.File }
+// output is the standard output or that for errors. What is shown goes to the log as
+// well, and first: a reader that has stopped reading holds up what is shown.
+type output struct {
+	file *os.File
+	kind runlog.Kind // runlog.Out or runlog.Err
+	log  *keptLog    // nil: none
+}
 
-// Write tells unread of a reader that has gone. What can't be written is lost, and
-// no reason for whoever writes to do otherwise.
+// Write tells unread of a reader that has gone. What can't be written is in the log
+// alone then, and no reason for whoever writes to do otherwise. The same where the
+// terminal has gone (EIO), which HUP has told already, if it was to.
 func (o output) Write(p []byte) (int, error) {
+	o.log.shown(o.kind, p)
 	n, err := show.Guard{W: o.file}.Write(p)
-	if !errors.Is(err, syscall.EPIPE) {
-		return n, err
+	if err == nil {
+		return n, nil
 	}
-	select {
-	case unread <- struct{}{}:
-	default:
+	o.log.lost(o.kind, err)
+	switch {
+	case errors.Is(err, syscall.EPIPE):
+		select {
+		case unread <- struct{}{}:
+		default:
+		}
+		return len(p), nil
+	case errors.Is(err, syscall.EIO):
+		return len(p), nil
 	}
-	return len(p), nil
+	return n, err
 }

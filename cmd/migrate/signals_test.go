@@ -100,7 +100,7 @@ func writeToNobody(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := io.WriteString(output{w}, "a line"); n != 6 || err != nil {
+	if n, err := io.WriteString(output{file: w}, "a line"); n != 6 || err != nil {
 		t.Fatalf("%d, %v", n, err)
 	}
 }

@@ -100,7 +100,10 @@ func serveCommand(ctx context.Context, channel ssh.Channel, requests <-chan *ssh
 			r.Reply(false, nil) //nolint:errcheck // the client is told or gone
 			continue
 		}
-		r.Reply(true, nil) //nolint:errcheck // the client is told or gone
+		r.Reply(true, nil)                                                //nolint:errcheck // the client is told or gone
+		if etc := filepath.Join(work, "etc", "kubernetes"); exists(etc) { // a node of its own
+			line.Text = strings.ReplaceAll(line.Text, "/etc/kubernetes", etc)
+		}
 		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", line.Text)
 		cmd.Env = append(os.Environ(), "PATH="+filepath.Join(work, "bin")+":"+os.Getenv("PATH"))
 		cmd.Stdout, cmd.Stderr = channel, channel.Stderr()

@@ -36,6 +36,8 @@ func layers() map[string]layer {
 		"migrate/initspec":          {[]string{"migrate/cluster", "migrate/etcd", "migrate/kube", "migrate/remote"}, "looks at a cluster through interfaces and writes a spec; how hosts are reached is not its business"},
 		"migrate/nodefiles":         {[]string{"migrate/kube", "migrate/remote"}, "decides by what stands on a node; preflight asks it as well, and must not get etcd's server with it"},
 		"migrate/backup":            {[]string{"migrate/etcd", "migrate/inputfile", "migrate/nodefiles", "migrate/remote"}, "saves and checks what a cluster is restored from; which step it is for is not its business"},
+		"migrate/redact":            {nil, "hides secrets in text, whoever's it is"},
+		"migrate/runlog":            {nil, "lines in a file; nothing that goes by them may be built on it"},
 		"migrate/probe":             {nil, "what measures the migration must not share its code"},
 		"migrate/nodeprobe":         {[]string{"migrate/probe", "migrate/remote"}, "the probe on nodes; it measures the migration and must not share its code either"},
 		"migrate/playground":        {[]string{"migrate/remote", "migrate/playground/build"}, "a playground is a cluster like any other: the migration must not know of it, nor it of the migration"},

@@ -144,7 +144,9 @@ func (h *Host) runDetached(ctx context.Context, c remote.Command) (string, error
 		}
 		return "", fmt.Errorf("%w: `%s` of an earlier run was still at it; it has ended now, and was not started again", remote.ErrUnknownOutcome, d.name)
 	}
+	began := time.Now()
 	out, err := d.startAndWait(ctx, c)
+	h.recordDetached(c, began, out, err)
 	var exit *remote.ExitError
 	if err != nil && !asExit(err, &exit) {
 		return "", err

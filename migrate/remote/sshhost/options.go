@@ -78,6 +78,8 @@ type Options struct {
 	// Logger gets one debug line a command: host, script, status, duration.
 	// Standard input is never logged. Nil means no log.
 	Logger hclog.Logger
+	// Recorder is told of each command that has ended. Nil: nobody is.
+	Recorder Recorder
 	// KeepAlive is the time between two keepalives; after two of them
 	// without an answer the connection is closed. 0 means 5 s.
 	KeepAlive time.Duration

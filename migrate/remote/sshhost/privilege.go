@@ -17,7 +17,10 @@ func (h *Host) first(ctx context.Context, c *conn, what call) error {
 		mistakef(ErrSilent, nil, "%s let us in and ran nothing within %s; see whether it does for you: %s true", h.target.name, inSeconds(h.target.limits.login), h.target.byHand()))
 	defer cancel()
 	what.reads, what.atMost = true, loginOutput
-	return h.talkative(c.run(ctx, h.target, what))
+	what, record := h.recorded(what)
+	err := c.run(ctx, h.target, what)
+	record(err)
+	return h.talkative(err)
 }
 
 // findPrivilege decides how commands get root's rights, once a Host.

@@ -113,10 +113,12 @@ func (h *Host) running(c remote.Command, err error) error {
 	return fmt.Errorf("running `%s` on %s: %w", remote.Brief(c.Script), h.target.name, err)
 }
 
-// exec runs c on the live connection and logs it.
+// exec runs c on the live connection, logs and records it.
 func (h *Host) exec(ctx context.Context, c call) error {
 	start := time.Now()
+	c, record := h.recorded(c)
 	err := h.execOnLive(ctx, c)
+	record(err)
 	var exit *remote.ExitError
 	switch {
 	case asExit(err, &exit):

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/runlog"
+)
+
+// keptIn opens a log of a test.
+func keptIn(t *testing.T, path string) (*keptLog, *bytes.Buffer) {
+	t.Helper()
+	var complaints bytes.Buffer
+	l := newKeptLog(&complaints, []string{"migrate", "run", "--yes"})
+	l.open(path, "migrate run")
+	return l, &complaints
+}
+
+// keptText is the entries of a log, as a person reads them, without times.
+func keptText(t *testing.T, path string) string {
+	t.Helper()
+	all, err := runlog.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for _, e := range all {
+		_, text, _ := strings.Cut(string(logView{}.text(e)), " ")
+		out.WriteString(text)
+	}
+	return out.String()
+}
+
+// TestWhatWasShownIsKept as plain lines, whatever a terminal made of it and however
+// many writes a line was.
+func TestWhatWasShownIsKept(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "j.log")
+	l := newKeptLog(new(bytes.Buffer), []string{"migrate", "run"})
+	l.shown(runlog.Err, []byte("before the spec was read\n"))
+	l.open(path, "migrate run")
+	l.shown(runlog.Err, []byte("\r\x1b[K~ [1/2] waiting"))
+	l.shown(runlog.Err, []byte("\r\x1b[K\x1b[32m✓\x1b[0m done\n"))
+	l.shown(runlog.Out, []byte("half a "))
+	l.shown(runlog.Out, []byte("line\n\n"))
+	l.shown(runlog.Err, []byte("Type the cluster's name: "))
+	l.Ran(sshhost.Ran{Host: "cp1", Script: "true"})
+	l.shown(runlog.Out, []byte("the end"))
+	l.end(4, errors.New("stopped\nas asked"))
+	l.shown(runlog.Out, []byte("after the end\n"))
+	text := keptText(t, path)
+	for _, want := range []string{"| before the spec was read\n", "| ~ [1/2] waiting\n| ✓ done\n| half a line\n", "| Type the cluster's name: \ncp1: status 0", "| the end\nended with exit code 4 after 0.0 s: stopped\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "after the end") || strings.Contains(text, "[32m") {
+		t.Error(text)
+	}
+}
+
+// TestNoSecretIsKept: of what is shown, of command lines, of what hosts say; also
+// where a key comes line by line.
+func TestNoSecretIsKept(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "j.log")
+	var complaints bytes.Buffer
+	l := newKeptLog(&complaints, []string{"migrate", "run", "--token", "abcdef.0123456789abcdef"})
+	l.open(path, "migrate run")
+	for _, line := range []string{"-----BEGIN RSA PRIVATE KEY-----", "c3VwZXJzZWNyZXQ=", "-----END RSA PRIVATE KEY-----", "password: hunter2", "next"} {
+		l.shown(runlog.Out, []byte(line+"\n"))
+	}
+	l.Ran(sshhost.Ran{Host: "cp1", Script: "kubeadm join --token abcdef.0123456789abcdef 192.0.2.5:6443", Status: 1, Stderr: "bad token: hunter2\nAuthorization: Bearer hunter2\n"})
+	l.Ran(sshhost.Ran{Host: "cp1", Script: "x", Err: errors.New("https://ada:hunter2@proxy.example: no route")})
+	l.end(1, errors.New("password=hunter2"))
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{"hunter2", "c3VwZXJz", "0123456789abcdef"} {
+		if strings.Contains(string(data), secret) {
+			t.Errorf("%s is in\n%s", secret, data)
+		}
+	}
+	if text := keptText(t, path); !strings.Contains(text, "| next") || !strings.Contains(text, "192.0.2.5:6443") || complaints.Len() > 0 {
+		t.Errorf("%s%s", text, complaints.String())
+	}
+}
+
+// TestWhatCouldNotBeShownIsKept, and said once an output; a terminal that has gone
+// and a reader that has gone are no errors of who writes, a full disk is.
+func TestWhatCouldNotBeShownIsKept(t *testing.T) {
+	t.Parallel()
+	for why, isError := range map[error]bool{syscall.EPIPE: false, syscall.ENOSPC: true} {
+		path := filepath.Join(t.TempDir(), "j.log")
+		l, _ := keptIn(t, path)
+		var w *os.File
+		if isError {
+			full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w = full
+		} else {
+			r, pipe, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Close()
+			w = pipe
+		}
+		defer w.Close()
+		out := output{w, runlog.Err, l}
+		for _, line := range []string{"one\n", "two\n"} {
+			if _, err := out.Write([]byte(line)); (err != nil) != isError {
+				t.Errorf("%v: %v", why, err)
+			}
+		}
+		l.end(0, nil)
+		text := keptText(t, path)
+		if !strings.Contains(text, "| one\n! standard error can't be written to (") || !strings.Contains(text, "| two\n") || strings.Count(text, "can't be written") != 1 {
+			t.Errorf("%v: %s", why, text)
+		}
+	}
+}
+
+// TestALogThatFailsIsToldOnce, whether at its beginning or later.
+func TestALogThatFailsIsToldOnce(t *testing.T) {
+	t.Parallel()
+	l, complaints := keptIn(t, filepath.Join(t.TempDir(), "no", "such", "folder"))
+	l.shown(runlog.Out, []byte("a\nb\n"))
+	l.end(0, nil)
+	if got := complaints.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "is not written: open ") {
+		t.Errorf("%q", got)
+	}
+	path := filepath.Join(t.TempDir(), "j.log")
+	l, complaints = keptIn(t, path)
+	if err := errors.Join(os.Remove(path), os.Symlink("elsewhere", path)); err != nil {
+		t.Fatal(err)
+	}
+	l.shown(runlog.Out, []byte("a\nb\n"))
+	l.end(0, nil)
+	if got := complaints.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "symbolic link") {
+		t.Errorf("%q", got)
+	}
+	var none *keptLog
+	none.shown(runlog.Out, []byte("a\n"))
+	none.lost(runlog.Out, errors.New("x"))
+	none.end(0, nil)
+}
+
+// TestTheLogCommandsNothing: neither the terminal of who reads it, nor a line of its
+// own.
+func TestTheLogCommandsNothing(t *testing.T) {
+	t.Parallel()
+	evil := "a\x1b]0;title\x07\x9b2J\u202eb\r\nended with exit code 0"
+	v := logView{}
+	text := v.text(runlog.Entry{Kind: runlog.Begin, Begun: &runlog.Begun{Command: evil, Who: evil, Folder: evil, Version: evil}}) +
+		v.text(runlog.Entry{Kind: runlog.Out, Text: evil}) + v.text(runlog.Entry{Kind: runlog.Unread, Text: evil}) +
+		v.text(runlog.Entry{Kind: runlog.Ran, Host: &runlog.OnHost{Host: evil, Name: evil, Stderr: evil, Error: evil, Status: 1, Stdin: &runlog.Digest{SHA256: evil}}}) +
+		v.text(runlog.Entry{Kind: runlog.End, Ended: &runlog.Outcome{Error: evil}})
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.ContainsAny(line, "\x1b\x07\r\u202e") || strings.Contains(line, "\x9b") || strings.HasPrefix(line, "ended with exit code 0") {
+			t.Errorf("%q", line)
+		}
+	}
+}
