@@ -31,7 +31,7 @@ func FuzzINI(f *testing.F) {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		checked(t, func(m *model) error { return m.ini([]byte(text)) })
+		checked(t, []byte(text), func(m *model) error { return m.ini([]byte(text)) })
 	})
 }
 
@@ -41,7 +41,7 @@ func FuzzYAML(f *testing.F) {
 	f.Add("master:\n  hosts:\n    cp1: {ansible_password: !vault |\n          $ANSIBLE_VAULT;1.1\n          00\n      }\n")
 	f.Add("master: {hosts: {cp1: {" + strings.Repeat("a: {", 2_000) + strings.Repeat("}", 2_000) + "}}}\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		checked(t, func(m *model) error { return m.tree([]byte(text)) })
+		checked(t, []byte(text), func(m *model) error { return m.tree([]byte(text)) })
 	})
 }
 
@@ -52,18 +52,21 @@ func FuzzJSON(f *testing.F) {
 	deep := strings.Repeat(`{"a":`, 9_000) + "1" + strings.Repeat("}", 9_000)
 	f.Add(`{"_meta":{"hostvars":{"cp1":` + deep + `}},"master":["cp1"]}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		checked(t, func(m *model) error { return m.tree([]byte(text)) })
+		checked(t, []byte(text), func(m *model) error { return m.tree([]byte(text)) })
 	})
 }
 
 // checked reads an inventory and holds it to what is promised.
-func checked(t *testing.T, parse func(*model) error) {
+func checked(t *testing.T, text []byte, parse func(*model) error) {
 	t.Helper()
 	m := newModel("/fuzz/hosts")
 	var inv Inventory
 	var err error
 	within.Bounds(t, func() {
-		if err = parse(m); err == nil {
+		if err = m.isText(text); err == nil {
+			err = parse(m)
+		}
+		if err == nil {
 			inv, err = m.inventory()
 		}
 	})

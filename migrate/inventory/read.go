@@ -92,8 +92,8 @@ func (m *model) readFile(file string, data []byte) (Inventory, error) {
 // Ansible tries one after the other, too.
 func (m *model) parse(data []byte) error {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	if bytes.IndexByte(data, 0) >= 0 {
-		return fmt.Errorf("%s is no text in UTF-8, and so no inventory", m.file)
+	if err := m.isText(data); err != nil {
+		return err
 	}
 	if isTree(m.file, data) {
 		return m.tree(data)
