@@ -158,8 +158,8 @@ func parseHeader(out []byte) (header, []byte, error) {
 	field := func(i int) string { return string(lines[i]) }
 	mode, err1 := strconv.ParseUint(field(1), 8, 32)
 	size, err2 := strconv.ParseInt(field(6), 10, 64)
-	if err := errors.Join(err1, err2); err != nil {
-		return header{}, nil, fmt.Errorf("not understood: %w", err)
+	if err1 != nil || err2 != nil || size < 0 {
+		return header{}, nil, fmt.Errorf("not understood: %.40q", out)
 	}
 	return header{
 		mode:  fs.FileMode(mode) & fs.ModePerm,
