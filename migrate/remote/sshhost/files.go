@@ -3,7 +3,6 @@ package sshhost
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
