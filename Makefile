@@ -3,6 +3,7 @@
 
 KUBERNETES ?= 1.36.3
 LONG       ?= 1
+FUZZTIME   ?= 1m
 BIN        := bin/migrate
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PACKAGES   := systemd-container mmdebstrap debian-archive-keyring iproute2 util-linux mount openssh-client ca-certificates git
@@ -14,7 +15,7 @@ export CGO_ENABLED := 0
 SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-.PHONY: help build deps rehearse bench test test-fast conformance e2e chaos verify generate clean
+.PHONY: help build deps rehearse bench test test-fast conformance fuzz e2e chaos verify generate clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -45,6 +46,16 @@ test-fast: verify     ## all tests that need no playground
 # With -short, as test-fast has it, the longest matrices take every eleventh instant.
 conformance:     ## the steps' laws and every instant at which the program may die, there and back, on a cluster in memory
 	$(call counted,./phases/... -run 'Killed|Failed|Law|Cut')
+
+# One target after the other, each for FUZZTIME; their seeds are tests as well.
+# What is found lies in the package's testdata/fuzz, and fails `go test` from then on.
+fuzz:            ## give every reader of foreign text random damage, a minute each; FUZZTIME=10m and FUZZ=Manifest are taken
+	@set -e; for package in $$(go list ./...); do \
+		for target in $$(nice -n 19 go test -list 'Fuzz.*$(FUZZ)' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			nice -n 19 go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x -parallel 1 $$package; \
+		done; \
+	done
 
 # The cluster in memory tells how many instants, operations and cuts it went through.
 define counted

@@ -34,7 +34,7 @@ const (
 const (
 	metaFormat  = "format"
 	metaTool    = "tool"    // version that wrote last
-	metaCluster = "cluster" // identity of the cluster
+	metaCluster = "cluster" // identity of the cluster; metaSeal is the fourth
 )
 
 // Options of Open and OpenReadOnly. The zero value is good for use.
@@ -104,7 +104,7 @@ func openBolt(path string, o Options, readOnly bool) (*bolt.DB, error) {
 	if timeout == 0 {
 		timeout = defaultTimeout
 	}
-	if cut, err := cutOff(path); err != nil || cut {
+	if bad, err := damaged(path); err != nil || bad {
 		return nil, errors.Join(err, &FormatError{Path: path})
 	}
 	var db *bolt.DB
@@ -143,7 +143,7 @@ func (j *Journal) prepare() error {
 	if err := os.Chmod(j.path, 0o600); err != nil {
 		return fmt.Errorf("making the journal private: %w", err)
 	}
-	if err := j.db.Update(j.initialise); err != nil {
+	if err := j.db.Update(func(tx *bolt.Tx) error { return sealed(tx, j.initialise) }); err != nil {
 		return fmt.Errorf("preparing the journal %s: %w", j.path, err)
 	}
 	if err := syncDir(filepath.Dir(j.path)); err != nil {
@@ -225,7 +225,7 @@ func (j *Journal) update(fn func(*bolt.Tx) error) error {
 	if j.db == nil {
 		return berrors.ErrDatabaseNotOpen
 	}
-	if err := j.db.Update(fn); err != nil {
+	if err := j.db.Update(func(tx *bolt.Tx) error { return sealed(tx, fn) }); err != nil {
 		return fmt.Errorf("writing the journal %s: %w", j.path, err)
 	}
 	return nil

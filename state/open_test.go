@@ -189,3 +189,40 @@ func TestAnEmptyFileIsAnEmptyJournal(t *testing.T) {
 	}
 	must[Record](t)(open(t, path).Advance(Key{1, "a", "b"}, Change{Event: Start}))
 }
+
+// TestASealOfAnEarlierVersionsTimeIsNone: a version that knows no seals leaves
+// the last one behind when it writes.
+func TestASealOfAnEarlierVersionsTimeIsNone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "j")
+	if err := open(t, path).Close(); err != nil {
+		t.Fatal(err)
+	}
+	write := func(seals bool, cluster string) {
+		t.Helper()
+		db := must[*bolt.DB](t)(bolt.Open(path, 0o600, nil))
+		defer db.Close()
+		fn := func(tx *bolt.Tx) error { return put(tx.Bucket([]byte(bucketMeta)), []byte(metaCluster), cluster) }
+		if err := db.Update(func(tx *bolt.Tx) error {
+			if !seals {
+				return fn(tx)
+			}
+			return errors.Join(sealed(tx, func(*bolt.Tx) error { return nil }), fn(tx))
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(false, "one")
+	j := must[*Journal](t)(OpenReadOnly(path, Options{}))
+	if id := must[string](t)(j.Cluster()); id != "one" {
+		t.Errorf("cluster %q", id)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write(true, "two") // after the seal, as damage would
+	var wrong *FormatError
+	if _, err := OpenReadOnly(path, Options{}); !errors.As(err, &wrong) {
+		t.Errorf("what was changed after the seal gave %v", err)
+	}
+}

@@ -2,7 +2,6 @@ package state
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"runtime/debug"
 
-	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 )
@@ -24,17 +22,26 @@ const (
 	metaAt      = 16
 	metaSize    = 64
 	metaMagic   = 0xED0CDAED
+	metaRoot    = 16
+	metaFree    = 32
 	metaPages   = 40
 	metaTx      = 48
 	metaSum     = 56
 	defaultPage = 4096
 )
 
-// cutOff says whether the file at path ends before the last page that its
-// newest meta page counts. bbolt maps the file into memory and would be killed
-// by SIGBUS at the first page that is not there. A file that another process
-// has locked is not judged: it may be growing at this moment.
-func cutOff(path string) (bool, error) {
+// meta is what a meta page says.
+type meta struct {
+	pageSize, root, freelist, pages, tx uint64
+}
+
+// damaged says whether the file at path is no journal that bbolt can be given:
+// it ends before its last page, and bbolt, which maps it into memory, would be
+// killed by SIGBUS at the first one that is not there; or its pages do not fit
+// together. A file that another process has locked is not judged: it may be
+// growing at this moment. One without any meta page is left to bbolt, which
+// refuses it.
+func damaged(path string) (bool, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
@@ -50,23 +57,42 @@ func cutOff(path string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	var newest, size uint64
+	m, there := newestMeta(f)
+	if !there {
+		return false, nil
+	}
+	if m.pages > uint64(info.Size())/m.pageSize {
+		return true, nil
+	}
+	if err := sound(f, m); err != nil && !errors.Is(err, errPages) {
+		return false, err
+	} else if err != nil {
+		return true, nil
+	}
+	return false, nil
+}
+
+// newestMeta is the meta page that bbolt will take: the newer one of those
+// whose checksums are right.
+func newestMeta(f io.ReaderAt) (newest meta, there bool) {
 	for _, at := range metaPlaces(f) {
 		page := make([]byte, metaAt+metaSize)
 		if _, err := f.ReadAt(page, at); err != nil {
-			continue // bbolt refuses a file without any
-		}
-		m := page[metaAt:]
-		sum := fnv.New64a()
-		sum.Write(m[:metaSum])
-		if binary.NativeEndian.Uint32(m) != metaMagic || binary.NativeEndian.Uint64(m[metaSum:]) != sum.Sum64() {
 			continue
 		}
-		if tx := binary.NativeEndian.Uint64(m[metaTx:]); size == 0 || tx > newest {
-			newest, size = tx, binary.NativeEndian.Uint64(m[metaPages:])*uint64(binary.NativeEndian.Uint32(m[8:]))
+		b := page[metaAt:]
+		sum := fnv.New64a()
+		sum.Write(b[:metaSum])
+		if binary.NativeEndian.Uint32(b) != metaMagic || binary.NativeEndian.Uint64(b[metaSum:]) != sum.Sum64() {
+			continue
+		}
+		m := meta{pageSize: uint64(binary.NativeEndian.Uint32(b[8:])), root: binary.NativeEndian.Uint64(b[metaRoot:]),
+			freelist: binary.NativeEndian.Uint64(b[metaFree:]), pages: binary.NativeEndian.Uint64(b[metaPages:]), tx: binary.NativeEndian.Uint64(b[metaTx:])}
+		if m.pageSize >= metaAt+metaSize && (!there || m.tx > newest.tx) {
+			newest, there = m, true
 		}
 	}
-	return uint64(info.Size()) < size, nil
+	return newest, there
 }
 
 // metaPlaces are where the two meta pages begin. The second one's place
@@ -98,16 +124,3 @@ func guarded(path string, fn func() error) (err error) {
 
 // errNoJSON is a value that nobody wrote: every value is JSON.
 var errNoJSON = fmt.Errorf("a value is not JSON: %w", berrors.ErrInvalid)
-
-// readAll reads every entry of every bucket: damage is to be found before the
-// first step is begun, not in its middle.
-func readAll(tx *bolt.Tx) error {
-	return tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
-		return b.ForEach(func(_, value []byte) error {
-			if !json.Valid(value) {
-				return errNoJSON
-			}
-			return nil
-		})
-	})
-}

@@ -46,7 +46,7 @@ func benchCommand() *cli.Command {
 			"as it should be: with overlap not one request of at least 20,000 may fail.\n\n" + exitStatus,
 		Flags: append(rehearsalFlags("bench", benchRate), &cli.StringFlag{Name: "report", Value: "out/bench.json", Usage: "write the figures as JSON to `FILE`"}),
 		Action: func(c *cli.Context) error {
-			if err := checkReport(c); err != nil {
+			if err := errors.Join(checkReport(c), probeFits(c)); err != nil {
 				return err
 			}
 			r := benchResult{At: time.Now().UTC()}

@@ -71,6 +71,7 @@ func planAction(c *cli.Context) error {
 	if c.Bool("rollback") {
 		return planBack(c, s)
 	}
+	tellProbeFits(c)
 	list, err := phasesFor(c.Int("phase"), strategyOf(c))
 	if err != nil {
 		return err

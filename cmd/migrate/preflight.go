@@ -49,6 +49,7 @@ func preflightAction(c *cli.Context) error {
 		return err
 	}
 	defer s.close()
+	tellProbeFits(c)
 	r, err := preflight.Run(c.Context, s.world, preflight.Options{
 		Phase: c.Int("phase"), Ignore: c.StringSlice("ignore"), Tell: tellHosts(c.App.ErrWriter),
 		InPlace: strategyOf(c) == phases.InPlace,

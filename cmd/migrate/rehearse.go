@@ -40,7 +40,7 @@ func rehearseCommand() *cli.Command {
 			&cli.BoolFlag{Name: "keep", Usage: "leave the playground up afterwards"}),
 		Action: func(c *cli.Context) error {
 			var r *report
-			err := checkReport(c)
+			err := errors.Join(checkReport(c), probeFits(c))
 			switch {
 			case err != nil:
 			case c.String("like") != "":

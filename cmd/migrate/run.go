@@ -84,6 +84,9 @@ func runAction(c *cli.Context) error {
 		return err
 	}
 	defer s.close()
+	if err := probeFits(c); err != nil {
+		return err
+	}
 	if a.plan != nil {
 		if err := a.plan.fits(a.file, s, a.phases); err != nil {
 			return err

@@ -121,6 +121,11 @@ func readPlan(file string) (savedPlan, error) {
 	if err != nil {
 		return savedPlan{}, err
 	}
+	return parsePlan(file, text)
+}
+
+// parsePlan is readPlan for a file's content.
+func parsePlan(file string, text []byte) (savedPlan, error) {
 	var p savedPlan
 	if err := json.Unmarshal(text, &p); err != nil || p.Format != planFormat {
 		return savedPlan{}, fmt.Errorf("%s is no plan that this version reads: `migrate plan --out FILE` saves one", file)

@@ -49,6 +49,10 @@ func runAsNobody() {
 // a --dir of the script's own.
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	// The scripts run this test's own program as migrate.
+	if file, err := os.Executable(); err != nil || standsAlone(file) != nil {
+		t.Fatalf("the tests of this package are to be built as the program is: CGO_ENABLED=0 go test ./cmd/migrate (%v)", err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,

@@ -109,9 +109,9 @@ func closeSoon(s *session) {
 	}
 }
 
-// within runs a look, and gives it up when its time is over, whether it listens or
+// inTime runs a look, and gives it up when its time is over, whether it listens or
 // not: this command must end on a network that swallows everything.
-func within[T any](ctx context.Context, look func(context.Context) (T, error)) (T, error) {
+func inTime[T any](ctx context.Context, look func(context.Context) (T, error)) (T, error) {
 	type answer struct {
 		value T
 		err   error
@@ -168,7 +168,7 @@ func (a *archive) addLooks(ctx context.Context, s *session, wait time.Duration) 
 	for i, l := range looks {
 		answers[i] = make(chan seen, 1)
 		go func() {
-			v, err := within(ctx, l.look)
+			v, err := inTime(ctx, l.look)
 			answers[i] <- seen{v, err}
 		}()
 	}

@@ -276,7 +276,7 @@ func TestALookThatHangsIsGivenUp(t *testing.T) {
 	defer cancel()
 	never := make(chan struct{})
 	defer close(never)
-	_, err := within(ctx, func(context.Context) (any, error) { <-never; return nil, nil })
+	_, err := inTime(ctx, func(context.Context) (any, error) { <-never; return nil, nil })
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(fmt.Sprint(err), "time was over") {
 		t.Error(err)
 	}

@@ -15,7 +15,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // What the file must say it is.
@@ -24,8 +26,14 @@ const (
 	kind       = "Migration"
 )
 
-// maxSize is far above any spec: a file of this size is something else.
-const maxSize = 256 << 10
+// Bounds far above any spec: a file beyond them is something else. The parser
+// of YAML takes a minute and more for a quarter of a megabyte of lines, and
+// space without end for what is nested without end.
+const (
+	maxSize  = 256 << 10
+	maxWords = 12_000
+	maxDepth = 64
+)
 
 // Parse reads and validates the spec file at path, or standard input where that
 // is "-". Relative files in it are relative to its folder.
@@ -93,7 +101,16 @@ func (d *decoder) document(data []byte) (ast.Node, bool) {
 		d.bad(whole, "%v", err)
 		return nil, false
 	}
-	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+	words := lexer.Tokenize(string(data))
+	if len(words) > maxWords {
+		d.bad(whole, "has %d words and marks, which is no spec file (they have at most %d); a spec without spec.workers means every other Node of the cluster", len(words), maxWords)
+		return nil, false
+	}
+	if line := tooDeep(words); line > 0 {
+		d.problems = append(d.problems, &FieldError{File: d.file, Line: line, Problem: fmt.Sprintf("is nested deeper than %d levels, which no spec file is", maxDepth)})
+		return nil, false
+	}
+	file, err := parser.Parse(words, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		d.problems = append(d.problems, syntaxProblem(d.file, err))
 		return nil, false
@@ -113,6 +130,31 @@ func (d *decoder) document(data []byte) (ast.Node, bool) {
 		return docs[0], true
 	}
 	return nil, false
+}
+
+// tooDeep is the line in which brackets, or list items within list items, are
+// nested deeper than maxDepth; 0 for none. What is nested by its indentation is
+// bounded by the size of the file.
+func tooDeep(words token.Tokens) int {
+	brackets, items := 0, 0
+	for _, w := range words {
+		switch w.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			brackets++
+		case token.SequenceEndType, token.MappingEndType:
+			brackets--
+		}
+		switch w.Type {
+		case token.SequenceEntryType, token.MappingKeyType, token.TagType:
+			items++
+		default:
+			items = 0
+		}
+		if brackets > maxDepth || items > maxDepth {
+			return w.Position.Line
+		}
+	}
+	return 0
 }
 
 func syntaxProblem(file string, err error) *FieldError {

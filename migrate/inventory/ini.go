@@ -11,7 +11,7 @@ func (m *model) ini(data []byte) error {
 	current, kind := m.group("ungrouped"), ""
 	for i, line := range strings.Split(string(data), "\n") {
 		bad := func(format string, args ...any) error {
-			return fmt.Errorf("%s:%d: %s", m.file, i+1, fmt.Sprintf(format, args...))
+			return fmt.Errorf("%s:%d: %s", m.file, i+1, brief(fmt.Sprintf(format, args...)))
 		}
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
@@ -48,6 +48,15 @@ func (m *model) ini(data []byte) error {
 		}
 	}
 	return nil
+}
+
+// brief cuts a sentence that quotes a line of any length.
+func brief(sentence string) string {
+	const most = 400
+	if len(sentence) <= most {
+		return sentence
+	}
+	return strings.ToValidUTF8(sentence[:most], "") + "…"
 }
 
 // iniHost reads a host line: a name or a range of names, and variables.
@@ -137,8 +146,15 @@ func unquote(value string) string {
 	return value
 }
 
-// maxRange bounds a range of hosts: a mistyped one shall not fill the memory.
-const maxRange = 10_000
+// Bounds of a range of hosts: a mistyped one shall not fill the memory.
+const (
+	maxRange   = 10_000
+	maxPattern = 1_000 // a name has at most 253 letters
+	maxNumber  = 18    // digits, which a number takes without running over
+)
+
+// letters are those of a range of letters, in Ansible's order.
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 // expand returns the names that a pattern stands for: node[01:03],
 // node[a:c], node[1:9:2], also several ranges in one name.
@@ -146,6 +162,9 @@ func expand(pattern string) ([]string, error) {
 	begin := strings.IndexByte(pattern, '[')
 	if begin < 0 {
 		return []string{pattern}, nil
+	}
+	if len(pattern) > maxPattern {
+		return nil, fmt.Errorf("%.40q…: it has %d letters, which no name of a host has", pattern, len(pattern))
 	}
 	length := strings.IndexByte(pattern[begin:], ']')
 	parts := []string{}
@@ -188,16 +207,20 @@ func between(first, last string, step int) ([]string, error) {
 	from, err := strconv.Atoi(first)
 	to, err2 := strconv.Atoi(last)
 	switch {
-	case err == nil && err2 == nil && from <= to && (to-from)/step < maxRange:
-		for n := from; n <= to; n += step {
+	case len(first) > maxNumber || len(last) > maxNumber:
+	case err == nil && err2 == nil && 0 <= from && from <= to && (to-from)/step < maxRange:
+		for n := from; n <= to && n >= 0; n += step { // a huge step runs over
 			out = append(out, fmt.Sprintf("%0*d", widthOf(first), n))
 		}
 		return out, nil
-	case len(first) == 1 && len(last) == 1 && first[0] >= 'A' && first[0] <= last[0] && last[0] <= 'z':
-		for c := int(first[0]); c <= int(last[0]); c += step {
-			out = append(out, string(rune(c)))
+	case len(first) == 1 && len(last) == 1:
+		from, to := strings.Index(letters, first), strings.Index(letters, last)
+		for n := from; from >= 0 && n <= to && n >= 0; n += step {
+			out = append(out, letters[n:n+1])
 		}
-		return out, nil
+		if out != nil {
+			return out, nil
+		}
 	}
 	return nil, fmt.Errorf("from %q to %q is no range", first, last)
 }

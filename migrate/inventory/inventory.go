@@ -131,6 +131,10 @@ func (m *model) host(name string) Host {
 		m.note("ansible_user %q of %s is not a user name, and not taken over", h.User, name)
 		h.User = ""
 	}
+	if !isAddress(h.SSHAddress) {
+		m.note("ansible_host %q of %s is no address, and not taken over", h.SSHAddress, name)
+		h.SSHAddress = name
+	}
 	h.IdentityFile = m.keyFile(name, m.plain(name, v, "ansible_ssh_private_key_file", "ansible_private_key_file"))
 	if text := m.plain(name, v, "ansible_port", "ansible_ssh_port"); text != "" {
 		port, err := strconv.Atoi(text)

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // vars are variables with their values as text; a mapping is flattened, its
@@ -71,12 +73,27 @@ func printable(word string) string {
 	return word
 }
 
+// isAddress says whether a word can be where a host is reached: a program that
+// is given it must take it for one word, and for no option.
+func isAddress(word string) bool {
+	return word != "" && !strings.HasPrefix(word, "-") && !strings.ContainsFunc(word, unicode.IsSpace)
+}
+
+// isText refuses what no file of text holds: names of it could not be written
+// anywhere else.
+func (m *model) isText(data []byte) error {
+	if bytes.IndexByte(data, 0) >= 0 || !utf8.Valid(data) {
+		return fmt.Errorf("%s is no text in UTF-8, and so no inventory", m.file)
+	}
+	return nil
+}
+
 // addHost puts a host into a group, with more of its variables.
 func (m *model) addHost(g *group, name string, v vars) error {
 	if m.entries++; m.entries > maxEntries || len(m.groups) > maxGroups {
 		return fmt.Errorf("more than %d hosts or %d groups are no inventory that is read here", maxEntries, maxGroups)
 	}
-	if printable(name) != name {
+	if printable(name) != name || !isAddress(name) {
 		return fmt.Errorf("%q is no name of a host", name)
 	}
 	if !g.has[name] {

@@ -97,8 +97,8 @@ func (m *model) parse(data []byte) error {
 	if err != nil {
 		return fmt.Errorf("%s %w", m.file, err)
 	}
-	if bytes.IndexByte(data, 0) >= 0 {
-		return fmt.Errorf("%s is no text in UTF-8, and so no inventory", m.file)
+	if err := m.isText(data); err != nil {
+		return err
 	}
 	if isTree(m.file, data) {
 		return m.tree(data)

@@ -187,7 +187,7 @@ func (m *model) treeHosts(g *group, n *yaml.Node) error {
 }
 
 func (m *model) bad(n *yaml.Node, format string, args ...any) error {
-	problem := fmt.Sprintf(format, args...)
+	problem := brief(fmt.Sprintf(format, args...))
 	if n.Line == 0 { // JSON, which is most often one line
 		return fmt.Errorf("%s: %s", m.file, problem)
 	}

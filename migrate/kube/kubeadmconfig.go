@@ -18,6 +18,9 @@ type ClusterConfiguration struct{ top *yaml.Node }
 // ParseClusterConfiguration reads the ConfigMap's ClusterConfiguration.
 func ParseClusterConfiguration(text string) (ClusterConfiguration, error) {
 	top, err := parseDocument([]byte(text))
+	if err == nil {
+		top, err = plain(top, new(int))
+	}
 	if err != nil {
 		return ClusterConfiguration{}, fmt.Errorf("reading kubeadm-config: %w", err)
 	}
@@ -236,7 +239,7 @@ func reshapeArgs(args *yaml.Node, asMap bool) {
 	var out []*yaml.Node
 	if asMap {
 		for _, arg := range args.Content {
-			out = append(out, scalar(value(child(arg, "name"))), child(arg, "value"))
+			out = append(out, scalar(value(child(arg, "name"))), scalar(value(child(arg, "value"))))
 		}
 		args.Kind, args.Tag, args.Content = yaml.MappingNode, "!!map", out
 		return

@@ -3,6 +3,7 @@ package kube
 import (
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -99,7 +100,24 @@ func (m Manifest) SetFlag(name, value string) ([]byte, error) {
 	if got, _ := again.Flags().Get(name); got != value {
 		return nil, fmt.Errorf("setting --%s in the static pod manifest: read back %q", name, got)
 	}
+	if !reflect.DeepEqual(again.pod, *m.withFlag(name, value)) {
+		return nil, fmt.Errorf("setting --%s in the static pod manifest would change more than that (an alias leads to it)", name)
+	}
 	return out, nil
+}
+
+// withFlag is the pod with the first word that sets a flag changed.
+func (m Manifest) withFlag(name, value string) *corev1.Pod {
+	pod := m.pod.DeepCopy()
+	for _, words := range [][]string{pod.Spec.Containers[0].Command, pod.Spec.Containers[0].Args} {
+		for i, w := range words {
+			if strings.HasPrefix(w, "--"+name+"=") {
+				words[i] = "--" + name + "=" + value
+				return pod
+			}
+		}
+	}
+	return pod
 }
 
 func (m Manifest) flagNode(name string) (*yaml.Node, error) {

@@ -63,6 +63,31 @@ func parseDocument(data []byte) (*yaml.Node, error) {
 	return doc.Content[0], nil
 }
 
+// maxNodes bounds a tree in which what is named once and used often stands
+// wherever it is used.
+const maxNodes = 100_000
+
+// plain is a tree without anchors and aliases: where one half of a pair is
+// changed, removed or hidden, the other must not be left behind.
+func plain(n *yaml.Node, count *int) (*yaml.Node, error) {
+	if *count++; *count > maxNodes {
+		return nil, fmt.Errorf("parsing YAML: with its aliases written out it has more than %d values", maxNodes)
+	}
+	if n.Kind == yaml.AliasNode {
+		return plain(n.Alias, count)
+	}
+	out := *n
+	out.Anchor, out.Content = "", nil
+	for _, inner := range n.Content {
+		one, err := plain(inner, count)
+		if err != nil {
+			return nil, err
+		}
+		out.Content = append(out.Content, one)
+	}
+	return &out, nil
+}
+
 // child returns the value under key of a mapping, or nil.
 func child(m *yaml.Node, key string) *yaml.Node {
 	if m == nil || m.Kind != yaml.MappingNode {

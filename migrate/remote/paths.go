@@ -94,7 +94,7 @@ func parseStanding(line string) (Standing, error) {
 	s.Mode = fs.FileMode(mode) & fs.ModePerm
 	s.Owner = nameOr(words[1], words[2]) + ":" + nameOr(words[3], words[4])
 	if s.Kind == FilePath {
-		if s.Size, err = strconv.ParseInt(words[5], 10, 64); err != nil {
+		if s.Size, err = strconv.ParseInt(words[5], 10, 64); err != nil || s.Size < 0 {
 			return Standing{}, fmt.Errorf("not understood: %q", line)
 		}
 		s.Sum, s.Key = words[6], len(words) > 7

@@ -48,9 +48,15 @@ func deep(list []directive, do func(directive)) {
 
 // reading is the state of parsing one file.
 type reading struct {
-	file, text string
-	at, line   int
+	file, text      string
+	at, line, depth int
 }
+
+// Bounds far above any configuration: what a host prints need not be one.
+const (
+	maxBlocks     = 100     // within each other
+	maxDirectives = 200_000 // those of included files as often as they are included
+)
 
 // token reads the next word or one of ; { }, as nginx does
 // (ngx_conf_file.c: ngx_conf_read_token): quotes hold all but their own end, a
@@ -141,10 +147,13 @@ func (r *reading) context() []directive {
 			continue
 		}
 		d := directive{words: words, file: r.file, line: line}
-		if kind == '{' && strings.HasSuffix(words[0], "_by_lua_block") {
+		switch {
+		case kind == '{' && (r.depth == maxBlocks || strings.HasSuffix(words[0], "_by_lua_block")):
 			r.skipLua()
-		} else if kind == '{' {
+		case kind == '{':
+			r.depth++
 			d.block = r.context()
+			r.depth--
 		}
 		list, words = append(list, d), nil
 	}
@@ -194,40 +203,44 @@ const dumpedFile = "# configuration file "
 // once, nginx.conf first. It returns the main context with the included files
 // in their places.
 func parseDump(dump string) []directive {
-	files := map[string]string{}
+	files := map[string]*strings.Builder{}
 	var order []string
-	var name string
+	into := &strings.Builder{}
 	for line := range strings.Lines(dump) {
 		if rest, ok := strings.CutPrefix(line, dumpedFile); ok && strings.HasSuffix(rest, ":\n") {
-			name = strings.TrimSuffix(rest, ":\n")
-			order = append(order, name)
+			name := strings.TrimSuffix(rest, ":\n")
+			if files[name] == nil {
+				files[name] = &strings.Builder{}
+				order = append(order, name)
+			}
+			into = files[name]
 			continue
 		}
-		files[name] += line
+		into.WriteString(line)
 	}
 	if len(order) == 0 {
 		return nil
 	}
 	parsed := map[string][]directive{}
 	for _, f := range order {
-		parsed[f] = parse(f, files[f])
+		parsed[f] = parse(f, files[f].String())
 	}
-	return included(parsed, order, parsed[order[0]], 0)
+	return included(parsed, order, parsed[order[0]], 0, new(int))
 }
 
 // included puts files in the place of the lines that include them.
-func included(parsed map[string][]directive, order []string, list []directive, depth int) []directive {
+func included(parsed map[string][]directive, order []string, list []directive, depth int, count *int) []directive {
 	out := make([]directive, len(list))
 	for i, d := range list {
 		if d.block != nil {
-			d.block = included(parsed, order, d.block, depth)
+			d.block = included(parsed, order, d.block, depth, count)
 		}
-		// Files that include each other nginx refuses; depth is for a dump
-		// that is not what it seems.
-		if d.name() == "include" && depth < 20 {
+		// Files that include each other nginx refuses; the bounds are for a
+		// dump that is not what it seems.
+		if *count++; d.name() == "include" && depth < 20 && *count < maxDirectives {
 			for _, f := range order {
 				if matches(includeMask(d), f) {
-					d.block = append(d.block, included(parsed, order, parsed[f], depth+1)...)
+					d.block = append(d.block, included(parsed, order, parsed[f], depth+1, count)...)
 				}
 			}
 		}

@@ -138,10 +138,16 @@ func changedLines(old, now []byte) (before, after string) {
 // begins a line, as everybody writes it.
 var eventsBlock = regexp.MustCompile(`(?m)^([^#\n]*\bevents\s*\{)`)
 
+// maxConnections is far above what a host has ports and memory for.
+const maxConnections = 1 << 24
+
 // raiseConnections sets the limit to the next power of two, which leaves
 // room for the workers to come.
 func raiseConnections(conf []byte, need int) ([]byte, error) {
 	n := 1024
+	if need > maxConnections {
+		return nil, fmt.Errorf("the API's clients are said to need %d connections, which is no number of connections", need)
+	}
 	for n < need {
 		n *= 2
 	}

@@ -53,6 +53,7 @@ func layers() map[string]layer {
 		"phases/audit":              {step, "it must be of use where nothing of this program has run, so it knows no phase"},
 		"phases/certs":              {append(slices.Clone(step), "phases/etcd"), "renews what phase 2 signed, by the same mechanism"},
 		"phases/phasestest":         {append(slices.Clone(step), "migrate/remote/remotetest"), "the world of the phases' tests must not know a phase, or it would be made to fit"},
+		"internal/within":           {nil, "holds tests to bounds, those of every package"},
 		"playbooks":                 {[]string{"migrate"}, "made from the declaration, whatever it declares"},
 		"cmd/migrate":               {[]string{"*"}, "puts everything together"},
 		"cmd/migrate/page":          {[]string{"state", "migrate/probe"}, "tells what the journal holds; it must not be able to ask a cluster"},
@@ -71,9 +72,10 @@ func alone() map[string]layer {
 		"github.com/urfave/cli/v2":            {[]string{"cmd/migrate"}, "flags end at the command line"},
 		"k8s.io/client-go/kubernetes":         {[]string{"migrate/kube", "migrate/nodeprobe", "migrate/probe", "phases", "phases/phasestest"}, "objects are read and changed in one package, with errors that say which"},
 		"mvdan.cc/sh/v3/interp":               {[]string{"phases/phasestest"}, "scripts run on hosts; in Go only for tests"},
-		"testing":                             {[]string{"migrate/remote/remotetest", "phases/phasestest"}, "tests' helpers are not part of the program"},
+		"testing":                             {[]string{"internal/within", "migrate/remote/remotetest", "phases/phasestest"}, "tests' helpers are not part of the program"},
 		module + "/migrate/remote/remotetest": {[]string{"phases/phasestest"}, "fakes are imported by tests and fakes"},
 		module + "/phases/phasestest":         {nil, "fakes are imported by tests"},
+		module + "/internal/within":           {nil, "bounds are of tests"},
 	}
 }
 

@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -94,10 +95,20 @@ func readFacts(ctx context.Context, v phases.View) (*Facts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the facts of %s: %w", v.Target(), err)
 	}
-	if !strings.Contains(out, "\n@@end\n") {
-		return nil, fmt.Errorf("reading the facts of %s: the output was cut", v.Target())
+	f, err := parseFacts(out)
+	if err != nil {
+		return nil, fmt.Errorf("reading the facts of %s: %w", v.Target(), err)
 	}
-	f := &Facts{Free: map[string]int{}, Proxy: map[string]string{}, Clock: c}
+	f.Clock = c
+	return f, nil
+}
+
+// parseFacts reads what factsScript printed.
+func parseFacts(out string) (*Facts, error) {
+	if !strings.Contains(out, "\n@@end\n") {
+		return nil, errors.New("the output was cut")
+	}
+	f := &Facts{Free: map[string]int{}, Proxy: map[string]string{}}
 	for block := range strings.SplitSeq("\n"+out, "\n@@") {
 		head, body, _ := strings.Cut(block, "\n")
 		name, about, _ := strings.Cut(head, " ")

@@ -56,6 +56,11 @@ func (c *userConfig) read(file string, depth int) (*ssh_config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.parse(file, data, depth)
+}
+
+// parse is read for a file's content.
+func (c *userConfig) parse(file string, data []byte, depth int) (*ssh_config.Config, error) {
 	var out strings.Builder
 	skipping := false
 	for i, line := range strings.Split(string(data), "\n") {
@@ -74,6 +79,7 @@ func (c *userConfig) read(file string, depth int) (*ssh_config.Config, error) {
 			if skipping {
 				continue
 			}
+			var err error
 			if line, err = c.include(rest, depth); err != nil {
 				return nil, err
 			}

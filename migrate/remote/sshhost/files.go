@@ -3,7 +3,6 @@ package sshhost
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -33,12 +32,33 @@ func (h *Host) List(ctx context.Context, dir string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing %s on %s: %w", dir, h.target.name, err)
 	}
+	names, err := parseNames(out)
+	if err != nil {
+		return nil, fmt.Errorf("listing %s on %s: %w", dir, h.target.name, err)
+	}
+	return names, nil
+}
+
+// parseNames reads what listScript printed.
+func parseNames(out []byte) ([]string, error) {
 	body, ok := bytes.CutPrefix(out, []byte("folder\n"))
-	if !ok {
-		return nil, fmt.Errorf("listing %s on %s: %w", dir, h.target.name, fs.ErrNotExist)
+	switch {
+	case string(out) == "absent\n":
+		return nil, fs.ErrNotExist
+	case !ok:
+		return nil, fmt.Errorf("not understood: %.40q", out)
 	}
 	names := strings.Split(string(body), "\x00")
-	names = names[:len(names)-1] // each is ended by NUL
+	last := len(names) - 1 // each is ended by NUL
+	if names[last] != "" {
+		return nil, fmt.Errorf("the list ends within a name: %.40q", names[last])
+	}
+	names = names[:last]
+	for _, name := range names {
+		if name == "" || strings.Contains(name, "/") {
+			return nil, fmt.Errorf("not the name of a file: %.40q", name)
+		}
+	}
 	slices.Sort(names)
 	return names, nil
 }
@@ -141,7 +161,7 @@ func parseHeader(out []byte) (header, []byte, error) {
 	field := func(i int) string { return string(lines[i]) }
 	mode, err1 := strconv.ParseUint(field(1), 8, 32)
 	size, err2 := strconv.ParseInt(field(6), 10, 64)
-	if err := errors.Join(err1, err2); err != nil {
+	if err1 != nil || err2 != nil || size < 0 {
 		return header{}, nil, fmt.Errorf("not understood: %.40q", out)
 	}
 	return header{

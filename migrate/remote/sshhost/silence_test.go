@@ -30,8 +30,8 @@ func (s *server) hang() {
 	s.set(func() { s.hostile = func(ssh.Channel, string) { <-s.closed } })
 }
 
-// within fails a test that takes too long, also on a machine that is busy.
-func within(t *testing.T, limit time.Duration, do func()) {
+// endsWithin fails a test that takes too long, also on a machine that is busy.
+func endsWithin(t *testing.T, limit time.Duration, do func()) {
 	t.Helper()
 	start := time.Now()
 	do()
@@ -75,7 +75,7 @@ func TestEveryLookHasALimit(t *testing.T) {
 			h := quickly(s.dial())
 			s.hang()
 			s.set(func() { s.noWay = true })
-			within(t, 20*time.Second, func() {
+			endsWithin(t, 20*time.Second, func() {
 				if err := look(t.Context(), h); err == nil || err.Error() != want || !errors.Is(err, ErrSilent) {
 					t.Errorf("got %v", err)
 				}
@@ -99,7 +99,7 @@ func TestLooksAtASilentHostDoNotAddUp(t *testing.T) {
 		}
 	})
 	var last error
-	within(t, 30*time.Second, func() {
+	endsWithin(t, 30*time.Second, func() {
 		for range 100 {
 			if _, last = h.ReadFile(t.Context(), "/etc/hosts"); last == nil {
 				t.Fatal("it was answered")
@@ -121,7 +121,7 @@ func TestLooksBesideEachOtherDoNotAddUp(t *testing.T) {
 	h := quickly(s.dial())
 	h.silence.limits.pause = time.Hour
 	s.hang()
-	within(t, 30*time.Second, func() {
+	endsWithin(t, 30*time.Second, func() {
 		var all sync.WaitGroup
 		for range 40 {
 			all.Go(func() {
@@ -212,7 +212,7 @@ func TestASlowStreamIsRead(t *testing.T) {
 	}
 	defer content.Close()
 	got := 0
-	within(t, 20*time.Second, func() {
+	endsWithin(t, 20*time.Second, func() {
 		for b := make([]byte, 1); err == nil; {
 			var n int
 			n, err = content.Read(b)
@@ -236,7 +236,7 @@ func TestASilentLoginIsNotRepeated(t *testing.T) {
 		t.Fatal(err)
 	}
 	quickly(host).target.limits.pause = time.Hour
-	within(t, 20*time.Second, func() {
+	endsWithin(t, 20*time.Second, func() {
 		for range 50 {
 			_, err := pool.Host(t.Context(), s.host())
 			wantSentence(t, err, ErrSilent, "connecting to cp1: finding out who we are: cp1 let us in and ran nothing within 300ms; see whether it does for you: ssh -p ", " true")
