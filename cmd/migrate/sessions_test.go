@@ -251,10 +251,12 @@ func TestCtrlCEndsTheReaderToo(t *testing.T) {
 		data, err := os.ReadFile(filepath.Join(a.dir, "teed"))
 		return err == nil && bytes.Contains(data, []byte("is not ready"))
 	}, "tee has read")
-	if err := syscall.Kill(-a.cmd.Process.Pid, syscall.SIGINT); err != nil {
+	// To the one and then to the other, so that tee is surely gone first.
+	if err := tee.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	tee.Wait() //nolint:errcheck // it was ended by the signal
+	a.send(syscall.SIGINT)
 	a.stoppedSafely()
 	teed, err := os.ReadFile(filepath.Join(a.dir, "teed"))
 	if err != nil || bytes.Contains(teed, []byte("It ended")) {

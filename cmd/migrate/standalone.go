@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 
+	"hamigrate/migrate/show"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -53,7 +55,7 @@ func probeFits(c *cli.Context) error {
 func tellProbeFits(c *cli.Context) {
 	if file, err := os.Executable(); err == nil {
 		if err := standsAlone(file); err != nil {
-			fmt.Fprintf(c.App.ErrWriter, "migrate run will refuse: %v\n", err)
+			show.Fprintf(c.App.ErrWriter, "migrate run will refuse: %v\n", err)
 		}
 	}
 }
