@@ -39,7 +39,10 @@ func withFlags(text, flags string) string {
 			return command
 		}
 		m := proposed.FindStringSubmatch(command)
-		return "`migrate " + m[1] + flags + m[2] + "`"
+		if strings.HasPrefix(m[2], " -") {
+			return "`migrate " + m[1] + m[2] + flags + "`"
+		}
+		return "`migrate " + m[1] + flags + m[2] + "`" // flags stand before words
 	})
 }
 

@@ -27,9 +27,10 @@ func TestErrorsInLines(t *testing.T) {
 		{errors.New("`migrate status` shows it"), "`migrate status --file a.yaml` shows it"},
 		{errors.New("`migrate status --file b.yaml` shows it"), "`migrate status --file b.yaml` shows it"},
 		{errors.New("`migrate init root@HOST` writes one, `migrate man` too"), "`migrate init root@HOST` writes one, `migrate man` too"},
-		{errors.New(long + ": `migrate certs renew --within 30d` mends it"), long + ": `migrate certs renew --file a.yaml --within 30d` mends it\n  migrate certs renew --file a.yaml --within 30d"},
+		{errors.New(long + ": `migrate certs renew --within 30d` mends it"), long + ": `migrate certs renew --within 30d --file a.yaml` mends it\n  migrate certs renew --within 30d --file a.yaml"},
+		{errors.New("`migrate run FILE` does it"), "`migrate run --file a.yaml FILE` does it"},
 		{&migrate.BlockedError{Where: migrate.Where{Phase: 2}, Reason: "it is so", Remedy: "first: `migrate rollback --phase 3`"},
-			"phase 2 is blocked: it is so\n  What to do: first: `migrate rollback --file a.yaml --phase 3`"},
+			"phase 2 is blocked: it is so\n  What to do: first: `migrate rollback --phase 3 --file a.yaml`"},
 		{&state.FormatError{Path: "j"}, "j is not a journal of this program, or it is damaged: name another file with --journal, or move a damaged one away and let `migrate adopt --file a.yaml` rebuild it from the cluster\n  migrate adopt --file a.yaml"},
 	} {
 		if got := inLines(c.err, " --file a.yaml"); got != c.want {

@@ -96,7 +96,7 @@ func (p *progress) line(s string) {
 		p.open = false
 	}
 	if !p.moving {
-		s = time.Now().Format("15:04:05 ") + s
+		s = time.Now().UTC().Format("15:04:05Z ") + s
 	}
 	fmt.Fprintln(p.w, s)
 }
