@@ -32,18 +32,24 @@ func remembered(app *cli.App) string {
 // proposed is a command of ours in a sentence: those that are about a cluster.
 var proposed = regexp.MustCompile("`migrate (preflight|plan|run|rollback|status|verify|certs renew|certs|report|adopt|unlock|backup|restore)([^`]*)`")
 
-// withFlags adds the flags that name the cluster to the commands in a sentence.
+// noProposal begins what stands behind a command that is only spoken of: one that
+// was given wrongly, or that somebody else has running.
+var noProposal = regexp.MustCompile(`^( takes | is empty|, journal )`)
+
+// withFlags adds the flags that name the cluster to the commands in a sentence. They
+// stand before others, and so before words.
 func withFlags(text, flags string) string {
-	return proposed.ReplaceAllStringFunc(text, func(command string) string {
-		if strings.Contains(command, "--file") || strings.Contains(command, "--journal") {
-			return command
+	var b strings.Builder
+	at := 0
+	for _, m := range proposed.FindAllStringSubmatchIndex(text, -1) {
+		command := text[m[0]:m[1]]
+		if strings.Contains(command, "--file") || strings.Contains(command, "--journal") || noProposal.MatchString(text[m[1]:]) {
+			continue
 		}
-		m := proposed.FindStringSubmatch(command)
-		if strings.HasPrefix(m[2], " -") {
-			return "`migrate " + m[1] + m[2] + flags + "`"
-		}
-		return "`migrate " + m[1] + flags + m[2] + "`" // flags stand before words
-	})
+		b.WriteString(text[at:m[3]] + flags)
+		at = m[3]
+	}
+	return b.String() + text[at:]
 }
 
 // longSentence is what an eye finds a command in.
@@ -60,10 +66,31 @@ func inLines(err error, flags string) string {
 			text = before + "\n  What to do: " + blocked.Remedy
 		}
 	}
-	text = withFlags(text, flags)
-	first, rest, more := strings.Cut(text, "\n")
-	if found := proposed.FindAllString(first, -1); len(first) > longSentence && len(found) > 0 && !more {
-		return first + "\n  " + strings.Trim(found[len(found)-1], "`") + rest
+	lines := strings.Split(withFlags(text, flags), "\n")
+	for i, line := range lines {
+		if len(line) > longSentence {
+			lines[i] = commandApart(line)
+		}
 	}
-	return text
+	return strings.Join(lines, "\n")
+}
+
+// atEnd is a command that a sentence ends with, and another way behind it.
+var atEnd = regexp.MustCompile(`: ((?:ssh|ssh-keyscan|ssh-keygen|ssh-add|ssh-copy-id|kubectl|systemctl|chmod|chown|sudo)(?: [^;()` + "`" + `]+?)?)( \(or [^()]+\))?$`)
+
+// commandApart puts the command of a long sentence into a line of its own: the one
+// that it ends with, else the last one of ours.
+func commandApart(line string) string {
+	m := atEnd.FindStringSubmatchIndex(line)
+	if m != nil && strings.ContainsAny(line[m[2]:m[3]], "-/@'0123456789") { // else it is prose about a program
+		out := line[:m[0]] + ":\n  " + line[m[2]:m[3]]
+		if m[4] >= 0 {
+			out += "\n " + line[m[4]:m[5]]
+		}
+		return out
+	}
+	if found := proposed.FindAllString(line, -1); len(found) > 0 {
+		return line + "\n  " + strings.Trim(found[len(found)-1], "`")
+	}
+	return line
 }
