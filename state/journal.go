@@ -62,7 +62,7 @@ type Journal struct {
 // Errors: *LockedError (errors.Is ErrLocked) when another process has it
 // open; *FormatError when a newer version wrote it or it is no journal.
 func Open(path string, o Options) (*Journal, error) {
-	if err := checkPlace(path); err != nil {
+	if err := CheckPlace(path); err != nil {
 		return nil, err
 	}
 	db, err := openBolt(path, o, false)
@@ -80,7 +80,7 @@ func Open(path string, o Options) (*Journal, error) {
 // empty journal; none is made. Errors as Open; a run that is under way holds
 // the lock, so that is a *LockedError too.
 func OpenReadOnly(path string, o Options) (*Journal, error) {
-	if err := checkPlace(path); err != nil {
+	if err := CheckPlace(path); err != nil {
 		return nil, err
 	}
 	// An empty file is what a kill between creating and initialising leaves;

@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 )
 
-// checkPlace refuses a path at which no journal can be: in a folder that is not
+// CheckPlace refuses a path at which no journal can be: in a folder that is not
 // there, which is a slip of the keys more often than a wish, or what is no
 // regular file, which bbolt would wait for or write over.
-func checkPlace(path string) error {
+func CheckPlace(path string) error {
 	folder := filepath.Dir(path)
 	if info, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
 		return fmt.Errorf("the journal %s: there is no folder %s: make it first, or name another file with --journal", path, folder)

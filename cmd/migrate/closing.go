@@ -38,6 +38,7 @@ type closing struct {
 	phase   int    // of --phase; 0: all
 	plan    string // of --plan; "": none
 	first   int    // entries of the journal's history before this command
+	told    error  // what it ended with
 }
 
 // begin notes how long the journal's history is.
@@ -58,6 +59,7 @@ func (c *closing) say(ctx context.Context, j *state.Journal, err error) error {
 	}
 	err = inOwnWords(ctx, err)
 	show.Fprintf(c.w, "migrate: %s\n\n", inLines(err, c.flags))
+	c.told = err
 	looking, cancel := context.WithTimeout(context.WithValue(context.WithoutCancel(ctx), unasked{}, true), closingLook)
 	defer cancel()
 	rows := [][2]string{{"It ended", howItEnded(err)}}
@@ -67,24 +69,19 @@ func (c *closing) say(ctx context.Context, j *state.Journal, err error) error {
 	rows = append(rows, c.changed(j)...)
 	rows = append(rows, [2]string{"Next", c.next(err)})
 	for _, r := range rows {
-		show.Fprintf(c.w, "  %-9s %s\n", r[0], notAgain(r[1], err))
+		show.Fprintf(c.w, "  %-9s %s\n", r[0], r[1])
 	}
 	return toldError{err}
 }
 
-// notSeen is what could not be seen, and why.
-func notSeen(err error) string { return notSeenMark + firstLine(err) }
-
-const notSeenMark = "not seen: "
-
-// notAgain leaves away a reason that the first line has told already: a host that
-// is not reached is the reason of all three.
-func notAgain(row string, told error) string {
-	before, why, found := strings.Cut(row, notSeenMark)
-	if !found || !strings.Contains(told.Error(), why) && !strings.Contains(why, firstLine(told)) {
-		return row
+// because is what is not so, and why, unless the error has told that already: a host
+// that is not reached is the reason of the error and of all that is not seen.
+func (c *closing) because(what string, err error) string {
+	why := firstLine(err)
+	if c.told != nil && (strings.Contains(c.told.Error(), why) || strings.Contains(why, firstLine(c.told))) {
+		return what + ", for the same reason"
 	}
-	return before + "not seen, for the same reason"
+	return what + ": " + why
 }
 
 // howItEnded is one clause: where, and whether anything is half done.
@@ -257,7 +254,7 @@ func (c *closing) apiServers(ctx context.Context, j *state.Journal) string {
 	nodes := []string{c.s.spec.ControlPlane.First.Name}
 	records, err := j.Records(3)
 	if err != nil {
-		return notSeen(err)
+		return c.because("not seen", err)
 	}
 	for _, h := range c.s.spec.ControlPlane.Joining {
 		if slices.ContainsFunc(records, func(r state.Record) bool {
@@ -275,11 +272,11 @@ func (c *closing) apiServers(ctx context.Context, j *state.Journal) string {
 func (c *closing) quorum(ctx context.Context) string {
 	e, err := c.s.world.View(migrate.ClusterTarget).Etcd(ctx)
 	if err != nil {
-		return notSeen(err)
+		return c.because("not seen", err)
 	}
 	look, err := e.Look(ctx)
 	if err != nil {
-		return notSeen(err)
+		return c.because("not seen", err)
 	}
 	answered, leader := map[uint64]bool{}, uint64(0)
 	for _, a := range look.Answers {
@@ -320,10 +317,10 @@ const joinStep = "controlplane/join"
 func (c *closing) readyz(ctx context.Context, node string) string {
 	cfg, err := c.s.world.View(node).AdminConfigOn(ctx, node)
 	if err != nil {
-		return notSeen(err)
+		return c.because("not seen", err)
 	}
 	if err := kube.Readyz(ctx, cfg); err != nil {
-		return "is not ready: " + firstLine(err)
+		return c.because("is not ready", err)
 	}
 	return "answers /readyz with 200"
 }

@@ -63,6 +63,9 @@ func initAction(c *cli.Context) error {
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		return errSpecThere(file)
 	}
+	if _, err := checkOutput(flagFile, file, ownFiles{}); err != nil {
+		return err
+	}
 	log, err := logger(c)
 	if err != nil {
 		return err

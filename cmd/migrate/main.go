@@ -6,8 +6,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
@@ -17,6 +15,7 @@ import (
 	"hamigrate/phases/loadbalancer"
 
 	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
 )
 
 // version is set by the Makefile (-ldflags -X main.version=…).
@@ -81,13 +80,26 @@ func unknownCommand(commands []*cli.Command, help cli.ActionFunc) cli.ActionFunc
 			return help(c)
 		}
 		meant := ""
-		// What is hidden is for programs.
-		known := slices.DeleteFunc(slices.Clone(commands), func(c *cli.Command) bool { return c.Hidden })
-		if s := cli.SuggestCommand(known, word); !strings.Contains(s, `""`) {
-			meant = ". " + s
+		if name := nearestCommand(commands, word); name != "" {
+			meant = fmt.Sprintf(". Did you mean %q?", name)
 		}
 		return fmt.Errorf("there is no command %q%s", word, meant)
 	}
+}
+
+// nearestCommand is the command that was probably meant, "" where none is like the
+// word. What is hidden is for programs, and never meant.
+func nearestCommand(commands []*cli.Command, word string) string {
+	// The first two as urfave/cli has them (suggestions.go); below the last one, words
+	// have a few letters in common and nothing else.
+	const boost, prefix, alike = 0.7, 4, 0.82
+	best, name := alike, ""
+	for _, c := range commands {
+		if near := smetrics.JaroWinkler(c.Name, word, boost, prefix); !c.Hidden && near > best {
+			best, name = near, c.Name
+		}
+	}
+	return name
 }
 
 // strict makes every command say what it does not understand: a word that is

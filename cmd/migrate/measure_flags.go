@@ -34,5 +34,5 @@ func measuringOf(c *cli.Context, tell func(string)) measuring {
 
 // teller prints a line for a person.
 func teller(c *cli.Context) func(string) {
-	return func(message string) { show.Fprintln(c.App.ErrWriter, time.Now().Format("15:04:05 ")+message) }
+	return func(message string) { show.Fprintln(c.App.ErrWriter, time.Now().UTC().Format("15:04:05Z ")+message) }
 }

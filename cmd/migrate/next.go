@@ -37,15 +37,24 @@ func remembered(app *cli.App) string {
 // words need no quotes, or it is left where it is: a shell would read more into it.
 var proposed = regexp.MustCompile("`migrate (preflight|plan|run|rollback|status|verify|certs renew|certs|report|adopt|unlock|backup|restore)([A-Za-z0-9 _./=,:@%+-]*)`")
 
-// withFlags adds the flags that name the cluster to the commands in a sentence.
+// noProposal begins what stands behind a command that is only spoken of: one that
+// was given wrongly, or that somebody else has running.
+var noProposal = regexp.MustCompile(`^( takes | is empty|, journal )`)
+
+// withFlags adds the flags that name the cluster to the commands in a sentence. They
+// stand before others, and so before words.
 func withFlags(text, flags string) string {
-	return proposed.ReplaceAllStringFunc(text, func(command string) string {
-		if strings.Contains(command, "--file") || strings.Contains(command, "--journal") {
-			return command
+	var b strings.Builder
+	at := 0
+	for _, m := range proposed.FindAllStringSubmatchIndex(text, -1) {
+		command := text[m[0]:m[1]]
+		if strings.Contains(command, "--file") || strings.Contains(command, "--journal") || noProposal.MatchString(text[m[1]:]) {
+			continue
 		}
-		m := proposed.FindStringSubmatch(command)
-		return "`migrate " + m[1] + flags + m[2] + "`"
-	})
+		b.WriteString(text[at:m[3]] + flags)
+		at = m[3]
+	}
+	return b.String() + text[at:]
 }
 
 // longSentence is what an eye finds a command in.
@@ -60,17 +69,11 @@ func inLines(err error, flags string) show.Own {
 	var blocked *migrate.BlockedError
 	if errors.As(err, &blocked) && blocked.Remedy != "" {
 		if before, ok := strings.CutSuffix(text, ": "+blocked.Remedy); ok {
-			return show.Sprintf("%s\n  What to do: %s", edit(before), edit(blocked.Remedy))
+			remedy := edit(blocked.Remedy)
+			return show.Sprintf("%s\n  What to do: %s", edit(before), commandApart(show.Foreign(remedy), remedy, remedy))
 		}
 	}
-	shown := show.Edited(err, edit)
-	if len(text) <= longSentence || strings.Contains(string(shown), "\n") {
-		return shown
-	}
-	if found := proposed.FindAllString(edit(ourWords(err)), -1); len(found) > 0 {
-		return show.Sprintf("%s\n  %s", shown, strings.Trim(found[len(found)-1], "`"))
-	}
-	return shown
+	return commandApart(show.Edited(err, edit), edit(text), edit(ourWords(err)))
 }
 
 // ourWords is an error without what a host or the API said: a command in that is
@@ -86,4 +89,28 @@ func ourWords(err error) string {
 		text = strings.ReplaceAll(text, api.Status().Message, "")
 	}
 	return text
+}
+
+// atEnd is a command that a sentence ends with, and another way behind it.
+var atEnd = regexp.MustCompile(`: ((?:ssh|ssh-keyscan|ssh-keygen|ssh-add|ssh-copy-id|kubectl|systemctl|chmod|chown|sudo)(?: [^;()` + "`" + `]+?)?)( \(or [^()]+\))?$`)
+
+// commandApart puts the command of a long sentence into a line of its own: the one
+// that it ends with, else the last one of ours. shown is the sentence as it is
+// printed without that, ours what of it are not the words of others.
+func commandApart(shown show.Own, sentence, ours string) show.Own {
+	if len(sentence) <= longSentence || strings.Contains(string(shown), "\n") {
+		return shown
+	}
+	m := atEnd.FindStringSubmatchIndex(ours)
+	if m != nil && strings.HasSuffix(sentence, ours[m[0]:]) && strings.ContainsAny(ours[m[2]:m[3]], "-/@'0123456789") { // else it is prose about a program
+		out := show.Sprintf("%s:\n  %s", strings.TrimSuffix(sentence, ours[m[0]:]), ours[m[2]:m[3]])
+		if m[4] >= 0 {
+			out += show.Sprintf("\n %s", ours[m[4]:m[5]])
+		}
+		return out
+	}
+	if found := proposed.FindAllString(ours, -1); len(found) > 0 {
+		return show.Sprintf("%s\n  %s", shown, strings.Trim(found[len(found)-1], "`"))
+	}
+	return shown
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -28,6 +29,15 @@ func TestErrorsInLines(t *testing.T) {
 		{errors.New("`migrate status --file b.yaml` shows it"), "`migrate status --file b.yaml` shows it"},
 		{errors.New("`migrate init root@HOST` writes one, `migrate man` too"), "`migrate init root@HOST` writes one, `migrate man` too"},
 		{errors.New(long + ": `migrate certs renew --within 30d` mends it"), long + ": `migrate certs renew --file a.yaml --within 30d` mends it\n  migrate certs renew --file a.yaml --within 30d"},
+		{errors.New(long + "; trust it with: ssh-keyscan -t x 192.0.2.1 >> 'known hosts' (or trust all: --accept-new-host-keys)"),
+			long + "; trust it with:\n  ssh-keyscan -t x 192.0.2.1 >> 'known hosts'\n  (or trust all: --accept-new-host-keys)"},
+		{errors.New(long + "; put it into an agent with: ssh-add /keys/a"), long + "; put it into an agent with:\n  ssh-add /keys/a"},
+		{errors.New(long + ": ssh is not there"), long + ": ssh is not there"},
+		{errors.New(long + "; put one into an agent with: ssh-add"), long + "; put one into an agent with:\n  ssh-add"},
+		{errors.New("short: ssh-add a"), "short: ssh-add a"},
+		{errors.New("ada migrates this cluster (`migrate run`, journal j there). `migrate unlock` looks"), "ada migrates this cluster (`migrate run`, journal j there). `migrate unlock --file a.yaml` looks"},
+		{errors.New("`migrate plan` takes no word"), "`migrate plan` takes no word"},
+		{errors.New("`migrate run FILE` does it"), "`migrate run --file a.yaml FILE` does it"},
 		{&migrate.BlockedError{Where: migrate.Where{Phase: 2}, Reason: "it is so", Remedy: "first: `migrate rollback --phase 3`"},
 			"phase 2 is blocked: it is so\n  What to do: first: `migrate rollback --file a.yaml --phase 3`"},
 		{&state.FormatError{Path: "j"}, "j is not a journal of this program, or it is damaged: name another file with --journal, or move a damaged one away and let `migrate adopt --file a.yaml` rebuild it from the cluster\n  migrate adopt --file a.yaml"},
@@ -43,15 +53,18 @@ func TestErrorsInLines(t *testing.T) {
 func TestAReasonIsToldOnce(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("connecting to cp1: connection refused")
-	for row, want := range map[string]string{
-		"cp1 " + notSeen(cause):       "cp1 not seen, for the same reason",
-		notSeen(cause):                "not seen, for the same reason",
-		notSeen(errors.New("others")): "not seen: others",
-		"quorum: 3 of 3":              "quorum: 3 of 3",
+	c := &closing{told: &migrate.StepError{Err: cause}}
+	for what, err := range map[string]error{
+		"not seen, for the same reason": cause,
+		"not seen: others":              errors.New("others\nand more"),
 	} {
-		if got := notAgain(row, &migrate.StepError{Err: cause}); got != want {
-			t.Errorf("%s: %s, want %s", row, got, want)
+		if got := c.because("not seen", err); got != what {
+			t.Errorf("%s, want %s", got, what)
 		}
+	}
+	wider := &closing{told: cause}
+	if got := wider.because("is not ready", fmt.Errorf("reaching the API: %w", cause)); got != "is not ready, for the same reason" {
+		t.Error(got)
 	}
 }
 

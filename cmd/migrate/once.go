@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -18,34 +20,69 @@ func givenTwice(app *cli.App, args []string) error {
 	flags, commands := app.Flags, app.Commands
 	given := map[string]string{} // by the flag's first name, over all levels
 	for {
-		set := flag.NewFlagSet("", flag.ContinueOnError)
-		set.SetOutput(io.Discard)
-		var twice error
-		for _, f := range flags {
-			if err := f.Apply(set); err != nil {
-				return nil
-			}
-			if takesSeveral(f) {
-				continue
-			}
-			for _, name := range f.Names() {
-				one := set.Lookup(name)
-				one.Value = &once{Value: one.Value, name: f.Names()[0], given: given, twice: &twice}
-			}
+		words, err := onceAt(flags, args, given)
+		if err != nil || len(words) == 0 {
+			return err
 		}
-		err := set.Parse(args)
-		if twice != nil {
-			return twice
-		}
-		if err != nil || set.NArg() == 0 {
-			return nil
-		}
-		command := commandOf(commands, set.Arg(0))
+		command := commandOf(commands, words[0])
 		if command == nil {
 			return nil
 		}
-		flags, commands, args = command.Flags, command.Subcommands, set.Args()[1:]
+		flags, commands, args = command.Flags, command.Subcommands, words[1:]
 	}
+}
+
+// onceAt parses the flags before a command's words, and returns those.
+func onceAt(flags []cli.Flag, args []string, given map[string]string) ([]string, error) {
+	for {
+		var twice error
+		here := maps.Clone(given)
+		set := flag.NewFlagSet("", flag.ContinueOnError)
+		set.SetOutput(io.Discard)
+		for _, f := range flags {
+			if err := f.Apply(set); err != nil {
+				return nil, nil
+			}
+			for _, name := range f.Names() {
+				if one := set.Lookup(name); !takesSeveral(f) {
+					one.Value = &once{Value: one.Value, name: f.Names()[0], given: here, twice: &twice}
+				}
+			}
+		}
+		err := set.Parse(args)
+		switch apart := splitShort(set, args, err); {
+		case twice != nil:
+			return nil, twice
+		case err == nil:
+			maps.Copy(given, here)
+			return set.Args(), nil
+		case apart == nil:
+			return nil, nil
+		default:
+			args = apart
+		}
+	}
+}
+
+// splitShort takes -yp apart into -y and -p, as urfave/cli does (parse.go,
+// parseIter); nil where the error is not about that.
+func splitShort(set *flag.FlagSet, args []string, err error) []string {
+	if err == nil {
+		return nil
+	}
+	word, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: ")
+	at := slices.Index(args, word)
+	if !unknown || at < 0 || len(word) < 3 {
+		return nil
+	}
+	var apart []string
+	for _, letter := range word[1:] {
+		if set.Lookup(string(letter)) == nil {
+			return nil
+		}
+		apart = append(apart, "-"+string(letter))
+	}
+	return slices.Concat(args[:at], apart, args[at+1:])
 }
 
 func commandOf(commands []*cli.Command, word string) *cli.Command {
@@ -58,8 +95,8 @@ func commandOf(commands []*cli.Command, word string) *cli.Command {
 }
 
 func takesSeveral(f cli.Flag) bool {
-	_, several := f.(cli.DocGenerationSliceFlag)
-	return several && f.(cli.DocGenerationSliceFlag).IsSliceFlag()
+	several, ok := f.(cli.DocGenerationSliceFlag)
+	return ok && several.IsSliceFlag()
 }
 
 // once is the value of a flag that notices when it is set again.
@@ -87,9 +124,10 @@ func (o *once) IsBoolFlag() bool {
 	return ok && b.IsBoolFlag()
 }
 
+// shown is a value as it is told: quoted where that is needed to see it.
 func shown(text string) string {
-	if text == "" || strings.ContainsAny(text, " \t\n") {
-		return fmt.Sprintf("%q", text)
+	if quoted := fmt.Sprintf("%q", text); text == "" || strings.Contains(text, " ") || quoted != `"`+text+`"` {
+		return quoted
 	}
 	return text
 }

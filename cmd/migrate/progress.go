@@ -112,7 +112,7 @@ func (p *progress) line(s show.Own) {
 		p.open = false
 	}
 	if !p.moving {
-		begin = show.Own(time.Now().Format("15:04:05 "))
+		begin = show.Sprintf("%s ", time.Now().UTC().Format("15:04:05Z"))
 	}
 	show.Fprintln(p.w, begin+s)
 }

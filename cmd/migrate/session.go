@@ -135,6 +135,9 @@ func newSession(file, journal string, log hclog.Logger, ssh sshhost.Options) (*s
 	if journal == "" {
 		journal = journalBeside(file)
 	}
+	if err := state.CheckPlace(journal); err != nil {
+		return nil, err
+	}
 	pool := sshhost.NewPool(ssh)
 	return &session{
 		spec: spec, file: file, journal: journal, log: log, pool: pool,

@@ -179,6 +179,13 @@ func TestLoadRefuses(t *testing.T) {
 	if _, err := backup.Load(set.Folder); err == nil || !strings.Contains(err.Error(), "is not what was saved") {
 		t.Errorf("a snapshot with one bit changed: %v", err)
 	}
+	// A device has no end: a sum of it would never be done.
+	if err := errors.Join(os.Remove(set.Path(backup.SnapshotFile)), os.Symlink("/dev/zero", set.Path(backup.SnapshotFile))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := backup.Load(set.Folder); err == nil || !strings.Contains(err.Error(), "is no regular file") {
+		t.Errorf("a snapshot that is a device: %v", err)
+	}
 }
 
 // broken is a member that sends half of its snapshot, or says other things.

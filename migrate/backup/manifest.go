@@ -166,6 +166,13 @@ func Load(folder string) (Set, error) {
 
 // fileOf measures a file.
 func fileOf(path, name string) (File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return File{}, err
+	}
+	if !info.Mode().IsRegular() { // a pipe or a device may have no end
+		return File{}, fmt.Errorf("%s is no regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return File{}, err
