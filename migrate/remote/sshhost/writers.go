@@ -50,10 +50,8 @@ type limited struct {
 // much.
 const bigOutput = 1 << 20
 
-// turn waits until a big output may come in.
+// turn waits until a big output may come in; l.mu is held.
 func (l *limited) turn() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.done {
 		return io.ErrClosedPipe
 	}
@@ -69,7 +67,8 @@ func (l *limited) turn() error {
 	}
 }
 
-// close gives the turn back. What comes later is not taken.
+// close gives the turn back. What comes later is not taken: the output is read by
+// now. It is called once nothing is written any more, or once ctx has ended.
 func (l *limited) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,6 +83,8 @@ func (l *limited) close() {
 }
 
 func (l *limited) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if err := l.turn(); err != nil {
 		return 0, err
 	}
