@@ -82,6 +82,7 @@ func cmdInterrupt(ts *testscript.TestScript, _ bool, args []string) {
 	late := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() }) //nolint:errcheck // it has ended
 	err := cmd.Wait()
 	late.Stop()
+	ts.Logf("%v ended %v after %s", args[1:], time.Since(start).Round(time.Millisecond), args[0])
 	if took := time.Since(start); took > endsWithin {
 		ts.Fatalf("%v ended %v after the signal", args, took)
 	}

@@ -17,7 +17,7 @@ import (
 type liveCluster struct {
 	host  remote.Host
 	world *phases.World
-	waits func(what string) (done func())
+	waits func(what string) (done func()) // nil: nobody is told
 }
 
 var _ initspec.Cluster = (*liveCluster)(nil)
@@ -26,7 +26,12 @@ var _ initspec.Cluster = (*liveCluster)(nil)
 func (l *liveCluster) Host(context.Context, cluster.Host) (remote.Host, error) { return l.host, nil }
 
 // Waits tells of answers that take long; phases.World asks for it.
-func (l *liveCluster) Waits(_ cluster.Host, what string) (done func()) { return l.waits(what) }
+func (l *liveCluster) Waits(_ cluster.Host, what string) (done func()) {
+	if l.waits == nil {
+		return func() {}
+	}
+	return l.waits(what)
+}
 
 // view is a World with nothing but the control-plane node, at the address
 // that its API server advertises.

@@ -25,7 +25,8 @@ func runCommand() *cli.Command {
 			"Before a phase begins, the checks of `migrate preflight` that only look are done.\n" +
 			"With a PLAN that `migrate plan --out` saved, just that is done, with its phases and its\n" +
 			"strategy. Where something else would be done now, nothing is: what is different is shown.\n" +
-			"Ctrl-C stops after the change at hand, without the wait for it; Ctrl-C twice stops at once.\n\n" + exitStatus,
+			"Ctrl-C ends it at once while nothing was changed; then it stops after the change at hand, without\n" +
+			"the wait for it, and Ctrl-C twice stops at once.\n\n" + exitStatus,
 		Flags: append(append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
 			ignoreFlag("ignore-preflight"),
 			&cli.StringFlag{Name: "plan", Usage: "do what is in `FILE`, saved by `migrate plan --out`; the same as the argument"},

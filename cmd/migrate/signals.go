@@ -22,7 +22,9 @@ import (
 // signalled is the end that a signal brings about while nothing was changed yet.
 type signalled struct{}
 
-func (signalled) Error() string { return "stopped by a signal: nothing was changed on the cluster" }
+func (signalled) Error() string {
+	return "stopped by a signal: this command has changed nothing on the cluster"
+}
 func (signalled) Unwrap() error { return context.Canceled }
 
 // errSignalled is the cause of a context that a signal has ended.
@@ -92,22 +94,16 @@ func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.
 			asked = true
 		}
 		for {
-			why := "S"
-			select {
-			case <-finished:
+			why, heard := nextSignal(finished, gone, signals)
+			if !heard {
 				return
-			case <-gone:
-				why = "The terminal is gone: s"
-			case <-unread:
-				why = "Nobody reads this any more: s"
-			case <-signals:
 			}
 			if !asked && made.unlessMade(func() { cancel(errSignalled) }) {
 				signal.Stop(signals) // a second one ends the program
 				close(stopping)
 				return
 			}
-			if why != "S" {
+			if why != pressedWhy {
 				ask(why)
 				continue
 			}
@@ -122,6 +118,24 @@ func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.
 		}
 	}()
 	return ctx, stopping, func() { signal.Stop(signals); close(finished); cancel(nil) }
+}
+
+// pressedWhy begins the sentence for a signal that somebody sent.
+const pressedWhy = "S"
+
+// nextSignal waits for what asks to stop, and returns how the sentence about it
+// begins; heard is false when the command has ended.
+func nextSignal(finished <-chan struct{}, gone, signals <-chan os.Signal) (why string, heard bool) {
+	select {
+	case <-finished:
+		return "", false
+	case <-gone:
+		return "The terminal is gone: s", true
+	case <-unread:
+		return "Nobody reads this any more: s", true
+	case <-signals:
+		return pressedWhy, true
+	}
 }
 
 // changes says whether a command that signals stop has changed something. It is

@@ -177,7 +177,7 @@ func TestBeforeAChangeOneSignalIsEnough(t *testing.T) {
 				}
 			}
 			err := inOwnWords(ctx, fmt.Errorf("connecting to cp1: %w", context.Cause(ctx)))
-			if exitCode(err) != 130 || err.Error() != "stopped by a signal: nothing was changed on the cluster" || howItEnded(err) != "before a step was begun" {
+			if exitCode(err) != 130 || err.Error() != "stopped by a signal: this command has changed nothing on the cluster" || howItEnded(err) != "before a step was begun" {
 				t.Errorf("got %v, exit code %d, ended %s", err, exitCode(err), howItEnded(err))
 			}
 		})

@@ -75,6 +75,10 @@ type Status struct {
 	Errors                      []string // alarms and "no leader"
 }
 
+// maxAnswer is the most that is taken of one answer, in bytes. A member that was
+// taken over can send two gigabytes in one.
+const maxAnswer = 32 << 20
+
 // callTimeout bounds one call. etcd answers a membership change within its
 // own request timeout of 5 s plus two elections (server/config: ReqTimeout).
 const callTimeout = 10 * time.Second
@@ -144,9 +148,8 @@ func (r *Reader) client(host string) (*clientv3.Client, error) {
 		Endpoints: []string{"https://" + e.Address},
 		TLS:       r.tls,
 		Logger:    zap.NewNop(),
-		// Without it a member's answer may have 2 GB (client/v3: defaultMaxCallRecvMsgSize).
-		// What is read here are members, states and single keys; a snapshot comes in pieces.
-		MaxCallRecvMsgSize: 16 << 20,
+		// The largest answer of ours is a list of keys.
+		MaxCallRecvMsgSize: maxAnswer,
 		DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(e.telling), grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return e.Dial(ctx, "tcp", strings.TrimPrefix(address, "https://"))
 		})},

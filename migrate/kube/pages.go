@@ -14,7 +14,7 @@ import (
 )
 
 // pageSize is how many objects one answer may have: ConfigMaps and Secrets are up
-// to 1 MiB each, and an answer has to stay below maxBody.
+// to 1 MiB each, and an answer has to stay below maxAnswer.
 const pageSize = 100
 
 // maxObjects is more than any list of a cluster has (Kubernetes is built for

@@ -35,7 +35,8 @@ func RESTConfig(kubeconfig []byte, address string, dial Dialer) (*rest.Config, e
 	cfg.Timeout = 15 * time.Second
 	cfg.QPS, cfg.Burst = 50, 100
 	cfg.UserAgent = "migrate"
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return again{bounded{next}} })
+	big := make(chan struct{}, 1)
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return capped{again{next}, big} })
 	return cfg, nil
 }
 

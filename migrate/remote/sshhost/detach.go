@@ -222,7 +222,8 @@ func (d detached) ask(ctx context.Context, verb, script string, stdin []byte) ([
 			reads:  true,
 			mark:   mark,
 			// It is for its own command that it waits, and the engine tells of that.
-			silence: d.host.silence, limit: waitChunk + d.host.target.limits.look,
+			// What others ask in vain of a host with a lot to do does not count here.
+			silence: d.host.way("detached commands"), limit: waitChunk + d.host.target.limits.look,
 		})
 	})
 	return out.Bytes(), err

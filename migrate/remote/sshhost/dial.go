@@ -27,6 +27,7 @@ type conn struct {
 	// password is sudo's where it wants one; set before the conn is shared.
 	password string
 	slots    [slotKinds]chan struct{}
+	big      chan struct{} // the turn of big outputs
 	open     atomic.Int32  // sessions
 	freed    chan struct{} // told when one was closed
 	ended    chan struct{} // closed once the connection is gone
@@ -209,6 +210,7 @@ func dialOnce(ctx context.Context, t target, raw net.Conn, keys *keyring, hosts 
 		client: ssh.NewClient(sshConn, channels, requests),
 		wire:   w,
 		slots:  newSlots(),
+		big:    make(chan struct{}, 1),
 		freed:  make(chan struct{}, 1),
 		ended:  make(chan struct{}),
 	}

@@ -162,8 +162,9 @@ func (h *Host) login(ctx context.Context) (*conn, error) {
 	return c, nil
 }
 
-// way knows whether an address answers that is reached from the host. It is not
-// the host's own silence: what leads there may be a network that drops packets.
+// way knows whether something answers that is not the host as such: an address
+// that is reached from it, where a network may drop packets, or its detached
+// commands.
 func (h *Host) way(address string) *silence {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -3,7 +3,9 @@ package sshhost
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +38,7 @@ func TestALineThatCannotBeRead(t *testing.T) {
 			s := newServer(t)
 			s.know(line + "\n" + knownhosts.Line([]string{s.address()}, s.key.PublicKey()))
 			s.dial()
+			s.sshAgrees(true)
 
 			s.know("# a comment\n" + line)
 			s.set(func() { s.dials = 0 })
@@ -86,6 +89,7 @@ func TestOtherPorts(t *testing.T) {
 				}
 				s.know(marker + pattern + " " + string(ssh.MarshalAuthorizedKey(key)))
 				s.dial()
+				s.sshAgrees(true)
 			})
 		}
 	}
@@ -94,6 +98,24 @@ func TestOtherPorts(t *testing.T) {
 	_, other := newKey(t)
 	s.know(knownhosts.Line([]string{"127.0.0.1"}, other.PublicKey()))
 	wantSentence(t, dialError(t, s), ErrUnknownHostKey, "does not know the ssh-ed25519 host key")
+	s.sshAgrees(false)
+}
+
+// sshAgrees holds us to what ssh(1) does with the same known_hosts, where there
+// is one.
+func (s *server) sshAgrees(trusts bool) {
+	s.t.Helper()
+	program, err := exec.LookPath("ssh")
+	if err != nil {
+		return
+	}
+	c := s.host()
+	out, err := exec.Command(program, "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes",
+		"-o", "UserKnownHostsFile="+filepath.Join(s.home, ".ssh", "known_hosts"), "-o", "GlobalKnownHostsFile=/nonexistent", "-i", filepath.Join(s.home, ".ssh", "id_ed25519"),
+		"-p", strconv.Itoa(c.SSH.Port), "ops@127.0.0.1", "true").CombinedOutput()
+	if trusts != (err == nil) {
+		s.t.Errorf("ssh trusts it: %v; it says %s", err == nil, out)
+	}
 }
 
 // TestKnownHostsThatKeepNothing: /dev/null is no list of keys, neither to compare

@@ -181,7 +181,9 @@ func (c *conn) run(ctx context.Context, t target, what call) (err error) {
 	}
 	stderr := &tail{limit: 4 << 10}
 	session.Stderr = stderr
-	session.Stdout = &limited{w: what.stdout, left: or(what.atMost, outputLimit), over: func() { cancel(ErrOutputLimit) }}
+	out := &limited{w: what.stdout, left: or(what.atMost, outputLimit), over: func() { cancel(ErrOutputLimit) }, ctx: ctx, big: c.big}
+	defer out.close()
+	session.Stdout = out
 	if what.slots == streams { // whose reader decides when it is enough
 		session.Stdout = paced{what.stdout, q}
 	}

@@ -47,8 +47,8 @@ func usualLimits() limits {
 
 // silence knows whether a host answers what it is asked. After one question in
 // vain the next one has less time, and those that come meanwhile wait for what
-// becomes of it. After two, questions fail at once for a while. Any answer makes
-// the host one like all others.
+// becomes of it. After two, questions fail at once for a while; then one is asked
+// again. Any answer makes the host one like all others.
 //
 // One look that hangs (a container runtime that is stuck) is no silence of the
 // host: the second question is answered.
@@ -117,8 +117,12 @@ func (s *silence) admit(q *question) (wait <-chan struct{}, _ error) {
 	}
 	s.second = make(chan struct{})
 	q.second = true
-	// What takes longer by its nature than a look is given that time here, too.
-	q.limit = min(q.limit, s.limits.second+max(0, q.limit-s.limits.look))
+	// Later ones have all of their time again: a host that takes 12 s for each
+	// answer would be silent for ever. What takes longer by its nature than a look
+	// is given that time in the second, too.
+	if s.misses == 1 {
+		q.limit = min(q.limit, s.limits.second+max(0, q.limit-s.limits.look))
+	}
 	return nil, nil
 }
 

@@ -167,6 +167,31 @@ func TestSilenceEnds(t *testing.T) {
 	}
 }
 
+// TestASlowHostIsNotSilentForEver: one that takes longer for each answer than the
+// second question is given has a whole limit after the pause.
+func TestASlowHostIsNotSilentForEver(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	h := quickly(s.dial())
+	s.hang()
+	for range 2 {
+		if _, err := h.Look(t.Context(), remote.Cmd("true")); !errors.Is(err, ErrSilent) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	h.target.limits.look, h.silence.limits.look = 30*time.Second, 30*time.Second
+	h.silence.limits.pause = 0
+	s.set(func() {
+		s.hostile = func(ch ssh.Channel, _ string) {
+			time.Sleep(3 * h.silence.limits.second) // the host's time, not ours
+			exits(ch, 0)
+		}
+	})
+	if _, err := h.Look(t.Context(), remote.Cmd("true")); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestAShorterLimitCounts: whoever asks with less patience finds the host silent
 // all the same, and hears how long it was.
 func TestAShorterLimitCounts(t *testing.T) {

@@ -5,54 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"runtime"
-	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
-
-// TestAnEndlessAnswerEnds: an API server that streams without end is given up, and
-// does not fill the memory. It is not parallel, since it looks at the memory.
-func TestAnEndlessAnswerEnds(t *testing.T) {
-	var sent int
-	api := clientOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"kind":"ConfigMap","apiVersion":"v1","data":{"a":"`) //nolint:errcheck
-		for chunk := strings.Repeat("x", 1<<20); sent < 4<<30; sent += len(chunk) {
-			if _, err := io.WriteString(w, chunk); err != nil {
-				return
-			}
-		}
-	}))
-	runtime.GC()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	_, err := api.ConfigMap(t.Context(), "kube-system", "kubeadm-config")
-	runtime.ReadMemStats(&after)
-	if !errors.Is(err, ErrTooMuch) || !strings.Contains(err.Error(), "GET /api/v1/namespaces/kube-system/configmaps/kubeadm-config") {
-		t.Errorf("it ended with: %v", err)
-	}
-	if grown := (after.HeapSys - before.HeapSys) >> 20; grown > 128 {
-		t.Errorf("it took %d MiB", grown)
-	}
-}
-
-// TestABigAnswerIsRead: what fits the bound to the byte is an answer.
-func TestABigAnswerIsRead(t *testing.T) {
-	t.Parallel()
-	body := &boundedBody{ReadCloser: io.NopCloser(io.LimitReader(endless{}, maxBody)), left: maxBody + 1}
-	if n, err := io.Copy(io.Discard, body); err != nil || n != maxBody {
-		t.Errorf("%d bytes were read (%v)", n, err)
-	}
-}
-
-type endless struct{}
-
-func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 // TestListsAreReadInPages: a long list is read to its end, page by page, and one
 // that has none is given up.

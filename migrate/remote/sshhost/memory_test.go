@@ -1,0 +1,142 @@
+package sshhost
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"hamigrate/migrate/remote"
+)
+
+// flood writes without end, as fast as it can.
+func flood(w io.Writer) {
+	for piece := make([]byte, 32<<10); ; {
+		if _, err := w.Write(piece); err != nil {
+			return
+		}
+	}
+}
+
+// TestAFloodTakesLittleMemory: whatever a host answers to however many looks,
+// this program stays below what it may take. The host's own buffers are in the
+// figure, since it runs in this process.
+func TestAFloodTakesLittleMemory(t *testing.T) { //nolint:paralleltest // it measures the memory of the process
+	const most = 128 << 20
+	floods := map[string]func(ssh.Channel, string){
+		"standard output": func(ch ssh.Channel, _ string) { flood(ch) },
+		"standard error":  func(ch ssh.Channel, _ string) { flood(ch.Stderr()) },
+		"a long file": func(ch ssh.Channel, _ string) {
+			io.WriteString(ch, "file\n644\n0\n0\nroot\nroot\n5\n") //nolint:errcheck // the reader sees it
+			flood(ch)
+		},
+		"names": func(ch ssh.Channel, _ string) {
+			io.WriteString(ch, "folder\n") //nolint:errcheck // the reader sees it
+			flood(ch)
+		},
+	}
+	looks := []func(context.Context, *Host) error{
+		func(ctx context.Context, h *Host) error { _, err := h.Look(ctx, remote.Cmd("hostname")); return err },
+		func(ctx context.Context, h *Host) error { _, err := h.ReadFile(ctx, "/etc/hosts"); return err },
+		func(ctx context.Context, h *Host) error { _, err := h.List(ctx, "/etc"); return err },
+	}
+	for name, answer := range floods {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			h := s.dial()
+			h.silence.limits.look, h.target.limits.look = 20*time.Second, 20*time.Second
+			if name == "standard error" { // which has no end but that of the time
+				h.target.limits.look = 500 * time.Millisecond
+			}
+			s.set(func() { s.hostile = answer })
+			peak := heapPeak(func() {
+				var all sync.WaitGroup
+				for i := range 24 {
+					all.Go(func() {
+						if err := looks[i%len(looks)](t.Context(), h); !errors.Is(err, ErrOutputLimit) && !errors.Is(err, ErrSilent) {
+							t.Errorf("got %v", err)
+						}
+					})
+				}
+				all.Wait()
+			})
+			t.Logf("it took %d MiB", peak>>20)
+			if peak > most {
+				t.Errorf("it took %d MiB", peak>>20)
+			}
+		})
+	}
+	t.Run("through a tunnel", func(t *testing.T) {
+		s := newServer(t)
+		h := s.dial()
+		listen, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listen.Close()
+		go func() {
+			for {
+				c, err := listen.Accept()
+				if err != nil {
+					return
+				}
+				go flood(c)
+			}
+		}()
+		peak := heapPeak(func() {
+			var open []net.Conn
+			for range 16 {
+				c, err := h.DialContext(t.Context(), "tcp", listen.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				open = append(open, c)
+			}
+			// Nobody reads but from one of them, as from an answer that was read enough of.
+			if _, err := io.CopyN(io.Discard, open[0], 64<<20); err != nil {
+				t.Error(err)
+			}
+			for _, c := range open {
+				c.Close()
+			}
+		})
+		t.Logf("it took %d MiB", peak>>20)
+		if peak > most {
+			t.Errorf("it took %d MiB", peak>>20)
+		}
+	})
+}
+
+// heapPeak is what do added to the heap, at most.
+func heapPeak(do func()) uint64 {
+	var before, now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	done, ended := make(chan struct{}), make(chan uint64)
+	go func() {
+		peak := uint64(0)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			runtime.ReadMemStats(&now)
+			if now.HeapInuse > before.HeapInuse {
+				peak = max(peak, now.HeapInuse-before.HeapInuse)
+			}
+			select {
+			case <-tick.C:
+			case <-done:
+				ended <- peak
+				return
+			}
+		}
+	}()
+	do()
+	close(done)
+	return <-ended
+}
