@@ -112,7 +112,7 @@ func TestTellsForWhomARunWaits(t *testing.T) {
 		lines := &waitLines{w: &out}
 		wait := remote.Wait{Host: "cp2", For: "reading /etc/kubernetes/manifests", Lasts: 7 * time.Second}
 		lines.tell(wait)
-		const want = "00:00:00 still waiting for cp2: reading /etc/kubernetes/manifests (7 s)\n"
+		const want = "00:00:00Z still waiting for cp2: reading /etc/kubernetes/manifests (7 s)\n"
 		if got := out.String(); got[9:] != want[9:] {
 			t.Errorf("printed %q", got)
 		}

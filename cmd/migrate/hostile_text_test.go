@@ -31,25 +31,25 @@ import (
 // ours, a line over a line, and letters from right to left.
 const forged = "x\x1b[2J\x1b]0;owned\x07\r\nmigrate: all is well\rok\u202e\u009b2J\n✓ nothing is left to do"
 
-// fill puts forged into each string of a value, however deep.
-func fill(v reflect.Value) {
+// forge puts forged into each string of a value, however deep.
+func forge(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		fill(v.Elem())
+		forge(v.Elem())
 	case reflect.Struct:
 		if v.Type() == reflect.TypeFor[time.Time]() {
 			return
 		}
 		for i := range v.NumField() {
 			if v.Field(i).CanSet() {
-				fill(v.Field(i))
+				forge(v.Field(i))
 			}
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		for i := range v.Len() {
-			fill(v.Index(i))
+			forge(v.Index(i))
 		}
 	case reflect.String:
 		v.SetString(forged)
@@ -60,7 +60,7 @@ func fill(v reflect.Value) {
 
 func hostile[T any]() T {
 	var v T
-	fill(reflect.ValueOf(&v).Elem())
+	forge(reflect.ValueOf(&v).Elem())
 	return v
 }
 

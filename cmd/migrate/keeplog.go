@@ -58,7 +58,7 @@ type keptLog struct {
 type shownStream struct {
 	line strings.Builder // not ended yet
 	hide redact.Lines
-	lost bool // it can't be written to any more
+	lost string // why it can't be written to, as it was noted last
 }
 
 func newKeptLog(complaints io.Writer, words []string) *keptLog {
@@ -184,17 +184,17 @@ func (l *keptLog) endLines() {
 	l.endLine(runlog.Err)
 }
 
-// lost notes that an output can't be written to, once.
+// lost notes that an output can't be written to, once for a reason.
 func (l *keptLog) lost(kind runlog.Kind, why error) {
 	if l == nil {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stream[kind].lost {
+	if l.stream[kind].lost == why.Error() {
 		return
 	}
-	l.stream[kind].lost = true
+	l.stream[kind].lost = why.Error()
 	l.endLines()
 	name := map[runlog.Kind]string{runlog.Out: "standard output", runlog.Err: "standard error"}[kind]
 	l.add(runlog.Entry{Kind: runlog.Lost, Text: fmt.Sprintf("%s can't be written to (%s): the line before this and what follows was not shown there", name, firstLine(why))})

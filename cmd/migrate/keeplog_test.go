@@ -116,7 +116,7 @@ func TestWhatCouldNotBeShownIsKept(t *testing.T) {
 			w = pipe
 		}
 		defer w.Close()
-		out := output{w, runlog.Err, l}
+		out := output{file: w, kind: runlog.Err, log: l}
 		for _, line := range []string{"one\n", "two\n"} {
 			if _, err := out.Write([]byte(line)); (err != nil) != isError {
 				t.Errorf("%v: %v", why, err)

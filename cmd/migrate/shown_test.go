@@ -18,6 +18,7 @@ var around = map[string]string{
 	"cmd/migrate/init.go: f.Write":              "a file",
 	"cmd/migrate/manual.go: fmt.Fprintf":        "into a builder, of the commands' own texts",
 	"cmd/migrate/support_archive.go: out.Write": "into an archive",
+	"cmd/migrate/heldup.go: file.Write":         "an output behind show.Guard",
 	"cmd/migrate/tables.go: io.WriteString":     "a table, whose cells are quoted",
 	"cmd/migrate/manual.go: w.Write":            "the manual, of the commands' own texts",
 	"cmd/migrate/restore.go: io.Copy":           "a file, to another",

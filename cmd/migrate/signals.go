@@ -65,6 +65,7 @@ func looking(action cli.ActionFunc) cli.ActionFunc {
 // they would end the program in the middle of a step. command is what goes on
 // afterwards, "" for nothing: a rehearsal has its own end.
 func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.Context, stop <-chan struct{}, done func()) {
+	mayChange.Store(true)
 	made := new(changes)
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, changesKey{}, made))
 	signals, gone := make(chan os.Signal, 2), make(chan os.Signal, 2)
@@ -195,6 +196,19 @@ type output struct {
 	file *os.File
 	kind runlog.Kind // runlog.Out or runlog.Err
 	log  *keptLog    // nil: none
+	// patience is for outputs that a person reads: a script gets all of it, however
+	// long that takes. Nil: none.
+	patience *patience
+}
+
+// newOutput is one of the program's outputs. Events for scripts go to the standard
+// output where that is no terminal.
+func newOutput(file *os.File, kind runlog.Kind, log *keptLog) output {
+	o := output{file: file, kind: kind, log: log}
+	if kind == runlog.Err || isTerminal(file) {
+		o.patience = newPatience()
+	}
+	return o
 }
 
 // Write tells unread of a reader that has gone. What can't be written is in the log
@@ -202,12 +216,14 @@ type output struct {
 // terminal has gone (EIO), which HUP has told already, if it was to.
 func (o output) Write(p []byte) (int, error) {
 	o.log.shown(o.kind, p)
-	n, err := show.Guard{W: o.file}.Write(p)
+	n, err := show.Guard{W: writerFunc(o.write)}.Write(p)
 	if err == nil {
 		return n, nil
 	}
 	o.log.lost(o.kind, err)
 	switch {
+	case errors.Is(err, errHeldUp):
+		return len(p), nil
 	case errors.Is(err, syscall.EPIPE):
 		select {
 		case unread <- struct{}{}:
@@ -219,3 +235,15 @@ func (o output) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+func (o output) write(p []byte) (int, error) {
+	if o.patience == nil || !mayChange.Load() {
+		return o.file.Write(p)
+	}
+	return o.patience.write(o.file, p)
+}
+
+// writerFunc is a function as an io.Writer.
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

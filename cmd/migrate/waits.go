@@ -43,7 +43,7 @@ func (l *waitLines) tell(wait remote.Wait) {
 	case isTerminal(l.w): // where tellHosts may have a line that moves
 		show.Fprintf(l.w, "%s%s\n", show.Rewrite, text)
 	default:
-		show.Fprintf(l.w, "%s %s\n", time.Now().Format("15:04:05"), text)
+		show.Fprintf(l.w, "%s %s\n", time.Now().UTC().Format("15:04:05Z"), text)
 	}
 }
 

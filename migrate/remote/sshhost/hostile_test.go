@@ -212,10 +212,10 @@ func TestHostileHosts(t *testing.T) {
 			if test.says == nil {
 				h.target.limits.login = 20 * time.Second
 			}
-			within(t, 30*time.Second, func() { _, err = pool.Host(t.Context(), c) })
+			endsWithin(t, 30*time.Second, func() { _, err = pool.Host(t.Context(), c) })
 			if test.later && err == nil {
 				s.set(func() { s.hostile = test.answer })
-				within(t, 30*time.Second, func() { _, err = h.Look(t.Context(), remote.Cmd("hostname")) })
+				endsWithin(t, 30*time.Second, func() { _, err = h.Look(t.Context(), remote.Cmd("hostname")) })
 			}
 			switch {
 			case test.says == nil && err != nil:
