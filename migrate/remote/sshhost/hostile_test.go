@@ -205,17 +205,17 @@ func TestHostileHosts(t *testing.T) {
 				t.Fatal(err)
 			}
 			if test.kind == ErrOutputLimit { // for which the time of a busy machine is to be enough
-				h.target.limits.login, h.target.limits.look = 20*time.Second, 20*time.Second
+				h.target.limits.login, h.target.limits.look = time.Minute, time.Minute
 			} else if test.kind == ErrSilent || test.says == nil {
 				quickly(h)
 			}
 			if test.says == nil || test.later {
 				h.target.limits.login = 20 * time.Second
 			}
-			within(t, 30*time.Second, func() { _, err = pool.Host(t.Context(), c) })
+			within(t, 90*time.Second, func() { _, err = pool.Host(t.Context(), c) })
 			if test.later && err == nil {
 				s.set(func() { s.hostile = test.answer })
-				within(t, 30*time.Second, func() { _, err = h.Look(t.Context(), remote.Cmd("hostname")) })
+				within(t, 90*time.Second, func() { _, err = h.Look(t.Context(), remote.Cmd("hostname")) })
 			}
 			switch {
 			case test.says == nil && err != nil:
