@@ -46,7 +46,7 @@ func TestCtrlCAtAQuestion(t *testing.T) { //nolint:paralleltest // it sends itse
 	var said bytes.Buffer
 	ctx, stop, done := stopOnSignals(t.Context(), &said, "run")
 	defer done()
-	changing(ctx) // in a phase before
+	beginsToChange(ctx) // in a phase before
 	c := cli.NewContext(&cli.App{Reader: silent, ErrWriter: io.Discard}, nil, nil)
 	answered := make(chan error, 1)
 	go func() { answered <- askForPhase(ctx, c, stop, "small", phases.Phase{Number: 2}) }()

@@ -153,7 +153,7 @@ func rehearse(c *cli.Context, strategy phases.Strategy, how measuring, options p
 	}
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "")
 	defer done()
-	changing(ctx) // what is built is taken down as a whole
+	beginsToChange(ctx) // what is built is taken down as a whole
 	// Until the migration begins there is nothing to finish: the first
 	// Ctrl-C ends the set-up.
 	building, cancel := context.WithCancel(ctx)

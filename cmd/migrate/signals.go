@@ -148,9 +148,9 @@ type changes struct {
 
 type changesKey struct{}
 
-// changing says that something is changed from now on: the first signal ends
+// beginsToChange says that something is changed from now on: the first signal ends
 // nothing in its middle any more.
-func changing(ctx context.Context) {
+func beginsToChange(ctx context.Context) {
 	if c, ok := ctx.Value(changesKey{}).(*changes); ok {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -173,7 +173,7 @@ func (c *changes) unlessMade(end func()) bool {
 func changingWith(ctx context.Context) onEvent {
 	return func(e migrate.Event) {
 		if e.Kind == migrate.EventStepStarted || e.Kind == migrate.EventStepUndoing {
-			changing(ctx)
+			beginsToChange(ctx)
 		}
 	}
 }

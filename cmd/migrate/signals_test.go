@@ -49,7 +49,7 @@ func TestALostTerminalAsksToStop(t *testing.T) {
 			var said lockedBuffer
 			ctx, stop, done := stopOnSignals(t.Context(), &said, "run")
 			defer done()
-			changing(ctx)
+			beginsToChange(ctx)
 			for range 3 {
 				lose(t)
 			}

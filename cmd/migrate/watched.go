@@ -176,7 +176,7 @@ func (w *watched) measureAnyway(ctx context.Context) error {
 }
 
 func (w *watched) begin(ctx context.Context, resumed bool) error {
-	changing(ctx) // it makes pods
+	beginsToChange(ctx) // it makes pods
 	m, err := startMeasurement(ctx, w.s, w.j, w.measuring, resumed, w.stop)
 	switch {
 	case err == nil:

@@ -60,6 +60,15 @@ func mistakef(kind, cause error, format string, args ...any) error {
 	return &mistake{kind: kind, cause: cause, text: fmt.Sprintf(format, args...)}
 }
 
+// cut is an error in which a host has put words of its own, of which there may be
+// many.
+func cut(err error) error { return cutError{err} }
+
+type cutError struct{ error }
+
+func (c cutError) Error() string { return remote.Excerpt(c.error.Error()) }
+func (c cutError) Unwrap() error { return c.error }
+
 // unreachable makes a sentence of a dial that failed for a reason that is not
 // one of the operator's mistakes above. One that was only stopped stays.
 func unreachable(ctx context.Context, t target, err error) error {

@@ -205,17 +205,17 @@ func TestHostileHosts(t *testing.T) {
 				t.Fatal(err)
 			}
 			if test.kind == ErrOutputLimit { // for which the time of a busy machine is to be enough
-				h.target.limits.login, h.target.limits.look = 20*time.Second, 20*time.Second
+				h.target.limits.login, h.target.limits.look = time.Minute, time.Minute
 			} else if test.kind == ErrSilent || test.says == nil {
 				quickly(h)
 			}
-			if test.says == nil {
+			if test.says == nil || test.later {
 				h.target.limits.login = 20 * time.Second
 			}
-			endsWithin(t, 30*time.Second, func() { _, err = pool.Host(t.Context(), c) })
+			endsWithin(t, 90*time.Second, func() { _, err = pool.Host(t.Context(), c) })
 			if test.later && err == nil {
 				s.set(func() { s.hostile = test.answer })
-				endsWithin(t, 30*time.Second, func() { _, err = h.Look(t.Context(), remote.Cmd("hostname")) })
+				endsWithin(t, 90*time.Second, func() { _, err = h.Look(t.Context(), remote.Cmd("hostname")) })
 			}
 			switch {
 			case test.says == nil && err != nil:
@@ -229,6 +229,21 @@ func TestHostileHosts(t *testing.T) {
 				t.Errorf("an error of %d bytes: %q", len(err.Error()), remote.Excerpt(err.Error()))
 			}
 		})
+	}
+}
+
+// TestRefusalsAreCut: what sshd says of a channel that it does not open may be long.
+func TestRefusalsAreCut(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	h := s.dial()
+	s.set(func() { s.refusal = strings.Repeat("no ", 30000) })
+	_, err := h.DialContext(t.Context(), "tcp", "192.0.2.7:6443")
+	if refused := new(ssh.OpenChannelError); err == nil || len(err.Error()) > 400 || !errors.As(err, &refused) || !strings.HasPrefix(err.Error(), "dialing 192.0.2.7:6443 from cp1: ssh: rejected: connect failed (\"no no") {
+		t.Errorf("got %.500v", err)
+	}
+	if _, err = h.Look(t.Context(), remote.Cmd("true")); err == nil || len(err.Error()) > 500 || !strings.Contains(err.Error(), "sshd refuses another session") {
+		t.Errorf("got %.500v", err)
 	}
 }
 

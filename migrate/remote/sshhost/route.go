@@ -139,7 +139,7 @@ func (j *jump) open(ctx context.Context, c *conn, t target) (net.Conn, error) {
 			"the bastion %s (%s) does not let user %s forward to %s (%s); allow it there with `AllowTcpForwarding yes` (and no PermitOpen without that address) in /etc/ssh/sshd_config, then: systemctl reload ssh || systemctl reload sshd",
 			j.target.name, j.target.address, j.target.user, t.name, t.address)
 	}
-	return nil, fmt.Errorf("from the bastion %s: %w", j.target.name, err)
+	return nil, fmt.Errorf("from the bastion %s: %w", j.target.name, cut(err))
 }
 
 // connect returns the live connection to the bastion; one caller dials, the

@@ -177,7 +177,7 @@ func (c *conn) run(ctx context.Context, t target, what call) (err error) {
 	defer func() { q.end(err) }()
 	session, release, err := c.session(ctx, what.slots, q.alive)
 	if err != nil {
-		return err
+		return late(err, began)
 	}
 	stderr := &tail{limit: 4 << 10}
 	session.Stderr = stderr

@@ -49,6 +49,7 @@ type server struct {
 	swallow   int             // the how manieth command line from now arrives no more: the connection is cut
 	closed    chan struct{}
 	hostile   func(ch ssh.Channel, line string) // answers a command line itself, see hostile_test.go
+	refusal   string                            // forwarding and sessions are refused with it
 	noWay     bool                              // forwarding is asked for in vain
 	greet     func(net.Conn)                    // has the connection before the login
 	setUp     func(*ssh.ServerConfig)
@@ -265,6 +266,10 @@ func (s *server) forward(open ssh.NewChannel) {
 		open.Reject(ssh.Prohibited, "open failed")
 		return
 	}
+	if why := get(s, &s.refusal); why != "" {
+		open.Reject(ssh.ConnectionFailed, why)
+		return
+	}
 	if get(s, &s.noWay) {
 		<-s.closed
 	}
@@ -306,8 +311,8 @@ func (s *server) session(open ssh.NewChannel) {
 	many := s.sessions > s.limit
 	s.mu.Unlock()
 	defer s.set(func() { s.sessions-- })
-	if many {
-		open.Reject(ssh.ConnectionFailed, "open failed") // as OpenSSH spells it
+	if why := get(s, &s.refusal); many || why != "" {
+		open.Reject(ssh.ConnectionFailed, or(why, "open failed")) // as OpenSSH spells it
 		return
 	}
 	ch, requests, err := open.Accept()

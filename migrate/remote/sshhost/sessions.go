@@ -121,7 +121,7 @@ func (c *conn) openOnce(ctx context.Context) (*ssh.Session, error) {
 		case o.err == nil:
 			return o.session, nil
 		case errors.As(o.err, &refused):
-			return nil, fmt.Errorf("sshd refuses another session (what is MaxSessions in its sshd_config? This program needs 2, and 10 is the default): %w", o.err)
+			return nil, fmt.Errorf("sshd refuses another session (what is MaxSessions in its sshd_config? This program needs 2, and 10 is the default): %w", cut(o.err))
 		}
 		c.wire.Close()
 		return nil, errNotSent

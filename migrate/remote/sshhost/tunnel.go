@@ -42,7 +42,7 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 		case left > 0 && ctx.Err() == nil && refused == nil && c.dead():
 			continue
 		}
-		return nil, fmt.Errorf("dialing %s from %s: %w", addr, h.target.name, err)
+		return nil, fmt.Errorf("dialing %s from %s: %w", addr, h.target.name, cut(err))
 	}
 }
 
