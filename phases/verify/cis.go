@@ -52,12 +52,12 @@ func cis(ctx context.Context, v phases.View) ([]Finding, error) {
 		found, err = fileItems(ctx, v, kubeletItems())
 	}
 	// A migration keeps modes, owners and arguments of what it edits: what is not
-	// so on a host that was there before it was so then, and is its owner's to
+	// so on a host that was there before was set by somebody else, and is theirs to
 	// decide. All else it has made itself.
 	for i := range found {
 		if !found[i].OK && (first || !plane && !member) {
 			found[i].OK, found[i].Warning = true, true
-			found[i].Seen += "; it was so before the migration, which has kept it"
+			found[i].Seen += "; the migration has not set that, it keeps what this host had"
 		}
 	}
 	return found, err

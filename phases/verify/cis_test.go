@@ -50,7 +50,7 @@ func TestItems(t *testing.T) {
 		arrange                func(*testing.T, *phasestest.World)
 	}{
 		{"a manifest that all can read", "1.1.1", "cp2", "mode 644", false, root("cp2", "chmod 644 /etc/kubernetes/manifests/kube-apiserver.yaml")},
-		{"an admin.conf that all could read before", "1.1.13", "cp1", "it was so before", true, root("cp1", "chmod 644 /etc/kubernetes/admin.conf")},
+		{"an admin.conf that all could read before", "1.1.13", "cp1", "has not set that", true, root("cp1", "chmod 644 /etc/kubernetes/admin.conf")},
 		{"a kubelet.conf of a worker", "4.1.5", "w1", "mode 640", true, root("w1", "chmod 640 /etc/kubernetes/kubelet.conf")},
 		{"a key that all can read", "1.1.21", "cp3", "pki/sa.key has mode 644", false, root("cp3", "chmod 644 /etc/kubernetes/pki/sa.key")},
 		{"data that others can read", "1.1.11", "e2", "mode 755", false, root("e2", "install -d -m 0755 -o etcd -g etcd /var/lib/etcd-external")},
