@@ -222,28 +222,37 @@ func sameEncryption(ctx context.Context, v phases.View, here phases.Process) ([]
 	if err != nil {
 		return nil, err
 	}
-	same := argument("1.2.28", bytes.Equal(config.Data, other.Data), fmt.Sprintf("copy %s from %s, and restart the API server", config.Path, v.First().Name), "%s is that of %s", config.Path, v.First().Name)
-	if !same.OK {
-		same.Seen = fmt.Sprintf("CIS 1.2.28: %s is not that of %s", config.Path, v.First().Name)
+	digest, err := v.Digest(ctx, v.Target(), config)
+	if err != nil {
+		return nil, err
 	}
-	same.File = config.Path
+	there, err := v.Digest(ctx, v.First().Name, other)
+	if err != nil {
+		return nil, err
+	}
+	same := argument("1.2.28", digest != "" && digest == there, fmt.Sprintf("copy %s from %s, and restart the API server", config, v.First().Name), "%s is that of %s", config, v.First().Name)
+	if !same.OK {
+		same.Seen = fmt.Sprintf("CIS 1.2.28: %s is not that of %s", config, v.First().Name)
+	}
+	same.File = config
 	return []Finding{argument("1.2.27", true, "", "the running process has --%s=%s", flag, mine), same}, nil
 }
 
-// mounted reads a file of a node that its API server has at a path.
-func mounted(ctx context.Context, v phases.View, node, inside string) (remote.File, error) {
+// mounted is where a node has what its API server sees at a path. What is in
+// there stays on the node: it holds keys.
+func mounted(ctx context.Context, v phases.View, node, inside string) (string, error) {
 	file, err := v.APIServerManifest(ctx, node)
 	if err != nil {
-		return remote.File{}, err
+		return "", err
 	}
 	m, err := kube.ParseManifest(file.Data)
 	if err != nil {
-		return remote.File{}, fmt.Errorf("%s: %w", file.Path, err)
+		return "", fmt.Errorf("%s: %w", file.Path, err)
 	}
 	if host, ok := m.OnHost(inside); ok {
 		inside = host
 	}
-	return v.On(node).ReadFile(ctx, inside)
+	return inside, nil
 }
 
 // memberItems are those of an etcd host.
