@@ -36,7 +36,8 @@
 //     are told no more than before.
 //   - what the program says of the end: audit finds redundant what it called
 //     removable before, verify is well, is not with a member stopped, and is well
-//     again, the report has every form.
+//     again, modes, owners and arguments are as the CIS benchmark wants them, the
+//     report has every form.
 //   - its use: a new worker joins, kubeadm upgrade plans, Secrets and
 //     Deployments go in through one API server and come out of the others.
 //   - its purpose: with the leading etcd host off the API writes, with the first

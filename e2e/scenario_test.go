@@ -86,6 +86,7 @@ func stages() []stage {
 	}, lookStages(), []stage{
 		{"audit finds what is left", auditAfter, look},
 		{"verify tells whether all is well", verifyTells, look},
+		{"what the migration made passes the CIS benchmark", passesCIS, look},
 		{"the report is told in every form", reportIsTold, look},
 		{"no secret was written down", noSecrets, look},
 

@@ -66,14 +66,17 @@ func printVerify(w io.Writer, r verify.Report) error {
 	done := 0
 	for _, c := range verify.Checks() {
 		var of, bad []verify.Result
+		all, wrong := map[string]bool{}, false
 		for _, x := range r.Results {
 			if x.Check != c.Name {
 				continue
 			}
 			of = append(of, x)
-			if !x.OK {
+			all[x.Host] = true
+			if !x.OK || x.Warning {
 				bad = append(bad, x)
 			}
+			wrong = wrong || !x.OK
 		}
 		if len(of) == 0 {
 			continue
@@ -85,11 +88,11 @@ func printVerify(w io.Writer, r verify.Report) error {
 		case len(of) == 1:
 			rest = ": " + of[0].Seen
 		default:
-			rest = fmt.Sprintf(" (%d hosts)", len(of))
+			rest = fmt.Sprintf(" (%d hosts)", len(all))
 		}
-		show.Fprintf(w, "%s %2d  %-21s  %s%s\n", tick(len(bad) == 0, colour), c.Number, c.Name, c.Title, rest)
+		show.Fprintf(w, "%s %2d  %-21s  %s%s\n", tick(!wrong, colour), c.Number, c.Name, c.Title, rest)
 		for _, x := range bad {
-			show.Fprintf(w, "      %s %s: %s\n          matters: %s\n          do: %s\n", tick(false, colour), x.Host, x.Seen, x.Why, x.Remedy)
+			show.Fprintf(w, "      %s %s: %s\n          matters: %s\n          do: %s\n", markOf(x, colour), x.Host, x.Seen, x.Why, x.Remedy)
 		}
 	}
 	end := "the cluster is what the migration left."
@@ -100,6 +103,14 @@ func printVerify(w io.Writer, r verify.Report) error {
 	}
 	_, err := show.Fprintf(w, "\n%d checks on %d hosts in %.1f s: %s\n", done, len(r.Hosts), r.Seconds, end)
 	return err
+}
+
+// markOf is the mark of one result that a person should see.
+func markOf(x verify.Result, colour bool) show.Own {
+	if x.Warning {
+		return paint(colour, show.Yellow, "!")
+	}
+	return tick(false, colour)
 }
 
 func tick(ok, colour bool) show.Own {

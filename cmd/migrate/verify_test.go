@@ -37,6 +37,12 @@ func TestPrintVerify(t *testing.T) {
 		t.Errorf("exit code %d: %v", exitCode(err), err)
 	}
 	out.Reset()
+	r.Results = append(r.Results[:3], verify.Result{Number: 24, Check: "CIS", Host: "cp1", OK: true, Warning: true, Item: "1.1.13", Seen: "CIS 1.1.13: a has mode 644", Why: "It is a key.", Remedy: "`chmod 600 a`"},
+		verify.Result{Number: 24, Check: "CIS", Host: "cp1", OK: true, Item: "1.1.14", Seen: "CIS 1.1.14: a is owned by root:root"})
+	if err := printVerify(&out, r); err != nil || !strings.Contains(out.String(), "benchmark\n      ! cp1: CIS 1.1.13: a has mode 644\n") || !strings.Contains(out.String(), "\n✓ 24  CIS") || strings.Contains(out.String(), "1.1.14") || len(r.Bad()) > 0 {
+		t.Errorf("%v, got\n%s", err, out.String())
+	}
+	out.Reset()
 	r.Results = r.Results[:3]
 	if err := printVerify(&out, r); err != nil || !strings.HasSuffix(out.String(), ": the cluster is what the migration left.\n") {
 		t.Errorf("%v, got\n%s", err, out.String())

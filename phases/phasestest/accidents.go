@@ -36,6 +36,15 @@ func (w *World) Root(host, script string) error {
 	return nil
 }
 
+// Carry puts a file of one machine into the place of another one's, as somebody
+// with root's rights on both might.
+func (w *World) Carry(from, file, to, as string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dirty = true
+	w.hosts[to].put(as, w.hosts[from].read(file), 0o640, "root:etcd")
+}
+
 // Cut lets no connection be made between two machines, or again.
 func (w *World) Cut(a, b string, cut bool) {
 	w.mu.Lock()

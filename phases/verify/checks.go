@@ -138,5 +138,9 @@ func clusterChecks() []Check {
 			Why:    "With other flags on one node, one request or one leader in three behaves otherwise.",
 			Remedy: "give every node the same flags, and kubeadm-config, too: the next `kubeadm upgrade` makes the manifests from it",
 			On:     []migrate.Selector{migrate.JoiningControlPlanes}, Look: components},
+		{Number: 24, Name: "CIS", Title: "Files and arguments of the migration's pass the CIS benchmark",
+			Why:    "A key that others on the host can read, or an etcd that asks for no certificate, gives the cluster away.",
+			Remedy: "set mode, owner or argument to what the item wants",
+			On:     append(onNodes(), migrate.EtcdHosts), Look: cis},
 	}
 }

@@ -36,9 +36,12 @@ type Check struct {
 
 // Finding is what a check saw.
 type Finding struct {
-	OK     bool
-	Seen   string
-	Remedy string // empty: the check's
+	OK      bool
+	Warning bool // it is not a fault of the migration's, and a person should know it
+	Seen    string
+	Remedy  string // empty: the check's
+	Item    string // of a benchmark, "1.1.1"
+	File    string // that it is about
 }
 
 // Result is a Finding with all that a reader wants to know of it. Its JSON is
@@ -48,9 +51,13 @@ type Result struct {
 	Check  string `json:"check"`
 	Host   string `json:"host"`
 	OK     bool   `json:"ok"`
-	Seen   string `json:"seen"`
-	Why    string `json:"why,omitempty"`
-	Remedy string `json:"remedy,omitempty"`
+	// Warning goes with OK: nothing that the migration has made is at fault.
+	Warning bool   `json:"warning,omitempty"`
+	Item    string `json:"item,omitempty"`
+	File    string `json:"file,omitempty"`
+	Seen    string `json:"seen"`
+	Why     string `json:"why,omitempty"`
+	Remedy  string `json:"remedy,omitempty"`
 }
 
 // Report is the results of all checks, by number and then in the order of the
@@ -217,8 +224,8 @@ func (s *survey) add(c Check, host string, found ...Finding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range found {
-		r := Result{Number: c.Number, Check: c.Name, Host: host, OK: f.OK, Seen: f.Seen}
-		if !f.OK {
+		r := Result{Number: c.Number, Check: c.Name, Host: host, OK: f.OK, Warning: f.Warning, Item: f.Item, File: f.File, Seen: f.Seen}
+		if !f.OK || f.Warning {
 			r.Why, r.Remedy = c.Why, f.Remedy
 			if r.Remedy == "" {
 				r.Remedy = c.Remedy

@@ -161,15 +161,20 @@ func parseHeader(out []byte) (header, []byte, error) {
 	field := func(i int) string { return string(lines[i]) }
 	mode, err1 := strconv.ParseUint(field(1), 8, 32)
 	size, err2 := strconv.ParseInt(field(6), 10, 64)
-	if err1 != nil || err2 != nil || size < 0 {
+	user, group := named(field(4), field(2)), named(field(5), field(3))
+	if err1 != nil || err2 != nil || size < 0 || !isName(user) || !isName(group) {
 		return header{}, nil, fmt.Errorf("not understood: %.40q", out)
 	}
 	return header{
 		mode:  fs.FileMode(mode) & fs.ModePerm,
-		owner: named(field(4), field(2)) + ":" + named(field(5), field(3)),
+		owner: user + ":" + group,
 		size:  size,
 	}, lines[headerLines], nil
 }
+
+// isName says whether a word can name a user or a group: one is written behind
+// the other with a colon between.
+func isName(word string) bool { return word != "" && !strings.ContainsAny(word, ": \t\r") }
 
 // named returns name, or the number where stat knows no name for it.
 func named(name, number string) string {
