@@ -37,6 +37,19 @@ func (w *World) Reach(ctx context.Context, name string) error {
 	return err
 }
 
+// MayChange is a *remote.LooksOnlyError where the login to a host may only
+// look.
+func (w *World) MayChange(ctx context.Context, name string) error {
+	h, err := lazyHost{w, name}.dial(ctx)
+	if err != nil {
+		return err
+	}
+	if limited, ok := h.(remote.Limited); ok {
+		return limited.MayChange(ctx)
+	}
+	return nil
+}
+
 func (l lazyHost) Name() string { return l.name }
 
 func (l lazyHost) ReadFile(ctx context.Context, path string) (remote.File, error) {
