@@ -27,7 +27,7 @@ type hashed struct{ file, sum string }
 // the third word.
 const digestScript = `set -eu
 f=%[1]s
-if ! all=$(stat -L -c '` + rights.StatFormat + `' "$f" 2>&1); then
+if ! all=$(stat -L -c %[3]s "$f" 2>&1); then
 case $all in *'No such file or directory'*) exit 0 ;; esac
 echo "$all" >&2
 exit 1
@@ -58,7 +58,7 @@ func (v View) Digest(ctx context.Context, host, file string) (string, error) {
 	v.world.mu.Lock()
 	known := v.world.hashed[key]
 	v.world.mu.Unlock()
-	out, err := v.On(host).Look(ctx, remote.Command{Script: fmt.Sprintf(digestScript, remote.Quote(file), remote.Quote(known.file))})
+	out, err := v.On(host).Look(ctx, remote.Command{Script: fmt.Sprintf(digestScript, remote.Quote(file), remote.Quote(known.file), remote.Quote(rights.StatFormat))})
 	if err != nil {
 		return "", fmt.Errorf("reading the checksum of %s on %s: %w", file, host, err)
 	}

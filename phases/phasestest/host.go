@@ -81,13 +81,6 @@ func (w *World) newHost(name, address string) *Host {
 	return h
 }
 
-// Look implements remote.Reader. What is due happens before, since a look
-// that changes something is an error.
-func (h *Host) Look(ctx context.Context, c remote.Command) (string, error) {
-	h.world.settle()
-	return h.Fake.Look(ctx, c)
-}
-
 // ReadFile implements remote.Reader.
 func (h *Host) ReadFile(ctx context.Context, path string) (remote.File, error) {
 	h.world.settle()

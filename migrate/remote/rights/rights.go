@@ -100,7 +100,7 @@ func Commands(on Role) []Command {
 			"which program listens on a port (-p)"},
 		{"ss", ss, []string{"-Htnp state established ( sport = :" + port + " )", "-Htnp state established ( dport = :" + port + " )"}, LoadBalancer | nodes,
 			"which program has a connection at a port (-p)"},
-		{"nginx", system("nginx"), []string{"-T"}, LoadBalancer,
+		{"nginx", system("nginx"), []string{"-T", "-t"}, LoadBalancer,
 			"nginx's configuration as nginx reads it, which opens its logs for writing"},
 		{"nft", system("nft"), []string{"list table ip migrate_overlap", "list table ip migrate_leaving", "-c -f -"}, planes,
 			"the rules of the kernel; -c checks rules and applies none"},

@@ -2,6 +2,7 @@ package rights
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -66,4 +67,19 @@ migrate_root() {
 func shellPattern(arguments string) string {
 	text := strings.NewReplacer(pid, `"[0-9]*"`, port, `"[0-9]*"`, anyPID, `"[0-9]*"`, anything, `"*"`).Replace(arguments)
 	return strings.ReplaceAll(`"`+text+`"`, `""`, "")
+}
+
+// Covers says whether a look may ask root for a program with these arguments, on
+// a host of some role.
+func Covers(program string, arguments []string) bool {
+	if program == "timeout" && len(arguments) > 1 {
+		arguments = append([]string{arguments[0], "/usr/bin/" + arguments[1]}, arguments[2:]...)
+	}
+	given := strings.Join(arguments, " ")
+	words := strings.NewReplacer(pid, "[0-9]+", port, "[0-9]+", anyPID, "[0-9]+", anything, ".*")
+	return slices.ContainsFunc(Commands(every), func(c Command) bool {
+		return c.Program == program && slices.ContainsFunc(c.Arguments, func(a string) bool {
+			return regexp.MustCompile("^" + words.Replace(regexp.QuoteMeta(a)) + "$").MatchString(given)
+		})
+	})
 }
