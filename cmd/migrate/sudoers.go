@@ -200,13 +200,21 @@ func mayChange(ctx context.Context, s *session, j *state.Journal, list []phases.
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	found := make([]error, len(names))
+	found := make([]*remote.LooksOnlyError, len(names))
 	_ = phases.ForEach(names, func(i int, name string) error {
-		var looksOnly *remote.LooksOnlyError
-		if errors.As(s.world.MayChange(ctx, name), &looksOnly) { // one that is not reached is preflight's to tell
-			found[i] = looksOnly
-		}
+		errors.As(s.world.MayChange(ctx, name), &found[i]) // one that is not reached is preflight's to tell
 		return nil
 	})
-	return errors.Join(found...)
+	found = slices.DeleteFunc(found, func(e *remote.LooksOnlyError) bool { return e == nil })
+	switch len(found) {
+	case 0:
+		return nil
+	case 1:
+		return found[0]
+	}
+	var others []string
+	for _, e := range found[1:] {
+		others = append(others, e.Host)
+	}
+	return fmt.Errorf("%w\nand so on %s, with their names behind --host", found[0], strings.Join(others, ", "))
 }
