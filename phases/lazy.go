@@ -19,6 +19,7 @@ type lazyHost struct {
 var (
 	_ remote.Host     = lazyHost{}
 	_ remote.Streamer = lazyHost{}
+	_ remote.Limited  = lazyHost{}
 )
 
 func (l lazyHost) dial(ctx context.Context) (remote.Host, error) {
@@ -40,7 +41,11 @@ func (w *World) Reach(ctx context.Context, name string) error {
 // MayChange is a *remote.LooksOnlyError where the login to a host may only
 // look.
 func (w *World) MayChange(ctx context.Context, name string) error {
-	h, err := lazyHost{w, name}.dial(ctx)
+	return lazyHost{w, name}.MayChange(ctx)
+}
+
+func (l lazyHost) MayChange(ctx context.Context) error {
+	h, err := l.dial(ctx)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func sudoersCommand() *cli.Command {
 		Description: "For a login user who is not root. On a host that is only looked at the file allows to read\n" +
 			"every file, and a few programs with the arguments that looks use; nothing there can be\n" +
 			"changed with it. A host that a phase changes needs all of root's rights, and the file says\n" +
-			"why. --read-only prints what init, preflight, audit, plan, status, verify and certs need.\n" +
+			"why. --read-only prints what init, preflight, audit, plan, status, verify, certs and backup need.\n" +
 			"Needs the spec only, no connection; workers that the spec does not name are not printed.\n" +
 			"Where there is no spec yet: migrate sudoers USER@HOST. To install one:\n" +
 			"  " + strings.ReplaceAll(rights.Allow("cp1", "192.0.2.11", true), " | ", " |\n    ") + "\n\n" + exitStatus,

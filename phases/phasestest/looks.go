@@ -32,7 +32,7 @@ func (h *Host) Look(ctx context.Context, c remote.Command) (string, error) {
 // readers are programs that need no more than to read every file, whatever they
 // are told. What systemctl is told is looked at.
 var readers = []string{
-	"awk", "cat", "command", "curl", "cut", "date", "df", "dpkg-query", "du", "echo", "env", "etcd", "find", "getenforce", "getent", "grep", "head", "id", "ip",
+	"awk", "cat", "command", "curl", "cut", "date", "df", "dpkg-query", "du", "echo", "env", "etcd", "find", "getenforce", "getent", "getsebool", "grep", "head", "id", "ip",
 	"journalctl", "kubeadm", "kubelet", "ls", "migrate", "openssl", "printf", "ps", "readlink", "sed", "sha256sum", "sort", "stat", "tail", "tr", "true", "uname", "wc", "which", "sleep", "test",
 	// Files of their own, below folders in memory that everybody may write to.
 	"mktemp", "mkdir", "rm", "set-umask", "send-signal", "sync",

@@ -102,6 +102,8 @@ func Commands(on Role) []Command {
 			"which program has a connection at a port (-p)"},
 		{"nginx", system("nginx"), []string{"-T", "-t"}, LoadBalancer,
 			"nginx's configuration as nginx reads it, which opens its logs for writing"},
+		{"semanage", system("semanage"), []string{"port -l"}, LoadBalancer,
+			"the ports that SELinux lets nginx listen on"},
 		{"nft", system("nft"), []string{"list table ip migrate_overlap", "list table ip migrate_leaving", "-c -f -"}, planes,
 			"the rules of the kernel; -c checks rules and applies none"},
 		{"iptables", system("iptables"), []string{"-w -t nat -S migrate_overlap", "-w -t nat -S migrate_leaving"}, planes,
