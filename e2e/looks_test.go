@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -63,19 +64,7 @@ func looksSuffice(t *testing.T, s *scenario) {
 			s.afterwards(t, name, "rm -f /etc/sudoers.d/reader; loginctl terminate-user reader 2>/dev/null; ! id -u reader >/dev/null 2>&1 || userdel -f reader 2>/dev/null; rm -rf /home/reader")
 		}
 	})
-	for _, args := range [][]string{{"plan", "-o", "json"}, {"status", "-o", "json"}, {"audit", "-o", "json"}, {"certs", "-o", "json"}, {"verify", "-o", "json"}} {
-		as := func(file string) any {
-			r := s.bin.run(t, planLimit, s.migrateWith(file, args[0], args[1:]...)...)
-			var said any
-			if err := json.Unmarshal([]byte(r.stdout), &said); err != nil {
-				t.Fatalf("%s with %s: %v; exit code %d, it said: %s", args[0], file, err, r.code, tail(r.stderr, 8))
-			}
-			return map[string]any{"code": float64(r.code), "said": lasting(said)}
-		}
-		if d := differences(args[0], as(s.specFile()), as(spec)); len(d) > 0 {
-			t.Errorf("a login that may only look sees something else: %s", strings.Join(d, "\n"))
-		}
-	}
+	seesTheSame(t, s, spec)
 	s.preflightLooks(t, spec)
 	var w written
 	unmarshal(t, s.bin.must(t, 0, planLimit, "init", "--file", filepath.Join(s.home(t), "migrate.yaml"), "-o", "json", readerUser+"@cp1"), &w)
@@ -86,6 +75,38 @@ func looksSuffice(t *testing.T, s *scenario) {
 	r := s.bin.run(t, phaseLimit, s.migrateWith(spec, "run", "--yes")...)
 	if r.code == 0 || !strings.Contains(r.stderr, "may only look: allow changes with\n  migrate sudoers --host ") {
 		t.Errorf("run ended with exit code %d and said: %s", r.code, tail(r.stderr, 8))
+	}
+}
+
+// seesTheSame compares what the two logins are told, by all commands that only
+// look. The two go through them side by side.
+func seesTheSame(t *testing.T, s *scenario, spec string) {
+	t.Helper()
+	commands := []string{"plan", "status", "audit", "certs", "verify"}
+	files := []string{s.specFile(), spec}
+	said := [2][]result{}
+	var both sync.WaitGroup
+	for i, file := range files {
+		both.Go(func() {
+			for _, c := range commands {
+				said[i] = append(said[i], s.bin.runDetached(planLimit, s.migrateWith(file, c, "-o", "json")...))
+			}
+		})
+	}
+	both.Wait()
+	for n, command := range commands {
+		var parts [2]any
+		for i := range files {
+			r := said[i][n]
+			var report any
+			if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
+				t.Fatalf("%s with %s: %v; exit code %d, it said: %s", command, files[i], err, r.code, tail(r.stderr, 8))
+			}
+			parts[i] = map[string]any{"code": float64(r.code), "said": lasting(report)}
+		}
+		if d := differences(command, parts[0], parts[1]); len(d) > 0 {
+			t.Errorf("a login that may only look sees something else: %s", strings.Join(d, "\n"))
+		}
 	}
 }
 

@@ -95,6 +95,9 @@ func (h *Host) List(ctx context.Context, dir string) ([]string, error) {
 
 // change is an operation of the operator's on this host.
 func (h *Host) change(op string, do func() error) error {
+	if err := h.MayChange(context.Background()); err != nil {
+		return err
+	}
 	h.world.settle()
 	h.world.point(h.Name()+": "+op, remotetest.Before)
 	err := do()

@@ -29,6 +29,16 @@ func (h *Host) Look(ctx context.Context, c remote.Command) (string, error) {
 	return out, err
 }
 
+var _ remote.Limited = (*Host)(nil)
+
+// MayChange implements remote.Limited.
+func (h *Host) MayChange(context.Context) error {
+	if h.world.OnlyLook {
+		return &remote.LooksOnlyError{Host: h.Name(), User: "reader", Allow: "migrate sudoers --host " + h.Name()}
+	}
+	return nil
+}
+
 // readers are programs that need no more than to read every file, whatever they
 // are told. What systemctl is told is looked at.
 var readers = []string{
