@@ -23,6 +23,8 @@
 //     plan as the playground's own; audit finds what is there once; plan says
 //     the same thing twice and changes nothing.
 //   - wrong host keys are refused.
+//   - a login that may only look, by the file that the program prints for it, is
+//     told what root is told, and changes nothing with all that the file allows.
 //   - phase 1 runs; then the rest is killed in the middle of phase 2,
 //     refused with another spec, refused while another run is at work, and
 //     killed at more points, which SEED chooses, and carried to its end. All
@@ -48,7 +50,7 @@
 //     arguments and objects are what they were, but for what is named
 //     (inventory_test.go, exceptions_test.go). Then to the middle of phase 2 and
 //     back; phase 1 by the commands of its playbook; forward again as a user with
-//     sudo, with that load balancer as somebody else's; certificates are renewed;
+//     sudo, by the file that the program prints, with that load balancer as somebody else's; certificates are renewed;
 //     all members are destroyed and restored from a backup.
 //   - the playground is taken down and nothing of it is left.
 //
@@ -66,7 +68,8 @@
 // -short leaves the playground out, but not where CI is true.
 //
 //	KUBERNETES=1.33.13   the version of the cluster (default 1.36.3)
-//	SUDO_USER_MODE=1     hosts take no root login, only a user with sudo
+//	SUDO_USER_MODE=1     hosts take no root login, only a user with sudo, by the file
+//	                     that the program prints for the whole migration
 //	MIGRATE_BIN=FILE     the binary under test, seen from the top of the repository
 //	                     (default: built from cmd/migrate)
 //	E2E_NAME=NAME        the playground's name (default e2e)

@@ -76,6 +76,7 @@ func stages() []stage {
 		{"preflight lets a veteran pass", preflightOfVeteran, look},
 		{"plan changes nothing", planChangesNothing, look},
 		{"host keys are checked", hostKeysAreChecked, look},
+		{"a login that may only look", looksSuffice, look},
 		{"phase 1", runPhaseOne, needed},
 		{"a run is killed in phase 2, a second one locked out", killInPhaseTwo, needed},
 		{"another spec is refused in the middle of a phase", changedSpecIsRefused, look},
@@ -226,6 +227,9 @@ func makePlayground(t *testing.T, s *scenario) {
 	s.pg = playgroundUp(t, s.config, s.bin)
 	s.before.traces = s.pg.traces(t)
 	s.before.roots = s.pg.roots(t)
+	if s.sudo {
+		printedSudoers(t, s)
+	}
 }
 
 // fill puts objects into the cluster and notes how everything is.

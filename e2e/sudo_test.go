@@ -15,23 +15,28 @@ var (
 )
 
 // userWithSudo lets somebody who is not root into every host, with the
-// playground's key and a sudo that asks for no password, and writes a spec
-// that uses it. Where the whole playground is like that, it is used as it is.
+// playground's key and the sudoers file that the program prints for the whole
+// migration, and writes a spec that uses it. Where the whole playground is like
+// that, it is used as it is.
 func (s *scenario) userWithSudo(t *testing.T) string {
 	t.Helper()
 	if s.sudo {
 		return s.specFile()
 	}
-	for _, name := range sortedKeys(s.pg.hosts) {
-		// Debian has a group of that name already.
-		s.pg.hosts[name].must(t, strings.ReplaceAll(`set -e
-id -u USER >/dev/null 2>&1 || useradd --create-home --shell /bin/bash --gid users --password '*' USER
-install -d -m 0700 -o USER -g users /home/USER/.ssh
-install -m 0600 -o USER -g users ~root/.ssh/authorized_keys /home/USER/.ssh/authorized_keys
-echo 'USER ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/USER
-chmod 0440 /etc/sudoers.d/USER`, "USER", sudoUser))
+	spec := s.specWith(t, userLine, "${1} "+sudoUser)
+	for name, file := range s.sudoersOf(t, spec) {
+		s.addUser(t, name, sudoUser, file)
 	}
-	return s.specWith(t, userLine, "${1} "+sudoUser)
+	return spec
+}
+
+// printedSudoers puts what the program prints in the place of all rights, where
+// the whole playground has a user with sudo.
+func printedSudoers(t *testing.T, s *scenario) {
+	for name, file := range s.sudoersOf(t, s.specFile()) {
+		s.pg.hosts[name].must(t, "set -e; umask 0337; cat > /etc/sudoers.d/.new <<'END_OF_SUDOERS'\n"+file+
+			"END_OF_SUDOERS\nvisudo -cqf /etc/sudoers.d/.new; mv /etc/sudoers.d/.new /etc/sudoers.d/"+sudoUser)
+	}
 }
 
 // forwardWithSudo goes all the way again, after the way back, as a user with

@@ -113,6 +113,9 @@ type Phase[V, H any] struct {
 	Title  string // "Put a load balancer in front of the API"
 	Why    string
 	Steps  []Step[V, H]
+	// Also lists the hosts that some step changes, there or on its way back,
+	// besides its target: who may log in to which host is decided by it.
+	Also []Selector
 	// Guard checks the invariants before and after every step; the one after a
 	// step is the one before the next that begins at once. It is polled for at
 	// most GuardSettle, since a node may be a moment late.

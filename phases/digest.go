@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate/remote"
+	"hamigrate/migrate/remote/rights"
 )
 
 // hashed is a checksum, and which file it is of: device, inode, size, and the
@@ -21,20 +22,27 @@ type hashed struct{ file, sum string }
 // changed, and then, unless the identity is the one that was hashed before, its
 // checksum; nothing where there is no file. Identity first: with a file that is
 // replaced meanwhile it is the identity of one that is no more. -L: below
-// /proc/PID/root a program may be a symbolic link.
-const digestScript = `set -e
-[ -e %[1]s ] || exit 0
-id=$(stat -L -c '%%d %%i %%s %%y %%z' %[1]s)
-changed=$(stat -L -c %%Z %[1]s)
+// /proc/PID/root a program may be a symbolic link. Only stat itself tells a file
+// that is not there from one in a folder that may not be searched. The size is
+// the third word.
+const digestScript = `set -eu
+f=%[1]s
+if ! all=$(stat -L -c %[3]s "$f" 2>&1); then
+case $all in *'No such file or directory'*) exit 0 ;; esac
+echo "$all" >&2
+exit 1
+fi
+id=${all%% *} changed=${all##* }
 now=$(date +%%s)
 echo "$id"
 echo $((now - changed))
 [ "$id" != %[2]s ] || exit 0
+size=${id#* * }
 sum=
-[ "$(stat -L -c %%s %[1]s)" -lt 1048576 ] || sum=$(openssl dgst -sha256 -r <%[1]s 2>/dev/null) || :
+[ "${size%%%% *}" -lt 1048576 ] || sum=$(openssl dgst -sha256 -r "$f" 2>/dev/null) || :
 sum=${sum%%%% *}
 case $sum in *[!0-9a-f]*) sum= ;; esac
-if [ "${#sum}" -eq 64 ]; then echo "$sum"; else sha256sum <%[1]s; fi`
+if [ "${#sum}" -eq 64 ]; then echo "$sum"; else sha256sum "$f"; fi`
 
 // settled is how old a file must be, in seconds, before its times tell it from
 // a later one: their steps are a tick of the kernel on most file systems, and a
@@ -50,7 +58,7 @@ func (v View) Digest(ctx context.Context, host, file string) (string, error) {
 	v.world.mu.Lock()
 	known := v.world.hashed[key]
 	v.world.mu.Unlock()
-	out, err := v.On(host).Look(ctx, remote.Command{Script: fmt.Sprintf(digestScript, remote.Quote(file), remote.Quote(known.file))})
+	out, err := v.On(host).Look(ctx, remote.Command{Script: fmt.Sprintf(digestScript, remote.Quote(file), remote.Quote(known.file), remote.Quote(rights.StatFormat))})
 	if err != nil {
 		return "", fmt.Errorf("reading the checksum of %s on %s: %w", file, host, err)
 	}

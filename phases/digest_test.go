@@ -28,7 +28,7 @@ func newRealShell(t *testing.T) (*realShell, View) {
 	s := &realShell{Fake: remotetest.New("e1")}
 	s.OnRun("", func(script string, _ []byte) (string, error) {
 		out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", script).Output()
-		s.hashed += strings.Count(string(out), "  -\n")
+		s.hashed += strings.Count(string(out), "  /")
 		return string(out), err
 	})
 	spec := cluster.Spec{Etcd: cluster.Etcd{Hosts: []cluster.Host{{Name: "e1", Address: "10.0.0.1"}}}}

@@ -19,6 +19,7 @@ type lazyHost struct {
 var (
 	_ remote.Host     = lazyHost{}
 	_ remote.Streamer = lazyHost{}
+	_ remote.Limited  = lazyHost{}
 )
 
 func (l lazyHost) dial(ctx context.Context) (remote.Host, error) {
@@ -35,6 +36,23 @@ func (l lazyHost) dial(ctx context.Context) (remote.Host, error) {
 func (w *World) Reach(ctx context.Context, name string) error {
 	_, err := lazyHost{w, name}.dial(ctx)
 	return err
+}
+
+// MayChange is a *remote.LooksOnlyError where the login to a host may only
+// look.
+func (w *World) MayChange(ctx context.Context, name string) error {
+	return lazyHost{w, name}.MayChange(ctx)
+}
+
+func (l lazyHost) MayChange(ctx context.Context) error {
+	h, err := l.dial(ctx)
+	if err != nil {
+		return err
+	}
+	if limited, ok := h.(remote.Limited); ok {
+		return limited.MayChange(ctx)
+	}
+	return nil
 }
 
 func (l lazyHost) Name() string { return l.name }

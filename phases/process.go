@@ -119,7 +119,7 @@ type OldEtcd struct {
 // reads, then manifestMark, and then the old member's manifest with its path
 // on a line before it, from where it is or was moved to.
 func oldEtcdScript() string {
-	variables := "echo " + environmentMark + `; tr '\0' '\n' <"$d/environ" | grep '^ETCD_'; `
+	variables := "echo " + environmentMark + `; cat "$d/environ" | tr '\0' '\n' | grep '^ETCD_'; `
 	return fmt.Sprintf(processScript, "etcd", variables) + fmt.Sprintf(`
 echo %s
 for f in %s %s; do

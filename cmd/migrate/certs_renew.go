@@ -280,6 +280,9 @@ func (r renewal) finish() error {
 
 // with runs do with a runner, while this run holds the cluster.
 func (r renewal) with(ctx context.Context, do func(migrate.Runner[phases.View, phases.Hands]) error) error {
+	if err := mayChange(ctx, r.s, r.j, nil); err != nil {
+		return err
+	}
 	hold, err := holdCluster(ctx, r.s, r.j, "migrate certs renew", func(line string) { show.Fprintln(r.c.App.ErrWriter, line) })
 	if err != nil {
 		return err

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// mayChange is set when a command that may change something begins. From then on no
+// changesBegun is set when a command that may change something begins. From then on no
 // output holds it up: a run that waits for its terminal in the middle of a restart
 // leaves the API away until somebody presses Ctrl-Q, and does not hear Ctrl-C either.
-var mayChange atomic.Bool
+var changesBegun atomic.Bool
 
 // heldUpFor is how long a write may take before it is given up.
 const heldUpFor = 2 * time.Second

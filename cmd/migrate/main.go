@@ -128,7 +128,7 @@ func noWords(c *cli.Context) error {
 func newApp() *cli.App {
 	commands := strict([]*cli.Command{
 		initCommand(), preflightCommand(), auditCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), verifyCommand(), certsCommand(),
-		reportCommand(), playbookCommand(), unlockCommand(), adoptCommand(),
+		reportCommand(), playbookCommand(), sudoersCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
 		logCommand(), supportCommand(),
 		completionCommand(), manCommand(),

@@ -99,6 +99,9 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 	if len(list) == 0 {
 		return m.nothingBack(j, number)
 	}
+	if err := mayChange(ctx, s, j, nil); err != nil {
+		return err
+	}
 	w := &watched{migration: m, s: s, j: j}
 	if w.hold, err = holdCluster(ctx, s, j, "migrate "+m.command, m.measuring.tell); err != nil {
 		return err

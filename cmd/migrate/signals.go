@@ -65,7 +65,7 @@ func looking(action cli.ActionFunc) cli.ActionFunc {
 // they would end the program in the middle of a step. command is what goes on
 // afterwards, "" for nothing: a rehearsal has its own end.
 func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.Context, stop <-chan struct{}, done func()) {
-	mayChange.Store(true)
+	changesBegun.Store(true)
 	made := new(changes)
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, changesKey{}, made))
 	signals, gone := make(chan os.Signal, 2), make(chan os.Signal, 2)
@@ -237,7 +237,7 @@ func (o output) Write(p []byte) (int, error) {
 }
 
 func (o output) write(p []byte) (int, error) {
-	if o.patience == nil || !mayChange.Load() {
+	if o.patience == nil || !changesBegun.Load() {
 		return o.file.Write(p)
 	}
 	return o.patience.write(o.file, p)

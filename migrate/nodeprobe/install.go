@@ -34,6 +34,11 @@ func (p *Probes) install(ctx context.Context, n Node, data []byte) error {
 	if err := remote.RunsOn(machine); err != nil {
 		return fmt.Errorf("copying this program to %s: %w", n.Name, err)
 	}
+	if l, ok := n.Host.(remote.Limited); ok { // what was not put there need not be taken away
+		if err := l.MayChange(ctx); err != nil {
+			return fmt.Errorf("copying this program to %s: %w", n.Name, err)
+		}
+	}
 	p.mu.Lock()
 	p.touched[n.Name] = true
 	p.mu.Unlock()

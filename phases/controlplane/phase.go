@@ -8,6 +8,7 @@ package controlplane
 import (
 	"time"
 
+	"hamigrate/migrate"
 	"hamigrate/phases"
 )
 
@@ -28,6 +29,9 @@ func Phase() phases.Phase {
 			coreDNS(),
 			withoutFirst(),
 		},
+		// The first node has the keys and the trail; the load balancers get the new
+		// backends; on the way back all nodes forget connections to who leaves.
+		Also:        []migrate.Selector{migrate.FirstControlPlane, migrate.LoadBalancers, migrate.Workers},
 		Guard:       phases.Guard,
 		GuardSettle: 2 * time.Minute,
 	}

@@ -19,7 +19,7 @@ import (
 
 // renderScript lets kubeadm write the manifests that a join would make, and
 // prints them. It looks only: what kubeadm writes goes to a folder in memory
-// (/run) that the same command removes, also when it is told to stop; one that
+// (/run; for a user who may only look /dev/shm) that the same command removes, also when it is told to stop; one that
 // a SIGKILL or a reboot left is removed by the next. `--dry-run` keeps kubeadm
 // from the kubelet's folder (kubeadm: cmd/init.go, ManifestDir), and this phase
 // of it makes no other file and asks nobody: neither the API nor a container
@@ -31,8 +31,8 @@ import (
 // proxy are the joining node's: kubeadm copies those that it finds into the
 // pods (util/env.go, GetProxyEnvVars).
 const renderScript = `set -eu; umask 077
-find /run -maxdepth 1 -name 'migrate-render.*' -mmin +10 -exec rm -rf {} + >/dev/null 2>&1 || true
-d=$(mktemp -d /run/migrate-render.XXXXXX)
+find /run /dev/shm -maxdepth 1 -name 'migrate-render.*' -mmin +10 -exec rm -rf {} + >/dev/null 2>&1 || true
+d=$(mktemp -d /run/migrate-render.XXXXXX 2>/dev/null) || d=$(mktemp -d /dev/shm/migrate-render.XXXXXX)
 trap 'rm -rf "$d"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 mkdir "$d/patches" "$d/out"; cd "$d"

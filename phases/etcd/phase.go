@@ -61,6 +61,7 @@ func Phase(strategy phases.Strategy) phases.Phase {
 			),
 			only(phases.Overlap, removeRelay()),
 		),
+		Also:        []migrate.Selector{migrate.FirstControlPlane}, // it signs, and holds the trail
 		Guard:       phases.Guard,
 		GuardSettle: 2 * time.Minute,
 	}

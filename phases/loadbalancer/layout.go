@@ -63,7 +63,7 @@ nginx -V 2>&1
 d=$(nginx -V 2>&1 | sed -n 's/.*--modules-path=\([^ ]*\).*/\1/p')
 [ ! -e "${d:-/usr/lib/nginx/modules}/` + streamModule + `" ] || echo @@module
 echo @@dump
-exec nginx -T`
+nginx -T`
 
 // dumped reads the configuration of a host's nginx: fs.ErrNotExist where there
 // is none yet.

@@ -9,6 +9,7 @@ package loadbalancer
 import (
 	"time"
 
+	"hamigrate/migrate"
 	"hamigrate/phases"
 )
 
@@ -34,6 +35,7 @@ func Phase() phases.Phase {
 			adminConf(),
 			kubelet(),
 		},
+		Also:        []migrate.Selector{migrate.FirstControlPlane}, // the trail, and copies of what it changes
 		Guard:       phases.Guard,
 		GuardSettle: 2 * time.Minute,
 	}

@@ -81,13 +81,6 @@ func (w *World) newHost(name, address string) *Host {
 	return h
 }
 
-// Look implements remote.Reader. What is due happens before, since a look
-// that changes something is an error.
-func (h *Host) Look(ctx context.Context, c remote.Command) (string, error) {
-	h.world.settle()
-	return h.Fake.Look(ctx, c)
-}
-
 // ReadFile implements remote.Reader.
 func (h *Host) ReadFile(ctx context.Context, path string) (remote.File, error) {
 	h.world.settle()
@@ -102,6 +95,9 @@ func (h *Host) List(ctx context.Context, dir string) ([]string, error) {
 
 // change is an operation of the operator's on this host.
 func (h *Host) change(op string, do func() error) error {
+	if err := h.MayChange(context.Background()); err != nil {
+		return err
+	}
 	h.world.settle()
 	h.world.point(h.Name()+": "+op, remotetest.Before)
 	err := do()

@@ -20,7 +20,7 @@ type layer struct {
 
 // layers is the architecture. A package that is not in it has no place yet.
 func layers() map[string]layer {
-	step := []string{"migrate", "migrate/cluster", "migrate/etcd", "migrate/kube", "migrate/remote", "phases"}
+	step := []string{"migrate", "migrate/cluster", "migrate/etcd", "migrate/kube", "migrate/remote", "migrate/remote/rights", "phases"}
 	return map[string]layer{
 		"state":                     {nil, "the journal is bytes on a disk: what a step is must not matter to it"},
 		"migrate/inputfile":         {nil, "reads a file up to a bound; what is in it is not its business"},
@@ -28,7 +28,8 @@ func layers() map[string]layer {
 		"migrate":                   {[]string{"state", "migrate/cluster"}, "the engine knows no SSH, etcd, Kubernetes or command line, so that its crash tests are about it alone"},
 		"migrate/show":              {nil, "how text is quoted must not depend on what it is about"},
 		"migrate/remote":            {nil, "what a host is, said without any way to reach one"},
-		"migrate/remote/sshhost":    {[]string{"migrate/cluster", "migrate/inputfile", "migrate/remote"}, "an adapter never imports the engine"},
+		"migrate/remote/rights":     {nil, "what a look needs of root is said once, for the sudoers file and for the shell"},
+		"migrate/remote/sshhost":    {[]string{"migrate/cluster", "migrate/inputfile", "migrate/remote", "migrate/remote/rights"}, "an adapter never imports the engine"},
 		"migrate/remote/remotetest": {[]string{"migrate/remote"}, "a fake of hosts serves every test, so it depends on none"},
 		"migrate/etcd":              {[]string{"migrate/cluster", "migrate/remote"}, "an adapter never imports the engine"},
 		"migrate/kube":              {[]string{"migrate/cluster", "migrate/remote"}, "an adapter never imports the engine"},
@@ -42,7 +43,7 @@ func layers() map[string]layer {
 		"migrate/nodeprobe":         {[]string{"migrate/probe", "migrate/remote"}, "the probe on nodes; it measures the migration and must not share its code either"},
 		"migrate/playground":        {[]string{"migrate/remote", "migrate/playground/build"}, "a playground is a cluster like any other: the migration must not know of it, nor it of the migration"},
 		"migrate/playground/build":  {nil, "builds programs and images; what they are for is not its business"},
-		"phases":                    {step[:5], "what the phases share: handles and invariants, no step"},
+		"phases":                    {step[:6], "what the phases share: handles and invariants, no step"},
 		"phases/overlap":            {step, "steps that several phases use"},
 		"phases/loadbalancer":       {step, "a phase knows the adapters and no other phase"},
 		"phases/etcd":               {append(slices.Clone(step), "migrate/inputfile", "phases/overlap"), "a phase knows the adapters and no other phase"},

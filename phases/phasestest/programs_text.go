@@ -24,8 +24,10 @@ func textProgram(name string) func(program) error {
 		}
 	case "sha256sum":
 		return func(p program) error {
-			text, err := p.input(nil)
-			p.out("%x  -\n", sha256.Sum256([]byte(text)))
+			text, err := p.input(p.args)
+			if err == nil {
+				p.out("%x  %s\n", sha256.Sum256([]byte(text)), strings.Join(append(p.args, "-")[:1], ""))
+			}
 			return err
 		}
 	case "tr":

@@ -22,6 +22,7 @@ import (
 // shell plays /bin/sh: it is the handler of every script. It holds world.mu;
 // programs that take their time give it back meanwhile (program.sleep).
 func (h *Host) shell(script string, stdin []byte) (string, error) {
+	script, look := strings.CutPrefix(script, lookMark)
 	parsed, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(script), "")
 	if err != nil {
 		return "", remotetest.Exit(2, err.Error())
@@ -33,7 +34,7 @@ func (h *Host) shell(script string, stdin []byte) (string, error) {
 		in = bytes.NewReader(stdin)
 	}
 	var stdout, stderr bytes.Buffer
-	s := &session{host: h, umask: 0o022}
+	s := &session{host: h, umask: 0o022, look: look}
 	runner, err := s.runner(in, &stdout, &stderr)
 	if err != nil {
 		return "", err
@@ -55,6 +56,7 @@ var shellEnv = expand.ListEnviron("PATH=/usr/bin", "HOME=/root", "LANG=C.UTF-8")
 type session struct {
 	host    *Host
 	umask   fs.FileMode
+	look    bool // it may change nothing
 	private bool // its mounts are seen by nobody else
 }
 
@@ -85,6 +87,7 @@ type program struct {
 func (s *session) exec(ctx context.Context, args []string) error {
 	p := program{session: s, HandlerContext: interp.HandlerCtx(ctx), ctx: ctx, args: args[1:]}
 	run := findProgram(s.host, args[0])
+	s.looks(path.Base(args[0]), args[1:])
 	if run == nil {
 		fmt.Fprintf(p.Stderr, "sh: 1: %s: not found\n", args[0])
 		return interp.ExitStatus(127)
@@ -141,6 +144,7 @@ func (s *session) open(ctx context.Context, name string, flag int, _ os.FileMode
 	if !path.IsAbs(name) {
 		name = path.Join(interp.HandlerCtx(ctx).Dir, name)
 	}
+	s.reads(name)
 	if name == "/dev/null" {
 		return &openFile{}, nil
 	}

@@ -27,6 +27,9 @@ type World struct {
 	// command that has parts. Nil: nobody is told.
 	Watch func(Point)
 
+	// OnlyLook: the operator's logins may only look.
+	OnlyLook bool
+
 	hosts  map[string]*Host // fixed once the world is built
 	sorted []*Host
 

@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -53,6 +54,12 @@ func balancerConfig(ctx context.Context, s Scene) ([]Finding, error) {
 		return nil, err
 	}
 	out = append(out, stopped...)
+	var looksOnly *remote.LooksOnlyError
+	if !o.Tried && errors.As(s.World().MayChange(ctx, s.Target()), &looksOnly) {
+		f := notLooked(looksOnly)
+		f.Seen += fmt.Sprintf(", and so nginx was not asked whether it takes %s; phase 1 asks before it writes", o.File)
+		out = append(out, f)
+	}
 	if len(out) == 0 {
 		tried := "nginx takes it"
 		if !o.Tried {

@@ -13,6 +13,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
+	"hamigrate/migrate/remote/rights"
 	"hamigrate/phases"
 )
 
@@ -55,7 +56,7 @@ echo @@memory; cat /proc/meminfo
 echo @@apiserver; ps -C kube-apiserver -o rss=
 echo @@swap; cat /proc/swaps
 for d in /var/lib /etc; do echo "@@disk $d"; df -Pk "$d"; done
-echo @@inotify; cat /proc/sys/fs/inotify/max_user_instances; find /proc/[0-9]*/fd -lname anon_inode:inotify | wc -l
+echo @@inotify; cat /proc/sys/fs/inotify/max_user_instances; ` + rights.Instances + ` | wc -l
 echo @@addresses; ip -o -4 addr show scope global
 %secho @@listening; ss -Hltn
 echo @@conntrack; command -v conntrack
@@ -64,8 +65,8 @@ echo @@kubeadm; kubeadm version -o short
 echo @@manifests; ls /etc/kubernetes/manifests
 echo @@proxy; for d in /proc/[0-9]*; do
 IFS= read -r name <"$d/comm" && [ "$name" = kubelet ] || continue
-tr '\0' '\n' <"$d/environ" | sed -n 's/^\([hH][tT][tT][pP][sS]*_[pP][rR][oO][xX][yY]\)=..*$/\1=set/p'
-tr '\0' '\n' <"$d/environ" | sed -n 's/^\([nN][oO]_[pP][rR][oO][xX][yY]=.*\)$/\1/p'
+cat "$d/environ" | tr '\0' '\n' | sed -n 's/^\([hH][tT][tT][pP][sS]*_[pP][rR][oO][xX][yY]\)=..*$/\1=set/p'
+cat "$d/environ" | tr '\0' '\n' | sed -n 's/^\([nN][oO]_[pP][rR][oO][xX][yY]=.*\)$/\1/p'
 done
 %secho @@certificates; pki=$(sed -n 's|^ *- --service-account-signing-key-file=\(.*\)/[^/]*$|\1|p' /etc/kubernetes/manifests/kube-apiserver.yaml); pki=${pki:-/etc/kubernetes/pki}
 for f in "$pki"/*.crt "$pki"/etcd/*.crt /etc/etcd/pki/*.crt /var/lib/kubelet/pki/kubelet-client-current.pem; do

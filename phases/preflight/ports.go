@@ -99,7 +99,10 @@ func ports(ctx context.Context, s Scene, h phases.Hands) ([]Finding, error) {
 	}))
 	out := closed
 	for _, f := range s.Answered() {
-		if err := untried[f.host]; err != nil {
+		var looksOnly *remote.LooksOnlyError
+		if err := untried[f.host]; errors.As(err, &looksOnly) {
+			out = append(out, notLooked(looksOnly).on(f.host))
+		} else if err != nil {
 			out = append(out, warn("see that "+strings.Join(free[f.host], ", ")+" can be reached from the others", "no listener could be made on it, and so nothing was tried: %v", err).on(f.host))
 		}
 	}

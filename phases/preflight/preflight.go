@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
 
@@ -313,11 +315,21 @@ func (s *survey) one(ctx context.Context, c Check, t target) {
 	} else {
 		found, err = c.Look(ctx, scene)
 	}
-	if err != nil {
+	var looksOnly *remote.LooksOnlyError
+	switch {
+	case errors.As(err, &looksOnly):
+		found = append(found, notLooked(looksOnly))
+	case err != nil:
 		found = append(found, Finding{Severity: Blocking, Seen: fmt.Sprintf("it could not be looked at: %v", err),
 			Remedy: fmt.Sprintf("mend what the sentence names, or leave the check out with --ignore %s", c.Name)})
 	}
 	s.add(c, t, found...)
+}
+
+// notLooked is a check that has to make something where the login may only
+// look: nothing is known, which is neither good nor bad.
+func notLooked(e *remote.LooksOnlyError) Finding {
+	return Finding{Severity: Warning, Seen: fmt.Sprintf("not looked at: this login (%s) may only look", e.User), Remedy: "allow changes with: " + e.Allow}
 }
 
 func (s *survey) add(c Check, t target, found ...Finding) {

@@ -51,15 +51,15 @@ esac
 [ -n "$l" ] || exit 0
 answer() { case $1 in 0) echo answers ;; 124) echo "failed no answer within 5 seconds" ;; *) echo "failed status $1: $(echo "$2" | tail -n 1)" ;; esac; }
 if command -v crictl >/dev/null 2>&1; then
-e=0; o=$(timeout 5 crictl --runtime-endpoint "unix://$s" version 2>&1) || e=$?
+e=0; o=$(timeout 5 crictl --runtime-endpoint "unix://$r" version 2>&1) || e=$?
 answer $e "$o"
 [ $e = 0 ] || exit 0
-if o=$(timeout 5 crictl --runtime-endpoint "unix://$s" --image-endpoint "unix://$s" images 2>/dev/null); then echo "$o" | awk 'NR>1{print "image " $1 ":" $2}'; echo images; fi
+if o=$(timeout 5 crictl --runtime-endpoint "unix://$r" --image-endpoint "unix://$r" images 2>/dev/null); then echo "$o" | awk 'NR>1{print "image " $1 ":" $2}'; echo images; fi
 elif command -v ctr >/dev/null 2>&1 && case $s in *containerd*) : ;; *) false ;; esac; then
-e=0; o=$(timeout 5 ctr --address "$s" version 2>&1) || e=$?
+e=0; o=$(timeout 5 ctr --address "$r" version 2>&1) || e=$?
 answer $e "$o"
 [ $e = 0 ] || exit 0
-if o=$(timeout 5 ctr --address "$s" -n k8s.io images ls -q 2>/dev/null); then echo "$o" | sed -n 's/^/image /p'; echo images; fi
+if o=$(timeout 5 ctr --address "$r" -n k8s.io images ls -q 2>/dev/null); then echo "$o" | sed -n 's/^/image /p'; echo images; fi
 fi
 :`
 

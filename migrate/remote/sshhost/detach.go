@@ -133,6 +133,9 @@ func (h *Host) runDetached(ctx context.Context, c remote.Command) (string, error
 	if err := remote.DetachName(c.Detach); err != nil {
 		return "", err
 	}
+	if err := h.MayChange(ctx); err != nil {
+		return "", err
+	}
 	d := detached{h, c.Detach, rand.Text()}
 	answer, err := d.ask(ctx, "prepare", prepareScript, nil)
 	if err != nil {
@@ -234,6 +237,9 @@ func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }
 // AwaitDetached waits until no detached command runs on the host, for at most
 // 15 minutes, and forgets those that have ended.
 func (h *Host) AwaitDetached(ctx context.Context) error {
+	if err := h.MayChange(ctx); err != nil {
+		return fmt.Errorf("waiting for the commands of an earlier run: %w", err)
+	}
 	all := detached{host: h}
 	for began := time.Now(); ; {
 		answer, err := all.ask(ctx, "await", assign("seconds", seconds(waitChunk))+awaitScript, nil)

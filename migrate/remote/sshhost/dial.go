@@ -24,6 +24,7 @@ type conn struct {
 	client *ssh.Client
 	wire   *wire
 	sudo   bool // commands need sudo; set before the conn is shared
+	looks  bool // commands may only look; set before the conn is shared
 	// password is sudo's where it wants one; set before the conn is shared.
 	password string
 	slots    [slotKinds]chan struct{}

@@ -138,7 +138,7 @@ func (h *Host) connect(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", h.target.name, err)
 	}
-	c.sudo, c.password = h.become == becomeSudo, h.password
+	c.sudo, c.looks, c.password = h.become == becomeSudo, h.become == becomeLook, h.password
 	c.wire.losses.Store(&h.losses)
 	h.live, h.down = c, time.Time{}
 	h.log.Debug("connected", "address", h.target.address, "user", h.target.user, "become", h.become)

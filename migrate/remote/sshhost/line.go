@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate/remote"
+	"hamigrate/migrate/remote/rights"
 )
 
 // outputLimit is the most a command may print, and the most ReadFile reads.
@@ -52,6 +53,11 @@ func askingLine(script, mark, nonce string) (string, error) {
 		drop = `IFS= read -r MIGRATE_LINE; [ "$MIGRATE_LINE" = ` + nonce + ` ] || IFS= read -r MIGRATE_LINE; unset MIGRATE_LINE; `
 	}
 	return lineWith(`sudo -k -S -p "" -- `, drop+prologue, script, mark)
+}
+
+// lookingLine is commandLine for a user who may only look.
+func lookingLine(script, mark, user string) (string, error) {
+	return lineWith(rights.LookingAs(user), prologue, rights.Functions()+script, mark)
 }
 
 func lineWith(prefix, prologue, script, mark string) (string, error) {

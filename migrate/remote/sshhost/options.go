@@ -71,6 +71,7 @@ const (
 	becomeAuto = "auto"
 	becomeNone = "none"
 	becomeSudo = "sudo"
+	becomeLook = "look" // not a setting: what sudo allows a user who may only look
 )
 
 // Options are what all connections have in common. The zero value is usable.

@@ -46,6 +46,9 @@ func (h *Host) findPrivilege(ctx context.Context, c *conn) error {
 	}
 	c.sudo = true
 	err := h.first(ctx, c, call{script: ":"})
+	if looks, lookErr := h.mayLook(ctx, c, err); looks || lookErr != nil {
+		return lookErr
+	}
 	if err != nil && h.passwordMayHelp(err) {
 		err = h.findPassword(ctx, c)
 	}
@@ -143,7 +146,7 @@ func (h *Host) noSudo(err error) error {
 	}
 	user := h.target.user
 	return mistakef(ErrPrivilege, err,
-		"user %s on %s may not run commands as root (`sudo -n sh` says: %s); allow it on %s with: echo '%s ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/migrate && visudo -c (and `Defaults:%s !requiretty` where sudo wants a terminal), or set ssh.user: root, or run this on a terminal, where sudo's password is asked for",
+		"user %s on %s may not run commands as root (`sudo -n sh` says: %s); allow it on %s with: echo '%s ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/migrate && visudo -c, or with the narrower file that `migrate sudoers` prints (and `Defaults:%s !requiretty` where sudo wants a terminal), or set ssh.user: root, or run this on a terminal, where sudo's password is asked for",
 		user, h.target.name, or(lastLine(exit.Stderr), "status "+strconv.Itoa(exit.Status)),
 		h.target.name, user, user)
 }

@@ -92,7 +92,7 @@ func TestSudosPasswordIsNotInTheDigest(t *testing.T) {
 	var got recordings
 	h := &Host{target: target{name: "cp1"}, shared: &shared{options: Options{Recorder: &got}}}
 	c, record := h.recorded(call{script: "cat", stdin: strings.NewReader("input")})
-	line, stdin, err := (&conn{password: "hunter2"}).line(c)
+	line, stdin, err := (&conn{password: "hunter2"}).line(target{}, c)
 	if err != nil || strings.Contains(line, "hunter2") {
 		t.Fatalf("%s, %v", line, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"hamigrate/migrate/remote"
+	"hamigrate/migrate/remote/rights"
 )
 
 // call is one command for the host.
@@ -159,7 +160,10 @@ var errNotSent = errors.New("connection lost")
 
 // run runs one call in a session of its own.
 func (c *conn) run(ctx context.Context, t target, what call) (err error) {
-	line, stdin, err := c.line(what)
+	if c.looks && !what.reads {
+		return t.looksOnly()
+	}
+	line, stdin, err := c.line(t, what)
 	if err != nil {
 		return err
 	}
@@ -221,7 +225,11 @@ func late(cause error, began time.Time) error {
 }
 
 // line is a call's command line and what it is fed.
-func (c *conn) line(what call) (string, io.Reader, error) {
+func (c *conn) line(t target, what call) (string, io.Reader, error) {
+	if c.looks {
+		line, err := lookingLine(what.script, what.mark, t.user)
+		return line, what.stdin, err
+	}
 	if c.password == "" {
 		line, err := commandLine(what.script, what.mark, c.sudo)
 		return line, what.stdin, err
@@ -245,6 +253,8 @@ func (c *conn) outcome(t target, what call, err error, stderr *tail) error {
 	switch {
 	case c.dead(): // also with status 0: the output may have been cut
 		return remote.ErrUnknownOutcome
+	case c.looks && strings.Contains(stderr.String(), rights.Refused):
+		return t.refused(stderr.String())
 	case errors.As(err, &exit):
 		return &remote.ExitError{Host: t.name, Script: what.name(), Status: exit.ExitStatus(), Stderr: stderr.String()}
 	case errors.As(err, new(*ssh.ExitMissingError)), errors.Is(err, io.EOF):

@@ -16,12 +16,14 @@ import (
 // the caller has to tell apart they print.
 
 // unseen is a shell function: it ends the script where $1 may be there after
-// all but hidden in a folder that may not be searched.
+// all but hidden in a folder that may not be searched. test -x would ask by the
+// user's number alone in some shells, and not by the capability of one who may
+// look.
 const unseen = `
 unseen() {
 	up=${1%/*}
 	while [ -n "$up" ] && [ ! -d "$up" ]; do up=${up%/*}; done
-	[ -x "${up:-/}" ] || { echo "no right to look into $up" >&2; exit 1; }
+	[ -e "$up/." ] || { echo "no right to look into $up" >&2; exit 1; }
 }
 `
 
