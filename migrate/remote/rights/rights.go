@@ -108,6 +108,12 @@ func Commands(on Role) []Command {
 			"the rules of the kernel; -c checks rules and applies none"},
 		{"iptables", system("iptables"), []string{"-w -t nat -S migrate_overlap", "-w -t nat -S migrate_leaving"}, planes,
 			"the same where there is no nft"},
+		{"nft", system("nft"), []string{"list table ip kube-proxy"}, nodes,
+			"where kube-proxy sends the Service's clients, before a node leaves"},
+		// iptables-save, for the same, is not here: a shell's function can't have
+		// that name. Rules that can't be read are waited for, and the nodes that
+		// are asked are changed by the same phase.
+		{"ipvsadm", system("ipvsadm"), []string{"-Ln"}, nodes, "the same, of another mode of kube-proxy"},
 	}
 	all = append(all, runtimes()...)
 	return slices.DeleteFunc(all, func(c Command) bool { return c.On&on == 0 })

@@ -23,6 +23,9 @@ func TestPatternsAreExact(t *testing.T) {
 				}
 			}
 		}
+		if strings.Trim(c.Program, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+			t.Errorf("%s is no name for a function of every shell", c.Program)
+		}
 		for _, p := range c.Paths {
 			if !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "*?[") {
 				t.Errorf("%s is no fixed path", p)
