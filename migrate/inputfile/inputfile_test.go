@@ -38,7 +38,6 @@ func TestRead(t *testing.T) {
 
 // What is no file that can be read to its end ends in time, with a sentence.
 func TestReadRefuses(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	fifo := func(name string) string {
 		file := filepath.Join(dir, name)
