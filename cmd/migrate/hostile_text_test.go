@@ -5,18 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
-	"hamigrate/migrate/remote"
-
 	"hamigrate/migrate"
+	"hamigrate/migrate/remote"
 	"hamigrate/migrate/show"
 	"hamigrate/phases/audit"
 	"hamigrate/phases/certs"
@@ -24,6 +21,9 @@ import (
 	"hamigrate/phases/verify"
 
 	"github.com/urfave/cli/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/klog/v2"
 )
 
 // forged is what a hostile host, API server, journal or plan may have anywhere in
@@ -150,6 +150,31 @@ func onlySeen(t *testing.T, text string) {
 		if strings.HasPrefix(line, "migrate: all is well") || strings.HasPrefix(line, "✓ nothing") {
 			t.Errorf("a host has begun the line %q", line)
 		}
+	}
+}
+
+// TestLibrariesDoNotPrint: what an API server says reaches the terminal in no way
+// but ours. It is not parallel: the logs of libraries are the process's.
+func TestLibrariesDoNotPrint(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr := os.Stderr
+	os.Stderr = w
+	defer func() { os.Stderr = stderr }()
+	say := func() { klog.Error(forged); klog.Flush() }
+	klog.LogToStderr(true)
+	say()
+	before := log.Writer()
+	libraries()
+	defer func() { log.SetOutput(before); klog.ClearLogger() }()
+	say()
+	log.Print(forged)
+	w.Close()
+	text, err := io.ReadAll(r)
+	if n := strings.Count(string(text), "all is well"); err != nil || n != 1 {
+		t.Errorf("client-go has printed %d times instead of once, before it was kept from it (%v)", n, err)
 	}
 }
 

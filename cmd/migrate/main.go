@@ -5,6 +5,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"log"
 	"os"
 
 	"hamigrate/migrate/runlog"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
+	"k8s.io/klog/v2"
 )
 
 // version is set by the Makefile (-ldflags -X main.version=…).
@@ -26,7 +29,18 @@ func allPhases(s phases.Strategy) []phases.Phase {
 	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(s), controlplane.Phase()}
 }
 
-func main() { os.Exit(run(os.Args)) }
+func main() {
+	libraries()
+	os.Exit(run(os.Args))
+}
+
+// libraries keeps libraries from printing on their own: client-go and net/http log
+// what an API server says, raw, between the lines of ours. What counts of it comes
+// back as an error.
+func libraries() {
+	klog.SetLogger(klog.Logger{}) // without a sink; SetOutput alone leaves errors on stderr
+	log.SetOutput(io.Discard)
+}
 
 func run(args []string) int {
 	app := newApp()

@@ -5,13 +5,12 @@ import (
 	"regexp"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // next is a command for the same cluster: the flags that name it are repeated as

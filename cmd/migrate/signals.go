@@ -10,13 +10,11 @@ import (
 	"sync"
 	"syscall"
 
+	"hamigrate/migrate"
+	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 
-	"hamigrate/migrate"
-
 	"github.com/urfave/cli/v2"
-
-	"hamigrate/migrate/runlog"
 )
 
 // signalled is the end that a signal brings about while nothing was changed yet.
