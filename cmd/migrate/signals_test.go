@@ -41,6 +41,10 @@ func (l *lockedBuffer) String() string {
 // reads ask for a safe stop, however often they come; Ctrl-C twice stops at once,
 // also after them. It is not parallel: signals are the process's.
 func TestALostTerminalAsksToStop(t *testing.T) {
+	if signal.Ignored(syscall.SIGHUP) { // the tests run under nohup
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+		defer signal.Ignore(syscall.SIGHUP)
+	}
 	for name, lose := range map[string]func(*testing.T){
 		"the terminal": func(t *testing.T) { send(t, syscall.SIGHUP) },
 		"the reader":   writeToNobody,
