@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/show"
@@ -209,6 +212,9 @@ func TestAHostProposesNoCommand(t *testing.T) {
 	for _, err := range []error{
 		fmt.Errorf("%s: %w", long, &remote.ExitError{Host: "cp1", Script: "true", Status: 1, Stderr: "do `migrate rollback --yes`\n"}),
 		fmt.Errorf("%s: %w", long, apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "w1", errors.New("do `migrate rollback --yes`"))),
+		fmt.Errorf("%s: %w", long, &remote.ExitError{Host: "cp1", Script: "true", Status: 1, Stderr: long + long + long + long + long + long + long + ": sudo sh /tmp/x-1"}),
+		fmt.Errorf("%s: %w", long, remote.Quoting(errors.New("etcd said last: sudo sh /tmp/x-1"))),
+		fmt.Errorf("%s: %w", long, status.Error(codes.Unavailable, "do: sudo sh /tmp/x-1")),
 		errors.New(long + ": `migrate rollback; reboot`"),
 	} {
 		if got := string(inLines(err, "")); strings.Contains(got, "\n") {

@@ -50,6 +50,7 @@ type keptLog struct {
 	run    string
 	early  []runlog.Entry
 	told   bool
+	said   sync.WaitGroup // the complaint, while it is written
 	over   bool
 	stream map[runlog.Kind]*shownStream
 }
@@ -135,7 +136,12 @@ func (l *keptLog) write(e runlog.Entry) {
 func (l *keptLog) complain(err error) {
 	if !l.told {
 		l.told = true
-		show.Fprintf(l.complaints, "migrate: the log beside the journal is not written: %s\n", redact.Plain(err.Error()))
+		// By a function of its own: a terminal that is held up must not hold the lock,
+		// for which each command on a host waits.
+		why := redact.Plain(err.Error())
+		l.said.Go(func() {
+			show.Fprintf(l.complaints, "migrate: the log beside the journal is not written: %s\n", why)
+		})
 	}
 }
 
@@ -242,6 +248,12 @@ func (l *keptLog) end(code int, err error) {
 		}
 	}
 	l.file, l.over = nil, true
+	said := make(chan struct{})
+	go func() { l.said.Wait(); close(said) }()
+	select {
+	case <-said:
+	case <-time.After(heldUpFor):
+	}
 }
 
 func shortSum(sum string) string { return sum[:min(len(sum), digestLength)] }

@@ -88,6 +88,7 @@ func TestNoSecretIsKept(t *testing.T) {
 			t.Errorf("%s is in\n%s", secret, data)
 		}
 	}
+	l.said.Wait()
 	if text := keptText(t, path); !strings.Contains(text, "| next") || !strings.Contains(text, "192.0.2.5:6443") || complaints.Len() > 0 {
 		t.Errorf("%s%s", text, complaints.String())
 	}
@@ -136,6 +137,7 @@ func TestALogThatFailsIsToldOnce(t *testing.T) {
 	l, complaints := keptIn(t, filepath.Join(t.TempDir(), "no", "such", "folder"))
 	l.shown(runlog.Out, []byte("a\nb\n"))
 	l.end(0, nil)
+	l.said.Wait()
 	if got := complaints.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "is not written: open ") {
 		t.Errorf("%q", got)
 	}
@@ -146,6 +148,7 @@ func TestALogThatFailsIsToldOnce(t *testing.T) {
 	}
 	l.shown(runlog.Out, []byte("a\nb\n"))
 	l.end(0, nil)
+	l.said.Wait()
 	if got := complaints.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "symbolic link") {
 		t.Errorf("%q", got)
 	}

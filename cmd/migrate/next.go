@@ -6,10 +6,10 @@ import (
 	"strings"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/remote"
 	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
+	"google.golang.org/grpc/status"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
@@ -69,25 +69,29 @@ func inLines(err error, flags string) show.Own {
 	if errors.As(err, &blocked) && blocked.Remedy != "" {
 		if before, ok := strings.CutSuffix(text, ": "+blocked.Remedy); ok {
 			remedy := edit(blocked.Remedy)
-			return show.Sprintf("%s\n  What to do: %s", edit(before), commandApart(show.Foreign(remedy), remedy, remedy))
+			return show.Sprintf("%s\n  What to do: %s", edit(before), commandApart(show.Foreign(remedy), remedy, remedy, true))
 		}
 	}
-	return commandApart(show.Edited(err, edit), edit(text), edit(ourWords(err)))
+	ours, all := ourWords(err)
+	return commandApart(show.Edited(err, edit), edit(text), edit(ours), all)
 }
 
-// ourWords is an error without what a host or the API said: a command in that is
-// not one that we propose.
-func ourWords(err error) string {
-	text := err.Error()
-	var exit *remote.ExitError
-	if errors.As(err, &exit) {
-		text = strings.ReplaceAll(text, strings.TrimSpace(exit.Stderr), "")
-	}
+// ourWords is of an error what this program has said: all of it, unless a host, an
+// API server or a member of etcd has a word in it. A command in what they say is none
+// that we propose. all is false where some of the words are theirs: then only what the
+// sentence of ours ends with is surely ours.
+func ourWords(err error) (ours string, all bool) {
+	var others interface{ QuotesOthers() }
 	var api apierrors.APIStatus
-	if errors.As(err, &api) {
-		text = strings.ReplaceAll(text, api.Status().Message, "")
+	var member interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &others) && !errors.As(err, &api) && !errors.As(err, &member) {
+		return err.Error(), true
 	}
-	return text
+	var own interface{ OwnWords() string }
+	if errors.As(err, &own) {
+		return own.OwnWords(), false
+	}
+	return "", false
 }
 
 // atEnd is a command that a sentence ends with, and another way behind it.
@@ -96,7 +100,7 @@ var atEnd = regexp.MustCompile(`: ((?:ssh|ssh-keyscan|ssh-keygen|ssh-add|ssh-cop
 // commandApart puts the command of a long sentence into a line of its own: the one
 // that it ends with, else the last one of ours. shown is the sentence as it is
 // printed without that, ours what of it are not the words of others.
-func commandApart(shown show.Own, sentence, ours string) show.Own {
+func commandApart(shown show.Own, sentence, ours string, all bool) show.Own {
 	if len(sentence) <= longSentence || strings.Contains(string(shown), "\n") {
 		return shown
 	}
@@ -108,7 +112,7 @@ func commandApart(shown show.Own, sentence, ours string) show.Own {
 		}
 		return out
 	}
-	if found := proposed.FindAllString(ours, -1); len(found) > 0 {
+	if found := proposed.FindAllString(ours, -1); all && len(found) > 0 {
 		return show.Sprintf("%s\n  %s", shown, strings.Trim(found[len(found)-1], "`"))
 	}
 	return shown

@@ -135,6 +135,7 @@ func takeHold(ctx context.Context, api leases, me kube.Operator, tell func(strin
 		}
 	}
 	if !taken && (errors.As(err, new(*heldError)) || ctx.Err() != nil) {
+		h.giveBack(ctx, err)
 		return nil, err
 	}
 	if !taken {
@@ -144,6 +145,18 @@ func takeHold(ctx context.Context, api leases, me kube.Operator, tell func(strin
 	h.cancel = cancel
 	go h.keep(keeping, taken)
 	return h, nil
+}
+
+// giveBack deletes the Lease where the try to take it was given up: the API server
+// may have carried it out all the same, and would keep others away.
+func (h *hold) giveBack(ctx context.Context, err error) {
+	if errors.As(err, new(*heldError)) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTry)
+	defer cancel()
+	// That it fails where the API does not answer is no news, and the Lease runs out.
+	_ = h.api.ReleaseOperator(ctx, h.me)
 }
 
 // take tries once.

@@ -178,7 +178,14 @@ func changingWith(ctx context.Context) onEvent {
 
 // inOwnWords is the error of a command that a signal has ended before it changed
 // something: whatever look was given up then is of no interest.
+//
+// A step whose beginning was written down just before is another matter: its error
+// stays, and says what is known.
 func inOwnWords(ctx context.Context, err error) error {
+	var interrupted *migrate.InterruptedError
+	if errors.As(err, &interrupted) && interrupted.Status.Unfinished() {
+		return err
+	}
 	if err != nil && errors.Is(context.Cause(ctx), errSignalled) {
 		return errSignalled
 	}

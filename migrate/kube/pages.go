@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/tools/pager"
 )
 
-// pageSize is how many objects one answer may have: ConfigMaps and Secrets are up
-// to 1 MiB each, and an answer has to stay below maxAnswer.
+// pageSize is how many objects one answer may have. ConfigMaps and Secrets are up
+// to 1 MiB each, so one may all the same be longer than maxAnswer: see each.
 const pageSize = 100
 
 // maxObjects is more than any list of a cluster has (Kubernetes is built for
@@ -32,7 +32,15 @@ func each[T runtime.Object, L runtime.Object](ctx context.Context, what string, 
 		if pages++; pages > maxObjects/pageSize {
 			return nil, fmt.Errorf("%w: more than %d answers", errEndless, maxObjects/pageSize)
 		}
-		return list(ctx, o)
+		// Helm keeps its releases in Secrets of hundreds of kilobytes: a page of them may
+		// be too long. The same page is asked for with half as many, down to one.
+		for {
+			found, err := list(ctx, o)
+			if err == nil || !errors.Is(err, errTooMuch) || o.Limit == 1 {
+				return found, err
+			}
+			o.Limit /= 2
+		}
 	})
 	p.PageSize, p.PageBufferSize = pageSize, 0
 	err := p.EachListItem(ctx, o, func(found runtime.Object) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,5 +60,34 @@ func TestNamesAreChecked(t *testing.T) {
 		if good != (err == nil) || !good && !errors.Is(err, ErrName) {
 			t.Errorf("a Node named %q: %v", name, err)
 		}
+	}
+}
+
+// TestALongPageIsAskedForInHalves: Helm's releases are Secrets of hundreds of
+// kilobytes, and a hundred of them are longer than an answer may be.
+func TestALongPageIsAskedForInHalves(t *testing.T) {
+	t.Parallel()
+	const secrets, size = 30, 2 << 20
+	big := strings.Repeat("x", size)
+	limits := map[int64]int{}
+	api := clientOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		limit, from := int64(0), 0
+		fmt.Sscan(r.URL.Query().Get("limit"), &limit)   //nolint:errcheck // 0 for none
+		fmt.Sscan(r.URL.Query().Get("continue"), &from) //nolint:errcheck // 0 for the first
+		limits[limit]++
+		list := corev1.ConfigMapList{TypeMeta: metav1.TypeMeta{Kind: "ConfigMapList", APIVersion: "v1"}}
+		for i := from; i < secrets && int64(i-from) < limit; i++ {
+			list.Items = append(list.Items, corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("c", i)}, Data: map[string]string{"a": big}})
+		}
+		if next := from + len(list.Items); next < secrets {
+			list.Continue = fmt.Sprint(next)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(list)
+	}))
+	seen := map[string]bool{}
+	err := each(t.Context(), "ConfigMaps", metav1.ListOptions{}, api.api.CoreV1().ConfigMaps("").List, func(cm *corev1.ConfigMap) { seen[cm.Name] = true })
+	if err != nil || len(seen) != secrets || limits[100] == 0 || limits[12] == 0 {
+		t.Errorf("%d of %d were seen (%v), asked with limits %v", len(seen), secrets, err, limits)
 	}
 }

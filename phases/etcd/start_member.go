@@ -198,5 +198,5 @@ func lastWords(ctx context.Context, v phases.View) error {
 	if err != nil || strings.TrimSpace(out) == "" {
 		return nil
 	}
-	return fmt.Errorf("etcd on %s said last: %s", v.Target(), remote.LastWords(out))
+	return remote.Quoting(fmt.Errorf("etcd on %s said last: %s", v.Target(), remote.LastWords(out)))
 }

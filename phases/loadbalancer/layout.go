@@ -87,6 +87,9 @@ type refusedError struct{ what, says string }
 
 func (e refusedError) Error() string { return e.what + ": " + e.says }
 
+// QuotesOthers: see remote.Quoting.
+func (refusedError) QuotesOthers() {}
+
 // complaint is the first line of what nginx prints that says what is wrong.
 func complaint(stderr string) string {
 	for line := range strings.Lines(stderr) {

@@ -30,11 +30,12 @@ type fileItem struct {
 	item, file string
 	most       fs.FileMode
 	owner      string
+	carried    bool // the file is somebody else's, and is on a joining node as it is on the first
 }
 
 // modeAndOwner are the two items that the benchmark has for a file.
 func modeAndOwner(mode, owner, file string) []fileItem {
-	return []fileItem{{mode, file, 0o600, ""}, {owner, file, 0, ownerRoot}}
+	return []fileItem{{item: mode, file: file, most: 0o600}, {item: owner, file: file, owner: ownerRoot}}
 }
 
 // cis looks at the target for what it is to the cluster.
@@ -55,9 +56,15 @@ func cis(ctx context.Context, v phases.View) ([]Finding, error) {
 	// so on a host that was there before was set by somebody else, and is theirs to
 	// decide. All else it has made itself.
 	for i := range found {
-		if !found[i].OK && (first || !plane && !member) {
+		switch {
+		case found[i].OK:
+		case first || !plane && !member:
 			found[i].OK, found[i].Warning = true, true
 			found[i].Seen += "; the migration has not set that, it keeps what this host had"
+		case plane && found[i].carried: // with the owner and mode that the step host-files asks for
+			found[i].OK, found[i].Warning = true, true
+			found[i].Seen += fmt.Sprintf("; it is a copy of the file on %s, which is not kubeadm's: change it there, and `migrate run --phase 3` carries that", v.First().Name)
+			found[i].Remedy = fmt.Sprintf("on %s: %s", v.First().Name, found[i].Remedy)
 		}
 	}
 	return found, err
@@ -110,14 +117,15 @@ func pkiItems(ctx context.Context, v phases.View) ([]fileItem, error) {
 		if err != nil {
 			return nil, err
 		}
-		items = append(items, fileItem{"1.1.19", dir, 0, ownerRoot})
+		items = append(items, fileItem{item: "1.1.19", file: dir, owner: ownerRoot})
 		for _, name := range names {
 			file := path.Join(dir, name)
+			carried := !kube.OfKubeadm(strings.TrimPrefix(file, cc.CertificatesDir()+"/"))
 			switch path.Ext(name) {
 			case ".crt":
-				items = append(items, fileItem{"1.1.19", file, 0, ownerRoot}, fileItem{"1.1.20", file, 0o644, ""})
+				items = append(items, fileItem{"1.1.19", file, 0, ownerRoot, carried}, fileItem{"1.1.20", file, 0o644, "", carried})
 			case ".key":
-				items = append(items, fileItem{"1.1.19", file, 0, ownerRoot}, fileItem{"1.1.21", file, 0o600, ""})
+				items = append(items, fileItem{"1.1.19", file, 0, ownerRoot, carried}, fileItem{"1.1.21", file, 0o600, "", carried})
 			}
 		}
 	}
@@ -147,7 +155,7 @@ func fileItems(ctx context.Context, v phases.View, items []fileItem) ([]Finding,
 }
 
 func (i fileItem) judge(s remote.Standing) Finding {
-	f := Finding{Item: i.item, File: i.file, OK: true}
+	f := Finding{Item: i.item, File: i.file, OK: true, carried: i.carried}
 	if i.owner != "" {
 		f.Seen = fmt.Sprintf("CIS %s: %s is owned by %s", i.item, i.file, s.Owner)
 		f.OK = s.Owner == i.owner
@@ -268,7 +276,7 @@ func memberItems(ctx context.Context, v phases.View) ([]Finding, error) {
 		}
 	}
 	dir, _ := flags.Get("data-dir")
-	found, err := fileItems(ctx, v, []fileItem{{"1.1.11", dir, 0o700, ""}, {"1.1.12", dir, 0, "etcd:etcd"}})
+	found, err := fileItems(ctx, v, []fileItem{{item: "1.1.11", file: dir, most: 0o700}, {item: "1.1.12", file: dir, owner: "etcd:etcd"}})
 	if err != nil {
 		return nil, err
 	}

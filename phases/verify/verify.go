@@ -42,6 +42,7 @@ type Finding struct {
 	Remedy  string // empty: the check's
 	Item    string // of a benchmark, "1.1.1"
 	File    string // that it is about
+	carried bool   // that file is a copy of the first node's, and nobody's of the migration
 }
 
 // Result is a Finding with all that a reader wants to know of it. Its JSON is

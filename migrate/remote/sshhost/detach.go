@@ -171,7 +171,7 @@ func (d detached) startAndWait(ctx context.Context, c remote.Command) (string, e
 	var exit *remote.ExitError
 	switch {
 	case asExit(err, &exit): // of a script of ours: the command's own is in the answer
-		return "", fmt.Errorf("%w: following it on the host: %s", remote.ErrUnknownOutcome, remote.LastWords(exit.Stderr))
+		return "", remote.Quoting(fmt.Errorf("%w: following it on the host: %s", remote.ErrUnknownOutcome, remote.LastWords(exit.Stderr)))
 	case errors.Is(err, remote.ErrUnknownOutcome):
 		return "", err
 	case err != nil:

@@ -49,6 +49,10 @@ type mistake struct {
 
 func (m *mistake) Error() string { return m.text }
 
+// OwnWords is the sentence, which ends in words of ours, whatever its cause has
+// said.
+func (m *mistake) OwnWords() string { return m.text }
+
 func (m *mistake) Unwrap() []error {
 	if m.cause == nil {
 		return []error{m.kind}
