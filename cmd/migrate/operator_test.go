@@ -299,3 +299,30 @@ func (r *renewing) RenewOperator(ctx context.Context, me kube.Operator) (bool, *
 	me.Renewed = me.Renewed.Add(r.skew)
 	return r.leaseCluster.RenewOperator(ctx, me)
 }
+
+// givenUp is an API server that takes the Lease, and whose answer nobody waits for.
+type givenUp struct {
+	*leaseCluster
+	cancel context.CancelFunc
+}
+
+func (g givenUp) TakeOperator(ctx context.Context, me kube.Operator) (*kube.Operator, error) {
+	if _, err := g.leaseCluster.TakeOperator(ctx, me); err != nil {
+		return nil, err
+	}
+	g.cancel()
+	return nil, ctx.Err()
+}
+
+// TestALeaseTakenInVainIsGivenBack: a signal while it is taken must not keep others
+// away.
+func TestALeaseTakenInVainIsGivenBack(t *testing.T) {
+	t.Parallel()
+	c := newLeaseCluster()
+	ctx, cancel := context.WithCancel(t.Context())
+	if h, err := takeHold(ctx, givenUp{c, cancel}, operatorNamed("ada", "1"), new(saying).tell); h != nil || !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v, %v", h, err)
+	}
+	other := mustHold(t, c, operatorNamed("grace", "2"), new(saying))
+	other.end(t.Context())
+}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/state"
 
 	"github.com/urfave/cli/v2"
 )
@@ -204,5 +205,19 @@ func TestALookEndsWithASignal(t *testing.T) {
 	done := looking(func(*cli.Context) error { return nil })
 	if err := done(cli.NewContext(cli.NewApp(), nil, nil)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestASignalBesideTheFirstChange: where the journal has a step begun, the error says
+// what is known of it, and not that nothing was changed.
+func TestASignalBesideTheFirstChange(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errSignalled)
+	for status, own := range map[state.Status]bool{state.Pending: true, state.Verified: true, state.Started: false, state.Undoing: false} {
+		err := error(&migrate.InterruptedError{Status: status})
+		if got := errors.Is(inOwnWords(ctx, err), errSignalled); got != own {
+			t.Errorf("%s: %v", status, inOwnWords(ctx, err))
+		}
 	}
 }

@@ -53,6 +53,7 @@ func TestItems(t *testing.T) {
 		{"an admin.conf that all could read before", "1.1.13", "cp1", "has not set that", true, root("cp1", "chmod 644 /etc/kubernetes/admin.conf")},
 		{"a kubelet.conf of a worker", "4.1.5", "w1", "mode 640", true, root("w1", "chmod 640 /etc/kubernetes/kubelet.conf")},
 		{"a key that all can read", "1.1.21", "cp3", "pki/sa.key has mode 644", false, root("cp3", "chmod 644 /etc/kubernetes/pki/sa.key")},
+		{"somebody's certificate, carried as it is on cp1", "1.1.20", "cp2", "is a copy of the file on cp1", true, root("cp2", "echo x >/etc/kubernetes/pki/oidc-ca.crt && chmod 664 /etc/kubernetes/pki/oidc-ca.crt")},
 		{"data that others can read", "1.1.11", "e2", "mode 755", false, root("e2", "install -d -m 0755 -o etcd -g etcd /var/lib/etcd-external")},
 		{"data of root's", "1.1.12", "e2", "owned by root:root", false, root("e2", "install -d -m 0700 -o root -g root /var/lib/etcd-external")},
 		{"another encryption key", "1.2.28", "cp3", "is not that of cp1", false, root("cp3", "echo other >/etc/kubernetes/enc/enc.yaml")},
