@@ -11,6 +11,7 @@ import (
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/etcd"
+	"hamigrate/migrate/remote"
 )
 
 // Etcd looks at the etcd members that run at this moment.
@@ -86,7 +87,7 @@ func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
 					return nil // nothing listens there yet
 				}
 				_ = conn.Close() // it was opened, which is the answer
-				found[i] = &etcd.Endpoint{Host: h.Name, Address: address, Dial: v.On(h.Name).DialContext, Waits: w.waits(h.Name)}
+				found[i] = &etcd.Endpoint{Host: h.Name, Address: address, Dial: v.On(h.Name).DialContext, Waits: w.waits(h.Name), Changing: remote.Changing}
 				return nil
 			})
 		})
@@ -103,7 +104,7 @@ func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
 	// seconds and answers nothing, while a learner refuses at once.
 	if old != "" {
 		first := v.First().Name
-		out = append(out, etcd.Endpoint{Host: first, Address: old, Dial: v.On(first).DialContext, Waits: w.waits(first)})
+		out = append(out, etcd.Endpoint{Host: first, Address: old, Dial: v.On(first).DialContext, Waits: w.waits(first), Changing: remote.Changing})
 	}
 	return out, nil
 }

@@ -102,6 +102,7 @@ func (l lazyHost) Open(ctx context.Context, path string) (io.ReadCloser, int64, 
 }
 
 func (l lazyHost) Run(ctx context.Context, c remote.Command) (string, error) {
+	ctx = remote.Changing(ctx)
 	h, err := l.dial(ctx)
 	if err != nil {
 		return "", err
@@ -110,6 +111,7 @@ func (l lazyHost) Run(ctx context.Context, c remote.Command) (string, error) {
 }
 
 func (l lazyHost) AwaitDetached(ctx context.Context) error {
+	ctx = remote.Changing(ctx)
 	h, err := l.dial(ctx)
 	if err != nil {
 		return err
@@ -119,6 +121,7 @@ func (l lazyHost) AwaitDetached(ctx context.Context) error {
 }
 
 func (l lazyHost) WriteFile(ctx context.Context, f remote.File) error {
+	ctx = remote.Changing(ctx)
 	h, err := l.dial(ctx)
 	if err != nil {
 		return err
@@ -127,6 +130,7 @@ func (l lazyHost) WriteFile(ctx context.Context, f remote.File) error {
 }
 
 func (l lazyHost) Copy(ctx context.Context, from remote.Reader, path string, to remote.File) error {
+	ctx = remote.Changing(ctx)
 	h, err := l.dial(ctx)
 	if err != nil {
 		return err
@@ -135,6 +139,7 @@ func (l lazyHost) Copy(ctx context.Context, from remote.Reader, path string, to 
 }
 
 func (l lazyHost) Rename(ctx context.Context, from, to string) error {
+	ctx = remote.Changing(ctx)
 	h, err := l.dial(ctx)
 	if err != nil {
 		return err
@@ -143,6 +148,7 @@ func (l lazyHost) Rename(ctx context.Context, from, to string) error {
 }
 
 func (l lazyHost) Remove(ctx context.Context, path string) error {
+	ctx = remote.Changing(ctx)
 	h, err := l.dial(ctx)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/remote"
 
 	"k8s.io/client-go/rest"
 )
@@ -45,6 +46,9 @@ type telling struct {
 func (t telling) WrappedRoundTripper() http.RoundTripper { return t.next }
 
 func (t telling) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		r = r.WithContext(remote.Changing(r.Context())) // it may have to connect
+	}
 	defer t.waits(fmt.Sprintf("its API server's answer to %s %s", r.Method, r.URL.Path))()
 	return t.next.RoundTrip(r)
 }

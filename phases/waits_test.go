@@ -12,6 +12,7 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -69,4 +70,52 @@ func TestRequestsAreToldOf(t *testing.T) {
 	if !slices.Equal(heard.heard, append(want, "answered")) {
 		t.Errorf("heard %q", heard.heard)
 	}
+}
+
+// markedHosts note which of the logins are for a change. Nobody gets in.
+type markedHosts struct{ marked []bool }
+
+func (m *markedHosts) Host(ctx context.Context, _ cluster.Host) (remote.Host, error) {
+	m.marked = append(m.marked, remote.Changes(ctx))
+	return nil, errors.New("nobody connects")
+}
+
+// TestChangesSayThatTheyAre: a host that has not let a look in is tried again for
+// them, and looks are told at once.
+func TestChangesSayThatTheyAre(t *testing.T) {
+	t.Parallel()
+	hosts := new(markedHosts)
+	w := NewWorld(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, hosts)
+	ctx, v, h := t.Context(), w.View("cp1").On("cp1"), w.Hands("cp1").On("cp1")
+	asked := func(changes bool, what ...func() error) {
+		t.Helper()
+		for i, do := range what {
+			if hosts.marked = nil; do() == nil || !slices.Equal(hosts.marked, []bool{changes}) {
+				t.Errorf("%d: marked %v", i, hosts.marked)
+			}
+		}
+	}
+	asked(false,
+		func() error { _, err := v.Look(ctx, remote.Cmd("true")); return err },
+		func() error { _, err := v.ReadFile(ctx, "/x"); return err },
+		func() error { _, err := v.List(ctx, "/x"); return err },
+		func() error { _, err := v.DialContext(ctx, "tcp", "192.0.2.1:1"); return err },
+		func() error { _, err := h.Look(ctx, remote.Cmd("true")); return err })
+	asked(true,
+		func() error { _, err := h.Run(ctx, remote.Cmd("true")); return err },
+		func() error { return h.AwaitDetached(ctx) },
+		func() error { return h.WriteFile(ctx, remote.File{Path: "/x"}) },
+		func() error { return h.Copy(ctx, v, "/x", remote.File{Path: "/x"}) },
+		func() error { return h.Rename(ctx, "/x", "/y") },
+		func() error { return h.Remove(ctx, "/x") })
+
+	client, err := kubernetes.NewForConfig(w.tellingOf(&rest.Config{Host: "http://192.0.2.1:1", Dial: v.DialContext}, "cp1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := client.CoreV1().Nodes()
+	asked(false, func() error { _, err := nodes.Get(ctx, "cp1", metav1.GetOptions{}); return err })
+	asked(true,
+		func() error { return nodes.Delete(ctx, "cp1", metav1.DeleteOptions{}) },
+		func() error { _, err := nodes.Create(ctx, &corev1.Node{}, metav1.CreateOptions{}); return err })
 }

@@ -20,6 +20,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 )
 
 // Endpoint is one member's client listener and a way to it.
@@ -33,6 +34,9 @@ type Endpoint struct {
 	// Waits is called when the member is asked for something, and what it returns
 	// when there is an answer: one that takes long is told of. It may be nil.
 	Waits func(what string) (done func())
+	// Changing marks the context in which a connection is dialed for a change. It
+	// may be nil.
+	Changing func(context.Context) context.Context
 }
 
 // telling tells of the member's answers that take long.
@@ -143,7 +147,16 @@ func (r *Reader) client(host string) (*clientv3.Client, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("connecting to etcd on %s: no such endpoint", host)
 	}
-	e := r.endpoints[i]
+	c, err := r.connect(r.endpoints[i])
+	if err != nil {
+		return nil, err
+	}
+	r.clients[host] = c
+	return c, nil
+}
+
+// connect makes a client of one member.
+func (r *Reader) connect(e Endpoint) (*clientv3.Client, error) {
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{"https://" + e.Address},
 		TLS:       r.tls,
@@ -155,9 +168,8 @@ func (r *Reader) client(host string) (*clientv3.Client, error) {
 		})},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("connecting to etcd on %s: %w", host, err)
+		return nil, fmt.Errorf("connecting to etcd on %s: %w", e.Host, err)
 	}
-	r.clients[host] = c
 	return c, nil
 }
 
@@ -301,12 +313,33 @@ func (r *Reader) anyVoter(ctx context.Context, f func(context.Context, *clientv3
 	return errors.Join(errs...)
 }
 
+// toChange is a client for one change. Where the connection that is kept does not
+// work it has one of its own: gRPC fails at once while it waits before it connects
+// again, also where nothing but a look has failed.
+func (c *Cluster) toChange(host string) (cl *clientv3.Client, done func(), _ error) {
+	kept, err := c.client(host)
+	if err != nil || kept.ActiveConnection().GetState() == connectivity.Ready {
+		return kept, func() {}, err
+	}
+	e := c.endpoints[slices.IndexFunc(c.endpoints, func(e Endpoint) bool { return e.Host == host })]
+	if mark, dial := e.Changing, e.Dial; mark != nil {
+		e.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dial(mark(ctx), network, address)
+		}
+	}
+	if cl, err = c.connect(e); err != nil {
+		return nil, nil, err
+	}
+	return cl, func() { _ = cl.Close() }, nil // its answer is there
+}
+
 // on calls f on one host's member.
 func (c *Cluster) on(ctx context.Context, host, doing string, f func(context.Context, *clientv3.Client) error) error {
-	cl, err := c.client(host)
+	cl, done, err := c.toChange(host)
 	if err != nil {
 		return err
 	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if c.Waiting != nil {

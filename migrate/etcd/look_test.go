@@ -30,6 +30,7 @@ type member struct {
 	roots   *x509.CertPool // leaf
 	stop    func()
 	dials   atomic.Int32
+	moves   atomic.Int32 // of the leader
 	away    atomic.Bool  // it cannot be reached
 	silent  atomic.Bool  // it takes connections and answers none
 	alarm   atomic.Int32 // etcdserverpb.AlarmType

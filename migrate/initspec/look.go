@@ -121,7 +121,11 @@ func Look(ctx context.Context, host remote.Reader, c Cluster) (Found, error) {
 	if err := f.lookAtEtcd(ctx, host, c); err != nil {
 		return Found{}, err
 	}
-	f.notice(meaning(ctx, host, f.ControlPlaneEndpoint))
+	means, err := meaning(ctx, host, f.ControlPlaneEndpoint)
+	if err != nil {
+		return Found{}, err
+	}
+	f.notice(means)
 	return f, nil
 }
 
@@ -266,18 +270,21 @@ func (f *Found) lookAtEtcd(ctx context.Context, host remote.Reader, c Cluster) e
 }
 
 // meaning lists the addresses that the host of an endpoint has on the
-// control-plane node; none where it is not known there, or nobody can say.
-func meaning(ctx context.Context, host remote.Reader, endpoint string) []string {
+// control-plane node; none where it is not known there.
+func meaning(ctx context.Context, host remote.Reader, endpoint string) ([]string, error) {
 	name := endpoint
 	if h, _, err := net.SplitHostPort(endpoint); err == nil {
 		name = h
 	}
 	if name == "" || net.ParseIP(name) != nil {
-		return []string{name}
+		return []string{name}, nil
 	}
 	out, err := host.Look(ctx, remote.Command{Script: "getent ahostsv4 " + remote.Quote(name)})
+	if errors.As(err, new(*remote.ExitError)) {
+		return nil, nil // a name that means nothing is preflight's to tell
+	}
 	if err != nil {
-		return nil // a name that means nothing is preflight's to tell
+		return nil, err
 	}
 	var all []string
 	for _, line := range strings.Split(out, "\n") {
@@ -285,7 +292,7 @@ func meaning(ctx context.Context, host remote.Reader, endpoint string) []string 
 			all = append(all, words[0])
 		}
 	}
-	return all
+	return all, nil
 }
 
 // noticeEndpoint says what to do with an endpoint that is there already. The

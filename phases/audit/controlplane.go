@@ -110,7 +110,11 @@ func loadBalancer(ctx context.Context, s *scene) (Seen, error) {
 		return Seen{State: Adds, Where: where, Text: fmt.Sprintf("there is none yet. Phase 1 adds %s in front of the API, and with it a single point of failure that this cluster does not have today: %s", machines(len(hosts)), ownAddress(ctx, s))}, nil
 	}
 	if net.ParseIP(spec.Endpoint.Host) == nil {
-		if n := s.resolve(ctx); n > 1 {
+		n, err := s.resolve(ctx)
+		if err != nil {
+			return Seen{}, err
+		}
+		if n > 1 {
 			return Seen{State: Redundant, Where: where, Text: fmt.Sprintf("%s leads to %d addresses; a client that gets the lost one waits until it tries the other", spec.Endpoint.Host, n)}, nil
 		}
 	}

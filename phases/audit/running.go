@@ -116,10 +116,10 @@ func zones(_ context.Context, s *scene) (Seen, error) {
 
 // resolve counts the addresses that the endpoint's name leads to, as the first
 // control-plane node sees it.
-func (s *scene) resolve(ctx context.Context) int {
+func (s *scene) resolve(ctx context.Context) (int, error) {
 	out, err := s.On(s.First().Name).Look(ctx, remote.Command{Script: "getent ahostsv4 " + remote.Quote(s.Spec().Endpoint.Host) + " || true"})
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	var found []string
 	for line := range strings.Lines(out) {
@@ -127,5 +127,5 @@ func (s *scene) resolve(ctx context.Context) int {
 			found = append(found, words[0])
 		}
 	}
-	return len(found)
+	return len(found), nil
 }

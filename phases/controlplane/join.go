@@ -101,7 +101,10 @@ func checkJoin(ctx context.Context, v phases.View) (migrate.Finding, error) {
 		return phases.Block("run `kubeadm reset` on it if nobody needs what it is part of, or name another host in spec.controlPlane.joining",
 			"%s has an /etc/kubernetes/kubelet.conf and is no node of this cluster", v.Target()), nil
 	}
-	if _, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "command -v kubeadm kubelet >/dev/null"}); err != nil {
+	switch has, err := phases.Says(ctx, v.On(v.Target()), remote.Command{Script: "command -v kubeadm kubelet >/dev/null"}); {
+	case err != nil:
+		return migrate.Finding{}, err
+	case !has:
 		return phases.Block("install the same kubeadm and kubelet as on "+v.First().Name, "%s lacks kubeadm or kubelet", v.Target()), nil
 	}
 	if before["kubelet"], err = kubeletState(ctx, v.On(v.Target())); err != nil {

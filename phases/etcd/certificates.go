@@ -162,7 +162,10 @@ func checkCertificates(ctx context.Context, v phases.View) (migrate.Finding, err
 		return phases.Done("the certificates in %s are good", PKIDir), nil
 	}
 	key := path.Join(dir, "etcd/ca.key")
-	if _, err := v.On(v.First().Name).Look(ctx, remote.Cmd("test", "-s", key)); err != nil {
+	switch has, err := phases.Says(ctx, v.On(v.First().Name), remote.Cmd("test", "-s", key)); {
+	case err != nil:
+		return migrate.Finding{}, err
+	case !has:
 		return phases.Block("put ca.crt, server.*, peer.* signed by etcd's CA into "+v.Target()+":"+PKIDir+" and run again",
 			"%s, and %s has no %s to sign with", fault, v.First().Name, key), nil
 	}

@@ -101,7 +101,10 @@ func checkPeerRelay(ctx context.Context, v phases.View) (migrate.Finding, error)
 	} else if strings.TrimSpace(state) == "active" {
 		return phases.Done("%s is relayed to %s", firstPeerAddress(v), old.PeerAddress), nil
 	}
-	if _, err := r.Look(ctx, remote.Command{Script: "[ -x /usr/lib/systemd/systemd-socket-proxyd ] || [ -x /lib/systemd/systemd-socket-proxyd ]"}); err != nil {
+	switch has, err := phases.Says(ctx, r, remote.Command{Script: "[ -x /usr/lib/systemd/systemd-socket-proxyd ] || [ -x /lib/systemd/systemd-socket-proxyd ]"}); {
+	case err != nil:
+		return migrate.Finding{}, err
+	case !has:
 		return phases.Block("install the systemd package's systemd-socket-proxyd", "%s has no systemd-socket-proxyd", v.Target()), nil
 	}
 	f := phases.Need(migrate.Before{"relay": "absent"}, "the old member listens for members on %s only", old.PeerAddress)

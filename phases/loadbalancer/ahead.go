@@ -59,12 +59,11 @@ func Begun(ctx context.Context, v phases.View) (bool, error) {
 		r := v.On(lb.Name)
 		list, err := PresentBackends(ctx, r, v)
 		have[i] = len(list) > 0
+		if errors.As(err, new(refusedError)) { // nginx does not say where it would be
+			have[i], err = phases.Says(ctx, r, remote.Command{Script: "[ -e " + StreamFile + " ] || [ -e " + ownFile + " ] || grep -rqsF '" + ownHeader + "' /etc/nginx"})
+		}
 		switch {
 		case errors.As(err, new(streamBlockError)):
-			return nil
-		case errors.As(err, new(refusedError)): // nginx does not say where it would be
-			_, found := r.Look(ctx, remote.Command{Script: "[ -e " + StreamFile + " ] || [ -e " + ownFile + " ] || grep -rqsF '" + ownHeader + "' /etc/nginx"})
-			have[i] = found == nil
 			return nil
 		case err != nil && ctx.Err() == nil:
 			have[i] = true

@@ -86,7 +86,10 @@ func checkServingCertificate(ctx context.Context, v phases.View) (migrate.Findin
 	if err != nil {
 		return migrate.Finding{}, err
 	}
-	if _, err := v.On(v.Target()).Look(ctx, remote.Cmd("test", "-s", path.Join(cc.CertificatesDir(), "ca.key"))); err != nil {
+	switch has, err := phases.Says(ctx, v.On(v.Target()), remote.Cmd("test", "-s", path.Join(cc.CertificatesDir(), "ca.key"))); {
+	case err != nil:
+		return migrate.Finding{}, err
+	case !has:
 		return phases.Block("sign a certificate with these names with your own CA, put it in place, and run again",
 			"the certificate lacks %s and %s has no ca.key to sign with", strings.Join(missing, ", "), v.Target()), nil
 	}

@@ -2,6 +2,8 @@ package preflight
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -23,12 +25,12 @@ const (
 
 // syncScript writes as etcd's log does, 2 KiB and a sync, a hundred times or
 // for five seconds; dd itself says how long each took. Each look has a folder of
-// its own: somebody else may look at the same time. One that a killed look left
-// is removed by a later one.
+// its own, that has $id in its name: somebody else may look at the same time.
+// One that is left in spite of removeSyncs is removed by a later one.
 const syncScript = `set -u; d=` + syncDir + `
 ! grep -qs ' ` + phases.EtcdDataDir + ` ' /proc/self/mounts || d=` + syncMount + `
 find "${d%/*}" -maxdepth 1 -name '` + syncName + `*' -mmin +5 -exec rm -rf {} + >/dev/null 2>&1 || true
-d=$(mktemp -d "$d.XXXXXX") || exit 1
+d=$(mktemp -d "$d.$id.XXXXXX") || exit 1
 trap 'rm -rf "$d"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 LC_ALL=C; export LC_ALL
@@ -37,6 +39,9 @@ while [ "$i" -lt 100 ] && [ "$(date +%s)" -lt "$end" ]; do
 dd if=/dev/zero of="$d/wal" bs=2048 count=1 seek="$i" conv=notrunc oflag=dsync 2>&1 | tail -n 1
 i=$((i+1))
 done`
+
+// removeSyncs removes what a syncScript that was killed has left.
+const removeSyncs = `rm -rf ` + syncDir + `."$id".* ` + syncMount + `."$id".*`
 
 // ddTook is in the last line of GNU's dd ("… copied, 0.0012 s, 1.7 MB/s") and
 // of busybox's ("… copied, 0.001234 seconds, 1.6MB/s").
@@ -83,10 +88,22 @@ func (d durations) String() string {
 		len(d), d.p99().Seconds()*1000, d[len(d)/2].Seconds()*1000)
 }
 
+// cleanUp removes the folder of a script that was cut or killed: then its own
+// trap did not. What it cannot remove a later look does.
+func cleanUp(ctx context.Context, s Scene, h phases.Hands, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	_, _ = h.On(s.Target()).Run(ctx, remote.Command{Script: id + removeSyncs}) // what was wrong is told already
+}
+
 // syncs writes and times; fewer than ten writes tell nothing and are an error.
 func syncs(ctx context.Context, s Scene, h phases.Hands) (durations, error) {
-	out, err := h.On(s.Target()).Run(ctx, remote.Command{Script: syncScript})
+	id := "id=" + rand.Text() + "; "
+	out, err := h.On(s.Target()).Run(ctx, remote.Command{Script: id + syncScript})
 	if err != nil {
+		if errors.Is(err, remote.ErrUnknownOutcome) {
+			cleanUp(ctx, s, h, id)
+		}
 		return nil, fmt.Errorf("writing to %s on %s: %w", syncDir, s.Target(), err)
 	}
 	var took durations

@@ -33,6 +33,7 @@ func (h *Host) WriteFile(ctx context.Context, f remote.File) error {
 // guarantees of WriteFile and, where from is a remote.Streamer, in constant
 // memory. Where one of the two connections is lost it begins anew.
 func (h *Host) Copy(ctx context.Context, from remote.Reader, path string, to remote.File) error {
+	ctx = remote.Changing(ctx)
 	if err := again(ctx, func() error { return h.copyFrom(ctx, from, path, to) }); err != nil {
 		return fmt.Errorf("copying %s of %s to %s on %s: %w", path, from.Name(), to.Path, h.target.name, err)
 	}

@@ -130,6 +130,7 @@ type detached struct {
 // (AwaitDetached) and then looks at the world, which also says what happened
 // after the command.
 func (h *Host) runDetached(ctx context.Context, c remote.Command) (string, error) {
+	ctx = remote.Changing(ctx)
 	if err := remote.DetachName(c.Detach); err != nil {
 		return "", err
 	}
@@ -224,8 +225,8 @@ func (d detached) ask(ctx context.Context, verb, script string, stdin []byte) ([
 			stdout: &out,
 			reads:  true,
 			mark:   mark,
-			// It is for its own command that it waits, and the engine tells of that.
-			// What others ask in vain of a host with a lot to do does not count here.
+			// It is for its own command that it waits, and the engine tells of that. What
+			// others ask in vain of a host with a lot to do does not count here.
 			silence: d.host.way("detached commands"), limit: waitChunk + d.host.target.limits.look,
 		})
 	})
@@ -237,6 +238,7 @@ func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }
 // AwaitDetached waits until no detached command runs on the host, for at most
 // 15 minutes, and forgets those that have ended.
 func (h *Host) AwaitDetached(ctx context.Context) error {
+	ctx = remote.Changing(ctx)
 	if err := h.MayChange(ctx); err != nil {
 		return fmt.Errorf("waiting for the commands of an earlier run: %w", err)
 	}

@@ -128,7 +128,7 @@ func (h *Host) connect(ctx context.Context) (*conn, error) {
 	if h.live != nil && !h.live.dead() {
 		return h.live, nil
 	}
-	if err := h.failed.again(h.target.limits); err != nil {
+	if err := h.failed.again(ctx, h.target.limits); err != nil && h.live == nil {
 		return nil, fmt.Errorf("connecting to %s: %w", h.target.name, err)
 	}
 	defer h.waits.begin("logging in")()

@@ -75,9 +75,7 @@ func (t target) looksOnly() error {
 
 // refused is the error of a look for which sudo refused a program: what the
 // look printed says nothing.
-func (t target) refused(stderr string) error {
-	_, command, _ := strings.Cut(stderr, rights.Refused)
-	command, _, _ = strings.Cut(command, "\n")
+func (t target) refused(command string) error {
 	return mistakef(ErrPrivilege, nil,
 		"not seen, because sudo on %s refuses user %s what this look needs (`%s`): allow it with\n  %s",
 		t.name, t.user, command, rights.Allow(t.name, t.host(), true))

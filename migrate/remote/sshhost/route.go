@@ -157,7 +157,7 @@ func (j *jump) connect(ctx context.Context, patience time.Duration) (*conn, erro
 	if j.live != nil && !j.live.dead() {
 		return j.live, nil
 	}
-	if err := j.failed.again(j.target.limits); err != nil {
+	if err := j.failed.again(ctx, j.target.limits); err != nil && j.live == nil {
 		return nil, err
 	}
 	began := time.Now()

@@ -116,6 +116,9 @@ func (h *Host) running(c remote.Command, err error) error {
 
 // exec runs c on the live connection, logs and records it.
 func (h *Host) exec(ctx context.Context, c call) error {
+	if !c.reads {
+		ctx = remote.Changing(ctx)
+	}
 	start := time.Now()
 	c, record := h.recorded(c)
 	err := h.execOnLive(ctx, c)
@@ -183,9 +186,12 @@ func (c *conn) run(ctx context.Context, t target, what call) (err error) {
 	if err != nil {
 		return late(err, began)
 	}
-	stderr := &tail{limit: 4 << 10}
+	stderr := &tail{limit: 4 << 10, mark: rights.Refused}
 	session.Stderr = stderr
-	out := &limited{w: what.stdout, left: or(what.atMost, outputLimit), over: func() { cancel(ErrOutputLimit) }, ctx: ctx, big: c.big}
+	out := &limited{w: what.stdout, left: or(what.atMost, outputLimit), over: func() { cancel(ErrOutputLimit) }, ctx: ctx, q: q}
+	if what.reads && !remote.Changes(ctx) {
+		out.big = c.big
+	}
 	defer out.close()
 	session.Stdout = out
 	if what.slots == streams { // whose reader decides when it is enough
@@ -253,8 +259,8 @@ func (c *conn) outcome(t target, what call, err error, stderr *tail) error {
 	switch {
 	case c.dead(): // also with status 0: the output may have been cut
 		return remote.ErrUnknownOutcome
-	case c.looks && strings.Contains(stderr.String(), rights.Refused):
-		return t.refused(stderr.String())
+	case c.looks && stderr.marked():
+		return t.refused(stderr.behindMark())
 	case errors.As(err, &exit):
 		return &remote.ExitError{Host: t.name, Script: what.name(), Status: exit.ExitStatus(), Stderr: stderr.String()}
 	case errors.As(err, new(*ssh.ExitMissingError)), errors.Is(err, io.EOF):

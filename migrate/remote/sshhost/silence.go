@@ -77,13 +77,14 @@ type question struct {
 }
 
 // ask begins a question, unless the host is silent. Where the limit is over,
-// giveUp is called with what is to be said.
+// giveUp is called with what is to be said. What a change asks is asked in any
+// case, waits for no other question, and has all of its time.
 func (s *silence) ask(ctx context.Context, what string, limit time.Duration, giveUp context.CancelCauseFunc) (*question, error) {
 	if s == nil {
 		return nil, nil
 	}
 	q := &question{of: s, what: what, limit: limit}
-	for {
+	for !remote.Changes(ctx) {
 		wait, err := s.admit(q)
 		if err != nil {
 			return nil, err
@@ -194,15 +195,17 @@ func (p paced) Write(b []byte) (int, error) {
 }
 
 // failure remembers a login that took long and failed, so that all who want to
-// know something of the host do not wait for the same.
+// know something of the host do not wait for the same. A host that was logged in
+// to before, and was lost, is dialed anew all the same: it may be restarting,
+// and patience bounds that.
 type failure struct {
 	err error
 	at  time.Time
 }
 
-// again is the error, while it is fresh.
-func (f *failure) again(l limits) error {
-	if f.err == nil || time.Since(f.at) >= l.pause {
+// again is the error, while it is fresh. A change does not hear of it.
+func (f *failure) again(ctx context.Context, l limits) error {
+	if f.err == nil || time.Since(f.at) >= l.pause || remote.Changes(ctx) {
 		return nil
 	}
 	return f.err
@@ -215,8 +218,10 @@ func (f *failure) note(ctx context.Context, t target, began time.Time, err error
 	if err == nil || took < t.limits.slow {
 		return
 	}
-	switch {
-	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+	switch late := errors.Is(context.Cause(ctx), context.DeadlineExceeded); {
+	case late && took < t.timeout:
+		return // it was not given its time
+	case late:
 		err = mistakef(ErrSilent, err, "%s (%s) has not let us in within %s; see what your own ssh says: %s true", t.name, t.address, inSeconds(took), t.byHand())
 	case ctx.Err() != nil, !errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrSilent):
 		return // stopped, or the host has said something

@@ -1,22 +1,67 @@
 package sshhost
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"runtime"
 	"sync"
 )
 
-// tail keeps the last bytes written to it.
+// tail keeps the last bytes written to it, and notes where mark passes: any
+// amount may be written behind it.
 type tail struct {
 	limit int
-	mu    sync.Mutex
-	kept  []byte
+	mark  string // "" for none
+
+	mu     sync.Mutex
+	kept   []byte
+	before []byte // the last bytes, which may begin the mark
+	found  bool
+	behind []byte // what came behind the first mark, to the end of its line
+	whole  bool   // there is no more of it
+}
+
+// markedLine is how much is kept of a line behind the mark.
+const markedLine = 400
+
+// look looks for the mark in what comes next; t.mu is held.
+func (t *tail) look(p []byte) {
+	if t.mark == "" || t.whole {
+		return
+	}
+	if !t.found {
+		p = append(t.before, p...)
+		_, rest, found := bytes.Cut(p, []byte(t.mark))
+		if !found {
+			t.before = bytes.Clone(p[max(0, len(p)-len(t.mark)+1):])
+			return
+		}
+		t.found, t.before, p = true, nil, rest
+	}
+	line, _, ended := bytes.Cut(p, []byte("\n"))
+	t.behind = append(t.behind, line[:min(len(line), markedLine-len(t.behind))]...)
+	t.whole = ended || len(t.behind) == markedLine
+}
+
+// marked says whether the mark has passed.
+func (t *tail) marked() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.found
+}
+
+// behindMark is the rest of the line that the first mark was in.
+func (t *tail) behindMark() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.behind)
 }
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.look(p)
 	t.kept = append(t.kept, p[max(0, len(p)-t.limit):]...)
 	if extra := len(t.kept) - t.limit; extra > 0 {
 		t.kept = t.kept[:copy(t.kept, t.kept[extra:])]
@@ -31,14 +76,16 @@ func (t *tail) String() string {
 }
 
 // limited passes on up to left bytes; what is more calls over and is
-// swallowed. Of a host's outputs that are big one comes in at a time, since they
-// are held in memory: the others wait for the turn in big, until ctx ends.
+// swallowed. Of a host's outputs of looks that are big one comes in at a time,
+// since they are held in memory: the others wait for the turn in big, until ctx
+// ends. That is no time in which the host is waited for.
 type limited struct {
 	w    io.Writer // nil discards
 	left int
 	over func()
 	ctx  context.Context
 	big  chan struct{} // nil: there is no such bound
+	q    *question
 
 	mu    sync.Mutex
 	got   int
@@ -58,8 +105,10 @@ func (l *limited) turn() error {
 	if l.big == nil || l.w == nil || l.holds || l.got <= bigOutput {
 		return nil
 	}
+	l.q.hold()
 	select {
 	case l.big <- struct{}{}:
+		l.q.alive()
 		l.holds = true
 		return nil
 	case <-l.ctx.Done():
