@@ -31,7 +31,7 @@ func sudoersCommand() *cli.Command {
 			"why. --read-only prints what init, preflight, audit, plan, status, verify, certs and backup need.\n" +
 			"Needs the spec only, no connection; workers that the spec does not name are not printed.\n" +
 			"Where there is no spec yet: migrate sudoers USER@HOST. To install one:\n" +
-			"  " + strings.ReplaceAll(rights.Allow("cp1", "192.0.2.11", true), " | ", " |\n    ") + "\n\n" + exitStatus,
+			"  " + strings.ReplaceAll(rights.Allow("migrate sudoers --host cp1 --read-only", "ssh root@192.0.2.11"), " | ", " |\n    ") + "\n\n" + exitStatus,
 		Flags: append(commonFlags(), phaseFlag(), outputFlag("text", "json"),
 			&cli.StringFlag{Name: "host", Usage: "only the file of host `NAME`"},
 			&cli.BoolFlag{Name: "read-only", Usage: "only what looks need, on every host"}),
