@@ -68,11 +68,33 @@ func inLines(err error, flags string) show.Own {
 	var blocked *migrate.BlockedError
 	if errors.As(err, &blocked) && blocked.Remedy != "" {
 		if before, ok := strings.CutSuffix(text, ": "+blocked.Remedy); ok {
-			remedy := edit(blocked.Remedy)
-			return show.Sprintf("%s\n  What to do: %s", edit(before), commandApart(show.Foreign(remedy), remedy, remedy))
+			todo := remedyInLines(edit(blocked.Remedy), blocked.Command, "  ")
+			if blocked.Command == "" {
+				todo = commandApart(todo, edit(blocked.Remedy), edit(blocked.Remedy))
+			}
+			return show.Sprintf("%s\n  What to do: %s", show.Edited(headless{err, before}, edit), todo)
 		}
 	}
 	return commandApart(show.Edited(err, edit), edit(text), edit(ourWords(err)))
+}
+
+// headless is the text of an error without its end. What of it are lines of ours
+// is still known.
+type headless struct {
+	error
+	text string
+}
+
+func (h headless) Error() string { return h.text }
+func (h headless) Unwrap() error { return h.error }
+
+// remedyInLines is what to do about something. The command that it ends with begins
+// a line of its own, so that it can be pasted; indent is that of the line before.
+func remedyInLines(remedy, command string, indent show.Own) show.Own {
+	if before, ok := strings.CutSuffix(remedy, ": "+command); ok && command != "" {
+		return show.Sprintf("%s:\n%s  %s", before, indent, command)
+	}
+	return show.Foreign(remedy)
 }
 
 // ourWords is an error without what a host or the API said: a command in that is

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"hamigrate/migrate/show"
@@ -63,4 +64,18 @@ func Allowing(err error) (sentence, command string) {
 		sentence = strings.Replace(sentence, words+"\n  "+command, "", 1)
 	}
 	return sentence, command
+}
+
+// AllowingIn is Allowing of the errors among the arguments of a sentence.
+func AllowingIn(args []any) (out []any, command string) {
+	out = slices.Clone(args)
+	for i, a := range out {
+		if err, is := a.(error); is {
+			sentence, allow := Allowing(err)
+			if allow != "" {
+				out[i], command = sentence, allow
+			}
+		}
+	}
+	return out, command
 }
