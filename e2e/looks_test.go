@@ -73,10 +73,13 @@ func looksSuffice(t *testing.T, s *scenario) {
 	}
 	s.readerChangesNothing(t)
 	r := s.bin.run(t, phaseLimit, s.migrateWith(spec, "run", "--yes")...)
-	if r.code == 0 || !strings.Contains(r.stderr, "may only look: allow changes with\n  migrate sudoers --host ") {
+	if r.code == 0 || !allowed.MatchString(r.stderr) {
 		t.Errorf("run ended with exit code %d and said: %s", r.code, tail(r.stderr, 8))
 	}
 }
+
+// allowed is the refusal of a change, with the command on a line of its own.
+var allowed = regexp.MustCompile(`may only look: allow changes with\n  migrate sudoers --file \S+ .*--host \S+ \| ssh .*root@`)
 
 // seesTheSame compares what the two logins are told, by all commands that only
 // look. The two go through them side by side.

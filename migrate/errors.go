@@ -66,7 +66,10 @@ type BlockedError struct {
 	Where
 	Reason string // what is true now
 	Remedy string // what the operator can do about it
-	Err    error  // the cause, where there is one
+	// Command is what Remedy ends with, behind ": ", where it is to be shown on a
+	// line of its own.
+	Command string
+	Err     error // the cause, where there is one
 }
 
 func (e *BlockedError) Error() string {

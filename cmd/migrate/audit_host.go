@@ -26,7 +26,9 @@ func hostSession(c *cli.Context, word string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{log: log, pool: sshhost.NewPool(sshOptions(c, log))}
+	ssh := sshOptions(c, log)
+	ssh.NoSpec = true
+	s := &session{log: log, pool: sshhost.NewPool(ssh)}
 	if s.spec, err = specOfHost(c.Context, s.pool, host); err != nil {
 		return nil, errors.Join(err, s.pool.Close())
 	}

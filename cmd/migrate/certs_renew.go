@@ -167,6 +167,9 @@ func (r renewal) renew(ctx context.Context, o certs.Options) error {
 	case r.c.Bool("plan") || !need && !resumed:
 		return nil
 	}
+	if err := mayChange(ctx, r.s, toBeRenewed(entries)); err != nil {
+		return err
+	}
 	if need && !r.c.Bool("yes") {
 		if err := askForRenewal(ctx, r.c, r.stop, r.s.spec.Name, "renew"); err != nil {
 			return err
@@ -262,6 +265,13 @@ func (r renewal) undo(ctx context.Context) error {
 	if r.c.Bool("plan") {
 		return nil
 	}
+	changed, err := toBeTakenBack(ctx, r.s, r.j, []phases.Phase{r.phase})
+	if err != nil {
+		return err
+	}
+	if err := mayChange(ctx, r.s, changed); err != nil {
+		return err
+	}
 	if !r.c.Bool("yes") {
 		if err := askForRenewal(ctx, r.c, r.stop, r.s.spec.Name, "put the old ones back"); err != nil {
 			return err
@@ -280,9 +290,6 @@ func (r renewal) finish() error {
 
 // with runs do with a runner, while this run holds the cluster.
 func (r renewal) with(ctx context.Context, do func(migrate.Runner[phases.View, phases.Hands]) error) error {
-	if err := mayChange(ctx, r.s, r.j, nil); err != nil {
-		return err
-	}
 	hold, err := holdCluster(ctx, r.s, r.j, "migrate certs renew", func(line string) { show.Fprintln(r.c.App.ErrWriter, line) })
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ func acceptKeysFlag() cli.Flag {
 func sshOptions(c *cli.Context, log hclog.Logger) sshhost.Options {
 	o := sshhost.Options{
 		Waits:  (&waitLines{w: c.App.ErrWriter}).tell,
-		Logger: log.Named("ssh"), Ask: askSecret(), AcceptNewHostKeys: commonBool(c, flagAcceptKeys),
+		Logger: log.Named("ssh"), Ask: askSecret(), AcceptNewHostKeys: commonBool(c, flagAcceptKeys), Given: flagsGiven(c),
 		Tell: func(sentence string) { show.Fprintln(c.App.ErrWriter, "migrate: "+sentence) },
 	}
 	if kept := keptLogOf(c.App); kept != nil {

@@ -85,7 +85,9 @@ func initAction(c *cli.Context) error {
 	// The log is where that of all later commands on this cluster is. That there is
 	// no spec in the end is what it is read for.
 	keepLog(c, journalBeside(file))
-	pools := newPools(sshOptions(c, log))
+	ssh := sshOptions(c, log)
+	ssh.NoSpec = true
+	pools := newPools(ssh)
 	defer pools.close()
 	found, choice, err := lookAndChoose(c, pools, groups)
 	if err != nil {

@@ -68,12 +68,34 @@ func inLines(err error, flags string) show.Own {
 	var blocked *migrate.BlockedError
 	if errors.As(err, &blocked) && blocked.Remedy != "" {
 		if before, ok := strings.CutSuffix(text, ": "+blocked.Remedy); ok {
-			remedy := edit(blocked.Remedy)
-			return show.Sprintf("%s\n  What to do: %s", edit(before), commandApart(show.Foreign(remedy), remedy, remedy, true))
+			todo := remedyInLines(edit(blocked.Remedy), blocked.Command, "  ")
+			if blocked.Command == "" {
+				todo = commandApart(todo, edit(blocked.Remedy), edit(blocked.Remedy), true)
+			}
+			return show.Sprintf("%s\n  What to do: %s", show.Edited(headless{err, before}, edit), todo)
 		}
 	}
 	ours, all := ourWords(err)
 	return commandApart(show.Edited(err, edit), edit(text), edit(ours), all)
+}
+
+// headless is the text of an error without its end. What of it are lines of ours
+// is still known.
+type headless struct {
+	error
+	text string
+}
+
+func (h headless) Error() string { return h.text }
+func (h headless) Unwrap() error { return h.error }
+
+// remedyInLines is what to do about something. The command that it ends with begins
+// a line of its own, so that it can be pasted; indent is that of the line before.
+func remedyInLines(remedy, command string, indent show.Own) show.Own {
+	if before, ok := strings.CutSuffix(remedy, ": "+command); ok && command != "" {
+		return show.Sprintf("%s:\n%s  %s", before, indent, command)
+	}
+	return show.Foreign(remedy)
 }
 
 // ourWords is of an error what this program has said: all of it, unless a host, an

@@ -178,7 +178,7 @@ func printBad(w io.Writer, x preflight.Result, colour bool) {
 		note = " (ignored)"
 	}
 	show.Fprintf(w, "      %s %s: %s%s\n          matters for phase %s: %s\n          do: %s\n",
-		mark(x.Severity, colour), x.Host, x.Seen, note, numbers(x.Phases), x.Why, x.Remedy)
+		mark(x.Severity, colour), x.Host, x.Seen, note, numbers(x.Phases), x.Why, remedyInLines(x.Remedy, x.Command, "          "))
 }
 
 func mark(s preflight.Severity, colour bool) show.Own {
@@ -219,9 +219,10 @@ func refuse(phase int, blocking []preflight.Result) error {
 			names = append(names, r.Check)
 		}
 	}
-	return &migrate.BlockedError{
-		Where: migrate.Where{Phase: phase}, Reason: describeBlocking(blocking),
-		Remedy: fmt.Sprintf("%s; `migrate preflight --phase %d` shows all, --ignore-preflight %s goes on all the same",
-			blocking[0].Remedy, phase, strings.Join(names, ",")),
+	blocked := &migrate.BlockedError{Where: migrate.Where{Phase: phase}, Reason: describeBlocking(blocking), Command: blocking[0].Command}
+	others := fmt.Sprintf("`migrate preflight --phase %d` shows all, --ignore-preflight %s goes on all the same", phase, strings.Join(names, ","))
+	if blocked.Remedy = blocking[0].Remedy + "; " + others; blocked.Command != "" { // it comes last
+		blocked.Remedy = others + "; " + blocking[0].Remedy
 	}
+	return blocked
 }

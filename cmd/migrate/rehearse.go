@@ -12,6 +12,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/playground"
+	"hamigrate/migrate/remote"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
 
@@ -66,7 +67,9 @@ func rehearseLike(c *cli.Context) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	theirs, err := newSession(c.String("like"), common(c, flagJournal), log, sshOptions(c, log))
+	ssh := sshOptions(c, log)
+	ssh.Given = " --file " + remote.Quote(c.String("like"))
+	theirs, err := newSession(c.String("like"), common(c, flagJournal), log, ssh)
 	if err != nil {
 		return nil, err
 	}
@@ -220,6 +223,7 @@ func takeDown(c *cli.Context, o playground.Options, pg *playground.Playground) e
 func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, log hclog.Logger, stop <-chan struct{}, strategy phases.Strategy, how measuring, andBack bool) (*report, error) {
 	ssh, waits := sshOptions(c, log), &waitLines{w: c.App.ErrWriter}
 	ssh.Waits = waits.tell
+	ssh.Given = " --file " + remote.Quote(pg.SpecFile())
 	ssh.NoUserConfig = true // it knows nothing of a playground, and may lead elsewhere
 	s, err := newSession(pg.SpecFile(), filepath.Join(pg.Dir(), "rehearsal.journal"), log, ssh)
 	if err != nil {

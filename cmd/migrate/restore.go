@@ -105,6 +105,14 @@ func restoreAction(c *cli.Context) (err error) {
 	if err := printRestore(ctx, c.App.Writer, s, j, p, set, under, look); err != nil || c.Bool("plan") {
 		return err
 	}
+	// In its middle the API is away, and the members may be.
+	changed, err := toBeRestored(ctx, s, p)
+	if err != nil {
+		return err
+	}
+	if err := mayChange(ctx, s, changed); err != nil {
+		return err
+	}
 	if !c.Bool("yes") {
 		if err := askForRestore(ctx, c, stop, s.spec.Name); err != nil {
 			return err

@@ -99,7 +99,11 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 	if len(list) == 0 {
 		return m.nothingBack(j, number)
 	}
-	if err := mayChange(ctx, s, j, nil); err != nil {
+	changed, err := toBeTakenBack(ctx, s, j, list)
+	if err != nil {
+		return err
+	}
+	if err := mayChange(ctx, s, changed); err != nil {
 		return err
 	}
 	w := &watched{migration: m, s: s, j: j}

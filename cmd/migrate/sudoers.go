@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,11 +9,9 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
-	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/rights"
 	"hamigrate/migrate/remote/sshhost"
 	"hamigrate/phases"
-	"hamigrate/state"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
@@ -31,7 +28,7 @@ func sudoersCommand() *cli.Command {
 			"why. --read-only prints what init, preflight, audit, plan, status, verify, certs and backup need.\n" +
 			"Needs the spec only, no connection; workers that the spec does not name are not printed.\n" +
 			"Where there is no spec yet: migrate sudoers USER@HOST. To install one:\n" +
-			"  " + strings.ReplaceAll(rights.Allow("cp1", "192.0.2.11", true), " | ", " |\n    ") + "\n\n" + exitStatus,
+			"  " + strings.ReplaceAll(rights.Allow("migrate sudoers --host cp1 --read-only", "ssh root@192.0.2.11"), " | ", " |\n    ") + "\n\n" + exitStatus,
 		Flags: append(commonFlags(), phaseFlag(), outputFlag("text", "json"),
 			&cli.StringFlag{Name: "host", Usage: "only the file of host `NAME`"},
 			&cli.BoolFlag{Name: "read-only", Usage: "only what looks need, on every host"}),
@@ -174,47 +171,4 @@ func rolesOf(spec cluster.Spec, changed []migrate.Selector) []sudoersHost {
 		}
 	}
 	return out
-}
-
-// mayChange refuses, before anything is changed, where a login may only look: to
-// the first control-plane node, which every change goes to, and to the hosts of
-// phases that were never begun. Those of others may be off, and need not be
-// waited for.
-func mayChange(ctx context.Context, s *session, j *state.Journal, list []phases.Phase) error {
-	names := []string{s.spec.ControlPlane.First.Name}
-	for _, p := range list {
-		known, err := j.Phase(p.Number)
-		if err != nil {
-			return err
-		}
-		if !known.Begun.IsZero() {
-			continue
-		}
-		for _, selector := range phases.Changed([]phases.Phase{p}) {
-			targets, err := s.world.Targets(ctx, selector)
-			if err != nil {
-				return err
-			}
-			names = append(names, targets...)
-		}
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	found := make([]*remote.LooksOnlyError, len(names))
-	_ = phases.ForEach(names, func(i int, name string) error {
-		errors.As(s.world.MayChange(ctx, name), &found[i]) // one that is not reached is preflight's to tell
-		return nil
-	})
-	found = slices.DeleteFunc(found, func(e *remote.LooksOnlyError) bool { return e == nil })
-	switch len(found) {
-	case 0:
-		return nil
-	case 1:
-		return found[0]
-	}
-	var others []string
-	for _, e := range found[1:] {
-		others = append(others, e.Host)
-	}
-	return fmt.Errorf("%w\nand so on %s, with their names behind --host", found[0], strings.Join(others, ", "))
 }

@@ -92,7 +92,7 @@ func printVerify(w io.Writer, r verify.Report) error {
 		}
 		show.Fprintf(w, "%s %2d  %-21s  %s%s\n", tick(!wrong, colour), c.Number, c.Name, c.Title, rest)
 		for _, x := range bad {
-			show.Fprintf(w, "      %s %s: %s\n          matters: %s\n          do: %s\n", markOf(x, colour), x.Host, x.Seen, x.Why, x.Remedy)
+			show.Fprintf(w, "      %s %s: %s\n          matters: %s\n          do: %s\n", markOf(x, colour), x.Host, x.Seen, x.Why, remedyInLines(x.Remedy, x.Command, "          "))
 		}
 	}
 	end := "the cluster is what the migration left."

@@ -45,7 +45,11 @@ func migratePhases(ctx context.Context, s *session, m migration) (err error) {
 	if err := phases.Fits(ctx, s.world.View(migrate.ClusterTarget)); err != nil {
 		return err
 	}
-	if err := mayChange(ctx, s, j, m.phases); err != nil {
+	changed, err := toBeDone(ctx, s, j, m.phases)
+	if err != nil {
+		return err
+	}
+	if err := mayChange(ctx, s, changed); err != nil {
 		return err
 	}
 	if w.hold, err = holdCluster(ctx, s, j, "migrate "+m.command, m.measuring.tell); err != nil {

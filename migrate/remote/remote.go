@@ -124,24 +124,6 @@ func DetachName(name string) error {
 	return nil
 }
 
-// Limited is implemented by Hosts that know logins which may only look.
-type Limited interface {
-	// MayChange is a *LooksOnlyError where the login may only look. It
-	// connects.
-	MayChange(ctx context.Context) error
-}
-
-// LooksOnlyError is a change that was asked of a login that may only look.
-// Nothing was sent to the host.
-type LooksOnlyError struct {
-	Host, User string
-	Allow      string // the command that allows changes
-}
-
-func (e *LooksOnlyError) Error() string {
-	return fmt.Sprintf("user %s on %s may only look: allow changes with\n  %s", e.User, e.Host, e.Allow)
-}
-
 // ErrUnknownOutcome marks a command whose connection was lost before its
 // exit status arrived: observe before doing anything else. What may safely be
 // done twice (reading, WriteFile, Copy, Rename, Remove) is done again by the

@@ -19,6 +19,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 
 	corev1 "k8s.io/api/core/v1"
@@ -118,6 +119,9 @@ func Run(ctx context.Context, world *phases.World) (Report, error) {
 		seen, err := p.Look(limited, s)
 		if err != nil {
 			seen = Seen{State: Unknown, Text: fmt.Sprintf("it could not be looked at: %v", err)}
+			if sentence, command := remote.Allowing(err); command != "" {
+				seen.Text = fmt.Sprintf("it could not be looked at: %s; allow it with: %s", sentence, command)
+			}
 		}
 		results[i] = p.result(seen)
 		return nil

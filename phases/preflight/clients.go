@@ -146,7 +146,7 @@ func toldElsewhere(results []Result) []Result {
 	if left && !slices.ContainsFunc(out, func(r Result) bool { return r.Check == plannedName }) {
 		i := slices.IndexFunc(results, func(r Result) bool { return r.Check == plannedName })
 		r := results[i]
-		r.Severity, r.Seen, r.Why, r.Remedy, r.Ignored, r.Host = OK, "what blocks a step is told by the checks above", "", "", false, migrate.ClusterTarget
+		r.Severity, r.Seen, r.Why, r.Remedy, r.Command, r.Ignored, r.Host = OK, "what blocks a step is told by the checks above", "", "", "", false, migrate.ClusterTarget
 		out = append(out, r)
 	}
 	return out

@@ -54,6 +54,7 @@ type Finding struct {
 	Severity Severity
 	Seen     string
 	Remedy   string // empty: the check's
+	Command  string // that Remedy ends with, behind ": "; it is shown on a line of its own
 	Host     string // empty: the one that was looked at
 	Phases   []int  // nil: those of the check for that host
 }
@@ -68,6 +69,7 @@ type Result struct {
 	Seen     string   `json:"seen"`
 	Why      string   `json:"why,omitempty"`
 	Remedy   string   `json:"remedy,omitempty"`
+	Command  string   `json:"command,omitempty"` // that Remedy ends with
 	Ignored  bool     `json:"ignored,omitempty"`
 }
 
@@ -320,8 +322,7 @@ func (s *survey) one(ctx context.Context, c Check, t target) {
 	case errors.As(err, &looksOnly):
 		found = append(found, notLooked(looksOnly))
 	case err != nil:
-		found = append(found, Finding{Severity: Blocking, Seen: fmt.Sprintf("it could not be looked at: %v", err),
-			Remedy: fmt.Sprintf("mend what the sentence names, or leave the check out with --ignore %s", c.Name)})
+		found = append(found, block(fmt.Sprintf("mend what the sentence names, or leave the check out with --ignore %s", c.Name), "it could not be looked at: %v", err))
 	}
 	s.add(c, t, found...)
 }
@@ -329,7 +330,8 @@ func (s *survey) one(ctx context.Context, c Check, t target) {
 // notLooked is a check that has to make something where the login may only
 // look: nothing is known, which is neither good nor bad.
 func notLooked(e *remote.LooksOnlyError) Finding {
-	return Finding{Severity: Warning, Seen: fmt.Sprintf("not looked at: this login (%s) may only look", e.User), Remedy: "allow changes with: " + e.Allow}
+	return Finding{Severity: Warning, Seen: fmt.Sprintf("not looked at: this login (%s) may only look", e.User),
+		Remedy: "allow changes with: " + e.Allow, Command: e.Allow}
 }
 
 func (s *survey) add(c Check, t target, found ...Finding) {
@@ -348,7 +350,7 @@ func (s *survey) add(c Check, t target, found ...Finding) {
 			continue
 		}
 		if f.Severity != OK {
-			r.Why, r.Remedy, r.Ignored = c.Why, f.Remedy, ignored
+			r.Why, r.Remedy, r.Command, r.Ignored = c.Why, f.Remedy, f.Command, ignored
 			if r.Remedy == "" {
 				r.Remedy = c.Remedy
 			}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
 
@@ -44,11 +45,21 @@ func fine(format string, args ...any) Finding {
 }
 
 func warn(remedy, format string, args ...any) Finding {
-	return Finding{Severity: Warning, Seen: fmt.Sprintf(format, args...), Remedy: remedy}
+	return bad(Warning, remedy, format, args)
 }
 
 func block(remedy, format string, args ...any) Finding {
-	return Finding{Severity: Blocking, Seen: fmt.Sprintf(format, args...), Remedy: remedy}
+	return bad(Blocking, remedy, format, args)
+}
+
+// bad is a finding that is not fine. Where it is so since sudo refused something,
+// the remedy is to allow it.
+func bad(s Severity, remedy, format string, args []any) Finding {
+	args, command := remote.AllowingIn(args)
+	if command != "" {
+		remedy = "allow it with: " + command
+	}
+	return Finding{Severity: s, Seen: fmt.Sprintf(format, args...), Remedy: remedy, Command: command}
 }
 
 // on is a finding about another host than the one that was looked at.

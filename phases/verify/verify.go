@@ -40,6 +40,7 @@ type Finding struct {
 	Warning bool // it is not a fault of the migration's, and a person should know it
 	Seen    string
 	Remedy  string // empty: the check's
+	Command string // that Remedy ends with, behind ": "; it is shown on a line of its own
 	Item    string // of a benchmark, "1.1.1"
 	File    string // that it is about
 	carried bool   // that file is a copy of the first node's, and nobody's of the migration
@@ -59,6 +60,7 @@ type Result struct {
 	Seen    string `json:"seen"`
 	Why     string `json:"why,omitempty"`
 	Remedy  string `json:"remedy,omitempty"`
+	Command string `json:"command,omitempty"` // that Remedy ends with
 }
 
 // Report is the results of all checks, by number and then in the order of the
@@ -227,7 +229,7 @@ func (s *survey) add(c Check, host string, found ...Finding) {
 	for _, f := range found {
 		r := Result{Number: c.Number, Check: c.Name, Host: host, OK: f.OK, Warning: f.Warning, Item: f.Item, File: f.File, Seen: f.Seen}
 		if !f.OK || f.Warning {
-			r.Why, r.Remedy = c.Why, f.Remedy
+			r.Why, r.Remedy, r.Command = c.Why, f.Remedy, f.Command
 			if r.Remedy == "" {
 				r.Remedy = c.Remedy
 			}
@@ -260,7 +262,11 @@ func so(format string, args ...any) Finding {
 }
 
 func not(remedy, format string, args ...any) Finding {
-	return Finding{Seen: fmt.Sprintf(format, args...), Remedy: remedy}
+	args, command := remote.AllowingIn(args)
+	if command != "" {
+		remedy = "allow it with: " + command
+	}
+	return Finding{Seen: fmt.Sprintf(format, args...), Remedy: remedy, Command: command}
 }
 
 // judged is a finding from a list of what is wrong: none is all well.

@@ -115,12 +115,10 @@ func comment(text string) string {
 }
 
 // Allow is the command that puts the file of a host in place: checked before
-// sudo sees it, under a name that sudo takes no notice of until then.
-func Allow(host, address string, looksOnly bool) string {
-	flag := ""
-	if looksOnly {
-		flag = " --read-only"
-	}
-	return fmt.Sprintf("migrate sudoers --host %s%s | ssh root@%s 'umask 0337; cat >/etc/sudoers.d/.migrate && visudo -cqf /etc/sudoers.d/.migrate && mv /etc/sudoers.d/.migrate %s'",
-		host, flag, address, Path)
+// sudo sees it, under a name that sudo takes no notice of until then. sudoers is
+// what prints the file, ssh what logs in as root. Where the first prints nothing,
+// since it failed, the file of before stays: an empty one is a good one to visudo.
+func Allow(sudoers, ssh string) string {
+	const unseen = "/etc/sudoers.d/.migrate"
+	return fmt.Sprintf("%s | %s 'umask 0337; cat >%[3]s && test -s %[3]s && visudo -cqf %[3]s && mv %[3]s %s'", sudoers, ssh, unseen, Path)
 }

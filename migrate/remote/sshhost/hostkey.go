@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/migrate/remote"
+
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
@@ -213,13 +215,13 @@ func (t target) byHand() string {
 		line += " -p " + t.port()
 	}
 	if t.named {
-		line += " -i " + t.identities[0]
+		line += " -i " + remote.Quote(t.identities[0])
 	}
 	if t.alias != "" {
 		line += " -o HostKeyAlias=" + t.alias
 	}
 	if t.knownHosts != t.usualKnown { // it is the spec's, or of a host that ssh(1) knows by another name
-		line += " -o UserKnownHostsFile=" + t.knownHosts
+		line += " -o UserKnownHostsFile=" + remote.Quote(t.knownHosts)
 	}
 	line += t.jumpOption("-J ")
 	return line + " " + t.user + "@" + t.host()

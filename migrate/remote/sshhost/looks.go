@@ -70,13 +70,24 @@ func (h *Host) MayChange(ctx context.Context) error {
 }
 
 func (t target) looksOnly() error {
-	return &remote.LooksOnlyError{Host: t.name, User: t.user, Allow: rights.Allow(t.name, t.host(), false)}
+	return &remote.LooksOnlyError{Host: t.name, User: t.user, Allow: t.allow("")}
+}
+
+// allow is the command that puts the sudoers file of the host in place: of the
+// cluster that this one is about, by the way on which the host is reached. option
+// chooses the file.
+func (t target) allow(option string) string {
+	sudoers := "migrate sudoers" + t.given + " --host " + t.name + option
+	if t.noSpec {
+		sudoers = "migrate sudoers " + t.user + "@" + t.host()
+	}
+	t.user = "root"
+	return rights.Allow(sudoers, t.byHand())
 }
 
 // refused is the error of a look for which sudo refused a program: what the
 // look printed says nothing.
 func (t target) refused(command string) error {
-	return mistakef(ErrPrivilege, nil,
-		"not seen, because sudo on %s refuses user %s what this look needs (`%s`): allow it with\n  %s",
-		t.name, t.user, command, rights.Allow(t.name, t.host(), true))
+	refused := &remote.RefusedError{Host: t.name, User: t.user, Command: command, Allow: t.allow(" --read-only")}
+	return mistakef(ErrPrivilege, refused, "%v", refused)
 }

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
+	"hamigrate/migrate/show"
 )
 
 // sudoLooks allows what `migrate sudoers --read-only` prints, as far as these
@@ -79,12 +81,54 @@ func TestLooksOnly(t *testing.T) {
 	} {
 		var looksOnly *remote.LooksOnlyError
 		err := do(t.Context())
-		if !errors.As(err, &looksOnly) || !strings.Contains(err.Error(), "user ops on cp1 may only look: allow changes with\n  migrate sudoers --host cp1 | ssh root@") {
+		if !errors.As(err, &looksOnly) || !strings.Contains(err.Error(), "user ops on cp1 may only look: allow changes with\n  migrate sudoers --host cp1 | ssh -p ") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	if _, err := os.Stat(mark); err == nil {
 		t.Error("something was changed")
+	}
+}
+
+// What is proposed is about the same cluster, and goes the way that we went; where
+// there is no spec, it does not name a host of one.
+func TestAllowGoesTheSameWay(t *testing.T) {
+	t.Parallel()
+	c := &userConfig{home: t.TempDir()}
+	o := Options{Given: " --file 'my cluster.yaml' --journal j", Jump: "jump@192.0.2.9:2200"}
+	h := cluster.Host{Name: "cp2", Address: "192.0.2.12", SSH: cluster.SSH{User: "ops", Port: 2222, IdentityFile: "/my keys/id"}}
+	to, err := resolve(h, o, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const login = " | ssh -p 2222 -i '/my keys/id' -J jump@192.0.2.9:2200 root@192.0.2.12 'umask "
+	for option, want := range map[string]string{
+		"":             "migrate sudoers --file 'my cluster.yaml' --journal j --host cp2" + login,
+		" --read-only": "migrate sudoers --file 'my cluster.yaml' --journal j --host cp2 --read-only" + login,
+	} {
+		if got := to.allow(option); !strings.HasPrefix(got, want) {
+			t.Errorf("%q: %s, want %s", option, got, want)
+		}
+	}
+	o.NoSpec = true
+	if to, err = resolve(h, o, c); err != nil || !strings.HasPrefix(to.allow(" --read-only"), "migrate sudoers ops@192.0.2.12 | ssh ") {
+		t.Errorf("without a spec: %s, %v", to.allow(" --read-only"), err)
+	}
+}
+
+// What is shown has the command in a line that can be pasted, however the error is
+// wrapped.
+func TestAllowCanBePasted(t *testing.T) {
+	t.Parallel()
+	for what, err := range map[string]error{
+		"a change": target{name: "cp1", user: "ops", address: "192.0.2.11:22"}.looksOnly(),
+		"a look":   target{name: "cp1", user: "ops", address: "192.0.2.11:22"}.refused("nft list\x1b table"),
+	} {
+		_, command := remote.Allowing(err)
+		shown := string(show.Error(fmt.Errorf("phase 1: %w; and %w", fmt.Errorf("cp1: reading: %w", err), errors.New("more"))))
+		if !strings.HasPrefix(command, "migrate sudoers --host cp1") || !strings.Contains(shown, "\n  "+command) || strings.ContainsAny(shown, "\x1b") || strings.Contains(shown, show.Continued) {
+			t.Errorf("%s: %s is shown as: %s", what, command, shown)
+		}
 	}
 }
 
@@ -96,7 +140,7 @@ func TestLookThatSudoRefuses(t *testing.T) {
 	if err == nil {
 		t.Fatalf("it is taken for %q", out)
 	}
-	wantSentence(t, errors.Unwrap(err), ErrPrivilege, "not seen, because sudo on cp1 refuses user ops", "`nft list table ip migrate_overlap`", "\n  migrate sudoers --host cp1 --read-only | ssh root@")
+	wantSentence(t, errors.Unwrap(err), ErrPrivilege, "not seen, because sudo on cp1 refuses user ops", "`nft list table ip migrate_overlap`", "\n  migrate sudoers --host cp1 --read-only | ssh -p ")
 }
 
 // Where sudo gives all rights for a password, and somebody can be asked for it,

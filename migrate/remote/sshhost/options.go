@@ -113,6 +113,11 @@ type Options struct {
 	// Jump is the way to hosts for which ~/.ssh/config names none, as
 	// ProxyJump has it: "user@bastion:port,…".
 	Jump string
+	// Given are the flags that name the cluster, each with a space before it: they
+	// stand in the commands of this program that an error proposes.
+	Given string
+	// NoSpec: there is no spec, and so a host has no name in one.
+	NoSpec bool
 }
 
 // target is a host's cluster.SSH with everything filled in: what the spec
@@ -138,6 +143,8 @@ type target struct {
 	reconnect  time.Duration
 	limits     limits
 	detachDir  string
+	given      string // flags of a proposed command, see Options
+	noSpec     bool
 	via        *target // the bastion next to the host, with its own via
 	// expects is the address that the spec gives the host, where
 	// ~/.ssh/config leads elsewhere.
@@ -208,6 +215,7 @@ func resolve(h cluster.Host, o Options, c *userConfig) (target, error) {
 // fill sets what hosts and bastions have alike.
 func (t *target) fill(o Options, s settings, home string) {
 	t.alias, t.hashHosts = s.hostKeyAlias, s.hashKnownHosts
+	t.given, t.noSpec = o.Given, o.NoSpec
 	t.timeout = defaultTimeout
 	t.keepAlive = or(o.KeepAlive, defaultKeepAlive)
 	t.reconnect, t.detachDir, t.limits = reconnectTime, detachDir, usualLimits()
