@@ -52,6 +52,7 @@ type keptLog struct {
 	told   bool
 	said   sync.WaitGroup // the complaint, while it is written
 	over   bool
+	unseen bool // what is shown now is not for the log
 	stream map[runlog.Kind]*shownStream
 }
 
@@ -153,6 +154,9 @@ func (l *keptLog) shown(kind runlog.Kind, p []byte) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.unseen {
+		return
+	}
 	s := l.stream[kind]
 	text := string(p)
 	for {
@@ -165,6 +169,24 @@ func (l *keptLog) shown(kind runlog.Kind, p []byte) {
 		l.endLine(kind)
 		text = text[at+1:]
 	}
+}
+
+// unkept shows what must not stand in the log, such as who is who in an archive
+// without names: the log may go into the next one.
+func (l *keptLog) unkept(show func()) {
+	if l == nil {
+		show()
+		return
+	}
+	set := func(unseen bool) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.endLines()
+		l.unseen = unseen
+	}
+	set(true)
+	defer set(false)
+	show()
 }
 
 // keep adds to the line that is not ended yet.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,32 +78,51 @@ func logAction(c *cli.Context) error {
 		}
 		defer follow.Close()
 	}
-	entries, err := runlog.Read(path)
+	shown, err := v.printAll(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && follow == nil:
 		return fmt.Errorf("%w (%s)", errNoLog, path)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("reading the log: %w", err)
 	}
-	shown := v.choose(entries)
-	if err := v.print(shown); err != nil {
-		return err
-	}
 	if follow != nil {
 		return v.follow(c, follow)
 	}
-	if len(shown) == 0 && !v.json {
+	if shown == 0 && !v.json {
 		show.Fprintln(c.App.ErrWriter, "Nothing in the log fits. `migrate log --all` shows all of it.")
 	}
 	return nil
 }
+
+// printAll prints what is asked for as it is read, and says how many entries that is.
+func (v logView) printAll(path string) (shown int, err error) {
+	var page bytes.Buffer // of whole lines: what is written must not end within a character
+	w := v.w
+	v.w = &page
+	err = runlog.Each(path, !v.all, func(e runlog.Entry) error {
+		if e.At.Before(v.since) || !v.wants(e) {
+			return nil
+		}
+		shown++
+		if err := v.print([]runlog.Entry{e}); err != nil || page.Len() < pageBytes {
+			return err
+		}
+		_, err := page.WriteTo(w)
+		return err
+	})
+	_, last := page.WriteTo(w)
+	return shown, errors.Join(err, last)
+}
+
+// pageBytes is how much is gathered before it is written: a write for each line takes
+// longer than all the rest.
+const pageBytes = 64 << 10
 
 // followEvery is how often the log is looked at: often enough for somebody who
 // watches.
 const followEvery = 200 * time.Millisecond
 
 func (v logView) follow(c *cli.Context, f *runlog.Follow) error {
-	v.all, v.since = true, time.Time{}
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	for {
@@ -115,29 +135,14 @@ func (v logView) follow(c *cli.Context, f *runlog.Follow) error {
 		if err != nil {
 			return fmt.Errorf("reading the log: %w", err)
 		}
-		if err := v.print(v.choose(entries)); err != nil {
+		entries = slices.DeleteFunc(entries, func(e runlog.Entry) bool { return !v.wants(e) })
+		if err := v.print(entries); err != nil {
 			return err
 		}
 	}
 }
 
-// choose leaves what is asked for.
-func (v logView) choose(all []runlog.Entry) []runlog.Entry {
-	last := ""
-	for _, e := range all {
-		if e.Kind == runlog.Begin {
-			last = e.Run
-		}
-	}
-	var out []runlog.Entry
-	for _, e := range all {
-		if (v.all || e.Run == last) && !e.At.Before(v.since) && v.wants(e) {
-			out = append(out, e)
-		}
-	}
-	return out
-}
-
+// wants says whether an entry is of a kind that is asked for.
 func (v logView) wants(e runlog.Entry) bool {
 	switch {
 	case e.Kind == runlog.Ran:
@@ -184,6 +189,9 @@ func (v logView) text(e runlog.Entry) show.Own {
 	case runlog.Lost:
 		return at + paint(v.colour, show.Yellow, string("! "+show.Cell(e.Text))) + "\n"
 	case runlog.Unread:
+		if e.Lines > 1 {
+			return at + show.Sprintf("? %d lines that are no entries of the log, the first: %s\n", e.Lines, show.Cell(e.Text))
+		}
 		return at + "? no entry of the log: " + show.Cell(e.Text) + "\n"
 	case runlog.Out, runlog.Err:
 	}

@@ -119,7 +119,7 @@ func sudoersHosts(c *cli.Context) (*session, []sudoersHost, error) {
 		pool := sshhost.NewPool(sshOptions(c, hclog.NewNullLogger()))
 		return &session{pool: pool, world: phases.NewWorld(cluster.Spec{}, hosts{pool})}, []sudoersHost{{host: h, role: rights.First}}, nil
 	}
-	s, err := openSession(c)
+	s, err := readSession(c)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/phases/preflight"
@@ -31,7 +30,7 @@ func supportCommand() *cli.Command {
 			"see now, as far as the cluster answers within --wait. MANIFEST.txt in it lists each file and what\n" +
 			"was left out (docs/log.md). Nothing is changed on the cluster, and nobody is asked for anything.\n" +
 			"Secrets are hidden. Names and addresses of hosts and users are not, unless with --anonymous,\n" +
-			"which writes host-1, address-1, user-1 for them, the same in all files. Nothing is sent anywhere:\n" +
+			"which writes host-1, address-1, user-1 for them, the same in all files, and needs the spec. Nothing is sent anywhere:\n" +
 			"look into it, then hand it on.\n\n" +
 			"   migrate support --anonymous --out help.tar.gz\n" +
 			"   tar -xzOf help.tar.gz migrate-support/MANIFEST.txt\n\n" + exitStatus,
@@ -54,6 +53,9 @@ func supportAction(c *cli.Context) error {
 	ctx, stop := signal.NotifyContext(context.WithValue(c.Context, unasked{}, true), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s, err := openSession(c)
+	if err != nil && c.Bool("anonymous") {
+		return fmt.Errorf("--anonymous: no archive is written, since the spec says which names are to be replaced, and it can't be read: %w", err)
+	}
 	a := newArchive(now)
 	if err == nil {
 		defer closeSoon(s)
@@ -63,9 +65,6 @@ func supportAction(c *cli.Context) error {
 		}
 		a.add("spec.json", "the spec as it was understood, without its comments", specForOthers(s.spec))
 	} else {
-		if c.Bool("anonymous") {
-			a.hideNames(cluster.Spec{})
-		}
 		a.lacks("spec.json", err)
 	}
 	a.add("version.json", "this program, this machine, and how it was called", aboutHere(now))
@@ -84,7 +83,7 @@ func supportAction(c *cli.Context) error {
 		return err
 	}
 	show.Fprintf(c.App.Writer, "Written: %s. Look into it before you hand it on:\n  tar -xzOf %s %s/MANIFEST.txt\n", file, file, archiveFolder)
-	a.tellNames(c.App.Writer)
+	keptLogOf(c.App).unkept(func() { a.tellNames(c.App.Writer) })
 	return nil
 }
 

@@ -17,8 +17,10 @@ type aliases struct {
 	known map[string]string
 	order []string // as they were first seen
 	count map[string]int
-	names *regexp.Regexp // all known names, the longest first
-	zones *regexp.Regexp // whatever stands below a known domain; nil: no domain is known
+	// before stands before each alias where hosts are called host-1 themselves.
+	before string
+	names  *regexp.Regexp // all known names, the longest first
+	zones  *regexp.Regexp // whatever stands below a known domain; nil: no domain is known
 }
 
 var (
@@ -32,33 +34,49 @@ var ordinary = []string{"", "root", "localhost", "cluster"}
 
 // aliasesOf takes the names from a spec, in its order, and from user@machine.
 func aliasesOf(spec cluster.Spec, who string) *aliases {
-	a := &aliases{known: map[string]string{}, count: map[string]int{}}
+	var named [][2]string // kinds and names
+	name := func(kind, s string) { named = append(named, [2]string{kind, s}) }
+	address := func(kind, s string) {
+		if _, err := netip.ParseAddr(s); err != nil {
+			kind = strings.Replace(kind, "address", "host", 1)
+		}
+		name(kind, s)
+	}
 	hosts := []cluster.Host{spec.ControlPlane.First}
 	for _, list := range [][]cluster.Host{spec.ControlPlane.Joining, spec.LoadBalancer.Hosts, spec.Etcd.Hosts, spec.Workers} {
 		hosts = append(hosts, list...)
 	}
 	for _, h := range hosts {
-		a.name("host", h.Name)
-		a.address("address", h.Address)
-		a.address("address", h.SSH.Address)
-		a.name("user", h.SSH.User)
+		name("host", h.Name)
+		address("address", h.Address)
+		address("address", h.SSH.Address)
+		name("user", h.SSH.User)
 	}
-	a.address("endpoint", spec.Endpoint.Host)
-	a.name("cluster", spec.Name)
-	a.name("user", spec.SSH.User)
+	address("endpoint", spec.Endpoint.Host)
+	name("cluster", spec.Name)
+	name("user", spec.SSH.User)
 	user, machine, _ := strings.Cut(who, "@")
-	a.name("user", user)
-	a.name("host", machine)
+	name("user", user)
+	name("host", machine)
+
+	a := &aliases{known: map[string]string{}, count: map[string]int{}}
+	for slices.ContainsFunc(named, func(n [2]string) bool { return a.looksLikeAlias(n[1]) }) {
+		a.before += "anon-"
+	}
+	for _, n := range named {
+		a.name(n[0], n[1])
+	}
 	a.compile()
 	return a
 }
 
-// address is an IP address or a name.
-func (a *aliases) address(kind, s string) {
-	if _, err := netip.ParseAddr(s); err != nil {
-		kind = strings.Replace(kind, "address", "host", 1)
-	}
-	a.name(kind, s)
+// aliasKinds are what an alias begins with.
+var aliasKinds = []string{"host", "address", "endpoint", "user", "cluster", "name", "fingerprint"}
+
+// looksLikeAlias says that a name could be taken for an alias, so that nobody could
+// tell which it is.
+func (a *aliases) looksLikeAlias(name string) bool {
+	return slices.ContainsFunc(aliasKinds, func(kind string) bool { return strings.Contains(strings.ToLower(name), a.before+kind+"-") })
 }
 
 // name makes an alias, unless there is one.
@@ -71,7 +89,7 @@ func (a *aliases) name(kind, s string) string {
 		return known
 	}
 	a.count[kind]++
-	a.known[key] = fmt.Sprintf("%s-%d", kind, a.count[kind])
+	a.known[key] = fmt.Sprintf("%s%s-%d", a.before, kind, a.count[kind])
 	a.order = append(a.order, key)
 	return a.known[key]
 }
@@ -98,33 +116,70 @@ func (a *aliases) compile() {
 	}
 }
 
+// firstMark is the first of the characters that stand for aliases until all that is
+// known was looked for: in an alias nothing is looked for. No text has them: they
+// are for private use.
+const firstMark, lastMark = '\U000F0000', '\U0010FFFD'
+
 // in replaces all that is known in a text.
 func (a *aliases) in(text string) string {
-	if a.zones != nil {
-		text = a.zones.ReplaceAllStringFunc(text, func(s string) string { return a.name("name", s) })
-	}
-	if a.names != nil {
-		// Twice: two names may share the character between them.
-		for range 2 {
-			text = a.names.ReplaceAllStringFunc(text, func(s string) string {
-				m := a.names.FindStringSubmatch(s)
-				return m[1] + a.known[strings.ToLower(m[2])] + m[3]
-			})
+	text = strings.Map(func(r rune) rune {
+		if r >= firstMark && r <= lastMark {
+			return '\uFFFD'
 		}
+		return r
+	}, text)
+	var put []string
+	mark := func(kind, s string) string {
+		alias := a.name(kind, s)
+		if alias == s || firstMark+rune(len(put)) > lastMark {
+			return alias
+		}
+		put = append(put, alias)
+		return string(firstMark + rune(len(put)-1))
 	}
-	text = ip4.ReplaceAllStringFunc(text, a.ip)
-	text = ip6.ReplaceAllStringFunc(text, a.ip)
-	return keyPrints.ReplaceAllStringFunc(text, func(s string) string { return a.name("fingerprint", s) })
+	text = keyPrints.ReplaceAllStringFunc(text, func(s string) string { return mark("fingerprint", s) })
+	if a.zones != nil {
+		text = a.zones.ReplaceAllStringFunc(text, func(s string) string { return mark("name", s) })
+	}
+	ip := func(s string) string { return a.ip(s, mark) }
+	text = ip6.ReplaceAllStringFunc(ip4.ReplaceAllStringFunc(text, ip), ip)
+	text = a.namesIn(text, mark)
+	var out strings.Builder
+	for _, r := range text {
+		if r >= firstMark && r <= lastMark {
+			out.WriteString(put[r-firstMark])
+			continue
+		}
+		out.WriteRune(r)
+	}
+	return out.String()
+}
+
+// namesIn replaces the known names. Two may share the character between them.
+func (a *aliases) namesIn(text string, mark func(kind, s string) string) string {
+	if a.names == nil {
+		return text
+	}
+	var out strings.Builder
+	for {
+		m := a.names.FindStringSubmatchIndex(text)
+		if m == nil {
+			return out.String() + text
+		}
+		out.WriteString(text[:m[4]] + mark("name", text[m[4]:m[5]]))
+		text = text[m[5]:]
+	}
 }
 
 // ip replaces what is an IP address, of one machine or network. What every machine
 // has stays.
-func (a *aliases) ip(s string) string {
+func (a *aliases) ip(s string, mark func(kind, s string) string) string {
 	ip, err := netip.ParseAddr(s)
 	if err != nil || ip.IsLoopback() || ip.IsUnspecified() {
 		return s
 	}
-	return a.name("address", ip.String())
+	return mark("address", ip.String())
 }
 
 // pairs are the names that were known from the beginning or seen, with their aliases.

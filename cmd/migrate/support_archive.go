@@ -96,8 +96,9 @@ func (a *archive) addLog(path string) {
 	}
 	// What is no entry was written by somebody else, and its lines may be parts of
 	// anything.
-	whole := slices.DeleteFunc(entries, func(e runlog.Entry) bool { return e.Kind == runlog.Unread })
-	if left := len(entries) - len(whole); left > 0 {
+	left := 0
+	whole := slices.DeleteFunc(entries, func(e runlog.Entry) bool { left += e.Lines; return e.Kind == runlog.Unread })
+	if left > 0 {
 		a.lacks("log.jsonl", fmt.Errorf("%d lines of the file that are no entries of the log", left))
 	}
 	entries = whole

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote/sshhost"
 	"hamigrate/migrate/runlog"
 	"hamigrate/state"
@@ -266,6 +267,49 @@ func TestAnAnonymousArchive(t *testing.T) {
 	}
 	if !strings.Contains(files["spec.json"], `"Name": "host-1"`) || !strings.Contains(files["MANIFEST.txt"], "are replaced") {
 		t.Error(files["spec.json"], files["MANIFEST.txt"])
+	}
+}
+
+// TestWhoIsWhoIsNotKept: the table of names is shown, and is not in the log, which
+// goes into the next archive. Without a spec nobody knows the names: none is written.
+func TestWhoIsWhoIsNotKept(t *testing.T) {
+	t.Parallel()
+	spec := fillSupport(t, plant(t))
+	support(t, spec, "--anonymous")
+	data, err := os.ReadFile(logBeside(journalBeside(spec)))
+	if err != nil || strings.Contains(string(data), "host-1") || strings.Contains(string(data), "In it stands") || !strings.Contains(string(data), "Written: ") {
+		t.Errorf("the log has the table, or nothing: %v, %s", err, data[max(0, len(data)-2000):])
+	}
+	if err := os.WriteFile(spec, []byte("broken: ["), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "out.tar.gz")
+	if code := run([]string{"migrate", "support", "--offline", "--anonymous", "--file", spec, "--out", out}); code == 0 {
+		t.Error("it went on without the spec")
+	}
+	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an archive was written: %v", err)
+	}
+	support(t, spec) // with names there is one
+}
+
+// TestHostsThatAreCalledAsAliases: each name is replaced once, by what is nobody's name.
+func TestHostsThatAreCalledAsAliases(t *testing.T) {
+	t.Parallel()
+	host := func(name, address string) cluster.Host { return cluster.Host{Name: name, Address: address} }
+	spec := cluster.Spec{}
+	spec.ControlPlane.First = host("host-2", "192.0.2.1")
+	spec.ControlPlane.Joining = []cluster.Host{host("host-1", "192.0.2.2"), host("host", "192.0.2.3"), host("1", "192.0.2.4")}
+	a := aliasesOf(spec, "address@machine")
+	const want = "anon-host-1 anon-host-2,anon-host-2,anon-host-1 anon-host-3-x anon-address-1 anon-user-1"
+	for range 2 {
+		if got := a.in("host-2 host-1,host-1,host-2 host-x 192.0.2.1 address"); got != want {
+			t.Errorf("%s\nwanted %s", got, want)
+		}
+	}
+	spec.ControlPlane.First.Name = "x-anon-user-7"
+	if got := aliasesOf(spec, "ada@machine").in("host-1 \U000F0000"); got != "anon-anon-host-2 \uFFFD" {
+		t.Error(got)
 	}
 }
 

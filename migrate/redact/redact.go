@@ -30,8 +30,11 @@ func digested(secret string) string {
 }
 
 // Text hides the secrets of a whole text.
-func Text(text string) string {
-	var l Lines
+func Text(text string) string { return textAt(text, 0) }
+
+// textAt hides those of a text that was decoded as often as depth says.
+func textAt(text string, depth int) string {
+	l := Lines{depth: depth}
 	parts := strings.Split(text, "\n")
 	for i, line := range parts {
 		parts[i] = l.Line(line)
@@ -45,7 +48,10 @@ type Lines struct {
 	pem   bool // between BEGIN and END
 	block bool // the line before was nothing but base64
 	data  int  // the indentation of "data:" plus one; 0: not below one
+	all   bool // below "stringData:", where nothing is encoded
 	value int  // the same of a hidden value, which may go on below its name
+	next  bool // the line before was a flag whose argument is in this one
+	depth int
 }
 
 // Line hides the secrets of the next line.
@@ -57,10 +63,15 @@ func (l *Lines) Line(line string) string {
 	if l.belowValue(line) {
 		return hidden
 	}
+	if l.next = l.next && strings.TrimSpace(line) != ""; l.next {
+		l.next = false
+		return hidden
+	}
+	l.next = flagOnly.MatchString(line)
 	line = l.inline(line)
 	line = l.base64Line(line)
 	line = l.belowData(line)
-	return words(line)
+	return words(line, l.depth)
 }
 
 // escapes are what moves the cursor, sets a colour or a title (ECMA-48: CSI and
@@ -99,7 +110,7 @@ func (l *Lines) key(line string) (string, bool) {
 		l.pem = false
 		_, rest, _ := strings.Cut(line, "-----END")
 		_, rest, _ = strings.Cut(rest, "-----")
-		return hidden + words(rest), true
+		return hidden + words(rest, l.depth), true
 	case bare == "" || isBase64(strings.TrimRight(bare, "\"',\r ")) || strings.HasPrefix(bare, "Proc-Type:") || strings.HasPrefix(bare, "DEK-Info:"):
 		return hidden, true
 	}
@@ -154,22 +165,24 @@ func (l *Lines) belowValue(line string) bool {
 // belowData hides what stands below a Secret's data.
 func (l *Lines) belowData(line string) string {
 	indent := len(line) - len(strings.TrimLeft(line, " +-\t"))
-	if dataHead.MatchString(line) {
-		l.data = indent + 1
-		return line
+	if l.data == 0 || indent < l.data {
+		l.data, l.all = 0, false
+		if m := dataHead.FindStringSubmatch(line); m != nil {
+			l.data, l.all = indent+1, m[1] == "stringData"
+			return line
+		}
 	}
 	if l.data == 0 || strings.TrimSpace(line) == "" {
 		return line
 	}
-	if indent < l.data {
-		l.data = 0
-		return line
+	if l.all {
+		return line[:indent] + hidden
 	}
 	m := entry.FindStringSubmatch(line)
 	if m == nil || len(m[2]) < 4 || !isBase64(strings.Trim(m[2], `"'`)) {
 		return line
 	}
-	return m[1] + digestedOrHidden(m[2])
+	return m[1] + digestedOrHidden(m[2]) + m[3]
 }
 
 // digestedOrHidden: what is short could be guessed.

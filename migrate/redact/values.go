@@ -39,20 +39,55 @@ func walk(v any, more func(string) string) any {
 	case string:
 		return more(Text(v))
 	case []any:
+		out := make([]any, len(v))
 		for i := range v {
-			v[i] = walk(v[i], more)
+			out[i] = walk(v[i], more)
+			if i == 0 {
+				continue
+			}
+			if before, _ := v[i-1].(string); flagOnly.MatchString(before) {
+				out[i] = hideTexts(out[i])
+			}
 		}
+		return out
 	case map[string]any:
 		out := map[string]any{}
 		for name, value := range v {
-			text, isText := value.(string)
-			value = walk(value, more)
-			if isText && text != "" && named(name) {
-				value = hidden
+			shown := walk(value, more)
+			switch {
+			case named(name):
+				shown = hideTexts(shown)
+			case name == "stringData", name == "data" && v["kind"] == "Secret":
+				shown = hideEach(shown)
 			}
-			out[more(Text(name))] = value
+			out[more(Text(name))] = shown
 		}
 		return out
+	}
+	return v
+}
+
+// hideTexts hides a text, or those of a list.
+func hideTexts(v any) any {
+	switch v := v.(type) {
+	case string:
+		if v != "" {
+			return hidden
+		}
+	case []any:
+		for i := range v {
+			v[i] = hideTexts(v[i])
+		}
+	}
+	return v
+}
+
+// hideEach hides the texts of what has names.
+func hideEach(v any) any {
+	if all, ok := v.(map[string]any); ok {
+		for name := range all {
+			all[name] = hideTexts(all[name])
+		}
 	}
 	return v
 }
@@ -60,5 +95,5 @@ func walk(v any, more func(string) string) any {
 // named says whether what has this name is a secret.
 func named(name string) bool {
 	const probe = "probe"
-	return strings.Contains(words(name+": "+probe), hidden) && !strings.Contains(words(name), hidden)
+	return strings.Contains(words(name+": "+probe, deepest), hidden) && !strings.Contains(words(name, deepest), hidden)
 }

@@ -31,6 +31,7 @@ type Entry struct {
 	Kind Kind      `json:"kind"`
 	Text string    `json:"text,omitempty"`
 
+	Lines int      `json:"lines,omitempty"` // of Unread: how many; Text is the first
 	Begun *Begun   `json:"begun,omitempty"`
 	Host  *OnHost  `json:"command,omitempty"`
 	Ended *Outcome `json:"ended,omitempty"`

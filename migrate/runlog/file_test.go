@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -219,7 +220,7 @@ func TestHalfALineIsNoEnd(t *testing.T) {
 	for _, e := range all {
 		kinds = append(kinds, string(e.Kind))
 	}
-	if got := strings.Join(kinds, " "); err != nil || got != "out unread unread unread out unread" {
+	if got := strings.Join(kinds, " "); err != nil || got != "out unread out unread" || all[1].Lines != 3 || all[3].Lines != 1 {
 		t.Errorf("%s, %v", got, err)
 	}
 	if _, err := Read(path + "-none"); !errors.Is(err, fs.ErrNotExist) {
@@ -266,5 +267,50 @@ func TestFollowing(t *testing.T) {
 	}
 	if files, _ := filepath.Glob(path + ".*"); len(files) == 0 {
 		t.Error("nothing was put away")
+	}
+}
+
+// TestOnlyTheLastIsRead, which may go over several files, while another runs; what
+// stands before it is not looked at.
+func TestOnlyTheLastIsRead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "j.log")
+	f, err := Open(path, Limits{Bytes: 20000, Keep: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	write := func(run string, kind Kind, text string) {
+		t.Helper()
+		e := Entry{At: time.Now().UTC(), Run: run, Kind: kind, Text: text}
+		if kind == Begin {
+			e.Begun = &Begun{}
+		}
+		if err := f.Write(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a", Begin, "")
+	for range 5000 {
+		write("a", Out, `"kind":"begin"`)
+	}
+	write("b", Begin, "")
+	for range 300 {
+		write("a", Out, "x")
+		write("b", Out, "y")
+	}
+	got := map[Kind]int{}
+	err = Each(path, true, func(e Entry) error {
+		if e.Run != "b" {
+			return fmt.Errorf("%+v", e)
+		}
+		got[e.Kind]++
+		return nil
+	})
+	if err != nil || got[Begin] != 1 || got[Out] != 300 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if all, err := Read(path); err != nil || len(all) < 5000 || !slices.IsSortedFunc(all, func(a, b Entry) int { return a.At.Compare(b.At) }) {
+		t.Errorf("%d, %v", len(all), err)
 	}
 }
