@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/migrate/remote"
+
 	"github.com/goccy/go-yaml/ast"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -206,7 +208,7 @@ func (d *decoder) ssh(p place, s *SSH, more ...field) {
 	d.mapping(p, append([]field{
 		{"user", "", func(p place) {
 			user, ok := d.text(p)
-			if ok && (strings.ContainsAny(user, " \t@:/") || strings.HasPrefix(user, "-")) {
+			if ok && !remote.IsUser(user) {
 				d.bad(p, "%q is not a user name", user)
 			}
 			s.User = user

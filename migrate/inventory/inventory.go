@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"hamigrate/migrate/remote"
 )
 
 // Host is a host of an inventory. What is empty is not said there.
@@ -127,7 +129,7 @@ func (m *model) host(name string) Host {
 		SSHAddress: or(m.plain(name, v, "ansible_host", "ansible_ssh_host"), name),
 		User:       m.plain(name, v, "ansible_user", "ansible_ssh_user"),
 	}
-	if strings.HasPrefix(h.User, "-") || strings.ContainsAny(h.User, " \t@:/") {
+	if h.User != "" && !remote.IsUser(h.User) {
 		m.note("ansible_user %q of %s is not a user name, and not taken over", h.User, name)
 		h.User = ""
 	}

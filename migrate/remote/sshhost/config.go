@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/kevinburke/ssh_config"
+
+	"hamigrate/migrate/remote"
 )
 
 // includeDepth is how deep Include may nest, as for ssh(1).
@@ -287,6 +289,9 @@ func (c *userConfig) of(names []string, by given) (settings, error) {
 		hostKeyAlias:   c.first(names, "HostKeyAlias"),
 		identitiesOnly: strings.EqualFold(c.first(names, "IdentitiesOnly"), "yes"),
 		hashKnownHosts: strings.EqualFold(c.first(names, "HashKnownHosts"), "yes"),
+	}
+	if who := or(by.user, c.first(names, "User")); who != "" && !remote.IsUser(strings.ReplaceAll(who, "@", "")) { // directories have users with a domain
+		return settings{}, fmt.Errorf("%q is no user name for %s; write another one as User in %s, or as ssh.user in the spec", who, names[0], c.path)
 	}
 	var err error
 	if s.proxyJump, err = c.jump(names); err != nil {

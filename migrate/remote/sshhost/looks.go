@@ -70,7 +70,7 @@ func (h *Host) MayChange(ctx context.Context) error {
 }
 
 func (t target) looksOnly() error {
-	return &remote.LooksOnlyError{Host: t.name, User: t.user, Allow: rights.Allow(t.name, t.host(), false)}
+	return &remote.LooksOnlyError{Host: t.name, User: t.user, Allow: rights.Allow(remote.Quote(t.name), remote.Quote(t.host()), false)}
 }
 
 // refused is the error of a look for which sudo refused a program: what the
@@ -80,5 +80,5 @@ func (t target) refused(stderr string) error {
 	command, _, _ = strings.Cut(command, "\n")
 	return mistakef(ErrPrivilege, nil,
 		"not seen, because sudo on %s refuses user %s what this look needs (`%s`): allow it with\n  %s",
-		t.name, t.user, command, rights.Allow(t.name, t.host(), true))
+		t.name, t.user, command, rights.Allow(remote.Quote(t.name), remote.Quote(t.host()), true))
 }
