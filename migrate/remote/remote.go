@@ -56,7 +56,7 @@ func Quote(s string) string {
 // it for one word, and for no option: a spec, an inventory and ~/.ssh/config have
 // it from anywhere, and people paste the commands that it is in.
 func IsUser(s string) bool {
-	return s != "" && s[0] != '-' && !strings.ContainsFunc(s, func(r rune) bool {
+	return s != "" && len(s) <= 256 && s[0] != '-' && !strings.ContainsFunc(s, func(r rune) bool {
 		return !unicode.IsPrint(r) || strings.ContainsRune(" @:/'\"`;&<>|(){}[]$*?!#~^=,%", r)
 	}) && !strings.HasSuffix(s, `\`)
 }

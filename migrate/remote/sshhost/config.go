@@ -232,7 +232,7 @@ func (c *userConfig) jump(names []string) (string, error) {
 		}
 	})
 	if key == "proxycommand" && !strings.EqualFold(way, "none") {
-		return "", fmt.Errorf("%s gives %s a ProxyCommand (%s), which this program does not run; write ProxyJump there, or set ssh.address in the spec to where it is reached directly", c.path, names[0], way)
+		return "", fmt.Errorf("%s gives %s a ProxyCommand, which this program does not run; write ProxyJump there, or set ssh.address in the spec to where it is reached directly", c.path, names[0])
 	}
 	return way, nil
 }
