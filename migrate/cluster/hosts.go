@@ -138,6 +138,10 @@ func unreachable(addr netip.Addr) string {
 		return "is a multicast address"
 	case addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return "is the broadcast address, which is nobody's"
+	case addr.Is4() && addr.As4()[0] == 0:
+		return "is in 0.0.0.0/8, which is a host's word for itself"
+	case addr.Is4() && addr.As4()[0] >= 240:
+		return "is in 240.0.0.0/4, which is reserved and given to nobody"
 	case addr.IsLinkLocalUnicast():
 		return "is a link-local address, which needs an interface to go with it"
 	case addr.Is6():
@@ -166,6 +170,20 @@ func isHostName(s string) bool {
 	return len(validation.IsDNS1123Subdomain(s)) == 0 && strings.Trim(s, "0123456789.") != ""
 }
 
+// ownName says why a name leads to the load balancer from nowhere, or only from
+// within pods; "" where it may. It is without a dot at its end.
+func ownName(host string) string {
+	under := func(domain string) bool { return host == domain || strings.HasSuffix(host, "."+domain) }
+	switch {
+	case under("localhost"), under("localhost.localdomain"), under("localhost6.localdomain6"),
+		host == "localhost4", host == "localhost6", host == "ip6-localhost", host == "ip6-loopback":
+		return "is each host's name for itself, which leads no other host anywhere"
+	case host == "kubernetes", host == "kubernetes.default", host == "kubernetes.default.svc", strings.HasPrefix(host, "kubernetes.default.svc."):
+		return "is the name of the API inside the cluster, which pods know and kubelets do not"
+	}
+	return ""
+}
+
 // endpoint reads host:port. kubeadm takes the same values for
 // controlPlaneEndpoint (cmd/kubeadm/app/util/endpoint.go), but for the port,
 // which is required here.
@@ -188,6 +206,9 @@ func (d *decoder) endpoint(p place) Endpoint {
 	switch {
 	case err != nil && !isHostName(host):
 		d.bad(p, "%s is neither a host name (in lower case) nor an IP address", inputfile.Quote(host))
+		return Endpoint{}
+	case err != nil && ownName(host) != "":
+		d.bad(p, "%s %s; write a name that leads to the load balancer, or its address", inputfile.Word(host), ownName(host))
 		return Endpoint{}
 	case err != nil:
 		return Endpoint{Host: host, Port: number}
