@@ -123,10 +123,10 @@ func (k *keyring) add(s ssh.Signer, what string) {
 // it is (a passphrase, a hardware key, only the public half) the agent signs
 // for it, if it holds the key. Files not named by the user may be missing.
 func (k *keyring) addFile(file string, held []ssh.Signer, explicit bool) error {
-	data, err := os.ReadFile(file)
+	data, err := readSmall("identity file", file)
 	if err != nil {
 		if explicit {
-			return mistakef(ErrAuthentication, err, "reading ssh.identityFile: %v", err)
+			return mistakef(ErrAuthentication, err, "ssh.identityFile: %v", err)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			k.notes = append(k.notes, err.Error())
@@ -192,7 +192,7 @@ func (k *keyring) addLocked(file string, public ssh.PublicKey) bool {
 // addWithCertificate adds a key, and before it the certificate of its owner
 // that lies beside its file, as ssh(1) does.
 func (k *keyring) addWithCertificate(signer ssh.Signer, file, what string) {
-	if data, err := os.ReadFile(file + "-cert.pub"); err == nil {
+	if data, err := readSmall("certificate", file+"-cert.pub"); err == nil {
 		public, _, _, _, err := ssh.ParseAuthorizedKey(data)
 		if cert, ok := public.(*ssh.Certificate); ok && err == nil {
 			if certified, err := ssh.NewCertSigner(cert, signer); err == nil {
@@ -212,7 +212,7 @@ func publicHalf(file string, data []byte, parseErr error) ssh.PublicKey {
 	if key, _, _, _, err := ssh.ParseAuthorizedKey(data); err == nil {
 		return key
 	}
-	beside, err := os.ReadFile(file + ".pub")
+	beside, err := readSmall("public key", file+".pub")
 	if err != nil {
 		return nil
 	}

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/kevinburke/ssh_config"
 
+	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/remote"
 )
 
@@ -54,11 +56,17 @@ func (c *userConfig) read(file string, depth int) (*ssh_config.Config, error) {
 	if depth > includeDepth {
 		return nil, fmt.Errorf("%s: Include nests deeper than %d", file, includeDepth)
 	}
-	data, err := os.ReadFile(file)
+	data, err := readSmall("SSH configuration", file)
 	if err != nil {
 		return nil, err
 	}
 	return c.parse(file, data, depth)
+}
+
+// readSmall reads a key, a certificate or a configuration, of which none is large:
+// a device has no end, and a pipe may have no writer.
+func readSmall(what, file string) ([]byte, error) {
+	return inputfile.Kind{What: what, Max: 1 << 20, Patience: 5 * time.Second}.Read(file)
 }
 
 // parse is read for a file's content.

@@ -105,11 +105,11 @@ func (k *hostKeys) check(hostname string, addr net.Addr, key ssh.PublicKey) erro
 // in one of them.
 func (k *hostKeys) leftOut() string {
 	skipped := k.known.skipped
-	switch n := len(skipped); {
-	case n == 0:
+	switch {
+	case len(skipped) == 0:
 		return ""
-	case n > 3:
-		skipped = append(slices.Clone(skipped[:3]), fmt.Sprintf("and %d more", n-3))
+	case k.known.more > 0:
+		skipped = append(slices.Clone(skipped), fmt.Sprintf("and %d more", k.known.more))
 	}
 	return "; not read there: " + strings.Join(skipped, ", ")
 }

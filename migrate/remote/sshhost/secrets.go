@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 
@@ -104,7 +103,7 @@ func (s *secrets) open(ctx context.Context, file string) error {
 	if err := s.hasGivenUp(file); err != nil || s.key(file) != nil {
 		return err
 	}
-	data, err := os.ReadFile(file)
+	data, err := readSmall("identity file", file)
 	if err != nil {
 		return fmt.Errorf("reading the identity file: %w", err)
 	}
