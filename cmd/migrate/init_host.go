@@ -11,6 +11,7 @@ import (
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/initspec"
+	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/sshhost"
 
 	"github.com/urfave/cli/v2"
@@ -134,7 +135,7 @@ func parseHost(word string) (cluster.Host, error) {
 		place = h
 	}
 	place = strings.Trim(place, "[]")
-	if place == "" || strings.HasPrefix(place, "-") || strings.HasPrefix(user, "-") || strings.ContainsAny(place+user, " \t/\"'") {
+	if place == "" || strings.HasPrefix(place, "-") || user != "" && !remote.IsUser(user) || strings.ContainsAny(place, " \t/\"'`$;&<>|()") {
 		return cluster.Host{}, bad
 	}
 	return cluster.Host{Name: place, Address: place, SSH: cluster.SSH{Address: place, User: user, Port: port}}, nil

@@ -116,8 +116,9 @@ func ourWords(err error) (ours string, all bool) {
 	return "", false
 }
 
-// atEnd is a command that a sentence ends with, and another way behind it.
-var atEnd = regexp.MustCompile(`: ((?:ssh|ssh-keyscan|ssh-keygen|ssh-add|ssh-copy-id|kubectl|systemctl|chmod|chown|sudo)(?: [^;()` + "`" + `]+?)?)( \(or [^()]+\))?$`)
+// atEnd is a command that a sentence ends with, and another way behind it. Between
+// quotes a shell reads nothing, so any character may stand there.
+var atEnd = regexp.MustCompile(`: ((?:ssh|ssh-keyscan|ssh-keygen|ssh-add|ssh-copy-id|kubectl|systemctl|chmod|chown|sudo)(?: (?:'[^']*'|\\'|[^;()'` + "`" + `])+?)?)( \(or [^()]+\))?$`)
 
 // commandApart puts the command of a long sentence into a line of its own: the one
 // that it ends with, else the last one of ours. shown is the sentence as it is

@@ -140,7 +140,7 @@ func parsePlan(file string, text []byte) (savedPlan, error) {
 // less than it is for would have nothing to be compared with.
 func (p savedPlan) lacks() string {
 	if s := phases.Strategy(p.Strategy); s != phases.Overlap && s != phases.InPlace {
-		return fmt.Sprintf("it has the strategy %q", p.Strategy)
+		return "it has the strategy " + inputfile.Quote(p.Strategy)
 	}
 	all := allPhases(phases.Strategy(p.Strategy))
 	if p.Phase < 0 || p.Phase > len(all) {

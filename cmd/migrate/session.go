@@ -135,7 +135,7 @@ func newSession(file, journal string, log hclog.Logger, ssh sshhost.Options) (*s
 	if journal == "" {
 		journal = journalBeside(file)
 	}
-	if err := state.CheckPlace(journal); err != nil {
+	if err := checkJournal(file, journal); err != nil {
 		return nil, err
 	}
 	pool := sshhost.NewPool(ssh)
@@ -143,6 +143,22 @@ func newSession(file, journal string, log hclog.Logger, ssh sshhost.Options) (*s
 		spec: spec, file: file, journal: journal, log: log, pool: pool,
 		world: phases.NewWorld(spec, hosts{pool}),
 	}, nil
+}
+
+// checkJournal refuses a journal that cannot be one, before anything calls a file
+// that is something else a damaged journal.
+func checkJournal(spec, journal string) error {
+	if sameFile(spec, journal) {
+		return fmt.Errorf("the spec and the journal are the same file, %s: name another one with --journal, or leave it out for %s", journal, journalBeside(spec))
+	}
+	for _, name := range []string{journal, ledTo(journal)} {
+		of, _, companion := strings.Cut(filepath.Base(name), ".journal.")
+		if companion || strings.HasSuffix(name, ".rehearsal.json") {
+			of = strings.TrimSuffix(of, ".rehearsal.json")
+			return fmt.Errorf("the journal %s has the name of a file that is kept beside the journal %s.journal: name another one with --journal", journal, filepath.Join(filepath.Dir(name), of))
+		}
+	}
+	return state.CheckPlace(journal)
 }
 
 // journalBeside is where the journal of a spec is that nobody has named.

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/migrate/inputfile"
+	"hamigrate/migrate/remote"
+
 	"github.com/goccy/go-yaml/ast"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -83,7 +86,7 @@ func (d *decoder) name(p place) string {
 		return ""
 	}
 	if len(validation.IsDNS1123Subdomain(s)) > 0 {
-		d.bad(p, "%q is not a host name: lower-case letters, digits, - and ., beginning and ending with a letter or digit", s)
+		d.bad(p, "%s is not a host name: lower-case letters, digits, - and ., beginning and ending with a letter or digit", inputfile.Quote(s))
 		return ""
 	}
 	return s
@@ -97,7 +100,7 @@ const wholeCluster = "cluster"
 func (d *decoder) hostName(p place) string {
 	s := d.name(p)
 	if s == wholeCluster {
-		d.bad(p, "%q is what plans and the journal call the cluster as a whole, so no host can have that name here", s)
+		d.bad(p, "%s is what plans and the journal call the cluster as a whole, so no host can have that name here", inputfile.Quote(s))
 		return ""
 	}
 	return s
@@ -111,11 +114,11 @@ func (d *decoder) address(p place, who string) string {
 	}
 	addr, err := netip.ParseAddr(s)
 	if err != nil {
-		d.bad(p, "%q is not an IP address; write the address other hosts use to reach %s", s, who)
+		d.bad(p, "%s is not an IP address; write the address other hosts use to reach %s", inputfile.Quote(s), who)
 		return ""
 	}
 	if why := unreachable(addr); why != "" {
-		d.bad(p, "%s %s; write the address other hosts use to reach %s", s, why, who)
+		d.bad(p, "%s %s; write the address other hosts use to reach %s", inputfile.Word(s), why, who)
 		return ""
 	}
 	return addr.Unmap().String()
@@ -135,6 +138,10 @@ func unreachable(addr netip.Addr) string {
 		return "is a multicast address"
 	case addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return "is the broadcast address, which is nobody's"
+	case addr.Is4() && addr.As4()[0] == 0:
+		return "is in 0.0.0.0/8, which is a host's word for itself"
+	case addr.Is4() && addr.As4()[0] >= 240:
+		return "is in 240.0.0.0/4, which is reserved and given to nobody"
 	case addr.IsLinkLocalUnicast():
 		return "is a link-local address, which needs an interface to go with it"
 	case addr.Is6():
@@ -151,7 +158,7 @@ func (d *decoder) hostOrIP(p place) string {
 		return ""
 	}
 	if _, err := netip.ParseAddr(s); err != nil && !isHostName(strings.ToLower(s)) {
-		d.bad(p, "%q is neither a host name nor an IP address", s)
+		d.bad(p, "%s is neither a host name nor an IP address", inputfile.Quote(s))
 		return ""
 	}
 	return s
@@ -161,6 +168,20 @@ func (d *decoder) hostOrIP(p place) string {
 // address that somebody mistyped.
 func isHostName(s string) bool {
 	return len(validation.IsDNS1123Subdomain(s)) == 0 && strings.Trim(s, "0123456789.") != ""
+}
+
+// ownName says why a name leads to the load balancer from nowhere, or only from
+// within pods; "" where it may. It is without a dot at its end.
+func ownName(host string) string {
+	under := func(domain string) bool { return host == domain || strings.HasSuffix(host, "."+domain) }
+	switch {
+	case under("localhost"), under("localhost.localdomain"), under("localhost6.localdomain6"),
+		host == "localhost4", host == "localhost6", host == "ip6-localhost", host == "ip6-loopback":
+		return "is each host's name for itself, which leads no other host anywhere"
+	case host == "kubernetes", host == "kubernetes.default", host == "kubernetes.default.svc", strings.HasPrefix(host, "kubernetes.default.svc."):
+		return "is the name of the API inside the cluster, which pods know and kubelets do not"
+	}
+	return ""
 }
 
 // endpoint reads host:port. kubeadm takes the same values for
@@ -173,23 +194,26 @@ func (d *decoder) endpoint(p place) Endpoint {
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
-		d.bad(p, "%q is not host:port; write the port too, usually 6443", s)
+		d.bad(p, "%s is not host:port; write the port too, usually 6443", inputfile.Quote(s))
 		return Endpoint{}
 	}
 	number, err := strconv.Atoi(port)
 	if err != nil || number < 1 || number > 65535 {
-		d.bad(p, "%q is not a port; write a number from 1 to 65535, usually 6443", port)
+		d.bad(p, "%s is not a port; write a number from 1 to 65535, usually 6443", inputfile.Quote(port))
 		return Endpoint{}
 	}
 	addr, err := netip.ParseAddr(host)
 	switch {
 	case err != nil && !isHostName(host):
-		d.bad(p, "%q is neither a host name (in lower case) nor an IP address", host)
+		d.bad(p, "%s is neither a host name (in lower case) nor an IP address", inputfile.Quote(host))
+		return Endpoint{}
+	case err != nil && ownName(host) != "":
+		d.bad(p, "%s %s; write a name that leads to the load balancer, or its address", inputfile.Word(host), ownName(host))
 		return Endpoint{}
 	case err != nil:
 		return Endpoint{Host: host, Port: number}
 	case unreachable(addr) != "":
-		d.bad(p, "%s %s; write the address of the load balancer", host, unreachable(addr))
+		d.bad(p, "%s %s; write the address of the load balancer", inputfile.Word(host), unreachable(addr))
 		return Endpoint{}
 	}
 	return Endpoint{Host: addr.Unmap().String(), Port: number}
@@ -206,8 +230,8 @@ func (d *decoder) ssh(p place, s *SSH, more ...field) {
 	d.mapping(p, append([]field{
 		{"user", "", func(p place) {
 			user, ok := d.text(p)
-			if ok && (strings.ContainsAny(user, " \t@:/") || strings.HasPrefix(user, "-")) {
-				d.bad(p, "%q is not a user name", user)
+			if ok && !remote.IsUser(user) {
+				d.bad(p, "%s is not a user name", inputfile.Quote(user))
 			}
 			s.User = user
 		}},
@@ -226,7 +250,7 @@ func (d *decoder) duration(p place) time.Duration {
 	}
 	v, err := time.ParseDuration(s)
 	if err != nil || v < time.Second || v > 10*time.Minute {
-		d.bad(p, "%q is not a time from 1s to 10m, such as 10s", s)
+		d.bad(p, "%s is not a time from 1s to 10m, such as 10s", inputfile.Quote(s))
 		return 0
 	}
 	return v
@@ -247,12 +271,12 @@ func (d *decoder) localFile(p place, s string) string {
 	rest, inHome := strings.CutPrefix(s, "~/")
 	switch {
 	case inHome && d.home == "":
-		d.bad(p, "%q: the home folder is not known (HOME is not set); write the whole path", s)
+		d.bad(p, "%s: the home folder is not known (HOME is not set); write the whole path", inputfile.Quote(s))
 		return ""
 	case inHome:
 		return filepath.Join(d.home, rest)
 	case strings.HasPrefix(s, "~"):
-		d.bad(p, "%q: only ~/ is understood, for your own home folder; write the whole path", s)
+		d.bad(p, "%s: only ~/ is understood, for your own home folder; write the whole path", inputfile.Quote(s))
 		return ""
 	case filepath.IsAbs(s):
 		return filepath.Clean(s)

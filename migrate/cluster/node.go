@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"hamigrate/migrate/inputfile"
+
 	"github.com/goccy/go-yaml/ast"
 	"github.com/xrash/smetrics"
 )
@@ -83,11 +85,16 @@ func (d *decoder) mapping(p place, fields ...field) {
 	case *ast.MappingValueNode:
 		values = []*ast.MappingValueNode{n}
 	default:
-		names := make([]string, len(fields))
-		for i, f := range fields {
-			names[i] = f.name
+		is := kindOf(p.node)
+		if scalar, ok := p.node.(ast.ScalarNode); ok && p.path == "" {
+			// Another file than a spec was named, and it may hold a secret.
+			is = fmt.Sprintf("text of %d bytes", len(scalar.GetToken().Value))
 		}
-		d.bad(p, "must be a mapping with the fields %s, and it is %s", strings.Join(names, ", "), kindOf(p.node))
+		d.bad(p, "must be a mapping with the fields %s, and it is %s", strings.Join(namesOf(fields), ", "), is)
+		return
+	}
+	if p.path == "" && !slices.ContainsFunc(values, func(v *ast.MappingValueNode) bool { return nearestField(v, fields) != "" }) {
+		d.bad(p, "is no spec file: it has none of the fields %s", strings.Join(namesOf(fields), ", "))
 		return
 	}
 	found := d.keys(p, values, fields)
@@ -114,7 +121,7 @@ func (d *decoder) keys(p place, values []*ast.MappingValueNode, fields []field) 
 	found, lines := map[string]ast.Node{}, map[string]int{}
 	for _, v := range values {
 		name := v.Key.GetToken().Value
-		at := p.at(v.Key, name)
+		at := p.at(v.Key, inputfile.Word(name))
 		switch first, twice := lines[name]; {
 		case twice:
 			d.bad(at, "is there twice; the first one is in line %d", first)
@@ -130,14 +137,24 @@ func (d *decoder) keys(p place, values []*ast.MappingValueNode, fields []field) 
 
 // suggest names the nearest known field, or all of them.
 func suggest(name string, fields []field) string {
-	names := make([]string, len(fields))
-	for i, f := range fields {
-		names[i] = f.name
-	}
+	names := namesOf(fields)
 	if best := nearest(name, names); best != "" {
 		return fmt.Sprintf("; did you mean %s?", best)
 	}
 	return "; known here: " + strings.Join(names, ", ")
+}
+
+func namesOf(fields []field) []string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	return names
+}
+
+// nearestField is the field that a line of a mapping probably means, or nothing.
+func nearestField(v *ast.MappingValueNode, fields []field) string {
+	return nearest(v.Key.GetToken().Value, namesOf(fields))
 }
 
 // nearest returns the known word that name is probably a misspelling of, or
@@ -185,7 +202,7 @@ func (d *decoder) text(p place) (string, bool) {
 		return "", false
 	}
 	if s == "" || strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		d.bad(p, "%q is empty, or has white space around it or control characters in it", s)
+		d.bad(p, "%s is empty, or has white space around it or control characters in it", inputfile.Quote(s))
 		return "", false
 	}
 	return s, true
@@ -200,7 +217,7 @@ func (d *decoder) number(p place, low, high int) (int, bool) {
 	}
 	value, err := strconv.Atoi(n.GetToken().Value)
 	if err != nil || value < low || value > high {
-		d.bad(p, "%s is not a number from %d to %d", n.GetToken().Value, low, high)
+		d.bad(p, "%s is not a number from %d to %d", inputfile.Word(n.GetToken().Value), low, high)
 		return 0, false
 	}
 	return value, true
@@ -216,7 +233,7 @@ func (d *decoder) oneOf(p place, known ...string) (string, bool) {
 	if best := nearest(s, known); best != "" {
 		hint = fmt.Sprintf("; did you mean %s?", best)
 	}
-	d.bad(p, "%q is not one of %s%s", s, strings.Join(known, ", "), hint)
+	d.bad(p, "%s is not one of %s%s", inputfile.Quote(s), strings.Join(known, ", "), hint)
 	return "", false
 }
 
@@ -236,9 +253,9 @@ func kindOf(n ast.Node) string {
 	case *ast.SequenceNode:
 		return "a list"
 	case *ast.StringNode:
-		return fmt.Sprintf("the text %q", n.Value)
+		return "the text " + inputfile.Quote(n.Value)
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
-		return n.GetToken().Value
+		return inputfile.Word(n.GetToken().Value)
 	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MergeKeyNode:
 		return "an anchor, alias or tag of YAML, which is not read here: write the value itself"
 	case *ast.NullNode, nil:

@@ -158,9 +158,9 @@ func tooDeep(words token.Tokens) int {
 }
 
 func syntaxProblem(file string, err error) *FieldError {
-	p := &FieldError{File: file, Line: 1, Problem: "is not YAML: " + err.Error()}
+	p := &FieldError{File: file, Line: 1, Problem: "is not YAML"} // the error itself may have lines of the file in it
 	if syntax, ok := errors.AsType[*yaml.SyntaxError](err); ok {
-		p.Problem = "is not YAML: " + syntax.Message
+		p.Problem = "is not YAML: " + syntax.Message // of the parser's own words, but for a tag's name
 		if syntax.Token != nil && syntax.Token.Position != nil {
 			p.Line = syntax.Token.Position.Line
 		}
@@ -191,7 +191,7 @@ func (d *decoder) migration(p place) Spec {
 func (d *decoder) constant(p place, want string) bool {
 	s, ok := d.text(p)
 	if ok && s != want {
-		d.bad(p, "%q is not read by this version; it reads %s", s, want)
+		d.bad(p, "%s is not read by this version; it reads %s", inputfile.Quote(s), want)
 	}
 	return s == want
 }
@@ -295,8 +295,8 @@ func (d *decoder) binary(p place) (written, resolved string) {
 	case !ok || s == BinaryFromControlPlane || s == BinaryPreinstalled:
 		return s, s
 	case !strings.Contains(s, "/"):
-		d.bad(p, "%q is neither %s nor %s; for a file on this machine write a path with a /, such as ./%s",
-			s, BinaryFromControlPlane, BinaryPreinstalled, s)
+		d.bad(p, "%s is neither %s nor %s; for a file on this machine write a path with a /, such as ./%s",
+			inputfile.Quote(s), BinaryFromControlPlane, BinaryPreinstalled, inputfile.Word(s))
 		return s, s
 	}
 	return s, d.localFile(p, s)
@@ -320,7 +320,7 @@ func (d *decoder) join(p place, join *Join) {
 		field{"patches", "", func(p place) {
 			s, ok := d.text(p)
 			if ok && !strings.HasPrefix(s, "/") {
-				d.bad(p, "%q is not an absolute path; it names a folder on the joining nodes", s)
+				d.bad(p, "%s is not an absolute path; it names a folder on the joining nodes", inputfile.Quote(s))
 			}
 			join.Patches = s
 		}},
@@ -328,7 +328,7 @@ func (d *decoder) join(p place, join *Join) {
 			d.list(p, func(p place) {
 				s, ok := d.text(p)
 				if ok && strings.ContainsAny(s, ", \t") {
-					d.bad(p, "%q is not one name; write one name an item, as kubeadm prints it in [ERROR …]", s)
+					d.bad(p, "%s is not one name; write one name an item, as kubeadm prints it in [ERROR …]", inputfile.Quote(s))
 				}
 				join.IgnorePreflightErrors = append(join.IgnorePreflightErrors, s)
 			})

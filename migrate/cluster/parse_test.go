@@ -137,14 +137,54 @@ func TestFilesThatAreNoSpec(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                          "m:1: is empty; docs/spec.md shows what belongs into it",
 		"# nothing\n---\n":          "m:1: is empty; docs/spec.md shows what belongs into it",
-		"hello":                     `m:1: must be a mapping with the fields apiVersion, kind, metadata, spec, and it is the text "hello"`,
+		"hello":                     `m:1: must be a mapping with the fields apiVersion, kind, metadata, spec, and it is text of 5 bytes`,
 		"- a\n- b":                  "m:1: must be a mapping with the fields apiVersion, kind, metadata, spec, and it is a list",
+		"a: 1":                      "m:1: is no spec file: it has none of the fields apiVersion, kind, metadata, spec",
 		"a: [1":                     "m:1: is not YAML: ",
 		"\xff\xfea\x00":             "m:1: is text in UTF-16: save it as UTF-8",
 		strings.Repeat("#", 300000): "m:1: has 300000 bytes, which is no spec file (they have at most 262144)",
 	} {
 		if _, err := parse("m", []byte(text), "/"); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%.20q: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+// TestAWrongFileIsNotTold: a key, a vault or a list of passwords may be named by
+// mistake. Nothing of what is in it may reach the terminal, or what is handed on.
+func TestAWrongFileIsNotTold(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter2hunter2hunter2"
+	long := strings.Repeat(secret, 30)
+	for name, text := range map[string]string{
+		"a private key":         "-----BEGIN OPENSSH PRIVATE KEY-----\n" + long + "\n" + long + "\n-----END OPENSSH PRIVATE KEY-----\n",
+		"an old private key":    "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC," + secret + "\n\n" + long + "\n-----END RSA PRIVATE KEY-----\n",
+		"a vault":               "$ANSIBLE_VAULT;1.1;AES256\n" + long + "\n" + long + "\n",
+		"a password":            secret + "\n",
+		"a number":              "471147114711\n",
+		"variables of a shell":  "PASSWORD=" + secret + "\nexport TOKEN='" + secret + "'\n",
+		"another YAML file":     "password: " + secret + "\n" + secret + ": {a: b}\n",
+		"a list":                "- " + secret + "\n",
+		"a literal":             "|\n  " + secret + "\n",
+		"in double quotes":      `"` + secret + `"`,
+		"no YAML":               "a: \"" + secret + "\n",
+		"no YAML either":        secret + ": [" + secret + "\n",
+		"a tag":                 "!" + secret + " " + secret + "\n",
+		"an anchor":             "&" + secret + " *" + secret + "\n",
+		"two documents":         "---\n" + secret + "\n---\n" + secret + "\n",
+		"colons":                "root:" + secret + ":0:0\n",
+		"a map that is no spec": "{" + secret + ": " + secret + "}",
+	} {
+		_, err := parse("m", []byte(text), "/")
+		if err == nil || !strings.HasPrefix(err.Error(), "m:") || strings.Contains(err.Error(), "hunter") || strings.Contains(err.Error(), "4711") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, field := range []string{"user: %s", "user: [%s]", "%s: a", "port: %s", "timeout: %s", "become: %s", "address: %s", "identityFile: '~%s'"} {
+		text := strings.Replace(string(read(t, "minimal.yaml")), "spec:", "spec:\n  ssh: {"+strings.ReplaceAll(field, "%s", long+"@")+"}", 1)
+		_, err := parse("m", []byte(text), "/")
+		if err == nil || strings.Contains(err.Error(), secret+secret+secret) || len(err.Error()) > 400 {
+			t.Errorf("%s: %v", field, err)
 		}
 	}
 }

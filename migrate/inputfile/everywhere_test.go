@@ -15,7 +15,6 @@ import (
 func elsewhere() map[string]string {
 	return map[string]string{
 		"migrate/inputfile/":         "this package",
-		"migrate/remote/sshhost/":    "keys, known_hosts and ssh_config are read as ssh(1) reads them",
 		"migrate/remote/remotetest/": "a test's hosts",
 		"phases/phasestest/":         "a test's world",
 		"migrate/playground/":        "what the playground has made itself, and /proc",

@@ -12,6 +12,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -118,6 +120,27 @@ func size(n int64) string {
 		return fmt.Sprintf("%d MiB", n>>20)
 	}
 	return fmt.Sprintf("%d KiB", n>>10)
+}
+
+// mostQuoted is what a message shows of a value: enough to find it, too little for
+// the content of a file that was named by mistake, which may be a key.
+const mostQuoted = 40
+
+// Quote is what a message shows of a value that stands in a file, in quotes.
+func Quote(value string) string {
+	if len(value) <= mostQuoted {
+		return strconv.Quote(value)
+	}
+	return strconv.Quote(strings.ToValidUTF8(value[:mostQuoted], "")) + "…"
+}
+
+// Word is Quote of a value that stands without quotes in a message where it is
+// short: a number, or a name.
+func Word(value string) string {
+	if len(value) <= mostQuoted {
+		return value
+	}
+	return Quote(value)
 }
 
 // errUTF16 is text that Windows programs write.

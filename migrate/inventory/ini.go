@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"hamigrate/migrate/inputfile"
 )
 
 // ini reads the INI form (ansible: plugins/inventory/ini.py).
@@ -20,11 +22,14 @@ func (m *model) ini(data []byte) error {
 		if strings.HasPrefix(line, "[") && !strings.Contains(line, "=") {
 			name, end := line[1:], strings.IndexByte(line, ']')
 			if end < 0 {
-				return bad("%q: a section ends with ]", line)
+				return bad("%s: a section ends with ]", inputfile.Quote(line))
 			}
 			name, kind, _ = strings.Cut(line[1:end], ":")
 			if kind != "" && kind != "children" && kind != "vars" {
-				return bad("[%s:%s]: a section is [group], [group:children] or [group:vars]", name, kind)
+				return bad("[%.40s:%.40s]: a section is [group], [group:children] or [group:vars]", name, kind)
+			}
+			if err := checkName("group", name); err != nil {
+				return bad("%v", err)
 			}
 			current = m.group(name)
 			continue
@@ -33,11 +38,11 @@ func (m *model) ini(data []byte) error {
 		switch kind {
 		case "children":
 			child, _, _ := strings.Cut(line, " ")
-			m.addChild(current, child)
+			err = m.addChild(current, child)
 		case "vars":
 			key, value, ok := strings.Cut(line, "=")
 			if !ok {
-				return bad("%q is no variable: name=value", line)
+				return bad("%s is no variable: name=value", inputfile.Quote(line))
 			}
 			current.vars[strings.TrimSpace(key)] = unquote(comment(strings.TrimSpace(value)))
 		default:
@@ -75,7 +80,7 @@ func (m *model) iniHost(g *group, line string) error {
 	for _, word := range words[1:] {
 		key, value, ok := strings.Cut(word, "=")
 		if !ok {
-			return fmt.Errorf("%q behind the host %s is no variable: name=value", word, words[0])
+			return fmt.Errorf("%s behind the host %s is no variable: name=value", inputfile.Quote(word), inputfile.Word(words[0]))
 		}
 		v[key] = value
 	}
@@ -172,25 +177,25 @@ func expand(pattern string) ([]string, error) {
 		parts = strings.Split(pattern[begin+1:begin+length], ":")
 	}
 	if len(parts) != 2 && len(parts) != 3 {
-		return nil, fmt.Errorf("%q: a range is [first:last] or [first:last:step]", pattern)
+		return nil, fmt.Errorf("%s: a range is [first:last] or [first:last:step]", inputfile.Quote(pattern))
 	}
 	step := 1
 	if len(parts) == 3 {
 		var err error
 		if step, err = strconv.Atoi(parts[2]); err != nil || step < 1 {
-			return nil, fmt.Errorf("%q: the step of a range is a number from 1 on", pattern)
+			return nil, fmt.Errorf("%s: the step of a range is a number from 1 on", inputfile.Quote(pattern))
 		}
 	}
 	values, err := between(or(parts[0], "0"), parts[1], step)
 	if err != nil {
-		return nil, fmt.Errorf("%q: %w", pattern, err)
+		return nil, fmt.Errorf("%s: %w", inputfile.Quote(pattern), err)
 	}
 	rest, err := expand(pattern[begin+length+1:])
 	if err != nil {
 		return nil, err
 	}
 	if len(values)*len(rest) > maxRange {
-		return nil, fmt.Errorf("%q stands for more than %d hosts", pattern, maxRange)
+		return nil, fmt.Errorf("%s stands for more than %d hosts", inputfile.Quote(pattern), maxRange)
 	}
 	var out []string
 	for _, v := range values {
@@ -222,7 +227,7 @@ func between(first, last string, step int) ([]string, error) {
 			return out, nil
 		}
 	}
-	return nil, fmt.Errorf("from %q to %q is no range", first, last)
+	return nil, fmt.Errorf("from %s to %s is no range", inputfile.Quote(first), inputfile.Quote(last))
 }
 
 func widthOf(first string) int {

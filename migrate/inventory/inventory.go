@@ -18,6 +18,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"hamigrate/migrate/inputfile"
+	"hamigrate/migrate/remote"
 )
 
 // Host is a host of an inventory. What is empty is not said there.
@@ -127,19 +130,19 @@ func (m *model) host(name string) Host {
 		SSHAddress: or(m.plain(name, v, "ansible_host", "ansible_ssh_host"), name),
 		User:       m.plain(name, v, "ansible_user", "ansible_ssh_user"),
 	}
-	if strings.HasPrefix(h.User, "-") || strings.ContainsAny(h.User, " \t@:/") {
-		m.note("ansible_user %q of %s is not a user name, and not taken over", h.User, name)
+	if h.User != "" && !remote.IsUser(h.User) {
+		m.note("ansible_user %s of %s is not a user name, and not taken over", inputfile.Quote(h.User), name)
 		h.User = ""
 	}
 	if !isAddress(h.SSHAddress) {
-		m.note("ansible_host %q of %s is no address, and not taken over", h.SSHAddress, name)
+		m.note("ansible_host %s of %s is no address, and not taken over", inputfile.Quote(h.SSHAddress), name)
 		h.SSHAddress = name
 	}
 	h.IdentityFile = m.keyFile(name, m.plain(name, v, "ansible_ssh_private_key_file", "ansible_private_key_file"))
 	if text := m.plain(name, v, "ansible_port", "ansible_ssh_port"); text != "" {
 		port, err := strconv.Atoi(text)
 		if err != nil || port < 1 || port > 65535 {
-			m.note("ansible_port %q of %s is not a port, which is a number from 1 to 65535, and not taken over", text, name)
+			m.note("ansible_port %s of %s is not a port, which is a number from 1 to 65535, and not taken over", inputfile.Quote(text), name)
 		} else {
 			h.Port = port
 		}
@@ -182,18 +185,21 @@ func (m *model) refused(name string, v vars) {
 		}
 	}
 	if c := m.plain(name, v, "ansible_connection"); c != "" && c != "ssh" && c != "smart" && c != "paramiko" && c != "paramiko_ssh" {
-		m.note("ansible_connection of %s is %q, and this program has SSH only: it must be reachable by SSH", name, c)
+		m.note("ansible_connection of %s is %s, and this program has SSH only: it must be reachable by SSH", name, inputfile.Quote(c))
 	}
 	if how := m.plain(name, v, "ansible_become_method"); how != "" && how != "sudo" {
-		m.note("ansible_become_method of %s is %q, and this program has sudo only", name, how)
+		m.note("ansible_become_method of %s is %s, and this program has sudo only", name, inputfile.Quote(how))
 	}
 	if who := m.plain(name, v, "ansible_become_user"); who != "" && who != "root" {
-		m.note("ansible_become_user of %s is %q; this program needs root's rights", name, who)
+		m.note("ansible_become_user of %s is %s; this program needs root's rights", name, inputfile.Quote(who))
 	}
 	if user := m.plain(name, v, "ansible_user", "ansible_ssh_user"); falsy(v["ansible_become"]) && user != "" && user != "root" {
-		m.note("ansible_become of %s is off, and %q is not root: this program uses sudo there", name, user)
+		m.note("ansible_become of %s is off, and %s is not root: this program uses sudo there", name, inputfile.Quote(user))
 	}
 }
+
+// longestValue is more than any name of a file has.
+const longestValue = 4096
 
 // plain is the first of a host's variables that has a value, if that can be
 // taken as it is written. A template's text is not told: it may hold a secret.
@@ -206,6 +212,8 @@ func (m *model) plain(host string, v vars, keys ...string) string {
 		}
 		switch {
 		case value == "":
+		case len(value) > longestValue:
+			m.note("%s of %s has %d letters, and is not taken over", key, host, len(value))
 		case strings.Contains(value, "{{"), strings.Contains(value, "{%"):
 			m.note("%s of %s is made by a template, and not taken over", key, host)
 		case strings.HasPrefix(value, vaultMark):

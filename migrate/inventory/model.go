@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"hamigrate/migrate/inputfile"
 )
 
 // vars are variables with their values as text; a mapping is flattened, its
@@ -76,7 +78,7 @@ func printable(word string) string {
 // isAddress says whether a word can be where a host is reached: a program that
 // is given it must take it for one word, and for no option.
 func isAddress(word string) bool {
-	return word != "" && !strings.HasPrefix(word, "-") && !strings.ContainsFunc(word, unicode.IsSpace)
+	return word != "" && len(word) <= longestName && !strings.HasPrefix(word, "-") && !strings.ContainsFunc(word, unicode.IsSpace)
 }
 
 // isText refuses what no file of text holds: names of it could not be written
@@ -93,8 +95,11 @@ func (m *model) addHost(g *group, name string, v vars) error {
 	if m.entries++; m.entries > maxEntries || len(m.groups) > maxGroups {
 		return fmt.Errorf("more than %d hosts or %d groups are no inventory that is read here", maxEntries, maxGroups)
 	}
+	if err := checkName("host", name); err != nil {
+		return err
+	}
 	if printable(name) != name || !isAddress(name) {
-		return fmt.Errorf("%q is no name of a host", name)
+		return fmt.Errorf("%s is no name of a host", inputfile.Quote(name))
 	}
 	if !g.has[name] {
 		g.has[name] = true
@@ -107,12 +112,28 @@ func (m *model) addHost(g *group, name string, v vars) error {
 	return nil
 }
 
+// longestName is that of a name in DNS (RFC 1035), beyond which no host and no
+// group has one. What is named is compared, sorted and told of many times.
+const longestName = 253
+
+// checkName refuses a name before anything is done with it.
+func checkName(what, name string) error {
+	if len(name) > longestName {
+		return fmt.Errorf("%s: it has %d letters, which no name of a %s has", inputfile.Quote(name), len(name), what)
+	}
+	return nil
+}
+
 // addChild puts a group into another, once.
-func (m *model) addChild(g *group, name string) {
+func (m *model) addChild(g *group, name string) error {
+	if err := checkName("group", name); err != nil {
+		return err
+	}
 	m.group(name)
 	if key := keyOf(name); !slices.Contains(g.children, key) {
 		g.children = append(g.children, key)
 	}
+	return nil
 }
 
 // note adds a sentence once.

@@ -134,6 +134,9 @@ func (m *model) meta(n *yaml.Node) error {
 }
 
 func (m *model) treeGroup(name string, n *yaml.Node) error {
+	if err := checkName("group", name); err != nil {
+		return m.bad(n, "%v", err)
+	}
 	g := m.group(name)
 	if isEmpty(n) {
 		return nil
@@ -156,7 +159,9 @@ func (m *model) treeGroup(name string, n *yaml.Node) error {
 			return m.treeHosts(g, value)
 		case "children":
 			return each(value, func(child string, v *yaml.Node) error {
-				m.addChild(g, child)
+				if err := m.addChild(g, child); err != nil {
+					return m.bad(v, "%v", err)
+				}
 				return m.treeGroup(child, v)
 			})
 		case "vars":

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"net"
 	"strings"
+	"unicode"
 )
 
 // Command is one command for a host, run by /bin/sh with root's rights
@@ -49,6 +50,15 @@ func Quote(s string) string {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// IsUser says whether a word can be a login user's name. Programs and shells take
+// it for one word, and for no option: a spec, an inventory and ~/.ssh/config have
+// it from anywhere, and people paste the commands that it is in.
+func IsUser(s string) bool {
+	return s != "" && len(s) <= 256 && s[0] != '-' && !strings.ContainsFunc(s, func(r rune) bool {
+		return !unicode.IsPrint(r) || strings.ContainsRune(" @:/'\"`;&<>|(){}[]$*?!#~^=,%", r)
+	}) && !strings.HasSuffix(s, `\`)
 }
 
 // File is a regular file of a host: its content and what must be kept when

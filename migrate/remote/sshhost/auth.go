@@ -123,10 +123,10 @@ func (k *keyring) add(s ssh.Signer, what string) {
 // it is (a passphrase, a hardware key, only the public half) the agent signs
 // for it, if it holds the key. Files not named by the user may be missing.
 func (k *keyring) addFile(file string, held []ssh.Signer, explicit bool) error {
-	data, err := os.ReadFile(file)
+	data, err := readSmall("identity file", file)
 	if err != nil {
 		if explicit {
-			return mistakef(ErrAuthentication, err, "reading ssh.identityFile: %v", err)
+			return mistakef(ErrAuthentication, err, "ssh.identityFile: %v", err)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			k.notes = append(k.notes, err.Error())
@@ -159,7 +159,7 @@ func (k *keyring) addFile(file string, held []ssh.Signer, explicit bool) error {
 		if k.addLocked(file, public) {
 			return nil
 		}
-		problem = fmt.Sprintf("%s is protected by a passphrase and no agent holds it (ssh-add %s)", file, file)
+		problem = fmt.Sprintf("%s is protected by a passphrase and no agent holds it (%s)", file, remote.Cmd("ssh-add", file).Script)
 	}
 	if explicit {
 		return mistakef(ErrAuthentication, parseErr, "ssh.identityFile: %s", problem)
@@ -192,7 +192,7 @@ func (k *keyring) addLocked(file string, public ssh.PublicKey) bool {
 // addWithCertificate adds a key, and before it the certificate of its owner
 // that lies beside its file, as ssh(1) does.
 func (k *keyring) addWithCertificate(signer ssh.Signer, file, what string) {
-	if data, err := os.ReadFile(file + "-cert.pub"); err == nil {
+	if data, err := readSmall("certificate", file+"-cert.pub"); err == nil {
 		public, _, _, _, err := ssh.ParseAuthorizedKey(data)
 		if cert, ok := public.(*ssh.Certificate); ok && err == nil {
 			if certified, err := ssh.NewCertSigner(cert, signer); err == nil {
@@ -212,7 +212,7 @@ func publicHalf(file string, data []byte, parseErr error) ssh.PublicKey {
 	if key, _, _, _, err := ssh.ParseAuthorizedKey(data); err == nil {
 		return key
 	}
-	beside, err := os.ReadFile(file + ".pub")
+	beside, err := readSmall("public key", file+".pub")
 	if err != nil {
 		return nil
 	}
@@ -248,15 +248,7 @@ func (k *keyring) hears(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 
 // refused is the sentence for a host that took none of the keys.
 func (k *keyring) refused(t target, cause error) error {
-	copyID := "ssh-copy-id"
-	if t.named {
-		copyID += " -i " + t.identities[0]
-	}
-	if t.port() != "22" {
-		copyID += " -p " + t.port()
-	}
-	copyID += t.jumpOption("-o ProxyJump=")
-	look := fmt.Sprintf("see on %s what holds: `sshd -T -C user=%s | grep -i authentication`", t.name, t.user)
+	look := fmt.Sprintf("see on %s what holds: `sshd -T -C %s | grep -i authentication`", t.name, remote.Quote("user="+t.user))
 	switch takes := remote.Excerpt(strings.Join(k.takes, ", ")); {
 	case k.partly:
 		return mistakef(ErrAuthentication, cause,
@@ -264,14 +256,14 @@ func (k *keyring) refused(t target, cause error) error {
 			t.name, t.address, t.user, takes, look)
 	case takes != "" && !slices.Contains(k.takes, "publickey"):
 		return mistakef(ErrAuthentication, cause,
-			"%s (%s) takes no keys from user %s, only %s, and this program logs in with keys alone; set `PubkeyAuthentication yes` in /etc/ssh/sshd_config there, then: systemctl reload ssh || systemctl reload sshd; %s; then give it your key, for which the password is asked: %s %s@%s",
-			t.name, t.address, t.user, takes, look, copyID, t.user, t.host())
+			"%s (%s) takes no keys from user %s, only %s, and this program logs in with keys alone; set `PubkeyAuthentication yes` in /etc/ssh/sshd_config there, then: systemctl reload ssh || systemctl reload sshd; %s; then give it your key, for which the password is asked: %s",
+			t.name, t.address, t.user, takes, look, t.copyID())
 	}
 	ignored := ""
 	for _, why := range k.ignored {
 		ignored += "; " + why
 	}
 	return mistakef(ErrAuthentication, cause,
-		"%s (%s) lets user %s in with none of the keys tried (%s)%s: %v; give it one of them with: %s %s@%s",
-		t.name, t.address, t.user, strings.Join(k.tried, ", "), ignored, remote.Excerpt(cause.Error()), copyID, t.user, t.host())
+		"%s (%s) lets user %s in with none of the keys tried (%s)%s: %v; give it one of them with: %s",
+		t.name, t.address, t.user, strings.Join(k.tried, ", "), ignored, remote.Excerpt(cause.Error()), t.copyID())
 }

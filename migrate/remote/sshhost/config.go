@@ -10,8 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/kevinburke/ssh_config"
+
+	"hamigrate/migrate/inputfile"
+	"hamigrate/migrate/remote"
 )
 
 // includeDepth is how deep Include may nest, as for ssh(1).
@@ -52,11 +56,17 @@ func (c *userConfig) read(file string, depth int) (*ssh_config.Config, error) {
 	if depth > includeDepth {
 		return nil, fmt.Errorf("%s: Include nests deeper than %d", file, includeDepth)
 	}
-	data, err := os.ReadFile(file)
+	data, err := readSmall("SSH configuration", file)
 	if err != nil {
 		return nil, err
 	}
 	return c.parse(file, data, depth)
+}
+
+// readSmall reads a key, a certificate or a configuration, of which none is large:
+// a device has no end, and a pipe may have no writer.
+func readSmall(what, file string) ([]byte, error) {
+	return inputfile.Kind{What: what, Max: 1 << 20, Patience: 5 * time.Second}.Read(file)
 }
 
 // parse is read for a file's content.
@@ -230,7 +240,7 @@ func (c *userConfig) jump(names []string) (string, error) {
 		}
 	})
 	if key == "proxycommand" && !strings.EqualFold(way, "none") {
-		return "", fmt.Errorf("%s gives %s a ProxyCommand (%s), which this program does not run; write ProxyJump there, or set ssh.address in the spec to where it is reached directly", c.path, names[0], way)
+		return "", fmt.Errorf("%s gives %s a ProxyCommand, which this program does not run; write ProxyJump there, or set ssh.address in the spec to where it is reached directly", c.path, names[0])
 	}
 	return way, nil
 }
@@ -287,6 +297,9 @@ func (c *userConfig) of(names []string, by given) (settings, error) {
 		hostKeyAlias:   c.first(names, "HostKeyAlias"),
 		identitiesOnly: strings.EqualFold(c.first(names, "IdentitiesOnly"), "yes"),
 		hashKnownHosts: strings.EqualFold(c.first(names, "HashKnownHosts"), "yes"),
+	}
+	if who := or(by.user, c.first(names, "User")); who != "" && !remote.IsUser(strings.ReplaceAll(who, "@", "")) { // directories have users with a domain
+		return settings{}, fmt.Errorf("%q is no user name for %s; write another one as User in %s, or as ssh.user in the spec", who, names[0], c.path)
 	}
 	var err error
 	if s.proxyJump, err = c.jump(names); err != nil {

@@ -115,8 +115,8 @@ func TestUserConfigRefused(t *testing.T) {
 		config string
 		says   []string
 	}{
-		"a command as the way":    {"Host cp1\n ProxyCommand nc %h %p\n", []string{"ProxyCommand (nc %h %p)", "write ProxyJump"}},
-		"a command before a jump": {"Host cp1\n ProxyCommand nc %h %p\n ProxyJump bastion\n", []string{"ProxyCommand (nc %h %p)"}},
+		"a command as the way":    {"Host cp1\n ProxyCommand nc %h %p\n", []string{"a ProxyCommand, which this program does not run", "write ProxyJump"}},
+		"a command before a jump": {"Host cp1\n ProxyCommand nc %h %p\n ProxyJump bastion\n", []string{"a ProxyCommand, which this program does not run"}},
 		"a port that is none":     {"Host cp1\n Port ssh\n", []string{`gives cp1 the port "ssh"`, "1 to 65535"}},
 		"a jump that is none":     {"Host cp1\n ProxyJump ops@\n", []string{"the way to cp1", `"ops@"`, "[user@]host[:port]"}},
 		"a jump round in circle":  {"Host *\n ProxyJump bastion\n", []string{"the way to cp1", "round in circles", "Host bastion", "ProxyJump none"}},

@@ -13,6 +13,8 @@ import (
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"hamigrate/migrate/remote"
 )
 
 // hostKeys checks one host's key against its known_hosts files.
@@ -105,11 +107,11 @@ func (k *hostKeys) check(hostname string, addr net.Addr, key ssh.PublicKey) erro
 // in one of them.
 func (k *hostKeys) leftOut() string {
 	skipped := k.known.skipped
-	switch n := len(skipped); {
-	case n == 0:
+	switch {
+	case len(skipped) == 0:
 		return ""
-	case n > 3:
-		skipped = append(slices.Clone(skipped[:3]), fmt.Sprintf("and %d more", n-3))
+	case k.known.more > 0:
+		skipped = append(slices.Clone(skipped), fmt.Sprintf("and %d more", k.known.more))
 	}
 	return "; not read there: " + strings.Join(skipped, ", ")
 }
@@ -127,7 +129,7 @@ func describe(known []xknownhosts.KnownKey) string {
 func forget(t target, known []xknownhosts.KnownKey) string {
 	var commands []string
 	for _, k := range known {
-		command := fmt.Sprintf("ssh-keygen -R %s -f %s", quoteHost(t), k.Filename)
+		command := remote.Cmd("ssh-keygen", "-R", knownhosts.Normalize(t.known()), "-f", k.Filename).Script
 		if !slices.Contains(commands, command) {
 			commands = append(commands, command)
 		}
@@ -161,24 +163,11 @@ func (t target) trustCommand(key ssh.PublicKey) string {
 	if t.via != nil || t.alias != "" {
 		return t.byHand()
 	}
-	return fmt.Sprintf("ssh-keyscan%s %s >> %s", scanOptions(t, key), t.host(), t.knownHosts)
-}
-
-func scanOptions(t target, key ssh.PublicKey) string {
-	options := " -t " + keyName(key)
+	words := []string{"ssh-keyscan", "-t", keyName(key)}
 	if t.port() != "22" {
-		options += " -p " + t.port()
+		words = append(words, "-p", t.port())
 	}
-	return options
-}
-
-// quoteHost is the host as known_hosts spells it, safe to paste.
-func quoteHost(t target) string {
-	name := knownhosts.Normalize(t.known())
-	if strings.ContainsRune(name, '[') {
-		return "'" + name + "'"
-	}
-	return name
+	return remote.Cmd(append(words, t.host())...).Script + " >> " + remote.Quote(t.knownHosts)
 }
 
 func (t target) host() string {
@@ -191,9 +180,8 @@ func (t target) port() string {
 	return port
 }
 
-// jumpOption is how ssh(1) is told of the bastions; option is what stands
-// before them.
-func (t target) jumpOption(option string) string {
+// jumps is how ssh(1) is told of the bastions, "" where there are none.
+func (t target) jumps() string {
 	if t.via == nil {
 		return ""
 	}
@@ -205,24 +193,51 @@ func (t target) jumpOption(option string) string {
 		}
 		way = "," + word + way
 	}
-	return " " + option + way[1:]
+	return way[1:]
 }
 
-// byHand is the ssh command that connects as we would.
+// byHand is the ssh command that connects as we would. It is made to be pasted: a
+// spec, an inventory and ~/.ssh/config have words in it.
 func (t target) byHand() string {
-	line := "ssh"
+	words := []string{"ssh"}
 	if t.port() != "22" {
-		line += " -p " + t.port()
+		words = append(words, "-p", t.port())
 	}
 	if t.named {
-		line += " -i " + remote.Quote(t.identities[0])
+		words = append(words, "-i", t.identities[0])
 	}
 	if t.alias != "" {
-		line += " -o HostKeyAlias=" + t.alias
+		words = append(words, "-o", "HostKeyAlias="+t.alias)
 	}
 	if t.knownHosts != t.usualKnown { // it is the spec's, or of a host that ssh(1) knows by another name
-		line += " -o UserKnownHostsFile=" + remote.Quote(t.knownHosts)
+		words = append(words, "-o", "UserKnownHostsFile="+oneValue(t.knownHosts))
 	}
-	line += t.jumpOption("-J ")
-	return line + " " + t.user + "@" + t.host()
+	if way := t.jumps(); way != "" {
+		words = append(words, "-J", way)
+	}
+	return remote.Cmd(append(words, t.user+"@"+t.host())...).Script
+}
+
+// copyID is the command that gives the host the key.
+func (t target) copyID() string {
+	words := []string{"ssh-copy-id"}
+	if t.named {
+		words = append(words, "-i", t.identities[0])
+	}
+	if t.port() != "22" {
+		words = append(words, "-p", t.port())
+	}
+	if way := t.jumps(); way != "" {
+		words = append(words, "-o", "ProxyJump="+way)
+	}
+	return remote.Cmd(append(words, t.user+"@"+t.host())...).Script
+}
+
+// oneValue is a file's name as the value of an option of ssh(1), which takes a
+// value with spaces for several.
+func oneValue(file string) string {
+	if strings.ContainsAny(file, " \t") {
+		return `"` + file + `"`
+	}
+	return file
 }

@@ -238,7 +238,8 @@ func TestSpellingOfHosts(t *testing.T) {
 		net.JoinHostPort("fd00::1", "22"): "fd00::1", "10.0.0.1:22": "10.0.0.1", "10.0.0.1:2222": "'[10.0.0.1]:2222'",
 		net.JoinHostPort("fd00::1", "2222"): "'[fd00::1]:2222'",
 	} {
-		if got := quoteHost(target{address: address}); got != want {
+		got := forget(target{address: address}, []xknownhosts.KnownKey{{Filename: "/k"}})
+		if want = "ssh-keygen -R " + want + " -f /k"; got != want {
 			t.Errorf("%s: got %s, want %s", address, got, want)
 		}
 	}

@@ -1,6 +1,7 @@
 package sshhost
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // what known_hosts hashes names with; it guards no secret of ours
@@ -13,14 +14,19 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
-// knownLimit is the most that is read of a known_hosts file.
-const knownLimit = 32 << 20
+// Bounds of a known_hosts file. A line has a key of some KiB at most, and the names
+// of a host.
+const (
+	knownLimit  = 8 << 20
+	longestLine = 256 << 10
+)
 
 // knownKeys is what known_hosts files say of one host, matched as ssh(1) does
 // (its hostfile.c and match.c). The library beside it
@@ -35,6 +41,16 @@ type knownKeys struct {
 	loose bool
 	// skipped are the lines that cannot be read.
 	skipped []string
+	more    int // of them, which are only counted
+}
+
+// skip remembers a line that cannot be read.
+func (k *knownKeys) skip(file string, number int, why error) {
+	if len(k.skipped) == 3 {
+		k.more++
+		return
+	}
+	k.skipped = append(k.skipped, fmt.Sprintf("%s line %d (%v)", file, number, why))
 }
 
 // readKnownKeys reads files for one host, "host:port".
@@ -46,45 +62,63 @@ func readKnownKeys(files []string, address string, alias bool) (*knownKeys, erro
 	}
 	exact, loose := &knownKeys{}, &knownKeys{loose: true}
 	for _, file := range files {
-		data, err := readKnownFile(file)
-		if err != nil {
-			return nil, err
-		}
-		number := 0
-		for line := range bytes.Lines(data) {
-			number++
+		err := eachKnownLine(file, func(number int, line []byte) {
 			l, err := parseKnown(line)
 			if err != nil {
-				exact.skipped = append(exact.skipped, fmt.Sprintf("%s line %d (%v)", file, number, err))
+				exact.skip(file, number, err)
 			}
 			if err != nil || l.key == nil {
-				continue
+				return
 			}
 			known := xknownhosts.KnownKey{Key: l.key, Filename: file, Line: number}
 			exact.add(l, known, name)
 			if bare != "" {
 				loose.add(l, known, bare)
 			}
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	if len(exact.keys)+len(exact.authorities) == 0 && len(loose.keys)+len(loose.authorities) > 0 {
-		loose.skipped = exact.skipped
+		loose.skipped, loose.more = exact.skipped, exact.more
 		return loose, nil
 	}
 	return exact, nil
 }
 
-func readKnownFile(file string) ([]byte, error) {
-	f, err := os.Open(file)
+// eachKnownLine shows the lines of a known_hosts file, numbered from 1, one at a
+// time: all of them together may be large. The line is good until the next one.
+func eachKnownLine(file string, show func(number int, line []byte)) error {
+	info, err := os.Stat(file)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if !info.Mode().IsRegular() { // it was one a moment ago
+		return fmt.Errorf("%s is no file", file)
+	}
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe in its place does not wait for a writer
+	if err != nil {
+		return err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, knownLimit+1))
-	if err == nil && len(data) > knownLimit {
-		err = fmt.Errorf("%s has more than %d MiB", file, knownLimit>>20)
+	left := &io.LimitedReader{R: f, N: knownLimit + 1}
+	lines := bufio.NewScanner(left)
+	lines.Buffer(nil, longestLine)
+	number := 0
+	for lines.Scan() {
+		number++
+		show(number, lines.Bytes())
 	}
-	return data, err
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return fmt.Errorf("%s line %d is longer than %d KiB, which no line of known_hosts is", file, number+1, longestLine>>10)
+	case err != nil:
+		return err
+	case left.N <= 0:
+		return fmt.Errorf("%s has more than %d MiB", file, knownLimit>>20)
+	}
+	return nil
 }
 
 // knownLine is one line of a known_hosts file.

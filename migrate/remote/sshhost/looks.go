@@ -77,9 +77,9 @@ func (t target) looksOnly() error {
 // cluster that this one is about, by the way on which the host is reached. option
 // chooses the file.
 func (t target) allow(option string) string {
-	sudoers := "migrate sudoers" + t.given + " --host " + t.name + option
+	sudoers := "migrate sudoers" + t.given + " --host " + remote.Quote(t.name) + option
 	if t.noSpec {
-		sudoers = "migrate sudoers " + t.user + "@" + t.host()
+		sudoers = "migrate sudoers " + remote.Quote(t.user+"@"+t.host())
 	}
 	t.user = "root"
 	return rights.Allow(sudoers, t.byHand())

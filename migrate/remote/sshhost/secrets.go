@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+
+	"hamigrate/migrate/remote"
 )
 
 // questions is how often one thing is asked for, or a password tried on one
@@ -102,7 +103,7 @@ func (s *secrets) open(ctx context.Context, file string) error {
 	if err := s.hasGivenUp(file); err != nil || s.key(file) != nil {
 		return err
 	}
-	data, err := os.ReadFile(file)
+	data, err := readSmall("identity file", file)
 	if err != nil {
 		return fmt.Errorf("reading the identity file: %w", err)
 	}
@@ -110,7 +111,7 @@ func (s *secrets) open(ctx context.Context, file string) error {
 	for range questions {
 		answer, err := s.ask(ctx, fmt.Sprintf("%sPassphrase of %s: ", prefix, file))
 		if err != nil {
-			return s.giveUp(ctx, file, mistakef(ErrAuthentication, err, "%s is protected by a passphrase, and asking for it failed: %v; put it into an agent with: ssh-add %s", file, err, file))
+			return s.giveUp(ctx, file, mistakef(ErrAuthentication, err, "%s is protected by a passphrase, and asking for it failed: %v; put it into an agent with: %s", file, err, remote.Cmd("ssh-add", file).Script))
 		}
 		signer, err := ssh.ParsePrivateKeyWithPassphrase(data, []byte(answer))
 		if err == nil {
@@ -121,7 +122,7 @@ func (s *secrets) open(ctx context.Context, file string) error {
 		}
 		prefix = "That does not open it. "
 	}
-	return s.giveUp(ctx, file, mistakef(ErrAuthentication, nil, "%s was not opened by the passphrase given (%d tries); try it with: ssh-keygen -y -f %s", file, questions, file))
+	return s.giveUp(ctx, file, mistakef(ErrAuthentication, nil, "%s was not opened by the passphrase given (%d tries); try it with: %s", file, questions, remote.Cmd("ssh-keygen", "-y", "-f", file).Script))
 }
 
 // lockedKey is a key whose passphrase is not known yet. Its public half is

@@ -1,7 +1,6 @@
 package sshhost
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
 	"errors"
@@ -129,17 +128,17 @@ func (t *trust) note(of target, key ssh.PublicKey) {
 func acceptedAt(of target, key ssh.PublicKey) (at time.Time, file string, accepted bool) {
 	text := []byte(base64.StdEncoding.EncodeToString(key.Marshal()))
 	for _, file := range of.hostKeyFiles() {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			continue // it was read a moment ago; then it is not there
-		}
-		for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
-			_, comment, marked := bytes.Cut(lines.Bytes(), []byte(acceptedMark))
-			if !marked || !bytes.Contains(lines.Bytes(), text) {
-				continue
+		// A file that cannot be read was read a moment ago; then it is not there.
+		_ = eachKnownLine(file, func(_ int, line []byte) {
+			_, comment, marked := bytes.Cut(line, []byte(acceptedMark))
+			if accepted || !marked || !bytes.Contains(line, text) {
+				return
 			}
 			// A time that cannot be read is none; the mark counts.
-			at, _ := time.Parse(time.RFC3339, string(bytes.TrimSpace(comment)))
+			at, _ = time.Parse(time.RFC3339, string(bytes.TrimSpace(comment)))
+			accepted = true
+		})
+		if accepted {
 			return at, file, true
 		}
 	}
