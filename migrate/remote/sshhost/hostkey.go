@@ -13,8 +13,6 @@ import (
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
-
-	"hamigrate/migrate/remote"
 )
 
 // hostKeys checks one host's key against its known_hosts files.
