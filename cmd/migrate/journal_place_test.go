@@ -36,7 +36,7 @@ func TestJournalThatIsAnotherFile(t *testing.T) {
 	for name, want := range map[string]string{
 		"migrate.yaml": same, "link": same, "hard": same,
 		"a.journal.log": beside, "a.journal.log.1": beside, "a.journal.lock-holder": beside, "a.rehearsal.json": beside, "other": beside,
-		"a.journal": "", "b": "",
+		"a.journal": "", "b": "", "a.journal.2": "", "a.journal.bak": "", "a.journal.sudo": "",
 	} {
 		s, err := newSession(at("migrate.yaml"), at(name), hclog.NewNullLogger(), sshhost.Options{Home: dir})
 		if err == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -152,14 +153,15 @@ func checkJournal(spec, journal string) error {
 		return fmt.Errorf("the spec and the journal are the same file, %s: name another one with --journal, or leave it out for %s", journal, journalBeside(spec))
 	}
 	for _, name := range []string{journal, ledTo(journal)} {
-		of, _, companion := strings.Cut(filepath.Base(name), ".journal.")
-		if companion || strings.HasSuffix(name, ".rehearsal.json") {
-			of = strings.TrimSuffix(of, ".rehearsal.json")
-			return fmt.Errorf("the journal %s has the name of a file that is kept beside the journal %s.journal: name another one with --journal", journal, filepath.Join(filepath.Dir(name), of))
+		if of := companions.FindStringSubmatch(filepath.Base(name)); of != nil {
+			return fmt.Errorf("the journal %s has the name of a file that is kept beside the journal %s.journal: name another one with --journal", journal, filepath.Join(filepath.Dir(name), of[1]))
 		}
 	}
 	return state.CheckPlace(journal)
 }
+
+// companions are what this program keeps beside a journal.
+var companions = regexp.MustCompile(`^(.*?)(?:\.journal(?:\.log(?:\.[0-9]+)?|\.lock-holder|\.backups)|\.rehearsal\.json)$`)
 
 // journalBeside is where the journal of a spec is that nobody has named.
 func journalBeside(spec string) string {
