@@ -24,7 +24,7 @@ func layers() map[string]layer {
 	return map[string]layer{
 		"state":                     {nil, "the journal is bytes on a disk: what a step is must not matter to it"},
 		"migrate/inputfile":         {nil, "reads a file up to a bound; what is in it is not its business"},
-		"migrate/cluster":           {[]string{"migrate/inputfile"}, "the spec is data; whoever reads it must not get a connection with it"},
+		"migrate/cluster":           {[]string{"migrate/inputfile", "migrate/remote"}, "the spec is data; of hosts it asks what a name and a user are, and gets no connection with that"},
 		"migrate":                   {[]string{"state", "migrate/cluster"}, "the engine knows no SSH, etcd, Kubernetes or command line, so that its crash tests are about it alone"},
 		"migrate/show":              {nil, "how text is quoted must not depend on what it is about"},
 		"migrate/remote":            {nil, "what a host is, said without any way to reach one"},
@@ -33,7 +33,7 @@ func layers() map[string]layer {
 		"migrate/remote/remotetest": {[]string{"migrate/remote"}, "a fake of hosts serves every test, so it depends on none"},
 		"migrate/etcd":              {[]string{"migrate/cluster", "migrate/remote"}, "an adapter never imports the engine"},
 		"migrate/kube":              {[]string{"migrate/cluster", "migrate/remote"}, "an adapter never imports the engine"},
-		"migrate/inventory":         {[]string{"migrate/inputfile"}, "reads a file of somebody else's; what becomes of it is not its business"},
+		"migrate/inventory":         {[]string{"migrate/inputfile", "migrate/remote"}, "reads a file of somebody else's; what becomes of it is not its business"},
 		"migrate/initspec":          {[]string{"migrate/cluster", "migrate/etcd", "migrate/kube", "migrate/remote"}, "looks at a cluster through interfaces and writes a spec; how hosts are reached is not its business"},
 		"migrate/nodefiles":         {[]string{"migrate/kube", "migrate/remote"}, "decides by what stands on a node; preflight asks it as well, and must not get etcd's server with it"},
 		"migrate/backup":            {[]string{"migrate/etcd", "migrate/inputfile", "migrate/nodefiles", "migrate/remote"}, "saves and checks what a cluster is restored from; which step it is for is not its business"},
