@@ -54,7 +54,7 @@ func TestOnlyTheValueGoes(t *testing.T) {
 		`https://a.example/x?sig=a&b=c`:             `https://a.example/x?sig=[hidden]&b=c`,
 		`registry.k8s.io/pause:3.9@sha256:` + "0a":  `registry.k8s.io/pause:3.9@sha256:0a`,
 		`pause:3.9@sha256:` + "0a":                  `pause:3.9@sha256:0a`,
-		"PWD=/root/clusters":                        "PWD=/root/clusters",
+		"PWD=/srv/clusters":                         "PWD=/srv/clusters",
 		"--discovery-token-ca-cert-hash sha256:0a1": "--discovery-token-ca-cert-hash sha256:0a1",
 		`"secret": null, "a": "b"`:                  `"secret": null, "a": "b"`,
 	} {
