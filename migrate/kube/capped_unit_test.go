@@ -6,10 +6,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
+
+	"hamigrate/internal/within"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -36,7 +37,7 @@ func TestAnAnswerWithoutEndIsCut(t *testing.T) { //nolint:paralleltest // it mea
 		t.Fatal(err)
 	}
 	const most = 128 << 20
-	peak := heapPeak(func() {
+	peak := within.HeapPeak(func() {
 		var all sync.WaitGroup
 		for range 6 {
 			all.Go(func() {
@@ -51,34 +52,6 @@ func TestAnAnswerWithoutEndIsCut(t *testing.T) { //nolint:paralleltest // it mea
 	if peak > most {
 		t.Errorf("it took %d MiB of memory", peak>>20)
 	}
-}
-
-// heapPeak is what do added to the heap, at most.
-func heapPeak(do func()) uint64 {
-	var before, now runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	done, ended := make(chan struct{}), make(chan uint64)
-	go func() {
-		peak := uint64(0)
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			runtime.ReadMemStats(&now)
-			if now.HeapInuse > before.HeapInuse {
-				peak = max(peak, now.HeapInuse-before.HeapInuse)
-			}
-			select {
-			case <-tick.C:
-			case <-done:
-				ended <- peak
-				return
-			}
-		}
-	}()
-	do()
-	close(done)
-	return <-ended
 }
 
 // TestAWatchIsNotCut: it is read piece by piece, and may go on for days.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"hamigrate/internal/within"
+
 	"github.com/skeema/knownhosts"
 )
 
@@ -57,7 +59,7 @@ func TestLargeKnownHosts(t *testing.T) {
 	line := []byte(knownhosts.Line([]string{"192.0.2.1"}, other.PublicKey()) + "\n")
 	file := filepath.Join(t.TempDir(), "known")
 	writeFile(t, file, string(bytes.Repeat(line, 7<<20/len(line)))+knownhosts.Line([]string{s.address()}, s.key.PublicKey())+"\n")
-	peak := heapPeak(func() {
+	peak := within.HeapPeak(func() {
 		known, err := readKnownKeys([]string{file}, s.address(), false)
 		if err != nil || len(known.keys) != 1 {
 			t.Errorf("%v", err)

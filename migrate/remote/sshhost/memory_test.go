@@ -5,10 +5,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
+
+	"hamigrate/internal/within"
 
 	"golang.org/x/crypto/ssh"
 
@@ -55,7 +56,7 @@ func TestAFloodTakesLittleMemory(t *testing.T) { //nolint:paralleltest // it mea
 				h.target.limits.look = 500 * time.Millisecond
 			}
 			s.set(func() { s.hostile = answer })
-			peak := heapPeak(func() {
+			peak := within.HeapPeak(func() {
 				var all sync.WaitGroup
 				for i := range 24 {
 					all.Go(func() {
@@ -89,7 +90,7 @@ func TestAFloodTakesLittleMemory(t *testing.T) { //nolint:paralleltest // it mea
 				go flood(c)
 			}
 		}()
-		peak := heapPeak(func() {
+		peak := within.HeapPeak(func() {
 			var open []net.Conn
 			for range 16 {
 				c, err := h.DialContext(t.Context(), "tcp", listen.Addr().String())
@@ -111,32 +112,4 @@ func TestAFloodTakesLittleMemory(t *testing.T) { //nolint:paralleltest // it mea
 			t.Errorf("it took %d MiB", peak>>20)
 		}
 	})
-}
-
-// heapPeak is what do added to the heap, at most.
-func heapPeak(do func()) uint64 {
-	var before, now runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	done, ended := make(chan struct{}), make(chan uint64)
-	go func() {
-		peak := uint64(0)
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			runtime.ReadMemStats(&now)
-			if now.HeapInuse > before.HeapInuse {
-				peak = max(peak, now.HeapInuse-before.HeapInuse)
-			}
-			select {
-			case <-tick.C:
-			case <-done:
-				ended <- peak
-				return
-			}
-		}
-	}()
-	do()
-	close(done)
-	return <-ended
 }
