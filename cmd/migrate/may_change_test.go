@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	"hamigrate/internal/source"
+
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
@@ -177,8 +179,8 @@ func TestWhoIsAskedWhetherItMayChange(t *testing.T) {
 func TestAskedBeforeAnythingChanges(t *testing.T) {
 	t.Parallel()
 	seen := 0
-	eachFile(t, func(name string, file *ast.File, at func(ast.Node) token.Position) {
-		for _, d := range file.Decls {
+	source.Each(t, func(file source.File) {
+		for _, d := range file.AST.Decls {
 			f, ok := d.(*ast.FuncDecl)
 			if !ok || f.Body == nil || f.Name.Name == "with" {
 				continue
@@ -196,7 +198,7 @@ func TestAskedBeforeAnythingChanges(t *testing.T) {
 					asked = call.Pos()
 				case id != nil && (id.Name == "runRestore" || id.Name == "holdCluster"), method != nil && isName(method, "r", "with"):
 					if seen++; asked == 0 {
-						t.Errorf("%s: %s changes something and has not asked by mayChange", at(call), f.Name.Name)
+						t.Errorf("%s: %s changes something and has not asked by mayChange", file.At(call), f.Name.Name)
 					}
 				}
 				return true

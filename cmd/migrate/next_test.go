@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
-	"go/parser"
 	"go/token"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"hamigrate/internal/source"
 
 	"hamigrate/migrate"
 	"hamigrate/state"
@@ -76,23 +76,15 @@ func TestAReasonIsToldOnce(t *testing.T) {
 func TestNextCommandsAreMadeInOnePlace(t *testing.T) {
 	t.Parallel()
 	bare := regexp.MustCompile(`(?i)(next|tells|first by %s): migrate `)
-	files, err := filepath.Glob("*.go")
-	if err != nil || len(files) < 50 {
-		t.Fatalf("%d files, %v", len(files), err)
-	}
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
+	source.Each(t, func(f source.File) {
+		if !f.In("cmd/migrate") {
+			return
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
+		ast.Inspect(f.AST, func(n ast.Node) bool {
 			if text, ok := n.(*ast.BasicLit); ok && text.Kind == token.STRING && bare.MatchString(text.Value) && !strings.Contains(text.Value, "migrate plan -f %s") {
-				t.Errorf("%s proposes a command without the flags that were given: %s", name, text.Value)
+				t.Errorf("%s proposes a command without the flags that were given: %s", f.At(n), text.Value)
 			}
 			return true
 		})
-	}
+	})
 }

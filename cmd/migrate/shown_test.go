@@ -3,12 +3,10 @@ package main
 import (
 	"fmt"
 	"go/ast"
-	"go/parser"
 	"go/token"
-	"io/fs"
-	"path/filepath"
-	"strings"
 	"testing"
+
+	"hamigrate/internal/source"
 )
 
 // around are the places that write in another way than through package show, and
@@ -26,16 +24,23 @@ var around = map[string]string{
 	"cmd/migrate/plan.go: w.Write":              "YAML, which is for programs; show.Guard stands behind it",
 }
 
+// outputs are the files that name the program's outputs: to make the App's of them,
+// and to tell in an archive whether they are terminals.
+var outputs = map[string]bool{"cmd/migrate/main.go": true, "cmd/migrate/support_archive.go": true}
+
 // TestNoWayAroundTheQuoting: cmd/migrate prints through package show, and nobody
 // else prints at all; and nothing that is no constant is called the program's own
 // text. JSON is for programs, quotes by itself, and has show.Guard behind it.
 func TestNoWayAroundTheQuoting(t *testing.T) {
 	t.Parallel()
 	used := map[string]bool{}
-	eachFile(t, func(name string, file *ast.File, at func(ast.Node) token.Position) {
-		ast.Inspect(file, func(n ast.Node) bool {
-			if s, ok := n.(*ast.SelectorExpr); ok && name != "cmd/migrate/main.go" && name != "cmd/migrate/support_archive.go" && (isName(s, "os", "Stdout") || isName(s, "os", "Stderr")) {
-				t.Errorf("%s: os.%s is the App's alone, and asked about for an archive", at(n), s.Sel.Name)
+	source.Each(t, func(f source.File) {
+		if f.In("migrate/show", "phases/phasestest") {
+			return
+		}
+		ast.Inspect(f.AST, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok && !outputs[f.Name] && (isName(s, "os", "Stdout") || isName(s, "os", "Stderr")) {
+				t.Errorf("%s: os.%s is the App's alone", f.At(n), s.Sel.Name)
 			}
 			call, ok := n.(*ast.CallExpr)
 			if !ok {
@@ -46,12 +51,12 @@ func TestNoWayAroundTheQuoting(t *testing.T) {
 				return true
 			}
 			if isName(s, "show", "Own") && !isConstant(call.Args[0]) {
-				t.Errorf("%s: only a constant is the program's own text: quote the rest with show.Sprintf or show.Foreign", at(n))
+				t.Errorf("%s: only a constant is the program's own text: quote the rest with show.Sprintf or show.Foreign", f.At(n))
 			}
-			if prints(s) || strings.HasPrefix(name, "cmd/migrate/") && writes(s) {
-				place := fmt.Sprintf("%s: %s.%s", name, s.X, s.Sel.Name)
+			if prints(s) || f.In("cmd/migrate") && writes(s) {
+				place := fmt.Sprintf("%s: %s.%s", f.Name, s.X, s.Sel.Name)
 				if around[place] == "" {
-					t.Errorf("%s: %s.%s goes around the quoting: use show.Fprintf", at(n), s.X, s.Sel.Name)
+					t.Errorf("%s: %s.%s goes around the quoting: use show.Fprintf", f.At(n), s.X, s.Sel.Name)
 				}
 				used[place] = true
 			}
@@ -62,33 +67,6 @@ func TestNoWayAroundTheQuoting(t *testing.T) {
 		if !used[place] {
 			t.Errorf("%s is no longer there: take it off the list", place)
 		}
-	}
-}
-
-// eachFile calls look with each file of the module that is no test.
-func eachFile(t *testing.T, look func(name string, file *ast.File, at func(ast.Node) token.Position)) {
-	t.Helper()
-	const root = "../.."
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		name, _ := filepath.Rel(root, path)
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && (name == "phases/phasestest" || name == "migrate/show" || strings.HasPrefix(d.Name(), ".") && name != "." || name == "out"):
-			return filepath.SkipDir
-		case !strings.HasSuffix(path, ".go"), strings.HasSuffix(path, "_test.go"):
-			return nil
-		}
-		set := token.NewFileSet()
-		file, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		look(filepath.ToSlash(name), file, func(n ast.Node) token.Position { return set.Position(n.Pos()) })
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
