@@ -273,21 +273,8 @@ func TestLostTunnelIsNoEnd(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	h := s.dial()
-	listen, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listen.Close()
-	go func() {
-		for {
-			c, err := listen.Accept()
-			if err != nil {
-				return
-			}
-			defer c.Close()
-		}
-	}()
-	c, err := h.DialContext(t.Context(), "tcp", listen.Addr().String())
+	address := listening(t, func(net.Conn) {})
+	c, err := h.DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

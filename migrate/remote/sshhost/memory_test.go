@@ -76,24 +76,11 @@ func TestAFloodTakesLittleMemory(t *testing.T) { //nolint:paralleltest // it mea
 	t.Run("through a tunnel", func(t *testing.T) {
 		s := newServer(t)
 		h := s.dial()
-		listen, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listen.Close()
-		go func() {
-			for {
-				c, err := listen.Accept()
-				if err != nil {
-					return
-				}
-				go flood(c)
-			}
-		}()
+		address := listening(t, func(c net.Conn) { flood(c) })
 		peak := within.HeapPeak(func() {
 			var open []net.Conn
 			for range 16 {
-				c, err := h.DialContext(t.Context(), "tcp", listen.Addr().String())
+				c, err := h.DialContext(t.Context(), "tcp", address)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -174,22 +174,9 @@ func TestTunnelsOutliveNothing(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	h := s.dial()
-	listen, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listen.Close()
-	go func() {
-		for {
-			c, err := listen.Accept()
-			if err != nil {
-				return
-			}
-			io.WriteString(c, "hello\n")
-		}
-	}()
+	address := listening(t, func(c net.Conn) { io.WriteString(c, "hello\n") })
 	for range 3 {
-		c, err := h.DialContext(t.Context(), "tcp", listen.Addr().String())
+		c, err := h.DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,4 +190,26 @@ func TestTunnelsOutliveNothing(t *testing.T) {
 		}
 		c.Close()
 	}
+}
+
+// listening is the address of a listener that hands each connection to serve, and
+// closes it when the test ends.
+func listening(t *testing.T, serve func(net.Conn)) string {
+	t.Helper()
+	listen, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listen.Close() })
+	go func() {
+		for {
+			c, err := listen.Accept()
+			if err != nil {
+				return
+			}
+			context.AfterFunc(t.Context(), func() { c.Close() })
+			go serve(c)
+		}
+	}()
+	return listen.Addr().String()
 }
