@@ -58,7 +58,7 @@ func TestLargeKnownHosts(t *testing.T) {
 	_, other := newKey(t)
 	line := []byte(knownhosts.Line([]string{"192.0.2.1"}, other.PublicKey()) + "\n")
 	file := filepath.Join(t.TempDir(), "known")
-	writeFile(t, file, string(bytes.Repeat(line, 7<<20/len(line)))+knownhosts.Line([]string{s.address()}, s.key.PublicKey())+"\n")
+	writeFile(t, file, string(bytes.Repeat(line, 60<<20/len(line)))+knownhosts.Line([]string{s.address()}, s.key.PublicKey())+"\n")
 	peak := within.HeapPeak(func() {
 		known, err := readKnownKeys([]string{file}, s.address(), false)
 		if err != nil || len(known.keys) != 1 {
@@ -69,7 +69,7 @@ func TestLargeKnownHosts(t *testing.T) {
 		t.Errorf("it took %d MiB", peak>>20)
 	}
 	for text, want := range map[string]string{
-		string(bytes.Repeat(line, 9<<20/len(line))): "has more than 8 MiB",
+		string(bytes.Repeat(line, 65<<20/len(line))): "has more than 64 MiB",
 		"a\n" + strings.Repeat("b", 300<<10):        "line 2 is longer than 256 KiB",
 	} {
 		writeFile(t, file, text)

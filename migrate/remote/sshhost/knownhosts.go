@@ -21,10 +21,11 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
-// Bounds of a known_hosts file. A line has a key of some KiB at most, and the names
-// of a host.
+// Bounds of a known_hosts file. That of a fleet of ten thousand hosts has some tens of
+// MiB, of which a line at a time is held; a line has a key of some KiB at most, and the
+// names of a host.
 const (
-	knownLimit  = 8 << 20
+	knownLimit  = 64 << 20
 	longestLine = 256 << 10
 )
 
