@@ -19,7 +19,7 @@ func notEmpty(c *cli.Context) error {
 		}
 		for _, f := range level.Command.Flags {
 			if name := f.Names()[0]; level.IsSet(name) && givenEmpty(level, f, name) {
-				return fmt.Errorf("--%s is given and empty, as an unset variable of a script makes it: write what it shall be, or leave it out", name)
+				return fmt.Errorf("%s %s", dashed(name), emptyAs)
 			}
 		}
 	}

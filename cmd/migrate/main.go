@@ -76,16 +76,6 @@ func runOnce(app *cli.App, args []string) error {
 	return app.Run(args)
 }
 
-// usageError makes one sentence of a wrong flag: help on stdout would end up
-// in whatever the output is piped to.
-func usageError(c *cli.Context, err error, _ bool) error {
-	name := c.Command.HelpName
-	if name == "" {
-		name = c.App.Name
-	}
-	return fmt.Errorf("%w; `%s --help` lists the flags", err, name)
-}
-
 // unknownCommand is the action of what only has subcommands.
 func unknownCommand(commands []*cli.Command, help cli.ActionFunc) cli.ActionFunc {
 	return func(c *cli.Context) error {

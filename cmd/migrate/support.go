@@ -89,6 +89,9 @@ func supportAction(c *cli.Context) error {
 
 // checkNew refuses a file that is there, whatever it is, before anything is done.
 func checkNew(flag, file string, own ownFiles) error {
+	if file == "-" {
+		return fmt.Errorf("--%s -: the archive goes to a file and not to the standard output: name one, such as help.tar.gz", flag)
+	}
 	if _, err := checkOutput(flag, file, own); err != nil {
 		return err
 	}

@@ -116,6 +116,10 @@ var hostiles = map[string]hostile{
 		},
 		kind: ErrAuthentication, says: []string{"takes the key of user ops and then wants password as well", "`AuthenticationMethods publickey`", "sshd -T -C user=ops"},
 	},
+	"answers the login with nothing": {
+		answer: says("", "", 0),
+		kind:   ErrPrivilege, says: []string{"user ops on cp1 is nobody there: `id -u` printed nothing, and said that all is well; see what it does for you: ssh -p ", " id -u"},
+	},
 	"says who we are in colours": {
 		answer: says(clear+"0\n", "", 0),
 		kind:   ErrPrivilege, says: []string{`(` + "`id -u`" + ` gave "\x1b[2J`},

@@ -70,7 +70,7 @@ func TestLargeKnownHosts(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		string(bytes.Repeat(line, 65<<20/len(line))): "has more than 64 MiB",
-		"a\n" + strings.Repeat("b", 300<<10):        "line 2 is longer than 256 KiB",
+		"a\n" + strings.Repeat("b", 300<<10):         "line 2 is longer than 256 KiB",
 	} {
 		writeFile(t, file, text)
 		if _, err := readKnownKeys([]string{file}, s.address(), false); err == nil || !strings.Contains(err.Error(), want) {

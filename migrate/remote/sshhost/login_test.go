@@ -312,3 +312,16 @@ func TestDialTimeout(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 }
+
+// TestNoCommandIsRun: a login for SFTP or forwarding alone is said to be one, without
+// the whole command that was refused.
+func TestNoCommandIsRun(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.set(func() { s.noExec = true })
+	_, err := Dial(t.Context(), s.host(), s.options())
+	wantSentence(t, err, ErrPrivilege, "cp1", "refuses to run a command", "name another user in the spec as ssh.user")
+	if strings.Contains(err.Error(), "printf") {
+		t.Errorf("the command itself is told: %v", err)
+	}
+}

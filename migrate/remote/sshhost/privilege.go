@@ -31,6 +31,10 @@ func (h *Host) findPrivilege(ctx context.Context, c *conn) error {
 			return fmt.Errorf("finding out who we are: %w", h.noShell(err, &out))
 		}
 		uid, err := strconv.Atoi(strings.TrimSpace(out.String()))
+		if strings.TrimSpace(out.String()) == "" {
+			return mistakef(ErrPrivilege, err, "user %s on %s is nobody there: `id -u` printed nothing, and said that all is well; see what it does for you: %s id -u",
+				h.target.user, h.target.name, h.target.byHand())
+		}
 		if err != nil {
 			return mistakef(ErrPrivilege, err,
 				"the login shell of user %s on %s prints something of its own before a command's output (`id -u` gave %q); make its start-up files silent without a terminal (for bash: begin ~/.bashrc with `[ -t 0 ] || return`)",

@@ -265,9 +265,16 @@ func (c *conn) outcome(t target, what call, err error, stderr *tail) error {
 		return &remote.ExitError{Host: t.name, Script: what.name(), Status: exit.ExitStatus(), Stderr: stderr.String()}
 	case errors.As(err, new(*ssh.ExitMissingError)), errors.Is(err, io.EOF):
 		return remote.ErrUnknownOutcome
+	case errors.Is(err, errExecRefused):
+		return mistakef(ErrPrivilege, err,
+			"sshd on %s lets user %s in and refuses to run a command, as for a login that is for SFTP or forwarding alone; name another user in the spec as ssh.user",
+			t.name, t.user)
 	}
 	return err
 }
+
+// errExecRefused is an sshd that opens a session and runs nothing in it.
+var errExecRefused = errors.New("no command is run")
 
 // kill ends all processes of a command, in a session of its own: a signal
 // through the command's session does not reach what sudo started, and OpenSSH
@@ -290,6 +297,9 @@ func feedAndWait(session *ssh.Session, line string, stdin io.Reader) error {
 		return err
 	}
 	if err := session.Start(line); err != nil {
+		if strings.HasPrefix(err.Error(), "ssh: command ") { // it has the whole command, and no type
+			return errExecRefused
+		}
 		return err
 	}
 	go func() {

@@ -38,6 +38,7 @@ type server struct {
 	shell     []string // login shell, the command line is appended
 	refuse    int      // connections to drop before the banner
 	noForward bool
+	noExec    bool // sessions are opened, and no command is run in them
 	frozen    bool // nothing is answered any more
 	halfway   bool // commands end well, but the connection before their output
 	sessions  int
@@ -322,7 +323,7 @@ func (s *server) session(open ssh.NewChannel) {
 	defer ch.Close()
 	for r := range requests {
 		var line struct{ Text string }
-		if r.Type != "exec" || ssh.Unmarshal(r.Payload, &line) != nil {
+		if r.Type != "exec" || ssh.Unmarshal(r.Payload, &line) != nil || get(s, &s.noExec) {
 			r.Reply(false, nil)
 			continue
 		}
