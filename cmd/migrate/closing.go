@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -78,11 +79,19 @@ func (c *closing) say(ctx context.Context, j *state.Journal, err error) error {
 // that is not reached is the reason of the error and of all that is not seen.
 func (c *closing) because(what string, err error) string {
 	why := firstLine(err)
-	if c.told != nil && (strings.Contains(c.told.Error(), why) || strings.Contains(why, firstLine(c.told))) {
+	if c.told == nil {
+		return what + ": " + why
+	}
+	known, now := ownPort.ReplaceAllString(c.told.Error(), ""), ownPort.ReplaceAllString(why, "")
+	if strings.Contains(known, now) || strings.Contains(now, ownPort.ReplaceAllString(firstLine(c.told), "")) {
 		return what + ", for the same reason"
 	}
 	return what + ": " + why
 }
+
+// ownPort is the end of a connection on this machine, as Go tells it: another one each
+// time.
+var ownPort = regexp.MustCompile(`\S+->`)
 
 // howItEnded is one clause: where, and whether anything is half done.
 func howItEnded(err error) string {

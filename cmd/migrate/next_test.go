@@ -65,6 +65,10 @@ func TestAReasonIsToldOnce(t *testing.T) {
 			t.Errorf("%s, want %s", got, what)
 		}
 	}
+	reset := &closing{told: errors.New("read tcp 192.0.2.1:40001->192.0.2.11:22: connection reset")}
+	if got := reset.because("not seen", errors.New("read tcp 192.0.2.1:40002->192.0.2.11:22: connection reset")); got != "not seen, for the same reason" {
+		t.Error(got)
+	}
 	wider := &closing{told: cause}
 	if got := wider.because("is not ready", fmt.Errorf("reaching the API: %w", cause)); got != "is not ready, for the same reason" {
 		t.Error(got)

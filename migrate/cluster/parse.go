@@ -117,7 +117,7 @@ func (d *decoder) document(data []byte) (ast.Node, bool) {
 	}
 	var docs []ast.Node
 	for _, doc := range file.Docs {
-		if !isNull(doc.Body) {
+		if !isNull(doc.Body) && doc.Body.Type() != ast.DirectiveType { // %YAML 1.2 changes nothing
 			docs = append(docs, doc.Body)
 		}
 	}
@@ -161,6 +161,9 @@ func syntaxProblem(file string, err error) *FieldError {
 	p := &FieldError{File: file, Line: 1, Problem: "is not YAML"} // the error itself may have lines of the file in it
 	if syntax, ok := errors.AsType[*yaml.SyntaxError](err); ok {
 		p.Problem = "is not YAML: " + syntax.Message // of the parser's own words, but for a tag's name
+		if strings.Contains(syntax.Message, "found character '\t'") || strings.Contains(syntax.Message, "tab character") {
+			p.Problem = "begins with a tab, where YAML wants spaces: indent with spaces"
+		}
 		if syntax.Token != nil && syntax.Token.Position != nil {
 			p.Line = syntax.Token.Position.Line
 		}

@@ -317,3 +317,23 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestTabsAndDirectives: what an editor or another tool puts into YAML.
+func TestTabsAndDirectives(t *testing.T) {
+	t.Parallel()
+	minimal := string(read(t, "minimal.yaml"))
+	for text, want := range map[string]string{
+		"%YAML 1.2\n---\n" + minimal: "",
+		"spec:\n\tendpoint: x\n":     ":2: begins with a tab, where YAML wants spaces: indent with spaces",
+		"\tspec: 1\n":                ":1: begins with a tab, where YAML wants spaces: indent with spaces",
+	} {
+		file := filepath.Join(t.TempDir(), "migrate.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Parse(file)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.HasSuffix(err.Error(), want)) {
+			t.Errorf("%.20q: %v, want %q", text, err, want)
+		}
+	}
+}
