@@ -5,14 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 )
+
+// turns are those of looks that would see each other's traces.
+type turns struct {
+	one    chan struct{} // has room for one: who looks at this moment
+	mu     sync.Mutex
+	askers []*asker // who wait in Together
+}
 
 // Alone waits until nobody else who asks for it is at work, for looks that would
 // see each other's traces. release lets the next one in.
 func (v View) Alone(ctx context.Context) (release func(), err error) {
 	select {
-	case v.world.alone <- struct{}{}:
-		return func() { <-v.world.alone }, nil
+	case v.world.turns.one <- struct{}{}:
+		return func() { <-v.world.turns.one }, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -50,14 +58,14 @@ func (v View) Together(ctx context.Context, look func(ctx context.Context, targe
 
 func (v View) together(ctx context.Context, look func(context.Context, []string) ([]error, error)) error {
 	w, me := v.world, &asker{v.target, make(chan error, 1)}
-	w.mu.Lock()
-	w.askers = append(w.askers, me)
-	w.mu.Unlock()
+	w.turns.mu.Lock()
+	w.turns.askers = append(w.turns.askers, me)
+	w.turns.mu.Unlock()
 	select {
 	case err := <-me.done:
 		return err
-	case w.alone <- struct{}{}:
-		defer func() { <-w.alone }()
+	case w.turns.one <- struct{}{}:
+		defer func() { <-w.turns.one }()
 	case <-ctx.Done():
 		w.forget(me)
 		return errCutOff
@@ -67,10 +75,10 @@ func (v View) together(ctx context.Context, look func(context.Context, []string)
 		return err
 	default:
 	}
-	w.mu.Lock()
-	group := w.askers
-	w.askers = nil
-	w.mu.Unlock()
+	w.turns.mu.Lock()
+	group := w.turns.askers
+	w.turns.askers = nil
+	w.turns.mu.Unlock()
 	targets := make([]string, len(group))
 	for i, a := range group {
 		targets[i] = a.target
@@ -91,7 +99,7 @@ func (v View) together(ctx context.Context, look func(context.Context, []string)
 
 // forget takes one out who does not wait any more.
 func (w *World) forget(a *asker) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.askers = slices.DeleteFunc(w.askers, func(x *asker) bool { return x == a })
+	w.turns.mu.Lock()
+	defer w.turns.mu.Unlock()
+	w.turns.askers = slices.DeleteFunc(w.turns.askers, func(x *asker) bool { return x == a })
 }
