@@ -2,6 +2,8 @@ package phases
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
@@ -46,3 +48,16 @@ func (v View) On(name string) remote.Reader { return lazyHost{v.world, name} }
 
 // On is a host by name, for changing. It connects on first use.
 func (h Hands) On(name string) remote.Host { return lazyHost{h.world, name} }
+
+// EndpointURL is the new control-plane endpoint as a kubeconfig names it.
+func (v View) EndpointURL() string { return "https://" + v.EndpointAddress() }
+
+// EndpointAddress is the endpoint as host:port.
+func (v View) EndpointAddress() string {
+	e := v.Spec().Endpoint
+	host := e.Host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return fmt.Sprintf("%s:%d", host, e.Port)
+}

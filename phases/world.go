@@ -70,7 +70,7 @@ func NewWorld(spec cluster.Spec, hosts Hosts) *World {
 	return &World{spec: spec, hosts: hosts, turns: turns{one: make(chan struct{}, 1)},
 		api:   apiServers{configs: map[string]*rest.Config{}, clients: map[string]kube.Client{}},
 		files: fileCache{sums: map[string]hashed{}, contents: map[string][]byte{}},
-		ready: readyNodes{before: map[string]bool{}}}
+		ready: readyNodes{before: map[string]bool{}}, asked: asked{memos: map[any]any{}}}
 }
 
 // Close closes the etcd connections; the host connections belong to Hosts.

@@ -157,7 +157,7 @@ func othersOfOld(ctx context.Context, v phases.View) string {
 	for _, u := range phases.ReachableListeners(old.Flags, v.First().Address) {
 		users = append(users, u+" (metrics)")
 	}
-	use, err := v.EtcdClients(ctx, phases.EtcdClientsLimit)
+	use, err := phases.EtcdClients(ctx, v, phases.EtcdClientsLimit)
 	if err != nil {
 		use.Unseen = []string{fmt.Sprintf("anything: %v", err)}
 	}
@@ -172,7 +172,7 @@ func othersOfOld(ctx context.Context, v phases.View) string {
 		if n := len(users) - namedAtMost; n > 0 {
 			users, more = users[:namedAtMost], fmt.Sprintf("; %d more, which `migrate audit` lists", n)
 		}
-		clients, metrics := v.EtcdClientsInstead(old.Flags)
+		clients, metrics := phases.EtcdClientsInstead(v, old.Flags)
 		for i, u := range metrics {
 			metrics[i] = u + " (metrics)"
 		}
