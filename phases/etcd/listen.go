@@ -33,6 +33,7 @@ func listen() phases.Step {
 		Title: "Let the old member listen on the host's address",
 		Why:   "The old member listens for members on localhost only; the new ones are on other hosts.",
 		On:    migrate.FirstControlPlane,
+		When:  phases.When(phases.InPlace),
 		// Measured on a small cluster of 1.36.3 on a busy machine with 2 cores:
 		// 67 to 76 s, nine times. Most of it is the kubelet: before it starts
 		// the new etcd it deletes the old one's mirror pod, and that call

@@ -17,18 +17,16 @@ const peerURLID = "etcd/peer-url"
 // peerURL corrects the stored peer URL of the old member. etcd goes by what
 // it stored when the cluster was made, not by its flags; a cluster born with
 // kubeadm 1.12 or older has https://localhost:2380 there, and a new member
-// would look for the old one on itself (kubernetes/kubeadm#1950).
-func peerURL(strategy phases.Strategy) phases.Step {
-	listener := migrate.StepID(peerRelayID)
-	if strategy == phases.InPlace {
-		listener = listenID
-	}
+// would look for the old one on itself (kubernetes/kubeadm#1950). listener is the
+// step that makes the old member answer there.
+func peerURL(with migrate.When, listener migrate.StepID) phases.Step {
 	return phases.Step{
 		ID:    peerURLID,
 		Title: "Store the old member's real peer URL",
 		Why:   "New members find the old one by the URL that etcd stored, not by its flags.",
 		On:    migrate.FirstControlPlane,
 		Needs: []migrate.StepID{listener},
+		When:  with,
 		ByHand: "```\nETCDCTL=\"kubectl -n kube-system exec etcd-{{.First.Name}} -- etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt --cert /etc/kubernetes/pki/etcd/server.crt --key /etc/kubernetes/pki/etcd/server.key\"\n" +
 			"$ETCDCTL member list -w table\n$ETCDCTL member update <ID> --peer-urls=https://{{.First.Address}}:2380\n```\n",
 		Check:  checkPeerURL,

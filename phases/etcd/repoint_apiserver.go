@@ -23,16 +23,51 @@ const repointID = "etcd/repoint-apiserver"
 // repointAPIServer makes the API server use the new members. --etcd-servers
 // can't be reloaded, so it is restarted: overlapped by a second API server, or
 // in place.
-func repointAPIServer(strategy phases.Strategy) phases.Step {
-	s := repointInPlace()
-	if strategy == phases.Overlap {
-		s.Outage = 0
-		s.Needs = append(s.Needs, restart().RedirectID())
-		s.Apply = applyRepointOverlapped
-		s.Undo, s.Bracket = undoRepointOverlapped, restart().Bracket()
+func repointAPIServer() phases.Step {
+	return phases.Step{
+		ID:    repointID,
+		Title: "Point the API server to the new members",
+		Why:   "It must not depend on the old member when that is removed.",
+		On:    migrate.FirstControlPlane,
+		Needs: []migrate.StepID{promoteID, moveLeaderID},
+		ByHand: "Edit a copy outside the manifests folder, then move it in: the kubelet runs every file it finds there.\n\n" +
+			"```\ncp /etc/kubernetes/manifests/kube-apiserver.yaml $HOME/\nsed 's#--etcd-servers=.*#--etcd-servers={{.EtcdServers}}#' $HOME/kube-apiserver.yaml > /etc/kubernetes/.kube-apiserver.new\nmv /etc/kubernetes/.kube-apiserver.new /etc/kubernetes/manifests/kube-apiserver.yaml\n```\n",
+		Check:  checkRepoint,
+		Verify: verifyRepoint,
+		// kubeadm's own wait for a control plane is 4 minutes.
+		Settle: 5 * time.Minute, WaitsFor: "kubelet",
 	}
+}
+
+// repointInPlace restarts the API server, which is away meanwhile.
+func repointInPlace() phases.Step {
+	s := repointAPIServer()
+	s.When = phases.When(phases.InPlace)
+	s.Outage, s.Apply, s.Undo = restartOutage, applyRepoint, undoRepoint
 	return s
 }
+
+// repointOverlapped restarts it behind the second one, there and back.
+func repointOverlapped() phases.Step {
+	s := repointAPIServer()
+	s.When = phases.When(phases.Overlap)
+	s.Needs = append(s.Needs, restart().RedirectID())
+	s.Apply, s.Undo, s.Bracket = applyRepointOverlapped, undoRepointOverlapped, restart().Bracket()
+	return s
+}
+
+// repointTakenBackInPlace is repointOverlapped with the way back of
+// repointInPlace.
+func repointTakenBackInPlace() phases.Step {
+	s := repointOverlapped()
+	s.When = phases.When(phases.BackInPlace)
+	s.Undo, s.Outage = undoRepoint, restartOutage
+	return s
+}
+
+// restartOutage was measured on a small cluster: 36 to 44 s from the edit to
+// ready.
+const restartOutage = 45 * time.Second
 
 // restart is the overlap around it. The second API server gets the new
 // members first: if they do not work for it, the real one is not touched.
@@ -104,26 +139,6 @@ func gently(ctx context.Context, h phases.Hands) around {
 // worked a moment ago, not the pre-image of the first attempt. On the way back
 // that is one with the new members.
 const lastGood = phases.StateDir + "/kube-apiserver.last-good.yaml"
-
-func repointInPlace() phases.Step {
-	return phases.Step{
-		ID:    repointID,
-		Title: "Point the API server to the new members",
-		Why:   "It must not depend on the old member when that is removed.",
-		On:    migrate.FirstControlPlane,
-		Needs: []migrate.StepID{promoteID, moveLeaderID},
-		// Measured on a small cluster: 36 to 44 s from the edit to ready.
-		Outage: 45 * time.Second,
-		ByHand: "Edit a copy outside the manifests folder, then move it in: the kubelet runs every file it finds there.\n\n" +
-			"```\ncp /etc/kubernetes/manifests/kube-apiserver.yaml $HOME/\nsed 's#--etcd-servers=.*#--etcd-servers={{.EtcdServers}}#' $HOME/kube-apiserver.yaml > /etc/kubernetes/.kube-apiserver.new\nmv /etc/kubernetes/.kube-apiserver.new /etc/kubernetes/manifests/kube-apiserver.yaml\n```\n",
-		Check:  checkRepoint,
-		Apply:  applyRepoint,
-		Verify: verifyRepoint,
-		Undo:   undoRepoint,
-		// kubeadm's own wait for a control plane is 4 minutes.
-		Settle: 5 * time.Minute, WaitsFor: "kubelet",
-	}
-}
 
 // etcdServers is the API server's list: the members alone, no load balancer
 // (kubernetes/kubernetes#67341) and never a learner.
