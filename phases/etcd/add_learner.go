@@ -95,3 +95,8 @@ func ours(peerHost string, v phases.View) bool {
 	}
 	return false
 }
+
+// undoAddLearner takes the learner off the list.
+func undoAddLearner(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	return removeLearner(ctx, h, PeerURL(h.Self()))
+}

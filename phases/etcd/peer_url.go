@@ -109,3 +109,32 @@ func verifyPeerURL(ctx context.Context, v phases.View) error {
 	}
 	return nil
 }
+
+// undoPeerURL stores the URL of before. Others would not find the member by
+// it, so it has to be the only one; and never a learner's (SetPeerURL).
+func undoPeerURL(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	if before["peerURLs"] == "" {
+		return errors.New("the journal does not say what the stored peer URL was before: set it back by hand with `etcdctl member update`, and run again")
+	}
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	members, err := e.Members(ctx)
+	if err != nil {
+		return err
+	}
+	old, ok := oldMember(members, h.View)
+	switch {
+	case !ok:
+		return errors.New("the old member is not in the member list")
+	case strings.Join(old.PeerURLs, ",") == before["peerURLs"]:
+		return nil
+	case old.Learner:
+		return errors.New("the old member is a learner: updating one would promote it silently (etcd-io/etcd#21694)")
+	}
+	if err := alone(ctx, h.View); err != nil {
+		return fmt.Errorf("the stored peer URL stays: %w", err)
+	}
+	return e.SetPeerURL(ctx, h.Target(), old.ID, strings.Split(before["peerURLs"], ",")...)
+}

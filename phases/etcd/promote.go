@@ -89,3 +89,35 @@ func verifyPromote(ctx context.Context, v phases.View) error {
 	}
 	return nil
 }
+
+// undoPromote removes the member: a voter can't be demoted. Its unit is
+// disabled before, so that a removed member does not come back with its host,
+// and stopped after, so that the votes of those that stay are enough at every
+// moment.
+func undoPromote(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	members, _, err := list(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	m, ok := memberOn(members, h.Self())
+	switch {
+	case !ok:
+		return stopUnit(ctx, h) // an attempt before was cut after the removal
+	case m.Learner:
+		return nil // it was not promoted
+	}
+	if err := mayLeave(ctx, h); err != nil {
+		return fmt.Errorf("the member on %s is not removed: %w", h.Target(), err)
+	}
+	if err := disableUnit(ctx, h); err != nil {
+		return err
+	}
+	if err := removeVoter(ctx, h, m); err != nil {
+		return err
+	}
+	err = phases.Await(ctx, h.View, time.Minute, func(ctx context.Context) error { return othersServe(ctx, h.View, h.Target()) })
+	if err != nil {
+		return fmt.Errorf("waiting for the members that stay: %w", err)
+	}
+	return stopUnit(ctx, h)
+}

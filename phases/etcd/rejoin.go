@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"hamigrate/migrate"
 	"hamigrate/migrate/etcd"
 	"hamigrate/phases"
 )
@@ -260,41 +259,6 @@ func promoteOld(ctx context.Context, h phases.Hands) error {
 		err = SameHistory(ctx, &e.Reader)
 	}
 	return err
-}
-
-// undoRemoveMember is the whole way: the old member is a voter again.
-func undoRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	return rejoin(ctx, h, votes)
-}
-
-// undoRetireManifest has nothing to do where the manifest was not moved yet;
-// what runs by it is then the removed member, which the step before sees to.
-func undoRetireManifest(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	f, there, err := oldManifest(ctx, h.View)
-	if err != nil {
-		return err
-	}
-	if there && !isJoining(f.Data) {
-		if listed, err := oldListed(ctx, h.View); err != nil || !listed {
-			return err
-		}
-	}
-	return rejoin(ctx, h, original)
-}
-
-// undoArchiveData has nothing to do where the data was not moved yet. It is
-// that of the removed member, and is moved when that joins again.
-func undoArchiveData(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	data, err := hasOldData(ctx, h.View)
-	if err != nil {
-		return err
-	}
-	if data {
-		if listed, err := oldListed(ctx, h.View); err != nil || !listed {
-			return err
-		}
-	}
-	return rejoin(ctx, h, learns)
 }
 
 func oldListed(ctx context.Context, v phases.View) (bool, error) {

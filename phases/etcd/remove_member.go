@@ -183,3 +183,8 @@ func othersOfOld(ctx context.Context, v phases.View) string {
 	}
 	return text
 }
+
+// undoRemoveMember is the whole way: the old member is a voter again.
+func undoRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	return rejoin(ctx, h, votes)
+}
