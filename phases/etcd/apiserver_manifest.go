@@ -185,24 +185,6 @@ func usesOldMemberAlone(ctx context.Context, v phases.View) error {
 	return runningServers(ctx, first, servers)
 }
 
-// oldMemberServes says why the old member can't be used by an API server any
-// more: once removed, it would serve a world of its own.
-func oldMemberServes(ctx context.Context, v phases.View) error {
-	members, e, err := list(ctx, v)
-	if err != nil {
-		return err
-	}
-	old, ok := oldMember(members, v)
-	if !ok || old.Learner || !slices.Contains(e.Hosts(), v.First().Name) {
-		return fmt.Errorf("it is no voter that answers: %s", describe(members))
-	}
-	s, err := e.Status(ctx, v.First().Name)
-	if err == nil && s.MemberID != old.ID {
-		err = fmt.Errorf("member %x answers in its place", s.MemberID)
-	}
-	return err
-}
-
 // around is done right before and right after an API server's manifest is
 // changed. Empty, it does nothing.
 type around struct{ before, after func() error }

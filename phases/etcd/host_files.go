@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -20,15 +19,6 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
-}
-
-// hostOf finds an etcd host by its name.
-func hostOf(v phases.View, name string) cluster.Host {
-	i := slices.IndexFunc(v.Spec().Etcd.Hosts, func(h cluster.Host) bool { return h.Name == name })
-	if i < 0 {
-		return cluster.Host{Name: name}
-	}
-	return v.Spec().Etcd.Hosts[i]
 }
 
 // fileBack brings a file back to what it was: gone, or a step's copy of it.

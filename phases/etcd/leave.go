@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"hamigrate/migrate/cluster"
-	"hamigrate/migrate/etcd"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
 )
@@ -68,69 +67,6 @@ func noAPIServerUses(ctx context.Context, v phases.View, address string) error {
 		}
 	}
 	return nil
-}
-
-// othersServe wants every voter but the one on a host to answer and to know
-// the leader, all of one cluster.
-func othersServe(ctx context.Context, v phases.View, but string) error {
-	members, e, err := list(ctx, v)
-	if err != nil {
-		return err
-	}
-	answers := map[uint64]etcd.Status{}
-	for _, a := range e.Statuses(ctx) {
-		if a.Err == nil && a.Host != but {
-			answers[a.Status.MemberID] = a.Status
-		}
-	}
-	leaving, _ := memberOn(members, hostOf(v, but))
-	var clusterID uint64
-	for _, m := range members {
-		if m.Learner || m.ID == leaving.ID {
-			continue
-		}
-		s, ok := answers[m.ID]
-		switch {
-		case !ok:
-			return fmt.Errorf("voter %s (%s), which stays, does not answer", m.Name, m.PeerHost())
-		case s.Leader == 0:
-			return fmt.Errorf("voter %s (%s), which stays, knows no leader", m.Name, m.PeerHost())
-		case clusterID != 0 && s.ClusterID != clusterID:
-			return fmt.Errorf("voter %s (%s) is of cluster %x, the others of %x", m.Name, m.PeerHost(), s.ClusterID, clusterID)
-		}
-		clusterID = s.ClusterID
-	}
-	if clusterID == 0 {
-		return fmt.Errorf("no voter would stay: %s", describe(members))
-	}
-	return nil
-}
-
-// removeVoter asks a member that stays.
-func removeVoter(ctx context.Context, h phases.Hands, m etcd.Member) error {
-	e, err := h.Etcd(ctx)
-	if err != nil {
-		return err
-	}
-	return changeMembership(ctx, h.World(), func(ctx context.Context) error {
-		members, err := e.Members(ctx)
-		if err != nil {
-			return err
-		}
-		if _, ok := memberOn(members, h.Self()); !ok {
-			return nil
-		}
-		host, s, err := aVoterHost(ctx, &e.Reader)
-		switch {
-		case err != nil:
-			return err
-		case s.Leader == m.ID:
-			return fmt.Errorf("the member on %s has become the leader again: run once more", h.Target())
-		case host == h.Target():
-			host = h.First().Name
-		}
-		return e.Remove(ctx, host, m.ID)
-	})
 }
 
 // alone refuses as long as the old member has others beside it: they reach it

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/etcd"
 	"hamigrate/phases"
 )
 
@@ -44,28 +45,7 @@ func promote() phases.Step {
 // applyPromote asks again while etcd finds the learner not in sync: under
 // steady writes it may be a few entries behind at any one moment.
 func applyPromote(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	e, err := h.Etcd(ctx)
-	if err != nil {
-		return err
-	}
-	return changeMembership(ctx, h.World(), func(ctx context.Context) error {
-		members, err := e.Members(ctx)
-		if err != nil {
-			return err
-		}
-		m, ok := memberOn(members, h.Self())
-		if !ok {
-			return fmt.Errorf("%s is not in the member list: %s", h.Target(), describe(members))
-		}
-		if !m.Learner {
-			return nil
-		}
-		host, _, err := aVoterHost(ctx, &e.Reader)
-		if err != nil {
-			return err
-		}
-		return e.Promote(ctx, host, m.ID)
-	})
+	return giveVote(ctx, h, h.Target(), func(members []etcd.Member) (etcd.Member, bool) { return memberOn(members, h.Self()) })
 }
 
 // verifyPromote wants a voter that knows it is one. That all members hold one

@@ -122,10 +122,6 @@ func applyStartMember(ctx context.Context, h phases.Hands, _ migrate.Before) err
 	return nil
 }
 
-// closeEnough is how many log entries a member may be behind to count as
-// caught up: under load it is always behind by what is on its way.
-const closeEnough = 100
-
 // verifyStartMember wants the member in this cluster and its applied index
 // at the leader's. etcd itself would promote at 90 % of the log index, which
 // says little on a large log.
@@ -152,29 +148,6 @@ func verifyStartMember(ctx context.Context, v phases.View) error {
 	}
 	if err := caughtUp(ctx, e, v.Target(), m); err != nil {
 		return errors.Join(err, lastWords(ctx, v))
-	}
-	return nil
-}
-
-// caughtUp wants the member on a host to be m, of this cluster, with all data.
-func caughtUp(ctx context.Context, e *etcd.Reader, host string, m etcd.Member) error {
-	// The leader is asked first: under steady writes the other order would
-	// compare with entries that the member can't have yet.
-	_, leader, err := aVoterHost(ctx, e)
-	if err != nil {
-		return err
-	}
-	own, err := e.Status(ctx, host)
-	if err != nil {
-		return err
-	}
-	switch {
-	case own.MemberID != m.ID:
-		return migrate.Hopeless(fmt.Errorf("etcd on %s is member %x, the list says %x: its data is another member's", host, own.MemberID, m.ID))
-	case own.ClusterID != leader.ClusterID:
-		return migrate.Hopeless(fmt.Errorf("etcd on %s is of cluster %x, not of %x", host, own.ClusterID, leader.ClusterID))
-	case own.RaftApplied+closeEnough < leader.RaftIndex:
-		return fmt.Errorf("the member on %s catches up: %d of %d", host, own.RaftApplied, leader.RaftIndex)
 	}
 	return nil
 }
