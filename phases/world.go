@@ -23,16 +23,6 @@ type (
 	Phase = migrate.Phase[View, Hands]
 )
 
-// Strategy is how an API server is restarted.
-type Strategy string
-
-// The strategies: beside a second API server that answers meanwhile, or
-// plainly, with the outage that the plan names.
-const (
-	Overlap Strategy = "overlap"
-	InPlace Strategy = "in-place"
-)
-
 // StateDir is the folder on every host that holds what this tool keeps there:
 // backups of files it changed and the archive of the old etcd member. Mode
 // 0700; nothing in it is read by kubelet, nginx or etcd.

@@ -24,9 +24,18 @@ import (
 // version is set by the Makefile (-ldflags -X main.version=…).
 var version = "dev"
 
-// allPhases is the migration, in order.
+// declaredPhases is the migration, in order, with the steps of all choices.
+func declaredPhases() []phases.Phase {
+	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(), controlplane.Phase()}
+}
+
+// allPhases is the migration with a strategy.
 func allPhases(s phases.Strategy) []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(s), controlplane.Phase()}
+	list := declaredPhases()
+	for i, p := range list {
+		list[i] = p.For(s.Choice())
+	}
+	return list
 }
 
 func main() {

@@ -37,7 +37,7 @@ func TestAPhaseTakenBack(t *testing.T) {
 		t.Helper()
 		end, err := j.BeginRun(phase)
 		must(err)
-		must(j.BeginPhase(phase, "spec", "steps"))
+		must(j.BeginPhase(phase, "spec", "steps", nil))
 		return end
 	}
 	see := func(phase int, state string, standing bool, result string) {

@@ -23,7 +23,7 @@ import (
 )
 
 func allPhases(s phases.Strategy) []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(s), controlplane.Phase()}
+	return []phases.Phase{loadbalancer.Phase(), etcd.Phase().For(s.Choice()), controlplane.Phase()}
 }
 
 // chain is phases in their order with where they begin and how they end. The

@@ -3,6 +3,7 @@ package etcd
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,79 +28,6 @@ const oldReady = 4 * time.Minute
 // after a Verify that failed (5 minutes) the node's own timer (7) would put
 // another manifest over the one that is looked at.
 const restarting = time.Minute
-
-// undoRepointOverlapped is undoRepoint while the second API server carries the
-// clients.
-func undoRepointOverlapped(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	err := takeRepointBack(ctx, h, before, func(standing bool) error {
-		is, err := overlap.Redirected(ctx, h.On(h.Target()))
-		if err != nil || is && !standing {
-			return err // the clients are there already, and have no better place
-		}
-		if err := overlap.Ready(ctx, h); err != nil {
-			return fmt.Errorf("the API server on %s is not restarted, because the second one does not carry its clients (`migrate rollback --strategy in-place` restarts it without): %w", h.Target(), err)
-		}
-		return nil
-	}, gently(ctx, h))
-	if notBack := (*notReadyError)(nil); errors.As(err, &notBack) {
-		return fmt.Errorf("%w; clients are served by the second one until the real one is ready", err)
-	}
-	return err
-}
-
-// undoRepoint brings the manifest of before back in place, as it was changed.
-func undoRepoint(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	return takeRepointBack(ctx, h, before, func(bool) error { return nil }, around{})
-}
-
-// notReadyError is that the API server does not get ready with what its
-// manifest says now.
-type notReadyError struct {
-	node, servers string
-	armed         bool
-	err           error
-}
-
-func (e *notReadyError) Error() string {
-	text := fmt.Sprintf("waiting for the API server on %s with --etcd-servers=%s: %v", e.node, e.servers, e.err)
-	if e.armed {
-		text += "; a timer there puts the last manifest that worked back in some minutes, from " + lastGood
-	}
-	return text
-}
-
-func (e *notReadyError) Unwrap() error { return e.err }
-
-// takeRepointBack puts the manifest of before back, waits until the API server
-// runs with it and is ready, and only then disarms the timer on the node,
-// which acts were this run to die here. may is asked before anything is
-// changed, and told whether the API server works with the new members; edit is
-// around the change.
-func takeRepointBack(ctx context.Context, h phases.Hands, before migrate.Before, may func(standing bool) error, edit around) error {
-	host := h.On(h.Target())
-	if err := awaitKubelet(ctx, h.View); err != nil {
-		return err
-	}
-	servers, err := putBack(ctx, h, before, may, edit)
-	if err != nil {
-		return err
-	}
-	err = phases.Await(ctx, h.View, oldReady, func(ctx context.Context) error {
-		if err := runningServers(ctx, h.View, servers); err != nil {
-			return err
-		}
-		if err := overlap.RealReadyz(ctx, h.View, h.Target()); err != nil {
-			return err
-		}
-		return overlap.Disarm(ctx, host)
-	})
-	if err != nil {
-		is, lookErr := overlap.Armed(context.WithoutCancel(ctx), host)
-		return &notReadyError{node: h.Target(), servers: servers, armed: is && lookErr == nil, err: err}
-	}
-	// The next attempt takes a copy of its own: this one may be old by then.
-	return host.Remove(ctx, backupOfManifest())
-}
 
 // kubeletActs is more than the kubelet's time to act on a manifest: it looks
 // every 20 s (fileCheckFrequency) where it is not told of a change at once,
@@ -134,55 +62,6 @@ func awaitKubelet(ctx context.Context, v phases.View) error {
 		return fmt.Errorf("waiting for the kubelet on %s to act on the API server's manifest: %w", v.Target(), err)
 	}
 	return nil
-}
-
-// putBack writes the manifest of before where one with the new members is, and
-// returns the etcd that it names. One that names another is left as it is: it
-// was not edited, or is back already.
-func putBack(ctx context.Context, h phases.Hands, before migrate.Before, may func(bool) error, edit around) (servers string, err error) {
-	host := h.On(h.Target())
-	now, err := host.ReadFile(ctx, phases.APIServerManifest)
-	if err != nil {
-		return "", err
-	}
-	m, err := kube.ParseManifest(now.Data)
-	if err != nil {
-		return "", fmt.Errorf("on %s: %w", h.Target(), err)
-	}
-	if have, _ := m.Flags().Get("etcd-servers"); have != etcdServers(h.View) {
-		return have, nil
-	}
-	standing := verifyRepoint(ctx, h.View) == nil
-	former, err := formerManifest(ctx, h.View, now)
-	if err != nil {
-		return "", err
-	}
-	if former == nil {
-		// It worked, or the error says what to do.
-		if former, err = editedByOthers(ctx, h.View, m, before); err != nil {
-			return "", err
-		}
-		standing = true
-	}
-	serves := oldMemberServes
-	if standing {
-		serves = oldMemberKeepsAll
-	}
-	if err := serves(ctx, h.View); err != nil {
-		return "", fmt.Errorf("%s on %s is left as it is: the one before it needs the old etcd member: %w", phases.APIServerManifest, h.Target(), err)
-	}
-	if err := may(standing); err != nil {
-		return "", err
-	}
-	if servers, err = serversIn(h.Target(), former); err != nil {
-		return "", err
-	}
-	if standing {
-		return servers, replaceManifest(ctx, h, now, former, edit)
-	}
-	// The timer is armed for this very manifest, or for the one in place. The API
-	// server may have been told to stop by a run that was killed since.
-	return servers, edit.write(ctx, host, remote.File{Path: now.Path, Data: former, Mode: now.Mode, Owner: now.Owner})
 }
 
 // formerManifest is the manifest of before, byte for byte, where nothing but our
@@ -306,20 +185,163 @@ func usesOldMemberAlone(ctx context.Context, v phases.View) error {
 	return runningServers(ctx, first, servers)
 }
 
-// oldMemberServes says why the old member can't be used by an API server any
-// more: once removed, it would serve a world of its own.
-func oldMemberServes(ctx context.Context, v phases.View) error {
+// around is done right before and right after an API server's manifest is
+// changed. Empty, it does nothing.
+type around struct{ before, after func() error }
+
+// write changes an API server's manifest.
+func (a around) write(ctx context.Context, host remote.Host, f remote.File) error {
+	if a.before != nil {
+		if err := a.before(); err != nil {
+			return err
+		}
+	}
+	if err := host.WriteFile(ctx, f); err != nil || a.after == nil {
+		return err
+	}
+	return a.after()
+}
+
+// gently stops the API server of the target so that its clients, which the
+// second one serves by then, notice nothing.
+func gently(ctx context.Context, h phases.Hands) around {
+	var was phases.Process
+	return around{
+		before: func() (err error) {
+			was, err = overlap.StopGently(ctx, h)
+			return err
+		},
+		after: func() error { return overlap.AwaitStopped(ctx, h, was) },
+	}
+}
+
+// etcdServers is the API server's list: the members alone, no load balancer
+// (kubernetes/kubernetes#67341) and never a learner.
+func etcdServers(v phases.View) string {
+	var urls []string
+	for _, h := range v.Spec().Etcd.Hosts {
+		urls = append(urls, ClientURL(h))
+	}
+	return strings.Join(urls, ",")
+}
+
+// runningServers compares what the running process was started with.
+func runningServers(ctx context.Context, v phases.View, want string) error {
+	p, running, err := v.APIServer(ctx, v.Target())
+	if err != nil {
+		return err
+	}
+	if !running {
+		return fmt.Errorf("no API server runs on %s", v.Target())
+	}
+	if have, _ := p.Flags.Get("etcd-servers"); have != want {
+		return fmt.Errorf("the API server on %s runs with --etcd-servers=%s", v.Target(), have)
+	}
+	return nil
+}
+
+// changeEtcdServers edits the manifest.
+func changeEtcdServers(ctx context.Context, h phases.Hands, edit around) error {
+	if err := membersReady(ctx, h.View); err != nil {
+		return err
+	}
+	host := h.On(h.Target())
+	f, err := host.ReadFile(ctx, phases.APIServerManifest)
+	if err != nil {
+		return err
+	}
+	m, err := kube.ParseManifest(f.Data)
+	if err != nil {
+		return fmt.Errorf("on %s: %w", h.Target(), err)
+	}
+	if have, _ := m.Flags().Get("etcd-servers"); have == etcdServers(h.View) {
+		return nil
+	}
+	if err := phases.Backup(ctx, host, repointID, phases.APIServerManifest); err != nil {
+		return err
+	}
+	changed, err := m.SetFlag("etcd-servers", etcdServers(h.View))
+	if err != nil {
+		return err
+	}
+	return replaceManifest(ctx, h, f, changed, edit)
+}
+
+// replaceManifest writes the API server's manifest with a timer on the node
+// that brings back the one that worked.
+func replaceManifest(ctx context.Context, h phases.Hands, f remote.File, changed []byte, edit around) error {
+	host := h.On(h.Target())
+	keep, err := worked(ctx, h.View, changed)
+	if err != nil {
+		return err
+	}
+	if !keep {
+		if err := host.WriteFile(ctx, remote.File{Path: lastGood, Data: f.Data, Mode: 0o600, Owner: "root:root"}); err != nil {
+			return err
+		}
+	}
+	if err := overlap.Arm(ctx, h, lastGood); err != nil {
+		return err
+	}
+	f.Data = changed
+	return edit.write(ctx, host, f)
+}
+
+// worked says that the last good manifest on the node is the one to be
+// written, and that the one in its place does not work: forward again from a
+// way back that failed, and the other way round.
+func worked(ctx context.Context, v phases.View, changed []byte) (bool, error) {
+	good, err := v.On(v.Target()).ReadFile(ctx, lastGood)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil || !bytes.Equal(good.Data, changed) {
+		return false, err
+	}
+	return overlap.RealReadyz(ctx, v, v.Target()) != nil, nil
+}
+
+// membersReady: an API server that reads from one cluster and writes to
+// another destroys both, so one cluster and one history are proven in the
+// moment before.
+func membersReady(ctx context.Context, v phases.View) error {
 	members, e, err := list(ctx, v)
 	if err != nil {
 		return err
 	}
-	old, ok := oldMember(members, v)
-	if !ok || old.Learner || !slices.Contains(e.Hosts(), v.First().Name) {
-		return fmt.Errorf("it is no voter that answers: %s", describe(members))
+	for _, h := range v.Spec().Etcd.Hosts {
+		m, ok := memberOn(members, h)
+		if !ok || m.Learner || !slices.Contains(e.Hosts(), h.Name) {
+			return fmt.Errorf("%s is not a voter that answers: %s", h.Name, describe(members))
+		}
+		// From where the API server is, and not only from the host itself.
+		address := strings.TrimPrefix(ClientURL(h), "https://")
+		if _, err := kube.ServedCertificate(ctx, v.On(v.First().Name).DialContext, address, nil); err != nil && !needsClientCert(err) {
+			return fmt.Errorf("reaching the member on %s from %s: %w", h.Name, v.First().Name, err)
+		}
 	}
-	s, err := e.Status(ctx, v.First().Name)
-	if err == nil && s.MemberID != old.ID {
-		err = fmt.Errorf("member %x answers in its place", s.MemberID)
+	var clusterID uint64
+	for _, host := range e.Hosts() {
+		s, err := e.Status(ctx, host)
+		if err != nil {
+			return err
+		}
+		if clusterID != 0 && s.ClusterID != clusterID {
+			return errors.New("the members are of two clusters")
+		}
+		clusterID = s.ClusterID
 	}
-	return err
+	return SameHistory(ctx, e)
 }
+
+// needsClientCert: a member refuses a handshake without a client certificate,
+// which proves as well that it is reached.
+func needsClientCert(err error) bool {
+	var alert tls.AlertError
+	return errors.As(err, &alert)
+}
+
+// lastGood is the manifest that the node puts back by itself: the one that
+// worked a moment ago, not the pre-image of the first attempt. On the way back
+// that is one with the new members.
+const lastGood = phases.StateDir + "/kube-apiserver.last-good.yaml"

@@ -7,10 +7,72 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
+	"time"
 
+	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
+
+const archiveDataID = "etcd/archive-data"
+
+// archiveData moves the old member's data next to its manifest. It is never
+// started again; it is kept for whoever has to look.
+func archiveData() phases.Step {
+	return phases.Step{
+		ID:     archiveDataID,
+		Title:  "Archive the old member's data",
+		Why:    "Data of a removed member that lies where etcd looks for it is a trap.",
+		On:     migrate.FirstControlPlane,
+		Needs:  []migrate.StepID{retireManifestID},
+		ByHand: "```\nmv /var/lib/etcd/member " + phases.EtcdArchive + "/member\n```\n",
+		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+			dir, err := oldDataDir(ctx, v)
+			if errors.Is(err, fs.ErrNotExist) {
+				return phases.Done("there was no etcd on %s", v.Target()), nil
+			}
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			names, err := v.On(v.Target()).List(ctx, path.Join(dir, "member"))
+			if errors.Is(err, fs.ErrNotExist) {
+				return phases.Done("%s is empty", dir), nil
+			}
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			archive, err := dataArchive(ctx, v, dir)
+			if err != nil {
+				return migrate.Finding{}, err
+			}
+			return phases.Need(migrate.Before{"data": path.Join(dir, "member"), "archive": archive},
+				"%s/member is there (%s); it goes to %s", dir, strings.Join(names, ", "), archive), nil
+		},
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			if err := oldPodGone(ctx, h.View); err != nil {
+				return err
+			}
+			return putDataAway(ctx, h)
+		},
+		Verify: func(ctx context.Context, v phases.View) error {
+			dir, err := oldDataDir(ctx, v)
+			if err != nil {
+				return err
+			}
+			_, err = v.On(v.Target()).List(ctx, path.Join(dir, "member"))
+			if err == nil {
+				return fmt.Errorf("%s:%s is still there", v.Target(), path.Join(dir, "member"))
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			return nil
+		},
+		Undo:   undoArchiveData,
+		Settle: 30 * time.Second,
+	}
+}
 
 // oldDataDir is the folder on the node that has etcd's data: where the manifest
 // mounts it from, which need not be the path that --data-dir names inside.
@@ -90,4 +152,19 @@ func dataArchive(ctx context.Context, v phases.View, dir string) (string, error)
 		return phases.EtcdArchive, err
 	}
 	return path.Join(dir, archiveOnDisk), nil
+}
+
+// undoArchiveData has nothing to do where the data was not moved yet. It is
+// that of the removed member, and is moved when that joins again.
+func undoArchiveData(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	data, err := hasOldData(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	if data {
+		if listed, err := oldListed(ctx, h.View); err != nil || !listed {
+			return err
+		}
+	}
+	return rejoin(ctx, h, learns)
 }
