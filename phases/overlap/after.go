@@ -15,7 +15,11 @@ import (
 
 // redirectByHand shows the very rules that the step loads.
 func redirectByHand() string {
-	rules, err := redirect{address: "{{.First.Address}}:6443", service: "SERVICE_IP:443"}.nft()
+	r, err := front{address: "{{.First.Address}}:6443", service: "SERVICE_IP:443"}.toTwin()
+	if err != nil {
+		return err.Error()
+	}
+	rules, err := r.NFT()
 	if err != nil {
 		return err.Error()
 	}
@@ -31,7 +35,7 @@ func (r Restart) removeRedirect(needs migrate.StepID) phases.Step {
 		Needs:  []migrate.StepID{needs},
 		ByHand: "The redirect leaves 127.0.0.1 alone; this asks the real one:\n\n```\ncurl -sk -o /dev/null -w '%{http_code}' https://127.0.0.1:6443/readyz    # 200\nnft delete table ip " + redirectName + "\n```\n",
 		Check: r.teardown(func(ctx context.Context, v phases.View) (bool, error) {
-			there, err := redirected(ctx, v.On(v.Target()))
+			there, err := Redirected(ctx, v.On(v.Target()))
 			if err != nil || there {
 				return there, err
 			}
@@ -45,7 +49,7 @@ func (r Restart) removeRedirect(needs migrate.StepID) phases.Step {
 			if err := Disarm(ctx, host); err != nil {
 				return err
 			}
-			return removeRedirect(ctx, host)
+			return table().Remove(ctx, host)
 		},
 		Verify: func(ctx context.Context, v phases.View) error {
 			return phases.SideBySide(
@@ -57,7 +61,7 @@ func (r Restart) removeRedirect(needs migrate.StepID) phases.Step {
 					return err
 				},
 				func() error {
-					is, err := redirected(ctx, v.On(v.Target()))
+					is, err := Redirected(ctx, v.On(v.Target()))
 					if err == nil && is {
 						err = errors.New("the redirect is still there")
 					}
@@ -121,7 +125,7 @@ func (r Restart) removeTwin() phases.Step {
 
 func applyRemoveTwin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	host := h.On(h.Target())
-	if is, err := redirected(ctx, host); err != nil || is {
+	if is, err := Redirected(ctx, host); err != nil || is {
 		return errors.Join(err, errors.New("connections are still redirected to the second API server"))
 	}
 	e, err := h.Etcd(ctx)

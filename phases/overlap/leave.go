@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/redirect"
 )
 
 // awayName is the nft table, or the beginning of the names of the chains of
@@ -28,53 +28,9 @@ type away struct {
 	to      string // host:port of the API server that stays
 }
 
-func (a away) hostPorts() (out [6]string, err error) {
-	for i, address := range []string{a.from, a.service, a.to} {
-		if out[2*i], out[2*i+1], err = net.SplitHostPort(address); err != nil {
-			return out, err
-		}
-	}
-	return out, nil
+func awayTable() redirect.Table {
+	return redirect.Table{Name: awayName, Title: "the redirect of the leaving node", Masquerade: true}
 }
-
-// nft loads the table whole or not at all. The priorities are before
-// kube-proxy's: -100 (dstnat) and 100 (srcnat).
-func (a away) nft() (string, error) {
-	p, err := a.hostPorts()
-	if err != nil {
-		return "", err
-	}
-	rules := fmt.Sprintf("ip daddr %s tcp dport %s dnat to %s; ip daddr %s tcp dport %s dnat to %s;", p[0], p[1], a.to, p[2], p[3], a.to)
-	return fmt.Sprintf(`add table ip %[1]s
-delete table ip %[1]s
-table ip %[1]s {
-  chain arriving { type nat hook prerouting priority -110; policy accept; %[2]s }
-  chain local { type nat hook output priority -110; policy accept; %[2]s }
-  chain onward { type nat hook postrouting priority 90; policy accept; ip daddr %[3]s tcp dport %[4]s ct status dnat masquerade; }
-}
-`, awayName, rules, p[4], p[5]), nil
-}
-
-func (a away) iptables() (string, error) {
-	p, err := a.hostPorts()
-	if err != nil {
-		return "", err
-	}
-	return removeAwayIptables + fmt.Sprintf(`iptables -w -t nat -N %[1]s
-iptables -w -t nat -N %[1]s_onward
-iptables -w -t nat -A %[1]s -p tcp -d %[2]s --dport %[3]s -j DNAT --to-destination %[8]s
-iptables -w -t nat -A %[1]s -p tcp -d %[4]s --dport %[5]s -j DNAT --to-destination %[8]s
-iptables -w -t nat -A %[1]s_onward -p tcp -d %[6]s --dport %[7]s -m conntrack --ctstate DNAT -j MASQUERADE
-iptables -w -t nat -I POSTROUTING 1 -j %[1]s_onward
-iptables -w -t nat -I PREROUTING 1 -j %[1]s
-iptables -w -t nat -I OUTPUT 1 -j %[1]s
-`, awayName, p[0], p[1], p[2], p[3], p[4], p[5], a.to), nil
-}
-
-const removeAwayIptables = `for c in PREROUTING OUTPUT; do while iptables -w -t nat -D $c -j ` + awayName + ` 2>/dev/null; do :; done; done
-while iptables -w -t nat -D POSTROUTING -j ` + awayName + `_onward 2>/dev/null; do :; done
-for c in ` + awayName + ` ` + awayName + `_onward; do iptables -w -t nat -F $c 2>/dev/null || true; iptables -w -t nat -X $c 2>/dev/null || true; done
-`
 
 // RedirectAway sends new connections for the API server of the target to the
 // one of node to, which stays, and proves it along every path that clients
@@ -108,7 +64,8 @@ func RedirectAway(ctx context.Context, h phases.Hands, to string) error {
 }
 
 func (a away) add(ctx context.Context, h remote.Host) error {
-	if err := addRules(ctx, h, a); err != nil {
+	r := redirect.Redirect{Table: awayTable(), From: []string{a.from, a.service}, To: a.to}
+	if err := r.Add(ctx, h); err != nil {
 		return fmt.Errorf("redirecting %s to %s: %w", a.from, a.to, err)
 	}
 	return nil
@@ -130,7 +87,7 @@ func (a away) proven(ctx context.Context, v phases.View, to string) error {
 	if err != nil {
 		return err
 	}
-	p, err := a.hostPorts()
+	host, _, err := net.SplitHostPort(a.to)
 	if err != nil {
 		return err
 	}
@@ -149,7 +106,7 @@ func (a away) proven(ctx context.Context, v phases.View, to string) error {
 		}
 		cfg.Host, cfg.Dial = "https://"+w.address, w.dial(v)
 		if w.address == a.from {
-			cfg.ServerName = p[4] // the certificate of the one that answers
+			cfg.ServerName = host // the certificate of the one that answers
 		}
 		got, err := tell(ctx, cfg)
 		switch {
@@ -167,7 +124,7 @@ func (a away) proven(ctx context.Context, v phases.View, to string) error {
 // leaving says which the API server is that leaves, "" for one that does not
 // answer.
 func (a away) leaving(ctx context.Context, v phases.View, tell teller) (string, error) {
-	port, err := redirect{address: a.from}.port()
+	port, err := front{address: a.from}.port()
 	if err != nil {
 		return "", err
 	}
@@ -190,23 +147,10 @@ func EndRedirectAway(ctx context.Context, h remote.Host) error {
 	if err != nil || !is {
 		return err
 	}
-	script := "set -e\nif command -v nft >/dev/null; then nft -f - <<EOF\nadd table ip " + awayName + "\ndelete table ip " + awayName + "\nEOF\nelse\n" + removeAwayIptables + "fi"
-	if _, err := h.Run(ctx, remote.Command{Script: script}); err != nil {
-		return fmt.Errorf("removing the redirect of the leaving node on %s: %w", h.Name(), err)
-	}
-	return nil
+	return awayTable().Remove(ctx, h)
 }
 
 // RedirectedAway says whether RedirectAway's rules are in place on a host.
 func RedirectedAway(ctx context.Context, r remote.Reader) (bool, error) {
-	script := `{ nft list table ip ` + awayName + ` 2>/dev/null || iptables -w -t nat -S ` + awayName + ` 2>/dev/null || true; } | grep -c -i 'dnat to\|DNAT --to' || true`
-	out, err := r.Look(ctx, remote.Command{Script: script})
-	if err != nil {
-		return false, fmt.Errorf("looking for the redirect of the leaving node on %s: %w", r.Name(), err)
-	}
-	n := strings.TrimSpace(out)
-	if n == "" {
-		return false, errors.New("looking for the redirect of the leaving node: no answer")
-	}
-	return n != "0", nil
+	return awayTable().Loaded(ctx, r)
 }

@@ -131,7 +131,7 @@ func realConfig(ctx context.Context, v phases.View, node string) (*rest.Config, 
 	if err != nil {
 		return nil, err
 	}
-	port, err := redirect{address: address}.port()
+	port, err := front{address: address}.port()
 	if err != nil {
 		return nil, err
 	}
@@ -195,20 +195,20 @@ func ways(ctx context.Context, v phases.View, node string) ([]way, error) {
 }
 
 // wanted is the redirect for a node.
-func wanted(ctx context.Context, v phases.View, node string) (redirect, error) {
+func wanted(ctx context.Context, v phases.View, node string) (front, error) {
 	address, err := v.APIAddress(ctx, node)
 	if err != nil {
-		return redirect{}, err
+		return front{}, err
 	}
 	k, err := v.Kube(ctx)
 	if err != nil {
-		return redirect{}, err
+		return front{}, err
 	}
 	ip, err := k.ServiceIP(ctx, "default", "kubernetes")
 	if err != nil {
-		return redirect{}, err
+		return front{}, err
 	}
-	return redirect{address: address, service: net.JoinHostPort(ip, "443")}, nil
+	return front{address: address, service: net.JoinHostPort(ip, "443")}, nil
 }
 
 // twinAnswers proves from every path that the twin answers (or, with want

@@ -81,7 +81,7 @@ func twinGone(ctx context.Context, v phases.View) error {
 // for a new one.
 func undoTwin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	host := h.On(h.Target())
-	if is, err := redirected(ctx, host); err != nil || is {
+	if is, err := Redirected(ctx, host); err != nil || is {
 		return errors.Join(err, errors.New("connections are still redirected to the second API server"))
 	}
 	if err := tellTwin(ctx, h); err != nil {
@@ -133,7 +133,7 @@ func undoStandIn(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 // answers.
 func undoRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	host := h.On(h.Target())
-	is, err := redirected(ctx, host)
+	is, err := Redirected(ctx, host)
 	if err != nil {
 		return err
 	}
@@ -143,5 +143,5 @@ func undoRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err := RealReadyz(ctx, h.View, h.Target()); err != nil {
 		return fmt.Errorf("the API server on %s is not ready, so the redirect stays and the second one goes on carrying the clients: %w", h.Target(), err)
 	}
-	return removeRedirect(ctx, host)
+	return table().Remove(ctx, host)
 }

@@ -37,7 +37,7 @@ func (r Restart) undoEnd(ctx context.Context, h phases.Hands, _ migrate.Before) 
 // way there was cut before its end, that has the new arguments still: they
 // prove nothing for the way back, so it is made anew.
 func (r Restart) undoBack(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	is, err := redirected(ctx, h.On(h.Target()))
+	is, err := Redirected(ctx, h.On(h.Target()))
 	if err != nil {
 		return err
 	}
