@@ -15,6 +15,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 	"hamigrate/phases/overlap"
 )
 
@@ -93,10 +94,10 @@ func gently(ctx context.Context, h phases.Hands) around {
 	var was phases.Process
 	return around{
 		before: func() (err error) {
-			was, err = overlap.StopGently(ctx, h)
+			was, err = apiserver.Stop(ctx, h)
 			return err
 		},
-		after: func() error { return overlap.AwaitStopped(ctx, h, was) },
+		after: func() error { return apiserver.AwaitStopped(ctx, h, was) },
 	}
 }
 
@@ -226,7 +227,7 @@ func replaceManifest(ctx context.Context, h phases.Hands, f remote.File, changed
 			return err
 		}
 	}
-	if err := overlap.Arm(ctx, h, lastGood); err != nil {
+	if err := apiserver.ArmWatchdog(ctx, h, lastGood); err != nil {
 		return err
 	}
 	f.Data = changed
@@ -244,7 +245,7 @@ func worked(ctx context.Context, v phases.View, changed []byte) (bool, error) {
 	if err != nil || !bytes.Equal(good.Data, changed) {
 		return false, err
 	}
-	return overlap.RealReadyz(ctx, v, v.Target()) != nil, nil
+	return apiserver.Readyz(ctx, v, v.Target()) != nil, nil
 }
 
 // membersReady: an API server that reads from one cluster and writes to
@@ -293,5 +294,5 @@ func verifyRepoint(ctx context.Context, v phases.View) error {
 	if err := runningServers(ctx, v, etcdServers(v)); err != nil {
 		return err
 	}
-	return overlap.RealReadyz(ctx, v, v.Target())
+	return apiserver.Readyz(ctx, v, v.Target())
 }

@@ -15,6 +15,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 	"hamigrate/phases/overlap"
 )
 
@@ -88,13 +89,13 @@ func takeRepointBack(ctx context.Context, h phases.Hands, before migrate.Before,
 		if err := runningServers(ctx, h.View, servers); err != nil {
 			return err
 		}
-		if err := overlap.RealReadyz(ctx, h.View, h.Target()); err != nil {
+		if err := apiserver.Readyz(ctx, h.View, h.Target()); err != nil {
 			return err
 		}
-		return overlap.Disarm(ctx, host)
+		return apiserver.DisarmWatchdog(ctx, host)
 	})
 	if err != nil {
-		is, lookErr := overlap.Armed(context.WithoutCancel(ctx), host)
+		is, lookErr := apiserver.WatchdogArmed(context.WithoutCancel(ctx), host)
 		return &notReadyError{node: h.Target(), servers: servers, armed: is && lookErr == nil, err: err}
 	}
 	// The next attempt takes a copy of its own: this one may be old by then.
@@ -287,7 +288,7 @@ func oldMemberKeepsAll(ctx context.Context, v phases.View) error {
 // or may again: while it does, none may be removed.
 func usesOldMemberAlone(ctx context.Context, v phases.View) error {
 	first := v.World().View(v.First().Name)
-	if err := overlap.Disarmed(ctx, first.On(first.Target())); err != nil {
+	if err := apiserver.RequireDisarmed(ctx, first.On(first.Target())); err != nil {
 		return err
 	}
 	f, err := first.On(first.Target()).ReadFile(ctx, phases.APIServerManifest)

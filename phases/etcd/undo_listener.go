@@ -14,7 +14,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
-	"hamigrate/phases/overlap"
+	"hamigrate/phases/apiserver"
 )
 
 // alone refuses as long as the old member has others beside it: they reach it
@@ -167,5 +167,5 @@ func runsLocalOnly(ctx context.Context, v phases.View) error {
 	if _, _, err := list(ctx, v); err != nil {
 		return err
 	}
-	return overlap.RealReadyz(ctx, v, v.First().Name)
+	return apiserver.Readyz(ctx, v, v.First().Name)
 }

@@ -11,11 +11,12 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 )
 
 // redirectByHand shows the very rules that the step loads.
 func redirectByHand() string {
-	r, err := front{address: "{{.First.Address}}:6443", service: "SERVICE_IP:443"}.toTwin()
+	r, err := toTwin(apiserver.Front{Address: "{{.First.Address}}:6443", Service: "SERVICE_IP:443"})
 	if err != nil {
 		return err.Error()
 	}
@@ -39,14 +40,14 @@ func (r Restart) removeRedirect(needs migrate.StepID) phases.Step {
 			if err != nil || there {
 				return there, err
 			}
-			return armed(ctx, v.On(v.Target()))
+			return apiserver.WatchdogArmed(ctx, v.On(v.Target()))
 		}, "new connections go to the second API server"),
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			if err := RealReadyz(ctx, h.View, h.Target()); err != nil {
+			if err := apiserver.Readyz(ctx, h.View, h.Target()); err != nil {
 				return err
 			}
 			host := h.On(h.Target())
-			if err := Disarm(ctx, host); err != nil {
+			if err := apiserver.DisarmWatchdog(ctx, host); err != nil {
 				return err
 			}
 			return table().Remove(ctx, host)
@@ -54,7 +55,7 @@ func (r Restart) removeRedirect(needs migrate.StepID) phases.Step {
 		Verify: func(ctx context.Context, v phases.View) error {
 			return phases.SideBySide(
 				func() error {
-					is, err := armed(ctx, v.On(v.Target()))
+					is, err := apiserver.WatchdogArmed(ctx, v.On(v.Target()))
 					if err == nil && is {
 						err = errors.New("the timer that puts the old manifest back is armed")
 					}
@@ -145,13 +146,13 @@ func applyRemoveTwin(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 	if err := forgetCheck(ctx, h); err != nil {
 		return err
 	}
-	if err := tellTwin(ctx, h); err != nil {
+	if err := signalTwin(ctx, h); err != nil {
 		return err
 	}
 	if err := host.Remove(ctx, TwinManifest); err != nil {
 		return err
 	}
-	return onlyStopped(ctx, awaitTwinEnd(ctx, h))
+	return apiserver.IgnoreTimeout(ctx, awaitTwinEnd(ctx, h))
 }
 
 func verifyRemoveTwin(ctx context.Context, v phases.View) error {

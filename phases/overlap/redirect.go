@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"hamigrate/migrate/remote"
+	"hamigrate/phases/apiserver"
 	"hamigrate/phases/redirect"
 )
 
@@ -17,24 +18,9 @@ const redirectName = "migrate_overlap"
 // table holds the redirect to the second API server.
 func table() redirect.Table { return redirect.Table{Name: redirectName, Title: "the redirect"} }
 
-// front is where clients look for an API server.
-type front struct {
-	address string // host:port of the API server
-	service string // host:port of the kubernetes Service
-}
-
-// port is the API server's.
-func (f front) port() (int, error) {
-	_, port, err := net.SplitHostPort(f.address)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(port)
-}
-
-// twin is host:port of the second API server.
-func (f front) twin() (string, error) {
-	host, _, err := net.SplitHostPort(f.address)
+// temporaryAddress is host:port of the second API server.
+func temporaryAddress(f apiserver.Front) (string, error) {
+	host, _, err := net.SplitHostPort(f.Address)
 	if err != nil {
 		return "", err
 	}
@@ -43,18 +29,18 @@ func (f front) twin() (string, error) {
 
 // toTwin sends new connections for an API server to its twin. Those to
 // 127.0.0.1 are left alone, which is how the real one is watched meanwhile.
-func (f front) toTwin() (redirect.Redirect, error) {
-	to, err := f.twin()
-	return redirect.Redirect{Table: table(), From: []string{f.address, f.service}, To: to}, err
+func toTwin(f apiserver.Front) (redirect.Redirect, error) {
+	to, err := temporaryAddress(f)
+	return redirect.Redirect{Table: table(), From: []string{f.Address, f.Service}, To: to}, err
 }
 
-func addRedirect(ctx context.Context, h remote.Host, f front) error {
-	r, err := f.toTwin()
+func addRedirect(ctx context.Context, h remote.Host, f apiserver.Front) error {
+	r, err := toTwin(f)
 	if err == nil {
 		err = r.Add(ctx, h)
 	}
 	if err != nil {
-		return fmt.Errorf("redirecting %s to the second API server: %w", f.address, err)
+		return fmt.Errorf("redirecting %s to the second API server: %w", f.Address, err)
 	}
 	return nil
 }

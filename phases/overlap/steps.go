@@ -13,6 +13,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 	"hamigrate/phases/redirect"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -39,7 +40,7 @@ func applyRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 	if err := twinReachable(ctx, h.View, h.Target()); err != nil {
 		return err
 	}
-	to, err := wanted(ctx, h.View, h.Target())
+	to, err := apiserver.FrontOf(ctx, h.View, h.Target())
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 )
 
 // The way back from a restart that is done. It needs one more restart, so the
@@ -102,7 +103,7 @@ func oneStore(ctx context.Context, v phases.View) error {
 	if err != nil {
 		return err
 	}
-	real, err := realConfig(ctx, v, v.Target())
+	real, err := apiserver.Config(ctx, v, v.Target())
 	if err != nil {
 		return err
 	}
