@@ -16,7 +16,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
-	"hamigrate/phases/overlap"
+	"hamigrate/phases/apiserver"
 )
 
 const (
@@ -293,5 +293,5 @@ func runsLocalOnly(ctx context.Context, v phases.View) error {
 	if _, _, err := list(ctx, v); err != nil {
 		return err
 	}
-	return overlap.RealReadyz(ctx, v, v.First().Name)
+	return apiserver.Readyz(ctx, v, v.First().Name)
 }

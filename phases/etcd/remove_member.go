@@ -9,7 +9,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
-	"hamigrate/phases/overlap"
+	"hamigrate/phases/apiserver"
 )
 
 const removeMemberID = "etcd/remove-member"
@@ -65,10 +65,10 @@ func applyRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) er
 		return err
 	}
 	// The timer would put back a manifest that needs this member.
-	if err := overlap.RealReadyz(ctx, h.View, h.Target()); err != nil {
+	if err := apiserver.Readyz(ctx, h.View, h.Target()); err != nil {
 		return err
 	}
-	if err := overlap.Disarm(ctx, h.On(h.Target())); err != nil {
+	if err := apiserver.DisarmWatchdog(ctx, h.On(h.Target())); err != nil {
 		return err
 	}
 	if err := runningServers(ctx, h.View, etcdServers(h.View)); err != nil {

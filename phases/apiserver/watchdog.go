@@ -1,4 +1,4 @@
-package overlap
+package apiserver
 
 import (
 	"context"
@@ -36,9 +36,9 @@ done
 echo "migrate: the new API server is not ready after %[4]d s, putting the old manifest back"
 cp -p %[2]s %[3]s && mv %[3]s ` + phases.APIServerManifest
 
-// Arm starts the timer; backup is the manifest that worked. It is armed
+// ArmWatchdog starts the timer; backup is the manifest that worked. It is armed
 // before the manifest is changed, and again by every attempt.
-func Arm(ctx context.Context, h phases.Hands, backup string) error {
+func ArmWatchdog(ctx context.Context, h phases.Hands, backup string) error {
 	address, err := h.APIAddress(ctx, h.Target())
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func Arm(ctx context.Context, h phases.Hands, backup string) error {
 		return err
 	}
 	r := h.On(h.Target())
-	if err := Disarm(ctx, r); err != nil {
+	if err := DisarmWatchdog(ctx, r); err != nil {
 		return err
 	}
 	beside := path.Join(kube.ManifestsDir, ".kube-apiserver.yaml.watchdog")
@@ -65,21 +65,21 @@ func Arm(ctx context.Context, h phases.Hands, backup string) error {
 	return nil
 }
 
-// Disarm stops the timer; one that is not there is success.
-func Disarm(ctx context.Context, r remote.Host) error {
+// DisarmWatchdog stops the timer; one that is not there is success.
+func DisarmWatchdog(ctx context.Context, r remote.Host) error {
 	script := "systemctl stop " + watchdog + ".timer 2>/dev/null || true; systemctl reset-failed " + watchdog + ".service 2>/dev/null || true"
 	if _, err := r.Run(ctx, remote.Command{Script: script}); err != nil {
 		return fmt.Errorf("disarming the timer on %s: %w", r.Name(), err)
 	}
-	is, err := armed(ctx, r)
+	is, err := WatchdogArmed(ctx, r)
 	if err == nil && is {
 		err = fmt.Errorf("disarming the timer on %s: it is still active", r.Name())
 	}
 	return err
 }
 
-// armed says whether the timer runs, or its script does.
-func armed(ctx context.Context, r remote.Reader) (bool, error) {
+// WatchdogArmed says whether the timer runs, or its script does.
+func WatchdogArmed(ctx context.Context, r remote.Reader) (bool, error) {
 	out, err := r.Look(ctx, remote.Command{Script: "systemctl is-active " + watchdog + ".timer " + watchdog + ".service || true"})
 	if err != nil {
 		return false, fmt.Errorf("asking systemd on %s for the timer: %w", r.Name(), err)
@@ -92,15 +92,12 @@ func armed(ctx context.Context, r remote.Reader) (bool, error) {
 	return false, nil
 }
 
-// Disarmed is the error that a timer on the node may still put another
+// RequireDisarmed is the error that a timer on the node may still put another
 // manifest back: nothing that one needs may be removed before it is disarmed.
-func Disarmed(ctx context.Context, r remote.Reader) error {
-	is, err := armed(ctx, r)
+func RequireDisarmed(ctx context.Context, r remote.Reader) error {
+	is, err := WatchdogArmed(ctx, r)
 	if err == nil && is {
 		err = fmt.Errorf("a timer on %s, %s, may still put the API server's manifest of a moment ago back", r.Name(), watchdog)
 	}
 	return err
 }
-
-// Armed says the same as an answer.
-func Armed(ctx context.Context, r remote.Reader) (bool, error) { return armed(ctx, r) }

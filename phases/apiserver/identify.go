@@ -1,4 +1,4 @@
-package overlap
+package apiserver
 
 import (
 	"bufio"
@@ -14,11 +14,11 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// teller reads from an API server what tells it from the others that share all
-// else with it.
-type teller func(context.Context, *rest.Config) (string, error)
+// Identifier reads from the API server behind a configuration what tells it from
+// others that share all else with it.
+type Identifier func(context.Context, *rest.Config) (string, error)
 
-// tellApart returns the teller to use, and what it says of the API server
+// Identify returns the Identifier to use, and what it says of the API server
 // behind a configuration, which is known to be at own, host:port.
 //
 // An API server says in /api at which address and port it is
@@ -26,7 +26,7 @@ type teller func(context.Context, *rest.Config) (string, error)
 // it --external-hostname: then all may say the same, and their start has to
 // tell. That is in their metrics, megabytes that take a processor a tenth of a
 // second each time: clients would notice.
-func tellApart(ctx context.Context, cfg *rest.Config, own string) (teller, string, error) {
+func Identify(ctx context.Context, cfg *rest.Config, own string) (Identifier, string, error) {
 	is, err := advertised(ctx, cfg)
 	if err != nil {
 		return nil, "", err

@@ -1,11 +1,10 @@
-package overlap
+package apiserver
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"time"
 
 	"hamigrate/migrate/remote"
@@ -27,8 +26,9 @@ import (
 // again is then refused. That there was none is an exit code of 1.
 const forgetScript = `if command -v conntrack >/dev/null; then conntrack -D -p tcp --state CLOSE --reply-src %[1]s --reply-port-src %[2]s >/dev/null 2>&1 || true; fi`
 
-// letInScript removes the empty table of a hold that was cut.
-const letInScript = "nft delete table ip " + holdTable + " 2>/dev/null || true\n"
+// endDropScript removes the table of a script that was cut off while packets
+// were dropped.
+const endDropScript = "nft delete table ip " + dropTable + " 2>/dev/null || true\n"
 
 // ForgetReset makes a node forget the reset connections that were answered
 // from address (host:port), if it has the tool for it.
@@ -37,7 +37,7 @@ func ForgetReset(ctx context.Context, h remote.Host, address string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := h.Run(ctx, remote.Command{Script: letInScript + fmt.Sprintf(forgetScript, host, port)}); err != nil {
+	if _, err := h.Run(ctx, remote.Command{Script: endDropScript + fmt.Sprintf(forgetScript, host, port)}); err != nil {
 		return fmt.Errorf("making %s forget reset connections: %w", h.Name(), err)
 	}
 	return nil
@@ -56,28 +56,9 @@ func AwaitEnd(ctx context.Context, h phases.Hands, address string, limit time.Du
 	})
 }
 
-// awaitTwinEnd is AwaitEnd for the second API server.
-func awaitTwinEnd(ctx context.Context, h phases.Hands) error {
-	address, err := twinAddress(ctx, h.View)
-	if err != nil {
-		return err
-	}
-	return AwaitEnd(ctx, h, address, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) })
-}
-
-// twinAddress is where the second API server answers, as host:port.
-func twinAddress(ctx context.Context, v phases.View) (string, error) {
-	address, err := v.APIAddress(ctx, v.Target())
-	if err != nil {
-		return "", err
-	}
-	host, _, err := net.SplitHostPort(address)
-	return net.JoinHostPort(host, strconv.Itoa(TwinPort)), err
-}
-
-// onlyStopped is the error of a wait that somebody else's look follows: that
-// the run is to end.
-func onlyStopped(ctx context.Context, err error) error {
+// IgnoreTimeout returns the error of a wait only where ctx is done: the run is
+// to end. That the time of the wait is over is no error: a later look tells.
+func IgnoreTimeout(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package overlap
+package apiserver
 
 import (
 	"context"
@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// holdTable is the nft table that lets no packet of a kept connection
-	// reach an API server that is about to be told to stop.
-	holdTable = "migrate_hold"
-	// holdLimit is when the kernel lets packets in again by itself.
-	holdLimit = "2s"
+	// dropTable is the nft table that lets no packet of a kept connection
+	// reach an API server that is about to be signalled.
+	dropTable = "migrate_hold"
+	// dropLimit is when the kernel lets packets in again by itself.
+	dropLimit = "2s"
 	// goodbyes is for the API server to say on each connection that it goes
 	// away, once it listens no more: one goroutine a connection does it.
 	goodbyes = "0.2"
 	// listenerLooks bounds the wait for that. A look takes 20 ms and what its
-	// programs take, some 10 ms; all together they are less than holdLimit.
+	// programs take, some 10 ms; all together they are less than dropLimit.
 	listenerLooks = 40
 	// hooksTime is for pre-shutdown hooks that take longer than that: the one that
 	// takes its lease away up to 20 s where etcd hangs, the one that takes its
@@ -32,60 +32,63 @@ const (
 	// k8s.io/component-helpers: apimachinery/lease/controller.go).
 	hooksTime = 30 * time.Second
 	// drainTime is for the requests that are being answered when the API server
-	// is told to stop. The kubelet's own signal is then a second one, which ends
+	// is signalled. The kubelet's own signal is then a second one, which ends
 	// it at once (k8s.io/apiserver: pkg/server/signal.go). Without a second one
 	// its watches would keep it until the kubelet kills it (30 s,
 	// terminationGracePeriodSeconds).
 	drainTime = 10 * time.Second
-	// toldMark on a node names the process that was told last, by its ID and the
+	// restartEnd is the kubelet's time to stop an API server that is restarted.
+	// With all other waits of a restart it is less than watchdogSeconds.
+	restartEnd = time.Minute
+	// signalledMark on a node names the process that was signalled last, by its ID and the
 	// time of its start.
-	toldMark = "/run/migrate-told"
+	signalledMark = "/run/migrate-told"
 )
 
-// holdRules are for nft: nothing for %[1]s port %[2]s passes.
-const holdRules = `add table ip ` + holdTable + `
-delete table ip ` + holdTable + `
-table ip ` + holdTable + ` {
-  set ports { type inet_service; flags timeout; elements = { %[2]s timeout ` + holdLimit + ` } }
+// dropRules are for nft: nothing for %[1]s port %[2]s passes.
+const dropRules = `add table ip ` + dropTable + `
+delete table ip ` + dropTable + `
+table ip ` + dropTable + ` {
+  set ports { type inet_service; flags timeout; elements = { %[2]s timeout ` + dropLimit + ` } }
   chain arriving { type filter hook input priority -150; policy accept; ip daddr %[1]s tcp dport @ports drop; }
 }
 `
 
-// gentlyScript tells the process %[3]d to stop while nothing new reaches it on
+// stopScript signals the process %[3]d while nothing new reaches it on
 // %[1]s port %[2]s, once, and says "told", or "listens" where the wait for its
 // goodbye was not long enough. It says nothing, and changes nothing, where its
-// clients can't be held, and of a process that does not listen yet: the
+// clients' packets can't be dropped, and of a process that does not listen yet: the
 // kubelet's own signal does the same, with some requests answered 503 now and
 // then.
-const gentlyScript = `command -v nft >/dev/null && command -v ss >/dev/null || exit 0
+const stopScript = `command -v nft >/dev/null && command -v ss >/dev/null || exit 0
 [ "$(cat /proc/%[3]d/comm 2>/dev/null)" = kube-apiserver ] || exit 0
 read -r stat </proc/%[3]d/stat || exit 0
 set -- $stat
 process="%[3]d ${22}" told=
-[ "$(cat ` + toldMark + ` 2>/dev/null)" != "$process" ] || told=before
+[ "$(cat ` + signalledMark + ` 2>/dev/null)" != "$process" ] || told=before
 listens() { [ -n "$(ss -Hltn 'sport = :%[2]s')" ]; }
 if listens; then
   nft -f - <<EOF || [ -n "$told" ] || exit 0
-` + holdRules + `EOF
+` + dropRules + `EOF
   if [ -z "$told" ]; then
     sleep 0.1
-    echo "$process" >` + toldMark + `
+    echo "$process" >` + signalledMark + `
     kill -TERM %[3]d
     told=now
   fi
   n=0
   while listens && [ $n -lt %[4]d ]; do n=$((n+1)); sleep 0.02; done
   sleep ` + goodbyes + `
-  nft delete table ip ` + holdTable + `
+  nft delete table ip ` + dropTable + `
 fi
 [ -n "$told" ] || exit 0
 if listens; then echo listens; else echo told; fi
 ` + forgetScript
 
-// canHold says whether packets can be held on a node: the tools are there, and
+// CanDrop says whether packets of kept connections can be dropped on a node: the tools are there, and
 // the kernel has what the rules need.
-func canHold(ctx context.Context, r remote.Reader) (bool, error) {
-	script := "command -v nft >/dev/null && command -v ss >/dev/null && nft -c -f - >/dev/null 2>&1 <<EOF && echo yes || true\n" + fmt.Sprintf(holdRules, "127.0.0.1", "6443") + "EOF\n"
+func CanDrop(ctx context.Context, r remote.Reader) (bool, error) {
+	script := "command -v nft >/dev/null && command -v ss >/dev/null && nft -c -f - >/dev/null 2>&1 <<EOF && echo yes || true\n" + fmt.Sprintf(dropRules, "127.0.0.1", "6443") + "EOF\n"
 	out, err := r.Look(ctx, remote.Command{Script: script})
 	if err != nil {
 		return false, fmt.Errorf("looking for nft on %s: %w", r.Name(), err)
@@ -93,7 +96,7 @@ func canHold(ctx context.Context, r remote.Reader) (bool, error) {
 	return strings.TrimSpace(out) == "yes", nil
 }
 
-// StopGently tells the target's own API server to stop, so that clients which
+// Stop tells the target's own API server to stop, so that clients which
 // kept their connections to it lose no request. It first takes itself out of
 // the Service (its pre-shutdown hooks), and serves meanwhile. Then, between two
 // instants, some milliseconds, it answers 503 to what arrives on kept
@@ -109,7 +112,7 @@ func canHold(ctx context.Context, r remote.Reader) (bool, error) {
 // follow, the kubelet starts the same API server anew. The process is returned
 // for AwaitStopped; where none runs it is an empty one. That the time is over is
 // no error, that the run is to stop or the node does not answer is one.
-func StopGently(ctx context.Context, h phases.Hands) (phases.Process, error) {
+func Stop(ctx context.Context, h phases.Hands) (phases.Process, error) {
 	p, running, err := h.APIServer(ctx, h.Target())
 	if err != nil || !running {
 		return phases.Process{}, err
@@ -118,36 +121,36 @@ func StopGently(ctx context.Context, h phases.Hands) (phases.Process, error) {
 	if err != nil {
 		return p, err
 	}
-	return p, stopGently(ctx, h, address, p)
+	return p, StopProcess(ctx, h, address, p)
 }
 
-// stopGently is StopGently for a process that answers at address (host:port).
+// StopProcess is Stop for a process that answers at address (host:port).
 // One that says goodbye later than its hooks let it is left to the kubelet: a
 // second signal before that would cut everything.
-func stopGently(ctx context.Context, h phases.Hands, address string, p phases.Process) error {
-	if saysGoodbyeLater(p.Flags) {
+func StopProcess(ctx context.Context, h phases.Hands, address string, p phases.Process) error {
+	if delaysGoodbye(p.Flags) {
 		return nil
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return err
 	}
-	said, err := tellToStop(ctx, h, address, p)
+	said, err := signal(ctx, h, address, p)
 	if err != nil || said == "" {
 		return err
 	}
 	if said == "listens" {
-		err := phases.Await(ctx, h.View, hooksTime, func(ctx context.Context) error { return deaf(ctx, h.On(h.Target()), port) })
-		if err := onlyStopped(ctx, err); err != nil {
+		err := phases.Await(ctx, h.View, hooksTime, func(ctx context.Context) error { return notListening(ctx, h.On(h.Target()), port) })
+		if err := IgnoreTimeout(ctx, err); err != nil {
 			return err
 		}
 	}
-	return onlyStopped(ctx, AwaitEnd(ctx, h, address, drainTime, ended(h, p)))
+	return IgnoreTimeout(ctx, AwaitEnd(ctx, h, address, drainTime, ended(h, p)))
 }
 
-// saysGoodbyeLater: after a delay, or when all it was answering is answered
+// delaysGoodbye: after a delay, or when all it was answering is answered
 // (k8s.io/apiserver: server/genericapiserver.go, ShutdownSendRetryAfter).
-func saysGoodbyeLater(flags kube.Flags) bool {
+func delaysGoodbye(flags kube.Flags) bool {
 	if delay, ok := flags.Get("shutdown-delay-duration"); ok {
 		if d, err := time.ParseDuration(delay); err != nil || d > 0 {
 			return true
@@ -157,21 +160,21 @@ func saysGoodbyeLater(flags kube.Flags) bool {
 	return ok && after != "false"
 }
 
-func tellToStop(ctx context.Context, h phases.Hands, address string, p phases.Process) (said string, err error) {
+func signal(ctx context.Context, h phases.Hands, address string, p phases.Process) (said string, err error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", err
 	}
 	defer h.World().Waiting()()
-	out, err := h.On(h.Target()).Run(ctx, remote.Command{Script: fmt.Sprintf(gentlyScript, host, port, p.PID, listenerLooks)})
+	out, err := h.On(h.Target()).Run(ctx, remote.Command{Script: fmt.Sprintf(stopScript, host, port, p.PID, listenerLooks)})
 	if err != nil {
 		return "", fmt.Errorf("telling the API server on %s to stop: %w", h.Target(), err)
 	}
 	return strings.TrimSpace(out), nil
 }
 
-// deaf is the error that somebody listens on a port.
-func deaf(ctx context.Context, r remote.Reader, port string) error {
+// notListening is the error that somebody listens on a port.
+func notListening(ctx context.Context, r remote.Reader, port string) error {
 	out, err := r.Look(ctx, remote.Command{Script: "ss -Hltn 'sport = :" + port + "'"})
 	if err != nil {
 		return fmt.Errorf("looking for listeners on %s: %w", r.Name(), err)
@@ -182,24 +185,7 @@ func deaf(ctx context.Context, r remote.Reader, port string) error {
 	return nil
 }
 
-// tellTwin is StopGently for the second API server, right before its manifest
-// is removed. Where that is gone, the kubelet has told it already.
-func tellTwin(ctx context.Context, h phases.Hands) error {
-	if there, err := twinThere(ctx, h.On(h.Target())); err != nil || !there {
-		return err
-	}
-	address, err := twinAddress(ctx, h.View)
-	if err != nil {
-		return err
-	}
-	p, runs, err := twinProcess(ctx, h.View)
-	if err != nil || !runs {
-		return err
-	}
-	return stopGently(ctx, h, address, p)
-}
-
-// AwaitStopped is AwaitEnd for a process that StopGently has returned; one that
+// AwaitStopped is AwaitEnd for a process that Stop has returned; one that
 // is not there has ended. It says nothing of one that takes longer than that:
 // whether the API server is restarted is told by the step's Verify, which has
 // more time.
@@ -208,7 +194,7 @@ func AwaitStopped(ctx context.Context, h phases.Hands, was phases.Process) error
 	if err != nil {
 		return err
 	}
-	return onlyStopped(ctx, AwaitEnd(ctx, h, address, restartEnd, ended(h, was)))
+	return IgnoreTimeout(ctx, AwaitEnd(ctx, h, address, restartEnd, ended(h, was)))
 }
 
 // ended asks whether an API server's process is there no more.

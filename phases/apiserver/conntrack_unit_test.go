@@ -1,4 +1,4 @@
-package overlap
+package apiserver
 
 import (
 	"context"
@@ -59,17 +59,17 @@ func TestForgottenWhileItEnds(t *testing.T) {
 	})
 }
 
-// TestOnlyStopped: time that is over is for who looks next, the end of the run
+// TestIgnoreTimeout: time that is over is for who looks next, the end of the run
 // is not.
-func TestOnlyStopped(t *testing.T) {
+func TestIgnoreTimeout(t *testing.T) {
 	t.Parallel()
 	over := errors.New("still not so after 1m30s")
-	if err := onlyStopped(t.Context(), over); err != nil {
+	if err := IgnoreTimeout(t.Context(), over); err != nil {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("Ctrl-C"))
-	if err := onlyStopped(ctx, context.Cause(ctx)); err == nil {
+	if err := IgnoreTimeout(ctx, context.Cause(ctx)); err == nil {
 		t.Error("an interrupted wait is no error")
 	}
 }

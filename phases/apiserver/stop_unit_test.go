@@ -1,4 +1,4 @@
-package overlap
+package apiserver
 
 import (
 	"context"
@@ -18,16 +18,16 @@ import (
 	"hamigrate/phases"
 )
 
-// apiServer is a process by the name of an API server, which writes into a log
-// when it is told to stop, and then ends.
-type apiServer struct {
+// fakeAPIServer is a process by the name of an API server, which writes into a log
+// when it is signalled, and then ends.
+type fakeAPIServer struct {
 	dir     string
 	process *exec.Cmd
 }
 
-func startAPIServer(t *testing.T) *apiServer {
+func startAPIServer(t *testing.T) *fakeAPIServer {
 	t.Helper()
-	a := &apiServer{dir: t.TempDir()}
+	a := &fakeAPIServer{dir: t.TempDir()}
 	a.process = exec.Command("/bin/sh", "-c", `printf kube-apiserver > /proc/$$/comm; trap 'echo told >> `+a.log()+`; exit' TERM; echo runs; while :; do sleep 0.01; done`)
 	out, err := a.process.StdoutPipe()
 	if err != nil {
@@ -46,12 +46,12 @@ func startAPIServer(t *testing.T) *apiServer {
 	return a
 }
 
-func (a *apiServer) log() string { return filepath.Join(a.dir, "log") }
+func (a *fakeAPIServer) log() string { return filepath.Join(a.dir, "log") }
 
-// tell runs gentlyScript in the real shell, and returns what it says and what
+// stop runs stopScript in the real shell, and returns what it says and what
 // was done, in its order: each look at the listener, which is there for so many
 // looks, each change of the filter, and the signal.
-func (a *apiServer) tell(t *testing.T, looks int) (said string, did []string) {
+func (a *fakeAPIServer) stop(t *testing.T, looks int) (said string, did []string) {
 	t.Helper()
 	program := func(name, text string) {
 		t.Helper()
@@ -62,7 +62,7 @@ func (a *apiServer) tell(t *testing.T, looks int) (said string, did []string) {
 	program("nft", `case $1 in -f) cat >/dev/null; echo hold >> `+a.log()+`;; *) echo let-in >> `+a.log()+`;; esac`)
 	program("conntrack", `echo forget >> `+a.log())
 	program("ss", fmt.Sprintf(`echo look >> %[1]s; [ $(grep -c look %[1]s) -gt %[2]d ] || echo LISTEN`, a.log(), looks))
-	script := strings.ReplaceAll(fmt.Sprintf(gentlyScript, "10.0.0.1", "6443", a.process.Process.Pid, listenerLooks), toldMark, filepath.Join(a.dir, "mark"))
+	script := strings.ReplaceAll(fmt.Sprintf(stopScript, "10.0.0.1", "6443", a.process.Process.Pid, listenerLooks), signalledMark, filepath.Join(a.dir, "mark"))
 	sh := exec.Command("/bin/sh", "-c", script)
 	sh.Env = append(os.Environ(), "PATH="+a.dir+":"+os.Getenv("PATH"))
 	out, err := sh.CombinedOutput()
@@ -76,12 +76,12 @@ func (a *apiServer) tell(t *testing.T, looks int) (said string, did []string) {
 	return strings.TrimSpace(string(out)), strings.Fields(string(text))
 }
 
-// TestHeldUntilItSaysGoodbye: from before the signal until it listens no more,
+// TestDropsUntilItSaysGoodbye: from before the signal until it listens no more,
 // and then the filter goes.
-func TestHeldUntilItSaysGoodbye(t *testing.T) {
+func TestDropsUntilItSaysGoodbye(t *testing.T) {
 	t.Parallel()
 	a := startAPIServer(t)
-	said, did := a.tell(t, 3)
+	said, did := a.stop(t, 3)
 	if err := a.process.Wait(); err != nil {
 		t.Errorf("it was not told: %v", err)
 	}
@@ -92,9 +92,9 @@ func TestHeldUntilItSaysGoodbye(t *testing.T) {
 	}
 }
 
-// TestToldOnce: a second signal would cut what it still answers. One that is
-// found at its hooks by who carries on is held until it says goodbye.
-func TestToldOnce(t *testing.T) {
+// TestSignalledOnce: a second signal would cut what it still answers. One that is
+// found at its hooks by who carries on gets no packet until it says goodbye.
+func TestSignalledOnce(t *testing.T) {
 	t.Parallel()
 	a := startAPIServer(t)
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.process.Process.Pid))
@@ -105,35 +105,35 @@ func TestToldOnce(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(a.dir, "mark"), []byte(mark), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	said, did := a.tell(t, 2)
+	said, did := a.stop(t, 2)
 	if got, want := strings.Join(did, " "), "look hold look look let-in look forget"; said != "told" || got != want {
 		t.Errorf("it says %q, and did %q, not %q", said, got, want)
 	}
-	if said, did := a.tell(t, 0); said != "told" || !strings.HasSuffix(strings.Join(did, " "), "look forget look look forget") {
+	if said, did := a.stop(t, 0); said != "told" || !strings.HasSuffix(strings.Join(did, " "), "look forget look look forget") {
 		t.Errorf("of one that listens no more it says %q: %q", said, did)
 	}
 }
 
-// TestNotToldBeforeItListens: it has no clients, and the kubelet's signal is
+// TestNotSignalledBeforeItListens: it has no clients, and the kubelet's signal is
 // the first one.
-func TestNotToldBeforeItListens(t *testing.T) {
+func TestNotSignalledBeforeItListens(t *testing.T) {
 	t.Parallel()
-	if said, did := startAPIServer(t).tell(t, 0); said != "" || strings.Join(did, " ") != "look" {
+	if said, did := startAPIServer(t).stop(t, 0); said != "" || strings.Join(did, " ") != "look" {
 		t.Errorf("it says %q, and did %q", said, did)
 	}
 }
 
-// TestHeldForABoundedTime: one whose hooks hang is not held for ever, and that
+// TestDropsForABoundedTime: one whose hooks hang does not lose packets for ever, and that
 // it still listens is told. All waits together are less than the kernel's.
-func TestHeldForABoundedTime(t *testing.T) {
+func TestDropsForABoundedTime(t *testing.T) {
 	t.Parallel()
 	a := startAPIServer(t)
-	said, did := a.tell(t, 1_000_000)
+	said, did := a.stop(t, 1_000_000)
 	did = slices.DeleteFunc(did, func(s string) bool { return s == "told" })
 	if n := len(did); said != "listens" || n < listenerLooks || did[n-3] != "let-in" {
 		t.Errorf("it says %q, and did %q", said, did)
 	}
-	limit, err := time.ParseDuration(holdLimit)
+	limit, err := time.ParseDuration(dropLimit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,12 +165,12 @@ func TestTimeForAnswers(t *testing.T) {
 			host.OnRun("add table ip migrate_hold", func(string, []byte) (string, error) { return said, nil })
 			w := phases.NewWorld(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, one{host})
 			p := phases.Process{PID: 71}
-			if err := stopGently(t.Context(), w.Hands("cp1"), "10.0.0.1:6443", p); err != nil || time.Since(began) != want {
+			if err := StopProcess(t.Context(), w.Hands("cp1"), "10.0.0.1:6443", p); err != nil || time.Since(began) != want {
 				t.Errorf("after %q: %s, not %s: %v", said, time.Since(began), want, err)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if err := stopGently(ctx, w.Hands("cp1"), "10.0.0.1:6443", p); (err == nil) != (said == "") {
+			if err := StopProcess(ctx, w.Hands("cp1"), "10.0.0.1:6443", p); (err == nil) != (said == "") {
 				t.Errorf("after %q, stopped: %v", said, err)
 			}
 		})
@@ -193,7 +193,7 @@ func TestADelayIsLeftToTheKubelet(t *testing.T) {
 		if delay != "" {
 			p.Flags = kube.ParseFlags([]string{"--shutdown-delay-duration=" + delay})
 		}
-		if err := stopGently(t.Context(), w.Hands("cp1"), "10.0.0.1:6443", p); err != nil || did != want {
+		if err := StopProcess(t.Context(), w.Hands("cp1"), "10.0.0.1:6443", p); err != nil || did != want {
 			t.Errorf("with a delay of %q it was told %d times, not %d: %v", delay, did, want, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package overlap
+package apiserver
 
 import (
 	"fmt"
@@ -29,15 +29,15 @@ func sayer(t *testing.T, address, start string) (cfg *rest.Config, metrics *int)
 	return &rest.Config{Host: s.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}, metrics
 }
 
-// TestTellApart: two API servers that share all but their port, and two whose
+// TestIdentify: two API servers that share all but their port, and two whose
 // owner gave them one name and port, are told apart. The metrics are asked for
 // only where nothing else helps.
-func TestTellApart(t *testing.T) {
+func TestIdentify(t *testing.T) {
 	t.Parallel()
 	const own = "10.88.0.11:6444"
 	for name, c := range map[string]struct {
-		twin, real string
-		metrics    bool
+		temporary, real string
+		metrics         bool
 	}{
 		"by the port":             {own, "10.88.0.11:6443", false},
 		"both with one name":      {"api.example.net:443", "api.example.net:443", true},
@@ -45,16 +45,16 @@ func TestTellApart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			twin, asked := sayer(t, c.twin, "1.7e9")
+			temporary, asked := sayer(t, c.temporary, "1.7e9")
 			real, _ := sayer(t, c.real, "1.8e9")
-			tell, is, err := tellApart(t.Context(), twin, own)
+			identify, is, err := Identify(t.Context(), temporary, own)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if again, err := tell(t.Context(), twin); err != nil || again != is {
+			if again, err := identify(t.Context(), temporary); err != nil || again != is {
 				t.Errorf("the same one is %q and then %q, error %v", is, again, err)
 			}
-			if other, err := tell(t.Context(), real); err != nil || other == is {
+			if other, err := identify(t.Context(), real); err != nil || other == is {
 				t.Errorf("both are %q, error %v", other, err)
 			}
 			if (*asked > 0) != c.metrics {
@@ -64,12 +64,12 @@ func TestTellApart(t *testing.T) {
 	}
 }
 
-func TestTellApartNeedsAnAnswer(t *testing.T) {
+func TestIdentifyNeedsAnAnswer(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(s.Close)
 	cfg := &rest.Config{Host: s.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
-	if _, is, err := tellApart(t.Context(), cfg, "10.88.0.11:6444"); err == nil || !strings.Contains(err.Error(), "404") {
+	if _, is, err := Identify(t.Context(), cfg, "10.88.0.11:6444"); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("it is %q, error %v", is, err)
 	}
 }
