@@ -61,7 +61,7 @@ func certsAction(c *cli.Context) error {
 const soon = 30 * 24 * time.Hour
 
 func printCerts(w io.Writer, s *session, list certs.Inventory, now time.Time) error {
-	colour := wantColour(w)
+	colour := show.WantColour(w)
 	t := newTable(w, "", "host", "certificate", "of", "until", "days", "renewed by", "how")
 	t.widths(
 		table.ColumnConfig{Number: 3, WidthMax: 50, WidthMaxEnforcer: text.WrapHard}, table.ColumnConfig{Number: 4, WidthMax: 32, WidthMaxEnforcer: text.WrapSoft},
@@ -71,7 +71,7 @@ func printCerts(w io.Writer, s *session, list certs.Inventory, now time.Time) er
 	}
 	t.Render()
 	for _, u := range list.Unread {
-		show.Fprintf(w, "%s %s was not read: %s\n", paint(colour, show.Red, "✗"), u.Host, u.Why)
+		show.Fprintf(w, "%s %s was not read: %s\n", show.Paint(colour, show.Red, "✗"), u.Host, u.Why)
 	}
 	ours := 0
 	var first *certs.Certificate
@@ -99,11 +99,11 @@ func certMark(c certs.Certificate, now time.Time, colour bool) show.Own {
 	case c.RenewedBy == certs.Unused:
 		return "·"
 	case left < 7*24*time.Hour:
-		return paint(colour, show.Red, "✗")
+		return show.Paint(colour, show.Red, "✗")
 	case left < soon:
-		return paint(colour, show.Yellow, "!")
+		return show.Paint(colour, show.Yellow, "!")
 	}
-	return paint(colour, show.Green, "✓")
+	return show.Paint(colour, show.Green, "✓")
 }
 
 // days reads "30d", or a duration as Go has it: "720h".

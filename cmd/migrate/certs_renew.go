@@ -314,7 +314,7 @@ func printRenewal(w io.Writer, u underRenewal, entries []migrate.Entry) (need bo
 	t := newTable(w, "", "step", "on", "what is true now")
 	n := 0
 	for _, e := range entries {
-		t.add(sign(e.Finding.Verdict, wantColour(w)), e.Title, e.Target, e.Finding.Reason)
+		t.add(sign(e.Finding.Verdict, show.WantColour(w)), e.Title, e.Target, e.Finding.Reason)
 		switch e.Finding.Verdict {
 		case migrate.Needed:
 			n++

@@ -264,7 +264,7 @@ func printPlan(w io.Writer, plans []phasePlan, format string, whole bool) error 
 	case "yaml":
 		return writeYAML(w, plans)
 	}
-	colour := wantColour(w)
+	colour := show.WantColour(w)
 	for _, p := range plans {
 		if len(p.Entries) > 0 {
 			printPhase(w, p, colour)
@@ -281,7 +281,7 @@ func printPlan(w io.Writer, plans []phasePlan, format string, whole bool) error 
 
 // printPhase prints the table of one phase.
 func printPhase(w io.Writer, p phasePlan, colour bool) {
-	show.Fprintf(w, "%s\n", paint(colour, show.Bold, fmt.Sprintf("Phase %d: %s", p.Phase, p.Title)))
+	show.Fprintf(w, "%s\n", show.Paint(colour, show.Bold, fmt.Sprintf("Phase %d: %s", p.Phase, p.Title)))
 	rehearsed := slices.ContainsFunc(p.Entries, func(e migrate.Entry) bool { return e.ExpectedSeconds > 0 })
 	header := []any{"", "step", "on", "what is true now", "API away", "undo"}
 	if rehearsed {
@@ -312,7 +312,7 @@ func expectedText(s float64) string {
 	if s == 0 {
 		return ""
 	}
-	return seconds(time.Duration(s * float64(time.Second)))
+	return show.Seconds(time.Duration(s * float64(time.Second)))
 }
 
 // planSum is the plan in one line.
@@ -354,11 +354,11 @@ func planSum(plans []phasePlan, whole bool) string {
 func sign(v migrate.Verdict, colour bool) show.Own {
 	switch v {
 	case migrate.Satisfied:
-		return paint(colour, show.Green, "✓")
+		return show.Paint(colour, show.Green, "✓")
 	case migrate.Blocked:
-		return paint(colour, show.Red, "✗")
+		return show.Paint(colour, show.Red, "✗")
 	}
-	return paint(colour, show.Yellow, "~")
+	return show.Paint(colour, show.Yellow, "~")
 }
 
 func printChanges(w io.Writer, changes []migrate.Change, colour bool) {
@@ -369,9 +369,9 @@ func printChanges(w io.Writer, changes []migrate.Change, colour bool) {
 			line = strings.TrimSuffix(line, "\n")
 			switch {
 			case strings.HasPrefix(line, "+"):
-				show.Fprintln(w, paint(colour, show.Green, line))
+				show.Fprintln(w, show.Paint(colour, show.Green, line))
 			case strings.HasPrefix(line, "-"):
-				show.Fprintln(w, paint(colour, show.Red, line))
+				show.Fprintln(w, show.Paint(colour, show.Red, line))
 			default:
 				show.Fprintln(w, line)
 			}

@@ -268,7 +268,7 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 	t.Render()
 	for _, e := range list {
 		if e.Stays == "" && e.Blocked == "" {
-			printChanges(w, e.Changes, wantColour(w))
+			printChanges(w, e.Changes, show.WantColour(w))
 		}
 	}
 	_, err := show.Fprintf(w, "Plan: %d steps to undo, newest first; %d have no way back yet. Nothing was changed.\n", undone, blocked)

@@ -109,7 +109,7 @@ func printStatus(c *cli.Context, s *session, rows []statusRow) error {
 		}
 		mark, now := show.Own(""), r.TrueNow
 		if r.Cluster != "" {
-			mark = sign(r.Cluster, wantColour(w))
+			mark = sign(r.Cluster, show.WantColour(w))
 		}
 		if r.Cluster == migrate.Satisfied || r.Cluster == "" && (r.Journal == state.Verified || r.Journal == state.Satisfied) {
 			done++

@@ -76,7 +76,7 @@ func supportAction(c *cli.Context) error {
 	case c.Bool("offline"):
 		a.lacks("plan.json, preflight.json, verify.json", errors.New("the cluster was not to be asked (--offline)"))
 	default:
-		show.Fprintf(c.App.ErrWriter, "Asking the cluster, for at most %s. Ctrl-C writes what there is.\n", seconds(c.Duration("wait")))
+		show.Fprintf(c.App.ErrWriter, "Asking the cluster, for at most %s. Ctrl-C writes what there is.\n", show.Seconds(c.Duration("wait")))
 		a.addLooks(ctx, s, c.Duration("wait"))
 	}
 	if err := a.write(file); err != nil {

@@ -215,7 +215,7 @@ type here struct {
 
 func aboutHere(at time.Time) here {
 	h := here{Version: version, At: at, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Who: state.WhoAmI(),
-		Terminal: map[string]bool{"stdin": isTerminal(os.Stdin), "stdout": isTerminal(os.Stdout), "stderr": isTerminal(os.Stderr)},
+		Terminal: map[string]bool{"stdin": show.IsTerminal(os.Stdin), "stdout": show.IsTerminal(os.Stdout), "stderr": show.IsTerminal(os.Stderr)},
 		Set:      map[string]bool{}, Language: map[string]string{}}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {

@@ -3,18 +3,16 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"hamigrate/migrate/show"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
-	"golang.org/x/term"
 )
 
 // newTable is a table as all commands print it.
-func newTable(w io.Writer, header ...any) *grid { return newTableIn(w, columns(w), header) }
+func newTable(w io.Writer, header ...any) *grid { return newTableIn(w, show.Columns(w), header) }
 
 // newTableIn is a table for a terminal of some columns; 0: for no terminal.
 func newTableIn(w io.Writer, columns int, header table.Row) *grid {
@@ -24,22 +22,6 @@ func newTableIn(w io.Writer, columns int, header table.Row) *grid {
 	t.Style().Options.DrawBorder = false
 	t.AppendHeader(header)
 	return &grid{t: t, w: w, columns: columns, header: header}
-}
-
-// columns is the width of a terminal, 0 where w is none or has not said it.
-func columns(w io.Writer) int {
-	if o, ok := w.(output); ok {
-		w = o.file
-	}
-	f, ok := w.(*os.File)
-	if !ok {
-		return 0
-	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
 }
 
 // grid is a table whose cells are quoted as all else that is printed. It is printed

@@ -14,7 +14,7 @@ import (
 // line is broken by the terminal and nothing is lost.
 func TestTablesOnNarrowTerminals(t *testing.T) {
 	t.Parallel()
-	row := table.Row{1, paint(true, show.Red, "✗"), "Install nginx", "lb1", "failed", "", "nginx -t said that no configuration of this host is one that it takes"}
+	row := table.Row{1, show.Paint(true, show.Red, "✗"), "Install nginx", "lb1", "failed", "", "nginx -t said that no configuration of this host is one that it takes"}
 	render := func(columns int) string {
 		var b strings.Builder
 		tab := newTableIn(&b, columns, table.Row{"phase", "", "step", "on", "journal", "when (UTC)", "true now"})
