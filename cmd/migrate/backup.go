@@ -10,6 +10,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/backup"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -65,13 +66,13 @@ func listBackups(c *cli.Context, s *session) error {
 		_, err := show.Fprintf(c.App.Writer, "There is no backup in %s; `%s` makes one.\n", backup.Dir(s.journal), s.next("backup"))
 		return err
 	}
-	t := newTable(c.App.Writer, "taken", "before", "revision", "keys", "etcd", "folder")
+	t := tabular.New(c.App.Writer, "taken", "before", "revision", "keys", "etcd", "folder")
 	for _, b := range sets {
 		before := "–"
 		if b.Phase > 0 {
 			before = fmt.Sprintf("phase %d", b.Phase)
 		}
-		t.add(b.At.Format(time.RFC3339), before, b.Etcd.Revision, b.Etcd.Keys, b.Etcd.Version, b.Folder)
+		t.Add(b.At.Format(time.RFC3339), before, b.Etcd.Revision, b.Etcd.Keys, b.Etcd.Version, b.Folder)
 	}
 	t.Render()
 	return nil

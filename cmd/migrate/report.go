@@ -12,6 +12,7 @@ import (
 	"hamigrate/migrate/probe"
 	"hamigrate/migrate/remote/sshhost"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -255,7 +256,7 @@ func writeReport(w io.Writer, r any) error {
 }
 
 func printReport(w io.Writer, r report) error {
-	t := newTable(w, "phase", "steps done", "found done", "seconds")
+	t := tabular.New(w, "phase", "steps done", "found done", "seconds")
 	for _, p := range r.Phases {
 		did, found := 0, 0
 		for _, s := range p.Steps {
@@ -266,7 +267,7 @@ func printReport(w io.Writer, r report) error {
 				found++
 			}
 		}
-		t.add(fmt.Sprintf("%d %s", p.Phase, p.Name), did, found, fmt.Sprintf("%.1f", p.Seconds))
+		t.Add(fmt.Sprintf("%d %s", p.Phase, p.Name), did, found, fmt.Sprintf("%.1f", p.Seconds))
 	}
 	t.Render()
 	if r.TwoVoterSeconds > 0 {
@@ -304,9 +305,9 @@ func printWhere(w io.Writer, r report) {
 	}
 	slices.SortStableFunc(steps, func(a, b reportStep) int { return cmp.Compare(b.TotalSeconds, a.TotalSeconds) })
 	show.Fprintln(w)
-	t := newTable(w, "step", "on", "seconds", "waited for others", "ours")
+	t := tabular.New(w, "step", "on", "seconds", "waited for others", "ours")
 	for _, s := range steps[:min(len(steps), longSteps)] {
-		t.add(s.ID, s.Node, fmt.Sprintf("%.1f", s.TotalSeconds), fmt.Sprintf("%.1f", s.WaitedSeconds), fmt.Sprintf("%.1f", s.TotalSeconds-s.WaitedSeconds))
+		t.Add(s.ID, s.Node, fmt.Sprintf("%.1f", s.TotalSeconds), fmt.Sprintf("%.1f", s.WaitedSeconds), fmt.Sprintf("%.1f", s.TotalSeconds-s.WaitedSeconds))
 	}
 	t.Render()
 	all := r.WaitedSeconds + r.OursSeconds

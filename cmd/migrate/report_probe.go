@@ -9,19 +9,20 @@ import (
 
 	"hamigrate/migrate/probe"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/state"
 )
 
 // printProbe prints what clients saw, a line for each way and kind.
 func printProbe(w io.Writer, p probe.Result) {
-	t := newTable(w, "path", "from", "kind", "requests", "failed", "longest gap", "p50 ms", "p99 ms", "quiet p99", "max ms")
+	t := tabular.New(w, "path", "from", "kind", "requests", "failed", "longest gap", "p50 ms", "p99 ms", "quiet p99", "max ms")
 	for _, path := range p.Paths {
 		for _, k := range path.Kinds {
 			quiet := "–"
 			if k.QuietP99Ms != nil {
 				quiet = fmt.Sprintf("%.1f", *k.QuietP99Ms)
 			}
-			t.add(path.Name, k.From, k.Kind, k.Requests, k.Failures, fmt.Sprintf("%.1f s", k.LongestGapSeconds),
+			t.Add(path.Name, k.From, k.Kind, k.Requests, k.Failures, fmt.Sprintf("%.1f s", k.LongestGapSeconds),
 				fmt.Sprintf("%.1f", k.P50Ms), fmt.Sprintf("%.1f", k.P99Ms), quiet, fmt.Sprintf("%.1f", k.MaxMs))
 		}
 	}

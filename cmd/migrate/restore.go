@@ -18,6 +18,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/phases/restore"
 	"hamigrate/state"
@@ -280,9 +281,9 @@ func printRestore(ctx context.Context, w io.Writer, s *session, j *state.Journal
 	if err != nil {
 		return err
 	}
-	t := newTable(w, "step", "on", "what is true now")
+	t := tabular.New(w, "step", "on", "what is true now")
 	for _, e := range entries {
-		t.add(e.Title, e.Target, e.Finding.Reason)
+		t.Add(e.Title, e.Target, e.Finding.Reason)
 	}
 	t.Render()
 	age := time.Since(set.At).Round(time.Second)

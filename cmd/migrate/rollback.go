@@ -13,6 +13,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd"
 	"hamigrate/state"
@@ -245,8 +246,8 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 		_, err := show.Fprintln(w, "Plan: nothing to take back; by the journal, nothing was changed.")
 		return err
 	}
-	t := newTable(w, "phase", "step", "on", "what is true now", "the way back")
-	t.widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
+	t := tabular.New(w, "phase", "step", "on", "what is true now", "the way back")
+	t.Widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	undone, blocked := 0, 0
 	for _, e := range list {
 		what := "is undone"
@@ -263,7 +264,7 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 		if e.Recorded != state.Verified {
 			now = strings.TrimPrefix(now+"; by the journal "+string(e.Recorded), "; ")
 		}
-		t.add(e.Phase, e.Title, e.Target, now, what)
+		t.Add(e.Phase, e.Title, e.Target, now, what)
 	}
 	t.Render()
 	for _, e := range list {

@@ -27,6 +27,7 @@ func layers() map[string]layer {
 		"migrate/cluster":           {[]string{"migrate/inputfile", "migrate/remote"}, "the spec is data; of hosts it asks what a name and a user are, and gets no connection with that"},
 		"migrate":                   {[]string{"state", "migrate/cluster"}, "the engine knows no SSH, etcd, Kubernetes or command line, so that its crash tests are about it alone"},
 		"migrate/show":              {nil, "how text is quoted must not depend on what it is about"},
+		"migrate/show/tabular":      {nil, "how a table is printed must not depend on what is in it"},
 		"migrate/remote":            {nil, "what a host is, said without any way to reach one"},
 		"migrate/remote/rights":     {nil, "what a look needs of root is said once, for the sudoers file and for the shell"},
 		"migrate/remote/sshhost":    {[]string{"migrate/cluster", "migrate/inputfile", "migrate/remote", "migrate/remote/rights"}, "an adapter never imports the engine"},
