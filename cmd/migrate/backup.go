@@ -9,6 +9,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/backup"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
 	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
@@ -113,24 +114,6 @@ func sourceWithoutAPI(ctx context.Context, s *session) (backup.Source, error) {
 	return backup.Source{Members: e, Node: v.On(v.First().Name), Cluster: s.spec.Name}, nil
 }
 
-// backupsBlob is the journal's list of the backups that runs took.
-const backupsBlob = "backups"
-
-// takenBackup is what the report tells of one.
-type takenBackup struct {
-	Phase    int       `json:"phase"`
-	At       time.Time `json:"at"`
-	Seconds  float64   `json:"seconds"`
-	Folder   string    `json:"folder"`
-	Member   string    `json:"member"`
-	Version  string    `json:"etcdVersion"`
-	Revision int64     `json:"revision"`
-	Keys     int       `json:"keys"`
-	Bytes    int64     `json:"bytes"` // of the snapshot
-	Hash     string    `json:"hash"`
-	Files    int       `json:"files"` // of /etc/kubernetes
-}
-
 // backedUpPhases are those before whose first change a backup is taken.
 var backedUpPhases = []int{2, 3}
 
@@ -204,11 +187,11 @@ func (w *watched) takeBackup(ctx context.Context, p phases.Phase) error {
 		return err
 	}
 	tell(migrate.EventBackupDone, set.Summary())
-	var all []takenBackup
-	if _, err := w.j.GetBlob(backupsBlob, &all); err != nil {
+	var all []runrecord.Backup
+	if _, err := w.j.GetBlob(runrecord.BackupsBlob, &all); err != nil {
 		return errors.Join(err, errors.New("the backup itself is there"))
 	}
-	return w.j.PutBlob(backupsBlob, append(all, takenBackup{
+	return w.j.PutBlob(runrecord.BackupsBlob, append(all, runrecord.Backup{
 		Phase: p.Number, At: set.At, Seconds: time.Since(began).Seconds(), Folder: set.Folder, Member: set.Etcd.Host, Version: set.Etcd.Version,
 		Revision: set.Etcd.Revision, Keys: set.Etcd.Keys, Bytes: set.Etcd.Bytes, Hash: set.Etcd.Hash, Files: set.Kubernetes.Files,
 	}))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/remote/sshhost"
 	"hamigrate/migrate/show"
 	"hamigrate/migrate/show/tabular"
 	"hamigrate/state"
@@ -73,4 +74,12 @@ func stepAt(e state.LogEntry) string {
 		said += ", taken back"
 	}
 	return said
+}
+
+// printHostKeys prints them for a report.
+func printHostKeys(w io.Writer, keys []sshhost.HostKey) {
+	for _, k := range keys {
+		show.Fprintf(w, "Nobody compared the host key of %s (%s): %s %s, accepted %s.\n",
+			k.Host, k.Address, k.Type, k.Fingerprint, k.At.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
 }

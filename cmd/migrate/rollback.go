@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
 	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
@@ -77,7 +78,7 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 	defer j.Close()
 	m.closing.begin(j)
 	defer func() { err = m.closing.say(ctx, j, err) }()
-	defer func() { err = errors.Join(err, keepHostKeys(j, s.pool.AcceptedHostKeys())) }()
+	defer func() { err = errors.Join(err, runrecord.KeepHostKeys(j, s.pool.AcceptedHostKeys())) }()
 	if any, err := anythingTouched(j); err != nil {
 		return err
 	} else if !any {

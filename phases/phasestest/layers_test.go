@@ -42,6 +42,7 @@ func layers() map[string]layer {
 		"migrate/runlog":            {nil, "lines in a file; nothing that goes by them may be built on it"},
 		"migrate/probe":             {nil, "what measures the migration must not share its code"},
 		"migrate/nodeprobe":         {[]string{"migrate/probe", "migrate/remote"}, "the probe on nodes; it measures the migration and must not share its code either"},
+		"migrate/runrecord":         {[]string{"state", "migrate", "migrate/probe", "migrate/remote/sshhost"}, "what runs leave in the journal is read by reports and written by runs, and belongs to neither"},
 		"migrate/playground":        {[]string{"migrate/remote", "migrate/playground/build"}, "a playground is a cluster like any other: the migration must not know of it, nor it of the migration"},
 		"migrate/playground/build":  {nil, "builds programs and images; what they are for is not its business"},
 		"phases":                    {step[:6], "what the phases share: handles and invariants, no step"},
