@@ -34,7 +34,7 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		err = writeReport(c.App.Writer, r)
+		err = show.WriteJSON(c.App.Writer, r)
 	} else {
 		err = printVerify(c.App.Writer, r)
 	}
