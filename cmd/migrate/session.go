@@ -10,15 +10,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/go-hclog"
+	"github.com/urfave/cli/v2"
+
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/state"
-
-	"github.com/hashicorp/go-hclog"
-	"github.com/urfave/cli/v2"
 )
 
 // Flags that every command with a cluster has, before or after its name.
@@ -229,5 +230,5 @@ func logger(c *cli.Context) (hclog.Logger, error) {
 	if level == hclog.NoLevel {
 		return nil, fmt.Errorf("--%s %s: write one of trace, debug, info, warn, error", flagLog, name)
 	}
-	return hclog.New(&hclog.LoggerOptions{Name: "migrate", Level: level, Output: c.App.ErrWriter, JSONFormat: !isTerminal(c.App.ErrWriter)}), nil
+	return hclog.New(&hclog.LoggerOptions{Name: "migrate", Level: level, Output: c.App.ErrWriter, JSONFormat: !show.IsTerminal(c.App.ErrWriter)}), nil
 }

@@ -11,6 +11,7 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote/rights"
 	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 
 	"github.com/hashicorp/go-hclog"
@@ -51,7 +52,7 @@ func sudoersAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		return writeReport(c.App.Writer, list)
+		return show.WriteJSON(c.App.Writer, list)
 	}
 	for i, f := range list {
 		if i > 0 {

@@ -40,7 +40,7 @@ func (l *waitLines) tell(wait remote.Wait) {
 	switch {
 	case l.bar != nil:
 		l.bar.stillWaits(text)
-	case isTerminal(l.w): // where tellHosts may have a line that moves
+	case show.IsTerminal(l.w): // where tellHosts may have a line that moves
 		show.Fprintf(l.w, "%s%s\n", show.Rewrite, text)
 	default:
 		show.Fprintf(l.w, "%s %s\n", time.Now().UTC().Format("15:04:05Z"), text)
