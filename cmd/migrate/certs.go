@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases/certs"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -62,12 +63,12 @@ const soon = 30 * 24 * time.Hour
 
 func printCerts(w io.Writer, s *session, list certs.Inventory, now time.Time) error {
 	colour := show.WantColour(w)
-	t := newTable(w, "", "host", "certificate", "of", "until", "days", "renewed by", "how")
-	t.widths(
+	t := tabular.New(w, "", "host", "certificate", "of", "until", "days", "renewed by", "how")
+	t.Widths(
 		table.ColumnConfig{Number: 3, WidthMax: 50, WidthMaxEnforcer: text.WrapHard}, table.ColumnConfig{Number: 4, WidthMax: 32, WidthMaxEnforcer: text.WrapSoft},
 		table.ColumnConfig{Number: 8, WidthMax: 44, WidthMaxEnforcer: text.WrapSoft})
 	for _, c := range list.Certificates {
-		t.add(certMark(c, now, colour), c.Host, c.File, c.Subject, c.Ends.Format(time.DateOnly), c.Days, c.RenewedBy, c.How)
+		t.Add(certMark(c, now, colour), c.Host, c.File, c.Subject, c.Ends.Format(time.DateOnly), c.Days, c.RenewedBy, c.How)
 	}
 	t.Render()
 	for _, u := range list.Unread {

@@ -13,6 +13,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -287,8 +288,8 @@ func printPhase(w io.Writer, p phasePlan, colour bool) {
 	if rehearsed {
 		header = append(header, "expected")
 	}
-	t := newTable(w, header...)
-	t.widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
+	t := tabular.New(w, header...)
+	t.Widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	for _, e := range p.Entries {
 		away := "0 s"
 		if e.Finding.Verdict != migrate.Satisfied && e.Outage > 0 {
@@ -298,7 +299,7 @@ func printPhase(w io.Writer, p phasePlan, colour bool) {
 		if rehearsed {
 			row = append(row, expectedText(e.ExpectedSeconds))
 		}
-		t.add(row...)
+		t.Add(row...)
 	}
 	t.Render()
 	for _, r := range p.Preflight {

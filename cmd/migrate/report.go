@@ -11,7 +11,9 @@ import (
 
 	"hamigrate/migrate/probe"
 	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -103,7 +105,7 @@ type report struct {
 	CatchUp   []catchUp `json:"catchUp"`
 
 	// Backups are those that runs took before phases 2 and 3, checked.
-	Backups []takenBackup `json:"backups"`
+	Backups []runrecord.Backup `json:"backups"`
 
 	// AcceptedHostKeys are the hosts whose key was trusted because it was the
 	// first one shown (--accept-new-host-keys), and which runs connected to.
@@ -140,20 +142,20 @@ type reportStep struct {
 // makeReport reads the journal. Seconds of a phase are those of its runs: the
 // night between two of them does not count.
 func makeReport(j *state.Journal) (report, error) {
-	var a about
-	if _, err := j.GetBlob("about", &a); err != nil {
+	var a runrecord.About
+	if _, err := j.GetBlob(runrecord.AboutBlob, &a); err != nil {
 		return report{}, err
 	}
 	r := report{Cluster: a.Cluster, KubernetesVersion: a.KubernetesVersion, Strategy: a.Strategy, StartedAt: a.StartedAt,
-		EtcdBytes: a.EtcdBytes, Result: "done", Phases: []reportPhase{}, CatchUp: []catchUp{}, Backups: []takenBackup{}, AcceptedHostKeys: []sshhost.HostKey{}}
-	if _, err := j.GetBlob(hostKeysBlob, &r.AcceptedHostKeys); err != nil {
+		EtcdBytes: a.EtcdBytes, Result: "done", Phases: []reportPhase{}, CatchUp: []catchUp{}, Backups: []runrecord.Backup{}, AcceptedHostKeys: []sshhost.HostKey{}}
+	if _, err := j.GetBlob(runrecord.HostKeysBlob, &r.AcceptedHostKeys); err != nil {
 		return report{}, err
 	}
-	if _, err := j.GetBlob(backupsBlob, &r.Backups); err != nil {
+	if _, err := j.GetBlob(runrecord.BackupsBlob, &r.Backups); err != nil {
 		return report{}, err
 	}
-	var took timings
-	if _, err := j.GetBlob(timingsBlob, &took); err != nil {
+	var took runrecord.Timings
+	if _, err := j.GetBlob(runrecord.TimingsBlob, &took); err != nil {
 		return report{}, err
 	}
 	runs, err := j.Runs()
@@ -202,11 +204,11 @@ func makeReport(j *state.Journal) (report, error) {
 	if undone && !standing {
 		r.Result = "rolled-back"
 	}
-	var measured measurements
-	if _, err := j.GetBlob(measurementsBlob, &measured); err != nil {
+	var measured runrecord.Measurements
+	if _, err := j.GetBlob(runrecord.MeasurementsBlob, &measured); err != nil {
 		return report{}, err
 	}
-	if r.Probe = measured.result(); r.Probe == nil {
+	if r.Probe = measured.Result(); r.Probe == nil {
 		return r, nil
 	}
 	log, err := j.Log()
@@ -222,8 +224,8 @@ func staysAsItIs(p phases.Phase, rec state.Record) bool {
 	return slices.ContainsFunc(p.Steps, func(st phases.Step) bool { return string(st.ID) == rec.Step && st.OneWay != "" })
 }
 
-func stepOf(rec state.Record, took timings) reportStep {
-	time := took.of(rec.Phase, rec.Step, rec.Target)
+func stepOf(rec state.Record, took runrecord.Timings) reportStep {
+	time := took.Of(rec.Phase, rec.Step, rec.Target)
 	step := reportStep{ID: rec.Step, Node: rec.Target, Status: rec.Status, TotalSeconds: time.Total.Seconds(), WaitedSeconds: time.Waited.Seconds()}
 	if !rec.Started.IsZero() && !rec.Ended.IsZero() {
 		step.Seconds = rec.Ended.Sub(rec.Started).Seconds()
@@ -255,7 +257,7 @@ func writeReport(w io.Writer, r any) error {
 }
 
 func printReport(w io.Writer, r report) error {
-	t := newTable(w, "phase", "steps done", "found done", "seconds")
+	t := tabular.New(w, "phase", "steps done", "found done", "seconds")
 	for _, p := range r.Phases {
 		did, found := 0, 0
 		for _, s := range p.Steps {
@@ -266,7 +268,7 @@ func printReport(w io.Writer, r report) error {
 				found++
 			}
 		}
-		t.add(fmt.Sprintf("%d %s", p.Phase, p.Name), did, found, fmt.Sprintf("%.1f", p.Seconds))
+		t.Add(fmt.Sprintf("%d %s", p.Phase, p.Name), did, found, fmt.Sprintf("%.1f", p.Seconds))
 	}
 	t.Render()
 	if r.TwoVoterSeconds > 0 {
@@ -304,9 +306,9 @@ func printWhere(w io.Writer, r report) {
 	}
 	slices.SortStableFunc(steps, func(a, b reportStep) int { return cmp.Compare(b.TotalSeconds, a.TotalSeconds) })
 	show.Fprintln(w)
-	t := newTable(w, "step", "on", "seconds", "waited for others", "ours")
+	t := tabular.New(w, "step", "on", "seconds", "waited for others", "ours")
 	for _, s := range steps[:min(len(steps), longSteps)] {
-		t.add(s.ID, s.Node, fmt.Sprintf("%.1f", s.TotalSeconds), fmt.Sprintf("%.1f", s.WaitedSeconds), fmt.Sprintf("%.1f", s.TotalSeconds-s.WaitedSeconds))
+		t.Add(s.ID, s.Node, fmt.Sprintf("%.1f", s.TotalSeconds), fmt.Sprintf("%.1f", s.WaitedSeconds), fmt.Sprintf("%.1f", s.TotalSeconds-s.WaitedSeconds))
 	}
 	t.Render()
 	all := r.WaitedSeconds + r.OursSeconds

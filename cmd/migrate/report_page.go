@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"hamigrate/cmd/migrate/page"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
 )
@@ -29,11 +30,11 @@ func makePage(j *state.Journal, r report) (page.Data, error) {
 	if d.Log, err = j.Log(); err != nil {
 		return d, err
 	}
-	if _, err := j.GetBlob(hostKeysBlob, &d.HostKeys); err != nil {
+	if _, err := j.GetBlob(runrecord.HostKeysBlob, &d.HostKeys); err != nil {
 		return d, err
 	}
-	var took timings
-	if _, err := j.GetBlob(timingsBlob, &took); err != nil {
+	var took runrecord.Timings
+	if _, err := j.GetBlob(runrecord.TimingsBlob, &took); err != nil {
 		return d, err
 	}
 	for _, p := range allPhases(phases.Strategy(r.Strategy)) {
@@ -54,7 +55,7 @@ func makePage(j *state.Journal, r report) (page.Data, error) {
 }
 
 // pagePhase is one phase by the journal, and whether it was begun.
-func pagePhase(j *state.Journal, p phases.Phase, took timings) (page.Phase, bool, error) {
+func pagePhase(j *state.Journal, p phases.Phase, took runrecord.Timings) (page.Phase, bool, error) {
 	known, err := j.Phase(p.Number)
 	if err != nil || known.Begun.IsZero() {
 		return page.Phase{}, false, err
@@ -67,7 +68,7 @@ func pagePhase(j *state.Journal, p phases.Phase, took timings) (page.Phase, bool
 	one := page.Phase{Number: p.Number, Name: p.Name, Title: p.Title, Why: p.Why, Begun: known.Begun, Completed: known.Completed,
 		Spec: known.Spec, Declaration: known.Declaration, Tool: known.Tool}
 	for _, rec := range records {
-		t := took.of(rec.Phase, rec.Step, rec.Target)
+		t := took.Of(rec.Phase, rec.Step, rec.Target)
 		step := page.Step{Record: rec, Title: titles[rec.Step], Total: t.Total, Waited: t.Waited}
 		if step.Title == "" { // of another version of this program
 			step.Title = rec.Step

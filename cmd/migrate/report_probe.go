@@ -8,20 +8,22 @@ import (
 	"time"
 
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/remote/sshhost"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/state"
 )
 
 // printProbe prints what clients saw, a line for each way and kind.
 func printProbe(w io.Writer, p probe.Result) {
-	t := newTable(w, "path", "from", "kind", "requests", "failed", "longest gap", "p50 ms", "p99 ms", "quiet p99", "max ms")
+	t := tabular.New(w, "path", "from", "kind", "requests", "failed", "longest gap", "p50 ms", "p99 ms", "quiet p99", "max ms")
 	for _, path := range p.Paths {
 		for _, k := range path.Kinds {
 			quiet := "–"
 			if k.QuietP99Ms != nil {
 				quiet = fmt.Sprintf("%.1f", *k.QuietP99Ms)
 			}
-			t.add(path.Name, k.From, k.Kind, k.Requests, k.Failures, fmt.Sprintf("%.1f s", k.LongestGapSeconds),
+			t.Add(path.Name, k.From, k.Kind, k.Requests, k.Failures, fmt.Sprintf("%.1f s", k.LongestGapSeconds),
 				fmt.Sprintf("%.1f", k.P50Ms), fmt.Sprintf("%.1f", k.P99Ms), quiet, fmt.Sprintf("%.1f", k.MaxMs))
 		}
 	}
@@ -72,4 +74,12 @@ func stepAt(e state.LogEntry) string {
 		said += ", taken back"
 	}
 	return said
+}
+
+// printHostKeys prints them for a report.
+func printHostKeys(w io.Writer, keys []sshhost.HostKey) {
+	for _, k := range keys {
+		show.Fprintf(w, "Nobody compared the host key of %s (%s): %s %s, accepted %s.\n",
+			k.Host, k.Address, k.Type, k.Fingerprint, k.At.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
 }

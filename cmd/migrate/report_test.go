@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
 )
@@ -23,7 +24,7 @@ func TestAPhaseTakenBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(j.PutBlob("about", about{Cluster: "small", Strategy: string(phases.Overlap)}))
+	must(j.PutBlob(runrecord.AboutBlob, runrecord.About{Cluster: "small", Strategy: string(phases.Overlap)}))
 	advance := func(phase int, step string, events ...state.Event) {
 		t.Helper()
 		for _, e := range events {
@@ -44,7 +45,7 @@ func TestAPhaseTakenBack(t *testing.T) {
 		t.Helper()
 		r, err := makeReport(j)
 		must(err)
-		one, _, err := pagePhase(j, allPhases(phases.Overlap)[phase-1], timings{})
+		one, _, err := pagePhase(j, allPhases(phases.Overlap)[phase-1], runrecord.Timings{})
 		must(err)
 		if one.State() != state || one.Standing != standing || r.Result != result {
 			t.Errorf("phase %d is %s, standing %v, and the whole is %s; want %s, %v and %s", phase, one.State(), one.Standing, r.Result, state, standing, result)

@@ -12,7 +12,9 @@ import (
 	"strings"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd"
 	"hamigrate/state"
@@ -76,7 +78,7 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 	defer j.Close()
 	m.closing.begin(j)
 	defer func() { err = m.closing.say(ctx, j, err) }()
-	defer func() { err = errors.Join(err, keepHostKeys(j, s.pool.AcceptedHostKeys())) }()
+	defer func() { err = errors.Join(err, runrecord.KeepHostKeys(j, s.pool.AcceptedHostKeys())) }()
 	if any, err := anythingTouched(j); err != nil {
 		return err
 	} else if !any {
@@ -245,8 +247,8 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 		_, err := show.Fprintln(w, "Plan: nothing to take back; by the journal, nothing was changed.")
 		return err
 	}
-	t := newTable(w, "phase", "step", "on", "what is true now", "the way back")
-	t.widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
+	t := tabular.New(w, "phase", "step", "on", "what is true now", "the way back")
+	t.Widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	undone, blocked := 0, 0
 	for _, e := range list {
 		what := "is undone"
@@ -263,7 +265,7 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 		if e.Recorded != state.Verified {
 			now = strings.TrimPrefix(now+"; by the journal "+string(e.Recorded), "; ")
 		}
-		t.add(e.Phase, e.Title, e.Target, now, what)
+		t.Add(e.Phase, e.Title, e.Target, now, what)
 	}
 	t.Render()
 	for _, e := range list {

@@ -18,7 +18,6 @@ var around = map[string]string{
 	"cmd/migrate/support_archive.go: out.Write": "into an archive",
 	"cmd/migrate/heldup.go: file.Write":         "an output behind show.Guard",
 	"cmd/migrate/sudoers.go: io.WriteString":    "a file for sudo, in which only names that it takes stand",
-	"cmd/migrate/tables.go: io.WriteString":     "a table, whose cells are quoted",
 	"cmd/migrate/manual.go: w.Write":            "the manual, of the commands' own texts",
 	"cmd/migrate/restore.go: io.Copy":           "a file, to another",
 	"cmd/migrate/plan.go: w.Write":              "YAML, which is for programs; show.Guard stands behind it",

@@ -18,6 +18,7 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/redact"
 	"hamigrate/migrate/runlog"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
 	"hamigrate/state"
 
@@ -295,7 +296,7 @@ func dumpJournal(j *state.Journal) (journalDump, error) {
 		}
 		d.Records = append(d.Records, records...)
 	}
-	for _, name := range []string{"about", timingsBlob, hostKeysBlob, backupsBlob, renewalBlob, restoreBlob} {
+	for _, name := range []string{"about", runrecord.TimingsBlob, runrecord.HostKeysBlob, runrecord.BackupsBlob, renewalBlob, restoreBlob} {
 		var v any
 		if known, err := j.GetBlob(name, &v); err != nil {
 			return d, err

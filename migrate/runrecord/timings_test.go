@@ -1,4 +1,4 @@
-package main
+package runrecord
 
 import (
 	"path/filepath"
@@ -12,23 +12,23 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// TestTimekeeper: a step that failed, was taken back and was done in another
+// TestTimingRecorder: a step that failed, was taken back and was done in another
 // run has the sum of it all; what is no step is not counted.
-func TestTimekeeper(t *testing.T) {
+func TestTimingRecorder(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "j")
-	told := func(events ...migrate.Event) timings {
+	told := func(events ...migrate.Event) Timings {
 		j, err := state.Open(file, state.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer j.Close()
-		k := &timekeeper{j: j, log: hclog.NewNullLogger()}
+		k := &TimingRecorder{Journal: j, Log: hclog.NewNullLogger()}
 		for _, e := range events {
 			k.Event(e)
 		}
-		var all timings
-		if _, err := j.GetBlob(timingsBlob, &all); err != nil {
+		var all Timings
+		if _, err := j.GetBlob(TimingsBlob, &all); err != nil {
 			t.Fatal(err)
 		}
 		return all
@@ -51,7 +51,7 @@ func TestTimekeeper(t *testing.T) {
 		step(migrate.EventStepSatisfied, 3, "etcd/a", "e1", 1, 0),
 		step(migrate.EventPhaseDone, 2, "", "", 9, 9),
 	)
-	want := timings{[]timing{
+	want := Timings{[]timing{
 		{2, "etcd/a", "e1", 16 * time.Second, 4 * time.Second},
 		{2, "etcd/a", "e2", 5 * time.Second, 2 * time.Second},
 		{3, "etcd/a", "e1", time.Second, 0},
@@ -59,10 +59,10 @@ func TestTimekeeper(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff(want.Steps[1], got.of(2, "etcd/a", "e2")); diff != "" {
+	if diff := cmp.Diff(want.Steps[1], got.Of(2, "etcd/a", "e2")); diff != "" {
 		t.Errorf("of a step (-want +got):\n%s", diff)
 	}
-	for _, none := range []timing{got.of(1, "etcd/a", "e1"), got.of(2, "etcd/b", "e1"), got.of(2, "etcd/a", "e3"), timings{}.of(2, "etcd/a", "e1")} {
+	for _, none := range []timing{got.Of(1, "etcd/a", "e1"), got.Of(2, "etcd/b", "e1"), got.Of(2, "etcd/a", "e3"), Timings{}.Of(2, "etcd/a", "e1")} {
 		if none != (timing{}) {
 			t.Errorf("time of a step that was never done: %+v", none)
 		}

@@ -1,4 +1,4 @@
-package main
+package tabular
 
 import (
 	"strings"
@@ -17,10 +17,10 @@ func TestTablesOnNarrowTerminals(t *testing.T) {
 	row := table.Row{1, show.Paint(true, show.Red, "✗"), "Install nginx", "lb1", "failed", "", "nginx -t said that no configuration of this host is one that it takes"}
 	render := func(columns int) string {
 		var b strings.Builder
-		tab := newTableIn(&b, columns, table.Row{"phase", "", "step", "on", "journal", "when (UTC)", "true now"})
-		tab.widths(table.ColumnConfig{Number: 7, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
-		tab.add(row...)
-		tab.add(2, "", "Another", "e1", "", "", "")
+		tab := NewIn(&b, columns, table.Row{"phase", "", "step", "on", "journal", "when (UTC)", "true now"})
+		tab.Widths(table.ColumnConfig{Number: 7, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
+		tab.Add(row...)
+		tab.Add(2, "", "Another", "e1", "", "", "")
 		tab.Render()
 		return b.String()
 	}

@@ -1,4 +1,4 @@
-package main
+package runrecord
 
 import (
 	"cmp"
@@ -9,28 +9,28 @@ import (
 	"hamigrate/migrate/probe"
 )
 
-// measurements is the journal's blob of what was measured: one record for the
+// Measurements is the journal's blob of what was measured: one record for the
 // operator's side of each run, one for each agent on a node.
-type measurements struct {
+type Measurements struct {
 	Records map[string]probe.Record `json:"records"`
 	// Left: pods were started, and were not seen gone yet.
 	Left bool `json:"left"`
 }
 
 const (
-	measurementsBlob = "measurements"
-	// operatorKey begins the keys of this program's own records.
-	operatorKey = "operator/"
+	MeasurementsBlob = "measurements"
+	// OperatorKey begins the keys of this program's own records.
+	OperatorKey = "operator/"
 )
 
-// result makes the figures of all runs.
-func (ms measurements) result() *probe.Result {
+// Result makes the figures of all runs.
+func (ms Measurements) Result() *probe.Result {
 	if len(ms.Records) == 0 {
 		return nil
 	}
 	var list []probe.Record
 	operator := func(key string) int {
-		if strings.HasPrefix(key, operatorKey) {
+		if strings.HasPrefix(key, OperatorKey) {
 			return 0
 		}
 		return 1

@@ -1,4 +1,4 @@
-package main
+package runrecord
 
 import (
 	"time"
@@ -9,9 +9,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// timings is the journal's blob of where the time went, by phase, step and
+// Timings is the journal's blob of where the time went, by phase, step and
 // target. A step that took several attempts has the sum.
-type timings struct {
+type Timings struct {
 	Steps []timing `json:"steps"`
 }
 
@@ -26,17 +26,18 @@ type timing struct {
 	Waited time.Duration  `json:"waitedNs"`
 }
 
-const timingsBlob = "timings"
+// TimingsBlob is its name in the journal.
+const TimingsBlob = "timings"
 
-// timekeeper writes down where the time goes, as it goes: a run that is
+// TimingRecorder writes down where the time goes, as it goes: a run that is
 // killed keeps what it had.
-type timekeeper struct {
-	j   *state.Journal
-	log hclog.Logger
+type TimingRecorder struct {
+	Journal *state.Journal
+	Log     hclog.Logger
 }
 
 // Event adds the time of a step that ended, well or not.
-func (k *timekeeper) Event(e migrate.Event) {
+func (k *TimingRecorder) Event(e migrate.Event) {
 	switch e.Kind {
 	case migrate.EventStepDone, migrate.EventStepSatisfied, migrate.EventStepFailed, migrate.EventStepUndone:
 	default:
@@ -45,18 +46,18 @@ func (k *timekeeper) Event(e migrate.Event) {
 	if e.Step == "" { // the phase's own: its first guard failed
 		return
 	}
-	var all timings
-	if _, err := k.j.GetBlob(timingsBlob, &all); err != nil {
-		k.log.Warn("reading where the time went", "error", err)
+	var all Timings
+	if _, err := k.Journal.GetBlob(TimingsBlob, &all); err != nil {
+		k.Log.Warn("reading where the time went", "error", err)
 		return
 	}
 	all.add(timing{e.Phase, e.Step, e.Target, e.Elapsed, e.Waited})
-	if err := k.j.PutBlob(timingsBlob, all); err != nil {
-		k.log.Warn("keeping where the time went", "error", err)
+	if err := k.Journal.PutBlob(TimingsBlob, all); err != nil {
+		k.Log.Warn("keeping where the time went", "error", err)
 	}
 }
 
-func (ts *timings) add(t timing) {
+func (ts *Timings) add(t timing) {
 	for i, have := range ts.Steps {
 		if have.Phase == t.Phase && have.Step == t.Step && have.Target == t.Target {
 			ts.Steps[i].Total += t.Total
@@ -67,8 +68,8 @@ func (ts *timings) add(t timing) {
 	ts.Steps = append(ts.Steps, t)
 }
 
-// of finds a step's time; zero where none was written down.
-func (ts timings) of(phase int, step, target string) timing {
+// Of finds a step's time; zero where none was written down.
+func (ts Timings) Of(phase int, step, target string) timing {
 	for _, t := range ts.Steps {
 		if t.Phase == phase && string(t.Step) == step && t.Target == target {
 			return t

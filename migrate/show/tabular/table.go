@@ -1,4 +1,6 @@
-package main
+// Package tabular prints tables whose cells are quoted as all else that is shown, and
+// as lists where a terminal is too narrow for them.
+package tabular
 
 import (
 	"fmt"
@@ -11,23 +13,23 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// newTable is a table as all commands print it.
-func newTable(w io.Writer, header ...any) *grid { return newTableIn(w, show.Columns(w), header) }
+// New is a table as all commands print it.
+func New(w io.Writer, header ...any) *Table { return NewIn(w, show.Columns(w), header) }
 
-// newTableIn is a table for a terminal of some columns; 0: for no terminal.
-func newTableIn(w io.Writer, columns int, header table.Row) *grid {
+// NewIn is a table for a terminal of some columns; 0: for no terminal.
+func NewIn(w io.Writer, columns int, header table.Row) *Table {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.Style().Options.SeparateColumns = false
 	t.Style().Options.DrawBorder = false
 	t.AppendHeader(header)
-	return &grid{t: t, w: w, columns: columns, header: header}
+	return &Table{t: t, w: w, columns: columns, header: header}
 }
 
-// grid is a table whose cells are quoted as all else that is printed. It is printed
+// Table is a table whose cells are quoted as all else that is printed. It is printed
 // as a list where the terminal is too narrow: a line that the terminal breaks takes
 // the columns apart.
-type grid struct {
+type Table struct {
 	t       table.Writer
 	w       io.Writer
 	columns int
@@ -35,11 +37,11 @@ type grid struct {
 	rows    []table.Row
 }
 
-// widths sets how wide columns may be.
-func (g *grid) widths(of ...table.ColumnConfig) { g.t.SetColumnConfigs(of) }
+// Widths sets how wide columns may be.
+func (g *Table) Widths(of ...table.ColumnConfig) { g.t.SetColumnConfigs(of) }
 
-// add adds a row.
-func (g *grid) add(cells ...any) {
+// Add adds a row.
+func (g *Table) Add(cells ...any) {
 	row := make(table.Row, len(cells))
 	for i, cell := range cells {
 		row[i] = string(show.Cell(cell))
@@ -48,11 +50,11 @@ func (g *grid) add(cells ...any) {
 	g.t.AppendRow(row)
 }
 
-// separate draws a line between two rows.
-func (g *grid) separate() { g.t.AppendSeparator() }
+// Separate draws a line between two rows.
+func (g *Table) Separate() { g.t.AppendSeparator() }
 
 // Render prints the table. Its cells are quoted already.
-func (g *grid) Render() {
+func (g *Table) Render() {
 	out := g.t.Render()
 	widest := 0
 	for line := range strings.Lines(out) {
@@ -69,7 +71,7 @@ const leastText = 12
 
 // list has a line for each cell, behind its column's name, and an empty line after
 // each row. What has no name, a mark, stands before the first line.
-func (g *grid) list() string {
+func (g *Table) list() string {
 	const indent = "  "
 	var b strings.Builder
 	for _, row := range g.rows {

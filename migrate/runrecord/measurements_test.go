@@ -1,13 +1,11 @@
-package main
+package runrecord
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"hamigrate/migrate/probe"
-	"hamigrate/state"
 )
 
 // counted is a record of one series with so many requests, half of which
@@ -53,56 +51,13 @@ func TestMeasurementsResult(t *testing.T) {
 			t.Parallel()
 			// Maps have no order: once could be luck.
 			for range 20 {
-				if got := places(measurements{Records: tt.records}.result()); !slices.Equal(got, tt.want) {
+				if got := places(Measurements{Records: tt.records}.Result()); !slices.Equal(got, tt.want) {
 					t.Fatalf("%q, want %q", got, tt.want)
 				}
 			}
 		})
 	}
-	if r := (measurements{}).result(); r != nil {
+	if r := (Measurements{}).Result(); r != nil {
 		t.Errorf("a result of nothing: %+v", r)
-	}
-}
-
-// TestMeasurementsKept: what an agent tells again, in this run or after a
-// kill in the next one, takes the place of what it told before.
-func TestMeasurementsKept(t *testing.T) {
-	t.Parallel()
-	j, err := state.Open(filepath.Join(t.TempDir(), "j"), state.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { j.Close() })
-	run := func(key string) *measurement {
-		m := &measurement{j: j, key: operatorKey + key, saved: measurements{Records: map[string]probe.Record{}}}
-		if _, err := j.GetBlob(measurementsBlob, &m.saved); err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
-	keep := func(m *measurement, own, node int) {
-		t.Helper()
-		err := m.keep(map[string]probe.Record{"w1/agent": counted("service", "w1", node)},
-			map[string]probe.Record{m.key: counted("old-address", "operator", own)})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	first := run("1")
-	keep(first, 10, 12)
-	keep(first, 20, 24) // and here it is killed
-	second := run("2")
-	keep(second, 2, 30)
-
-	var kept measurements
-	if _, err := j.GetBlob(measurementsBlob, &kept); err != nil {
-		t.Fatal(err)
-	}
-	r := kept.result()
-	if got, want := places(r), []string{"old-address from operator: 22", "service from w1: 30"}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-	if r.Requests() != 52 || r.Failures() != 26 {
-		t.Errorf("%d requests, %d failures", r.Requests(), r.Failures())
 	}
 }
