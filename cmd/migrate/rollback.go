@@ -49,7 +49,7 @@ func rollbackAction(c *cli.Context) error {
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "rollback")
 	defer done()
 	bar := newProgress(c.App.ErrWriter)
-	s.waits.through(bar)
+	s.tellWaits(bar.waits)
 	s.world.UseAsk(bar.say, c.Duration("wait-backend"))
 	var events migrate.Events = bar
 	if c.String("output") == "json" {
