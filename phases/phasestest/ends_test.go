@@ -75,3 +75,5 @@ func withoutCopies(state map[string]string) map[string]string {
 	})
 	return state
 }
+
+func twin(flags map[string]string) bool { return flags["secure-port"] == "6444" }

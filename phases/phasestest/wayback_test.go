@@ -39,8 +39,6 @@ func realWithNewMembers(flags map[string]string) bool {
 	return flags["secure-port"] == "6443" && strings.Contains(flags["etcd-servers"], "10.88.0.21")
 }
 
-func twin(flags map[string]string) bool { return flags["secure-port"] == "6444" }
-
 // bracketSteps are the steps of the overlap's bracket, newest first.
 func bracketSteps() []migrate.StepID {
 	return []migrate.StepID{"etcd/repoint-apiserver", "etcd/overlap-redirect", "etcd/overlap-endpoints", "etcd/overlap-twin"}
