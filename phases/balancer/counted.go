@@ -60,7 +60,7 @@ func failed(err error) bool { return err != nil }
 // load balancers. Any other error says nothing of where they go.
 type NotRisenError struct{ Text string }
 
-func (e NotRisenError) Error() string { return e.text }
+func (e NotRisenError) Error() string { return e.Text }
 
 // countedFrom wants enough rounds to agree.
 func countedFrom(ctx context.Context, v phases.View, nodes []string, roots *x509.CertPool) error {
