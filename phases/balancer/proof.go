@@ -1,4 +1,4 @@
-package loadbalancer
+package balancer
 
 import (
 	"bytes"
@@ -13,7 +13,8 @@ import (
 	"hamigrate/phases"
 )
 
-func clusterRoots(ctx context.Context, v phases.View) (*x509.CertPool, error) {
+// ClusterRoots are the cluster's CA certificates.
+func ClusterRoots(ctx context.Context, v phases.View) (*x509.CertPool, error) {
 	ca, err := v.AdminCA(ctx)
 	if err != nil {
 		return nil, err
@@ -23,7 +24,8 @@ func clusterRoots(ctx context.Context, v phases.View) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-func throughLoadBalancer(ctx context.Context, v phases.View, lb cluster.Host, roots *x509.CertPool) error {
+// ThroughHost goes from the first control-plane node to the API through one host.
+func ThroughHost(ctx context.Context, v phases.View, lb cluster.Host, roots *x509.CertPool) error {
 	address := net.JoinHostPort(lb.Address, strconv.Itoa(v.Spec().Endpoint.Port))
 	if _, err := kube.ServedCertificate(ctx, v.On(v.First().Name).DialContext, address, roots); err != nil {
 		return fmt.Errorf("reaching the API through %s: %w", lb.Name, err)
@@ -37,27 +39,19 @@ func throughLoadBalancer(ctx context.Context, v phases.View, lb cluster.Host, ro
 // carry it. A firewall, a hairpin that does not work, a name that only some
 // nodes know or that means a node shows here, before any client is moved.
 func VerifyEndpoint(ctx context.Context, v phases.View) error {
-	roots, err := clusterRoots(ctx, v)
-	if err != nil {
-		return err
-	}
 	nodes, err := NodesNow(ctx, v)
 	if err != nil {
 		return err
 	}
 	return phases.SideBySide(
-		func() error {
-			return phases.ForEach(v.Spec().LoadBalancer.Hosts, func(_ int, lb cluster.Host) error {
-				return throughLoadBalancer(ctx, v, lb, roots)
-			})
-		},
+		func() error { return ThroughHosts(ctx, v) },
 		func() error { return Carried(ctx, v, nodes) })
 }
 
 // LeadsToAPI goes to the endpoint from every node and wants a certificate of
 // the cluster's CA, for whatever name.
 func LeadsToAPI(ctx context.Context, v phases.View) error {
-	roots, err := clusterRoots(ctx, v)
+	roots, err := ClusterRoots(ctx, v)
 	if err != nil {
 		return err
 	}
@@ -110,7 +104,7 @@ func NodesNow(ctx context.Context, v phases.View) ([]string, error) {
 // answered. A load balancer may choose by the client's address: asking from
 // all nodes finds a backend that one of them would never meet.
 func Serves(ctx context.Context, v phases.View, cert *x509.Certificate, tries int) (bool, error) {
-	roots, err := clusterRoots(ctx, v)
+	roots, err := ClusterRoots(ctx, v)
 	if err != nil {
 		return false, err
 	}
@@ -138,4 +132,31 @@ func Serves(ctx context.Context, v phases.View, cert *x509.Certificate, tries in
 		}
 	}
 	return false, err
+}
+
+// ThroughHosts goes from the first control-plane node to the API through each
+// host of the load balancer, by the host's own address and the endpoint's name.
+func ThroughHosts(ctx context.Context, v phases.View) error {
+	roots, err := ClusterRoots(ctx, v)
+	if err != nil {
+		return err
+	}
+	return phases.ForEach(v.Spec().LoadBalancer.Hosts, func(_ int, lb cluster.Host) error {
+		return ThroughHost(ctx, v, lb, roots)
+	})
+}
+
+// OthersReady wants every API server that has joined to be ready: with the first
+// one out they have all the clients.
+func OthersReady(ctx context.Context, v phases.View) error {
+	for _, node := range v.Spec().ControlPlane.Joining {
+		cfg, err := v.AdminConfigOn(ctx, node.Name)
+		if err != nil {
+			return err
+		}
+		if err := kube.Readyz(ctx, cfg); err != nil {
+			return fmt.Errorf("the API server of %s: %w", node.Name, err)
+		}
+	}
+	return nil
 }

@@ -1,4 +1,4 @@
-package loadbalancer
+package nginx
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer"
 )
 
 const nginxStreamID = "loadbalancer/nginx-stream"
@@ -24,7 +25,7 @@ func nginxStream() phases.Step {
 		Why:   "From here on the endpoint answers; nobody uses it yet.",
 		On:    migrate.LoadBalancers,
 		Needs: []migrate.StepID{"loadbalancer/nginx", workerConnectionsID},
-		ByHand: "Write " + StreamFile + ":\n\n```\n{{.Stream}}```\n\n" +
+		ByHand: "Write " + StreamFile + ":\n\n```\n{{template \"balancer-configuration\" .}}```\n\n" +
 			"nginx takes one `stream` block. Where `nginx -T` shows one already, write what is inside of this one into a file that it includes.\n\n```\nnginx -t && systemctl enable nginx && systemctl reload-or-restart nginx\n" +
 			"curl --cacert /etc/kubernetes/pki/ca.crt https://{{.Endpoint}}/readyz    # from every node\n```\n",
 		Check: checkNginxStream,
@@ -201,9 +202,9 @@ func verifyNginxStream(ctx context.Context, v phases.View) error {
 	if holder != "nginx" {
 		return fmt.Errorf("nginx on %s does not listen on port %d", v.Target(), v.Spec().Endpoint.Port)
 	}
-	roots, err := clusterRoots(ctx, v)
+	roots, err := balancer.ClusterRoots(ctx, v)
 	if err != nil {
 		return err
 	}
-	return throughLoadBalancer(ctx, v, v.Self(), roots)
+	return balancer.ThroughHost(ctx, v, v.Self(), roots)
 }

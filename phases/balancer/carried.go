@@ -1,4 +1,4 @@
-package loadbalancer
+package balancer
 
 import (
 	"context"
@@ -231,10 +231,10 @@ func (c carriage) seen(i int) bool {
 	return exact >= heldConnections || byPort >= heldConnections
 }
 
-// astrayError is an endpoint that does not lead through the load balancer.
-type astrayError struct{ text string }
+// AstrayError is an endpoint that does not lead through the load balancer.
+type AstrayError struct{ text string }
 
-func (e astrayError) Error() string { return e.text }
+func (e AstrayError) Error() string { return e.text }
 
 // Carried wants connections to the endpoint from each of these nodes to be
 // carried by a load balancer's host. An external load balancer has none that
@@ -252,7 +252,7 @@ func Carried(ctx context.Context, v phases.View, nodes []string) error {
 	// A node that does not reach the endpoint at all comes first: it may be on
 	// its way to be one that does, by the right way.
 	for _, err := range each {
-		if failed(err) && !errors.As(err, new(astrayError)) {
+		if failed(err) && !errors.As(err, new(AstrayError)) {
 			return err
 		}
 	}
@@ -273,6 +273,34 @@ func CarriedHere(ctx context.Context, v phases.View) error {
 	})
 }
 
+// UnreachedError is why connections from a node do not reach the endpoint.
+type UnreachedError struct{ Err error }
+
+func (e UnreachedError) Error() string { return e.Err.Error() }
+
+func (e UnreachedError) Unwrap() error { return e.Err }
+
+// CarriedFrom says whether a load balancer carries connections from one node. The
+// verdict is nil where one does, NotRisenError where none does, UnreachedError
+// where the endpoint does not answer, and any other error where it is not known.
+// err is that it could not be looked at. The caller has to be alone (View.Alone).
+func CarriedFrom(ctx context.Context, v phases.View, node string) (verdict, err error) {
+	roots, err := ClusterRoots(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	c, err := lookAtCarriage(ctx, v, []string{node}, roots)
+	switch {
+	case err != nil:
+		return nil, err
+	case c.failed[0] != nil:
+		return UnreachedError{c.failed[0]}, nil
+	case c.seen(0):
+		return nil, nil
+	}
+	return counted(ctx, v, []string{node}, roots, true)[0], nil
+}
+
 // CarriedLimit is for a check that does CarriedHere: on a hundred nodes others
 // are counted before it, some seconds for each twenty.
 const CarriedLimit = 5 * time.Minute
@@ -281,11 +309,11 @@ const CarriedLimit = 5 * time.Minute
 // has to be alone. Without every, connections are counted only where nothing else
 // is wrong, until the first node whose are missing.
 func carriedEach(ctx context.Context, v phases.View, nodes []string, every bool) ([]error, error) {
-	roots, err := clusterRoots(ctx, v)
+	roots, err := ClusterRoots(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	people, err := nodesAt(ctx, v)
+	people, err := NodesAt(ctx, v)
 	if err != nil {
 		return nil, err
 	}
@@ -324,10 +352,10 @@ func carriedEach(ctx context.Context, v phases.View, nodes []string, every bool)
 func (c carriage) astray(v phases.View, i int, node string, people map[string]string) error {
 	for _, host := range c.led(i) {
 		if who := people[host]; who != "" {
-			return astrayError{fmt.Sprintf("from %s, connections to %s go straight to %s, which is %s, and not through a load balancer", node, v.EndpointAddress(), host, who)}
+			return AstrayError{fmt.Sprintf("from %s, connections to %s go straight to %s, which is %s, and not through a load balancer", node, v.EndpointAddress(), host, who)}
 		}
 		if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
-			return astrayError{fmt.Sprintf("from %s, connections to %s stay on %s itself (%s), and do not go through a load balancer", node, v.EndpointAddress(), node, host)}
+			return AstrayError{fmt.Sprintf("from %s, connections to %s stay on %s itself (%s), and do not go through a load balancer", node, v.EndpointAddress(), node, host)}
 		}
 	}
 	return nil
@@ -341,9 +369,9 @@ func balancerNames(v phases.View) []string {
 	return out
 }
 
-// nodesAt are the nodes' names by their addresses, those of the load balancers'
+// NodesAt are the nodes' names by their addresses, those of the load balancers'
 // hosts left out.
-func nodesAt(ctx context.Context, v phases.View) (map[string]string, error) {
+func NodesAt(ctx context.Context, v phases.View) (map[string]string, error) {
 	out := map[string]string{}
 	nodes, err := v.Nodes(ctx)
 	if err != nil {

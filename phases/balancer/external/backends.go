@@ -1,4 +1,4 @@
-package controlplane
+package external
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
-	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/balancer"
 )
 
 const (
@@ -26,6 +26,9 @@ const (
 	// certificate: one that can't start runs for seconds at a time.
 	shownWithin = 30 * time.Second
 )
+
+// backends are seen by the certificates that new connections to the endpoint meet.
+type backends struct{}
 
 // ownCertificate is what the target's API server shows on its own address.
 func ownCertificate(ctx context.Context, v phases.View) (address string, cert *x509.Certificate, err error) {
@@ -57,18 +60,18 @@ func toLeave(ctx context.Context, v phases.View) (address string, cert *x509.Cer
 	return address, cert, err
 }
 
-// checkExternal looks at who answers new connections to the endpoint.
-func checkExternal(ctx context.Context, v phases.View) (migrate.Finding, error) {
+// Check looks at who answers new connections to the endpoint.
+func (backends) Check(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	address, cert, err := ownCertificate(ctx, v)
 	if address == "" {
 		return migrate.Finding{}, err
 	}
 	before := migrate.Before{"endpoint": v.EndpointAddress(), "address": address}
-	wanted := fmt.Sprintf("the load balancer's backends must get %s (%s)", address, loadbalancer.HealthCheck)
+	wanted := fmt.Sprintf("the load balancer's backends must get %s (%s)", address, HealthCheck)
 	if err != nil { // it has not joined yet
 		return phases.Need(before, "%s", wanted), nil
 	}
-	there, err := loadbalancer.Serves(ctx, v, cert, lookTries)
+	there, err := balancer.Serves(ctx, v, cert, lookTries)
 	switch {
 	case there:
 		return phases.Done("%s answers new connections to %s", address, v.EndpointAddress()), nil
@@ -78,33 +81,33 @@ func checkExternal(ctx context.Context, v phases.View) (migrate.Finding, error) 
 	return phases.Need(before, "no new connection to %s is answered by %s: %s", v.EndpointAddress(), address, wanted), nil
 }
 
-// addExternal tells the operator what to add, and waits until it serves.
-func addExternal(ctx context.Context, h phases.Hands) error {
+// Add tells the operator what to add, and waits until it serves.
+func (backends) Add(ctx context.Context, h phases.Hands) error {
 	address, cert, err := ownCertificate(ctx, h.View)
 	if err != nil {
 		return err
 	}
-	if there, err := loadbalancer.Serves(ctx, h.View, cert, lookTries); err != nil || there {
+	if there, err := balancer.Serves(ctx, h.View, cert, lookTries); err != nil || there {
 		return err
 	}
 	h.Ask(fmt.Sprintf("Add %s to the backends of %s now: %s. This waits, at most %s, until new connections to the endpoint are answered by it.",
-		address, h.EndpointAddress(), loadbalancer.HealthCheck, h.AskWait()))
+		address, h.EndpointAddress(), HealthCheck, h.AskWait()))
 	err = phases.AwaitOrStop(ctx, h.View, h.AskWait(), func(ctx context.Context) error {
-		there, err := loadbalancer.Serves(ctx, h.View, cert, lookTries)
+		there, err := balancer.Serves(ctx, h.View, cert, lookTries)
 		if err == nil && !there {
 			err = fmt.Errorf("no new connection to %s is answered by %s", h.EndpointAddress(), address)
 		}
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("waiting for %s among the load balancer's backends (%s); add it and run again, --wait-backend waits longer: %w", address, loadbalancer.HealthCheck, err)
+		return fmt.Errorf("waiting for %s among the load balancer's backends (%s); add it and run again, --wait-backend waits longer: %w", address, HealthCheck, err)
 	}
 	return err
 }
 
-// removeExternal tells the operator what to take out, and waits until no new
+// Remove tells the operator what to take out, and waits until no new
 // connection meets it: only then may the API server end.
-func removeExternal(ctx context.Context, h phases.Hands) error {
+func (backends) Remove(ctx context.Context, h phases.Hands) error {
 	address, cert, err := toLeave(ctx, h.View)
 	if err != nil {
 		return err
@@ -115,7 +118,7 @@ func removeExternal(ctx context.Context, h phases.Hands) error {
 		return nil
 	}
 	gone := func(ctx context.Context) error {
-		there, err := loadbalancer.Serves(ctx, h.View, cert, goneTries)
+		there, err := balancer.Serves(ctx, h.View, cert, goneTries)
 		if err == nil && there {
 			err = fmt.Errorf("new connections to %s are still answered by %s", h.EndpointAddress(), address)
 		}
@@ -142,16 +145,20 @@ func removeExternal(ctx context.Context, h phases.Hands) error {
 	return err
 }
 
-// notBehindEndpoint refuses to end an API server that clients are sent to.
-func notBehindEndpoint(ctx context.Context, v phases.View) error {
+// Removed refuses to end an API server that clients are sent to.
+func (backends) Removed(ctx context.Context, v phases.View) error {
 	address, cert, err := toLeave(ctx, v)
 	if err != nil || cert == nil {
 		return err
 	}
-	there, err := loadbalancer.Serves(ctx, v, cert, goneTries)
+	there, err := balancer.Serves(ctx, v, cert, goneTries)
 	if err == nil && there {
 		// Its step may be undone by the journal: no run asks for it again then.
 		err = fmt.Errorf("%s still sends clients to %s: take that out of the load balancer's backends, and roll back again", v.EndpointAddress(), address)
 	}
 	return err
 }
+
+// Reached is not asked of a host on which nobody logs in: Check has met the API
+// server through it.
+func (backends) Reached(context.Context, phases.View) error { return nil }

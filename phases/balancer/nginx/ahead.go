@@ -1,4 +1,4 @@
-package loadbalancer
+package nginx
 
 import (
 	"context"
@@ -44,15 +44,10 @@ func LookAhead(ctx context.Context, v phases.View) (Ahead, error) {
 	return a, nil
 }
 
-// Installed is what the step that installs nginx finds.
-func Installed(ctx context.Context, v phases.View) (migrate.Finding, error) {
-	return checkNginx(ctx, v)
-}
-
-// Begun says whether a load balancer's host may have our file: one that does not
+// begun says whether a load balancer's host may have our file: one that does not
 // answer may. Without the file on any of them this phase was not begun, and what
 // answers at the endpoint is something else.
-func Begun(ctx context.Context, v phases.View) (bool, error) {
+func begun(ctx context.Context, v phases.View) (bool, error) {
 	hosts := v.Spec().LoadBalancer.Hosts
 	have := make([]bool, len(hosts))
 	err := phases.ForEach(hosts, func(i int, lb cluster.Host) error {

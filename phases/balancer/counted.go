@@ -1,4 +1,4 @@
-package loadbalancer
+package balancer
 
 import (
 	"context"
@@ -56,11 +56,11 @@ func counted(ctx context.Context, v phases.View, nodes []string, roots *x509.Cer
 
 func failed(err error) bool { return err != nil }
 
-// notRisenError: all was counted, and the connections are not among those of the
+// NotRisenError: all was counted, and the connections are not among those of the
 // load balancers. Any other error says nothing of where they go.
-type notRisenError struct{ text string }
+type NotRisenError struct{ Text string }
 
-func (e notRisenError) Error() string { return e.text }
+func (e NotRisenError) Error() string { return e.Text }
 
 // countedFrom wants enough rounds to agree.
 func countedFrom(ctx context.Context, v phases.View, nodes []string, roots *x509.CertPool) error {
@@ -118,7 +118,7 @@ func countedOnce(ctx context.Context, v phases.View, nodes []string, roots *x509
 	}
 	held := countedConnections * len(nodes)
 	if during < before+held-countedNoise {
-		return notRisenError{fmt.Sprintf("with %d more of them held there are %d there, and were %d", held, during, before)}
+		return NotRisenError{fmt.Sprintf("with %d more of them held there are %d there, and were %d", held, during, before)}
 	}
 	end()
 	return phases.Await(ctx, v, fallsWithin, func(context.Context) error {
