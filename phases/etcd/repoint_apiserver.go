@@ -30,7 +30,7 @@ func repointAPIServer(strategy phases.Strategy) phases.Step {
 		s.Outage = 0
 		s.Needs = append(s.Needs, restart().RedirectID())
 		s.Apply = applyRepointOverlapped
-		s.Undo, s.Bracket = undoRepointOverlapped, restart().Bracket()
+		s.Undo, s.Bracket = undoRepointOverlapped, restart().StepGroup()
 	}
 	return s
 }
