@@ -22,9 +22,9 @@ func parsePod(t *testing.T, data []byte) corev1.Pod {
 	return p
 }
 
-func twinOf(t *testing.T, live string, flags map[string]string) (corev1.Pod, kube.Flags) {
+func manifestOf(t *testing.T, live string, flags map[string]string) (corev1.Pod, kube.Flags) {
 	t.Helper()
-	out, err := Twin([]byte(live), flags, Node{Holds: true})
+	out, err := Manifest([]byte(live), flags, Node{Drops: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,26 +41,26 @@ func changed(t *testing.T, old, by string) string {
 	return strings.Replace(kubeadmAPIServer, old, by, 1)
 }
 
-func TestTwinOfKubeadms(t *testing.T) {
+func TestManifestOfKubeadms(t *testing.T) {
 	t.Parallel()
 	live := parsePod(t, []byte(kubeadmAPIServer))
-	p, _ := twinOf(t, kubeadmAPIServer, nil)
+	p, _ := manifestOf(t, kubeadmAPIServer, nil)
 	c := p.Spec.Containers[0]
-	if p.Name != twinName || p.Namespace != "kube-system" || c.Name != twinName {
+	if p.Name != podName || p.Namespace != "kube-system" || c.Name != podName {
 		t.Errorf("it is called %s/%s, container %s", p.Namespace, p.Name, c.Name)
 	}
-	if diff := cmp.Diff(map[string]string{"component": twinName}, p.Labels); diff != "" {
+	if diff := cmp.Diff(map[string]string{"component": podName}, p.Labels); diff != "" {
 		t.Errorf("labels: %s", diff)
 	}
 	if len(p.Annotations) != 0 {
 		t.Errorf("it has annotations: %v", p.Annotations)
 	}
-	if len(c.Ports) != 1 || c.Ports[0].ContainerPort != TwinPort {
+	if len(c.Ports) != 1 || c.Ports[0].ContainerPort != Port {
 		t.Errorf("ports: %+v", c.Ports)
 	}
 	for i, probe := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
 		was := []*corev1.Probe{live.Spec.Containers[0].LivenessProbe, live.Spec.Containers[0].ReadinessProbe, live.Spec.Containers[0].StartupProbe}[i]
-		if probe.HTTPGet.Port.IntValue() != TwinPort {
+		if probe.HTTPGet.Port.IntValue() != Port {
 			t.Errorf("probe %d asks port %s", i, probe.HTTPGet.Port.String())
 		}
 		probe.HTTPGet.Port = was.HTTPGet.Port
@@ -82,10 +82,10 @@ func TestTwinOfKubeadms(t *testing.T) {
 	}
 }
 
-func TestTwinFlags(t *testing.T) {
+func TestManifestFlags(t *testing.T) {
 	t.Parallel()
 	live := kube.ParseFlags(parsePod(t, []byte(kubeadmAPIServer)).Spec.Containers[0].Command)
-	_, twin := twinOf(t, kubeadmAPIServer, map[string]string{"etcd-servers": "https://10.88.0.21:2379", "added": "x"})
+	_, temporary := manifestOf(t, kubeadmAPIServer, map[string]string{"etcd-servers": "https://10.88.0.21:2379", "added": "x"})
 	want := map[string]string{
 		"secure-port": "6444", "endpoint-reconciler-type": "none", "shutdown-delay-duration": "0s",
 		"feature-gates":  "APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false",
@@ -98,7 +98,7 @@ func TestTwinFlags(t *testing.T) {
 		}
 	}
 	got := map[string]string{}
-	for _, f := range twin {
+	for _, f := range temporary {
 		if _, twice := got[f.Name]; twice {
 			t.Errorf("--%s is there twice", f.Name)
 		}
@@ -109,11 +109,11 @@ func TestTwinFlags(t *testing.T) {
 	}
 }
 
-// TestTwinThatCantBeHeld: where the node has no nft, the second API server
+// TestManifestWithoutDropping: where the node has no nft, the second API server
 // sends its clients on by itself, for long enough.
-func TestTwinThatCantBeHeld(t *testing.T) {
+func TestManifestWithoutDropping(t *testing.T) {
 	t.Parallel()
-	out, err := Twin([]byte(kubeadmAPIServer), nil, Node{})
+	out, err := Manifest([]byte(kubeadmAPIServer), nil, Node{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestTwinThatCantBeHeld(t *testing.T) {
 	}
 }
 
-func TestTwinOfOthers(t *testing.T) {
+func TestManifestOfOthers(t *testing.T) {
 	t.Parallel()
 	const port = "    - --secure-port=6443\n"
 	for name, tt := range map[string]struct {
@@ -145,7 +145,7 @@ func TestTwinOfOthers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, flags := twinOf(t, tt.live, tt.override)
+			_, flags := manifestOf(t, tt.live, tt.override)
 			var got []string
 			for _, f := range flags {
 				if f.Name == tt.flag {
@@ -160,10 +160,10 @@ func TestTwinOfOthers(t *testing.T) {
 }
 
 // A flag that may be given several times (issuers, key files) stays so.
-func TestTwinKeepsRepeatedFlags(t *testing.T) {
+func TestManifestKeepsRepeatedFlags(t *testing.T) {
 	t.Parallel()
 	const issuer = "    - --service-account-issuer=https://kubernetes.default.svc.cluster.local\n"
-	_, flags := twinOf(t, changed(t, issuer, issuer+"    - --service-account-issuer=https://old.example\n"), nil)
+	_, flags := manifestOf(t, changed(t, issuer, issuer+"    - --service-account-issuer=https://old.example\n"), nil)
 	var got []string
 	for _, f := range flags {
 		if f.Name == "service-account-issuer" {
@@ -175,27 +175,27 @@ func TestTwinKeepsRepeatedFlags(t *testing.T) {
 	}
 }
 
-func TestTwinAsksForNoCPU(t *testing.T) {
+func TestManifestAsksForNoCPU(t *testing.T) {
 	t.Parallel()
-	p, _ := twinOf(t, changed(t, "        cpu: 250m\n", "        cpu: 250m\n        memory: 1Gi\n        ephemeral-storage: 1Gi\n"), nil)
+	p, _ := manifestOf(t, changed(t, "        cpu: 250m\n", "        cpu: 250m\n        memory: 1Gi\n        ephemeral-storage: 1Gi\n"), nil)
 	requests := p.Spec.Containers[0].Resources.Requests
 	if _, ok := requests[corev1.ResourceCPU]; ok || len(requests) != 2 || requests.Memory().String() != "1Gi" {
 		t.Errorf("requests: %v", requests)
 	}
-	withCPU, err := Twin([]byte(kubeadmAPIServer), nil, Node{CPU: true})
+	withCPU, err := Manifest([]byte(kubeadmAPIServer), nil, Node{CPU: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := parsePod(t, withCPU).Spec.Containers[0].Resources.Requests.Cpu().MilliValue(); got != 250 {
 		t.Errorf("with room for it, it asks for %d millicores", got)
 	}
-	p, _ = twinOf(t, changed(t, "    resources:\n      requests:\n        cpu: 250m\n", ""), nil)
+	p, _ = manifestOf(t, changed(t, "    resources:\n      requests:\n        cpu: 250m\n", ""), nil)
 	if len(p.Spec.Containers[0].Resources.Requests) != 0 {
 		t.Errorf("requests: %v", p.Spec.Containers[0].Resources.Requests)
 	}
 }
 
-func TestTwinRefuses(t *testing.T) {
+func TestManifestRefuses(t *testing.T) {
 	t.Parallel()
 	for name, live := range map[string]string{
 		"two containers":                changed(t, "  hostNetwork: true\n", "  - name: sidecar\n    image: i\n  hostNetwork: true\n"),
@@ -207,7 +207,7 @@ func TestTwinRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if out, err := Twin([]byte(live), nil, Node{}); err == nil {
+			if out, err := Manifest([]byte(live), nil, Node{}); err == nil {
 				t.Errorf("it was accepted:\n%s", out)
 			}
 		})

@@ -19,19 +19,19 @@ import (
 )
 
 const (
-	// TwinManifest is the second API server's static pod manifest.
-	TwinManifest = kube.ManifestsDir + "/migrate-apiserver-twin.yaml"
-	// TwinPort is where it listens.
-	TwinPort = 6444
+	// ManifestPath is the temporary API server's static pod manifest.
+	ManifestPath = kube.ManifestsDir + "/migrate-apiserver-twin.yaml"
+	// Port is where it listens.
+	Port = 6444
 	// checkName is the ConfigMap in kube-system that a new API server has to
 	// write and read before it gets a client.
 	checkName = "migrate-overlap-check"
 
-	twinName = "migrate-apiserver-twin"
-	probe    = "twin-port"
+	podName  = "migrate-apiserver-twin"
+	portName = "twin-port"
 )
 
-// Twin makes the manifest of a second API server from the live one's. It is
+// Manifest makes the manifest of a temporary API server from the live one's. It is
 // the same program on the same data with these differences, each of which
 // would hurt:
 //
@@ -40,8 +40,8 @@ const (
 //     (kubeadm: util/apiclient, apiserver endpoints by annotation);
 //   - port, probes and port name;
 //   - --endpoint-reconciler-type=none: the default one keys its lease on the
-//     advertise address, so the twin's stop would take the real one out of
-//     the kubernetes endpoints (pkg/controlplane/reconcilers/lease.go);
+//     advertise address, so the temporary one's stop would take the real one
+//     out of the kubernetes endpoints (pkg/controlplane/reconcilers/lease.go);
 //   - the gates APIServerIdentity and, where it is known,
 //     UnknownVersionInteroperabilityProxy off: the identity's name is a hash
 //     of the host name, which the two share;
@@ -51,18 +51,19 @@ const (
 //     what all others leave, which on a busy node with two processors is
 //     nothing while the real API server starts: see mayAsk;
 //   - --shutdown-delay-duration=0s and, where the real one has it,
-//     --shutdown-send-retry-after=false: stopGently has to know when it says
-//     goodbye;
-//   - where its clients can't be held at that moment (the node has no nft):
+//     --shutdown-send-retry-after=false: apiserver.StopProcess has to know
+//     when it says goodbye;
+//   - where packets of its clients can't be dropped at that moment (the node has
+//     no nft):
 //     --goaway-chance=0.02, the most it takes, and --shutdown-delay-duration=15s.
-//     When it is told to stop, it goes on serving for 15 s, and in that time
+//     When it is signalled, it goes on serving for 15 s, and in that time
 //     asks the clients that kept their connections to open new ones, which
 //     lead to the real one by then. Those that are still there at the end may
 //     be answered 503 (apiserver: filters/waitgroup.go); with 20 busy clients
 //     that was some 20 requests each time, and none with these two.
 //
 // flags override flags of the copy, to try the real one's next arguments.
-func Twin(live []byte, flags map[string]string, on Node) ([]byte, error) {
+func Manifest(live []byte, flags map[string]string, on Node) ([]byte, error) {
 	var pod corev1.Pod
 	if err := yaml.Unmarshal(live, &pod); err != nil {
 		return nil, fmt.Errorf("reading the API server's manifest: %w", err)
@@ -70,45 +71,45 @@ func Twin(live []byte, flags map[string]string, on Node) ([]byte, error) {
 	if len(pod.Spec.Containers) != 1 {
 		return nil, fmt.Errorf("reading the API server's manifest: it has %d containers; this tool copies manifests with one", len(pod.Spec.Containers))
 	}
-	pod.Name = twinName
-	pod.Labels = map[string]string{"component": twinName}
+	pod.Name = podName
+	pod.Labels = map[string]string{"component": podName}
 	pod.Annotations = nil
 	pod.Status = corev1.PodStatus{}
 	c := &pod.Spec.Containers[0]
-	c.Name = twinName
+	c.Name = podName
 	if !on.CPU {
 		delete(c.Resources.Requests, corev1.ResourceCPU)
 		delete(c.Resources.Limits, corev1.ResourceCPU) // would be taken for a request
 	}
-	c.Ports = []corev1.ContainerPort{{Name: probe, ContainerPort: TwinPort, Protocol: corev1.ProtocolTCP}}
+	c.Ports = []corev1.ContainerPort{{Name: portName, ContainerPort: Port, Protocol: corev1.ProtocolTCP}}
 	for _, p := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
 		if p != nil && p.HTTPGet != nil {
-			p.HTTPGet.Port = intstr.FromInt32(TwinPort)
+			p.HTTPGet.Port = intstr.FromInt32(Port)
 		}
 	}
-	words, err := twinFlags(append(slices.Clone(c.Command), c.Args...), flags, on.Holds)
+	words, err := temporaryFlags(append(slices.Clone(c.Command), c.Args...), flags, on.Drops)
 	if err != nil {
 		return nil, err
 	}
 	c.Command, c.Args = words, nil
 	out, err := yaml.Marshal(pod)
 	if err != nil {
-		return nil, fmt.Errorf("writing the twin's manifest: %w", err)
+		return nil, fmt.Errorf("writing the second API server's manifest: %w", err)
 	}
 	return out, nil
 }
 
-// Node is what the second API server's manifest depends on besides the live one.
+// Node is what the temporary API server's manifest depends on besides the live one.
 type Node struct {
 	// CPU: there is room for as much CPU as the real one asks for.
 	CPU bool
-	// Holds: packets of kept connections can be held for a moment.
-	Holds bool
+	// Drops: packets of kept connections can be dropped for a moment.
+	Drops bool
 }
 
-// makeTwin is the twin's manifest for a node, with a CPU request where there
+// makeManifest is Manifest for a node, with a CPU request where there
 // is room for it.
-func makeTwin(ctx context.Context, v phases.View, node string, flags map[string]string) ([]byte, error) {
+func makeManifest(ctx context.Context, v phases.View, node string, flags map[string]string) ([]byte, error) {
 	live, err := v.On(node).ReadFile(ctx, phases.APIServerManifest)
 	if err != nil {
 		return nil, err
@@ -117,20 +118,21 @@ func makeTwin(ctx context.Context, v phases.View, node string, flags map[string]
 	if err != nil {
 		return nil, err
 	}
-	holds, err := apiserver.CanDrop(ctx, v.On(node))
+	drops, err := apiserver.CanDrop(ctx, v.On(node))
 	if err != nil {
 		return nil, err
 	}
-	twin, err := Twin(live.Data, flags, Node{CPU: cpu, Holds: holds})
+	manifest, err := Manifest(live.Data, flags, Node{CPU: cpu, Drops: drops})
 	if err != nil {
 		return nil, fmt.Errorf("on %s: %w", node, err)
 	}
-	return twin, nil
+	return manifest, nil
 }
 
-// mayAsk says whether the twin may ask for as much CPU as the real API server
-// does. The kubelet evicts others to admit a static pod that does not fit, so
-// there has to be twice the room: somebody else may come in between.
+// mayAsk says whether the temporary API server may ask for as much CPU as the
+// real API server does. The kubelet evicts others to admit a static pod that
+// does not fit, so there has to be twice the room: somebody else may come in
+// between.
 func mayAsk(ctx context.Context, v phases.View, node string, live []byte) (bool, error) {
 	var pod corev1.Pod
 	if err := yaml.Unmarshal(live, &pod); err != nil {
@@ -140,7 +142,7 @@ func mayAsk(ctx context.Context, v phases.View, node string, live []byte) (bool,
 	if err != nil {
 		return false, err
 	}
-	left, err := k.CPULeft(ctx, node, twinName+"-"+node)
+	left, err := k.CPULeft(ctx, node, podName+"-"+node)
 	if err != nil {
 		return false, err
 	}
@@ -148,17 +150,17 @@ func mayAsk(ctx context.Context, v phases.View, node string, live []byte) (bool,
 	return left.MilliValue() >= 2*asked.Cpu().MilliValue(), nil
 }
 
-func twinFlags(words []string, override map[string]string, holds bool) ([]string, error) {
+func temporaryFlags(words []string, override map[string]string, drops bool) ([]string, error) {
 	if len(words) == 0 || strings.HasPrefix(words[0], "-") {
 		return nil, fmt.Errorf("reading the API server's manifest: its command does not begin with a program")
 	}
 	live := kube.ParseFlags(words)
 	set := map[string]string{
-		"secure-port":              strconv.Itoa(TwinPort),
+		"secure-port":              strconv.Itoa(Port),
 		"endpoint-reconciler-type": "none",
 		"shutdown-delay-duration":  "0s",
 	}
-	if !holds {
+	if !drops {
 		set["shutdown-delay-duration"], set["goaway-chance"] = "15s", "0.02"
 	} else if _, has := live.Get("shutdown-send-retry-after"); has {
 		set["shutdown-send-retry-after"] = "false"

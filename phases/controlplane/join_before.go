@@ -7,93 +7,10 @@ import (
 	"path"
 	"strings"
 
-	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
-
-// undoJoin takes the node out of the cluster and makes its host what it was. A
-// host that the step did not join is left alone.
-func undoJoin(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	k, err := h.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	s, err := whereItStands(ctx, h.View)
-	if err != nil {
-		return err
-	}
-	switch {
-	case s.begun || s.leaving || s.plane:
-		return unjoin(ctx, h, k, before)
-	case s.node:
-		return fmt.Errorf("%s is a worker of this cluster now: it stays; drain it and run `kubeadm reset` on it if it is to go", h.Target())
-	case s.kubelet:
-		return fmt.Errorf("%s has an /etc/kubernetes/kubelet.conf and is no node of this cluster: run `kubeadm reset` on it if nobody needs what it is part of", h.Target())
-	}
-	return nil
-}
-
-// unjoin takes back what an attempt of ours did, whole or in part: also before
-// another one, because kubeadm's preflight refuses to go on from there. The
-// markers go when all is as it was, so that it is begun again until then.
-func unjoin(ctx context.Context, h phases.Hands, k kube.Client, before migrate.Before) error {
-	if err := leave(ctx, h, k); err != nil {
-		return err
-	}
-	if err := tidySecrets(ctx, h, k); err != nil {
-		return err
-	}
-	host := h.On(h.Target())
-	if err := putForeignBack(ctx, host); err != nil {
-		return err
-	}
-	// A reset empties the certificates folder, files of the operator's with it.
-	if err := bringBack(ctx, h); err != nil {
-		return err
-	}
-	if err := kubeletAsBefore(ctx, host, before["kubelet"]); err != nil {
-		return err
-	}
-	if err := host.Remove(ctx, joinMarker); err != nil {
-		return err
-	}
-	if err := host.Remove(ctx, leaveMarker); err != nil {
-		return err
-	}
-	return forgetForeign(ctx, host)
-}
-
-// bringBack makes what a reset has removed. What keeps a host from joining does
-// not keep it from being as it was: only what is not there is written, and
-// nothing through a link that the first node has not.
-func bringBack(ctx context.Context, h phases.Hands) error {
-	t, err := lookTarget(ctx, h.View)
-	if err != nil {
-		return err
-	}
-	for _, i := range t.items {
-		if t.have[i.path].Kind != remote.AbsentPath || t.behindLink(i.path) {
-			continue
-		}
-		if err := t.bring(ctx, h, i); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// behindLink says whether a folder above p is a link here and none on the first
-// node.
-func (t target) behindLink(p string) bool {
-	for dir := path.Dir(p); dir != "/"; dir = path.Dir(dir) {
-		if t.ledElsewhere(dir) {
-			return true
-		}
-	}
-	return false
-}
 
 // saveForeign keeps the files that a join may replace and a reset removes
 // (kubeadm: cmd/phases/reset/cleanupnode.go), with their modes and owners, in
@@ -135,6 +52,8 @@ if [ -L "$f" ]; then printf 'link %s\n' "$f"; elif [ -f "$f" ]; then printf 'fil
 done`
 }
 
+const kubeletCA = "/etc/kubernetes/pki/ca.crt"
+
 // caOfKubelet is the file to which a join writes the cluster's CA where it is
 // none of the certificates folder, so that no reset removes it: kubeadm has a
 // place of its own for it (kubeadm: v1beta4 JoinConfiguration.caCertPath, whose
@@ -145,8 +64,6 @@ func caOfKubelet(certificates string) string {
 	}
 	return kubeletCA
 }
-
-const kubeletCA = "/etc/kubernetes/pki/ca.crt"
 
 // saveLinks does for symbolic links what phases.Backup does for files, whose
 // copy would be one of what the link leads to.
