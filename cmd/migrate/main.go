@@ -9,6 +9,7 @@ import (
 	"log"
 	"os"
 
+	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
@@ -55,7 +56,7 @@ func run(args []string) int {
 	err := runOnce(app, args)
 	tellError(app, err)
 	code := exitCode(err)
-	keptLogOf(app).end(code, err)
+	keptLogOf(app).End(code, err)
 	return code
 }
 
@@ -138,7 +139,7 @@ func newApp() *cli.App {
 		completionCommand(), manCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
 	})
-	log := newKeptLog(os.Stderr, os.Args)
+	log := commandlog.New(os.Stderr, os.Args, version)
 	return &cli.App{
 		Name:                   "migrate",
 		Usage:                  "make a kubeadm cluster with one control-plane node highly available, while it runs",

@@ -28,7 +28,7 @@ var around = map[string]string{
 var outputs = map[string]bool{"cmd/migrate/main.go": true, "cmd/migrate/support_archive.go": true}
 
 // printers are the packages that write what a person reads.
-var printers = []string{"cmd/migrate", "migrate/report"}
+var printers = []string{"cmd/migrate", "migrate/commandlog", "migrate/report"}
 
 // TestNoWayAroundTheQuoting: cmd/migrate prints through package show, and nobody
 // else prints at all; and nothing that is no constant is called the program's own

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/report"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
@@ -70,7 +71,7 @@ func supportAction(c *cli.Context) error {
 	}
 	a.add("version.json", "this program, this machine, and how it was called", aboutHere(now))
 	a.addJournal(journal)
-	a.addLog(logBeside(journal))
+	a.addLog(commandlog.Beside(journal))
 	switch {
 	case s == nil:
 		a.lacks("plan.json, preflight.json, verify.json", errors.New("they need the spec"))
@@ -84,7 +85,7 @@ func supportAction(c *cli.Context) error {
 		return err
 	}
 	show.Fprintf(c.App.Writer, "Written: %s. Look into it before you hand it on:\n  tar -xzOf %s %s/MANIFEST.txt\n", file, file, archiveFolder)
-	keptLogOf(c.App).unkept(func() { a.tellNames(c.App.Writer) })
+	keptLogOf(c.App).Without(func() { a.tellNames(c.App.Writer) })
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/redact"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/runrecord"
@@ -89,7 +90,7 @@ func (a *archive) lacks(name string, why error) {
 func (a *archive) addLog(path string) {
 	entries, err := runlog.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = errNoLog
+		err = commandlog.ErrNone
 	}
 	if err != nil {
 		a.lacks("log.jsonl", err)

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/remote/sshhost"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/runrecord"
@@ -161,8 +162,8 @@ func fillSupport(t *testing.T, p planted) (spec string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, _ := keptIn(t, logBeside(journalBeside(spec)))
-	raw, err := runlog.Open(logBeside(journalBeside(spec)), runlog.Limits{})
+	l := logIn(t, commandlog.Beside(journalBeside(spec)))
+	raw, err := runlog.Open(commandlog.Beside(journalBeside(spec)), runlog.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,14 +182,14 @@ func fillSupport(t *testing.T, p planted) (spec string) {
 		must(err)
 		_, err = j.Advance(state.Key{Phase: 1, Step: "loadbalancer/" + name, Target: "lb1"}, state.Change{Event: state.Fail, Error: text})
 		must(err)
-		l.shown(runlog.Err, []byte(text+"\n"))
+		l.Shown(runlog.Err, []byte(text+"\n"))
 		l.Ran(sshhost.Ran{Host: "cp1", Script: text, Status: 1, Stderr: text, Stdin: sshhost.Digest{Bytes: 9, SHA256: strings.Repeat("5d", 32)}})
 		l.Ran(sshhost.Ran{Host: "cp1", Script: "x", Err: errors.New(text)})
 		must(raw.Write(runlog.Entry{At: time.Now().UTC(), Kind: runlog.Out, Text: text}))
 		must(raw.Append([]byte(strings.ReplaceAll(text, "\n", " ") + "\n")))
 	}
 	must(end(p.texts()["url"], false))
-	l.end(1, errors.New(p.texts()["url"]))
+	l.End(1, errors.New(p.texts()["url"]))
 	return spec
 }
 
@@ -243,11 +244,11 @@ func TestTheArchiveHasNoSecret(t *testing.T) {
 func TestAnAnonymousArchive(t *testing.T) {
 	t.Parallel()
 	spec := fillSupport(t, plant(t))
-	l, _ := keptIn(t, logBeside(journalBeside(spec)))
+	l := logIn(t, commandlog.Beside(journalBeside(spec)))
 	for _, text := range []string{"cp1: 192.0.2.11:6443 and 198.51.100.7, [2001:db8::7]:22 at 21:05:00", "other.corp.example is api.corp.example's", "CP1,cp1,e1", "/home/ada/x", "127.0.0.1:6443 kubelet-cp1.service"} {
-		l.shown(runlog.Out, []byte(text+"\n"))
+		l.Shown(runlog.Out, []byte(text+"\n"))
 	}
-	l.end(0, nil)
+	l.End(0, nil)
 	files := support(t, spec, "--anonymous")
 	who, machine, _ := strings.Cut(state.WhoAmI(), "@")
 	nobody := []string{"cp1", "CP1", "cp2", "e1", "lb1", "192.0.2.", "198.51.100.7", "2001:db8", "corp.example", "ada\"", "/ada/", "flagship", machine}
@@ -277,7 +278,7 @@ func TestWhoIsWhoIsNotKept(t *testing.T) {
 	t.Parallel()
 	spec := fillSupport(t, plant(t))
 	support(t, spec, "--anonymous")
-	data, err := os.ReadFile(logBeside(journalBeside(spec)))
+	data, err := os.ReadFile(commandlog.Beside(journalBeside(spec)))
 	if err != nil || strings.Contains(string(data), "host-1") || strings.Contains(string(data), "In it stands") || !strings.Contains(string(data), "Written: ") {
 		t.Errorf("the log has the table, or nothing: %v, %s", err, data[max(0, len(data)-2000):])
 	}
