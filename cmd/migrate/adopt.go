@@ -131,12 +131,13 @@ func evidence(ctx context.Context, s *session) (migrate.Adoption, error) {
 // phasesOf are the phases with the strategy that the traces were begun with;
 // the one asked for where they do not tell.
 func phasesOf(traces []migrate.Trace, asked phases.Strategy) ([]phases.Phase, phases.Strategy) {
-	for _, s := range []phases.Strategy{phases.Overlap, phases.InPlace} {
-		second := allPhases(s)[1]
-		for _, t := range traces {
-			if t.Phase == second.Number && t.Declaration == migrate.Fingerprint(second) {
-				return allPhases(s), s
-			}
+	declared := declaredPhases()
+	for _, t := range traces {
+		if t.Phase < 1 || t.Phase > len(declared) {
+			continue
+		}
+		if s := phases.StrategyOf(declared[t.Phase-1].BegunBy(t)); s != "" {
+			return allPhases(s), s
 		}
 	}
 	return allPhases(asked), asked

@@ -299,7 +299,7 @@ func (r renewal) with(ctx context.Context, do func(migrate.Runner[phases.View, p
 	stop, done := either(r.stop, hold.lost)
 	defer done()
 	bar := newProgress(r.c.App.ErrWriter)
-	r.s.waits.through(bar)
+	r.s.tellWaits(bar.waits)
 	var events migrate.Events = bar
 	if r.c.String("output") == "json" {
 		events = jsonEvents{json.NewEncoder(r.c.App.Writer)}

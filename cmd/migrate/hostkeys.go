@@ -21,7 +21,7 @@ func acceptKeysFlag() cli.Flag {
 // sshOptions is how this program reaches hosts.
 func sshOptions(c *cli.Context, log hclog.Logger) sshhost.Options {
 	o := sshhost.Options{
-		Waits:  (&waitLines{w: c.App.ErrWriter}).tell,
+		Waits:  waitLines{c.App.ErrWriter}.tell,
 		Logger: log.Named("ssh"), Ask: askSecret(), AcceptNewHostKeys: commonBool(c, flagAcceptKeys), Given: flagsGiven(c),
 		Tell: func(sentence string) { show.Fprintln(c.App.ErrWriter, "migrate: "+sentence) },
 	}

@@ -12,10 +12,6 @@ import (
 	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
-	"hamigrate/phases"
-	"hamigrate/phases/controlplane"
-	"hamigrate/phases/etcd"
-	"hamigrate/phases/loadbalancer"
 
 	"github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
@@ -24,11 +20,6 @@ import (
 
 // version is set by the Makefile (-ldflags -X main.version=…).
 var version = "dev"
-
-// allPhases is the migration, in order.
-func allPhases(s phases.Strategy) []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(s), controlplane.Phase()}
-}
 
 func main() {
 	libraries()
@@ -136,7 +127,7 @@ func newApp() *cli.App {
 		reportCommand(), playbookCommand(), sudoersCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
 		logCommand(), supportCommand(),
-		completionCommand(), manCommand(),
+		completionCommand(), manCommand(), versionCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
 	})
 	log := commandlog.New(os.Stderr, os.Args, version)

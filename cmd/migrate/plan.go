@@ -109,7 +109,7 @@ func planAction(c *cli.Context) error {
 		return err
 	}
 	if file := c.String("out"); file != "" {
-		if err := writePlan(file, s.own(), newSavedPlan(s, id, kubernetes, strategyOf(c), c.Int("phase"), list, whole)); err != nil {
+		if err := writePlan(file, ownFilesOf(s), newSavedPlan(s, id, kubernetes, strategyOf(c), c.Int("phase"), list, whole)); err != nil {
 			return err
 		}
 		show.Fprintf(c.App.ErrWriter, "Saved: %s. `migrate run%s %s` does this, and nothing else.\n", file, flagsGiven(c), remote.Quote(file))

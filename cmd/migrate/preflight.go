@@ -12,7 +12,6 @@ import (
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/phases/preflight"
-	"hamigrate/state"
 
 	"github.com/urfave/cli/v2"
 )
@@ -73,12 +72,6 @@ func preflightAction(c *cli.Context) error {
 	}
 	return nil
 }
-
-// noRecords is a journal that knows nothing: what a check finds does not depend
-// on it, and a look must not wait for the run that has the real one.
-type noRecords struct{}
-
-func (noRecords) Records(int) ([]state.Record, error) { return nil, nil }
 
 // tellHosts shows on a terminal how many hosts are done.
 func tellHosts(w io.Writer) func(done, total int) {

@@ -70,7 +70,7 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 	}
 	ssh := sshOptions(c, log)
 	ssh.Given = " --file " + remote.Quote(c.String("like"))
-	theirs, err := newSession(c.String("like"), common(c, flagJournal), log, ssh)
+	theirs, err := newSession(sessionOptions{File: c.String("like"), Journal: common(c, flagJournal), Tool: version, Log: log, SSH: ssh})
 	if err != nil {
 		return nil, err
 	}
@@ -222,11 +222,10 @@ func takeDown(c *cli.Context, o playground.Options, pg *playground.Playground) e
 // of the first way forward; with andBack the figures of clients are of all
 // three ways, and the result is that of the last.
 func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, log hclog.Logger, stop <-chan struct{}, strategy phases.Strategy, how measuring, andBack bool) (*report.Report, error) {
-	ssh, waits := sshOptions(c, log), &waitLines{w: c.App.ErrWriter}
-	ssh.Waits = waits.tell
+	ssh := sshOptions(c, log)
 	ssh.Given = " --file " + remote.Quote(pg.SpecFile())
 	ssh.NoUserConfig = true // it knows nothing of a playground, and may lead elsewhere
-	s, err := newSession(pg.SpecFile(), filepath.Join(pg.Dir(), "rehearsal.journal"), log, ssh)
+	s, err := newSession(sessionOptions{File: pg.SpecFile(), Journal: filepath.Join(pg.Dir(), "rehearsal.journal"), Tool: version, Log: log, SSH: ssh})
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +235,7 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 		return nil, err
 	}
 	bar := newProgress(c.App.ErrWriter)
-	waits.through(bar)
+	s.tellWaits(bar.waits)
 	how.tell = bar.say
 	m := migration{
 		strategy: strategy, chosen: true, phases: allPhases(strategy), events: bar, bar: bar, stop: stop,

@@ -49,7 +49,7 @@ func reportAction(c *cli.Context) error {
 		return err
 	}
 	if file := c.String("html"); file != "" {
-		if err := writePage(file, s.own(), d); err != nil {
+		if err := writePage(file, ownFilesOf(s), d); err != nil {
 			return err
 		}
 		show.Fprintf(c.App.ErrWriter, "Page: %s\n", file)

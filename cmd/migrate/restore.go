@@ -146,7 +146,7 @@ func runRestore(ctx context.Context, c *cli.Context, s *session, j *state.Journa
 		return err
 	}
 	bar := newProgress(c.App.ErrWriter)
-	s.waits.through(bar)
+	s.tellWaits(bar.waits)
 	var events migrate.Events = bar
 	if c.String("output") == "json" {
 		events = jsonEvents{json.NewEncoder(c.App.Writer)}

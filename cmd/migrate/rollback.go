@@ -16,7 +16,6 @@ import (
 	"hamigrate/migrate/show"
 	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
-	"hamigrate/phases/etcd"
 	"hamigrate/state"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -50,7 +49,7 @@ func rollbackAction(c *cli.Context) error {
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "rollback")
 	defer done()
 	bar := newProgress(c.App.ErrWriter)
-	s.waits.through(bar)
+	s.tellWaits(bar.waits)
 	s.world.UseAsk(bar.say, c.Duration("wait-backend"))
 	var events migrate.Events = bar
 	if c.String("output") == "json" {
@@ -216,30 +215,38 @@ func phasesBack(ctx context.Context, s *session, j *state.Journal, number int, a
 // overlap needs may not be there any more. The other way round there is no
 // second API server that could be set up again.
 func phasesAsBegun(j *state.Journal, asked phases.Strategy, chosen bool) ([]phases.Phase, error) {
-	list := allPhases(phases.Overlap)
-	for i, p := range allPhases(phases.InPlace) {
-		known, err := j.Phase(p.Number)
+	list := declaredPhases()
+	for i, p := range list {
+		begun, err := begunStrategy(j, p.Number)
 		if err != nil {
 			return nil, err
 		}
-		begunSo := inPlace(p) && known.Declaration == migrate.Fingerprint(p)
-		if begunSo && chosen && asked == phases.Overlap {
+		s := phases.Overlap
+		switch {
+		case begun == phases.InPlace && chosen && asked == phases.Overlap:
 			return nil, fmt.Errorf("--strategy %s: phase %d was done with --strategy %s and can only be taken back so: leave the flag away", asked, p.Number, phases.InPlace)
+		case begun == phases.InPlace:
+			s = phases.InPlace
+		case chosen && asked == phases.InPlace:
+			s = phases.BackInPlace
 		}
-		switch without := etcd.TakenBackInPlace(); {
-		case begunSo:
-			list[i] = p
-		case chosen && asked == phases.InPlace && without.Number == p.Number:
-			list[i] = without
-		}
+		list[i] = p.For(s.Choice())
 	}
 	return list, nil
 }
 
-// inPlace says whether a phase is the form of one that is overlapped otherwise.
-func inPlace(p phases.Phase) bool {
-	return migrate.Fingerprint(p) != migrate.Fingerprint(allPhases(phases.Overlap)[p.Number-1])
+// begunStrategy is the strategy that a phase was begun with, "" where it was not
+// begun or has one form only.
+func begunStrategy(j *state.Journal, number int) (phases.Strategy, error) {
+	known, err := j.Phase(number)
+	if err != nil || known.Begun.IsZero() {
+		return "", err
+	}
+	return phases.StrategyOf(declaredPhases()[number-1].Begun(known)), nil
 }
+
+// inPlace says whether a phase is the form of one that is overlapped otherwise.
+func inPlace(p phases.Phase) bool { return phases.StrategyOf(p.Choice) == phases.InPlace }
 
 // printRollback prints what a rollback would do.
 func printRollback(w io.Writer, list []migrate.RollbackEntry) error {

@@ -100,7 +100,7 @@ func runAction(c *cli.Context) error {
 	}
 	bar := newProgress(c.App.ErrWriter)
 	bar.rehearsed = known
-	s.waits.through(bar)
+	s.tellWaits(bar.waits)
 	s.world.UseAsk(bar.say, c.Duration("wait-backend"))
 	var events migrate.Events = bar
 	if c.String("output") == "json" {

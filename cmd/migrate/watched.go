@@ -274,14 +274,11 @@ func (w *watched) asBegun(p phases.Phase) (phases.Phase, error) {
 // begunAs is the phase with the strategy that asBegun switches to. One that is
 // complete keeps it as well: its way back depends on it.
 func (w *watched) begunAs(p phases.Phase) (as phases.Phase, switched bool, err error) {
-	known, err := w.j.Phase(p.Number)
-	if err != nil || w.chosen || known.Begun.IsZero() {
+	begun, err := begunStrategy(w.j, p.Number)
+	if err != nil || w.chosen || begun != phases.InPlace || inPlace(p) {
 		return p, false, err
 	}
 	other := allPhases(phases.InPlace)[p.Number-1]
-	if known.Declaration != migrate.Fingerprint(other) || known.Declaration == migrate.Fingerprint(p) {
-		return p, false, nil
-	}
 	stands, err := migrate.Stands(w.j, other)
 	if err != nil || !stands {
 		return p, false, err
@@ -312,14 +309,12 @@ func (w *watched) otherStrategy(p phases.Phase, err error) error {
 		return err
 	}
 	known, readErr := w.j.Phase(p.Number)
-	if readErr != nil {
-		return errors.Join(err, readErr)
+	s, begunErr := begunStrategy(w.j, p.Number)
+	if readErr != nil || begunErr != nil {
+		return errors.Join(err, readErr, begunErr)
 	}
-	for _, s := range []phases.Strategy{phases.Overlap, phases.InPlace} {
-		other := migrate.Fingerprint(allPhases(s)[p.Number-1])
-		if known.Declaration == other && other != migrate.Fingerprint(p) {
-			changed.Remedy = fmt.Sprintf("it was begun with --strategy %s: `migrate run --strategy %s` goes on with it, and `migrate rollback --phase %d --strategy %s` takes it back", s, s, p.Number, phases.InPlace)
-		}
+	if s != "" && s != phases.StrategyOf(p.Choice) && known.Declaration == migrate.Fingerprint(allPhases(s)[p.Number-1]) {
+		changed.Remedy = fmt.Sprintf("it was begun with --strategy %s: `migrate run --strategy %s` goes on with it, and `migrate rollback --phase %d --strategy %s` takes it back", s, s, p.Number, phases.InPlace)
 	}
 	return err
 }
