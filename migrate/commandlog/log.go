@@ -1,4 +1,4 @@
-package main
+package commandlog
 
 import (
 	"crypto/rand"
@@ -18,14 +18,12 @@ import (
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 	"hamigrate/state"
-
-	"github.com/urfave/cli/v2"
 )
 
-// logBeside is where the log of a journal is. Its name begins with the journal's,
+// Beside is where the log of a journal is. Its name begins with the journal's,
 // like all that belongs to it, so that no output replaces it (ownFiles), and so that
 // `migrate run 2>&1 | tee migrate.log` has a file of its own.
-func logBeside(journal string) string { return journal + ".log" }
+func Beside(journal string) string { return journal + ".log" }
 
 const (
 	// earlyEntries are kept until it is known where the log is: the spec is read first.
@@ -35,15 +33,19 @@ const (
 	// digestLength is how much of a SHA-256 stands in the log: to see that two are
 	// the same, it is enough.
 	digestLength = 12
+	// complaintTime is how long the end of a command waits for the complaint about the
+	// log to be written: the terminal may be held up.
+	complaintTime = 2 * time.Second
 )
 
-// keptLog writes the log beside the journal. Its methods may be called by several
+// Log writes the log beside the journal. Its methods may be called by several
 // goroutines, on nil as well, and never fail: a log that can't be written is told
 // once, on complaints, and stops nothing.
-type keptLog struct {
+type Log struct {
 	complaints io.Writer
 	began      time.Time
 	words      []string // the command as given
+	tool       string   // version of this program
 
 	mu     sync.Mutex
 	file   *runlog.File // nil: not known yet, or there is none
@@ -63,31 +65,15 @@ type shownStream struct {
 	lost string // why it can't be written to, as it was noted last
 }
 
-func newKeptLog(complaints io.Writer, words []string) *keptLog {
-	return &keptLog{complaints: complaints, began: time.Now(), words: words, run: rand.Text()[:8],
+// New is the log of a command that was given in words, by a version of this
+// program.
+func New(complaints io.Writer, words []string, tool string) *Log {
+	return &Log{complaints: complaints, began: time.Now(), words: words, tool: tool, run: rand.Text()[:8],
 		stream: map[runlog.Kind]*shownStream{runlog.Out: {}, runlog.Err: {}}}
 }
 
-// keptLogKey is the application's entry of the log.
-const keptLogKey = "kept-log"
-
-// keptLogOf is the application's log, nil where there is none.
-func keptLogOf(app *cli.App) *keptLog {
-	l, _ := app.Metadata[keptLogKey].(*keptLog)
-	return l
-}
-
-// keepLog begins the log of a command beside a journal; without a journal there is
-// none.
-func keepLog(c *cli.Context, journal string) {
-	l := keptLogOf(c.App)
-	if l == nil || journal == "" {
-		return
-	}
-	l.open(logBeside(journal), c.Command.HelpName)
-}
-
-func (l *keptLog) open(path, name string) {
+// Open begins the log in a file, of a command by its full name.
+func (l *Log) Open(path, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file != nil || l.over {
@@ -108,7 +94,7 @@ func (l *keptLog) open(path, name string) {
 		words = append(words, remote.Quote(w))
 	}
 	l.write(runlog.Entry{At: l.began.UTC(), Kind: runlog.Begin, Begun: &runlog.Begun{
-		Command: redact.Text(strings.Join(words, " ")), Name: name, Version: version, Who: state.WhoAmI(), Folder: redact.Text(folder)}})
+		Command: redact.Text(strings.Join(words, " ")), Name: name, Version: l.tool, Who: state.WhoAmI(), Folder: redact.Text(folder)}})
 	for _, e := range l.early {
 		l.write(e)
 	}
@@ -116,7 +102,7 @@ func (l *keptLog) open(path, name string) {
 }
 
 // add writes an entry, or keeps it until the log is open. The lock is held.
-func (l *keptLog) add(e runlog.Entry) {
+func (l *Log) add(e runlog.Entry) {
 	e.At = time.Now().UTC()
 	switch {
 	case l.file != nil:
@@ -126,7 +112,7 @@ func (l *keptLog) add(e runlog.Entry) {
 	}
 }
 
-func (l *keptLog) write(e runlog.Entry) {
+func (l *Log) write(e runlog.Entry) {
 	e.PID, e.Run = os.Getpid(), l.run
 	if err := l.file.Write(e); err != nil {
 		l.complain(err)
@@ -134,7 +120,7 @@ func (l *keptLog) write(e runlog.Entry) {
 }
 
 // complain goes to standard error and not into the log.
-func (l *keptLog) complain(err error) {
+func (l *Log) complain(err error) {
 	if !l.told {
 		l.told = true
 		// By a function of its own: a terminal that is held up must not hold the lock,
@@ -146,9 +132,9 @@ func (l *keptLog) complain(err error) {
 	}
 }
 
-// shown takes what is about to be shown on an output. What a moving line of a
+// Shown takes what is about to be shown on an output. What a moving line of a
 // terminal shows is a line each time.
-func (l *keptLog) shown(kind runlog.Kind, p []byte) {
+func (l *Log) Shown(kind runlog.Kind, p []byte) {
 	if l == nil {
 		return
 	}
@@ -171,9 +157,9 @@ func (l *keptLog) shown(kind runlog.Kind, p []byte) {
 	}
 }
 
-// unkept shows what must not stand in the log, such as who is who in an archive
+// Without shows what must not stand in the log, such as who is who in an archive
 // without names: the log may go into the next one.
-func (l *keptLog) unkept(show func()) {
+func (l *Log) Without(show func()) {
 	if l == nil {
 		show()
 		return
@@ -197,7 +183,7 @@ func (s *shownStream) keep(text string) {
 }
 
 // endLine writes the line that is open, if there is anything in it.
-func (l *keptLog) endLine(kind runlog.Kind) {
+func (l *Log) endLine(kind runlog.Kind) {
 	s := l.stream[kind]
 	line := s.line.String()
 	s.line.Reset()
@@ -207,13 +193,13 @@ func (l *keptLog) endLine(kind runlog.Kind) {
 }
 
 // endLines writes the lines that are open: a question has no line break.
-func (l *keptLog) endLines() {
+func (l *Log) endLines() {
 	l.endLine(runlog.Out)
 	l.endLine(runlog.Err)
 }
 
-// lost notes that an output can't be written to, once for a reason.
-func (l *keptLog) lost(kind runlog.Kind, why error) {
+// Lost notes that an output can't be written to, once for a reason.
+func (l *Log) Lost(kind runlog.Kind, why error) {
 	if l == nil {
 		return
 	}
@@ -225,11 +211,11 @@ func (l *keptLog) lost(kind runlog.Kind, why error) {
 	l.stream[kind].lost = why.Error()
 	l.endLines()
 	name := map[runlog.Kind]string{runlog.Out: "standard output", runlog.Err: "standard error"}[kind]
-	l.add(runlog.Entry{Kind: runlog.Lost, Text: fmt.Sprintf("%s can't be written to (%s): the line before this and what follows was not shown there", name, firstLine(why))})
+	l.add(runlog.Entry{Kind: runlog.Lost, Text: fmt.Sprintf("%s can't be written to (%s): the line before this and what follows was not shown there", name, firstLineOf(why.Error()))})
 }
 
 // Ran implements sshhost.Recorder.
-func (l *keptLog) Ran(r sshhost.Ran) {
+func (l *Log) Ran(r sshhost.Ran) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.over {
@@ -251,8 +237,8 @@ func (l *keptLog) Ran(r sshhost.Ran) {
 	l.add(runlog.Entry{Kind: runlog.Ran, Host: h})
 }
 
-// end writes how the command ended, and closes the log.
-func (l *keptLog) end(code int, err error) {
+// End writes how the command ended, and closes the log.
+func (l *Log) End(code int, err error) {
 	if l == nil {
 		return
 	}
@@ -274,7 +260,7 @@ func (l *keptLog) end(code int, err error) {
 	go func() { l.said.Wait(); close(said) }()
 	select {
 	case <-said:
-	case <-time.After(heldUpFor):
+	case <-time.After(complaintTime):
 	}
 }
 
@@ -295,10 +281,10 @@ func cut(s string, longest int) string {
 	return strings.ToValidUTF8(s[:longest], "") + fmt.Sprintf("… (%d bytes more)", len(s)-longest)
 }
 
-var _ sshhost.Recorder = (*keptLog)(nil)
+var _ sshhost.Recorder = (*Log)(nil)
 
-// errNoLog is what a command that reads the log says where there is none.
-var errNoLog = errors.New("there is no log yet: it is begun by the first command that looks at the cluster, such as `migrate plan`")
+// ErrNone is what a command that reads the log says where there is none.
+var ErrNone = errors.New("there is no log yet: it is begun by the first command that looks at the cluster, such as `migrate plan`")
 
 func sha256Hex(s string) string {
 	sum := sha256.Sum256([]byte(s))

@@ -1,4 +1,4 @@
-package main
+package commandlog
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"hamigrate/migrate/remote/sshhost"
@@ -14,11 +13,11 @@ import (
 )
 
 // keptIn opens a log of a test.
-func keptIn(t *testing.T, path string) (*keptLog, *bytes.Buffer) {
+func keptIn(t *testing.T, path string) (*Log, *bytes.Buffer) {
 	t.Helper()
 	var complaints bytes.Buffer
-	l := newKeptLog(&complaints, []string{"migrate", "run", "--yes"})
-	l.open(path, "migrate run")
+	l := New(&complaints, []string{"migrate", "run", "--yes"}, "dev")
+	l.Open(path, "migrate run")
 	return l, &complaints
 }
 
@@ -31,7 +30,7 @@ func keptText(t *testing.T, path string) string {
 	}
 	var out strings.Builder
 	for _, e := range all {
-		_, text, _ := strings.Cut(string(logView{}.text(e)), " ")
+		_, text, _ := strings.Cut(string(View{}.text(e)), " ")
 		out.WriteString(text)
 	}
 	return out.String()
@@ -42,18 +41,18 @@ func keptText(t *testing.T, path string) string {
 func TestWhatWasShownIsKept(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "j.log")
-	l := newKeptLog(new(bytes.Buffer), []string{"migrate", "run"})
-	l.shown(runlog.Err, []byte("before the spec was read\n"))
-	l.open(path, "migrate run")
-	l.shown(runlog.Err, []byte("\r\x1b[K~ [1/2] waiting"))
-	l.shown(runlog.Err, []byte("\r\x1b[K\x1b[32m✓\x1b[0m done\n"))
-	l.shown(runlog.Out, []byte("half a "))
-	l.shown(runlog.Out, []byte("line\n\n"))
-	l.shown(runlog.Err, []byte("Type the cluster's name: "))
+	l := New(new(bytes.Buffer), []string{"migrate", "run"}, "dev")
+	l.Shown(runlog.Err, []byte("before the spec was read\n"))
+	l.Open(path, "migrate run")
+	l.Shown(runlog.Err, []byte("\r\x1b[K~ [1/2] waiting"))
+	l.Shown(runlog.Err, []byte("\r\x1b[K\x1b[32m✓\x1b[0m done\n"))
+	l.Shown(runlog.Out, []byte("half a "))
+	l.Shown(runlog.Out, []byte("line\n\n"))
+	l.Shown(runlog.Err, []byte("Type the cluster's name: "))
 	l.Ran(sshhost.Ran{Host: "cp1", Script: "true"})
-	l.shown(runlog.Out, []byte("the end"))
-	l.end(4, errors.New("stopped\nas asked"))
-	l.shown(runlog.Out, []byte("after the end\n"))
+	l.Shown(runlog.Out, []byte("the end"))
+	l.End(4, errors.New("stopped\nas asked"))
+	l.Shown(runlog.Out, []byte("after the end\n"))
 	text := keptText(t, path)
 	for _, want := range []string{"| before the spec was read\n", "| ~ [1/2] waiting\n| ✓ done\n| half a line\n", "| Type the cluster's name: \ncp1: status 0", "| the end\nended with exit code 4 after 0.0 s: stopped\n"} {
 		if !strings.Contains(text, want) {
@@ -71,14 +70,14 @@ func TestNoSecretIsKept(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "j.log")
 	var complaints bytes.Buffer
-	l := newKeptLog(&complaints, []string{"migrate", "run", "--token", "abcdef.0123456789abcdef"})
-	l.open(path, "migrate run")
+	l := New(&complaints, []string{"migrate", "run", "--token", "abcdef.0123456789abcdef"}, "dev")
+	l.Open(path, "migrate run")
 	for _, line := range []string{"-----BEGIN RSA PRIVATE KEY-----", "c3VwZXJzZWNyZXQ=", "-----END RSA PRIVATE KEY-----", "password: hunter2", "next"} {
-		l.shown(runlog.Out, []byte(line+"\n"))
+		l.Shown(runlog.Out, []byte(line+"\n"))
 	}
 	l.Ran(sshhost.Ran{Host: "cp1", Script: "kubeadm join --token abcdef.0123456789abcdef 192.0.2.5:6443", Status: 1, Stderr: "bad token: hunter2\nAuthorization: Bearer hunter2\n"})
 	l.Ran(sshhost.Ran{Host: "cp1", Script: "x", Err: errors.New("https://ada:hunter2@proxy.example: no route")})
-	l.end(1, errors.New("password=hunter2"))
+	l.End(1, errors.New("password=hunter2"))
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -94,49 +93,12 @@ func TestNoSecretIsKept(t *testing.T) {
 	}
 }
 
-// TestWhatCouldNotBeShownIsKept, and said once an output; a terminal that has gone
-// and a reader that has gone are no errors of who writes, a full disk is.
-func TestWhatCouldNotBeShownIsKept(t *testing.T) {
-	t.Parallel()
-	for why, isError := range map[error]bool{syscall.EPIPE: false, syscall.ENOSPC: true} {
-		path := filepath.Join(t.TempDir(), "j.log")
-		l, _ := keptIn(t, path)
-		var w *os.File
-		if isError {
-			full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w = full
-		} else {
-			r, pipe, err := os.Pipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Close()
-			w = pipe
-		}
-		defer w.Close()
-		out := output{file: w, kind: runlog.Err, log: l}
-		for _, line := range []string{"one\n", "two\n"} {
-			if _, err := out.Write([]byte(line)); (err != nil) != isError {
-				t.Errorf("%v: %v", why, err)
-			}
-		}
-		l.end(0, nil)
-		text := keptText(t, path)
-		if !strings.Contains(text, "| one\n! standard error can't be written to (") || !strings.Contains(text, "| two\n") || strings.Count(text, "can't be written") != 1 {
-			t.Errorf("%v: %s", why, text)
-		}
-	}
-}
-
 // TestALogThatFailsIsToldOnce, whether at its beginning or later.
 func TestALogThatFailsIsToldOnce(t *testing.T) {
 	t.Parallel()
 	l, complaints := keptIn(t, filepath.Join(t.TempDir(), "no", "such", "folder"))
-	l.shown(runlog.Out, []byte("a\nb\n"))
-	l.end(0, nil)
+	l.Shown(runlog.Out, []byte("a\nb\n"))
+	l.End(0, nil)
 	l.said.Wait()
 	if got := complaints.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "is not written: open ") {
 		t.Errorf("%q", got)
@@ -146,16 +108,16 @@ func TestALogThatFailsIsToldOnce(t *testing.T) {
 	if err := errors.Join(os.Remove(path), os.Symlink("elsewhere", path)); err != nil {
 		t.Fatal(err)
 	}
-	l.shown(runlog.Out, []byte("a\nb\n"))
-	l.end(0, nil)
+	l.Shown(runlog.Out, []byte("a\nb\n"))
+	l.End(0, nil)
 	l.said.Wait()
 	if got := complaints.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "symbolic link") {
 		t.Errorf("%q", got)
 	}
-	var none *keptLog
-	none.shown(runlog.Out, []byte("a\n"))
-	none.lost(runlog.Out, errors.New("x"))
-	none.end(0, nil)
+	var none *Log
+	none.Shown(runlog.Out, []byte("a\n"))
+	none.Lost(runlog.Out, errors.New("x"))
+	none.End(0, nil)
 }
 
 // TestTheLogCommandsNothing: neither the terminal of who reads it, nor a line of its
@@ -163,7 +125,7 @@ func TestALogThatFailsIsToldOnce(t *testing.T) {
 func TestTheLogCommandsNothing(t *testing.T) {
 	t.Parallel()
 	evil := "a\x1b]0;title\x07\x9b2J\u202eb\r\nended with exit code 0"
-	v := logView{}
+	v := View{}
 	text := v.text(runlog.Entry{Kind: runlog.Begin, Begun: &runlog.Begun{Command: evil, Who: evil, Folder: evil, Version: evil}}) +
 		v.text(runlog.Entry{Kind: runlog.Out, Text: evil}) + v.text(runlog.Entry{Kind: runlog.Unread, Text: evil}) +
 		v.text(runlog.Entry{Kind: runlog.Ran, Host: &runlog.OnHost{Host: evil, Name: evil, Stderr: evil, Error: evil, Status: 1, Stdin: &runlog.Digest{SHA256: evil}}}) +

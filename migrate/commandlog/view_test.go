@@ -1,4 +1,4 @@
-package main
+package commandlog
 
 import (
 	"fmt"
@@ -57,7 +57,7 @@ func TestALongLogIsShownInFewWrites(t *testing.T) {
 	}
 	for all, want := range map[bool]int{true: 2 * lines, false: lines} {
 		var w countedWrites
-		if _, err := (logView{all: all, w: &w}).printAll(path); err != nil {
+		if _, err := (View{All: all, W: &w}).Print(path); err != nil {
 			t.Fatal(err)
 		}
 		text := w.text.String()
