@@ -49,7 +49,7 @@ func askSecret() func(context.Context, string) (string, error) {
 type asker struct{ stopped atomic.Bool }
 
 func (a *asker) ask(ctx context.Context, question string) (string, error) {
-	if a.stopped.Load() || ctx.Value(unasked{}) != nil {
+	if a.stopped.Load() || !mayAsk(ctx) {
 		return "", errNotAnswered
 	}
 	answer, err := askOnTerminal(ctx, question)
@@ -58,10 +58,6 @@ func (a *asker) ask(ctx context.Context, question string) (string, error) {
 	}
 	return answer, err
 }
-
-// unasked is the key of a context in which nobody is asked for anything: the
-// last look of a command that has ended is not worth a password.
-type unasked struct{}
 
 // askOnTerminal shows a question and reads a line that is not shown.
 func askOnTerminal(ctx context.Context, question string) (string, error) {

@@ -47,7 +47,7 @@ func TestTheClosingBlock(t *testing.T) {
 		{"anything", errors.New("no route to host"), "outside of any step", "migrate run --phase 2"},
 	} {
 		var out bytes.Buffer
-		err := (&closing{w: &out, command: "run", phase: 2}).say(t.Context(), nil, c.err)
+		err := (&ending{listener: endingHere{w: &out}, command: "run", phase: 2}).say(t.Context(), nil, c.err)
 		if !errors.As(err, new(toldError)) || !isSilent(err) || exitCode(err) != exitCode(c.err) {
 			t.Errorf("%s: %v, exit code %d", c.name, err, exitCode(err))
 		}
@@ -57,7 +57,7 @@ func TestTheClosingBlock(t *testing.T) {
 			t.Errorf("%s:\n%s", c.name, text)
 		}
 	}
-	if err := (*closing)(nil).say(t.Context(), nil, migrate.ErrStopped); !errors.Is(err, migrate.ErrStopped) || errors.As(err, new(toldError)) {
+	if err := (&ending{}).say(t.Context(), nil, migrate.ErrStopped); !errors.Is(err, migrate.ErrStopped) || errors.As(err, new(toldError)) {
 		t.Errorf("nobody closes: %v", err)
 	}
 }
@@ -88,7 +88,7 @@ func TestWhatThisCommandChanged(t *testing.T) {
 		}
 	}
 	advance("before", state.Start, state.ApplyDone, state.VerifyDone)
-	var c closing
+	var c ending
 	c.begin(j)
 	said := func() string { return fmt.Sprint(c.changed(j)) }
 	if got := said(); !strings.Contains(got, "nothing, by this command") {

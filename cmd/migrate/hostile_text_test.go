@@ -23,7 +23,6 @@ import (
 	"hamigrate/phases/preflight"
 	"hamigrate/phases/verify"
 
-	"github.com/urfave/cli/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/klog/v2"
@@ -98,8 +97,7 @@ func TestHostileTextIsQuoted(t *testing.T) {
 		"rollback":  func(w io.Writer) error { return printRollback(w, hostile[[]migrate.RollbackEntry]()) },
 		"report":    func(w io.Writer) error { return printReport(w, hostile[report]()) },
 		"status": func(w io.Writer) error {
-			app := &cli.App{Writer: w}
-			return printStatus(cli.NewContext(app, nil, nil), &session{}, hostile[[]statusRow]())
+			return printStatus(w, &session{}, hostile[[]statusRow](), false)
 		},
 		"events": func(w io.Writer) error {
 			p := newProgress(w)

@@ -22,7 +22,7 @@ var version = "dev"
 
 func main() {
 	libraries()
-	os.Exit(run(os.Args))
+	os.Exit(execute(os.Args))
 }
 
 // libraries keeps libraries from printing on their own: client-go and net/http log
@@ -33,7 +33,7 @@ func libraries() {
 	log.SetOutput(io.Discard)
 }
 
-func run(args []string) int {
+func execute(args []string) int {
 	app := newApp()
 	// A shell asks with flags that are half typed. urfave/cli v2.27.7 dies of
 	// one it does not know when it may be several short ones (parseIter returns

@@ -56,7 +56,7 @@ func TestErrorsInLines(t *testing.T) {
 func TestAReasonIsToldOnce(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("connecting to cp1: connection refused")
-	c := &closing{told: &migrate.StepError{Err: cause}}
+	c := &ending{told: &migrate.StepError{Err: cause}}
 	for what, err := range map[string]error{
 		"not seen, for the same reason": cause,
 		"not seen: others":              errors.New("others\nand more"),
@@ -65,11 +65,11 @@ func TestAReasonIsToldOnce(t *testing.T) {
 			t.Errorf("%s, want %s", got, what)
 		}
 	}
-	reset := &closing{told: errors.New("read tcp 192.0.2.1:40001->192.0.2.11:22: connection reset")}
+	reset := &ending{told: errors.New("read tcp 192.0.2.1:40001->192.0.2.11:22: connection reset")}
 	if got := reset.because("not seen", errors.New("read tcp 192.0.2.1:40002->192.0.2.11:22: connection reset")); got != "not seen, for the same reason" {
 		t.Error(got)
 	}
-	wider := &closing{told: cause}
+	wider := &ending{told: cause}
 	if got := wider.because("is not ready", fmt.Errorf("reaching the API: %w", cause)); got != "is not ready, for the same reason" {
 		t.Error(got)
 	}

@@ -236,11 +236,8 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 	bar := newProgress(c.App.ErrWriter)
 	s.tellWaits(bar.waits)
 	how.tell = bar.say
-	m := migration{
-		strategy: strategy, chosen: true, phases: allPhases(strategy), events: bar, bar: bar, stop: stop,
-		confirm: func(phases.Phase) error { return nil }, measuring: how, command: "rehearse",
-	}
-	failed := migratePhases(ctx, s, m)
+	o := options{Command: "rehearse", Strategy: strategy, Chosen: true, Events: bar, Stop: stop, Operator: unattended{bar.say}, Prober: proberOf(how, bar)}
+	failed := runPhases(ctx, s, o)
 	r, err := reportOf(s)
 	if err != nil {
 		return nil, errors.Join(failed, err)
@@ -249,7 +246,7 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 	if failed != nil || !andBack {
 		return r, failed
 	}
-	failed = backAndForth(ctx, s, m)
+	failed = backAndForth(ctx, s, o, how, bar)
 	last, err := reportOf(s)
 	if err != nil {
 		return r, errors.Join(failed, err)
@@ -259,14 +256,15 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 }
 
 // backAndForth takes a migration back and does it again.
-func backAndForth(ctx context.Context, s *session, m migration) error {
-	m.measuring.quiet = 0 // measured before the first way forward
-	m.measuring.tell("all the way back")
-	if err := rollBack(ctx, s, 0, m); err != nil {
+func backAndForth(ctx context.Context, s *session, o options, how measuring, bar *progress) error {
+	how.quiet = 0 // measured before the first way forward
+	o.Prober = proberOf(how, bar)
+	bar.say("all the way back")
+	if err := rollBack(ctx, s, o); err != nil {
 		return err
 	}
-	m.measuring.tell("and forward again")
-	return migratePhases(ctx, s, m)
+	bar.say("and forward again")
+	return runPhases(ctx, s, o)
 }
 
 // reportOf makes a report of the session's journal.

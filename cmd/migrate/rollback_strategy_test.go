@@ -62,7 +62,7 @@ func TestTheStrategyOfTheWayBack(t *testing.T) {
 func TestACompletePhaseKeepsItsStrategy(t *testing.T) {
 	t.Parallel()
 	j := begunWith(t, phases.InPlace)
-	w := &watched{j: j}
+	w := &run{j: j}
 	overlap := allPhases(phases.Overlap)[1]
 	for _, stands := range []bool{true, false} {
 		as, switched, err := w.begunAs(overlap)
@@ -73,7 +73,7 @@ func TestACompletePhaseKeepsItsStrategy(t *testing.T) {
 			undo(t, j)
 		}
 	}
-	asked := &watched{migration: migration{chosen: true}, j: j}
+	asked := &run{options: options{Chosen: true}, j: j}
 	if _, switched, err := asked.begunAs(overlap); err != nil || switched {
 		t.Errorf("asked for another: switched %t, %v", switched, err)
 	}
@@ -82,7 +82,7 @@ func TestACompletePhaseKeepsItsStrategy(t *testing.T) {
 // TestTheOtherStrategyIsNamed where a phase is half done with it.
 func TestTheOtherStrategyIsNamed(t *testing.T) {
 	t.Parallel()
-	w := &watched{j: begunWith(t, phases.Overlap)}
+	w := &run{j: begunWith(t, phases.Overlap)}
 	const strategy, version = "begun with --strategy overlap: `migrate run --strategy overlap` goes on", "complete the phase with the version"
 	for asked, want := range map[phases.Strategy]string{phases.InPlace: strategy, phases.Overlap: version} {
 		err := w.otherStrategy(allPhases(asked)[1], &migrate.FingerprintError{Phase: 2, Name: "etcd"})
@@ -139,14 +139,14 @@ func TestNothingBack(t *testing.T) {
 	t.Parallel()
 	j := begunWith(t, phases.Overlap)
 	var told []string
-	m := migration{measuring: measuring{tell: func(s string) { told = append(told, s) }}}
-	if err := m.nothingBack(j, 0); !errors.Is(err, errNothingBack) || len(told) != 0 {
+	m := options{Operator: unattended{func(s string) { told = append(told, s) }}}
+	if err := m.nothingBack(j); !errors.Is(err, errNothingBack) || len(told) != 0 {
 		t.Errorf("nothing was taken back yet: %v, told %q", err, told)
 	}
 	undo(t, j)
 	for number, want := range map[int]error{0: nil, 1: errNothingBack, 2: nil, 3: errNothingBack} {
-		told = nil
-		if err := m.nothingBack(j, number); !errors.Is(err, want) || (len(told) == 1) != (want == nil) {
+		told, m.Phase = nil, number
+		if err := m.nothingBack(j); !errors.Is(err, want) || (len(told) == 1) != (want == nil) {
 			t.Errorf("phase %d: %v, told %q", number, err, told)
 		}
 	}

@@ -226,7 +226,7 @@ func TestSum(t *testing.T) {
 	if got := planSum(plans, true); got != want+". Nothing was changed." {
 		t.Errorf("got %q", got)
 	}
-	expect(plans, &rehearsal{Steps: []rehearsedStep{{"loadbalancer/admin-conf", 90}, {"loadbalancer/nginx", 5}}})
+	expect(plans, (&rehearsal{Steps: []rehearsedStep{{"loadbalancer/admin-conf", 90}, {"loadbalancer/nginx", 5}}}).expected)
 	if got := planSum(plans, true); got != want+"; when rehearsed they took 1 min 30 s. Nothing was changed." {
 		t.Errorf("got %q", got)
 	}

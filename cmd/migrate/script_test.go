@@ -29,7 +29,7 @@ import (
 // TestMain lets the scripts run this test binary as `migrate`.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"migrate":           func() { os.Exit(run(os.Args)) },
+		"migrate":           func() { os.Exit(execute(os.Args)) },
 		"migrate-as-nobody": runAsNobody,
 	})
 }
@@ -41,7 +41,7 @@ func runAsNobody() {
 		fmt.Fprintln(os.Stderr, "giving up root's rights:", err)
 		os.Exit(99)
 	}
-	os.Exit(run(os.Args))
+	os.Exit(execute(os.Args))
 }
 
 // TestScripts runs testdata/script: the command line as a user meets it. No

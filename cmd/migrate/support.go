@@ -50,7 +50,7 @@ func supportAction(c *cli.Context) error {
 	if err := checkNew("out", file, ownFiles{or(common(c, flagFile), "migrate.yaml"), journal}); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.WithValue(c.Context, unasked{}, true), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(withoutQuestions(c.Context), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s, err := openSession(c)
 	if err != nil && c.Bool("anonymous") {

@@ -197,7 +197,7 @@ func support(t *testing.T, spec string, flags ...string) map[string]string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out.tar.gz")
 	args := append([]string{"migrate", "support", "--offline", "--file", spec, "--out", out}, flags...)
-	if code := run(args); code != 0 {
+	if code := execute(args); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	return unpack(t, out)
@@ -285,7 +285,7 @@ func TestWhoIsWhoIsNotKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), "out.tar.gz")
-	if code := run([]string{"migrate", "support", "--offline", "--anonymous", "--file", spec, "--out", out}); code == 0 {
+	if code := execute([]string{"migrate", "support", "--offline", "--anonymous", "--file", spec, "--out", out}); code == 0 {
 		t.Error("it went on without the spec")
 	}
 	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {

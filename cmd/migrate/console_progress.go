@@ -19,7 +19,7 @@ type progress struct {
 	moving bool
 	colour bool
 
-	rehearsed *rehearsal // tells how long a step takes; may be nil
+	expected func(migrate.StepID) time.Duration // how long a step took in a rehearsal, 0 where that is not known; may be nil
 
 	mu   sync.Mutex
 	live func() string // a short live figure for the moving line; may be nil
@@ -76,8 +76,8 @@ func (p *progress) stepEvent(e migrate.Event) {
 		if e.Outage > 0 {
 			away = fmt.Sprintf(" (the API will be away for up to %.0f s)", e.Outage.Seconds())
 		}
-		if took := p.rehearsed.expected(e.Step); took > 0 {
-			away += ", about " + show.Seconds(took)
+		if p.expected != nil && p.expected(e.Step) > 0 {
+			away += ", about " + show.Seconds(p.expected(e.Step))
 		}
 		p.step(show.Sprintf("~ %s: %s%s", name, e.Message, away))
 	case migrate.EventStepWaiting:
@@ -141,17 +141,3 @@ func (j jsonEvents) Event(e migrate.Event) {
 	// A reader that went away is found out by the next write of data.
 	_ = j.e.Encode(e)
 }
-
-// both tells two listeners.
-type both []migrate.Events
-
-func (b both) Event(e migrate.Event) {
-	for _, l := range b {
-		l.Event(e)
-	}
-}
-
-// onEvent is a listener that is a function.
-type onEvent func(migrate.Event)
-
-func (f onEvent) Event(e migrate.Event) { f(e) }

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
-
-	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // startingLimit bounds the wait for an API server that starts: after a power
