@@ -38,7 +38,7 @@ func auditAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		return writeReport(c.App.Writer, r)
+		return show.WriteJSON(c.App.Writer, r)
 	}
 	return printAudit(c.App.Writer, r)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/report"
 	"hamigrate/migrate/show"
 	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
@@ -26,9 +27,9 @@ const (
 
 // benchResult is the JSON of `migrate bench`.
 type benchResult struct {
-	At         time.Time `json:"at"`
-	Strategies []report  `json:"strategies"`
-	Checks     []check   `json:"checks"`
+	At         time.Time       `json:"at"`
+	Strategies []report.Report `json:"strategies"`
+	Checks     []check         `json:"checks"`
 }
 
 // check is one expectation, with what was seen.
@@ -72,12 +73,12 @@ func benchCommand() *cli.Command {
 	}
 }
 
-func benchChecks(inPlace, overlap report) []check {
+func benchChecks(inPlace, overlap report.Report) []check {
 	var list []check
 	add := func(name string, ok bool, format string, args ...any) {
 		list = append(list, check{name, fmt.Sprintf(format, args...), ok})
 	}
-	for _, r := range []report{inPlace, overlap} {
+	for _, r := range []report.Report{inPlace, overlap} {
 		if r.Probe == nil {
 			add("probed", false, "%s was not measured", r.Strategy)
 			return list

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"hamigrate/migrate/show"
 	"hamigrate/phases/certs"
 
 	"github.com/urfave/cli/v2"
@@ -38,7 +39,7 @@ func certsAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		err = writeReport(c.App.Writer, list)
+		err = show.WriteJSON(c.App.Writer, list)
 	} else {
 		err = printCerts(c.App.Writer, s, list, time.Now())
 	}

@@ -16,7 +16,7 @@ import (
 func writeBack(w io.Writer, list []migrate.RollbackEntry, format string) error {
 	switch format {
 	case "json":
-		return writeReport(w, list)
+		return show.WriteJSON(w, list)
 	case "yaml":
 		return writeYAML(w, list)
 	}

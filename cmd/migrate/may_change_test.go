@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"go/ast"
 	"go/token"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -15,9 +13,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
-	"hamigrate/migrate/show"
 	"hamigrate/phases"
-	"hamigrate/phases/preflight"
 	"hamigrate/phases/restore"
 	"hamigrate/state"
 
@@ -194,11 +190,11 @@ func TestAskedBeforeAnythingChanges(t *testing.T) {
 				id, _ := call.Fun.(*ast.Ident)
 				method, _ := call.Fun.(*ast.SelectorExpr)
 				switch {
-				case id != nil && id.Name == "mayChange":
+				case id != nil && id.Name == "MayChange":
 					asked = call.Pos()
-				case id != nil && (id.Name == "runRestore" || id.Name == "holdCluster"), method != nil && isName(method, "r", "with"):
+				case id != nil && (id.Name == "runRestore" || id.Name == "holdCluster"), method != nil && receives(method, "r", "with"):
 					if seen++; asked == 0 {
-						t.Errorf("%s: %s changes something and has not asked by mayChange", file.At(call), f.Name.Name)
+						t.Errorf("%s: %s changes something and has not asked by MayChange", file.At(call), f.Name.Name)
 					}
 				}
 				return true
@@ -210,46 +206,8 @@ func TestAskedBeforeAnythingChanges(t *testing.T) {
 	}
 }
 
-// TestAllowedByALineThatCanBePasted: the command that allows what a login was
-// refused stands on a line of its own, whoever wraps the error.
-func TestAllowedByALineThatCanBePasted(t *testing.T) {
-	t.Parallel()
-	l := &logins{onlyLook: []string{"cp1", "lb1"}}
-	s, _ := sessionOn(t, l)
-	several := mayChange(t.Context(), s, []string{"cp1", "lb1", "w1"})
-	cp2 := errors.Join(looksOnly("cp2"))
-	refused := &remote.RefusedError{Host: "cp2", User: "ops", Command: "nft list", Allow: looksOnly("cp2").(*remote.LooksOnlyError).Allow}
-	row := preflight.Result{Number: 1, Check: "Ports", Host: "cp2", Severity: preflight.Blocking, Phases: []int{1}, Seen: "not looked at", Remedy: "allow it with: " + refused.Allow, Command: refused.Allow}
-	where := migrate.Where{Phase: 1, Step: "a/step", Target: "cp2"}
-	for what, c := range map[string]struct {
-		err   error
-		hosts []string
-	}{
-		"alone":                  {looksOnly("cp2"), []string{"cp2"}},
-		"several":                {several, []string{"cp1", "lb1"}},
-		"in a step":              {&migrate.StepError{Where: where, Op: migrate.OpApply, Err: cp2}, []string{"cp2"}},
-		"a look in a step":       {&migrate.StepError{Where: where, Op: migrate.OpCheck, Err: refused}, []string{"cp2"}},
-		"why it is blocked":      {&migrate.BlockedError{Where: where, Err: refused, Reason: "not well: " + refused.Error(), Remedy: "mend that"}, []string{"cp2"}},
-		"what preflight asks of": {refuse(1, []preflight.Result{row}), []string{"cp2"}},
-		"several, wrapped":       {&migrate.StepError{Where: where, Err: several}, []string{"cp1", "lb1"}},
-	} {
-		shown := string(inLines(c.err, " --file a.yaml"))
-		for _, host := range c.hosts {
-			if !hasLine(shown, looksOnly(host).(*remote.LooksOnlyError).Allow) {
-				t.Errorf("%s: the command for %s can't be pasted:\n%s", what, host, shown)
-			}
-		}
-		if strings.Contains(shown, show.Continued) {
-			t.Errorf("%s: lines of ours are shown as those of others:\n%s", what, shown)
-		}
-	}
-	var out strings.Builder
-	printBad(&out, row, false)
-	if !hasLine(out.String(), refused.Allow) {
-		t.Errorf("a row of preflight: %s", out.String())
-	}
-}
-
-func hasLine(text, want string) bool {
-	return slices.ContainsFunc(strings.Split(text, "\n"), func(line string) bool { return strings.TrimSpace(line) == want })
+// receives says whether a selector is of this name, on what is called so.
+func receives(s *ast.SelectorExpr, of, name string) bool {
+	x, ok := s.X.(*ast.Ident)
+	return ok && x.Name == of && s.Sel.Name == name
 }

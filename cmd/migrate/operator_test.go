@@ -94,8 +94,8 @@ func TestASecondOperatorIsRefusedWithWhoWhereAndSinceWhen(t *testing.T) {
 		time.Sleep(25 * time.Second)
 		_, err := takeHold(t.Context(), c, operatorNamed("bob@desk", "2"), said.tell)
 		var held *heldError
-		if !errors.As(err, &held) || held.Stale() || exitCode(err) != 7 {
-			t.Fatalf("%v, exit code %d", err, exitCode(err))
+		if !errors.As(err, &held) || held.Stale() || leaseCode(err) != 7 {
+			t.Fatalf("%v, exit code %d", err, leaseCode(err))
 		}
 		for _, word := range []string{"ada@laptop migrates this cluster since 2000-01-01 00:00:00 UTC", "`migrate run`", "/home/ada@laptop/migrate.journal", "5.0 s ago", "`migrate unlock`"} {
 			if !strings.Contains(err.Error(), word) {
@@ -175,8 +175,8 @@ func TestWithoutAnAPIARunGoesOnAndTakesTheLeaseLater(t *testing.T) {
 		c.goAway(false)
 		defer mustHold(t, c, operatorNamed("ada@laptop", "3"), said).end(t.Context())
 		time.Sleep(leaseRenew + time.Second)
-		if err := late.explain(nil); !isLost(late) || exitCode(err) != 4 || !strings.Contains(err.Error(), "ada@laptop") {
-			t.Errorf("%v, exit code %d", err, exitCode(err))
+		if err := late.explain(nil); !isLost(late) || leaseCode(err) != 4 || !strings.Contains(err.Error(), "ada@laptop") {
+			t.Errorf("%v, exit code %d", err, leaseCode(err))
 		}
 	})
 }
@@ -198,8 +198,8 @@ func TestUnlock(t *testing.T) {
 			h := mustHold(t, c, operatorNamed("ada@laptop", "1"), said)
 			defer h.end(t.Context())
 			err := unlockCluster(t.Context(), c, false, yes, said.tell)
-			if exitCode(err) != 7 || !strings.Contains(err.Error(), "--force") || !strings.Contains(said.String(), "ada@laptop") {
-				t.Errorf("%v, exit code %d; %s", err, exitCode(err), said)
+			if leaseCode(err) != 7 || !strings.Contains(err.Error(), "--force") || !strings.Contains(said.String(), "ada@laptop") {
+				t.Errorf("%v, exit code %d; %s", err, leaseCode(err), said)
 			}
 		})
 	})
@@ -213,7 +213,7 @@ func TestUnlock(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer h.end(t.Context())
-			if err := unlockCluster(t.Context(), c, false, yes, (&saying{}).tell); exitCode(err) != 7 {
+			if err := unlockCluster(t.Context(), c, false, yes, (&saying{}).tell); leaseCode(err) != 7 {
 				t.Errorf("%v", err)
 			}
 		})
@@ -252,8 +252,8 @@ func TestUnlock(t *testing.T) {
 			}
 			time.Sleep(leaseRenew + time.Second)
 			err := h.explain(migrate.ErrStopped)
-			if !isLost(h) || exitCode(err) != 4 || !strings.Contains(err.Error(), "took the cluster away from this run (`migrate unlock`)") {
-				t.Errorf("%v, exit code %d", err, exitCode(err))
+			if !isLost(h) || leaseCode(err) != 4 || !strings.Contains(err.Error(), "took the cluster away from this run (`migrate unlock`)") {
+				t.Errorf("%v, exit code %d", err, leaseCode(err))
 			}
 			h.end(t.Context())
 			if left, err := c.Operator(t.Context()); err != nil || left != nil {
@@ -325,4 +325,15 @@ func TestALeaseTakenInVainIsGivenBack(t *testing.T) {
 	}
 	other := mustHold(t, c, operatorNamed("grace", "2"), new(saying))
 	other.end(t.Context())
+}
+
+// leaseCode is what the command line makes of an error of this package.
+func leaseCode(err error) int {
+	switch {
+	case errors.Is(err, migrate.ErrStopped):
+		return 4
+	case errors.As(err, new(*heldError)):
+		return 7
+	}
+	return 1
 }

@@ -57,7 +57,7 @@ func preflightAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		err = writeReport(c.App.Writer, r)
+		err = show.WriteJSON(c.App.Writer, r)
 	} else {
 		err = printPreflight(c.App.Writer, r)
 	}

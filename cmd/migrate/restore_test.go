@@ -24,8 +24,8 @@ func TestUnfinishedRestore(t *testing.T) {
 		{errors.New("no route to host"), "`migrate restore` goes on with it", 1},
 	} {
 		err := unfinished(c.err)
-		if !strings.Contains(err.Error(), c.want) || exitCode(err) != c.code {
-			t.Errorf("%v: said as %v with exit status %d", c.err, err, exitCode(err))
+		if !strings.Contains(err.Error(), c.want) || code(err) != c.code {
+			t.Errorf("%v: said as %v with exit status %d", c.err, err, code(err))
 		}
 		if errors.Is(c.err, restore.ErrOtherQuorum) && strings.Contains(err.Error(), "goes on") {
 			t.Errorf("it is said to go on: %v", err)

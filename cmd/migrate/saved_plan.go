@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"hamigrate/migrate/show"
 )
 
 // writePlan writes a plan to the file of --out.
 func writePlan(file string, own ownFiles, p savedPlan) error {
-	return writeOutput("out", file, 0o600, own, func(w io.Writer) error { return writeReport(w, p) })
+	return writeOutput("out", file, 0o600, own, func(w io.Writer) error { return show.WriteJSON(w, p) })
 }
 
 // planGiven is the file of `run FILE` or `run --plan FILE`, "" without one.

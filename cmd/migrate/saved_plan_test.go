@@ -2,11 +2,9 @@ package main
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
@@ -84,8 +82,8 @@ func TestSavedPlanMatches(t *testing.T) {
 				return
 			}
 			var drift *driftError
-			if !errors.As(err, &drift) || exitCode(err) != 3 {
-				t.Fatalf("got %v with exit code %d", err, exitCode(err))
+			if !errors.As(err, &drift) || code(err) != 3 {
+				t.Fatalf("got %v with exit code %d", err, code(err))
 			}
 			if !strings.Contains(err.Error(), tt.drift) || !strings.Contains(err.Error(), tt.shown) {
 				t.Errorf("said:\n%v\nwant %q and %q", err, tt.drift, tt.shown)
@@ -106,7 +104,7 @@ func TestSavedPlanFitsCluster(t *testing.T) {
 		"it is about the cluster uid-1, and this is uid-2":      saved.fitsCluster("p", "uid-2", "v1.33.1"),
 		"the cluster ran Kubernetes v1.33.1, and runs v1.33.13": saved.fitsCluster("p", "uid-1", "v1.33.13"),
 	} {
-		if err == nil || !strings.Contains(err.Error(), want) || exitCode(err) != 3 {
+		if err == nil || !strings.Contains(err.Error(), want) || code(err) != 3 {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
@@ -151,56 +149,8 @@ func TestSavedPlanFits(t *testing.T) {
 		t.Errorf("other steps: %v", err)
 	}
 	changed := &session{spec: cluster.Spec{Fingerprint: "sha256:other"}, file: "migrate.yaml"}
-	if err := saved.fits("p", changed, list); err == nil || !strings.Contains(err.Error(), "migrate.yaml means something else") || exitCode(err) != 3 {
+	if err := saved.fits("p", changed, list); err == nil || !strings.Contains(err.Error(), "migrate.yaml means something else") || code(err) != 3 {
 		t.Errorf("another spec: %v", err)
-	}
-}
-
-func TestSavedPlanFile(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "p.plan")
-	s := &session{spec: cluster.Spec{Name: "small", Fingerprint: "sha256:spec"}}
-	want := newSavedPlan(s, "uid-1", "v1.33.1", phases.InPlace, 1, allPhases(phases.InPlace)[:1], found(nil))
-	if err := writePlan(file, ownFiles{}, want); err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %o", info.Mode().Perm())
-	}
-	got, err := readPlan(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got.Strategy != "in-place" || got.Made.Before(time.Now().Add(-time.Minute)) || got.matches(file, found(nil), nil) != nil {
-		t.Errorf("read back: %+v", got)
-	}
-	for word, change := range map[string]func(*savedPlan){
-		"is for 1 phases and has 0":          func(p *savedPlan) { p.Phases = nil },
-		"is for 3 phases and has 1":          func(p *savedPlan) { p.Phase = 0 },
-		"the steps of phase 2 are not in it": func(p *savedPlan) { p.Phase = 2 },
-		"the steps of phase 1 are not in it": func(p *savedPlan) { p.Phases = []savedPhase{{Phase: 1}} },
-		"is for a phase 4":                   func(p *savedPlan) { p.Phase = 4 },
-		"is for a phase -1":                  func(p *savedPlan) { p.Phase = -1 },
-		`it has the strategy "blue-green"`:   func(p *savedPlan) { p.Strategy = "blue-green" },
-	} {
-		broken := want
-		change(&broken)
-		if err := writePlan(file, ownFiles{}, broken); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := readPlan(file); err == nil || !strings.Contains(err.Error(), "is not a whole plan") || !strings.Contains(err.Error(), word) {
-			t.Errorf("%s: %v", word, err)
-		}
-	}
-	if err := os.WriteFile(file, []byte(`{"format": "something"}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := readPlan(file); err == nil || !strings.Contains(err.Error(), "is no plan that this version reads") {
-		t.Errorf("got %v", err)
 	}
 }
 
@@ -218,38 +168,6 @@ func TestLimitTo(t *testing.T) {
 	}
 }
 
-// TestSum: one line, with what was expected where it was rehearsed.
-func TestSum(t *testing.T) {
-	t.Parallel()
-	plans := found(func(e *migrate.Entry) { e.Outage = 45 * time.Second })
-	want := "Plan: 1 steps to do on 1 targets; expected time without an API: 45 s"
-	if got := planSum(plans, true); got != want+". Nothing was changed." {
-		t.Errorf("got %q", got)
-	}
-	expect(plans, (&rehearsal{Steps: []rehearsedStep{{"loadbalancer/admin-conf", 90}, {"loadbalancer/nginx", 5}}}).expected)
-	if got := planSum(plans, true); got != want+"; when rehearsed they took 1 min 30 s. Nothing was changed." {
-		t.Errorf("got %q", got)
-	}
-	if plans[0].Entries[1].ExpectedSeconds != 0 {
-		t.Error("what is done already is expected to take time")
-	}
-}
-
-// TestSumOfNothing: a part in which nothing is left says nothing of the rest.
-func TestSumOfNothing(t *testing.T) {
-	t.Parallel()
-	only, err := limitTo(found(nil), []string{"lb1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := planSum(only, false); got != "Plan: nothing to do in what is shown." {
-		t.Errorf("of a part: %q", got)
-	}
-	if got := planSum(only, true); got != "Plan: nothing to do; the cluster is as the spec wants it." {
-		t.Errorf("of all: %q", got)
-	}
-}
-
 func TestBackStatus(t *testing.T) {
 	t.Parallel()
 	stays, undone := migrate.RollbackEntry{Stays: "it harms nobody"}, migrate.RollbackEntry{Step: "loadbalancer/admin-conf"}
@@ -262,7 +180,7 @@ func TestBackStatus(t *testing.T) {
 		"something to undo":   {[]migrate.RollbackEntry{stays, undone}, 2},
 		"what can't be taken": {[]migrate.RollbackEntry{undone, {Blocked: "not known what was there"}}, 3},
 	} {
-		if got := exitCode(backStatus(tt.list)); got != tt.code {
+		if got := code(backStatus(tt.list)); got != tt.code {
 			t.Errorf("%s: exit code %d, want %d", name, got, tt.code)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote/rights"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 
 	"github.com/hashicorp/go-hclog"
@@ -50,7 +51,7 @@ func sudoersAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		return writeReport(c.App.Writer, list)
+		return show.WriteJSON(c.App.Writer, list)
 	}
 	for i, f := range list {
 		if i > 0 {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/report"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/phases/preflight"
@@ -202,7 +203,7 @@ func (a *archive) addJournal(path string) {
 	} else {
 		a.add("journal.json", "the journal: runs, phases, records with what was there before, history", dump)
 	}
-	r, err := makeReport(j)
+	r, err := report.Make(j, allPhases)
 	if err != nil {
 		a.lacks("report.json", err)
 		return

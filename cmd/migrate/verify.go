@@ -1,6 +1,7 @@
 package main
 
 import (
+	"hamigrate/migrate/show"
 	"hamigrate/phases/verify"
 
 	"github.com/urfave/cli/v2"
@@ -30,7 +31,7 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		err = writeReport(c.App.Writer, r)
+		err = show.WriteJSON(c.App.Writer, r)
 	} else {
 		err = printVerify(c.App.Writer, r)
 	}

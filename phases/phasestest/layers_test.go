@@ -43,6 +43,8 @@ func layers() map[string]layer {
 		"migrate/probe":             {nil, "what measures the migration must not share its code"},
 		"migrate/nodeprobe":         {[]string{"migrate/probe", "migrate/remote"}, "the probe on nodes; it measures the migration and must not share its code either"},
 		"migrate/runrecord":         {[]string{"state", "migrate", "migrate/probe", "migrate/remote/sshhost"}, "what runs leave in the journal is read by reports and written by runs, and belongs to neither"},
+		"migrate/report":            {[]string{"state", "migrate/probe", "migrate/remote/sshhost", "migrate/report/page", "migrate/runrecord", "migrate/show/tabular", "phases"}, "tells what was done, from the journal; it must not be able to ask a cluster"},
+		"migrate/report/page":       {[]string{"state", "migrate/probe"}, "tells what the journal holds; it must not be able to ask a cluster"},
 		"migrate/playground":        {[]string{"migrate/remote", "migrate/playground/build"}, "a playground is a cluster like any other: the migration must not know of it, nor it of the migration"},
 		"migrate/playground/build":  {nil, "builds programs and images; what they are for is not its business"},
 		"phases":                    {step[:6], "what the phases share: handles and invariants, no step"},
@@ -60,7 +62,6 @@ func layers() map[string]layer {
 		"internal/within":           {nil, "holds tests to bounds, those of every package"},
 		"playbooks":                 {[]string{"migrate"}, "made from the declaration, whatever it declares"},
 		"cmd/migrate":               {[]string{"*"}, "puts everything together"},
-		"cmd/migrate/page":          {[]string{"state", "migrate/probe"}, "tells what the journal holds; it must not be able to ask a cluster"},
 		"e2e":                       {nil, "looks at real clusters and the real binary through clients of its own: what shares the product's code shares its mistakes"},
 		"docs":                      {nil, "tests of the pages"},
 	}

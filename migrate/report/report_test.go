@@ -1,19 +1,30 @@
-package main
+package report
 
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
+	"hamigrate/phases/controlplane"
+	"hamigrate/phases/etcd"
+	"hamigrate/phases/loadbalancer"
 	"hamigrate/state"
 )
+
+// declaration is the migration, in order.
+func declaration(s phases.Strategy) []phases.Phase {
+	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(s), controlplane.Phase()}
+}
 
 // TestAPhaseTakenBack: it is neither done nor to be taken back again, although
 // the certificate's names stay; the migration as a whole is not finished.
 func TestAPhaseTakenBack(t *testing.T) {
 	t.Parallel()
-	j, err := state.Open(filepath.Join(t.TempDir(), "migrate.journal"), state.Options{Now: clock()})
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	now := func() time.Time { at = at.Add(time.Second); return at }
+	j, err := state.Open(filepath.Join(t.TempDir(), "migrate.journal"), state.Options{Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,9 +54,9 @@ func TestAPhaseTakenBack(t *testing.T) {
 	}
 	see := func(phase int, state string, standing bool, result string) {
 		t.Helper()
-		r, err := makeReport(j)
+		r, err := Make(j, declaration)
 		must(err)
-		one, _, err := pagePhase(j, allPhases(phases.Overlap)[phase-1], runrecord.Timings{})
+		one, _, err := pagePhase(j, declaration(phases.Overlap)[phase-1], runrecord.Timings{})
 		must(err)
 		if one.State() != state || one.Standing != standing || r.Result != result {
 			t.Errorf("phase %d is %s, standing %v, and the whole is %s; want %s, %v and %s", phase, one.State(), one.Standing, r.Result, state, standing, result)

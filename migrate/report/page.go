@@ -1,19 +1,24 @@
-package main
+package report
 
 import (
-	"io"
 	"path/filepath"
 
-	"hamigrate/cmd/migrate/page"
+	"hamigrate/migrate/report/page"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
 )
 
-// makePage gathers what the report's page shows besides the contract.
-func makePage(j *state.Journal, r report) (page.Data, error) {
+// PageOptions are what a page needs besides the journal.
+type PageOptions struct {
+	Phases Declared
+	Tool   string // the version of this program
+}
+
+// MakePage gathers what the report's page shows besides the contract.
+func MakePage(j *state.Journal, r Report, o PageOptions) (page.Data, error) {
 	d := page.Data{
-		Cluster: r.Cluster, KubernetesVersion: r.KubernetesVersion, Strategy: r.Strategy, Result: r.Result, Tool: version,
+		Cluster: r.Cluster, KubernetesVersion: r.KubernetesVersion, Strategy: r.Strategy, Result: r.Result, Tool: o.Tool,
 		StartedAt: r.StartedAt, Seconds: r.Seconds, TwoVoterSeconds: r.TwoVoterSeconds, Probe: r.Probe,
 	}
 	for _, b := range r.Backups {
@@ -37,7 +42,7 @@ func makePage(j *state.Journal, r report) (page.Data, error) {
 	if _, err := j.GetBlob(runrecord.TimingsBlob, &took); err != nil {
 		return d, err
 	}
-	for _, p := range allPhases(phases.Strategy(r.Strategy)) {
+	for _, p := range o.Phases(phases.Strategy(r.Strategy)) {
 		one, begun, err := pagePhase(j, p, took)
 		if err != nil {
 			return d, err
@@ -93,18 +98,4 @@ func stepTitles(p phases.Phase) map[string]string {
 		titles[string(s.ID)] = s.Title
 	}
 	return titles
-}
-
-// writePage writes the page to the file of --html, for its owner alone: it names every
-// host of a cluster, with its versions.
-func writePage(file string, own ownFiles, d page.Data) error {
-	return writeOutput("html", file, 0o600, own, func(w io.Writer) error { return page.HTML(w, d) })
-}
-
-// printPage writes the report in a format that is made of a page.
-func printPage(w io.Writer, d page.Data, format string) error {
-	if format == "html" {
-		return page.HTML(w, d)
-	}
-	return page.Markdown(w, d)
 }

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"hamigrate/cmd/migrate/page"
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/report/page"
 	"hamigrate/state"
 
 	"github.com/google/go-cmp/cmp"
@@ -129,7 +129,7 @@ func golden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(got), "\n")); diff != "" {
-		t.Errorf("%s (-want +got; `go test ./cmd/migrate/page -update` writes it anew):\n%s", name, diff)
+		t.Errorf("%s (-want +got; `go test ./migrate/report/page -update` writes it anew):\n%s", name, diff)
 	}
 }
 
