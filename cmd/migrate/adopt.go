@@ -3,6 +3,9 @@ package main
 import (
 	"encoding/json"
 
+	"hamigrate/migrate/console"
+	"hamigrate/migrate/run"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -25,8 +28,8 @@ func adoptAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	a, err := adopt(c.Context, s, strategyOf(c))
+	defer s.Close()
+	a, err := run.Adopt(c.Context, s, strategyOf(c))
 	if err != nil {
 		return err
 	}
@@ -35,5 +38,5 @@ func adoptAction(c *cli.Context) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(a)
 	}
-	return printAdoption(c.App.Writer, s, a)
+	return console.PrintAdoption(c.App.Writer, s, a)
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +50,7 @@ func askSecret() func(context.Context, string) (string, error) {
 type asker struct{ stopped atomic.Bool }
 
 func (a *asker) ask(ctx context.Context, question string) (string, error) {
-	if a.stopped.Load() || !mayAsk(ctx) {
+	if a.stopped.Load() || !run.MayAsk(ctx) {
 		return "", errNotAnswered
 	}
 	answer, err := askOnTerminal(ctx, question)

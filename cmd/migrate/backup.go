@@ -1,6 +1,8 @@
 package main
 
 import (
+	"hamigrate/migrate/console"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
@@ -21,14 +23,14 @@ func backupCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			defer s.close()
+			defer s.Close()
 			if c.Bool("list") {
-				return printBackups(c.App.Writer, s)
+				return console.PrintBackups(c.App.Writer, s)
 			}
 			ctx, _, done := stopOnSignals(c.Context, c.App.ErrWriter, "backup")
 			defer done()
-			defer func() { err = inOwnWords(ctx, err) }()
-			set, err := takeBackupNow(ctx, s, teller(c))
+			defer func() { err = run.InOwnWords(ctx, err) }()
+			set, err := run.Backup(ctx, s, teller(c))
 			if err != nil {
 				return err
 			}

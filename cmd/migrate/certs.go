@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"hamigrate/migrate/console"
 	"hamigrate/migrate/show"
 	"hamigrate/phases/certs"
 
@@ -33,15 +34,15 @@ func certsAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	list, err := certs.Read(c.Context, s.world)
+	defer s.Close()
+	list, err := certs.Read(c.Context, s.World)
 	if err != nil {
 		return err
 	}
 	if c.String("output") == "json" {
 		err = show.WriteJSON(c.App.Writer, list)
 	} else {
-		err = printCerts(c.App.Writer, s, list, time.Now())
+		err = console.PrintCerts(c.App.Writer, s, list, time.Now())
 	}
 	if err != nil {
 		return err

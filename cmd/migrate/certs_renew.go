@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/run"
 
 	"github.com/urfave/cli/v2"
 )
@@ -19,9 +20,9 @@ func renewCommand() *cli.Command {
 			"cluster must be well before the next. The files of before stay on their host: --undo puts\n" +
 			"them back. After a stop of any kind, renew again: it goes on.\n\n" + exitStatus,
 		Flags: append(commonFlags(), outputFlag("text", "json"),
-			&cli.StringFlag{Name: "within", Value: usualWithin, Usage: "renew what ends within this `TIME`: 30d, 720h",
+			&cli.StringFlag{Name: "within", Value: run.UsualWithin, Usage: "renew what ends within this `TIME`: 30d, 720h",
 				Action: func(_ *cli.Context, v string) error {
-					if _, err := days(v); err != nil {
+					if _, err := run.Days(v); err != nil {
 						return fmt.Errorf("--within: %w", err)
 					}
 					return nil
@@ -38,12 +39,12 @@ func renewAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "certs renew")
 	defer done()
-	return renew(ctx, s, renewalOptions{
+	return run.RenewCertificates(ctx, s, run.RenewOptions{
 		Within: c.String("within"), Chosen: c.IsSet("within"), PlanOnly: c.Bool("plan"), Undo: c.Bool("undo"), Stop: stop,
 		Events:   func() migrate.Events { events, _ := eventsOf(c, s); return events },
-		Operator: renewalHere{c, s.spec.Name, stop},
+		Operator: renewalHere{c, s.Spec.Name, stop},
 	})
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+
+	"hamigrate/migrate/run"
 )
 
 const exitStatus = `EXIT STATUS
@@ -17,7 +19,7 @@ func (remoteStatus) Error() string { return "the command on the host ended with 
 // isSilent: these tell everything by their exit code, or have been told.
 func isSilent(err error) bool {
 	var status remoteStatus
-	return errors.Is(err, errChangesPending) || errors.As(err, &status) || errors.As(err, new(toldError))
+	return errors.Is(err, run.ErrChangesPending) || errors.As(err, &status) || errors.As(err, new(run.ToldError))
 }
 
 // exitCode is how the program ends: with the status of a command on a host that it ran
@@ -27,5 +29,5 @@ func exitCode(err error) int {
 	if errors.As(err, &status) {
 		return int(status)
 	}
-	return int(OutcomeOf(err))
+	return int(run.OutcomeOf(err))
 }

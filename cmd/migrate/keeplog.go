@@ -15,6 +15,7 @@ import (
 	"hamigrate/migrate/redact"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 	"hamigrate/state"
@@ -225,7 +226,7 @@ func (l *keptLog) lost(kind runlog.Kind, why error) {
 	l.stream[kind].lost = why.Error()
 	l.endLines()
 	name := map[runlog.Kind]string{runlog.Out: "standard output", runlog.Err: "standard error"}[kind]
-	l.add(runlog.Entry{Kind: runlog.Lost, Text: fmt.Sprintf("%s can't be written to (%s): the line before this and what follows was not shown there", name, firstLine(why))})
+	l.add(runlog.Entry{Kind: runlog.Lost, Text: fmt.Sprintf("%s can't be written to (%s): the line before this and what follows was not shown there", name, run.FirstLine(why))})
 }
 
 // Ran implements sshhost.Recorder.

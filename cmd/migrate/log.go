@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 
@@ -48,7 +49,7 @@ func logFlags() []cli.Flag {
 
 // journalNamed is the journal that the flags name; the spec need not be there.
 func journalNamed(c *cli.Context) string {
-	return or(common(c, flagJournal), journalBeside(or(common(c, flagFile), "migrate.yaml")))
+	return or(common(c, flagJournal), run.JournalBeside(or(common(c, flagFile), "migrate.yaml")))
 }
 
 // logView is what of the log is shown.

@@ -9,6 +9,7 @@ import (
 	"log"
 	"os"
 
+	"hamigrate/migrate/console"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 
@@ -53,7 +54,7 @@ func execute(args []string) int {
 // tellError prints the sentence of an error that nobody was told yet.
 func tellError(app *cli.App, err error) {
 	if err != nil && !isSilent(err) {
-		show.Fprintf(app.ErrWriter, "migrate: %s\n", inLines(err, remembered(app)))
+		show.Fprintf(app.ErrWriter, "migrate: %s\n", console.Lines(err, remembered(app)))
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	"hamigrate/migrate/console"
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/state"
 )
@@ -13,11 +15,11 @@ import (
 // progress.
 type proberHere struct {
 	how measuring
-	bar *progress
+	bar *console.Progress
 }
 
 // proberOf is nil where nothing is to be measured.
-func proberOf(how measuring, bar *progress) prober {
+func proberOf(how measuring, bar *console.Progress) run.Prober {
 	if how.rate == 0 {
 		return nil
 	}
@@ -25,7 +27,7 @@ func proberOf(how measuring, bar *progress) prober {
 }
 
 // Start begins to measure.
-func (p proberHere) Start(ctx context.Context, s *session, j *state.Journal, o probeOptions) (probing, error) {
+func (p proberHere) Start(ctx context.Context, s *run.Session, j *state.Journal, o run.ProbeOptions) (run.Probing, error) {
 	how := p.how
 	if o.InPlace {
 		how.most = max(how.most, inPlaceSlack)
@@ -35,7 +37,7 @@ func (p proberHere) Start(ctx context.Context, s *session, j *state.Journal, o p
 		return nil, err
 	}
 	m.back = o.Back
-	p.bar.setLive(func() string { return fmt.Sprintf("%d requests failed", m.Failures()) })
+	p.bar.SetLive(func() string { return fmt.Sprintf("%d requests failed", m.Failures()) })
 	return probingHere{m}, nil
 }
 

@@ -16,7 +16,7 @@ func TestNextCommandsAreMadeInOnePlace(t *testing.T) {
 	t.Parallel()
 	bare := regexp.MustCompile(`(?i)(next|tells|first by %s): migrate `)
 	source.Each(t, func(f source.File) {
-		if !f.In("cmd/migrate") {
+		if !f.In(printers...) {
 			return
 		}
 		ast.Inspect(f.AST, func(n ast.Node) bool {

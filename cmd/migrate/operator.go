@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/console"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
 )
@@ -37,19 +38,19 @@ func (o operatorHere) InPlace(ctx context.Context, blocked *migrate.BlockedError
 }
 
 // operatorAt is whom a run asks: nobody, with --yes.
-func operatorAt(c *cli.Context, s *session, stop <-chan struct{}, say func(string)) operator {
+func operatorAt(c *cli.Context, s *run.Session, stop <-chan struct{}, say func(string)) run.Operator {
 	if c.Bool("yes") {
-		return unattended{say}
+		return run.Unattended{Tell: say}
 	}
-	return operatorHere{c, s.spec.Name, stop, say}
+	return operatorHere{c, s.Spec.Name, stop, say}
 }
 
 // eventsOf are the listener of --output, and the progress that tells people of it.
-func eventsOf(c *cli.Context, s *session) (migrate.Events, *progress) {
-	bar := newProgress(c.App.ErrWriter)
-	s.tellWaits(bar.waits)
+func eventsOf(c *cli.Context, s *run.Session) (migrate.Events, *console.Progress) {
+	bar := console.NewProgress(c.App.ErrWriter)
+	s.TellWaits(bar.Waits)
 	if c.String("output") == "json" {
-		return jsonEvents{json.NewEncoder(c.App.Writer)}, bar
+		return console.NewJSONEvents(c.App.Writer), bar
 	}
 	return bar, bar
 }
@@ -86,8 +87,8 @@ func (o renewalHere) plan() io.Writer {
 }
 
 // Planned shows what is true of each certificate.
-func (o renewalHere) Planned(u underRenewal, entries []migrate.Entry) (need bool, err error) {
-	return printRenewal(o.plan(), u, entries)
+func (o renewalHere) Planned(u run.UnderRenewal, entries []migrate.Entry) (need bool, err error) {
+	return console.PrintRenewal(o.plan(), u, entries)
 }
 
 // Note adds a line to what was planned.
@@ -115,7 +116,7 @@ type restoreHere struct {
 }
 
 // Planned shows what is true now, what is to be done and what is lost.
-func (o restoreHere) Planned(p restorePlan) error { return printRestore(o.c.App.Writer, p) }
+func (o restoreHere) Planned(p run.RestorePlan) error { return console.PrintRestore(o.c.App.Writer, p) }
 
 // Confirm wants the cluster's name typed.
 func (o restoreHere) Confirm(ctx context.Context) (wasAsked bool, err error) {
@@ -126,4 +127,6 @@ func (o restoreHere) Confirm(ctx context.Context) (wasAsked bool, err error) {
 }
 
 // Done tells from where the cluster was restored.
-func (o restoreHere) Done(folder string) error { return printRestored(o.c.App.ErrWriter, folder) }
+func (o restoreHere) Done(folder string) error {
+	return console.PrintRestored(o.c.App.ErrWriter, folder)
+}

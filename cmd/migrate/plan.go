@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 
+	"hamigrate/migrate/console"
 	"hamigrate/migrate/remote"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
@@ -42,51 +44,51 @@ func planAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	o := planOptions{Limit: limit}
+	defer s.Close()
+	o := run.PlanOptions{Limit: limit}
 	o.Strategy, o.Chosen, o.Phase, o.Ignore = strategyOf(c), c.IsSet("strategy"), c.Int("phase"), c.StringSlice("ignore-preflight")
 	if c.Bool("rollback") {
-		return planBackAction(c, s, o.options)
+		return planBackAction(c, s, o.Options)
 	}
 	tellProbeFits(c)
-	known, err := lastRehearsal(s.journal)
+	known, err := lastRehearsal(s.Journal)
 	if err != nil {
 		return err
 	}
 	o.Expected = known.expected
-	p, err := plan(c.Context, s, o)
+	p, err := run.Plan(c.Context, s, o)
 	if err != nil {
 		return err
 	}
-	if err := printPlan(c.App.Writer, p.Plans, c.String("output"), len(limit) == 0 && o.Phase == 0); err != nil {
+	if err := console.PrintPlan(c.App.Writer, p.Plans, c.String("output"), len(limit) == 0 && o.Phase == 0); err != nil {
 		return err
 	}
-	if c.String("output") == "text" && pending(p.Plans) > 0 {
-		show.Fprintln(c.App.Writer, known.say(rehearsalFlagsOf(c, s), s.spec, o.list(), p.Kubernetes))
+	if c.String("output") == "text" && run.Pending(p.Plans) > 0 {
+		show.Fprintln(c.App.Writer, known.say(rehearsalFlagsOf(c, s), s.Spec, o.List(), p.Kubernetes))
 	}
 	if p.Blocked != nil {
 		return p.Blocked
 	}
 	if file := c.String("out"); file != "" {
-		if err := writePlan(file, ownFilesOf(s), newSavedPlan(s, p.Cluster, p.Kubernetes, o.Strategy, o.Phase, o.list(), p.Whole)); err != nil {
+		if err := writePlan(file, ownFilesOf(s), run.NewSavedPlan(s, p.Cluster, p.Kubernetes, o.Strategy, o.Phase, o.List(), p.Whole)); err != nil {
 			return err
 		}
 		show.Fprintf(c.App.ErrWriter, "Saved: %s. `migrate run%s %s` does this, and nothing else.\n", file, flagsGiven(c), remote.Quote(file))
 	}
-	if c.Bool("detailed-exitcode") && pending(p.Plans) > 0 {
-		return errChangesPending
+	if c.Bool("detailed-exitcode") && run.Pending(p.Plans) > 0 {
+		return run.ErrChangesPending
 	}
 	return nil
 }
 
 // planBackAction shows the way back.
-func planBackAction(c *cli.Context, s *session, o options) error {
-	list, err := planBack(c.Context, s, o)
+func planBackAction(c *cli.Context, s *run.Session, o run.Options) error {
+	list, err := run.PlanRollback(c.Context, s, o)
 	if err != nil {
 		return err
 	}
-	if err := writeBack(c.App.Writer, list, c.String("output")); err != nil || !c.Bool("detailed-exitcode") {
+	if err := console.WriteBack(c.App.Writer, list, c.String("output")); err != nil || !c.Bool("detailed-exitcode") {
 		return err
 	}
-	return backStatus(list)
+	return run.BackStatus(list)
 }

@@ -6,8 +6,11 @@ import (
 	"io"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/console"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
+	"hamigrate/phases/migration"
 	"hamigrate/phases/preflight"
 
 	"github.com/urfave/cli/v2"
@@ -44,13 +47,13 @@ func preflightAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	tellProbeFits(c)
-	r, err := preflight.Run(c.Context, s.world, preflight.Options{
+	r, err := preflight.Run(c.Context, s.World, preflight.Options{
 		Phase: c.Int("phase"), Ignore: c.StringSlice("ignore"), Tell: tellHosts(c.App.ErrWriter),
 		InPlace: strategyOf(c) == phases.InPlace,
 		Plan: func(ctx context.Context, phase int) ([]migrate.Entry, error) {
-			return migrate.Plan(ctx, s.world, allPhases(strategyOf(c))[phase-1], noRecords{})
+			return migrate.Plan(ctx, s.World, migration.Phases(strategyOf(c))[phase-1], run.NoRecords{})
 		},
 	})
 	if err != nil {
@@ -59,13 +62,13 @@ func preflightAction(c *cli.Context) error {
 	if c.String("output") == "json" {
 		err = show.WriteJSON(c.App.Writer, r)
 	} else {
-		err = printPreflight(c.App.Writer, r)
+		err = console.PrintPreflight(c.App.Writer, r)
 	}
 	if err != nil {
 		return err
 	}
 	if blocking := r.Blocking(); len(blocking) > 0 {
-		return &preflightError{blocking}
+		return &run.PreflightError{Blocking: blocking}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/backup"
+	"hamigrate/migrate/run"
 	"hamigrate/phases/restore"
 
 	"github.com/urfave/cli/v2"
@@ -51,12 +52,12 @@ func restoreAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "restore")
 	defer done()
-	return restoreCluster(ctx, s, restorationOptions{
+	return run.Restore(ctx, s, run.RestoreOptions{
 		From: c.String("from"), PlanOnly: c.Bool("plan"), Local: localFiles{}, Stop: stop,
 		Events:   func() migrate.Events { events, _ := eventsOf(c, s); return events },
-		Operator: restoreHere{c, s.spec.Name, stop},
+		Operator: restoreHere{c, s.Spec.Name, stop},
 	})
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"hamigrate/migrate/run"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -26,7 +28,7 @@ func rollbackAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	o := options{Command: "rollback", Strategy: strategyOf(c), Chosen: c.IsSet("strategy"), Phase: c.Int("phase"), How: howGiven(c)}
-	return migrating(c, s, o, nil, rollBack)
+	defer s.Close()
+	o := run.Options{Command: "rollback", Strategy: strategyOf(c), Chosen: c.IsSet("strategy"), Phase: c.Int("phase"), How: howGiven(c)}
+	return migrating(c, s, o, nil, run.Rollback)
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/console"
+	"hamigrate/migrate/run"
 	"hamigrate/phases"
 
 	"github.com/urfave/cli/v2"
@@ -44,8 +46,8 @@ func waitBackendFlag() cli.Flag {
 
 // runAsked is what the command line wants done: which phases, how, and, with a saved
 // plan, that nothing else is.
-func runAsked(c *cli.Context) (options, error) {
-	o := options{Command: "run", Strategy: strategyOf(c), Chosen: c.IsSet("strategy"), Phase: c.Int("phase"),
+func runAsked(c *cli.Context) (run.Options, error) {
+	o := run.Options{Command: "run", Strategy: strategyOf(c), Chosen: c.IsSet("strategy"), Phase: c.Int("phase"),
 		Ignore: c.StringSlice("ignore-preflight"), NoBackup: c.Bool("no-backup"), How: howGiven(c)}
 	var err error
 	if o.PlanFile, err = planGiven(c.String("plan"), c.Args().Slice()); err != nil || o.PlanFile == "" {
@@ -54,7 +56,7 @@ func runAsked(c *cli.Context) (options, error) {
 	if c.IsSet("strategy") || c.IsSet("phase") {
 		return o, errors.New("a saved plan has its phases and its strategy: leave --phase and --strategy away, or save another plan")
 	}
-	p, err := readPlan(o.PlanFile)
+	p, err := run.ReadPlan(o.PlanFile)
 	if err != nil {
 		return o, err
 	}
@@ -71,33 +73,33 @@ func runAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	if err := probeFits(c); err != nil {
 		return err
 	}
 	if o.Plan != nil {
-		if err := o.Plan.fits(o.PlanFile, s, o.list()); err != nil {
+		if err := o.Plan.Fits(o.PlanFile, s, o.List()); err != nil {
 			return err
 		}
 	}
-	known, err := lastRehearsal(s.journal)
+	known, err := lastRehearsal(s.Journal)
 	if err != nil {
 		return err
 	}
-	o.Rehearsed = func(kubernetes string) string { return known.say(rehearsalFlagsOf(c, s), s.spec, o.list(), kubernetes) }
-	return migrating(c, s, o, known.expected, runPhases)
+	o.Rehearsed = func(kubernetes string) string { return known.say(rehearsalFlagsOf(c, s), s.Spec, o.List(), kubernetes) }
+	return migrating(c, s, o, known.expected, run.Run)
 }
 
 // migrating runs phases, or takes them back, with the operator at this terminal.
-func migrating(c *cli.Context, s *session, o options, expected func(migrate.StepID) time.Duration, do func(context.Context, *session, options) error) error {
+func migrating(c *cli.Context, s *run.Session, o run.Options, expected func(migrate.StepID) time.Duration, do func(context.Context, *run.Session, run.Options) error) error {
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, o.Command)
 	defer done()
 	events, bar := eventsOf(c, s)
-	bar.expected = expected
-	s.world.UseAsk(bar.say, c.Duration("wait-backend"))
-	o.Events, o.Stop, o.Operator = events, stop, operatorAt(c, s, stop, bar.say)
-	o.Prober = proberOf(measuringOf(c, bar.say), bar)
-	o.Listener = endingHere{c.App.ErrWriter, s.given}
+	bar.Expected = expected
+	s.World.UseAsk(bar.Say, c.Duration("wait-backend"))
+	o.Events, o.Stop, o.Operator = events, stop, operatorAt(c, s, stop, bar.Say)
+	o.Prober = proberOf(measuringOf(c, bar.Say), bar)
+	o.Listener = console.Ending{W: c.App.ErrWriter, Flags: s.Given}
 	return do(ctx, s, o)
 }
 

@@ -5,11 +5,12 @@ import (
 	"io"
 	"strings"
 
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 )
 
 // writePlan writes a plan to the file of --out.
-func writePlan(file string, own ownFiles, p savedPlan) error {
+func writePlan(file string, own ownFiles, p run.SavedPlan) error {
 	return writeOutput("out", file, 0o600, own, func(w io.Writer) error { return show.WriteJSON(w, p) })
 }
 

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
@@ -227,7 +228,7 @@ func TestExitCodes(t *testing.T) {
 		{"done", nil, 0},
 		{"anything else", errors.New("no route to host"), 1},
 		{"a step that failed", &migrate.StepError{Where: where, Op: migrate.OpApply, Err: errors.New("x")}, 1},
-		{"changes pending", errChangesPending, 2},
+		{"changes pending", run.ErrChangesPending, 2},
 		{"blocked", &migrate.BlockedError{Where: where, Reason: "x"}, 3},
 		{"blocked, deep inside", fmt.Errorf("running: %w", &migrate.BlockedError{Where: where}), 3},
 		{"stopped between two steps", migrate.ErrStopped, 4},

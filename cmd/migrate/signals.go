@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 
@@ -32,13 +33,13 @@ func looking(action cli.ActionFunc) cli.ActionFunc {
 		go func() {
 			select {
 			case <-signals:
-				cancel(errSignalled)
+				cancel(run.ErrSignalled)
 			case <-ended:
 			}
 			signal.Stop(signals)
 		}()
 		c.Context = ctx
-		return inOwnWords(ctx, action(c))
+		return run.InOwnWords(ctx, action(c))
 	}
 }
 
@@ -51,7 +52,7 @@ func looking(action cli.ActionFunc) cli.ActionFunc {
 // afterwards, "" for nothing: a rehearsal has its own end.
 func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.Context, stop <-chan struct{}, done func()) {
 	changesBegun.Store(true)
-	ctx, made := withChanges(ctx)
+	ctx, made := run.WithChanges(ctx)
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals, gone := make(chan os.Signal, 2), make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -84,7 +85,7 @@ func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.
 			if !heard {
 				return
 			}
-			if !asked && made.unlessMade(func() { cancel(errSignalled) }) {
+			if !asked && made.UnlessMade(func() { cancel(run.ErrSignalled) }) {
 				signal.Stop(signals) // a second one ends the program
 				close(stopping)
 				return

@@ -3,6 +3,9 @@ package main
 import (
 	"encoding/json"
 
+	"hamigrate/migrate/console"
+	"hamigrate/migrate/run"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -24,12 +27,12 @@ func statusAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	list, err := phasesFor(c.Int("phase"), strategyOf(c))
 	if err != nil {
 		return err
 	}
-	rows, err := statusOf(c.Context, s, list, c.Bool("offline"))
+	rows, err := run.Status(c.Context, s, list, c.Bool("offline"))
 	if err != nil {
 		return err
 	}
@@ -38,5 +41,5 @@ func statusAction(c *cli.Context) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(rows)
 	}
-	return printStatus(c.App.Writer, s, rows, c.Bool("offline"))
+	return console.PrintStatus(c.App.Writer, s, rows, c.Bool("offline"))
 }

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/run"
 )
 
 // The first TERM asks to stop, and cancels no step.
 func TestOneTermAsksToStop(t *testing.T) {
 	ctx, stop, done := stopOnSignals(t.Context(), io.Discard, "run")
 	defer done()
-	changingWith(ctx).Event(migrate.Event{Kind: migrate.EventStepStarted})
+	run.ChangingWith(ctx).Event(migrate.Event{Kind: migrate.EventStepStarted})
 	if err := syscall.Kill(syscall.Getpid(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

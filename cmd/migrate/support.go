@@ -13,8 +13,10 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/report"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
+	"hamigrate/phases/migration"
 	"hamigrate/phases/preflight"
 	"hamigrate/phases/verify"
 	"hamigrate/state"
@@ -51,7 +53,7 @@ func supportAction(c *cli.Context) error {
 	if err := checkNew("out", file, ownFiles{or(common(c, flagFile), "migrate.yaml"), journal}); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(withoutQuestions(c.Context), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(run.WithoutQuestions(c.Context), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s, err := openSession(c)
 	if err != nil && c.Bool("anonymous") {
@@ -60,11 +62,11 @@ func supportAction(c *cli.Context) error {
 	a := newArchive(now)
 	if err == nil {
 		defer closeSoon(s)
-		journal = s.journal
+		journal = s.Journal
 		if c.Bool("anonymous") {
-			a.hideNames(s.spec)
+			a.hideNames(s.Spec)
 		}
-		a.add("spec.json", "the spec as it was understood, without its comments", specForOthers(s.spec))
+		a.add("spec.json", "the spec as it was understood, without its comments", specForOthers(s.Spec))
 	} else {
 		a.lacks("spec.json", err)
 	}
@@ -103,9 +105,9 @@ func checkNew(flag, file string, own ownFiles) error {
 }
 
 // closeSoon gives back the connections, but does not wait for one that hangs.
-func closeSoon(s *session) {
+func closeSoon(s *run.Session) {
 	closed := make(chan struct{})
-	go func() { s.close(); close(closed) }()
+	go func() { s.Close(); close(closed) }()
 	select {
 	case <-closed:
 	case <-time.After(2 * time.Second):
@@ -138,18 +140,18 @@ func inTime[T any](ctx context.Context, look func(context.Context) (T, error)) (
 
 // addLooks adds what looking commands see. They are done at once, so that one that
 // waits for a host does not take the time of the others.
-func (a *archive) addLooks(ctx context.Context, s *session, wait time.Duration) {
+func (a *archive) addLooks(ctx context.Context, s *run.Session, wait time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	strategy := phases.Overlap
-	plans := func(ctx context.Context) ([]phasePlan, error) {
-		var all []phasePlan
-		for _, p := range allPhases(strategy) {
-			entries, err := migrate.Plan(ctx, s.world, p, noRecords{})
+	plans := func(ctx context.Context) ([]run.PhasePlan, error) {
+		var all []run.PhasePlan
+		for _, p := range migration.Phases(strategy) {
+			entries, err := migrate.Plan(ctx, s.World, p, run.NoRecords{})
 			if err != nil {
 				return all, err
 			}
-			all = append(all, phasePlan{Phase: p.Number, Name: p.Name, Title: p.Title, Entries: entries})
+			all = append(all, run.PhasePlan{Phase: p.Number, Name: p.Name, Title: p.Title, Entries: entries})
 		}
 		return all, nil
 	}
@@ -159,9 +161,9 @@ func (a *archive) addLooks(ctx context.Context, s *session, wait time.Duration) 
 	}{
 		{"plan.json", "what `migrate plan` sees", func(ctx context.Context) (any, error) { return plans(ctx) }},
 		{"preflight.json", "the checks of `migrate preflight` that only look", func(ctx context.Context) (any, error) {
-			return preflight.Run(ctx, s.world, preflight.Options{LookOnly: true})
+			return preflight.Run(ctx, s.World, preflight.Options{LookOnly: true})
 		}},
-		{"verify.json", "the checks of `migrate verify`", func(ctx context.Context) (any, error) { return verify.Run(ctx, s.world, nil) }},
+		{"verify.json", "the checks of `migrate verify`", func(ctx context.Context) (any, error) { return verify.Run(ctx, s.World, nil) }},
 	}
 	type seen struct {
 		value any
@@ -203,7 +205,7 @@ func (a *archive) addJournal(path string) {
 	} else {
 		a.add("journal.json", "the journal: runs, phases, records with what was there before, history", dump)
 	}
-	r, err := report.Make(j, allPhases)
+	r, err := report.Make(j, migration.Phases)
 	if err != nil {
 		a.lacks("report.json", err)
 		return

@@ -17,6 +17,7 @@ import (
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/redact"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
@@ -296,7 +297,7 @@ func dumpJournal(j *state.Journal) (journalDump, error) {
 		}
 		d.Records = append(d.Records, records...)
 	}
-	for _, name := range []string{"about", runrecord.TimingsBlob, runrecord.HostKeysBlob, runrecord.BackupsBlob, renewalBlob, restoreBlob} {
+	for _, name := range []string{"about", runrecord.TimingsBlob, runrecord.HostKeysBlob, runrecord.BackupsBlob, run.RenewalBlob, run.RestoreBlob} {
 		var v any
 		if known, err := j.GetBlob(name, &v); err != nil {
 			return d, err

@@ -22,6 +22,7 @@ import (
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/state"
@@ -152,7 +153,7 @@ func fillSupport(t *testing.T, p planted) (spec string) {
 	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(spec, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	j, err := state.Open(journalBeside(spec), state.Options{Tool: "v1"})
+	j, err := state.Open(run.JournalBeside(spec), state.Options{Tool: "v1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,8 +162,8 @@ func fillSupport(t *testing.T, p planted) (spec string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, _ := keptIn(t, logBeside(journalBeside(spec)))
-	raw, err := runlog.Open(logBeside(journalBeside(spec)), runlog.Limits{})
+	l, _ := keptIn(t, logBeside(run.JournalBeside(spec)))
+	raw, err := runlog.Open(logBeside(run.JournalBeside(spec)), runlog.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +244,7 @@ func TestTheArchiveHasNoSecret(t *testing.T) {
 func TestAnAnonymousArchive(t *testing.T) {
 	t.Parallel()
 	spec := fillSupport(t, plant(t))
-	l, _ := keptIn(t, logBeside(journalBeside(spec)))
+	l, _ := keptIn(t, logBeside(run.JournalBeside(spec)))
 	for _, text := range []string{"cp1: 192.0.2.11:6443 and 198.51.100.7, [2001:db8::7]:22 at 21:05:00", "other.corp.example is api.corp.example's", "CP1,cp1,e1", "/home/ada/x", "127.0.0.1:6443 kubelet-cp1.service"} {
 		l.shown(runlog.Out, []byte(text+"\n"))
 	}
@@ -277,7 +278,7 @@ func TestWhoIsWhoIsNotKept(t *testing.T) {
 	t.Parallel()
 	spec := fillSupport(t, plant(t))
 	support(t, spec, "--anonymous")
-	data, err := os.ReadFile(logBeside(journalBeside(spec)))
+	data, err := os.ReadFile(logBeside(run.JournalBeside(spec)))
 	if err != nil || strings.Contains(string(data), "host-1") || strings.Contains(string(data), "In it stands") || !strings.Contains(string(data), "Written: ") {
 		t.Errorf("the log has the table, or nothing: %v, %s", err, data[max(0, len(data)-2000):])
 	}

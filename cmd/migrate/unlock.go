@@ -5,7 +5,9 @@ import (
 	"fmt"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/console"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/lease"
 	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
@@ -32,20 +34,20 @@ func unlockAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	tell := func(text string) { show.Fprintln(c.App.ErrWriter, withFlags(text, s.given)) }
-	if err := unlockLocal(s.journal, tell); err != nil {
+	defer s.Close()
+	tell := func(text string) { show.Fprintln(c.App.ErrWriter, console.WithFlags(text, s.Given)) }
+	if err := lease.LeftBehind(s.Journal, tell); err != nil {
 		return err
 	}
-	api, err := s.world.Hands(migrate.ClusterTarget).Kube(c.Context)
+	api, err := s.World.Hands(migrate.ClusterTarget).Kube(c.Context)
 	if err != nil {
 		return err
 	}
 	confirm := func(holder kube.Operator) error { return nil }
 	if !c.Bool("yes") {
-		confirm = func(holder kube.Operator) error { return askUnlock(c, s.spec.Name, holder) }
+		confirm = func(holder kube.Operator) error { return askUnlock(c, s.Spec.Name, holder) }
 	}
-	return unlockCluster(c.Context, api, c.Bool("force"), confirm, tell)
+	return lease.Unlock(c.Context, api, c.Bool("force"), confirm, tell)
 }
 
 // askUnlock wants the cluster's name typed.

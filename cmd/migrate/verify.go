@@ -1,6 +1,8 @@
 package main
 
 import (
+	"hamigrate/migrate/console"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases/verify"
 
@@ -25,21 +27,21 @@ func verifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	r, err := verify.Run(c.Context, s.world, tellHosts(c.App.ErrWriter))
+	defer s.Close()
+	r, err := verify.Run(c.Context, s.World, tellHosts(c.App.ErrWriter))
 	if err != nil {
 		return err
 	}
 	if c.String("output") == "json" {
 		err = show.WriteJSON(c.App.Writer, r)
 	} else {
-		err = printVerify(c.App.Writer, r)
+		err = console.PrintVerify(c.App.Writer, r)
 	}
 	if err != nil {
 		return err
 	}
 	if bad := r.Bad(); len(bad) > 0 {
-		return &degradedError{bad}
+		return &run.DegradedError{Bad: bad}
 	}
 	return nil
 }
