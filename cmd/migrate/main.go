@@ -127,7 +127,7 @@ func newApp() *cli.App {
 		reportCommand(), playbookCommand(), sudoersCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
 		logCommand(), supportCommand(),
-		completionCommand(), manCommand(),
+		completionCommand(), manCommand(), versionCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
 	})
 	log := newKeptLog(os.Stderr, os.Args)

@@ -179,7 +179,7 @@ func fillJournal(ts *testscript.TestScript, j *state.Journal) {
 		StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}))
 	end, err := j.BeginRun(1)
 	ts.Check(err)
-	ts.Check(j.BeginPhase(1, "sha256:spec", "sha256:steps"))
+	ts.Check(j.BeginPhase(1, "sha256:spec", "sha256:steps", nil))
 	advance := func(step, target string, changes ...state.Change) {
 		for _, c := range changes {
 			_, err := j.Advance(state.Key{Phase: 1, Step: step, Target: target}, c)

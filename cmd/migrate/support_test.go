@@ -174,7 +174,7 @@ func fillSupport(t *testing.T, p planted) (spec string) {
 			t.Fatal(err)
 		}
 	}
-	must(j.BeginPhase(1, "sha256:spec", "sha256:steps"))
+	must(j.BeginPhase(1, "sha256:spec", "sha256:steps", nil))
 	must(j.PutBlob(runrecord.AboutBlob, runrecord.About{Cluster: "flagship", StartedAt: time.Now()}))
 	for name, text := range p.texts() {
 		_, err := j.Advance(state.Key{Phase: 1, Step: "loadbalancer/" + name, Target: "lb1"}, state.Change{Event: state.Start, Note: text,

@@ -15,7 +15,7 @@ import (
 
 // declaration is the migration, in order.
 func declaration(s phases.Strategy) []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(s), controlplane.Phase()}
+	return []phases.Phase{loadbalancer.Phase(), etcd.Phase().For(s.Choice()), controlplane.Phase()}
 }
 
 // TestAPhaseTakenBack: it is neither done nor to be taken back again, although
@@ -49,7 +49,7 @@ func TestAPhaseTakenBack(t *testing.T) {
 		t.Helper()
 		end, err := j.BeginRun(phase)
 		must(err)
-		must(j.BeginPhase(phase, "spec", "steps"))
+		must(j.BeginPhase(phase, "spec", "steps", nil))
 		return end
 	}
 	see := func(phase int, state string, standing bool, result string) {

@@ -94,12 +94,13 @@ func evidence(ctx context.Context, s *Session) (migrate.Adoption, error) {
 // phasesOf are the phases with the strategy that the traces were begun with;
 // the one asked for where they do not tell.
 func phasesOf(traces []migrate.Trace, asked phases.Strategy) ([]phases.Phase, phases.Strategy) {
-	for _, s := range []phases.Strategy{phases.Overlap, phases.InPlace} {
-		second := migration.Phases(s)[1]
-		for _, t := range traces {
-			if t.Phase == second.Number && t.Declaration == migrate.Fingerprint(second) {
-				return migration.Phases(s), s
-			}
+	declared := migration.Declared()
+	for _, t := range traces {
+		if t.Phase < 1 || t.Phase > len(declared) {
+			continue
+		}
+		if s := phases.StrategyOf(declared[t.Phase-1].BegunBy(t)); s != "" {
+			return migration.Phases(s), s
 		}
 	}
 	return migration.Phases(asked), asked

@@ -131,7 +131,7 @@ func TestDescribed(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(false, "nothing was begun")
-	if err := j.BeginPhase(1, "spec", "steps"); err != nil {
+	if err := j.BeginPhase(1, "spec", "steps", nil); err != nil {
 		t.Fatal(err)
 	}
 	check(true, "phase 1 was begun")

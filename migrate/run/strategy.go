@@ -10,7 +10,6 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
-	"hamigrate/phases/etcd"
 	"hamigrate/phases/migration"
 	"hamigrate/state"
 )
@@ -58,14 +57,11 @@ func (r *run) asBegun(p phases.Phase) (phases.Phase, error) {
 // begunAs is the phase with the strategy that asBegun switches to. One that is
 // complete keeps it as well: its way back depends on it.
 func (r *run) begunAs(p phases.Phase) (as phases.Phase, switched bool, err error) {
-	known, err := r.j.Phase(p.Number)
-	if err != nil || r.Chosen || known.Begun.IsZero() {
+	begun, err := begunStrategy(r.j, p.Number)
+	if err != nil || r.Chosen || begun != phases.InPlace || inPlace(p) {
 		return p, false, err
 	}
 	other := migration.Phases(phases.InPlace)[p.Number-1]
-	if known.Declaration != migrate.Fingerprint(other) || known.Declaration == migrate.Fingerprint(p) {
-		return p, false, nil
-	}
 	stands, err := migrate.Stands(r.j, other)
 	if err != nil || !stands {
 		return p, false, err
@@ -96,14 +92,12 @@ func (r *run) otherStrategy(p phases.Phase, err error) error {
 		return err
 	}
 	known, readErr := r.j.Phase(p.Number)
-	if readErr != nil {
-		return errors.Join(err, readErr)
+	s, begunErr := begunStrategy(r.j, p.Number)
+	if readErr != nil || begunErr != nil {
+		return errors.Join(err, readErr, begunErr)
 	}
-	for _, s := range []phases.Strategy{phases.Overlap, phases.InPlace} {
-		other := migrate.Fingerprint(migration.Phases(s)[p.Number-1])
-		if known.Declaration == other && other != migrate.Fingerprint(p) {
-			changed.Remedy = fmt.Sprintf("it was begun with --strategy %s: `migrate run --strategy %s` goes on with it, and `migrate rollback --phase %d --strategy %s` takes it back", s, s, p.Number, phases.InPlace)
-		}
+	if s != "" && s != phases.StrategyOf(p.Choice) && known.Declaration == migrate.Fingerprint(migration.Phases(s)[p.Number-1]) {
+		changed.Remedy = fmt.Sprintf("it was begun with --strategy %s: `migrate run --strategy %s` goes on with it, and `migrate rollback --phase %d --strategy %s` takes it back", s, s, p.Number, phases.InPlace)
 	}
 	return err
 }
@@ -180,27 +174,35 @@ func OutageOf(entries []migrate.Entry) time.Duration {
 // overlap needs may not be there any more. The other way round there is no
 // second API server that could be set up again.
 func phasesAsBegun(j *state.Journal, asked phases.Strategy, chosen bool) ([]phases.Phase, error) {
-	list := migration.Phases(phases.Overlap)
-	for i, p := range migration.Phases(phases.InPlace) {
-		known, err := j.Phase(p.Number)
+	list := migration.Declared()
+	for i, p := range list {
+		begun, err := begunStrategy(j, p.Number)
 		if err != nil {
 			return nil, err
 		}
-		begunSo := inPlace(p) && known.Declaration == migrate.Fingerprint(p)
-		if begunSo && chosen && asked == phases.Overlap {
+		s := phases.Overlap
+		switch {
+		case begun == phases.InPlace && chosen && asked == phases.Overlap:
 			return nil, fmt.Errorf("--strategy %s: phase %d was done with --strategy %s and can only be taken back so: leave the flag away", asked, p.Number, phases.InPlace)
+		case begun == phases.InPlace:
+			s = phases.InPlace
+		case chosen && asked == phases.InPlace:
+			s = phases.BackInPlace
 		}
-		switch without := etcd.TakenBackInPlace(); {
-		case begunSo:
-			list[i] = p
-		case chosen && asked == phases.InPlace && without.Number == p.Number:
-			list[i] = without
-		}
+		list[i] = p.For(s.Choice())
 	}
 	return list, nil
 }
 
-// inPlace says whether a phase is the form of one that is overlapped otherwise.
-func inPlace(p phases.Phase) bool {
-	return migrate.Fingerprint(p) != migrate.Fingerprint(migration.Phases(phases.Overlap)[p.Number-1])
+// begunStrategy is the strategy that a phase was begun with, "" where it was not
+// begun or has one form only.
+func begunStrategy(j *state.Journal, number int) (phases.Strategy, error) {
+	known, err := j.Phase(number)
+	if err != nil || known.Begun.IsZero() {
+		return "", err
+	}
+	return phases.StrategyOf(migration.Declared()[number-1].Begun(known)), nil
 }
+
+// inPlace says whether a phase is the form of one that is overlapped otherwise.
+func inPlace(p phases.Phase) bool { return phases.StrategyOf(p.Choice) == phases.InPlace }

@@ -8,7 +8,16 @@ import (
 	"hamigrate/phases/loadbalancer"
 )
 
-// Phases are the migration, in order.
+// Declared is the migration, in order, with the steps of all choices.
+func Declared() []phases.Phase {
+	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(), controlplane.Phase()}
+}
+
+// Phases is the migration with a strategy.
 func Phases(s phases.Strategy) []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(s), controlplane.Phase()}
+	list := Declared()
+	for i, p := range list {
+		list[i] = p.For(s.Choice())
+	}
+	return list
 }
