@@ -59,7 +59,7 @@ func TestEveryStepIsNamed(t *testing.T) {
 	table := read(t, "troubleshooting.md")
 	for file, list := range map[string][]phases.Phase{
 		"phase-1-loadbalancer.md": {loadbalancer.Phase()},
-		"phase-2-etcd.md":         {etcd.Phase(phases.Overlap), etcd.Phase(phases.InPlace)},
+		"phase-2-etcd.md":         {etcd.Phase().For(phases.Overlap.Choice()), etcd.Phase().For(phases.InPlace.Choice())},
 		"phase-3-controlplane.md": {controlplane.Phase()},
 	} {
 		page := read(t, file)

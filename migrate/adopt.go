@@ -27,7 +27,7 @@ type Adopted struct {
 // AdoptJournal is what Adopt writes; *state.Journal is one.
 type AdoptJournal interface {
 	Advance(state.Key, state.Change) (state.Record, error)
-	BeginPhase(phase int, spec, declaration string) error
+	BeginPhase(phase int, spec, declaration string, choice map[string]string) error
 	BeginRun(phase int) (end func(result string, completed bool) error, err error)
 }
 
@@ -143,10 +143,10 @@ func withoutTarget[V, H any](p Phase[V, H], all []visit[V, H], traces []Trace) [
 }
 
 func writeAdopted[V, H any](p Phase[V, H], list []adopting, from Adoption, complete bool, j AdoptJournal) error {
-	spec, declaration := from.Spec, Fingerprint(p)
+	spec, declaration, choice := from.Spec, Fingerprint(p), p.Choice.record()
 	for _, a := range list {
 		if a.trace != nil { // what it was begun with: a changed spec is noticed, as ever
-			spec, declaration = a.trace.Spec, a.trace.Declaration
+			spec, declaration, choice = a.trace.Spec, a.trace.Declaration, a.trace.Choice
 			break
 		}
 	}
@@ -154,7 +154,7 @@ func writeAdopted[V, H any](p Phase[V, H], list []adopting, from Adoption, compl
 	if err != nil {
 		return fmt.Errorf("adopting phase %d: %w", p.Number, err)
 	}
-	if err := j.BeginPhase(p.Number, spec, declaration); err != nil {
+	if err := j.BeginPhase(p.Number, spec, declaration, choice); err != nil {
 		return fmt.Errorf("adopting phase %d: %w", p.Number, err)
 	}
 	for _, a := range list {

@@ -93,9 +93,9 @@ func (l *lab) Advance(k state.Key, c state.Change) (state.Record, error) {
 	return rec, err
 }
 
-func (l *lab) BeginPhase(phase int, spec, declaration string) error {
+func (l *lab) BeginPhase(phase int, spec, declaration string, choice map[string]string) error {
 	l.instant()
-	err := l.journal.BeginPhase(phase, spec, declaration)
+	err := l.journal.BeginPhase(phase, spec, declaration, choice)
 	l.instant()
 	return err
 }

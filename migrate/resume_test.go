@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -28,7 +29,7 @@ func TestACompletePhaseRunAgainWritesNothingButARun(t *testing.T) {
 		if err != nil || now.Completed.IsZero() {
 			t.Fatalf("run %d: %+v, %v", i, now, err)
 		}
-		if i > 0 && (written(t, j) != lines || now != completed) {
+		if i > 0 && (written(t, j) != lines || !reflect.DeepEqual(now, completed)) {
 			t.Errorf("run %d wrote %d lines and the phase %+v over %+v", i, written(t, j)-lines, now, completed)
 		}
 		completed = now
@@ -210,11 +211,11 @@ func (b brokenJournal) Advance(k state.Key, c state.Change) (state.Record, error
 	return b.Journal.Advance(k, c)
 }
 
-func (b brokenJournal) BeginPhase(phase int, spec, declaration string) error {
+func (b brokenJournal) BeginPhase(phase int, spec, declaration string, choice map[string]string) error {
 	if b.refuses == "begin" {
 		return errDiskFull
 	}
-	return b.Journal.BeginPhase(phase, spec, declaration)
+	return b.Journal.BeginPhase(phase, spec, declaration, choice)
 }
 
 func TestNothingIsDoneThatTheJournalDoesNotTake(t *testing.T) {

@@ -148,6 +148,11 @@ func (r Runner[V, H]) Rollback(ctx context.Context, p Phase[V, H]) (err error) {
 	if err != nil {
 		return err
 	}
+	known, err := r.Journal.Phase(p.Number)
+	if err != nil {
+		return fmt.Errorf("reading the journal: %w", err)
+	}
+	x.choice = known.Choice // what it was begun with, however it is taken back
 	end, err := r.Journal.BeginRun(p.Number)
 	if err != nil {
 		return fmt.Errorf("beginning a rollback of phase %d: %w", p.Number, err)
@@ -209,7 +214,7 @@ func (x *execution[V, H]) reopen(entries []RollbackEntry) error {
 	if known.Completed.IsZero() || !Standing(entries) {
 		return nil
 	}
-	if err := x.Journal.BeginPhase(x.phase.Number, known.Spec, known.Declaration); err != nil {
+	if err := x.Journal.BeginPhase(x.phase.Number, known.Spec, known.Declaration, known.Choice); err != nil {
 		return fmt.Errorf("reopening phase %d: %w", x.phase.Number, err)
 	}
 	return nil

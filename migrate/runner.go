@@ -18,7 +18,7 @@ type Journal interface {
 	Records(phase int) ([]state.Record, error)
 	Advance(state.Key, state.Change) (state.Record, error)
 	Phase(phase int) (state.Phase, error)
-	BeginPhase(phase int, spec, declaration string) error
+	BeginPhase(phase int, spec, declaration string, choice map[string]string) error
 	BeginRun(phase int) (end func(result string, completed bool) error, err error)
 }
 
@@ -65,7 +65,7 @@ func (r Runner[V, H]) Run(ctx context.Context, p Phase[V, H]) (err error) {
 
 // execute prepares one run of a phase, there or back.
 func (r Runner[V, H]) execute(ctx context.Context, p Phase[V, H]) (_ *execution[V, H], err error) {
-	x := execution[V, H]{Runner: r, phase: p, began: time.Now(), done: map[state.Key]bool{}}
+	x := execution[V, H]{Runner: r, phase: p, began: time.Now(), done: map[state.Key]bool{}, choice: p.Choice.record()}
 	if x.Events == nil {
 		x.Events = discard{}
 	}
@@ -103,6 +103,7 @@ type execution[V, H any] struct {
 	done    map[state.Key]bool // in this run
 	begun   bool               // the journal has this run's fingerprints, the phase is under way
 	intact  bool               // the journal has this run's fingerprints, the phase is complete
+	choice  map[string]string  // for the journal: what the phase was begun with
 
 	holding bool // the step before says KeepGoing
 
@@ -280,7 +281,7 @@ func (x *execution[V, H]) begin() error {
 	if x.begun {
 		return nil
 	}
-	if err := x.Journal.BeginPhase(x.phase.Number, x.Spec, Fingerprint(x.phase)); err != nil {
+	if err := x.Journal.BeginPhase(x.phase.Number, x.Spec, Fingerprint(x.phase), x.choice); err != nil {
 		return fmt.Errorf("beginning phase %d: %w", x.phase.Number, err)
 	}
 	x.begun, x.intact = true, false

@@ -70,6 +70,10 @@ type Step[V, H any] struct {
 	Why   string // one sentence for whoever is awake at 3 a.m.
 	On    Selector
 	Needs []StepID
+	// When says with which choices the step is part of its phase; empty: with
+	// all. Steps that differ by a choice share an ID where the journal knows
+	// them as one, and no choice has both.
+	When When
 	// Rolling steps that stand next to each other with the same selector are
 	// taken target by target: all of them on e1, then all of them on e2.
 	Rolling bool
@@ -113,6 +117,12 @@ type Phase[V, H any] struct {
 	Title  string // "Put a load balancer in front of the API"
 	Why    string
 	Steps  []Step[V, H]
+	// Facets are the answers that there are to each facet that is still open, the
+	// usual one first. A phase is declared with the steps of all choices; For
+	// answers facets, and a phase with open ones is not run.
+	Facets map[Facet][]string
+	// Choice are the answers that were given. The journal keeps them.
+	Choice Choice
 	// Also lists the hosts that some step changes, there or on its way back,
 	// besides its target: who may log in to which host is decided by it.
 	Also []Selector

@@ -18,9 +18,11 @@ type Trace struct {
 	Before Before `json:"before"`
 	// Edits are what the step was to change, for the diffs of the way back.
 	Edits []state.Edit `json:"edits,omitempty"`
-	// Spec and Declaration are the fingerprints that the phase was begun with.
-	Spec        string `json:"spec"`
-	Declaration string `json:"declaration"`
+	// Spec and Declaration are the fingerprints that the phase was begun with,
+	// Choice is the choice.
+	Spec        string            `json:"spec"`
+	Declaration string            `json:"declaration"`
+	Choice      map[string]string `json:"choice,omitempty"`
 }
 
 // Trail is an Env that keeps traces. The engine keeps one after "started" is
@@ -48,7 +50,7 @@ func (s *stepRun[V, H]) keepTrace(ctx context.Context) error {
 	}
 	rec := s.records[s.key()]
 	return trail.Keep(ctx, Trace{Phase: s.phase.Number, Step: s.visit.ID, Target: s.visit.target,
-		Before: rec.Before, Edits: rec.Edits, Spec: s.Spec, Declaration: Fingerprint(s.phase)})
+		Before: rec.Before, Edits: rec.Edits, Spec: s.Spec, Declaration: Fingerprint(s.phase), Choice: s.choice})
 }
 
 func (s *stepRun[V, H]) dropTrace(ctx context.Context) error {

@@ -10,11 +10,15 @@ import (
 )
 
 // Validate returns every mistake of a declaration, joined: a mistake here is
-// a bug of the program, found by a test and not at the third step.
+// a bug of the program, found by a test and not at the third step. Where facets
+// are open, every choice is looked at.
 func Validate[V, H any](p Phase[V, H]) error {
 	var errs []error
 	bad := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("phase %d (%s): %s", p.Number, p.Name, fmt.Sprintf(format, args...)))
+		err := fmt.Errorf("phase %d (%s): %s", p.Number, p.Name, fmt.Sprintf(format, args...))
+		if !slices.ContainsFunc(errs, func(e error) bool { return e.Error() == err.Error() }) { // another choice has it, too
+			errs = append(errs, err)
+		}
 	}
 	if p.Number < 1 {
 		bad("Number must be 1 or more")
@@ -25,20 +29,41 @@ func Validate[V, H any](p Phase[V, H]) error {
 	if p.Guard == nil || p.GuardSettle <= 0 {
 		bad("Guard and GuardSettle must be set")
 	}
+	for facet, answers := range p.Facets {
+		if len(answers) == 0 {
+			bad("there is no answer to the facet %q", facet)
+		}
+	}
+	for i, s := range p.Steps {
+		for _, problem := range whenProblems(s.When, p.Facets) {
+			bad("step %d (%s): %s", i+1, s.ID, problem)
+		}
+	}
+	for _, c := range p.Choices() {
+		validateChoice(p.For(c), bad)
+	}
+	return errors.Join(errs...)
+}
+
+// validateChoice looks at the steps that are done together.
+func validateChoice[V, H any](p Phase[V, H], bad func(format string, args ...any)) {
+	with := ""
+	if len(p.Choice) > 0 {
+		with = " with " + p.Choice.String()
+	}
 	if len(p.Steps) == 0 {
-		bad("has no steps")
+		bad("has no steps%s", with)
 	}
 	earlier := map[StepID]bool{}
 	for i, s := range p.Steps {
 		for _, problem := range stepProblems(s, earlier) {
-			bad("step %d (%s): %s", i+1, s.ID, problem)
+			bad("step %d (%s)%s: %s", i+1, s.ID, with, problem)
 		}
 		earlier[s.ID] = true
 		if s.Bracket != "" && i > 0 && p.Steps[i-1].Bracket != s.Bracket && slices.ContainsFunc(p.Steps[:i], func(e Step[V, H]) bool { return e.Bracket == s.Bracket }) {
-			bad("step %d (%s): the steps of the bracket %q do not stand next to each other", i+1, s.ID, s.Bracket)
+			bad("step %d (%s)%s: the steps of the bracket %q do not stand next to each other", i+1, s.ID, with, s.Bracket)
 		}
 	}
-	return errors.Join(errs...)
 }
 
 func stepProblems[V, H any](s Step[V, H], earlier map[StepID]bool) []string {
@@ -80,7 +105,7 @@ func goodID(id StepID) bool {
 
 // Fingerprint is a digest of what the declaration does in which order,
 // "sha256:<hex>": the steps, their targets and needs, not their wording. It
-// guards the resuming of a phase.
+// guards the resuming of a phase, whose facets are answered.
 func Fingerprint[V, H any](p Phase[V, H]) string {
 	type step struct {
 		ID      StepID

@@ -24,6 +24,9 @@ type visit[V, H any] struct {
 //	steps   a(once)  b(etcd, rolling)  c(etcd, rolling)  d(etcd)
 //	visits  a@cluster  b@e1 c@e1  b@e2 c@e2  d@e1 d@e2
 func visits[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H]) ([]visit[V, H], error) {
+	if err := unanswered(p); err != nil {
+		return nil, err
+	}
 	targets := map[Selector][]string{}
 	var all []visit[V, H]
 	for first := 0; first < len(p.Steps); {

@@ -32,7 +32,7 @@ func small(t testing.TB) []image {
 		}
 		images = append(images, image{file, text})
 	}
-	commit(j.BeginPhase(1, "spec", "steps"))
+	commit(j.BeginPhase(1, "spec", "steps", nil))
 	for _, e := range []Event{Start, ApplyDone, VerifyDone} {
 		_, err := j.Advance(Key{1, "etcd/peer-url", "cp1"}, Change{Event: e, Before: map[string]string{"peerURLs": "https://192.0.2.11:2380"}})
 		commit(err)

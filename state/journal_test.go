@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -142,10 +143,10 @@ func TestRunsAndPhases(t *testing.T) {
 	if err := end("nothing begun", true); err != nil {
 		t.Fatal(err)
 	}
-	if p := must[Phase](t)(j.Phase(1)); p != (Phase{}) {
+	if p := must[Phase](t)(j.Phase(1)); !reflect.DeepEqual(p, Phase{}) {
 		t.Errorf("a phase never begun is %+v", p)
 	}
-	if err := j.BeginPhase(1, "sha256:spec", "sha256:steps"); err != nil {
+	if err := j.BeginPhase(1, "sha256:spec", "sha256:steps", nil); err != nil {
 		t.Fatal(err)
 	}
 	must[func(string, bool) error](t)(j.BeginRun(1)) // killed

@@ -45,7 +45,7 @@ func written(t *testing.T) []image {
 		images = append(images, image{must[[]byte](t)(os.ReadFile(path)), text})
 	}
 	commit(nil)
-	commit(j.BeginPhase(1, "spec", "steps"))
+	commit(j.BeginPhase(1, "spec", "steps", nil))
 	end, err := j.BeginRun(1)
 	commit(err)
 	for i := range 12 {

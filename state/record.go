@@ -104,11 +104,14 @@ type LogEntry struct {
 
 // Phase is what the journal knows of a phase as a whole.
 type Phase struct {
-	Spec        string    `json:"spec"`        // fingerprint of the spec it was begun with
-	Declaration string    `json:"declaration"` // fingerprint of the step list it was begun with
-	Tool        string    `json:"tool"`        // version of this program that began it
-	Begun       time.Time `json:"begun,omitzero"`
-	Completed   time.Time `json:"completed,omitzero"` // zero while steps are left
+	Spec        string `json:"spec"`        // fingerprint of the spec it was begun with
+	Declaration string `json:"declaration"` // fingerprint of the step list it was begun with
+	// Choice are the answers, by facet, on which it depended which steps it has:
+	// the strategy. Programs before this field wrote none.
+	Choice    map[string]string `json:"choice,omitempty"`
+	Tool      string            `json:"tool"` // version of this program that began it
+	Begun     time.Time         `json:"begun,omitzero"`
+	Completed time.Time         `json:"completed,omitzero"` // zero while steps are left
 }
 
 // Run is one run of a phase by one operator. End is zero for a run that is

@@ -139,12 +139,12 @@ func (j *Journal) Phase(phase int) (Phase, error) {
 	return p, err
 }
 
-// BeginPhase notes the fingerprints (of the spec and of the step list) that a
-// phase is begun with or, once completed, begun again with. The phase is not
-// complete from then on.
-func (j *Journal) BeginPhase(phase int, spec, declaration string) error {
+// BeginPhase notes the fingerprints (of the spec and of the step list) and the
+// choice that a phase is begun with or, once completed, begun again with. The
+// phase is not complete from then on.
+func (j *Journal) BeginPhase(phase int, spec, declaration string, choice map[string]string) error {
 	return j.update(func(tx *bolt.Tx) error {
-		p := Phase{Spec: spec, Declaration: declaration, Tool: j.tool, Begun: j.now()}
+		p := Phase{Spec: spec, Declaration: declaration, Choice: choice, Tool: j.tool, Begun: j.now()}
 		return put(tx.Bucket([]byte(bucketPhases)), number(uint64(phase)), p)
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -130,22 +131,23 @@ func evidence(ctx context.Context, s *session) (migrate.Adoption, error) {
 // phasesOf are the phases with the strategy that the traces were begun with;
 // the one asked for where they do not tell.
 func phasesOf(traces []migrate.Trace, asked phases.Strategy) ([]phases.Phase, phases.Strategy) {
-	for _, s := range []phases.Strategy{phases.Overlap, phases.InPlace} {
-		second := allPhases(s)[1]
-		for _, t := range traces {
-			if t.Phase == second.Number && t.Declaration == migrate.Fingerprint(second) {
-				return allPhases(s), s
-			}
+	declared := declaredPhases()
+	for _, t := range traces {
+		if t.Phase < 1 || t.Phase > len(declared) {
+			continue
+		}
+		if s := phases.StrategyOf(declared[t.Phase-1].BegunBy(t)); s != "" {
+			return allPhases(s), s
 		}
 	}
 	return allPhases(asked), asked
 }
 
 func printAdoption(w io.Writer, s *session, a adoption) error {
-	t := newTable(w, "phase", "step", "on", "now in the journal", "what can't be known")
+	t := tabular.New(w, "phase", "step", "on", "now in the journal", "what can't be known")
 	back, stays, left := 0, 0, 0
 	for _, s := range a.Steps {
-		t.add(s.Phase, s.Title, s.Target, s.Status, s.Unknown)
+		t.Add(s.Phase, s.Title, s.Target, s.Status, s.Unknown)
 		switch {
 		case s.Unknown != "":
 			stays++

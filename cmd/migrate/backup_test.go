@@ -61,7 +61,7 @@ func TestUnderWay(t *testing.T) {
 		}
 	}
 	is(false)
-	if err := j.BeginPhase(2, "spec", "declaration"); err != nil {
+	if err := j.BeginPhase(2, "spec", "declaration", nil); err != nil {
 		t.Fatal(err)
 	}
 	is(false)

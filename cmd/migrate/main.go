@@ -11,10 +11,6 @@ import (
 
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
-	"hamigrate/phases"
-	"hamigrate/phases/controlplane"
-	"hamigrate/phases/etcd"
-	"hamigrate/phases/loadbalancer"
 
 	"github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
@@ -23,11 +19,6 @@ import (
 
 // version is set by the Makefile (-ldflags -X main.version=…).
 var version = "dev"
-
-// allPhases is the migration, in order.
-func allPhases(s phases.Strategy) []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(s), controlplane.Phase()}
-}
 
 func main() {
 	libraries()
@@ -135,7 +126,7 @@ func newApp() *cli.App {
 		reportCommand(), playbookCommand(), sudoersCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
 		logCommand(), supportCommand(),
-		completionCommand(), manCommand(),
+		completionCommand(), manCommand(), versionCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
 	})
 	log := newKeptLog(os.Stderr, os.Args)

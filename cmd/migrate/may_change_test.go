@@ -75,7 +75,7 @@ func sessionOn(t *testing.T, l *logins) (*session, *state.Journal) {
 // did notes in a journal that the steps of a phase on these hosts are done.
 func did(t *testing.T, j *state.Journal, s *session, p phases.Phase, hosts ...string) {
 	t.Helper()
-	if err := j.BeginPhase(p.Number, "spec", migrate.Fingerprint(p)); err != nil {
+	if err := j.BeginPhase(p.Number, "spec", migrate.Fingerprint(p), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range p.Steps {

@@ -12,9 +12,10 @@ import (
 	"strings"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
-	"hamigrate/phases/etcd"
 	"hamigrate/state"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -48,7 +49,7 @@ func rollbackAction(c *cli.Context) error {
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "rollback")
 	defer done()
 	bar := newProgress(c.App.ErrWriter)
-	s.waits.through(bar)
+	s.tellWaits(bar.waits)
 	s.world.UseAsk(bar.say, c.Duration("wait-backend"))
 	var events migrate.Events = bar
 	if c.String("output") == "json" {
@@ -76,7 +77,7 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 	defer j.Close()
 	m.closing.begin(j)
 	defer func() { err = m.closing.say(ctx, j, err) }()
-	defer func() { err = errors.Join(err, keepHostKeys(j, s.pool.AcceptedHostKeys())) }()
+	defer func() { err = errors.Join(err, runrecord.KeepHostKeys(j, s.pool.AcceptedHostKeys())) }()
 	if any, err := anythingTouched(j); err != nil {
 		return err
 	} else if !any {
@@ -214,30 +215,38 @@ func phasesBack(ctx context.Context, s *session, j *state.Journal, number int, a
 // overlap needs may not be there any more. The other way round there is no
 // second API server that could be set up again.
 func phasesAsBegun(j *state.Journal, asked phases.Strategy, chosen bool) ([]phases.Phase, error) {
-	list := allPhases(phases.Overlap)
-	for i, p := range allPhases(phases.InPlace) {
-		known, err := j.Phase(p.Number)
+	list := declaredPhases()
+	for i, p := range list {
+		begun, err := begunStrategy(j, p.Number)
 		if err != nil {
 			return nil, err
 		}
-		begunSo := inPlace(p) && known.Declaration == migrate.Fingerprint(p)
-		if begunSo && chosen && asked == phases.Overlap {
+		s := phases.Overlap
+		switch {
+		case begun == phases.InPlace && chosen && asked == phases.Overlap:
 			return nil, fmt.Errorf("--strategy %s: phase %d was done with --strategy %s and can only be taken back so: leave the flag away", asked, p.Number, phases.InPlace)
+		case begun == phases.InPlace:
+			s = phases.InPlace
+		case chosen && asked == phases.InPlace:
+			s = phases.BackInPlace
 		}
-		switch without := etcd.TakenBackInPlace(); {
-		case begunSo:
-			list[i] = p
-		case chosen && asked == phases.InPlace && without.Number == p.Number:
-			list[i] = without
-		}
+		list[i] = p.For(s.Choice())
 	}
 	return list, nil
 }
 
-// inPlace says whether a phase is the form of one that is overlapped otherwise.
-func inPlace(p phases.Phase) bool {
-	return migrate.Fingerprint(p) != migrate.Fingerprint(allPhases(phases.Overlap)[p.Number-1])
+// begunStrategy is the strategy that a phase was begun with, "" where it was not
+// begun or has one form only.
+func begunStrategy(j *state.Journal, number int) (phases.Strategy, error) {
+	known, err := j.Phase(number)
+	if err != nil || known.Begun.IsZero() {
+		return "", err
+	}
+	return phases.StrategyOf(declaredPhases()[number-1].Begun(known)), nil
 }
+
+// inPlace says whether a phase is the form of one that is overlapped otherwise.
+func inPlace(p phases.Phase) bool { return phases.StrategyOf(p.Choice) == phases.InPlace }
 
 // printRollback prints what a rollback would do.
 func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
@@ -245,8 +254,8 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 		_, err := show.Fprintln(w, "Plan: nothing to take back; by the journal, nothing was changed.")
 		return err
 	}
-	t := newTable(w, "phase", "step", "on", "what is true now", "the way back")
-	t.widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
+	t := tabular.New(w, "phase", "step", "on", "what is true now", "the way back")
+	t.Widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	undone, blocked := 0, 0
 	for _, e := range list {
 		what := "is undone"
@@ -263,12 +272,12 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 		if e.Recorded != state.Verified {
 			now = strings.TrimPrefix(now+"; by the journal "+string(e.Recorded), "; ")
 		}
-		t.add(e.Phase, e.Title, e.Target, now, what)
+		t.Add(e.Phase, e.Title, e.Target, now, what)
 	}
 	t.Render()
 	for _, e := range list {
 		if e.Stays == "" && e.Blocked == "" {
-			printChanges(w, e.Changes, wantColour(w))
+			printChanges(w, e.Changes, show.WantColour(w))
 		}
 	}
 	_, err := show.Fprintf(w, "Plan: %d steps to undo, newest first; %d have no way back yet. Nothing was changed.\n", undone, blocked)

@@ -28,9 +28,12 @@ func TestTheStrategyOfTheWayBack(t *testing.T) {
 		"overlapped, without from here": {begun: phases.Overlap, asked: phases.InPlace, want: phases.Overlap, away: true},
 		"in place, asked to overlap":    {begun: phases.InPlace, asked: phases.Overlap},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			j := begunWith(t, c.begun)
+		byItsSteps := func(t *testing.T) *state.Journal { // of a version that did not write the strategy
+			return begunAs(t, migrate.Fingerprint(allPhases(c.begun)[etcd-1]), nil)
+		}
+		written := func(t *testing.T) *state.Journal { return begunWith(t, c.begun) }
+		wayBack := func(t *testing.T, j *state.Journal) {
+			t.Helper()
 			asked, chosen := c.asked, c.asked != ""
 			if !chosen {
 				asked = phases.Overlap // the flag's default
@@ -52,6 +55,11 @@ func TestTheStrategyOfTheWayBack(t *testing.T) {
 			if away != c.away {
 				t.Errorf("the API is away: %t", away)
 			}
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wayBack(t, written(t))
+			wayBack(t, byItsSteps(t))
 		})
 	}
 }
@@ -100,12 +108,18 @@ var touched = state.Key{Phase: 2, Step: "etcd/kubeadm-config", Target: migrate.C
 // begunWith is a journal of phase 2, complete, in which one step was done.
 func begunWith(t *testing.T, s phases.Strategy) *state.Journal {
 	t.Helper()
+	return begunAs(t, migrate.Fingerprint(allPhases(s)[1]), map[string]string{"strategy": string(s)})
+}
+
+// begunAs is begunWith, by what the journal knows of the phase.
+func begunAs(t *testing.T, declaration string, choice map[string]string) *state.Journal {
+	t.Helper()
 	j, err := state.Open(filepath.Join(t.TempDir(), "journal"), state.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { j.Close() })
-	if err := j.BeginPhase(2, "spec", migrate.Fingerprint(allPhases(s)[1])); err != nil {
+	if err := j.BeginPhase(2, "spec", declaration, choice); err != nil {
 		t.Fatal(err)
 	}
 	advance(t, j, state.Start, state.ApplyDone, state.VerifyDone)

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
 )
@@ -173,11 +174,11 @@ func clock() func() time.Time {
 }
 
 func fillJournal(ts *testscript.TestScript, j *state.Journal) {
-	ts.Check(j.PutBlob("about", about{Cluster: "small", KubernetesVersion: "v1.36.3", Strategy: string(phases.InPlace),
+	ts.Check(j.PutBlob(runrecord.AboutBlob, runrecord.About{Cluster: "small", KubernetesVersion: "v1.36.3", Strategy: string(phases.InPlace),
 		StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}))
 	end, err := j.BeginRun(1)
 	ts.Check(err)
-	ts.Check(j.BeginPhase(1, "sha256:spec", "sha256:steps"))
+	ts.Check(j.BeginPhase(1, "sha256:spec", "sha256:steps", nil))
 	advance := func(step, target string, changes ...state.Change) {
 		for _, c := range changes {
 			_, err := j.Advance(state.Key{Phase: 1, Step: step, Target: target}, c)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
 )
@@ -22,7 +23,7 @@ func migratePhases(ctx context.Context, s *session, m migration) (err error) {
 	defer j.Close()
 	m.closing.begin(j)
 	defer func() { err = m.closing.say(ctx, j, err) }()
-	defer func() { err = errors.Join(err, keepHostKeys(j, s.pool.AcceptedHostKeys())) }()
+	defer func() { err = errors.Join(err, runrecord.KeepHostKeys(j, s.pool.AcceptedHostKeys())) }()
 	w := &watched{migration: m, s: s, j: j}
 	if err := w.resumable(); err != nil {
 		return err
@@ -118,7 +119,7 @@ func (w *watched) run(ctx context.Context, p phases.Phase) error {
 // with runs do with a runner whose events everybody hears who has to, and
 // which is stopped by the operator or by the gate.
 func (w *watched) with(ctx context.Context, do func(migrate.Runner[phases.View, phases.Hands]) error) error {
-	events := both{changingWith(ctx), w.events, &timekeeper{j: w.j, log: w.s.log}}
+	events := both{changingWith(ctx), w.events, &runrecord.TimingRecorder{Journal: w.j, Log: w.s.log}}
 	stop, done := either(w.stop, w.hold.lost)
 	defer done()
 	if w.m != nil {
@@ -203,8 +204,8 @@ func (w *watched) begin(ctx context.Context, resumed bool) error {
 // collect takes up the measurement of a run that was interrupted after its
 // last change: nothing is left to do, and its pods still probe.
 func (w *watched) collect(ctx context.Context) error {
-	var saved measurements
-	if _, err := w.j.GetBlob(measurementsBlob, &saved); err != nil || !saved.Left || w.measuring.rate == 0 || ctx.Err() != nil {
+	var saved runrecord.Measurements
+	if _, err := w.j.GetBlob(runrecord.MeasurementsBlob, &saved); err != nil || !saved.Left || w.measuring.rate == 0 || ctx.Err() != nil {
 		return err
 	}
 	m, err := startMeasurement(ctx, w.s, w.j, w.measuring, true, w.stop)
@@ -223,7 +224,7 @@ func (w *watched) end(ctx context.Context) error {
 		}
 	}
 	err := w.m.end(ctx)
-	if r := w.m.saved.result(); r != nil && ctx.Err() == nil {
+	if r := w.m.saved.Result(); r != nil && ctx.Err() == nil {
 		w.measuring.tell(fmt.Sprintf("%d of %d requests of the API's clients failed, the longest gap was %.1f s; migrate report has the rest",
 			r.Failures(), r.Requests(), r.LongestGap().Seconds()))
 	}
@@ -273,14 +274,11 @@ func (w *watched) asBegun(p phases.Phase) (phases.Phase, error) {
 // begunAs is the phase with the strategy that asBegun switches to. One that is
 // complete keeps it as well: its way back depends on it.
 func (w *watched) begunAs(p phases.Phase) (as phases.Phase, switched bool, err error) {
-	known, err := w.j.Phase(p.Number)
-	if err != nil || w.chosen || known.Begun.IsZero() {
+	begun, err := begunStrategy(w.j, p.Number)
+	if err != nil || w.chosen || begun != phases.InPlace || inPlace(p) {
 		return p, false, err
 	}
 	other := allPhases(phases.InPlace)[p.Number-1]
-	if known.Declaration != migrate.Fingerprint(other) || known.Declaration == migrate.Fingerprint(p) {
-		return p, false, nil
-	}
 	stands, err := migrate.Stands(w.j, other)
 	if err != nil || !stands {
 		return p, false, err
@@ -311,14 +309,12 @@ func (w *watched) otherStrategy(p phases.Phase, err error) error {
 		return err
 	}
 	known, readErr := w.j.Phase(p.Number)
-	if readErr != nil {
-		return errors.Join(err, readErr)
+	s, begunErr := begunStrategy(w.j, p.Number)
+	if readErr != nil || begunErr != nil {
+		return errors.Join(err, readErr, begunErr)
 	}
-	for _, s := range []phases.Strategy{phases.Overlap, phases.InPlace} {
-		other := migrate.Fingerprint(allPhases(s)[p.Number-1])
-		if known.Declaration == other && other != migrate.Fingerprint(p) {
-			changed.Remedy = fmt.Sprintf("it was begun with --strategy %s: `migrate run --strategy %s` goes on with it, and `migrate rollback --phase %d --strategy %s` takes it back", s, s, p.Number, phases.InPlace)
-		}
+	if s != "" && s != phases.StrategyOf(p.Choice) && known.Declaration == migrate.Fingerprint(allPhases(s)[p.Number-1]) {
+		changed.Remedy = fmt.Sprintf("it was begun with --strategy %s: `migrate run --strategy %s` goes on with it, and `migrate rollback --phase %d --strategy %s` takes it back", s, s, p.Number, phases.InPlace)
 	}
 	return err
 }
@@ -327,12 +323,12 @@ func (w *watched) otherStrategy(p phases.Phase, err error) error {
 func (w *watched) switchTo(s phases.Strategy) error {
 	w.strategy = s
 	w.measuring.most = max(w.measuring.most, inPlaceSlack)
-	var a about
-	if _, err := w.j.GetBlob("about", &a); err != nil {
+	var a runrecord.About
+	if _, err := w.j.GetBlob(runrecord.AboutBlob, &a); err != nil {
 		return err
 	}
 	a.Strategy = string(s)
-	return w.j.PutBlob("about", a)
+	return w.j.PutBlob(runrecord.AboutBlob, a)
 }
 
 // cost adds to a block of the overlap what the other way would cost.

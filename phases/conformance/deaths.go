@@ -29,8 +29,23 @@ func (d Death) Like(next Death) bool {
 	return d.When == remotetest.After && next.When == remotetest.Before && d.At.Equal(next.At) && bytes.Equal(d.Journal, next.Journal)
 }
 
-// Share picks what a short test run does of a list: every n-th.
-func Share(i, n int) bool { return !testing.Short() || i%n == 0 }
+// Share picks what a test run does of a list of instants: all, or with -short a
+// sample. CRASH_SAMPLE=large makes that every n-th, else it is about every 3n-th.
+// The step is odd where n allows it: operations are listed with their two sides in
+// turn, and both are wanted.
+func Share(i, n int) bool {
+	step := 3 * n
+	if step%2 == 0 {
+		step++
+	}
+	switch {
+	case !testing.Short():
+		return true
+	case os.Getenv("CRASH_SAMPLE") == "large":
+		step = n
+	}
+	return i%step == 0
+}
 
 // Label names an operation in a test's name.
 func Label(op string, when remotetest.When) string {

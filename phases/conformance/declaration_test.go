@@ -39,6 +39,22 @@ func TestDeclarations(t *testing.T) {
 	}
 }
 
+// TestStepsOfBefore: a journal in which the etcd phase is part done can be
+// carried on only with the same steps. These are the fingerprints that journals
+// in use have.
+func TestStepsOfBefore(t *testing.T) {
+	t.Parallel()
+	for strategy, want := range map[phases.Strategy]string{
+		phases.Overlap:     "sha256:0b86c4e60361d61b7e889b8796fa4fa36fdb292f283089b89d8c0fa316e19557",
+		phases.InPlace:     "sha256:3c34020528825114196a26c1e3ebe3aa3d595687cae0b65470260f922b3e9020",
+		phases.BackInPlace: "sha256:0b86c4e60361d61b7e889b8796fa4fa36fdb292f283089b89d8c0fa316e19557",
+	} {
+		if got := migrate.Fingerprint(conformance.AllPhases(strategy)[1]); got != want {
+			t.Errorf("%s: the steps have the fingerprint %s, and had %s", strategy, got, want)
+		}
+	}
+}
+
 // TestStrategiesDiffer: what only one strategy does is listed here; all else is
 // the same in both, in the same order.
 func TestStrategiesDiffer(t *testing.T) {

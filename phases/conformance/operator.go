@@ -20,7 +20,7 @@ import (
 
 // AllPhases are the three phases of a migration in their order.
 func AllPhases(s phases.Strategy) []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(s), controlplane.Phase()}
+	return []phases.Phase{loadbalancer.Phase(), etcd.Phase().For(s.Choice()), controlplane.Phase()}
 }
 
 // chain is phases in their order with where they begin and how they end. The

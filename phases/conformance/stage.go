@@ -24,20 +24,29 @@ func On(t *testing.T, done int, strategy phases.Strategy, play func(Stage), opti
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := simulator.New(t, options...)
+		w, journal := begin(t, done, strategy, options)
 		defer w.Close()
-		o := NewOperator(t, w, filepath.Join(t.TempDir(), "journal"))
+		o := NewOperator(t, w, journal)
 		defer func() { o.Close() }()
-		for _, p := range AllPhases(strategy)[:done] {
-			if err := o.RunPhase(t.Context(), p); err != nil {
-				t.Fatal(err)
-			}
-		}
 		play(Stage{t, w, o})
 		if broken := w.Broken(); len(broken) > 0 {
 			t.Errorf("never may be: %q", broken)
 		}
 	})
+}
+
+// begin makes a world in which the first phases are done, with the journal of them.
+func begin(t *testing.T, done int, strategy phases.Strategy, options []simulator.Option) (w *simulator.World, journal string) {
+	t.Helper()
+	w, journal = simulator.New(t, options...), filepath.Join(t.TempDir(), "journal")
+	o := NewOperator(t, w, journal)
+	defer o.Close()
+	for _, p := range AllPhases(strategy)[:done] {
+		if err := o.RunPhase(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w, journal
 }
 
 // Script runs a script as root on a host, as somebody other than the operator.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
 )
 
@@ -65,33 +64,7 @@ func applyAddLearner(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 	return becomeLearner(ctx, h, h.Self())
 }
 
-// becomeLearner adds a host as a learner; one that is a member is left as it is.
-func becomeLearner(ctx context.Context, h phases.Hands, host cluster.Host) error {
-	e, err := h.Etcd(ctx)
-	if err != nil {
-		return err
-	}
-	return changeMembership(ctx, h.World(), func(ctx context.Context) error {
-		members, err := e.Members(ctx)
-		if err != nil {
-			return err
-		}
-		if _, ok := memberOn(members, host); ok {
-			return nil
-		}
-		voter, _, err := aVoterHost(ctx, &e.Reader)
-		if err != nil {
-			return err
-		}
-		return e.AddLearner(ctx, voter, PeerURL(host))
-	})
-}
-
-func ours(peerHost string, v phases.View) bool {
-	for _, h := range v.Spec().Etcd.Hosts {
-		if h.Address == peerHost {
-			return true
-		}
-	}
-	return false
+// undoAddLearner takes the learner off the list.
+func undoAddLearner(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	return removeLearner(ctx, h, PeerURL(h.Self()))
 }

@@ -220,3 +220,32 @@ func verifyBinary(ctx context.Context, v phases.View) error {
 	}
 	return nil
 }
+
+// undoBinary removes etcd and etcdctl, or brings back those of before. What
+// somebody has put in their place since is left.
+func undoBinary(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	if err := notRunning(ctx, h.View, Binary); err != nil {
+		return err
+	}
+	have, err := programsAt(ctx, h.View, h.Target(), Binary)
+	if err != nil {
+		return err
+	}
+	want, err := wantedPrograms(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	for _, p := range []struct{ file, have, want, before string }{
+		{Binary, have.etcd, want.etcd, before["sha256"]},
+		{Binary + "ctl", have.ctl, want.ctl, before["etcdctl"]},
+	} {
+		ours := p.have != "" && p.have != p.before && (p.want == "" || p.have == p.want)
+		if !ours {
+			continue
+		}
+		if err := fileBack(ctx, h.On(h.Target()), binaryID, p.file, p.before != "" && p.before != absent); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -298,3 +298,24 @@ func verifyCertificates(ctx context.Context, v phases.View) error {
 	}
 	return nil
 }
+
+// undoCertificates takes the member's keys and certificates off its host, and
+// what an attempt that was cut has left where they are signed. The CA's key
+// was never here.
+func undoCertificates(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	if err := notRunning(ctx, h.View, PKIDir); err != nil {
+		return err
+	}
+	first := h.On(h.First().Name)
+	scratch := path.Join(phases.StateDir, signingDir(h.Target()))
+	if _, err := first.Run(ctx, remote.Cmd("rm", "-rf", scratch)); err != nil {
+		return fmt.Errorf("removing the scratch folder on %s: %w", first.Name(), err)
+	}
+	was := strings.Split(before["files"], ",")
+	for _, name := range certificateFiles {
+		if err := fileBack(ctx, h.On(h.Target()), certificatesID, path.Join(PKIDir, name), slices.Contains(was, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,21 +1,22 @@
 package etcd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/etcd"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 )
 
 const (
@@ -33,6 +34,7 @@ func listen() phases.Step {
 		Title: "Let the old member listen on the host's address",
 		Why:   "The old member listens for members on localhost only; the new ones are on other hosts.",
 		On:    migrate.FirstControlPlane,
+		When:  phases.When(phases.InPlace),
 		// Measured on a small cluster of 1.36.3 on a busy machine with 2 cores:
 		// 67 to 76 s, nine times. Most of it is the kubelet: before it starts
 		// the new etcd it deletes the old one's mirror pod, and that call
@@ -118,60 +120,6 @@ func checkStopped(ctx context.Context, v phases.View, local bool) (migrate.Findi
 		return phases.Block("the reason is in "+v.Target()+":/var/log/pods/kube-system_etcd-*/etcd/", "etcd does not run on %s, though its manifest is there", v.Target()), nil
 	}
 	return phases.Need(migrate.Before{}, "the manifest is as it should be, but etcd does not run"), nil
-}
-
-func listenManifest(ctx context.Context, v phases.View) (kube.Manifest, remote.File, error) {
-	f, err := v.On(v.Target()).ReadFile(ctx, phases.EtcdManifest)
-	if err != nil {
-		return kube.Manifest{}, remote.File{}, err
-	}
-	m, err := kube.ParseManifest(f.Data)
-	if err != nil {
-		return kube.Manifest{}, remote.File{}, fmt.Errorf("on %s, %s: %w", v.Target(), f.Path, err)
-	}
-	return m, f, nil
-}
-
-// localOnly says that a manifest has no listener for members on other hosts.
-func localOnly(m kube.Manifest) bool {
-	urls, _ := m.Flags().Get(listenPeers)
-	for raw := range strings.SplitSeq(urls, ",") {
-		u, err := url.Parse(strings.TrimSpace(raw))
-		if err == nil && u.Host != "" && !phases.IsLoopback(u.Hostname()) {
-			return false
-		}
-	}
-	return true
-}
-
-// listenFlags are the flags to set, as kubeadm writes them, but with the
-// listener on localhost kept: whatever uses it goes on. --initial-cluster
-// stays: a member that has data reads none of the initial flags, and one
-// whose data is lost then refuses to found a cluster anew, since the two do
-// not agree (etcd: server/config, VerifyBootstrap).
-func listenFlags(m kube.Manifest, h cluster.Host) kube.Flags {
-	have, _ := m.Flags().Get(listenPeers)
-	flags := kube.Flags{{Name: listenPeers, Value: have + "," + PeerURL(h)}}
-	if _, ok := m.Flags().Get(advertisePeer); ok {
-		flags = append(flags, kube.Flag{Name: advertisePeer, Value: PeerURL(h)})
-	}
-	return flags
-}
-
-// withListener returns the manifest with those flags and every other byte
-// kept.
-func withListener(m kube.Manifest, h cluster.Host) ([]byte, error) {
-	var data []byte
-	for _, set := range listenFlags(m, h) {
-		var err error
-		if data, err = m.SetFlag(set.Name, set.Value); err != nil {
-			return nil, err
-		}
-		if m, err = kube.ParseManifest(data); err != nil {
-			return nil, err
-		}
-	}
-	return data, nil
 }
 
 // mayRestart is Blocked where etcd, once restarted with the new listener,
@@ -264,4 +212,86 @@ func verifyListen(ctx context.Context, v phases.View) error {
 		return err
 	}
 	return kube.Readyz(ctx, cfg)
+}
+
+// undoListen puts the manifest of before back, byte for byte, and waits until
+// the member runs by it: once more a restart in which the API has no etcd.
+func undoListen(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	host := h.On(h.Target())
+	m, f, err := listenManifest(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	if err := etcdFollows(ctx, h.View, m); err != nil {
+		return err
+	}
+	kept := path.Join(phases.BackupDir(listenID), phases.EtcdManifest)
+	if !localOnly(m) {
+		if err := listenerBack(ctx, h, f, kept); err != nil {
+			return err
+		}
+	}
+	err = phases.Await(ctx, h.View, 5*time.Minute, func(ctx context.Context) error { return runsLocalOnly(ctx, h.View) })
+	if err != nil {
+		return fmt.Errorf("waiting for the old member with the manifest of before: %w", err)
+	}
+	return host.Remove(ctx, kept)
+}
+
+// listenerBack writes the copy, unless the manifest was changed since.
+func listenerBack(ctx context.Context, h phases.Hands, now remote.File, kept string) error {
+	f, err := h.On(h.Target()).ReadFile(ctx, kept)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s on %s is not there: take %s out of --%s in %s yourself", kept, h.Target(), PeerURL(h.First()), listenPeers, now.Path)
+	}
+	if err != nil {
+		return err
+	}
+	m, err := kube.ParseManifest(f.Data)
+	if err != nil {
+		return fmt.Errorf("on %s, %s: %w", h.Target(), kept, err)
+	}
+	if ours, err := withListener(m, h.First()); err != nil || !bytes.Equal(ours, now.Data) {
+		return errors.Join(err, fmt.Errorf("%s on %s was changed by somebody else meanwhile and is left as it is: mend it there, or copy %s over it", now.Path, h.Target(), kept))
+	}
+	if err := alone(ctx, h.View); err != nil {
+		return fmt.Errorf("the listener stays: %w", err)
+	}
+	f.Path, f.Mode, f.Owner = now.Path, now.Mode, now.Owner
+	return h.On(h.Target()).WriteFile(ctx, f)
+}
+
+// etcdFollows waits until no etcd runs by another manifest than the one in
+// place: one that is about to be stopped would pass for the next one.
+func etcdFollows(ctx context.Context, v phases.View, m kube.Manifest) error {
+	want, _ := m.Flags().Get(listenPeers)
+	err := phases.Await(ctx, v, kubeletActs, func(ctx context.Context) error {
+		old, running, err := v.OldEtcd(ctx)
+		if err != nil || !running {
+			return err
+		}
+		if has, _ := old.Flags.Get(listenPeers); has != want {
+			return fmt.Errorf("etcd on %s runs with --%s=%s and its manifest says %s", v.Target(), listenPeers, has, want)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the kubelet on %s to act on the old member's manifest: %w", v.Target(), err)
+	}
+	return nil
+}
+
+func runsLocalOnly(ctx context.Context, v phases.View) error {
+	old, running, err := v.OldEtcd(ctx)
+	if err != nil {
+		return err
+	}
+	if !running || !old.LocalOnly {
+		_, err := v.Etcd(ctx) // lets go of the connection to the one that has ended
+		return errors.Join(fmt.Errorf("etcd on %s does not run with the manifest of before yet", v.Target()), err)
+	}
+	if _, _, err := list(ctx, v); err != nil {
+		return err
+	}
+	return apiserver.Readyz(ctx, v, v.First().Name)
 }

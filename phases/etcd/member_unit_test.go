@@ -105,44 +105,6 @@ func member(id uint64, name string, urls ...string) etcd.Member {
 	return etcd.Member{ID: id, Name: name, PeerURLs: urls}
 }
 
-func TestOldMember(t *testing.T) {
-	t.Parallel()
-	e1, e2 := member(11, "e1", "https://10.88.0.21:2380"), member(12, "", "https://10.88.0.22:2380")
-	e2.Learner = true
-	for name, tt := range map[string]struct {
-		members []etcd.Member
-		want    uint64 // 0 for none
-	}{
-		"alone, localhost":               {[]etcd.Member{member(1, "cp1", "https://localhost:2380")}, 1},
-		"alone, loopback":                {[]etcd.Member{member(1, "cp1", "https://127.0.0.1:2380")}, 1},
-		"alone, its address":             {[]etcd.Member{member(1, "cp1", "https://10.88.0.11:2380")}, 1},
-		"alone, a host name":             {[]etcd.Member{member(1, "cp1", "https://cp1.example:2380")}, 1},
-		"named like an etcd host":        {[]etcd.Member{member(1, "e1", "https://localhost:2380")}, 1},
-		"last in the list":               {[]etcd.Member{e1, e2, member(1, "cp1", "https://10.88.0.11:2380")}, 1},
-		"before a learner without name":  {[]etcd.Member{member(1, "cp1", "https://localhost:2380"), e2}, 1},
-		"gone, with a nameless learner":  {[]etcd.Member{e1, e2}, 0},
-		"nobody":                         {nil, 0},
-		"an etcd host's second peer URL": {[]etcd.Member{member(11, "e1", "https://a:2380", "https://10.88.0.21:2380")}, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got, ok := oldMember(tt.members, view("e1"))
-			if got.ID != tt.want || ok != (tt.want != 0) {
-				t.Errorf("got %x, %t", got.ID, ok)
-			}
-		})
-	}
-	if m, ok := memberOn([]etcd.Member{e1, e2}, cluster.Host{Name: "e2", Address: "10.88.0.22"}); !ok || m.ID != 12 {
-		t.Errorf("the learner without a name: %x, %t", m.ID, ok)
-	}
-	// 10.88.0.2 begins 10.88.0.21; a name is no address.
-	for _, h := range []cluster.Host{{Name: "e1", Address: "10.88.0.2"}, {Name: "e1", Address: "10.88.0.99"}} {
-		if m, ok := memberOn([]etcd.Member{e1, e2}, h); ok {
-			t.Errorf("%v is member %x", h, m.ID)
-		}
-	}
-}
-
 func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	members := []etcd.Member{member(1, "cp1", "https://10.88.0.11:2380", "https://cp1:2380"), member(11, "e1", "https://10.88.0.21:2380"), member(12, "", "https://10.88.0.22:2380")}
@@ -156,16 +118,5 @@ func TestEnvironment(t *testing.T) {
 	}
 	if got, err := environment(members, view("e3")); err == nil {
 		t.Errorf("e3 is no member, and got %s", got)
-	}
-}
-
-func TestWithout(t *testing.T) {
-	t.Parallel()
-	members := withHosts([]etcd.Member{member(1, "cp1", "https://localhost:2380"), member(11, "e1", "https://10.88.0.21:2380")}, view("cp1"))
-	if got := describe(without(members, 1)); got != "10.88.0.21 (e1, voter), 10.88.0.22 (e2, voter), 10.88.0.23 (e3, voter)" {
-		t.Errorf("got %s", got)
-	}
-	if got := without(members, 0); len(got) != len(members) {
-		t.Errorf("without nobody: %s", describe(got))
 	}
 }

@@ -145,3 +145,45 @@ func describe(members []etcd.Member) string {
 
 // lines turns a description into one member a line, for diffs.
 func lines(s string) string { return strings.ReplaceAll(s, "), ", ")\n") + "\n" }
+
+// initialCluster lists the members as etcd wants them: byte for byte what is
+// stored, this one under its own name, since it has none before its first
+// start ("member count is unequal", "unmatched member while checking
+// PeerURLs" are the answers to anything else).
+func initialCluster(members []etcd.Member, self cluster.Host, name string) (string, error) {
+	if _, ok := memberOn(members, self); !ok {
+		return "", fmt.Errorf("%s is not in the member list", self.Name)
+	}
+	var parts []string
+	for _, m := range members {
+		called := m.Name
+		if m.PeerHost() == self.Address {
+			called = name
+		}
+		if called == "" {
+			return "", fmt.Errorf("another member has not started yet: %s", describe(members))
+		}
+		for _, u := range m.PeerURLs {
+			parts = append(parts, called+"="+u)
+		}
+	}
+	return strings.Join(parts, ","), nil
+}
+
+// hostOf finds an etcd host by its name.
+func hostOf(v phases.View, name string) cluster.Host {
+	i := slices.IndexFunc(v.Spec().Etcd.Hosts, func(h cluster.Host) bool { return h.Name == name })
+	if i < 0 {
+		return cluster.Host{Name: name}
+	}
+	return v.Spec().Etcd.Hosts[i]
+}
+
+func ours(peerHost string, v phases.View) bool {
+	for _, h := range v.Spec().Etcd.Hosts {
+		if h.Address == peerHost {
+			return true
+		}
+	}
+	return false
+}

@@ -2,22 +2,14 @@ package etcd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/etcd"
 	"hamigrate/phases"
 )
 
-const (
-	moveLeaderID = "etcd/move-leader"
-	// quietLooks bounds how often the log is looked at until nothing is added
-	// to it: the API server is held for a second and no longer. Others than
-	// the API server may write, too.
-	quietLooks = 10
-)
+const moveLeaderID = "etcd/move-leader"
 
 // moveLeader hands the leadership to a new member, so that removing the old
 // one costs no election. The API server is held for that moment: a leader that
@@ -90,66 +82,4 @@ func applyMoveLeader(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 		return fmt.Errorf("%s has no voter to move the leader to", h.Spec().Etcd.Hosts[0].Name)
 	}
 	return handOverHeld(ctx, h, e, host, to.ID)
-}
-
-// leaderToOldMember hands the leadership back, as it was taken; done twice it
-// is done once. On the way back the members' own steps need it, too: a leader
-// that is removed costs an election, and one may have been elected among the
-// new members at any time.
-func leaderToOldMember(ctx context.Context, h phases.Hands) error {
-	if err := oldMemberServes(ctx, h.View); err != nil {
-		return fmt.Errorf("the leader can't be moved to the old member: %w", err)
-	}
-	e, err := h.Etcd(ctx)
-	if err != nil {
-		return err
-	}
-	members, err := e.Members(ctx)
-	if err != nil {
-		return err
-	}
-	old, _ := oldMember(members, h.View)
-	host, s, err := aVoterHost(ctx, &e.Reader)
-	if err != nil || s.Leader == old.ID {
-		return err
-	}
-	return handOverHeld(ctx, h, e, host, old.ID)
-}
-
-// handOverHeld is handOver while the API server stands still.
-func handOverHeld(ctx context.Context, h phases.Hands, e *etcd.Cluster, host string, to uint64) error {
-	release, err := h.HoldAPIServer(ctx, h.First().Name)
-	if err != nil {
-		return err
-	}
-	err = handOver(ctx, h, e, host, to)
-	letGo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return errors.Join(err, release(letGo))
-}
-
-// handOver moves the leader once nothing more is proposed to it.
-func handOver(ctx context.Context, h phases.Hands, e *etcd.Cluster, host string, to uint64) error {
-	if err := untilQuiet(ctx, h, e, host); err != nil {
-		return err
-	}
-	return e.MoveLeader(ctx, host, to)
-}
-
-// untilQuiet waits until what was under way when the API server was held has
-// found its way into the log.
-func untilQuiet(ctx context.Context, h phases.Hands, e *etcd.Cluster, host string) error {
-	defer h.World().Waiting()()
-	var last uint64
-	for range quietLooks {
-		s, err := e.Status(ctx, host)
-		if err != nil {
-			return err
-		}
-		if s.RaftIndex == last && s.RaftApplied == s.RaftIndex {
-			break
-		}
-		last = s.RaftIndex
-	}
-	return nil
 }

@@ -17,18 +17,16 @@ const peerURLID = "etcd/peer-url"
 // peerURL corrects the stored peer URL of the old member. etcd goes by what
 // it stored when the cluster was made, not by its flags; a cluster born with
 // kubeadm 1.12 or older has https://localhost:2380 there, and a new member
-// would look for the old one on itself (kubernetes/kubeadm#1950).
-func peerURL(strategy phases.Strategy) phases.Step {
-	listener := migrate.StepID(peerRelayID)
-	if strategy == phases.InPlace {
-		listener = listenID
-	}
+// would look for the old one on itself (kubernetes/kubeadm#1950). listener is the
+// step that makes the old member answer there.
+func peerURL(with migrate.When, listener migrate.StepID) phases.Step {
 	return phases.Step{
 		ID:    peerURLID,
 		Title: "Store the old member's real peer URL",
 		Why:   "New members find the old one by the URL that etcd stored, not by its flags.",
 		On:    migrate.FirstControlPlane,
 		Needs: []migrate.StepID{listener},
+		When:  with,
 		ByHand: "```\nETCDCTL=\"kubectl -n kube-system exec etcd-{{.First.Name}} -- etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt --cert /etc/kubernetes/pki/etcd/server.crt --key /etc/kubernetes/pki/etcd/server.key\"\n" +
 			"$ETCDCTL member list -w table\n$ETCDCTL member update <ID> --peer-urls=https://{{.First.Address}}:2380\n```\n",
 		Check:  checkPeerURL,
@@ -110,4 +108,33 @@ func verifyPeerURL(ctx context.Context, v phases.View) error {
 		return fmt.Errorf("the stored peer URL of the old member is not %s: %s", PeerURL(v.First()), describe(members))
 	}
 	return nil
+}
+
+// undoPeerURL stores the URL of before. Others would not find the member by
+// it, so it has to be the only one; and never a learner's (SetPeerURL).
+func undoPeerURL(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	if before["peerURLs"] == "" {
+		return errors.New("the journal does not say what the stored peer URL was before: set it back by hand with `etcdctl member update`, and run again")
+	}
+	e, err := h.Etcd(ctx)
+	if err != nil {
+		return err
+	}
+	members, err := e.Members(ctx)
+	if err != nil {
+		return err
+	}
+	old, ok := oldMember(members, h.View)
+	switch {
+	case !ok:
+		return errors.New("the old member is not in the member list")
+	case strings.Join(old.PeerURLs, ",") == before["peerURLs"]:
+		return nil
+	case old.Learner:
+		return errors.New("the old member is a learner: updating one would promote it silently (etcd-io/etcd#21694)")
+	}
+	if err := alone(ctx, h.View); err != nil {
+		return fmt.Errorf("the stored peer URL stays: %w", err)
+	}
+	return e.SetPeerURL(ctx, h.Target(), old.ID, strings.Split(before["peerURLs"], ",")...)
 }

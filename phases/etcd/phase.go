@@ -20,27 +20,25 @@ import (
 	"hamigrate/phases"
 )
 
-// Phase declares the steps in their order. Everything a host needs is
-// prepared on all hosts before the first member is added, because two voters
-// survive no failure: the shorter the way from two to three, the better.
-func Phase(strategy phases.Strategy) phases.Phase {
-	both := func(steps ...phases.Step) []phases.Step { return steps }
-	only := func(s phases.Strategy, steps ...phases.Step) []phases.Step {
-		if s != strategy {
-			return nil
-		}
-		return steps
-	}
+// Phase declares the steps in their order, those of all strategies. Everything
+// a host needs is prepared on all hosts before the first member is added,
+// because two voters survive no failure: the shorter the way from two to three,
+// the better.
+func Phase() phases.Phase {
 	return phases.Phase{
 		Number: 2,
 		Name:   "etcd",
 		Title:  "Move etcd to hosts of its own",
 		Why:    "The one etcd member is the cluster's only memory; three survive the loss of any one.",
+		Facets: map[migrate.Facet][]string{
+			phases.FacetStrategy: phases.Answers(phases.Overlap, phases.InPlace, phases.BackInPlace),
+		},
 		Steps: slices.Concat(
-			only(phases.Overlap, peerRelay()),
-			only(phases.InPlace, listen()),
-			both(
-				peerURL(strategy),
+			[]phases.Step{
+				peerRelay(),
+				listen(),
+				peerURL(overlapped(), peerRelayID),
+				peerURL(phases.When(phases.InPlace), listenID),
 				user(),
 				binary(),
 				certificates(),
@@ -49,17 +47,22 @@ func Phase(strategy phases.Strategy) phases.Phase {
 				startMember(),
 				promote(),
 				moveLeader(),
-			),
-			only(phases.Overlap, restart().Before()...),
-			both(repointAPIServer(strategy)),
-			only(phases.Overlap, restart().After(repointID)...),
-			both(
+			},
+			when(overlapped(), restart().Before()...),
+			[]phases.Step{
+				repointOverlapped(),
+				repointTakenBackInPlace(),
+				repointInPlace(),
+			},
+			when(phases.When(phases.Overlap), restart().After(repointID)...),
+			when(phases.When(phases.BackInPlace), withoutSecond(restart().After(repointID))...),
+			[]phases.Step{
 				kubeadmConfig(),
 				removeMember(),
 				retireManifest(),
 				archiveData(),
-			),
-			only(phases.Overlap, removeRelay()),
+				removeRelay(),
+			},
 		),
 		Also:        []migrate.Selector{migrate.FirstControlPlane}, // it signs, and holds the trail
 		Guard:       phases.Guard,
@@ -67,22 +70,26 @@ func Phase(strategy phases.Strategy) phases.Phase {
 	}
 }
 
-// TakenBackInPlace is the phase as Overlap declares it, for a rollback without
-// a second API server, where none fits on the node any more: the real one is
-// restarted alone, and what the second one would need is not set up again.
-func TakenBackInPlace() phases.Phase {
-	p, alone, setUp := Phase(phases.Overlap), repointInPlace(), restart().After(repointID)
-	for i := range p.Steps {
-		s := &p.Steps[i]
-		switch {
-		case s.ID == repointID:
-			s.Undo, s.Outage = alone.Undo, alone.Outage
-		case slices.ContainsFunc(setUp, func(other phases.Step) bool { return other.ID == s.ID }):
-			s.Check = func(context.Context, phases.View) (migrate.Finding, error) {
-				return phases.Need(migrate.Before{}, "no second API server is set up for the way back"), nil
-			}
-			s.Undo = func(context.Context, phases.Hands, migrate.Before) error { return nil }
-		}
+// overlapped is for a step of a restart with a second API server, whichever way
+// back is taken.
+func overlapped() migrate.When { return phases.When(phases.Overlap, phases.BackInPlace) }
+
+// when are steps of another package, with what they depend on here.
+func when(w migrate.When, steps ...phases.Step) []phases.Step {
+	for i := range steps {
+		steps[i].When = w
 	}
-	return p
+	return steps
+}
+
+// withoutSecond are the steps after a restart, on a way back without a second
+// API server: what it would need is not set up again.
+func withoutSecond(after []phases.Step) []phases.Step {
+	for i := range after {
+		after[i].Check = func(context.Context, phases.View) (migrate.Finding, error) {
+			return phases.Need(migrate.Before{}, "no second API server is set up for the way back"), nil
+		}
+		after[i].Undo = func(context.Context, phases.Hands, migrate.Before) error { return nil }
+	}
+	return after
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/etcd"
 	"hamigrate/phases"
 )
 
@@ -44,28 +45,7 @@ func promote() phases.Step {
 // applyPromote asks again while etcd finds the learner not in sync: under
 // steady writes it may be a few entries behind at any one moment.
 func applyPromote(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	e, err := h.Etcd(ctx)
-	if err != nil {
-		return err
-	}
-	return changeMembership(ctx, h.World(), func(ctx context.Context) error {
-		members, err := e.Members(ctx)
-		if err != nil {
-			return err
-		}
-		m, ok := memberOn(members, h.Self())
-		if !ok {
-			return fmt.Errorf("%s is not in the member list: %s", h.Target(), describe(members))
-		}
-		if !m.Learner {
-			return nil
-		}
-		host, _, err := aVoterHost(ctx, &e.Reader)
-		if err != nil {
-			return err
-		}
-		return e.Promote(ctx, host, m.ID)
-	})
+	return giveVote(ctx, h, h.Target(), func(members []etcd.Member) (etcd.Member, bool) { return memberOn(members, h.Self()) })
 }
 
 // verifyPromote wants a voter that knows it is one. That all members hold one
@@ -88,4 +68,36 @@ func verifyPromote(ctx context.Context, v phases.View) error {
 		return fmt.Errorf("the member on %s does not know yet that it is a voter", v.Target())
 	}
 	return nil
+}
+
+// undoPromote removes the member: a voter can't be demoted. Its unit is
+// disabled before, so that a removed member does not come back with its host,
+// and stopped after, so that the votes of those that stay are enough at every
+// moment.
+func undoPromote(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	members, _, err := list(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	m, ok := memberOn(members, h.Self())
+	switch {
+	case !ok:
+		return stopUnit(ctx, h) // an attempt before was cut after the removal
+	case m.Learner:
+		return nil // it was not promoted
+	}
+	if err := mayLeave(ctx, h); err != nil {
+		return fmt.Errorf("the member on %s is not removed: %w", h.Target(), err)
+	}
+	if err := disableUnit(ctx, h); err != nil {
+		return err
+	}
+	if err := removeVoter(ctx, h, m); err != nil {
+		return err
+	}
+	err = phases.Await(ctx, h.View, time.Minute, func(ctx context.Context) error { return othersServe(ctx, h.View, h.Target()) })
+	if err != nil {
+		return fmt.Errorf("waiting for the members that stay: %w", err)
+	}
+	return stopUnit(ctx, h)
 }

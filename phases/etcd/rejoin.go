@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"hamigrate/migrate"
 	"hamigrate/migrate/etcd"
 	"hamigrate/phases"
 )
@@ -104,20 +103,6 @@ func newMembersCarry(ctx context.Context, v phases.View) error {
 	return nil
 }
 
-// answersAs wants the member on a host to be m and to know the leader.
-func answersAs(ctx context.Context, e *etcd.Reader, host string, m etcd.Member) error {
-	s, err := e.Status(ctx, host)
-	switch {
-	case err != nil:
-		return err
-	case s.MemberID != m.ID:
-		return fmt.Errorf("etcd on %s is member %x, the list says %x", host, s.MemberID, m.ID)
-	case s.Leader == 0:
-		return fmt.Errorf("the member on %s knows no leader", host)
-	}
-	return nil
-}
-
 // joinAsLearner goes on from wherever an attempt before was cut.
 func joinAsLearner(ctx context.Context, h phases.Hands) error {
 	members, _, err := list(ctx, h.View)
@@ -171,33 +156,6 @@ func joinAsLearner(ctx context.Context, h phases.Hands) error {
 	return nil
 }
 
-// removeLearner removes the learner with a peer URL; one that is not there is
-// success, and a voter is never removed by it.
-func removeLearner(ctx context.Context, h phases.Hands, peerURL string) error {
-	e, err := h.Etcd(ctx)
-	if err != nil {
-		return err
-	}
-	return changeMembership(ctx, h.World(), func(ctx context.Context) error {
-		members, err := e.Members(ctx)
-		if err != nil {
-			return err
-		}
-		i := slices.IndexFunc(members, func(m etcd.Member) bool { return slices.Contains(m.PeerURLs, peerURL) })
-		if i < 0 {
-			return nil
-		}
-		if !members[i].Learner {
-			return fmt.Errorf("%s is a voter by now: %s", peerURL, describe(members))
-		}
-		host, _, err := aVoterHost(ctx, &e.Reader)
-		if err != nil {
-			return err
-		}
-		return e.Remove(ctx, host, members[i].ID)
-	})
-}
-
 // oldCaughtUp wants the old member's process to be what its manifest says, and
 // its member to be the one of the list, with all data.
 func oldCaughtUp(ctx context.Context, v phases.View) error {
@@ -222,24 +180,7 @@ func promoteOld(ctx context.Context, h phases.Hands) error {
 	if err != nil {
 		return err
 	}
-	err = changeMembership(ctx, h.World(), func(ctx context.Context) error {
-		members, err := e.Members(ctx)
-		if err != nil {
-			return err
-		}
-		old, ok := oldMember(members, h.View)
-		if !ok {
-			return fmt.Errorf("%s has no member: %s", h.First().Name, describe(members))
-		}
-		if !old.Learner {
-			return nil
-		}
-		host, _, err := aVoterHost(ctx, &e.Reader)
-		if err != nil {
-			return err
-		}
-		return e.Promote(ctx, host, old.ID)
-	})
+	err = giveVote(ctx, h, h.First().Name, func(members []etcd.Member) (etcd.Member, bool) { return oldMember(members, h.View) })
 	if err != nil {
 		return err
 	}
@@ -260,41 +201,6 @@ func promoteOld(ctx context.Context, h phases.Hands) error {
 		err = SameHistory(ctx, &e.Reader)
 	}
 	return err
-}
-
-// undoRemoveMember is the whole way: the old member is a voter again.
-func undoRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	return rejoin(ctx, h, votes)
-}
-
-// undoRetireManifest has nothing to do where the manifest was not moved yet;
-// what runs by it is then the removed member, which the step before sees to.
-func undoRetireManifest(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	f, there, err := oldManifest(ctx, h.View)
-	if err != nil {
-		return err
-	}
-	if there && !isJoining(f.Data) {
-		if listed, err := oldListed(ctx, h.View); err != nil || !listed {
-			return err
-		}
-	}
-	return rejoin(ctx, h, original)
-}
-
-// undoArchiveData has nothing to do where the data was not moved yet. It is
-// that of the removed member, and is moved when that joins again.
-func undoArchiveData(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	data, err := hasOldData(ctx, h.View)
-	if err != nil {
-		return err
-	}
-	if data {
-		if listed, err := oldListed(ctx, h.View); err != nil || !listed {
-			return err
-		}
-	}
-	return rejoin(ctx, h, learns)
 }
 
 func oldListed(ctx context.Context, v phases.View) (bool, error) {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/etcd"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
@@ -70,30 +69,6 @@ func joiningManifest(original []byte, initialCluster, peerURL string) ([]byte, e
 func ofBirth(variable string) bool {
 	name, ok := strings.CutPrefix(variable, "ETCD_")
 	return ok && (name == "FORCE_NEW_CLUSTER" || strings.HasPrefix(name, "INITIAL_CLUSTER") || strings.HasPrefix(name, "DISCOVERY"))
-}
-
-// initialCluster lists the members as etcd wants them: byte for byte what is
-// stored, this one under its own name, since it has none before its first
-// start ("member count is unequal", "unmatched member while checking
-// PeerURLs" are the answers to anything else).
-func initialCluster(members []etcd.Member, self cluster.Host, name string) (string, error) {
-	if _, ok := memberOn(members, self); !ok {
-		return "", fmt.Errorf("%s is not in the member list", self.Name)
-	}
-	var parts []string
-	for _, m := range members {
-		called := m.Name
-		if m.PeerHost() == self.Address {
-			called = name
-		}
-		if called == "" {
-			return "", fmt.Errorf("another member has not started yet: %s", describe(members))
-		}
-		for _, u := range m.PeerURLs {
-			parts = append(parts, called+"="+u)
-		}
-	}
-	return strings.Join(parts, ","), nil
 }
 
 // oldManifest is what the kubelet has for the old member.

@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"hamigrate/migrate/cluster"
-	"hamigrate/migrate/etcd"
 	"hamigrate/migrate/kube"
 )
 
@@ -69,22 +67,5 @@ func TestJoiningManifest(t *testing.T) {
 		if _, err := joiningManifest([]byte(pod), members, "https://10.88.0.11:2380"); err == nil {
 			t.Errorf("%s was taken", pod)
 		}
-	}
-}
-
-func TestInitialCluster(t *testing.T) {
-	t.Parallel()
-	first := cluster.Host{Name: "cp1", Address: "10.88.0.11"}
-	e1 := etcd.Member{Name: "e1", PeerURLs: []string{"https://10.88.0.21:2380"}}
-	own := etcd.Member{PeerURLs: []string{"https://10.88.0.11:2380"}, Learner: true}
-	if got, err := initialCluster([]etcd.Member{e1, own}, first, "first"); err != nil || got != "e1=https://10.88.0.21:2380,first=https://10.88.0.11:2380" {
-		t.Errorf("%q, %v", got, err)
-	}
-	if _, err := initialCluster([]etcd.Member{e1}, first, "first"); err == nil {
-		t.Error("it is not in the list, and there was no error")
-	}
-	e1.Name = ""
-	if _, err := initialCluster([]etcd.Member{e1, own}, first, "first"); err == nil {
-		t.Error("another one has not started, and there was no error")
 	}
 }

@@ -3,15 +3,13 @@ package etcd
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/etcd"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
-	"hamigrate/phases/overlap"
+	"hamigrate/phases/apiserver"
 )
 
 const removeMemberID = "etcd/remove-member"
@@ -49,22 +47,6 @@ func removeMember() phases.Step {
 	}
 }
 
-// withHosts adds the members that the steps before this one will have added,
-// for the plan of a whole phase.
-func withHosts(members []etcd.Member, v phases.View) []etcd.Member {
-	members = slices.Clone(members)
-	for _, h := range v.Spec().Etcd.Hosts {
-		if _, ok := memberOn(members, h); !ok {
-			members = append(members, etcd.Member{Name: h.Name, PeerURLs: []string{PeerURL(h)}})
-		}
-	}
-	return members
-}
-
-func without(members []etcd.Member, id uint64) []etcd.Member {
-	return slices.DeleteFunc(slices.Clone(members), func(m etcd.Member) bool { return m.ID == id && id != 0 })
-}
-
 // applyRemoveMember never removes a member that an API server depends on.
 func applyRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	e, err := h.Etcd(ctx)
@@ -83,10 +65,10 @@ func applyRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) er
 		return err
 	}
 	// The timer would put back a manifest that needs this member.
-	if err := overlap.RealReadyz(ctx, h.View, h.Target()); err != nil {
+	if err := apiserver.Readyz(ctx, h.View, h.Target()); err != nil {
 		return err
 	}
-	if err := overlap.Disarm(ctx, h.On(h.Target())); err != nil {
+	if err := apiserver.DisarmWatchdog(ctx, h.On(h.Target())); err != nil {
 		return err
 	}
 	if err := runningServers(ctx, h.View, etcdServers(h.View)); err != nil {
@@ -157,7 +139,7 @@ func othersOfOld(ctx context.Context, v phases.View) string {
 	for _, u := range phases.ReachableListeners(old.Flags, v.First().Address) {
 		users = append(users, u+" (metrics)")
 	}
-	use, err := v.EtcdClients(ctx, phases.EtcdClientsLimit)
+	use, err := phases.EtcdClients(ctx, v, phases.EtcdClientsLimit)
 	if err != nil {
 		use.Unseen = []string{fmt.Sprintf("anything: %v", err)}
 	}
@@ -172,7 +154,7 @@ func othersOfOld(ctx context.Context, v phases.View) string {
 		if n := len(users) - namedAtMost; n > 0 {
 			users, more = users[:namedAtMost], fmt.Sprintf("; %d more, which `migrate audit` lists", n)
 		}
-		clients, metrics := v.EtcdClientsInstead(old.Flags)
+		clients, metrics := phases.EtcdClientsInstead(v, old.Flags)
 		for i, u := range metrics {
 			metrics[i] = u + " (metrics)"
 		}
@@ -182,4 +164,9 @@ func othersOfOld(ctx context.Context, v phases.View) string {
 		text += "; who else uses it was not looked at in " + strings.Join(use.Unseen, "; ")
 	}
 	return text
+}
+
+// undoRemoveMember is the whole way: the old member is a voter again.
+func undoRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	return rejoin(ctx, h, votes)
 }

@@ -1,20 +1,16 @@
 package etcd
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
-	"slices"
-	"strings"
 	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 	"hamigrate/phases/overlap"
 )
 
@@ -23,16 +19,51 @@ const repointID = "etcd/repoint-apiserver"
 // repointAPIServer makes the API server use the new members. --etcd-servers
 // can't be reloaded, so it is restarted: overlapped by a second API server, or
 // in place.
-func repointAPIServer(strategy phases.Strategy) phases.Step {
-	s := repointInPlace()
-	if strategy == phases.Overlap {
-		s.Outage = 0
-		s.Needs = append(s.Needs, restart().RedirectID())
-		s.Apply = applyRepointOverlapped
-		s.Undo, s.Bracket = undoRepointOverlapped, restart().Bracket()
+func repointAPIServer() phases.Step {
+	return phases.Step{
+		ID:    repointID,
+		Title: "Point the API server to the new members",
+		Why:   "It must not depend on the old member when that is removed.",
+		On:    migrate.FirstControlPlane,
+		Needs: []migrate.StepID{promoteID, moveLeaderID},
+		ByHand: "Edit a copy outside the manifests folder, then move it in: the kubelet runs every file it finds there.\n\n" +
+			"```\ncp /etc/kubernetes/manifests/kube-apiserver.yaml $HOME/\nsed 's#--etcd-servers=.*#--etcd-servers={{.EtcdServers}}#' $HOME/kube-apiserver.yaml > /etc/kubernetes/.kube-apiserver.new\nmv /etc/kubernetes/.kube-apiserver.new /etc/kubernetes/manifests/kube-apiserver.yaml\n```\n",
+		Check:  checkRepoint,
+		Verify: verifyRepoint,
+		// kubeadm's own wait for a control plane is 4 minutes.
+		Settle: 5 * time.Minute, WaitsFor: "kubelet",
 	}
+}
+
+// repointInPlace restarts the API server, which is away meanwhile.
+func repointInPlace() phases.Step {
+	s := repointAPIServer()
+	s.When = phases.When(phases.InPlace)
+	s.Outage, s.Apply, s.Undo = restartOutage, applyRepoint, undoRepoint
 	return s
 }
+
+// repointOverlapped restarts it behind the second one, there and back.
+func repointOverlapped() phases.Step {
+	s := repointAPIServer()
+	s.When = phases.When(phases.Overlap)
+	s.Needs = append(s.Needs, restart().RedirectID())
+	s.Apply, s.Undo, s.Bracket = applyRepointOverlapped, undoRepointOverlapped, restart().Bracket()
+	return s
+}
+
+// repointTakenBackInPlace is repointOverlapped with the way back of
+// repointInPlace.
+func repointTakenBackInPlace() phases.Step {
+	s := repointOverlapped()
+	s.When = phases.When(phases.BackInPlace)
+	s.Undo, s.Outage = undoRepoint, restartOutage
+	return s
+}
+
+// restartOutage was measured on a small cluster: 36 to 44 s from the edit to
+// ready.
+const restartOutage = 45 * time.Second
 
 // restart is the overlap around it. The second API server gets the new
 // members first: if they do not work for it, the real one is not touched.
@@ -70,71 +101,6 @@ func applyRepointOverlapped(ctx context.Context, h phases.Hands, _ migrate.Befor
 	return changeEtcdServers(ctx, h, gently(ctx, h))
 }
 
-// around is done right before and right after an API server's manifest is
-// changed. Empty, it does nothing.
-type around struct{ before, after func() error }
-
-// write changes an API server's manifest.
-func (a around) write(ctx context.Context, host remote.Host, f remote.File) error {
-	if a.before != nil {
-		if err := a.before(); err != nil {
-			return err
-		}
-	}
-	if err := host.WriteFile(ctx, f); err != nil || a.after == nil {
-		return err
-	}
-	return a.after()
-}
-
-// gently stops the API server of the target so that its clients, which the
-// second one serves by then, notice nothing.
-func gently(ctx context.Context, h phases.Hands) around {
-	var was phases.Process
-	return around{
-		before: func() (err error) {
-			was, err = overlap.StopGently(ctx, h)
-			return err
-		},
-		after: func() error { return overlap.AwaitStopped(ctx, h, was) },
-	}
-}
-
-// lastGood is the manifest that the node puts back by itself: the one that
-// worked a moment ago, not the pre-image of the first attempt. On the way back
-// that is one with the new members.
-const lastGood = phases.StateDir + "/kube-apiserver.last-good.yaml"
-
-func repointInPlace() phases.Step {
-	return phases.Step{
-		ID:    repointID,
-		Title: "Point the API server to the new members",
-		Why:   "It must not depend on the old member when that is removed.",
-		On:    migrate.FirstControlPlane,
-		Needs: []migrate.StepID{promoteID, moveLeaderID},
-		// Measured on a small cluster: 36 to 44 s from the edit to ready.
-		Outage: 45 * time.Second,
-		ByHand: "Edit a copy outside the manifests folder, then move it in: the kubelet runs every file it finds there.\n\n" +
-			"```\ncp /etc/kubernetes/manifests/kube-apiserver.yaml $HOME/\nsed 's#--etcd-servers=.*#--etcd-servers={{.EtcdServers}}#' $HOME/kube-apiserver.yaml > /etc/kubernetes/.kube-apiserver.new\nmv /etc/kubernetes/.kube-apiserver.new /etc/kubernetes/manifests/kube-apiserver.yaml\n```\n",
-		Check:  checkRepoint,
-		Apply:  applyRepoint,
-		Verify: verifyRepoint,
-		Undo:   undoRepoint,
-		// kubeadm's own wait for a control plane is 4 minutes.
-		Settle: 5 * time.Minute, WaitsFor: "kubelet",
-	}
-}
-
-// etcdServers is the API server's list: the members alone, no load balancer
-// (kubernetes/kubernetes#67341) and never a learner.
-func etcdServers(v phases.View) string {
-	var urls []string
-	for _, h := range v.Spec().Etcd.Hosts {
-		urls = append(urls, ClientURL(h))
-	}
-	return strings.Join(urls, ",")
-}
-
 func checkRepoint(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	f, err := v.On(v.Target()).ReadFile(ctx, phases.APIServerManifest)
 	if err != nil {
@@ -167,124 +133,8 @@ func checkRepoint(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	return finding, nil
 }
 
-// runningServers compares what the running process was started with.
-func runningServers(ctx context.Context, v phases.View, want string) error {
-	p, running, err := v.APIServer(ctx, v.Target())
-	if err != nil {
-		return err
-	}
-	if !running {
-		return fmt.Errorf("no API server runs on %s", v.Target())
-	}
-	if have, _ := p.Flags.Get("etcd-servers"); have != want {
-		return fmt.Errorf("the API server on %s runs with --etcd-servers=%s", v.Target(), have)
-	}
-	return nil
-}
-
 func applyRepoint(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	return changeEtcdServers(ctx, h, around{})
-}
-
-// changeEtcdServers edits the manifest.
-func changeEtcdServers(ctx context.Context, h phases.Hands, edit around) error {
-	if err := membersReady(ctx, h.View); err != nil {
-		return err
-	}
-	host := h.On(h.Target())
-	f, err := host.ReadFile(ctx, phases.APIServerManifest)
-	if err != nil {
-		return err
-	}
-	m, err := kube.ParseManifest(f.Data)
-	if err != nil {
-		return fmt.Errorf("on %s: %w", h.Target(), err)
-	}
-	if have, _ := m.Flags().Get("etcd-servers"); have == etcdServers(h.View) {
-		return nil
-	}
-	if err := phases.Backup(ctx, host, repointID, phases.APIServerManifest); err != nil {
-		return err
-	}
-	changed, err := m.SetFlag("etcd-servers", etcdServers(h.View))
-	if err != nil {
-		return err
-	}
-	return replaceManifest(ctx, h, f, changed, edit)
-}
-
-// replaceManifest writes the API server's manifest with a timer on the node
-// that brings back the one that worked.
-func replaceManifest(ctx context.Context, h phases.Hands, f remote.File, changed []byte, edit around) error {
-	host := h.On(h.Target())
-	keep, err := worked(ctx, h.View, changed)
-	if err != nil {
-		return err
-	}
-	if !keep {
-		if err := host.WriteFile(ctx, remote.File{Path: lastGood, Data: f.Data, Mode: 0o600, Owner: "root:root"}); err != nil {
-			return err
-		}
-	}
-	if err := overlap.Arm(ctx, h, lastGood); err != nil {
-		return err
-	}
-	f.Data = changed
-	return edit.write(ctx, host, f)
-}
-
-// worked says that the last good manifest on the node is the one to be
-// written, and that the one in its place does not work: forward again from a
-// way back that failed, and the other way round.
-func worked(ctx context.Context, v phases.View, changed []byte) (bool, error) {
-	good, err := v.On(v.Target()).ReadFile(ctx, lastGood)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil || !bytes.Equal(good.Data, changed) {
-		return false, err
-	}
-	return overlap.RealReadyz(ctx, v, v.Target()) != nil, nil
-}
-
-// membersReady: an API server that reads from one cluster and writes to
-// another destroys both, so one cluster and one history are proven in the
-// moment before.
-func membersReady(ctx context.Context, v phases.View) error {
-	members, e, err := list(ctx, v)
-	if err != nil {
-		return err
-	}
-	for _, h := range v.Spec().Etcd.Hosts {
-		m, ok := memberOn(members, h)
-		if !ok || m.Learner || !slices.Contains(e.Hosts(), h.Name) {
-			return fmt.Errorf("%s is not a voter that answers: %s", h.Name, describe(members))
-		}
-		// From where the API server is, and not only from the host itself.
-		address := strings.TrimPrefix(ClientURL(h), "https://")
-		if _, err := kube.ServedCertificate(ctx, v.On(v.First().Name).DialContext, address, nil); err != nil && !needsClientCert(err) {
-			return fmt.Errorf("reaching the member on %s from %s: %w", h.Name, v.First().Name, err)
-		}
-	}
-	var clusterID uint64
-	for _, host := range e.Hosts() {
-		s, err := e.Status(ctx, host)
-		if err != nil {
-			return err
-		}
-		if clusterID != 0 && s.ClusterID != clusterID {
-			return errors.New("the members are of two clusters")
-		}
-		clusterID = s.ClusterID
-	}
-	return SameHistory(ctx, e)
-}
-
-// needsClientCert: a member refuses a handshake without a client certificate,
-// which proves as well that it is reached.
-func needsClientCert(err error) bool {
-	var alert tls.AlertError
-	return errors.As(err, &alert)
 }
 
 // verifyRepoint reads the running arguments: the kubelet may not have seen
@@ -293,5 +143,127 @@ func verifyRepoint(ctx context.Context, v phases.View) error {
 	if err := runningServers(ctx, v, etcdServers(v)); err != nil {
 		return err
 	}
-	return overlap.RealReadyz(ctx, v, v.Target())
+	return apiserver.Readyz(ctx, v, v.Target())
 }
+
+// undoRepointOverlapped is undoRepoint while the second API server carries the
+// clients.
+func undoRepointOverlapped(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	err := takeRepointBack(ctx, h, before, func(standing bool) error {
+		is, err := overlap.Redirected(ctx, h.On(h.Target()))
+		if err != nil || is && !standing {
+			return err // the clients are there already, and have no better place
+		}
+		if err := overlap.Ready(ctx, h); err != nil {
+			return fmt.Errorf("the API server on %s is not restarted, because the second one does not carry its clients (`migrate rollback --strategy in-place` restarts it without): %w", h.Target(), err)
+		}
+		return nil
+	}, gently(ctx, h))
+	if notBack := (*notReadyError)(nil); errors.As(err, &notBack) {
+		return fmt.Errorf("%w; clients are served by the second one until the real one is ready", err)
+	}
+	return err
+}
+
+// undoRepoint brings the manifest of before back in place, as it was changed.
+func undoRepoint(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	return takeRepointBack(ctx, h, before, func(bool) error { return nil }, around{})
+}
+
+// takeRepointBack puts the manifest of before back, waits until the API server
+// runs with it and is ready, and only then disarms the timer on the node,
+// which acts were this run to die here. may is asked before anything is
+// changed, and told whether the API server works with the new members; edit is
+// around the change.
+func takeRepointBack(ctx context.Context, h phases.Hands, before migrate.Before, may func(standing bool) error, edit around) error {
+	host := h.On(h.Target())
+	if err := awaitKubelet(ctx, h.View); err != nil {
+		return err
+	}
+	servers, err := putBack(ctx, h, before, may, edit)
+	if err != nil {
+		return err
+	}
+	err = phases.Await(ctx, h.View, oldReady, func(ctx context.Context) error {
+		if err := runningServers(ctx, h.View, servers); err != nil {
+			return err
+		}
+		if err := apiserver.Readyz(ctx, h.View, h.Target()); err != nil {
+			return err
+		}
+		return apiserver.DisarmWatchdog(ctx, host)
+	})
+	if err != nil {
+		is, lookErr := apiserver.WatchdogArmed(context.WithoutCancel(ctx), host)
+		return &notReadyError{node: h.Target(), servers: servers, armed: is && lookErr == nil, err: err}
+	}
+	// The next attempt takes a copy of its own: this one may be old by then.
+	return host.Remove(ctx, backupOfManifest())
+}
+
+// putBack writes the manifest of before where one with the new members is, and
+// returns the etcd that it names. One that names another is left as it is: it
+// was not edited, or is back already.
+func putBack(ctx context.Context, h phases.Hands, before migrate.Before, may func(bool) error, edit around) (servers string, err error) {
+	host := h.On(h.Target())
+	now, err := host.ReadFile(ctx, phases.APIServerManifest)
+	if err != nil {
+		return "", err
+	}
+	m, err := kube.ParseManifest(now.Data)
+	if err != nil {
+		return "", fmt.Errorf("on %s: %w", h.Target(), err)
+	}
+	if have, _ := m.Flags().Get("etcd-servers"); have != etcdServers(h.View) {
+		return have, nil
+	}
+	standing := verifyRepoint(ctx, h.View) == nil
+	former, err := formerManifest(ctx, h.View, now)
+	if err != nil {
+		return "", err
+	}
+	if former == nil {
+		// It worked, or the error says what to do.
+		if former, err = editedByOthers(ctx, h.View, m, before); err != nil {
+			return "", err
+		}
+		standing = true
+	}
+	serves := oldMemberServes
+	if standing {
+		serves = oldMemberKeepsAll
+	}
+	if err := serves(ctx, h.View); err != nil {
+		return "", fmt.Errorf("%s on %s is left as it is: the one before it needs the old etcd member: %w", phases.APIServerManifest, h.Target(), err)
+	}
+	if err := may(standing); err != nil {
+		return "", err
+	}
+	if servers, err = serversIn(h.Target(), former); err != nil {
+		return "", err
+	}
+	if standing {
+		return servers, replaceManifest(ctx, h, now, former, edit)
+	}
+	// The timer is armed for this very manifest, or for the one in place. The API
+	// server may have been told to stop by a run that was killed since.
+	return servers, edit.write(ctx, host, remote.File{Path: now.Path, Data: former, Mode: now.Mode, Owner: now.Owner})
+}
+
+// notReadyError is that the API server does not get ready with what its
+// manifest says now.
+type notReadyError struct {
+	node, servers string
+	armed         bool
+	err           error
+}
+
+func (e *notReadyError) Error() string {
+	text := fmt.Sprintf("waiting for the API server on %s with --etcd-servers=%s: %v", e.node, e.servers, e.err)
+	if e.armed {
+		text += "; a timer there puts the last manifest that worked back in some minutes, from " + lastGood
+	}
+	return text
+}
+
+func (e *notReadyError) Unwrap() error { return e.err }

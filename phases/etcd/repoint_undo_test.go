@@ -25,7 +25,7 @@ import (
 // etcdUpTo is phase 2 before a step. Of its steps, those that make the members
 // have no way back here.
 func etcdUpTo(strategy phases.Strategy, end migrate.StepID) phases.Phase {
-	p := etcd.Phase(strategy)
+	p := etcd.Phase().For(strategy.Choice())
 	p.Steps = p.Steps[:slices.IndexFunc(p.Steps, func(s phases.Step) bool { return s.ID == end })]
 	for i := range p.Steps {
 		if p.Steps[i].ID == "etcd/move-leader" {
@@ -266,7 +266,7 @@ func TestOverlappedAndTakenBackInPlace(t *testing.T) {
 		p := repointing(phases.Overlap)
 		for i, step := range p.Steps {
 			if step.OneWay == "" {
-				p.Steps[i] = conformance.StepOf(etcd.TakenBackInPlace(), step.ID)
+				p.Steps[i] = conformance.StepOf(etcd.Phase().For(phases.BackInPlace.Choice()), step.ID)
 			}
 		}
 		if err := s.Rollback(s.Context(), p); err != nil {

@@ -7,17 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"strings"
-	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
 )
 
-const (
-	retireManifestID = "etcd/retire-manifest"
-	archiveDataID    = "etcd/archive-data"
-)
+const retireManifestID = "etcd/retire-manifest"
 
 // retireManifest moves the old member's manifest out of the kubelet's sight.
 func retireManifest() phases.Step {
@@ -65,59 +60,17 @@ func retireManifest() phases.Step {
 	}
 }
 
-// archiveData moves the old member's data next to its manifest. It is never
-// started again; it is kept for whoever has to look.
-func archiveData() phases.Step {
-	return phases.Step{
-		ID:     archiveDataID,
-		Title:  "Archive the old member's data",
-		Why:    "Data of a removed member that lies where etcd looks for it is a trap.",
-		On:     migrate.FirstControlPlane,
-		Needs:  []migrate.StepID{retireManifestID},
-		ByHand: "```\nmv /var/lib/etcd/member " + phases.EtcdArchive + "/member\n```\n",
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
-			dir, err := oldDataDir(ctx, v)
-			if errors.Is(err, fs.ErrNotExist) {
-				return phases.Done("there was no etcd on %s", v.Target()), nil
-			}
-			if err != nil {
-				return migrate.Finding{}, err
-			}
-			names, err := v.On(v.Target()).List(ctx, path.Join(dir, "member"))
-			if errors.Is(err, fs.ErrNotExist) {
-				return phases.Done("%s is empty", dir), nil
-			}
-			if err != nil {
-				return migrate.Finding{}, err
-			}
-			archive, err := dataArchive(ctx, v, dir)
-			if err != nil {
-				return migrate.Finding{}, err
-			}
-			return phases.Need(migrate.Before{"data": path.Join(dir, "member"), "archive": archive},
-				"%s/member is there (%s); it goes to %s", dir, strings.Join(names, ", "), archive), nil
-		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			if err := oldPodGone(ctx, h.View); err != nil {
-				return err
-			}
-			return putDataAway(ctx, h)
-		},
-		Verify: func(ctx context.Context, v phases.View) error {
-			dir, err := oldDataDir(ctx, v)
-			if err != nil {
-				return err
-			}
-			_, err = v.On(v.Target()).List(ctx, path.Join(dir, "member"))
-			if err == nil {
-				return fmt.Errorf("%s:%s is still there", v.Target(), path.Join(dir, "member"))
-			}
-			if !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-			return nil
-		},
-		Undo:   undoArchiveData,
-		Settle: 30 * time.Second,
+// undoRetireManifest has nothing to do where the manifest was not moved yet;
+// what runs by it is then the removed member, which the step before sees to.
+func undoRetireManifest(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	f, there, err := oldManifest(ctx, h.View)
+	if err != nil {
+		return err
 	}
+	if there && !isJoining(f.Data) {
+		if listed, err := oldListed(ctx, h.View); err != nil || !listed {
+			return err
+		}
+	}
+	return rejoin(ctx, h, original)
 }

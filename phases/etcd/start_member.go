@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,20 +87,6 @@ func enabledVoter(ctx context.Context, v phases.View, m etcd.Member) (migrate.Fi
 	return phases.Done("etcd runs, and member %x is a voter", m.ID), nil
 }
 
-func unitActive(ctx context.Context, v phases.View) (bool, error) {
-	state, err := unitState(ctx, v)
-	return state == "active", err
-}
-
-// unitState is systemd's word for it: "active", "activating", "inactive" …
-func unitState(ctx context.Context, v phases.View) (string, error) {
-	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-active etcd.service || true"})
-	if err != nil {
-		return "", fmt.Errorf("asking systemd on %s for etcd.service: %w", v.Target(), err)
-	}
-	return strings.TrimSpace(out), nil
-}
-
 func applyStartMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
@@ -134,10 +122,6 @@ func applyStartMember(ctx context.Context, h phases.Hands, _ migrate.Before) err
 	return nil
 }
 
-// closeEnough is how many log entries a member may be behind to count as
-// caught up: under load it is always behind by what is on its way.
-const closeEnough = 100
-
 // verifyStartMember wants the member in this cluster and its applied index
 // at the leader's. etcd itself would promote at 90 % of the log index, which
 // says little on a large log.
@@ -168,35 +152,76 @@ func verifyStartMember(ctx context.Context, v phases.View) error {
 	return nil
 }
 
-// caughtUp wants the member on a host to be m, of this cluster, with all data.
-func caughtUp(ctx context.Context, e *etcd.Reader, host string, m etcd.Member) error {
-	// The leader is asked first: under steady writes the other order would
-	// compare with entries that the member can't have yet.
+// undoStartMember stops the member and removes its data. Only a learner, or
+// one that is removed, is stopped.
+func undoStartMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	members, e, err := list(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	if m, ok := memberOn(members, h.Self()); ok && !m.Learner {
+		return fmt.Errorf("the member on %s is not stopped: it is a voter, %s", h.Target(), describe(members))
+	}
+	if err := ownCluster(ctx, h.View, e); err != nil {
+		return err
+	}
+	if err := errors.Join(disableUnit(ctx, h), stopUnit(ctx, h)); err != nil {
+		return err
+	}
+	if err := removeData(ctx, h); err != nil {
+		return err
+	}
+	return environmentBack(ctx, h)
+}
+
+// ownCluster refuses to stop an etcd that belongs to another cluster.
+func ownCluster(ctx context.Context, v phases.View, e *etcd.Reader) error {
+	if !slices.Contains(e.Hosts(), v.Target()) {
+		return nil
+	}
 	_, leader, err := aVoterHost(ctx, e)
 	if err != nil {
 		return err
 	}
-	own, err := e.Status(ctx, host)
-	if err != nil {
+	s, err := e.Status(ctx, v.Target())
+	if err == nil && s.ClusterID != leader.ClusterID {
+		return fmt.Errorf("etcd on %s is of cluster %x, not of %x, and is left as it is", v.Target(), s.ClusterID, leader.ClusterID)
+	}
+	return nil // one that does not answer is stopped
+}
+
+// removeData removes what the unit that is ours has made: the steps that wrote
+// it stop where the folder holds anybody else's.
+func removeData(ctx context.Context, h phases.Hands) error {
+	host := h.On(h.Target())
+	names, err := host.List(ctx, DataDir)
+	if err != nil || !slices.Contains(names, "member") {
+		return ignoreMissing(err)
+	}
+	f, err := host.ReadFile(ctx, unitFile)
+	if err != nil && ignoreMissing(err) != nil {
 		return err
 	}
-	switch {
-	case own.MemberID != m.ID:
-		return migrate.Hopeless(fmt.Errorf("etcd on %s is member %x, the list says %x: its data is another member's", host, own.MemberID, m.ID))
-	case own.ClusterID != leader.ClusterID:
-		return migrate.Hopeless(fmt.Errorf("etcd on %s is of cluster %x, not of %x", host, own.ClusterID, leader.ClusterID))
-	case own.RaftApplied+closeEnough < leader.RaftIndex:
-		return fmt.Errorf("the member on %s catches up: %d of %d", host, own.RaftApplied, leader.RaftIndex)
+	if !isOurUnit(string(f.Data)) {
+		return fmt.Errorf("%s on %s holds data, and etcd.service is not the one that this tool wrote: look whose it is, and move it away", DataDir, h.Target())
+	}
+	if _, err := host.Run(ctx, remote.Cmd("rm", "-rf", path.Join(DataDir, "member"))); err != nil {
+		return fmt.Errorf("removing the data of the member on %s: %w", h.Target(), err)
 	}
 	return nil
 }
 
-// lastWords is what etcd said last, for whoever has to find out why it does
-// not answer.
-func lastWords(ctx context.Context, v phases.View) error {
-	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "journalctl -q --no-pager -o cat -n 3 -u etcd.service | cut -c1-300"})
-	if err != nil || strings.TrimSpace(out) == "" {
-		return nil
+// environmentBack removes the file with the initial cluster, or brings back
+// what stood in its place.
+func environmentBack(ctx context.Context, h phases.Hands) error {
+	host := h.On(h.Target())
+	f, err := host.ReadFile(ctx, EnvFile)
+	if err != nil || !strings.HasPrefix(string(f.Data), environmentMark) {
+		return ignoreMissing(err)
 	}
-	return remote.Quoting(fmt.Errorf("etcd on %s said last: %s", v.Target(), remote.LastWords(out)))
+	_, err = host.ReadFile(ctx, path.Join(phases.BackupDir(startMemberID), EnvFile))
+	if ignoreMissing(err) != nil {
+		return err
+	}
+	return fileBack(ctx, host, startMemberID, EnvFile, err == nil)
 }

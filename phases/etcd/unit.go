@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -278,4 +279,36 @@ func verifyUnit(ctx context.Context, v phases.View) error {
 		return fmt.Errorf("systemd on %s has not loaded etcd.service: %s", v.Target(), remote.Excerpt(strings.Join(strings.Fields(out), " ")))
 	}
 	return nil
+}
+
+// undoUnit removes the unit, or writes the one of before. One that somebody
+// else wrote meanwhile is left as it is.
+func undoUnit(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	if err := notRunning(ctx, h.View, unitFile); err != nil {
+		return err
+	}
+	host := h.On(h.Target())
+	f, err := host.ReadFile(ctx, unitFile)
+	if ignoreMissing(err) != nil {
+		return err
+	}
+	if isOurUnit(string(f.Data)) && string(f.Data) != before["unit"] {
+		if before["unit"] == "" {
+			err = host.Remove(ctx, unitFile)
+		} else {
+			err = host.WriteFile(ctx, remote.File{Path: unitFile, Data: []byte(before["unit"])})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	// In any case: a run that was killed may have changed the file and no more.
+	script := "set -e; systemctl daemon-reload"
+	if before["enabled"] == "enabled" {
+		script += "; systemctl enable --quiet etcd.service"
+	}
+	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
+		return fmt.Errorf("loading the units of before on %s: %w", h.Target(), err)
+	}
+	return host.Remove(ctx, path.Join(phases.BackupDir(unitID), unitFile))
 }

@@ -69,3 +69,37 @@ id -u etcd >/dev/null 2>&1 || useradd --system --gid etcd --home-dir ` + DataDir
 install -d -m 0700 -o etcd -g etcd ` + DataDir + `
 install -d -m 0750 -o root -g etcd ` + ConfigDir + ` ` + PKIDir
 )
+
+// undoUser removes the folders that are empty by now, the user and the group,
+// those of them that were not there before.
+func undoUser(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	if err := notRunning(ctx, h.View, "the user etcd"); err != nil {
+		return err
+	}
+	was := map[string]string{}
+	for line := range strings.Lines(before["state"]) {
+		name, meta, _ := strings.Cut(strings.TrimSpace(line), " ")
+		was[name] = meta
+	}
+	var script strings.Builder
+	script.WriteString("set -eu\n")
+	for _, dir := range []string{PKIDir, ConfigDir, DataDir} {
+		owner := strings.Split(was[dir], ":")
+		if len(owner) != 3 {
+			fmt.Fprintf(&script, "[ ! -d %[1]s ] || rmdir %[1]s 2>/dev/null || true\n", dir)
+			continue
+		}
+		fmt.Fprintf(&script, "[ ! -d %[1]s ] || install -d -m %[2]s -o %[3]s -g %[4]s %[1]s\n",
+			dir, remote.Quote(owner[2]), remote.Quote(owner[0]), remote.Quote(owner[1]))
+	}
+	if _, there := was["user"]; !there {
+		script.WriteString("if id -u etcd >/dev/null 2>&1; then userdel etcd; fi\n")
+	}
+	if _, there := was["group"]; !there {
+		script.WriteString("if getent group etcd >/dev/null; then groupdel etcd; fi\n")
+	}
+	if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: script.String()}); err != nil {
+		return fmt.Errorf("removing the user etcd and its folders on %s: %w", h.Target(), err)
+	}
+	return nil
+}

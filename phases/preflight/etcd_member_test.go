@@ -28,7 +28,7 @@ func migrated(t *testing.T, w *simulator.World) {
 	env := w.Connect()
 	defer env.Close()
 	r := migrate.Runner[phases.View, phases.Hands]{Env: env, Journal: j, Spec: w.Spec.Fingerprint}
-	for _, p := range []phases.Phase{loadbalancer.Phase(), etcd.Phase(phases.InPlace)} {
+	for _, p := range []phases.Phase{loadbalancer.Phase(), etcd.Phase().For(phases.InPlace.Choice())} {
 		if err := r.Run(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
