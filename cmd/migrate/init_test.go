@@ -19,12 +19,12 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/initspec"
 	"hamigrate/migrate/inventory"
-	"hamigrate/phases/phasestest"
+	"hamigrate/phases/simulator"
 )
 
 // initOn does what `migrate init` does when it is connected, on a cluster in
 // memory, and returns what it printed.
-func initOn(t *testing.T, w *phasestest.World, file, format string, groups *initspec.Groups) (string, error) {
+func initOn(t *testing.T, w *simulator.World, file, format string, groups *initspec.Groups) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
 	app := newApp()
@@ -55,7 +55,7 @@ func TestInit(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t)
+		w := simulator.New(t)
 		defer w.Close()
 		file := filepath.Join(dir, "migrate.yaml")
 		text, err := initOn(t, w, file, "text", nil)
@@ -144,7 +144,7 @@ ansible_ssh_common_args=-J jump@bastion
 	}
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t)
+		w := simulator.New(t)
 		defer w.Close()
 		file := filepath.Join(dir, "migrate.yaml")
 		text, err := initOn(t, w, file, "json", groupsOf(inv))
@@ -220,7 +220,7 @@ func TestInitFromForms(t *testing.T) {
 		t.Run(form, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := phasestest.New(t)
+				w := simulator.New(t)
 				defer w.Close()
 				file := filepath.Join(dir, "migrate.yaml")
 				if _, err := initOn(t, w, file, "json", groups); err != nil {
