@@ -103,7 +103,7 @@ func planAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "text" && pending(plans) > 0 {
-		show.Fprintln(c.App.Writer, known.say(rehearsalFlagsOf(c, s), s.spec, list, kubernetes))
+		show.Fprintln(c.App.Writer, known.say(rehearsalFlagsOf(c, s), aboutToRun{Spec: s.spec, Phases: list, Kubernetes: kubernetes, Tool: version}))
 	}
 	if err := planBlocked(c.Context, s, list, plans, j); err != nil {
 		return err

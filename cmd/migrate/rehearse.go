@@ -75,7 +75,7 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 		return nil, err
 	}
 	defer theirs.close()
-	o, lacks, err := shapeOf(c.Context, theirs)
+	o, lacks, err := shapeOf(c.Context, theirs.world.View(migrate.ClusterTarget), theirs.spec)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 	if r == nil {
 		return nil, err
 	}
-	known := newRehearsal(theirs.spec, strategyOf(c), *r, lacks)
+	known := newRehearsal(theirs.spec, strategyOf(c), allPhases(strategyOf(c)), *r, lacks, version)
 	if err != nil {
 		known.Result = "failed"
 	}
@@ -323,4 +323,13 @@ func keepReport(c *cli.Context, r any) error {
 	}
 	_, err := show.Fprintf(c.App.Writer, "Report: %s\n", file)
 	return err
+}
+
+// rehearsalFlagsOf name the cluster at hand to `migrate rehearse`.
+func rehearsalFlagsOf(c *cli.Context, s *session) string {
+	flags := "--like " + remote.Quote(s.file)
+	if file := common(c, flagJournal); file != "" {
+		flags += " --journal " + remote.Quote(file)
+	}
+	return flags
 }

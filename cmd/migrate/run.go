@@ -122,7 +122,7 @@ func runAction(c *cli.Context) error {
 		m.meant = func(id, kubernetes string) error { return a.plan.fitsCluster(a.file, id, kubernetes) }
 	}
 	m.agreed = func(ctx context.Context, j *state.Journal, kubernetes string) error {
-		bar.say(known.say(rehearsalFlagsOf(c, s), s.spec, a.phases, kubernetes))
+		bar.say(known.say(rehearsalFlagsOf(c, s), aboutToRun{Spec: s.spec, Phases: a.phases, Kubernetes: kubernetes, Tool: version}))
 		if a.plan == nil {
 			return nil
 		}

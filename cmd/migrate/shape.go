@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/playground"
@@ -247,11 +246,11 @@ func mountable(p string) bool {
 }
 
 // shapeOf reads the cluster of a spec, and derives the playground from it.
-func shapeOf(ctx context.Context, s *session) (playground.Options, []string, error) {
-	shape, err := readShape(ctx, s.world.View(migrate.ClusterTarget))
+func shapeOf(ctx context.Context, v phases.View, spec cluster.Spec) (playground.Options, []string, error) {
+	shape, err := readShape(ctx, v)
 	if err != nil {
-		return playground.Options{}, nil, fmt.Errorf("reading the shape of %s: %w", s.spec.Name, err)
+		return playground.Options{}, nil, fmt.Errorf("reading the shape of %s: %w", spec.Name, err)
 	}
-	o, lacks := playgroundLike(shape, s.spec)
+	o, lacks := playgroundLike(shape, spec)
 	return o, lacks, nil
 }

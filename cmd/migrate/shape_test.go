@@ -10,6 +10,9 @@ import (
 	"hamigrate/migrate/playground"
 	"hamigrate/migrate/report"
 	"hamigrate/phases"
+	"hamigrate/phases/controlplane"
+	"hamigrate/phases/etcd"
+	"hamigrate/phases/loadbalancer"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -97,16 +100,21 @@ func TestPlaygroundLacks(t *testing.T) {
 	}
 }
 
+// declaration is the migration, in order.
+func declaration(s phases.Strategy) []phases.Phase {
+	return []phases.Phase{loadbalancer.Phase().For(s.Choice()), etcd.Phase().For(s.Choice()), controlplane.Phase().For(s.Choice())}
+}
+
 func TestRehearsal(t *testing.T) {
 	t.Parallel()
 	journal := filepath.Join(t.TempDir(), "flagship.journal")
 	spec := cluster.Spec{Name: "flagship", Fingerprint: "sha256:1"}
-	list := allPhases(phases.Overlap)
+	list := declaration(phases.Overlap)
 	none, err := lastRehearsal(journal)
 	if err != nil || none != nil {
 		t.Fatalf("a rehearsal of nothing: %+v, %v", none, err)
 	}
-	if text := none.say("--like migrate.yaml", spec, list, ""); !strings.Contains(text, "was not rehearsed: `migrate rehearse --like migrate.yaml`") {
+	if text := none.say("--like migrate.yaml", aboutToRun{spec, list, "", "dev"}); !strings.Contains(text, "was not rehearsed: `migrate rehearse --like migrate.yaml`") {
 		t.Errorf("without one: %s", text)
 	}
 	if none.expected("etcd/promote") != 0 {
@@ -120,7 +128,7 @@ func TestRehearsal(t *testing.T) {
 	r := report.Report{KubernetesVersion: "v1.33.13", Result: "done", Phases: []report.Phase{{Steps: []report.Step{
 		step("etcd/promote", "e1", "", 2), step("etcd/promote", "e2", "", 4), found,
 	}}}}
-	if err := keepRehearsal(journal, newRehearsal(spec, phases.Overlap, r, []string{"--oidc-ca-file"})); err != nil {
+	if err := keepRehearsal(journal, newRehearsal(spec, phases.Overlap, list, r, []string{"--oidc-ca-file"}, "dev")); err != nil {
 		t.Fatal(err)
 	}
 	kept, err := lastRehearsal(journal)
@@ -133,16 +141,16 @@ func TestRehearsal(t *testing.T) {
 	if kept.expected("etcd/user") != 0 {
 		t.Error("what was found done has an expected time")
 	}
-	text := kept.say("--like migrate.yaml", spec, list, "v1.33.4")
+	text := kept.say("--like migrate.yaml", aboutToRun{spec, list, "v1.33.4", "dev"})
 	if strings.Contains(text, "something else") || !strings.Contains(text, "did not have: --oidc-ca-file") || !strings.HasPrefix(text, "Rehearsed ") {
 		t.Errorf("said: %s", text)
 	}
 	other := spec
 	other.Fingerprint = "sha256:2"
 	for want, got := range map[string][]string{
-		"the spec has changed since":          kept.differs(other, list, ""),
-		"phase 2 has other steps now":         kept.differs(spec, allPhases(phases.InPlace), ""),
-		"the cluster runs Kubernetes v1.34.1": kept.differs(spec, list, "v1.34.1"),
+		"the spec has changed since":          kept.differs(aboutToRun{other, list, "", "dev"}),
+		"phase 2 has other steps now":         kept.differs(aboutToRun{spec, declaration(phases.InPlace), "", "dev"}),
+		"the cluster runs Kubernetes v1.34.1": kept.differs(aboutToRun{spec, list, "v1.34.1", "dev"}),
 	} {
 		if len(got) != 1 || !strings.Contains(got[0], want) {
 			t.Errorf("differs by %q, want %q", got, want)
