@@ -16,6 +16,7 @@ import (
 	"hamigrate/migrate/playground/build"
 	"hamigrate/migrate/run"
 	"hamigrate/phases"
+	"hamigrate/phases/balancers"
 )
 
 // realShape is what a playground is to have of a real cluster. It is read
@@ -168,7 +169,7 @@ func hostsLacking(spec cluster.Spec) []string {
 			lacks = append(lacks, fmt.Sprintf("%d %s (it has %d)", g.want, g.what, g.has))
 		}
 	}
-	if spec.LoadBalancer.Kind == cluster.LoadBalancerExternal {
+	if !balancers.Of(spec).Configured() {
 		lacks = append(lacks, "your external load balancer (it has nginx)")
 	}
 	return lacks

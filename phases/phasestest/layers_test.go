@@ -45,6 +45,8 @@ func layers() map[string]layer {
 		"migrate/runrecord":         {[]string{"state", "migrate", "migrate/probe", "migrate/remote/sshhost"}, "what runs leave in the journal is read by reports and written by runs, and belongs to neither"},
 		"migrate/report":            {[]string{"state", "migrate/probe", "migrate/remote/sshhost", "migrate/report/page", "migrate/runrecord", "migrate/show/tabular", "phases"}, "tells what was done, from the journal; it must not be able to ask a cluster"},
 		"migrate/report/page":       {[]string{"state", "migrate/probe"}, "tells what the journal holds; it must not be able to ask a cluster"},
+		"migrate/commandlog":        {[]string{"state", "migrate/redact", "migrate/remote", "migrate/remote/sshhost", "migrate/runlog"}, "writes down what commands do; nothing that goes by it may be built on it"},
+		"migrate/support":           {[]string{"state", "migrate/cluster", "migrate/commandlog", "migrate/redact", "migrate/report", "migrate/runlog"}, "gathers for others what there is; it is given what was seen and asks no cluster"},
 		"migrate/playground":        {[]string{"migrate/remote", "migrate/playground/build"}, "a playground is a cluster like any other: the migration must not know of it, nor it of the migration"},
 		"migrate/playground/build":  {nil, "builds programs and images; what they are for is not its business"},
 		"phases":                    {step[:6], "what the phases share: handles and invariants, no step"},
