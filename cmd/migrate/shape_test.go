@@ -10,9 +10,7 @@ import (
 	"hamigrate/migrate/playground"
 	"hamigrate/migrate/report"
 	"hamigrate/phases"
-	"hamigrate/phases/controlplane"
-	"hamigrate/phases/etcd"
-	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/migration"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -100,16 +98,11 @@ func TestPlaygroundLacks(t *testing.T) {
 	}
 }
 
-// declaration is the migration, in order.
-func declaration(s phases.Strategy) []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase().For(s.Choice()), etcd.Phase().For(s.Choice()), controlplane.Phase().For(s.Choice())}
-}
-
 func TestRehearsal(t *testing.T) {
 	t.Parallel()
 	journal := filepath.Join(t.TempDir(), "flagship.journal")
 	spec := cluster.Spec{Name: "flagship", Fingerprint: "sha256:1"}
-	list := declaration(phases.Overlap)
+	list := migration.Phases(phases.Overlap)
 	none, err := lastRehearsal(journal)
 	if err != nil || none != nil {
 		t.Fatalf("a rehearsal of nothing: %+v, %v", none, err)
@@ -149,7 +142,7 @@ func TestRehearsal(t *testing.T) {
 	other.Fingerprint = "sha256:2"
 	for want, got := range map[string][]string{
 		"the spec has changed since":          kept.differs(aboutToRun{other, list, "", "dev"}),
-		"phase 2 has other steps now":         kept.differs(aboutToRun{spec, declaration(phases.InPlace), "", "dev"}),
+		"phase 2 has other steps now":         kept.differs(aboutToRun{spec, migration.Phases(phases.InPlace), "", "dev"}),
 		"the cluster runs Kubernetes v1.34.1": kept.differs(aboutToRun{spec, list, "v1.34.1", "dev"}),
 	} {
 		if len(got) != 1 || !strings.Contains(got[0], want) {
