@@ -1,20 +1,14 @@
-package main
+package initlook
 
 import (
+	"context"
 	"errors"
-	"fmt"
-	"net"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/initspec"
-	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/sshhost"
-
-	"github.com/urfave/cli/v2"
 )
 
 // looked is the host to look at, and how it came to that.
@@ -28,14 +22,10 @@ type looked struct {
 	member string
 }
 
-// initHost is the host to look at: the one that is named, else the
+// choose is the host to look at: the one that is named, else the
 // inventory's. What is not typed is taken from the inventory, if the host is
 // there.
-func initHost(c *cli.Context, groups *initspec.Groups) (looked, error) {
-	if c.Args().Len() > 1 {
-		return looked{}, fmt.Errorf("`migrate init` takes one host, and there is %q behind it: flags stand before the host, as in `migrate init --file FILE root@HOST`", c.Args().Get(1))
-	}
-	word := c.Args().First()
+func choose(ctx context.Context, word string, groups *initspec.Groups) (looked, error) {
 	if word == "" && groups == nil {
 		return looked{}, errors.New("`migrate init` needs the control-plane node of your cluster, as ssh reaches it: migrate init root@HOST (or --inventory FILE, which names it)")
 	}
@@ -43,7 +33,7 @@ func initHost(c *cli.Context, groups *initspec.Groups) (looked, error) {
 		m := groups.ControlPlane[0]
 		return looked{host: asHost(m), jump: m.ProxyJump, member: m.Name}, nil
 	}
-	h, err := parseHost(word)
+	h, err := cluster.ParseHost(word)
 	if err != nil {
 		return looked{}, err
 	}
@@ -59,7 +49,7 @@ func initHost(c *cli.Context, groups *initspec.Groups) (looked, error) {
 		i = slices.IndexFunc(members, func(m initspec.Member) bool { return h.Name == m.Name })
 	}
 	if i < 0 {
-		at := addressesOf(c.Context, h.Address)
+		at := addressesOf(ctx, h.Address)
 		i = slices.IndexFunc(members, func(m initspec.Member) bool {
 			return slices.Contains(at, m.SSHAddress) || slices.ContainsFunc(m.Known, func(a string) bool { return slices.Contains(at, a) })
 		})
@@ -116,27 +106,4 @@ func (p *pools) close() {
 		// Closing tells nothing that looking has not told.
 		_ = pool.Close()
 	}
-}
-
-// parseHost reads [USER@]HOST[:PORT].
-func parseHost(word string) (cluster.Host, error) {
-	bad := fmt.Errorf("%q is not [USER@]HOST[:PORT], such as root@cp1", word)
-	user, place := "", word
-	if at := strings.LastIndex(word, "@"); at >= 0 {
-		if user, place = word[:at], word[at+1:]; user == "" {
-			return cluster.Host{}, bad
-		}
-	}
-	port := 0
-	if h, p, err := net.SplitHostPort(place); err == nil {
-		if port, err = strconv.Atoi(p); err != nil || port < 1 || port > 65535 {
-			return cluster.Host{}, bad
-		}
-		place = h
-	}
-	place = strings.Trim(place, "[]")
-	if place == "" || strings.HasPrefix(place, "-") || user != "" && !remote.IsUser(user) || strings.ContainsAny(place, " \t/\"'`$;&<>|()") {
-		return cluster.Host{}, bad
-	}
-	return cluster.Host{Name: place, Address: place, SSH: cluster.SSH{Address: place, User: user, Port: port}}, nil
 }

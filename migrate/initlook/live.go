@@ -1,4 +1,4 @@
-package main
+package initlook
 
 import (
 	"context"
@@ -18,6 +18,12 @@ type liveCluster struct {
 	host  remote.Host
 	world *phases.World
 	waits func(what string) (done func()) // nil: nobody is told
+}
+
+// NewLive is the cluster of a host that is connected to. Waits tells of answers
+// that take long; nil: nobody is told.
+func NewLive(host remote.Host, waits func(what string) (done func())) *liveCluster {
+	return &liveCluster{host: host, waits: waits}
 }
 
 var _ initspec.Cluster = (*liveCluster)(nil)
@@ -62,7 +68,8 @@ func (l *liveCluster) Etcd(ctx context.Context, address string) (etcd.Look, erro
 	return reader.Look(ctx)
 }
 
-func (l *liveCluster) close() {
+// Close gives the connections of its looks back; the host stays connected.
+func (l *liveCluster) Close() {
 	if l.world != nil {
 		// Closing tells nothing that looking has not told.
 		_ = l.world.Close()

@@ -1,4 +1,4 @@
-package main
+package initlook
 
 import (
 	"context"
@@ -31,8 +31,8 @@ const (
 	atOnce = 8
 )
 
-// groupsOf hands an inventory to the maker of specs, which knows no Ansible.
-func groupsOf(inv inventory.Inventory) *initspec.Groups {
+// Groups hands an inventory to the maker of specs, which knows no Ansible.
+func Groups(inv inventory.Inventory) *initspec.Groups {
 	members := func(hosts []inventory.Host) (out []initspec.Member) {
 		for _, h := range hosts {
 			out = append(out, initspec.Member{Name: h.Name, Address: h.Address, SSHAddress: h.SSHAddress,
@@ -177,9 +177,9 @@ func (p *pools) askBySSH(ctx context.Context, m initspec.Member) ([]string, erro
 	return shownAddresses(ctx, host)
 }
 
-// failedInit tells what an inventory's reading has noted when init fails: it
+// Failed tells what an inventory's reading has noted when init fails: it
 // may be why.
-func failedInit(w io.Writer, groups *initspec.Groups, err error) error {
+func Failed(w io.Writer, groups *initspec.Groups, err error) error {
 	if groups == nil || len(groups.Notes) == 0 {
 		return err
 	}
