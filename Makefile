@@ -6,6 +6,12 @@ LONG       ?= 1
 FUZZTIME   ?= 1m
 BIN        := bin/migrate
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT     := $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS    := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+STATICCHECK  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+CYCLONEDX    := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 PACKAGES   := systemd-container mmdebstrap debian-archive-keyring iproute2 util-linux mount openssh-client ca-certificates git
 NEWER_KEYS := /usr/share/keyrings/debian-archive-trixie-stable.*
 SUDO_USER_FLAG := $(if $(SUDO_USER_MODE),--sudo-user operator,)
@@ -15,13 +21,32 @@ export CGO_ENABLED := 0
 SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-.PHONY: help build deps rehearse bench test test-fast conformance fuzz e2e chaos verify generate clean
+.PHONY: help build install release deps rehearse bench test test-fast conformance fuzz e2e chaos verify generate clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 build:           ## build bin/migrate
-	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/migrate
+	go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN) ./cmd/migrate
+
+install: build   ## install the program, its manual page and bash completion; PREFIX=/usr/local and DESTDIR= are taken
+	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/migrate
+	$(BIN) man > bin/migrate.8 && install -D -m 0644 bin/migrate.8 $(DESTDIR)$(PREFIX)/share/man/man8/migrate.8
+	$(BIN) completion bash > bin/migrate.bash && install -D -m 0644 bin/migrate.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/migrate
+
+# The same commit and the same Go give the same bytes on every machine: no path of it,
+# no time and no state of the repository is in them (docs/releasing.md). Each program
+# has a bill of materials of its own, read from the modules that the linker recorded.
+release:         ## static programs for amd64 and arm64, their bills of materials and SHA256SUMS, in dist/
+	rm -rf dist && mkdir -p dist
+	set -e; for arch in amd64 arm64; do \
+		file=dist/migrate-linux-$$arch; \
+		GOOS=linux GOARCH=$$arch GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT= GOFLAGS="$(GOFLAGS)" \
+			go build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o $$file ./cmd/migrate; \
+		go run $(CYCLONEDX) bin -json -noserial -notimestamp -std -version $(VERSION) -output $$file.cdx.json $$file; \
+	done
+	cp LICENSE dist/
+	cd dist && sha256sum * > SHA256SUMS && cat SHA256SUMS
 
 # dpkg-query is asked first: with everything there, no package index is read. An
 # older debian-archive-keyring is brought up to date: it lacks the keys of
@@ -86,4 +111,4 @@ generate: build  ## write the playbooks of the example spec and docs/cli.md anew
 	for p in 1:loadbalancer 2:etcd 3:controlplane; do $(BIN) playbook -f testdata/migrate.yaml --phase $${p%%:*} > playbooks/phase-$${p%%:*}-$${p#*:}.md; done
 
 clean:           ## remove what was built here; caches and playgrounds stay
-	rm -rf bin out
+	rm -rf bin out dist

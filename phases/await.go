@@ -70,17 +70,3 @@ func await(ctx context.Context, v View, stop <-chan struct{}, limit time.Duratio
 	}
 	return fmt.Errorf("still not so after %s: %w", limit, last)
 }
-
-// UseStop says what ends the waits that may be ended: a channel that is closed
-// when the run is asked to stop. Nil: nothing does.
-func (w *World) UseStop(stop <-chan struct{}) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stop = stop
-}
-
-func (w *World) stopping() <-chan struct{} {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.stop
-}

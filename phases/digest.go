@@ -9,6 +9,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/rights"
@@ -17,6 +18,14 @@ import (
 // hashed is a checksum, and which file it is of: device, inode, size, and the
 // times of the last change of content and of attributes.
 type hashed struct{ file, sum string }
+
+// fileCache keeps what was read of hosts' files, where the host says that they are
+// still the same.
+type fileCache struct {
+	mu       sync.Mutex
+	sums     map[string]hashed // by host:path, see Digest
+	contents map[string][]byte // by checksum, see Content
+}
 
 // digestScript prints the identity of a file, the seconds since its attributes
 // changed, and then, unless the identity is the one that was hashed before, its
@@ -55,9 +64,9 @@ const settled = 2
 // else that its step does.
 func (v View) Digest(ctx context.Context, host, file string) (string, error) {
 	key := host + ":" + file
-	v.world.mu.Lock()
-	known := v.world.hashed[key]
-	v.world.mu.Unlock()
+	v.world.files.mu.Lock()
+	known := v.world.files.sums[key]
+	v.world.files.mu.Unlock()
 	out, err := v.On(host).Look(ctx, remote.Command{Script: fmt.Sprintf(digestScript, remote.Quote(file), remote.Quote(known.file), remote.Quote(rights.StatFormat))})
 	if err != nil {
 		return "", fmt.Errorf("reading the checksum of %s on %s: %w", file, host, err)
@@ -78,9 +87,9 @@ func (v View) Digest(ctx context.Context, host, file string) (string, error) {
 	}
 	sum, _, _ := strings.Cut(lines[2], " ")
 	if age >= settled {
-		v.world.mu.Lock()
-		defer v.world.mu.Unlock()
-		v.world.hashed[key] = hashed{lines[0], sum}
+		v.world.files.mu.Lock()
+		defer v.world.files.mu.Unlock()
+		v.world.files.sums[key] = hashed{lines[0], sum}
 	}
 	return sum, nil
 }
@@ -92,9 +101,9 @@ const contentTries = 3
 // read once for all targets and kept: what is for three hosts would else be
 // read three times. An error where the content is another one by now.
 func (v View) Content(ctx context.Context, host, file, sum string) ([]byte, error) {
-	v.world.mu.Lock()
-	data, have := v.world.contents[sum]
-	v.world.mu.Unlock()
+	v.world.files.mu.Lock()
+	data, have := v.world.files.contents[sum]
+	v.world.files.mu.Unlock()
 	if have {
 		return data, nil
 	}
@@ -111,9 +120,9 @@ func (v View) Content(ctx context.Context, host, file, sum string) ([]byte, erro
 	if is := sha256.Sum256(data); hex.EncodeToString(is[:]) != sum {
 		return nil, fmt.Errorf("reading %s on %s: it was changed meanwhile", file, host)
 	}
-	v.world.mu.Lock()
-	defer v.world.mu.Unlock()
-	v.world.contents[sum] = data
+	v.world.files.mu.Lock()
+	defer v.world.files.mu.Unlock()
+	v.world.files.contents[sum] = data
 	return data, nil
 }
 

@@ -40,6 +40,12 @@ type EtcdUse struct {
 	Unseen []string
 }
 
+// The keys of what is remembered.
+type (
+	clientsKey struct{}
+	valuesKey  struct{}
+)
+
 // EtcdClientsLimit bounds the look at who uses the old etcd where others wait
 // for it: nothing is done by what it says.
 const EtcdClientsLimit = 10 * time.Second
@@ -49,23 +55,23 @@ const EtcdClientsLimit = 10 * time.Second
 // cluster may be big, a folder on a file system that hangs, a program not
 // installed: that leaves the rest as it was seen. It is looked at once for all
 // who ask within some minutes.
-func (v View) EtcdClients(ctx context.Context, limit time.Duration) (EtcdUse, error) {
+func EtcdClients(ctx context.Context, v View, limit time.Duration) (EtcdUse, error) {
 	// A login may ask for a password, and has no deadline.
-	if err := v.world.Reach(ctx, v.First().Name); err != nil {
+	if err := v.World().Reach(ctx, v.First().Name); err != nil {
 		return EtcdUse{}, err
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	use, err := v.world.asked.etcdUse.get(limited, v.etcdClients)
+	use, err := Remembered(limited, v, clientsKey{}, func(ctx context.Context) (EtcdUse, error) { return etcdClients(ctx, v) })
 	if ctx.Err() == nil && limited.Err() != nil && err != nil { // another one's look, for longer
 		return EtcdUse{Unseen: []string{fmt.Sprintf("anything: it took more than %s", limit)}}, nil
 	}
 	return use, err
 }
 
-func (v View) etcdClients(ctx context.Context) (EtcdUse, error) {
+func etcdClients(ctx context.Context, v View) (EtcdUse, error) {
 	first := v.First().Name
-	e, own, err := v.etcdPlace(ctx)
+	e, own, err := etcdPlace(ctx, v)
 	if err != nil {
 		return EtcdUse{Unseen: []string{fmt.Sprintf("anything: %v", err)}}, nil
 	}
@@ -82,7 +88,7 @@ func (v View) etcdClients(ctx context.Context) (EtcdUse, error) {
 		}
 	}
 	_ = SideBySide(
-		look(0, "ConfigMaps and Secrets", func() (err error) { values, err = v.NamedValues(ctx); return err }),
+		look(0, "ConfigMaps and Secrets", func() (err error) { values, err = NamedValues(ctx, v); return err }),
 		look(1, "workloads, Services and what scrapes them", func() error {
 			k, err := v.Kube(ctx)
 			if err != nil {
@@ -91,8 +97,8 @@ func (v View) etcdClients(ctx context.Context) (EtcdUse, error) {
 			objects, err = k.EtcdUsers(ctx, e)
 			return err
 		}),
-		look(2, "files of "+first, func() (err error) { files, err = v.etcdFiles(ctx, e); return err }),
-		look(3, "connections of "+first, func() (err error) { connections, err = v.etcdConnections(ctx, e, own); return err }))
+		look(2, "files of "+first, func() (err error) { files, err = etcdFiles(ctx, v, e); return err }),
+		look(3, "connections of "+first, func() (err error) { connections, err = etcdSockets(ctx, v, e, own); return err }))
 	var use EtcdUse
 	for _, u := range slices.Concat(values.EtcdUsers, objects) {
 		use.Clients = append(use.Clients, EtcdClient{What: u.String(), Network: u.Key == "etcd_endpoints", Lacks: u.Lacks, Ready: u.Ready})
@@ -112,23 +118,23 @@ func (v View) etcdClients(ctx context.Context) (EtcdUse, error) {
 
 // NamedValues lists the ConfigMaps and Secrets that name the first control-plane
 // node's address, and those that name its etcd, by one listing for all who ask.
-func (v View) NamedValues(ctx context.Context) (kube.Values, error) {
-	return v.world.asked.values.get(ctx, func(ctx context.Context) (kube.Values, error) {
+func NamedValues(ctx context.Context, v View) (kube.Values, error) {
+	return Remembered(ctx, v, valuesKey{}, func(ctx context.Context) (kube.Values, error) {
 		k, err := v.Kube(ctx)
 		if err != nil {
 			return kube.Values{}, err
 		}
 		// Where its manifest can't be read, the default ports are the best guess.
-		e, _, _ := v.etcdPlace(ctx)
+		e, _, _ := etcdPlace(ctx, v)
 		return k.Values(ctx, v.First().Address, e)
 	})
 }
 
 // etcdPlace is what such users would name, with the node's own addresses.
-func (v View) etcdPlace(ctx context.Context) (kube.EtcdPlace, []string, error) {
+func etcdPlace(ctx context.Context, v View) (kube.EtcdPlace, []string, error) {
 	first := v.First()
 	e := kube.EtcdPlace{Hosts: []string{first.Address, first.Name}, Ports: []string{"2379", "2381"}}
-	for _, h := range v.Spec().Etcd.Hosts {
+	for _, h := range v.Spec().EtcdMembers() {
 		e.Members = append(e.Members, kube.EtcdMember{Hosts: []string{h.Address, h.Name}, Port: fmt.Sprint(EtcdClientPort)})
 	}
 	own := []string{first.Address}
@@ -197,7 +203,7 @@ ready "$f" || printf '%%s\n' "$f"
 done 2>/dev/null
 :`
 
-func (v View) etcdFiles(ctx context.Context, e kube.EtcdPlace) ([]string, error) {
+func etcdFiles(ctx context.Context, v View, e kube.EtcdPlace) ([]string, error) {
 	words := []string{"etcdctl", "etcdutl", "ETCDCTL_", "apiserver-etcd-client"}
 	for _, dir := range e.Folders {
 		words = append(words, strings.ReplaceAll(dir, ".", `\.`))
@@ -232,8 +238,8 @@ func (v View) etcdFiles(ctx context.Context, e kube.EtcdPlace) ([]string, error)
 // this program asks.
 var ownClients = []string{"kube-apiserver", "etcd", "kubelet", "sshd", "sshd-session"}
 
-// etcdConnections are those of others at this moment.
-func (v View) etcdConnections(ctx context.Context, e kube.EtcdPlace, own []string) ([]string, error) {
+// etcdSockets are those of others at this moment.
+func etcdSockets(ctx context.Context, v View, e kube.EtcdPlace, own []string) ([]string, error) {
 	first := v.First().Name
 	text, err := v.On(first).Look(ctx, remote.Command{Script: "ss -Htnp state established"})
 	if err != nil {
@@ -264,7 +270,7 @@ func (v View) etcdConnections(ctx context.Context, e kube.EtcdPlace, own []strin
 		}
 		switch {
 		case slices.Contains(e.Ports, port) && !itself && (program == "" || program == "etcd"):
-			add("a connection from %s to port %s of %s", v.called(peer), port, first)
+			add("a connection from %s to port %s of %s", called(v, peer), port, first)
 		case slices.Contains(e.Ports, peerPort) && itself && program != "" && !slices.Contains(ownClients, program):
 			add("a connection of %s on %s to port %s", program, first, peerPort)
 		}
@@ -274,7 +280,7 @@ func (v View) etcdConnections(ctx context.Context, e kube.EtcdPlace, own []strin
 }
 
 // called is an address with the name of the spec's host that has it.
-func (v View) called(address string) string {
+func called(v View, address string) string {
 	s := v.Spec()
 	for _, h := range slices.Concat(s.ControlPlane.Joining, s.Etcd.Hosts, s.LoadBalancer.Hosts, s.Workers) {
 		if h.Address == address {
@@ -286,8 +292,8 @@ func (v View) called(address string) string {
 
 // EtcdClientsInstead says what takes the place of the old member for those who
 // use it, the metrics' listeners by flags of the old one.
-func (v View) EtcdClientsInstead(old kube.Flags) (clients, metrics []string) {
-	for _, h := range v.Spec().Etcd.Hosts {
+func EtcdClientsInstead(v View, old kube.Flags) (clients, metrics []string) {
+	for _, h := range v.Spec().EtcdMembers() {
 		clients = append(clients, fmt.Sprintf("https://%s", net.JoinHostPort(h.Address, fmt.Sprint(EtcdClientPort))))
 		metrics = append(metrics, ReachableListeners(old, h.Address)...)
 	}

@@ -4,15 +4,40 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/etcd"
 	"hamigrate/migrate/remote"
 )
+
+// etcdConnections are those to the members that run.
+type etcdConnections struct {
+	mu  sync.Mutex
+	now *etcd.Cluster
+	key string // the endpoints of now
+	// before are those to other endpoints, oldest first.
+	before []*etcd.Cluster
+	old    string // where the old member answered clients when last looked for
+}
+
+func (e *etcdConnections) close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var errs []error
+	for _, c := range e.before {
+		errs = append(errs, c.Close())
+	}
+	if e.now != nil {
+		errs = append(errs, e.now.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // Etcd looks at the etcd members that run at this moment.
 func (v View) Etcd(ctx context.Context) (*etcd.Reader, error) {
@@ -44,9 +69,9 @@ func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 		names = append(names, e.Host+"="+e.Address)
 	}
 	key := strings.Join(names, ",")
-	w.mu.Lock()
-	have, haveKey := w.etcd, w.etcdKey
-	w.mu.Unlock()
+	w.etcd.mu.Lock()
+	have, haveKey := w.etcd.now, w.etcd.key
+	w.etcd.mu.Unlock()
 	if have != nil && haveKey == key {
 		return have, nil
 	}
@@ -54,27 +79,27 @@ func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.etcd != nil && w.etcdKey == key {
-		return w.etcd, nil // somebody else was faster
+	w.etcd.mu.Lock()
+	defer w.etcd.mu.Unlock()
+	if w.etcd.now != nil && w.etcd.key == key {
+		return w.etcd.now, nil // somebody else was faster
 	}
-	if w.etcd != nil {
-		w.etcdBefore = append(w.etcdBefore, w.etcd)
+	if w.etcd.now != nil {
+		w.etcd.before = append(w.etcd.before, w.etcd.now)
 	}
-	if len(w.etcdBefore) > etcdKept {
+	if len(w.etcd.before) > etcdKept {
 		// Closing tells nothing that the next call would not.
-		_ = w.etcdBefore[0].Close()
-		w.etcdBefore = w.etcdBefore[1:]
+		_ = w.etcd.before[0].Close()
+		w.etcd.before = w.etcd.before[1:]
 	}
-	w.etcd, w.etcdKey = etcd.New(cfg, endpoints), key
-	w.etcd.Waiting = w.Waiting
-	return w.etcd, nil
+	w.etcd.now, w.etcd.key = etcd.New(cfg, endpoints), key
+	w.etcd.now.Waiting = w.Waiting
+	return w.etcd.now, nil
 }
 
 // etcdEndpoints looks for all of them side by side.
 func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
-	v, hosts := w.View("cluster"), w.spec.Etcd.Hosts
+	v, hosts := w.View("cluster"), w.spec.EtcdMembers()
 	found := make([]*etcd.Endpoint, len(hosts))
 	var old string
 	err := SideBySide(
@@ -114,9 +139,9 @@ func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
 // members, what listens there is asked, and has to prove who it is.
 func (w *World) oldEndpoint(ctx context.Context) (string, error) {
 	v := w.View("cluster")
-	w.mu.Lock()
-	known := w.oldEtcd
-	w.mu.Unlock()
+	w.etcd.mu.Lock()
+	known := w.etcd.old
+	w.etcd.mu.Unlock()
 	if known != "" {
 		if conn, err := v.On(v.First().Name).DialContext(ctx, "tcp", known); err == nil {
 			_ = conn.Close() // it was opened, which is the answer
@@ -130,10 +155,10 @@ func (w *World) oldEndpoint(ctx context.Context) (string, error) {
 	if !running {
 		old.ClientAddress = ""
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.oldEtcd = old.ClientAddress
-	return w.oldEtcd, nil
+	w.etcd.mu.Lock()
+	defer w.etcd.mu.Unlock()
+	w.etcd.old = old.ClientAddress
+	return w.etcd.old, nil
 }
 
 // etcdTLS uses the API server's own etcd client certificate. It is a leaf,

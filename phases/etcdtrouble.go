@@ -37,7 +37,7 @@ const (
 // etcdSources are the manifest, which the kubelet may start again at any
 // moment, and the process, which may be of another one. There is none where the
 // old member is gone.
-func (v View) etcdSources(ctx context.Context) ([]etcdSource, kube.Manifest, error) {
+func etcdSources(ctx context.Context, v View) ([]etcdSource, kube.Manifest, error) {
 	file, err := v.On(v.First().Name).ReadFile(ctx, EtcdManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, kube.Manifest{}, nil
@@ -61,29 +61,13 @@ func (v View) etcdSources(ctx context.Context) ([]etcdSource, kube.Manifest, err
 }
 
 // etcdOfKubeadm is what kubeadm would make the next manifest of.
-func (v View) etcdOfKubeadm(ctx context.Context) (etcdSource, error) {
+func etcdOfKubeadm(ctx context.Context, v View) (etcdSource, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return etcdSource{}, err
 	}
 	cc, err := k.ClusterConfiguration(ctx)
 	return etcdSource{fromConfig, WithEtcdVariables(cc.LocalEtcdArgs(), cc.LocalEtcdVariables())}, err
-}
-
-// manifestEtcdFlags reads also a command that is one line for a shell.
-func manifestEtcdFlags(m kube.Manifest) kube.Flags {
-	flags := m.Flags()
-	for _, word := range m.Command() {
-		if !strings.HasPrefix(word, "-") && strings.Contains(word, " -") {
-			flags = append(flags, kube.ParseFlags(strings.Fields(word))...)
-		}
-	}
-	var variables []string
-	for name, value := range m.Env() {
-		variables = append(variables, name+"="+value)
-	}
-	slices.Sort(variables)
-	return WithEtcdVariables(flags, variables)
 }
 
 // isOn reads a switch as etcd does (Go's flag package).
@@ -110,15 +94,15 @@ func withoutFlag(place, name, node string) string {
 // makes a new cluster of that one. Of a cluster with more members such a start
 // is a split, two clusters with one history (etcd: server/etcdserver,
 // bootstrap.go, ForceNewCluster). It asks the node alone.
-func (v View) EtcdForcesNewCluster(ctx context.Context) (*EtcdTrouble, error) {
-	sources, _, err := v.etcdSources(ctx)
+func EtcdForcesNewCluster(ctx context.Context, v View) (*EtcdTrouble, error) {
+	sources, _, err := etcdSources(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	return v.forces(sources), nil
+	return forces(v, sources), nil
 }
 
-func (v View) forces(sources []etcdSource) *EtcdTrouble {
+func forces(v View, sources []etcdSource) *EtcdTrouble {
 	for _, s := range sources {
 		if isOn(s.flags, "force-new-cluster") {
 			return &EtcdTrouble{Stops: true, Remedy: withoutFlag(s.name, "force-new-cluster", v.First().Name),
@@ -130,25 +114,25 @@ func (v View) forces(sources []etcdSource) *EtcdTrouble {
 
 // EtcdTroubles are all of them, what stops first. It is empty where the old
 // member is gone.
-func (v View) EtcdTroubles(ctx context.Context) (out []EtcdTrouble, gone bool, err error) {
-	sources, m, err := v.etcdSources(ctx)
+func EtcdTroubles(ctx context.Context, v View) (out []EtcdTrouble, gone bool, err error) {
+	sources, m, err := etcdSources(ctx, v)
 	if err != nil || len(sources) == 0 {
 		return nil, len(sources) == 0, err
 	}
-	config, err := v.etcdOfKubeadm(ctx)
+	config, err := etcdOfKubeadm(ctx, v)
 	if err != nil {
 		return nil, false, err
 	}
-	if forced := v.forces(append(slices.Clone(sources), config)); forced != nil {
+	if forced := forces(v, append(slices.Clone(sources), config)); forced != nil {
 		out = append(out, *forced)
 	}
 	for _, s := range sources {
-		out = append(out, v.unsafeSettings(s)...)
+		out = append(out, unsafeSettings(v, s)...)
 	}
 	effective := sources[len(sources)-1].flags // of the process, where one runs
-	out = append(out, v.foreignPeers(effective)...)
-	out = append(out, v.inheritedBadly(effective)...)
-	out = append(out, v.odd(sources, m)...)
+	out = append(out, foreignPeers(v, effective)...)
+	out = append(out, inheritedBadly(v, effective)...)
+	out = append(out, odd(v, sources, m)...)
 	slices.SortStableFunc(out, func(a, b EtcdTrouble) int {
 		return strings.Compare(fmt.Sprint(!a.Stops), fmt.Sprint(!b.Stops))
 	})
@@ -156,7 +140,7 @@ func (v View) EtcdTroubles(ctx context.Context) (out []EtcdTrouble, gone bool, e
 }
 
 // unsafeSettings must not be those of a member of three.
-func (v View) unsafeSettings(s etcdSource) []EtcdTrouble {
+func unsafeSettings(v View, s etcdSource) []EtcdTrouble {
 	var out []EtcdTrouble
 	if file, ok := s.flags.Get("config-file"); ok {
 		out = append(out, EtcdTrouble{Stops: true, Remedy: "write what is in it as flags into " + EtcdManifest + ", as a change of its own",
@@ -175,7 +159,7 @@ func (v View) unsafeSettings(s etcdSource) []EtcdTrouble {
 
 // foreignPeers looks whether members on other hosts can be its peers: by TLS,
 // with certificates of its CA, at the port that they are told.
-func (v View) foreignPeers(flags kube.Flags) []EtcdTrouble {
+func foreignPeers(v View, flags kube.Flags) []EtcdTrouble {
 	var out []EtcdTrouble
 	stop := func(remedy, format string, args ...any) {
 		out = append(out, EtcdTrouble{Stops: true, Remedy: remedy, Seen: fmt.Sprintf(format, args...)})
@@ -188,7 +172,7 @@ func (v View) foreignPeers(flags kube.Flags) []EtcdTrouble {
 	} else if ca, _ := flags.Get("peer-trusted-ca-file"); ca == "" {
 		stop(asKubeadm, "the old member has no --peer-trusted-ca-file: it and the new members would not trust each other")
 	}
-	if address, local := ListenAddress(flags, "listen-peer-urls"); address != "" && !local && !v.takesPeers(peers) {
+	if address, local := ListenAddress(flags, "listen-peer-urls"); address != "" && !local && !takesPeers(v, peers) {
 		stop(fmt.Sprintf("add https://%s to --listen-peer-urls in %s, as a change of its own, or write the address where it listens into the spec", net.JoinHostPort(first.Address, strconv.Itoa(EtcdPeerPort)), EtcdManifest),
 			"the old member takes members at %s only, and the new ones are told %s", peers, net.JoinHostPort(first.Address, strconv.Itoa(EtcdPeerPort)))
 	}
@@ -198,7 +182,7 @@ func (v View) foreignPeers(flags kube.Flags) []EtcdTrouble {
 			continue
 		}
 		allowed := strings.Split(text, ",")
-		for _, h := range v.Spec().Etcd.Hosts {
+		for _, h := range v.Spec().EtcdMembers() {
 			fits := slices.Contains(allowed, h.Name)
 			if flag == "peer-cert-allowed-hostname" {
 				fits = fits || slices.ContainsFunc([]string{h.Address, "localhost", "127.0.0.1"}, func(n string) bool { return slices.Contains(allowed, n) })
@@ -214,7 +198,7 @@ func (v View) foreignPeers(flags kube.Flags) []EtcdTrouble {
 
 // takesPeers says whether a list of peer listeners has the address and port by
 // which the new members look for the old one.
-func (v View) takesPeers(list string) bool {
+func takesPeers(v View, list string) bool {
 	for raw := range strings.SplitSeq(list, ",") {
 		u, err := url.Parse(strings.TrimSpace(raw))
 		if err != nil || u.Port() != strconv.Itoa(EtcdPeerPort) {
@@ -229,7 +213,7 @@ func (v View) takesPeers(list string) bool {
 }
 
 // inheritedBadly finds what a new member would be given and could not use.
-func (v View) inheritedBadly(flags kube.Flags) []EtcdTrouble {
+func inheritedBadly(v View, flags kube.Flags) []EtcdTrouble {
 	var out []EtcdTrouble
 	first := v.First()
 	for _, f := range InheritedEtcdFlags(flags, first) {
@@ -246,7 +230,7 @@ func (v View) inheritedBadly(flags kube.Flags) []EtcdTrouble {
 }
 
 // odd is what the way back or the reader would stumble over.
-func (v View) odd(sources []etcdSource, m kube.Manifest) []EtcdTrouble {
+func odd(v View, sources []etcdSource, m kube.Manifest) []EtcdTrouble {
 	var out []EtcdTrouble
 	first := v.First().Name
 	if words := m.Command(); m.Containers() != 1 || len(words) == 0 || path.Base(words[0]) != "etcd" {

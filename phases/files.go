@@ -13,24 +13,6 @@ import (
 	"hamigrate/migrate/remote"
 )
 
-// NotYet is why a step has no Undo so far.
-const NotYet = migrate.NotYet
-
-// Done is the finding of a step that has nothing to do.
-func Done(format string, args ...any) migrate.Finding {
-	return migrate.Finding{Verdict: migrate.Satisfied, Reason: fmt.Sprintf(format, args...)}
-}
-
-// Need is the finding of a step that has work to do.
-func Need(before migrate.Before, format string, args ...any) migrate.Finding {
-	return migrate.Finding{Verdict: migrate.Needed, Reason: fmt.Sprintf(format, args...), Before: before}
-}
-
-// Block is the finding of a step that can't be done as things are.
-func Block(remedy, format string, args ...any) migrate.Finding {
-	return migrate.Finding{Verdict: migrate.Blocked, Reason: fmt.Sprintf(format, args...), Remedy: remedy}
-}
-
 // BackupDir is where a step keeps the files it changes as they were.
 func BackupDir(id migrate.StepID) string {
 	return path.Join(StateDir, "backup", strings.ReplaceAll(string(id), "/", "-"))
@@ -74,19 +56,6 @@ func ReadFiles(ctx context.Context, r remote.Reader, paths ...string) ([]remote.
 	return files, err
 }
 
-// EndpointURL is the new control-plane endpoint as a kubeconfig names it.
-func (v View) EndpointURL() string { return "https://" + v.EndpointAddress() }
-
-// EndpointAddress is the endpoint as host:port.
-func (v View) EndpointAddress() string {
-	e := v.Spec().Endpoint
-	host := e.Host
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	return fmt.Sprintf("%s:%d", host, e.Port)
-}
-
 // KubeconfigServer reads the server of a kubeconfig file on a host. A file
 // that is not there is fs.ErrNotExist.
 func KubeconfigServer(ctx context.Context, r remote.Reader, file string) (string, error) {
@@ -117,10 +86,4 @@ func SetKubeconfigServer(ctx context.Context, h remote.Host, file, url string) e
 	}
 	f.Data = changed
 	return h.WriteFile(ctx, f)
-}
-
-// ServerChange is the plan's diff of a kubeconfig: only the line that
-// changes, since the rest of the file holds keys.
-func ServerChange(object, before, after string) migrate.Change {
-	return migrate.Change{Object: object, Before: "    server: " + before + "\n", After: "    server: " + after + "\n"}
 }

@@ -6,9 +6,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"hamigrate/migrate/kube"
 )
+
+// readyNodes are the nodes that were Ready at some look: one that never was is no
+// loss.
+type readyNodes struct {
+	mu     sync.Mutex
+	before map[string]bool
+}
 
 // Guard checks what must hold between any two steps of any phase:
 //
@@ -55,18 +63,15 @@ func (v View) guardNodes(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	var planes, lost []string
-	v.world.mu.Lock()
-	defer v.world.mu.Unlock()
-	if v.world.wasReady == nil {
-		v.world.wasReady = map[string]bool{}
-	}
+	v.world.ready.mu.Lock()
+	defer v.world.ready.mu.Unlock()
 	for name, n := range nodes {
 		ready := kube.Ready(n)
-		if !ready && v.world.wasReady[name] {
+		if !ready && v.world.ready.before[name] {
 			lost = append(lost, name)
 		}
 		if ready {
-			v.world.wasReady[name] = true
+			v.world.ready.before[name] = true
 		}
 		// A joining node counts from its first Ready on, which the step that
 		// joins it waits for.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"hamigrate/migrate/kube"
 )
 
 // fresh is how long a memo keeps its answer: the checks and the plan of one
@@ -15,9 +13,25 @@ const fresh = 2 * time.Minute
 
 // asked is what a World remembers of what it has asked.
 type asked struct {
-	values   memo[kube.Values] // see NamedValues
-	etcdUse  memo[EtcdUse]     // see EtcdClients
+	mu       sync.Mutex
+	memos    map[any]any // *memo of the answer's type, by the key of its question
 	troubles PodTroubles
+}
+
+// Remembered returns the answer to a dear question, which ask gives unless it is
+// known. It is asked once for all who ask at the same time, and again some minutes
+// later. The key is a value of a type that its package alone has; each key has one
+// type of answer.
+func Remembered[T any](ctx context.Context, v View, key any, ask func(context.Context) (T, error)) (T, error) {
+	a := &v.world.asked
+	a.mu.Lock()
+	m, ok := a.memos[key].(*memo[T])
+	if !ok {
+		m = &memo[T]{}
+		a.memos[key] = m
+	}
+	a.mu.Unlock()
+	return m.get(ctx, ask)
 }
 
 // memo keeps the answer to a dear question, and asks it once for all who ask at

@@ -3,10 +3,8 @@ package phases
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
-	"strings"
 
 	"hamigrate/migrate/remote"
 )
@@ -29,22 +27,4 @@ func readParked(ctx context.Context, r remote.Reader, manifest string) (remote.F
 // also while it is parked.
 func (v View) APIServerManifest(ctx context.Context, node string) (remote.File, error) {
 	return readParked(ctx, v.On(node), APIServerManifest)
-}
-
-// findControlPlanes lists the first control-plane node and those of the
-// joining ones that have an API server, by their files: there may be no API
-// to ask.
-func (w *World) findControlPlanes(ctx context.Context) ([]string, error) {
-	found := []string{w.spec.ControlPlane.First.Name}
-	script := fmt.Sprintf("[ -e %s ] || [ -e %s/kube-apiserver.yaml ] && echo yes || true", APIServerManifest, ParkedDir)
-	for _, h := range w.spec.ControlPlane.Joining {
-		out, err := w.View(h.Name).On(h.Name).Look(ctx, remote.Command{Script: script})
-		if err != nil {
-			return nil, fmt.Errorf("asking %s whether it has an API server: %w", h.Name, err)
-		}
-		if strings.TrimSpace(out) == "yes" {
-			found = append(found, h.Name)
-		}
-	}
-	return found, nil
 }

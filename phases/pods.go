@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 )
 
 // ErrNoPod means that a pod can't be reached to connect from: that says nothing
@@ -22,30 +23,39 @@ type Pods interface {
 	Dial(ctx context.Context, node string) (net.Conn, error)
 }
 
+// podNetwork is the way through pods, where there is one.
+type podNetwork struct {
+	mu  sync.Mutex
+	use Pods
+}
+
+func (p *podNetwork) get() Pods {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.use
+}
+
 // UsePods makes pods another place from which paths are proven; nil takes it
 // back. Without it they are proven from the nodes alone.
 func (w *World) UsePods(p Pods) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.pods = p
+	w.pods.mu.Lock()
+	defer w.pods.mu.Unlock()
+	w.pods.use = p
 }
 
 // PodNodes lists the nodes from whose pods the Service can be tried.
 func (v View) PodNodes() []string {
-	v.world.mu.Lock()
-	defer v.world.mu.Unlock()
-	if v.world.pods == nil {
+	pods := v.world.pods.get()
+	if pods == nil {
 		return nil
 	}
-	return v.world.pods.Nodes()
+	return pods.Nodes()
 }
 
 // DialFromPod connects from a pod on a node of PodNodes to the kubernetes
 // Service.
 func (v View) DialFromPod(ctx context.Context, node string) (net.Conn, error) {
-	v.world.mu.Lock()
-	pods := v.world.pods
-	v.world.mu.Unlock()
+	pods := v.world.pods.get()
 	if pods == nil || !slices.Contains(pods.Nodes(), node) {
 		return nil, fmt.Errorf("dialing from a pod on %s: there is none: %w", node, ErrNoPod)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
@@ -19,6 +20,12 @@ import (
 // the journal is what is left.
 const trailDir = StateDir + "/trail"
 
+// preImageStore remembers that the folder is there.
+type preImageStore struct {
+	mu   sync.Mutex
+	made bool
+}
+
 var _ migrate.Trail = (*World)(nil)
 
 func traceFile(phase int, step migrate.StepID, target string) string {
@@ -28,16 +35,16 @@ func traceFile(phase int, step migrate.StepID, target string) string {
 // Keep implements migrate.Trail.
 func (w *World) Keep(ctx context.Context, t migrate.Trace) error {
 	host := w.Hands(t.Target).On(w.spec.ControlPlane.First.Name)
-	w.mu.Lock()
-	made := w.trail
-	w.mu.Unlock()
+	w.preImages.mu.Lock()
+	made := w.preImages.made
+	w.preImages.mu.Unlock()
 	if !made {
 		if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", StateDir, trailDir)); err != nil {
 			return fmt.Errorf("making %s on %s: %w", trailDir, host.Name(), err)
 		}
-		w.mu.Lock()
-		w.trail = true
-		w.mu.Unlock()
+		w.preImages.mu.Lock()
+		w.preImages.made = true
+		w.preImages.mu.Unlock()
 	}
 	data, err := json.MarshalIndent(t, "", "  ")
 	if err != nil {

@@ -3,6 +3,8 @@ package phases
 import (
 	"context"
 	"regexp"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"hamigrate/migrate"
@@ -11,34 +13,42 @@ import (
 
 var _ migrate.Waiter = (*World)(nil)
 
+// waitingTime is the time that others' programs took, and who hears what is waited for.
+type waitingTime struct {
+	nanoseconds atomic.Int64
+
+	mu   sync.Mutex
+	said func(error) // see OnWait
+}
+
 // Waited is how long programs of others have run for this World so far:
 // kubeadm, systemd and what it starts, nginx, the package managers, and etcd
 // where it changes its members.
 // Commands that ran side by side are each counted in full.
-func (w *World) Waited() time.Duration { return time.Duration(w.waited.Load()) }
+func (w *World) Waited() time.Duration { return time.Duration(w.waiting.nanoseconds.Load()) }
 
 // Waiting begins a wait for somebody else's program, such as a member that
 // has to catch up, and returns what ends it. Run and Look of a host do it by
 // themselves for the commands they know.
 func (w *World) Waiting() (done func()) {
 	began := time.Now()
-	return func() { w.waited.Add(int64(time.Since(began))) }
+	return func() { w.waiting.nanoseconds.Add(int64(time.Since(began))) }
 }
 
 // OnWait makes said hear what a wait last got as an answer, each time that it
 // is not the end of the wait; nil takes it back.
 func (w *World) OnWait(said func(error)) {
-	w.hearing.Lock()
-	defer w.hearing.Unlock()
-	w.onWait = said
+	w.waiting.mu.Lock()
+	defer w.waiting.mu.Unlock()
+	w.waiting.said = said
 }
 
 // StillWaits says what a wait is for, to who listens.
 func (w *World) StillWaits(answer error) {
-	w.hearing.Lock()
-	defer w.hearing.Unlock()
-	if w.onWait != nil {
-		w.onWait(answer)
+	w.waiting.mu.Lock()
+	defer w.waiting.mu.Unlock()
+	if w.waiting.said != nil {
+		w.waiting.said(answer)
 	}
 }
 

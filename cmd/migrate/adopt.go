@@ -10,6 +10,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -143,10 +144,10 @@ func phasesOf(traces []migrate.Trace, asked phases.Strategy) ([]phases.Phase, ph
 }
 
 func printAdoption(w io.Writer, s *session, a adoption) error {
-	t := newTable(w, "phase", "step", "on", "now in the journal", "what can't be known")
+	t := tabular.New(w, "phase", "step", "on", "now in the journal", "what can't be known")
 	back, stays, left := 0, 0, 0
 	for _, s := range a.Steps {
-		t.add(s.Phase, s.Title, s.Target, s.Status, s.Unknown)
+		t.Add(s.Phase, s.Title, s.Target, s.Status, s.Unknown)
 		switch {
 		case s.Unknown != "":
 			stays++

@@ -38,7 +38,7 @@ func auditAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		return writeReport(c.App.Writer, r)
+		return show.WriteJSON(c.App.Writer, r)
 	}
 	return printAudit(c.App.Writer, r)
 }
@@ -61,7 +61,7 @@ func auditSession(c *cli.Context) (*session, error) {
 const mostPlaces = 12
 
 func printAudit(w io.Writer, r audit.Report) error {
-	colour := wantColour(w)
+	colour := show.WantColour(w)
 	for _, x := range r.Results {
 		show.Fprintf(w, "%s %2d  %-18s  %s: %s\n", auditMark(x.State, colour), x.Number, x.Point, x.Title, x.Seen)
 		if x.State == audit.Redundant {
@@ -126,12 +126,12 @@ func removal(x audit.Result) string {
 func auditMark(s audit.State, colour bool) show.Own {
 	switch s {
 	case audit.Redundant:
-		return paint(colour, show.Green, "✓")
+		return show.Paint(colour, show.Green, "✓")
 	case audit.Adds:
-		return paint(colour, show.Yellow, "+")
+		return show.Paint(colour, show.Yellow, "+")
 	case audit.Unknown:
-		return paint(colour, show.Yellow, "?")
+		return show.Paint(colour, show.Yellow, "?")
 	case audit.Single:
 	}
-	return paint(colour, show.Red, "1")
+	return show.Paint(colour, show.Red, "1")
 }

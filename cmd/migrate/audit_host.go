@@ -28,11 +28,12 @@ func hostSession(c *cli.Context, word string) (*session, error) {
 	}
 	ssh := sshOptions(c, log)
 	ssh.NoSpec = true
-	s := &session{log: log, pool: sshhost.NewPool(ssh)}
-	if s.spec, err = specOfHost(c.Context, s.pool, host); err != nil {
+	s := sessionWithoutSpec(sessionOptions{Tool: version, Log: log, SSH: ssh})
+	spec, err := specOfHost(c.Context, s.pool, host)
+	if err != nil {
 		return nil, errors.Join(err, s.pool.Close())
 	}
-	s.world = phases.NewWorld(s.spec, hosts{s.pool})
+	s.describes(spec)
 	return s, nil
 }
 

@@ -9,7 +9,9 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/backup"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -65,13 +67,13 @@ func listBackups(c *cli.Context, s *session) error {
 		_, err := show.Fprintf(c.App.Writer, "There is no backup in %s; `%s` makes one.\n", backup.Dir(s.journal), s.next("backup"))
 		return err
 	}
-	t := newTable(c.App.Writer, "taken", "before", "revision", "keys", "etcd", "folder")
+	t := tabular.New(c.App.Writer, "taken", "before", "revision", "keys", "etcd", "folder")
 	for _, b := range sets {
 		before := "–"
 		if b.Phase > 0 {
 			before = fmt.Sprintf("phase %d", b.Phase)
 		}
-		t.add(b.At.Format(time.RFC3339), before, b.Etcd.Revision, b.Etcd.Keys, b.Etcd.Version, b.Folder)
+		t.Add(b.At.Format(time.RFC3339), before, b.Etcd.Revision, b.Etcd.Keys, b.Etcd.Version, b.Folder)
 	}
 	t.Render()
 	return nil
@@ -110,24 +112,6 @@ func sourceWithoutAPI(ctx context.Context, s *session) (backup.Source, error) {
 		return backup.Source{}, err
 	}
 	return backup.Source{Members: e, Node: v.On(v.First().Name), Cluster: s.spec.Name}, nil
-}
-
-// backupsBlob is the journal's list of the backups that runs took.
-const backupsBlob = "backups"
-
-// takenBackup is what the report tells of one.
-type takenBackup struct {
-	Phase    int       `json:"phase"`
-	At       time.Time `json:"at"`
-	Seconds  float64   `json:"seconds"`
-	Folder   string    `json:"folder"`
-	Member   string    `json:"member"`
-	Version  string    `json:"etcdVersion"`
-	Revision int64     `json:"revision"`
-	Keys     int       `json:"keys"`
-	Bytes    int64     `json:"bytes"` // of the snapshot
-	Hash     string    `json:"hash"`
-	Files    int       `json:"files"` // of /etc/kubernetes
 }
 
 // backedUpPhases are those before whose first change a backup is taken.
@@ -203,11 +187,11 @@ func (w *watched) takeBackup(ctx context.Context, p phases.Phase) error {
 		return err
 	}
 	tell(migrate.EventBackupDone, set.Summary())
-	var all []takenBackup
-	if _, err := w.j.GetBlob(backupsBlob, &all); err != nil {
+	var all []runrecord.Backup
+	if _, err := w.j.GetBlob(runrecord.BackupsBlob, &all); err != nil {
 		return errors.Join(err, errors.New("the backup itself is there"))
 	}
-	return w.j.PutBlob(backupsBlob, append(all, takenBackup{
+	return w.j.PutBlob(runrecord.BackupsBlob, append(all, runrecord.Backup{
 		Phase: p.Number, At: set.At, Seconds: time.Since(began).Seconds(), Folder: set.Folder, Member: set.Etcd.Host, Version: set.Etcd.Version,
 		Revision: set.Etcd.Revision, Keys: set.Etcd.Keys, Bytes: set.Etcd.Bytes, Hash: set.Etcd.Hash, Files: set.Kubernetes.Files,
 	}))

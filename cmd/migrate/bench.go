@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/report"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 
 	"github.com/urfave/cli/v2"
@@ -25,9 +27,9 @@ const (
 
 // benchResult is the JSON of `migrate bench`.
 type benchResult struct {
-	At         time.Time `json:"at"`
-	Strategies []report  `json:"strategies"`
-	Checks     []check   `json:"checks"`
+	At         time.Time       `json:"at"`
+	Strategies []report.Report `json:"strategies"`
+	Checks     []check         `json:"checks"`
 }
 
 // check is one expectation, with what was seen.
@@ -71,12 +73,12 @@ func benchCommand() *cli.Command {
 	}
 }
 
-func benchChecks(inPlace, overlap report) []check {
+func benchChecks(inPlace, overlap report.Report) []check {
 	var list []check
 	add := func(name string, ok bool, format string, args ...any) {
 		list = append(list, check{name, fmt.Sprintf(format, args...), ok})
 	}
-	for _, r := range []report{inPlace, overlap} {
+	for _, r := range []report.Report{inPlace, overlap} {
 		if r.Probe == nil {
 			add("probed", false, "%s was not measured", r.Strategy)
 			return list
@@ -135,7 +137,7 @@ func failedChecks(list []check) error {
 }
 
 func printBench(w io.Writer, r benchResult) {
-	t := newTable(w, "strategy", "path", "from", "kind", "requests", "failed", "longest gap", "p99 ms", "quiet p99 ms")
+	t := tabular.New(w, "strategy", "path", "from", "kind", "requests", "failed", "longest gap", "p99 ms", "quiet p99 ms")
 	for _, s := range r.Strategies {
 		if s.Probe == nil {
 			continue
@@ -146,11 +148,11 @@ func printBench(w io.Writer, r benchResult) {
 				if k.QuietP99Ms != nil {
 					quiet = fmt.Sprintf("%.1f", *k.QuietP99Ms)
 				}
-				t.add(s.Strategy, p.Name, k.From, k.Kind, k.Requests, k.Failures,
+				t.Add(s.Strategy, p.Name, k.From, k.Kind, k.Requests, k.Failures,
 					fmt.Sprintf("%.1f s", k.LongestGapSeconds), fmt.Sprintf("%.1f", k.P99Ms), quiet)
 			}
 		}
-		t.separate()
+		t.Separate()
 	}
 	t.Render()
 	for _, s := range r.Strategies {
@@ -162,7 +164,7 @@ func printBench(w io.Writer, r benchResult) {
 		}
 	}
 	show.Fprintln(w)
-	t = newTable(w, "strategy", "phase 1", "phase 2", "phase 3", "all", "two voters", "API away: announced", "seen", "failed")
+	t = tabular.New(w, "strategy", "phase 1", "phase 2", "phase 3", "all", "two voters", "API away: announced", "seen", "failed")
 	for _, s := range r.Strategies {
 		row := []any{s.Strategy}
 		for _, p := range s.Phases {
@@ -172,7 +174,7 @@ func printBench(w io.Writer, r benchResult) {
 		if s.Probe != nil {
 			row = append(row, fmt.Sprintf("%.1f s", longestOld(*s.Probe)), fmt.Sprintf("%d of %d", s.Probe.Failures(), s.Probe.Requests()))
 		}
-		t.add(row...)
+		t.Add(row...)
 	}
 	t.Render()
 	show.Fprintln(w)

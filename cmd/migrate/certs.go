@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases/certs"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -44,7 +45,7 @@ func certsAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		err = writeReport(c.App.Writer, list)
+		err = show.WriteJSON(c.App.Writer, list)
 	} else {
 		err = printCerts(c.App.Writer, s, list, time.Now())
 	}
@@ -61,17 +62,17 @@ func certsAction(c *cli.Context) error {
 const soon = 30 * 24 * time.Hour
 
 func printCerts(w io.Writer, s *session, list certs.Inventory, now time.Time) error {
-	colour := wantColour(w)
-	t := newTable(w, "", "host", "certificate", "of", "until", "days", "renewed by", "how")
-	t.widths(
+	colour := show.WantColour(w)
+	t := tabular.New(w, "", "host", "certificate", "of", "until", "days", "renewed by", "how")
+	t.Widths(
 		table.ColumnConfig{Number: 3, WidthMax: 50, WidthMaxEnforcer: text.WrapHard}, table.ColumnConfig{Number: 4, WidthMax: 32, WidthMaxEnforcer: text.WrapSoft},
 		table.ColumnConfig{Number: 8, WidthMax: 44, WidthMaxEnforcer: text.WrapSoft})
 	for _, c := range list.Certificates {
-		t.add(certMark(c, now, colour), c.Host, c.File, c.Subject, c.Ends.Format(time.DateOnly), c.Days, c.RenewedBy, c.How)
+		t.Add(certMark(c, now, colour), c.Host, c.File, c.Subject, c.Ends.Format(time.DateOnly), c.Days, c.RenewedBy, c.How)
 	}
 	t.Render()
 	for _, u := range list.Unread {
-		show.Fprintf(w, "%s %s was not read: %s\n", paint(colour, show.Red, "✗"), u.Host, u.Why)
+		show.Fprintf(w, "%s %s was not read: %s\n", show.Paint(colour, show.Red, "✗"), u.Host, u.Why)
 	}
 	ours := 0
 	var first *certs.Certificate
@@ -99,11 +100,11 @@ func certMark(c certs.Certificate, now time.Time, colour bool) show.Own {
 	case c.RenewedBy == certs.Unused:
 		return "·"
 	case left < 7*24*time.Hour:
-		return paint(colour, show.Red, "✗")
+		return show.Paint(colour, show.Red, "✗")
 	case left < soon:
-		return paint(colour, show.Yellow, "!")
+		return show.Paint(colour, show.Yellow, "!")
 	}
-	return paint(colour, show.Green, "✓")
+	return show.Paint(colour, show.Green, "✓")
 }
 
 // days reads "30d", or a duration as Go has it: "720h".

@@ -11,6 +11,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/phases/certs"
 	"hamigrate/state"
@@ -298,7 +299,7 @@ func (r renewal) with(ctx context.Context, do func(migrate.Runner[phases.View, p
 	stop, done := either(r.stop, hold.lost)
 	defer done()
 	bar := newProgress(r.c.App.ErrWriter)
-	r.s.waits.through(bar)
+	r.s.tellWaits(bar.waits)
 	var events migrate.Events = bar
 	if r.c.String("output") == "json" {
 		events = jsonEvents{json.NewEncoder(r.c.App.Writer)}
@@ -311,10 +312,10 @@ func (r renewal) with(ctx context.Context, do func(migrate.Runner[phases.View, p
 // printRenewal says what is true of each host, and whether anything is to be
 // done. What blocks is an error: a renewal that can't be finished is not begun.
 func printRenewal(w io.Writer, u underRenewal, entries []migrate.Entry) (need bool, err error) {
-	t := newTable(w, "", "step", "on", "what is true now")
+	t := tabular.New(w, "", "step", "on", "what is true now")
 	n := 0
 	for _, e := range entries {
-		t.add(sign(e.Finding.Verdict, wantColour(w)), e.Title, e.Target, e.Finding.Reason)
+		t.Add(sign(e.Finding.Verdict, show.WantColour(w)), e.Title, e.Target, e.Finding.Reason)
 		switch e.Finding.Verdict {
 		case migrate.Needed:
 			n++

@@ -251,7 +251,7 @@ func (c *closing) seen(ctx context.Context, j *state.Journal) [][2]string {
 		case text := <-answer:
 			return text
 		case <-ctx.Done():
-			return fmt.Sprintf("not seen within %s", seconds(closingLook))
+			return fmt.Sprintf("not seen within %s", show.Seconds(closingLook))
 		}
 	}
 	return [][2]string{{"API", wait(api)}, {"etcd", wait(etcd)}}

@@ -109,25 +109,26 @@ func commandsIn(words []string) [][]string {
 func TestTellsForWhomARunWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		lines := &waitLines{w: &out}
+		var s session
+		s.tellWaits(waitLines{&out}.tell)
 		wait := remote.Wait{Host: "cp2", For: "reading /etc/kubernetes/manifests", Lasts: 7 * time.Second}
-		lines.tell(wait)
+		s.waits.hear(wait)
 		const want = "00:00:00Z still waiting for cp2: reading /etc/kubernetes/manifests (7 s)\n"
 		if got := out.String(); got[9:] != want[9:] {
 			t.Errorf("printed %q", got)
 		}
 		out.Reset()
 		bar := newProgress(&out)
-		lines.through(bar)
+		s.tellWaits(bar.waits)
 		bar.Event(migrate.Event{Kind: migrate.EventStepStarted})
 		out.Reset()
-		lines.tell(wait)
+		s.waits.hear(wait)
 		if got := out.String(); len(got) < 9 || got[9:] != want[9:] {
 			t.Errorf("a run printed %q", got)
 		}
 		bar.Event(migrate.Event{Kind: migrate.EventStepWaiting, WaitsFor: "the kubelet"})
 		out.Reset()
-		lines.tell(wait)
+		s.waits.hear(wait)
 		if out.Len() > 0 {
 			t.Errorf("printed %q beside the step's own words", out.String())
 		}

@@ -17,6 +17,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
+	"hamigrate/migrate/report"
 	"hamigrate/migrate/show"
 	"hamigrate/phases/audit"
 	"hamigrate/phases/certs"
@@ -96,7 +97,7 @@ func TestHostileTextIsQuoted(t *testing.T) {
 		"plan yaml": func(w io.Writer) error { return printPlan(w, hostile[[]phasePlan](), "yaml", true) },
 		"plan json": func(w io.Writer) error { return printPlan(w, hostile[[]phasePlan](), "json", true) },
 		"rollback":  func(w io.Writer) error { return printRollback(w, hostile[[]migrate.RollbackEntry]()) },
-		"report":    func(w io.Writer) error { return printReport(w, hostile[report]()) },
+		"report":    func(w io.Writer) error { return report.Print(w, hostile[report.Report]()) },
 		"status": func(w io.Writer) error {
 			app := &cli.App{Writer: w}
 			return printStatus(cli.NewContext(app, nil, nil), &session{}, hostile[[]statusRow]())

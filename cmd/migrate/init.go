@@ -147,7 +147,7 @@ func writeSpec(c *cli.Context, file string, found initspec.Found, choice initspe
 	r := initResult{File: file, Found: found, Blanks: blanks, Next: nextAfterInit(file, blanks, choice.Jumps),
 		Jumps: append([]initspec.Jump{}, choice.Jumps...), Notes: append([]string{}, choice.Notes...)}
 	if c.String("output") == "json" {
-		return writeReport(c.App.Writer, r)
+		return show.WriteJSON(c.App.Writer, r)
 	}
 	return printInit(c.App.Writer, r)
 }

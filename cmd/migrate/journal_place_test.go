@@ -38,7 +38,7 @@ func TestJournalThatIsAnotherFile(t *testing.T) {
 		"a.journal.log": beside, "a.journal.log.1": beside, "a.journal.lock-holder": beside, "a.rehearsal.json": beside, "other": beside,
 		"a.journal": "", "b": "", "a.journal.2": "", "a.journal.bak": "", "a.journal.sudo": "",
 	} {
-		s, err := newSession(at("migrate.yaml"), at(name), hclog.NewNullLogger(), sshhost.Options{Home: dir})
+		s, err := newSession(sessionOptions{File: at("migrate.yaml"), Journal: at(name), Log: hclog.NewNullLogger(), SSH: sshhost.Options{Home: dir}})
 		if err == nil {
 			s.close()
 		}

@@ -72,7 +72,7 @@ func logAction(c *cli.Context) (err error) {
 
 func showLog(c *cli.Context) error {
 	v := logView{all: c.Bool("all") || c.IsSet("since"), commands: c.Bool("commands"), hosts: c.StringSlice("host"), failed: c.Bool("failed"),
-		json: c.String("output") == "json", w: c.App.Writer, colour: wantColour(c.App.Writer)}
+		json: c.String("output") == "json", w: c.App.Writer, colour: show.WantColour(c.App.Writer)}
 	if c.IsSet("since") {
 		v.since = time.Now().Add(-c.Duration("since"))
 	}
@@ -183,18 +183,18 @@ func (v logView) text(e runlog.Entry) show.Own {
 	switch e.Kind {
 	case runlog.Begin:
 		b := e.Begun
-		return show.Sprintf("%s\n  begun %s, process %d, by %s in %s, version %s\n", paint(v.colour, show.Bold, string("$ "+show.Cell(b.Command))),
+		return show.Sprintf("%s\n  begun %s, process %d, by %s in %s, version %s\n", show.Paint(v.colour, show.Bold, string("$ "+show.Cell(b.Command))),
 			e.At.UTC().Format("2006-01-02 15:04:05 UTC"), e.PID, show.Cell(b.Who), show.Cell(b.Folder), show.Cell(b.Version))
 	case runlog.Ran:
 		return at + v.ran(e.Host)
 	case runlog.End:
-		end := show.Sprintf("ended with exit code %d after %s", e.Ended.Code, seconds(time.Duration(e.Ended.Seconds*float64(time.Second))))
+		end := show.Sprintf("ended with exit code %d after %s", e.Ended.Code, show.Seconds(time.Duration(e.Ended.Seconds*float64(time.Second))))
 		if e.Ended.Error != "" {
 			end += show.Sprintf(": %s", show.Cell(firstLineOf(e.Ended.Error)))
 		}
 		return at + end + "\n"
 	case runlog.Lost:
-		return at + paint(v.colour, show.Yellow, string("! "+show.Cell(e.Text))) + "\n"
+		return at + show.Paint(v.colour, show.Yellow, string("! "+show.Cell(e.Text))) + "\n"
 	case runlog.Unread:
 		if e.Lines > 1 {
 			return at + show.Sprintf("? %d lines that are no entries of the log, the first: %s\n", e.Lines, show.Cell(e.Text))
@@ -212,7 +212,7 @@ func (v logView) ran(h *runlog.OnHost) show.Own {
 		how = "no status"
 	}
 	if h.Failed() {
-		how = paint(v.colour, show.Red, string(how))
+		how = show.Paint(v.colour, show.Red, string(how))
 	}
 	line := show.Sprintf("%s: %s, %.2f s: %s", show.Cell(h.Host), how, h.Seconds, show.Cell(h.Name))
 	if h.Detached {

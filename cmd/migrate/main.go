@@ -11,10 +11,6 @@ import (
 
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
-	"hamigrate/phases"
-	"hamigrate/phases/controlplane"
-	"hamigrate/phases/etcd"
-	"hamigrate/phases/loadbalancer"
 
 	"github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
@@ -23,20 +19,6 @@ import (
 
 // version is set by the Makefile (-ldflags -X main.version=…).
 var version = "dev"
-
-// declaredPhases is the migration, in order, with the steps of all choices.
-func declaredPhases() []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase(), etcd.Phase(), controlplane.Phase()}
-}
-
-// allPhases is the migration with a strategy.
-func allPhases(s phases.Strategy) []phases.Phase {
-	list := declaredPhases()
-	for i, p := range list {
-		list[i] = p.For(s.Choice())
-	}
-	return list
-}
 
 func main() {
 	libraries()
@@ -144,7 +126,7 @@ func newApp() *cli.App {
 		reportCommand(), playbookCommand(), sudoersCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
 		logCommand(), supportCommand(),
-		completionCommand(), manCommand(),
+		completionCommand(), manCommand(), versionCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
 	})
 	log := newKeptLog(os.Stderr, os.Args)

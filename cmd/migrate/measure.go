@@ -18,6 +18,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/nodeprobe"
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
 )
@@ -51,7 +52,7 @@ type measurement struct {
 	places []string // nodes where there is, or should be, a pod
 	key    string   // of this run's own record
 
-	saved    measurements
+	saved    runrecord.Measurements
 	lb       *probe.Path // once it is probed
 	back     bool        // what runs is a rollback
 	stopWork context.CancelFunc
@@ -64,8 +65,8 @@ type measurement struct {
 // startMeasurement begins to probe and waits until the quiet figures are
 // there, or ctx or stop ends. On a resumed phase there is no quiet to measure.
 func startMeasurement(ctx context.Context, s *session, j *state.Journal, how measuring, resumed bool, stop <-chan struct{}) (*measurement, error) {
-	m := &measurement{measuring: how, s: s, j: j, gate: newGate(how.most), key: operatorKey + strconv.FormatInt(time.Now().UnixNano(), 36)}
-	if _, err := j.GetBlob(measurementsBlob, &m.saved); err != nil {
+	m := &measurement{measuring: how, s: s, j: j, gate: newGate(how.most), key: runrecord.OperatorKey + strconv.FormatInt(time.Now().UnixNano(), 36)}
+	if _, err := j.GetBlob(runrecord.MeasurementsBlob, &m.saved); err != nil {
 		return nil, err
 	}
 	if m.saved.Records == nil {
@@ -116,8 +117,8 @@ func (m *measurement) start(ctx context.Context, stop <-chan struct{}) error {
 
 func (m *measurement) begin(ctx context.Context) error {
 	v := m.s.world.View(migrate.ClusterTarget)
-	var a about
-	if _, err := m.j.GetBlob("about", &a); err != nil {
+	var a runrecord.About
+	if _, err := m.j.GetBlob(runrecord.AboutBlob, &a); err != nil {
 		return err
 	}
 	cfg, err := v.AdminConfig(ctx)
@@ -186,7 +187,7 @@ func placesToProbeFrom(ctx context.Context, v phases.View) ([]string, error) {
 
 // startNodes starts the probes in pods. A node where that is not possible is
 // told, and probed from its own network instead.
-func (m *measurement) startNodes(ctx context.Context, places []string, a about) error {
+func (m *measurement) startNodes(ctx context.Context, places []string, a runrecord.About) error {
 	program, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
@@ -200,7 +201,7 @@ func (m *measurement) startNodes(ctx context.Context, places []string, a about) 
 		nodes = append(nodes, nodeprobe.Node{Name: place, Host: m.s.world.Hands(place).On(place)})
 	}
 	m.saved.Left = true
-	if err := m.j.PutBlob(measurementsBlob, m.saved); err != nil {
+	if err := m.j.PutBlob(runrecord.MeasurementsBlob, m.saved); err != nil {
 		return err
 	}
 	k, err := m.s.world.Hands(migrate.ClusterTarget).Kube(ctx)
@@ -357,7 +358,7 @@ func (m *measurement) keep(records ...map[string]probe.Record) error {
 	for _, r := range records {
 		maps.Copy(m.saved.Records, r)
 	}
-	return m.j.PutBlob(measurementsBlob, m.saved)
+	return m.j.PutBlob(runrecord.MeasurementsBlob, m.saved)
 }
 
 // Failures is how many requests have failed until a second ago.

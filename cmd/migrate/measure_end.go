@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"hamigrate/migrate/runrecord"
 )
 
 // end stops the probes, keeps their figures and removes what they made. After
@@ -63,5 +65,5 @@ func (m *measurement) removeNodes(ctx context.Context) error {
 		return fmt.Errorf("removing the probe's pods: %w", err)
 	}
 	m.saved.Left = false
-	return m.j.PutBlob(measurementsBlob, m.saved)
+	return m.j.PutBlob(runrecord.MeasurementsBlob, m.saved)
 }

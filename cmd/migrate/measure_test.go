@@ -21,6 +21,7 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/nodeprobe"
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -86,9 +87,9 @@ func newMeasurement(t *testing.T, api *barelyAPI) (*measurement, func() string) 
 		t.Fatal(err)
 	}
 	m := &measurement{
-		measuring: measuring{tell: tell}, j: j, gate: newGate(0), key: operatorKey + "1", probe: p, cut: cut,
+		measuring: measuring{tell: tell}, j: j, gate: newGate(0), key: runrecord.OperatorKey + "1", probe: p, cut: cut,
 		s: &session{log: hclog.NewNullLogger(), world: phases.NewWorld(spec, nil)}, nodes: &nodeprobe.Probes{},
-		saved: measurements{Records: map[string]probe.Record{}}, stopWork: func() {},
+		saved: runrecord.Measurements{Records: map[string]probe.Record{}}, stopWork: func() {},
 	}
 	return m, func() string { mu.Lock(); defer mu.Unlock(); return strings.Join(said, "\n") }
 }
@@ -96,11 +97,11 @@ func newMeasurement(t *testing.T, api *barelyAPI) (*measurement, func() string) 
 // kept is how many requests of the journal's records were made.
 func kept(t *testing.T, m *measurement) int {
 	t.Helper()
-	var ms measurements
-	if _, err := m.j.GetBlob(measurementsBlob, &ms); err != nil {
+	var ms runrecord.Measurements
+	if _, err := m.j.GetBlob(runrecord.MeasurementsBlob, &ms); err != nil {
 		t.Fatal(err)
 	}
-	r := ms.result()
+	r := ms.Result()
 	if r == nil {
 		return 0
 	}

@@ -13,11 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// next is a command for the same cluster: the flags that name it are repeated as
-// they were given. Every command that is proposed to an operator is made here, or
-// by withFlags where only the sentence is known.
-func (s *session) next(words string) string { return "migrate " + words + s.given }
-
 // givenFlags is where an App keeps them for whoever prints an error.
 const givenFlags = "flags that name the cluster"
 

@@ -12,6 +12,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/show"
 	"hamigrate/state"
 )
 
@@ -69,11 +70,11 @@ func describeHolder(h kube.Operator, now time.Time) string {
 func ago(d time.Duration) string {
 	switch {
 	case d < -leaseRenew:
-		return fmt.Sprintf("%s from now, by this machine's clock: the two clocks differ", seconds(-d))
+		return fmt.Sprintf("%s from now, by this machine's clock: the two clocks differ", show.Seconds(-d))
 	case d < time.Second:
 		return "just now"
 	}
-	return seconds(d) + " ago"
+	return show.Seconds(d) + " ago"
 }
 
 // hold is this run's holding of the cluster. It is advice to other operators
@@ -253,6 +254,6 @@ func (h *hold) end(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTry)
 	defer cancel()
 	if err := h.api.ReleaseOperator(ctx, h.me); err != nil {
-		h.tell(fmt.Sprintf("the Lease kube-system/hamigrate stays, and is stale in %s: %v", seconds(leaseLasts), err))
+		h.tell(fmt.Sprintf("the Lease kube-system/hamigrate stays, and is stale in %s: %v", show.Seconds(leaseLasts), err))
 	}
 }

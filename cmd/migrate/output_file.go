@@ -12,10 +12,14 @@ import (
 	"github.com/google/renameio/v2"
 
 	"hamigrate/migrate/backup"
+	"hamigrate/migrate/inputfile"
 )
 
 // ownFiles are those of a migration, which no output may replace.
 type ownFiles struct{ spec, journal string }
+
+// ownFilesOf are those of a session.
+func ownFilesOf(s *session) ownFiles { return ownFiles{s.file, s.journal} }
 
 // writeOutput writes the file that a flag names. A regular file is replaced as a
 // whole, so that no half of one is ever read; where a link leads to it, the link
@@ -89,15 +93,15 @@ func (o ownFiles) has(file string) string {
 	for _, one := range []struct{ file, what string }{
 		{o.spec, "the spec"}, {o.journal, "the journal"}, {rehearsalFile(o.journal), "what was rehearsed"},
 	} {
-		if sameFile(one.file, file) {
+		if inputfile.Same(one.file, file) {
 			return one.what
 		}
 	}
 	if o.journal == "" {
 		return ""
 	}
-	backups, companions := standing(backup.Dir(o.journal)), standing(o.journal)+"."
-	for _, at := range []string{standing(file), ledTo(file)} {
+	backups, companions := inputfile.Standing(backup.Dir(o.journal)), inputfile.Standing(o.journal)+"."
+	for _, at := range []string{inputfile.Standing(file), inputfile.LedTo(file)} {
 		switch {
 		case at == backups || strings.HasPrefix(at, backups+string(filepath.Separator)):
 			return "among the backups"
@@ -106,41 +110,4 @@ func (o ownFiles) has(file string) string {
 		}
 	}
 	return ""
-}
-
-// sameFile says whether two names are of one file; of one that is not there yet
-// the names are compared.
-func sameFile(a, b string) bool {
-	if a == "" || b == "" {
-		return false
-	}
-	x, err := os.Stat(a)
-	if err != nil {
-		return samePath(a, b)
-	}
-	y, err := os.Stat(b)
-	return err == nil && os.SameFile(x, y)
-}
-
-func samePath(a, b string) bool { return standing(a) == standing(b) }
-
-// standing is where a file stands: links to its folder are followed, one that it is
-// itself is not. It is the name itself where the folder is not known.
-func standing(file string) string {
-	at, err := filepath.Abs(file)
-	if err != nil {
-		return filepath.Clean(file)
-	}
-	return filepath.Join(ledTo(filepath.Dir(at)), filepath.Base(at))
-}
-
-// ledTo is where a file is when all links are followed, the name itself where it
-// leads nowhere.
-func ledTo(file string) string {
-	if at, err := filepath.EvalSymlinks(file); err == nil {
-		if at, err = filepath.Abs(at); err == nil {
-			return at
-		}
-	}
-	return file
 }

@@ -13,6 +13,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -108,7 +109,7 @@ func planAction(c *cli.Context) error {
 		return err
 	}
 	if file := c.String("out"); file != "" {
-		if err := writePlan(file, s.own(), newSavedPlan(s, id, kubernetes, strategyOf(c), c.Int("phase"), list, whole)); err != nil {
+		if err := writePlan(file, ownFilesOf(s), newSavedPlan(s, id, kubernetes, strategyOf(c), c.Int("phase"), list, whole)); err != nil {
 			return err
 		}
 		show.Fprintf(c.App.ErrWriter, "Saved: %s. `migrate run%s %s` does this, and nothing else.\n", file, flagsGiven(c), remote.Quote(file))
@@ -191,7 +192,7 @@ func planBack(c *cli.Context, s *session) error {
 func writeBack(w io.Writer, list []migrate.RollbackEntry, format string) error {
 	switch format {
 	case "json":
-		return writeReport(w, list)
+		return show.WriteJSON(w, list)
 	case "yaml":
 		return writeYAML(w, list)
 	}
@@ -264,7 +265,7 @@ func printPlan(w io.Writer, plans []phasePlan, format string, whole bool) error 
 	case "yaml":
 		return writeYAML(w, plans)
 	}
-	colour := wantColour(w)
+	colour := show.WantColour(w)
 	for _, p := range plans {
 		if len(p.Entries) > 0 {
 			printPhase(w, p, colour)
@@ -281,14 +282,14 @@ func printPlan(w io.Writer, plans []phasePlan, format string, whole bool) error 
 
 // printPhase prints the table of one phase.
 func printPhase(w io.Writer, p phasePlan, colour bool) {
-	show.Fprintf(w, "%s\n", paint(colour, show.Bold, fmt.Sprintf("Phase %d: %s", p.Phase, p.Title)))
+	show.Fprintf(w, "%s\n", show.Paint(colour, show.Bold, fmt.Sprintf("Phase %d: %s", p.Phase, p.Title)))
 	rehearsed := slices.ContainsFunc(p.Entries, func(e migrate.Entry) bool { return e.ExpectedSeconds > 0 })
 	header := []any{"", "step", "on", "what is true now", "API away", "undo"}
 	if rehearsed {
 		header = append(header, "expected")
 	}
-	t := newTable(w, header...)
-	t.widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
+	t := tabular.New(w, header...)
+	t.Widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	for _, e := range p.Entries {
 		away := "0 s"
 		if e.Finding.Verdict != migrate.Satisfied && e.Outage > 0 {
@@ -298,7 +299,7 @@ func printPhase(w io.Writer, p phasePlan, colour bool) {
 		if rehearsed {
 			row = append(row, expectedText(e.ExpectedSeconds))
 		}
-		t.add(row...)
+		t.Add(row...)
 	}
 	t.Render()
 	for _, r := range p.Preflight {
@@ -312,7 +313,7 @@ func expectedText(s float64) string {
 	if s == 0 {
 		return ""
 	}
-	return seconds(time.Duration(s * float64(time.Second)))
+	return show.Seconds(time.Duration(s * float64(time.Second)))
 }
 
 // planSum is the plan in one line.
@@ -354,11 +355,11 @@ func planSum(plans []phasePlan, whole bool) string {
 func sign(v migrate.Verdict, colour bool) show.Own {
 	switch v {
 	case migrate.Satisfied:
-		return paint(colour, show.Green, "✓")
+		return show.Paint(colour, show.Green, "✓")
 	case migrate.Blocked:
-		return paint(colour, show.Red, "✗")
+		return show.Paint(colour, show.Red, "✗")
 	}
-	return paint(colour, show.Yellow, "~")
+	return show.Paint(colour, show.Yellow, "~")
 }
 
 func printChanges(w io.Writer, changes []migrate.Change, colour bool) {
@@ -369,9 +370,9 @@ func printChanges(w io.Writer, changes []migrate.Change, colour bool) {
 			line = strings.TrimSuffix(line, "\n")
 			switch {
 			case strings.HasPrefix(line, "+"):
-				show.Fprintln(w, paint(colour, show.Green, line))
+				show.Fprintln(w, show.Paint(colour, show.Green, line))
 			case strings.HasPrefix(line, "-"):
-				show.Fprintln(w, paint(colour, show.Red, line))
+				show.Fprintln(w, show.Paint(colour, show.Red, line))
 			default:
 				show.Fprintln(w, line)
 			}

@@ -272,7 +272,7 @@ func wantArgs(c *cli.Context, n int, usage string) error {
 // the time of day elsewhere, where the lines may be read much later.
 func playgroundEvents(w io.Writer) playground.Events {
 	began := time.Now()
-	terminal := isTerminal(w)
+	terminal := show.IsTerminal(w)
 	var mu sync.Mutex
 	return func(message string) {
 		mu.Lock()

@@ -12,7 +12,6 @@ import (
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/phases/preflight"
-	"hamigrate/state"
 
 	"github.com/urfave/cli/v2"
 )
@@ -61,7 +60,7 @@ func preflightAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		err = writeReport(c.App.Writer, r)
+		err = show.WriteJSON(c.App.Writer, r)
 	} else {
 		err = printPreflight(c.App.Writer, r)
 	}
@@ -74,15 +73,9 @@ func preflightAction(c *cli.Context) error {
 	return nil
 }
 
-// noRecords is a journal that knows nothing: what a check finds does not depend
-// on it, and a look must not wait for the run that has the real one.
-type noRecords struct{}
-
-func (noRecords) Records(int) ([]state.Record, error) { return nil, nil }
-
 // tellHosts shows on a terminal how many hosts are done.
 func tellHosts(w io.Writer) func(done, total int) {
-	if !isTerminal(w) {
+	if !show.IsTerminal(w) {
 		return nil
 	}
 	return func(done, total int) {
@@ -126,7 +119,7 @@ func numbers(phases []int) string {
 
 // printPreflight prints a line for each check, and below it what is not fine.
 func printPreflight(w io.Writer, r preflight.Report) error {
-	colour := wantColour(w)
+	colour := show.WantColour(w)
 	done := 0
 	for _, c := range preflight.Checks() {
 		var of, bad []preflight.Result
@@ -184,12 +177,12 @@ func printBad(w io.Writer, x preflight.Result, colour bool) {
 func mark(s preflight.Severity, colour bool) show.Own {
 	switch s {
 	case preflight.Blocking:
-		return paint(colour, show.Red, "✗")
+		return show.Paint(colour, show.Red, "✗")
 	case preflight.Warning:
-		return paint(colour, show.Yellow, "!")
+		return show.Paint(colour, show.Yellow, "!")
 	case preflight.OK:
 	}
-	return paint(colour, show.Green, "✓")
+	return show.Paint(colour, show.Green, "✓")
 }
 
 // preflight does the checks that only look before a phase that has something

@@ -28,7 +28,7 @@ type progress struct {
 }
 
 func newProgress(w io.Writer) *progress {
-	return &progress{w: w, moving: isTerminal(w), colour: wantColour(w)}
+	return &progress{w: w, moving: show.IsTerminal(w), colour: show.WantColour(w)}
 }
 
 // setLive adds a live figure to the moving line.
@@ -54,11 +54,11 @@ func (p *progress) Event(e migrate.Event) {
 	case migrate.EventBackupStarted:
 		p.step(show.Sprintf("~ before phase %d: %s", e.Phase, e.Message))
 	case migrate.EventBackupDone:
-		p.line(show.Sprintf("%s before phase %d: %s (%s)", p.mark(show.Green, "✓"), e.Phase, e.Message, seconds(e.Elapsed)))
+		p.line(show.Sprintf("%s before phase %d: %s (%s)", p.mark(show.Green, "✓"), e.Phase, e.Message, show.Seconds(e.Elapsed)))
 	case migrate.EventPhaseStarted:
-		p.line(paint(p.colour, show.Bold, fmt.Sprintf("Phase %d: %s", e.Phase, e.Title)))
+		p.line(show.Paint(p.colour, show.Bold, fmt.Sprintf("Phase %d: %s", e.Phase, e.Title)))
 	case migrate.EventPhaseDone:
-		p.line(paint(p.colour, show.Green, fmt.Sprintf("Phase %d done in %s", e.Phase, seconds(e.Elapsed))))
+		p.line(show.Paint(p.colour, show.Green, fmt.Sprintf("Phase %d done in %s", e.Phase, show.Seconds(e.Elapsed))))
 	default:
 		p.stepEvent(e)
 	}
@@ -77,7 +77,7 @@ func (p *progress) stepEvent(e migrate.Event) {
 			away = fmt.Sprintf(" (the API will be away for up to %.0f s)", e.Outage.Seconds())
 		}
 		if took := p.rehearsed.expected(e.Step); took > 0 {
-			away += ", about " + seconds(took)
+			away += ", about " + show.Seconds(took)
 		}
 		p.step(show.Sprintf("~ %s: %s%s", name, e.Message, away))
 	case migrate.EventStepWaiting:
@@ -85,9 +85,9 @@ func (p *progress) stepEvent(e migrate.Event) {
 		if e.WaitsFor != "" {
 			whom = " for " + e.WaitsFor
 		}
-		p.step(show.Sprintf("… %s: waiting%s, %s so far: %s", name, whom, seconds(e.Elapsed), e.Message))
+		p.step(show.Sprintf("… %s: waiting%s, %s so far: %s", name, whom, show.Seconds(e.Elapsed), e.Message))
 	case migrate.EventStepDone:
-		p.line(show.Sprintf("%s %s (%s)", p.mark(show.Green, "✓"), name, seconds(e.Elapsed)))
+		p.line(show.Sprintf("%s %s (%s)", p.mark(show.Green, "✓"), name, show.Seconds(e.Elapsed)))
 	case migrate.EventStepSatisfied:
 		p.line(show.Sprintf("%s %s: %s", p.mark(show.Green, "="), name, e.Message))
 	case migrate.EventStepFailed:
@@ -95,13 +95,13 @@ func (p *progress) stepEvent(e migrate.Event) {
 	case migrate.EventStepUndoing:
 		p.step(show.Sprintf("< %s: taking it back, since %s", name, e.Message))
 	case migrate.EventStepUndone:
-		p.line(show.Sprintf("%s %s: taken back (%s)", p.mark(show.Green, "<"), name, seconds(e.Elapsed)))
+		p.line(show.Sprintf("%s %s: taken back (%s)", p.mark(show.Green, "<"), name, show.Seconds(e.Elapsed)))
 	}
 }
 
 // mark is the sign at the beginning of a line.
 func (p *progress) mark(colour show.Own, sign string) show.Own {
-	return paint(p.colour, colour, sign)
+	return show.Paint(p.colour, colour, sign)
 }
 
 // line prints a line that stays.

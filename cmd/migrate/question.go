@@ -18,7 +18,7 @@ import (
 // noTerminal says whether nobody can be asked.
 func noTerminal(c *cli.Context) bool {
 	f, ok := c.App.Reader.(*os.File)
-	return ok && !isTerminal(f)
+	return ok && !show.IsTerminal(f)
 }
 
 // question asks and returns the line that was typed. Where the run is to stop

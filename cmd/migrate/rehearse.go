@@ -13,6 +13,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/playground"
 	"hamigrate/migrate/remote"
+	"hamigrate/migrate/report"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
 
@@ -40,7 +41,7 @@ func rehearseCommand() *cli.Command {
 			&cli.StringFlag{Name: "report", Value: "out/report.json", Usage: "write the report as JSON to `FILE`"},
 			&cli.BoolFlag{Name: "keep", Usage: "leave the playground up afterwards"}),
 		Action: func(c *cli.Context) error {
-			var r *report
+			var r *report.Report
 			err := errors.Join(checkReport(c), probeFits(c))
 			switch {
 			case err != nil:
@@ -55,21 +56,21 @@ func rehearseCommand() *cli.Command {
 				return err
 			}
 			show.Fprintln(c.App.Writer)
-			return errors.Join(err, printReport(c.App.Writer, *r), keepReport(c, *r))
+			return errors.Join(err, report.Print(c.App.Writer, *r), keepReport(c, *r))
 		},
 	}
 }
 
 // rehearseLike rehearses on the shape of a real cluster, and keeps beside that
 // one's journal what came of it.
-func rehearseLike(c *cli.Context) (*report, error) {
+func rehearseLike(c *cli.Context) (*report.Report, error) {
 	log, err := logger(c)
 	if err != nil {
 		return nil, err
 	}
 	ssh := sshOptions(c, log)
 	ssh.Given = " --file " + remote.Quote(c.String("like"))
-	theirs, err := newSession(c.String("like"), common(c, flagJournal), log, ssh)
+	theirs, err := newSession(sessionOptions{File: c.String("like"), Journal: common(c, flagJournal), Tool: version, Log: log, SSH: ssh})
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +143,7 @@ func rehearsalFlags(name string, rate float64) []cli.Flag {
 // rehearse makes a playground, migrates it with a strategy and takes it down;
 // with andBack it is taken back and migrated again in between. The report is there as soon as there was something to report, also with an
 // error.
-func rehearse(c *cli.Context, strategy phases.Strategy, how measuring, options playground.Options, andBack bool) (r *report, err error) {
+func rehearse(c *cli.Context, strategy phases.Strategy, how measuring, options playground.Options, andBack bool) (r *report.Report, err error) {
 	log, err := logger(c)
 	if err != nil {
 		return nil, err
@@ -220,12 +221,11 @@ func takeDown(c *cli.Context, o playground.Options, pg *playground.Playground) e
 // rehearseOn measures and migrates. Its report has the steps and their times
 // of the first way forward; with andBack the figures of clients are of all
 // three ways, and the result is that of the last.
-func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, log hclog.Logger, stop <-chan struct{}, strategy phases.Strategy, how measuring, andBack bool) (*report, error) {
-	ssh, waits := sshOptions(c, log), &waitLines{w: c.App.ErrWriter}
-	ssh.Waits = waits.tell
+func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, log hclog.Logger, stop <-chan struct{}, strategy phases.Strategy, how measuring, andBack bool) (*report.Report, error) {
+	ssh := sshOptions(c, log)
 	ssh.Given = " --file " + remote.Quote(pg.SpecFile())
 	ssh.NoUserConfig = true // it knows nothing of a playground, and may lead elsewhere
-	s, err := newSession(pg.SpecFile(), filepath.Join(pg.Dir(), "rehearsal.journal"), log, ssh)
+	s, err := newSession(sessionOptions{File: pg.SpecFile(), Journal: filepath.Join(pg.Dir(), "rehearsal.journal"), Tool: version, Log: log, SSH: ssh})
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +235,7 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 		return nil, err
 	}
 	bar := newProgress(c.App.ErrWriter)
-	waits.through(bar)
+	s.tellWaits(bar.waits)
 	how.tell = bar.say
 	m := migration{
 		strategy: strategy, chosen: true, phases: allPhases(strategy), events: bar, bar: bar, stop: stop,
@@ -271,12 +271,12 @@ func backAndForth(ctx context.Context, s *session, m migration) error {
 }
 
 // reportOf makes a report of the session's journal.
-func reportOf(s *session) (*report, error) {
+func reportOf(s *session) (*report.Report, error) {
 	j, err := s.readJournal()
 	if err != nil {
 		return nil, err
 	}
-	r, err := makeReport(j)
+	r, err := report.Make(j, allPhases)
 	return &r, errors.Join(err, j.Close())
 }
 
@@ -318,7 +318,7 @@ func checkReport(c *cli.Context) error {
 // keepReport writes the report as JSON to the file of --report.
 func keepReport(c *cli.Context, r any) error {
 	file := c.String("report")
-	if err := writeOutput("report", file, 0o644, likeFiles(c), func(w io.Writer) error { return writeReport(w, r) }); err != nil {
+	if err := writeOutput("report", file, 0o644, likeFiles(c), func(w io.Writer) error { return show.WriteJSON(w, r) }); err != nil {
 		return err
 	}
 	_, err := show.Fprintf(c.App.Writer, "Report: %s\n", file)

@@ -14,6 +14,8 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/remote"
+	"hamigrate/migrate/report"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 
 	"github.com/google/renameio/v2"
@@ -49,7 +51,7 @@ func rehearsalFile(journal string) string {
 }
 
 // newRehearsal keeps what a later plan wants to know of a rehearsal.
-func newRehearsal(spec cluster.Spec, strategy phases.Strategy, r report, lacks []string) rehearsal {
+func newRehearsal(spec cluster.Spec, strategy phases.Strategy, r report.Report, lacks []string) rehearsal {
 	out := rehearsal{At: time.Now().UTC().Truncate(time.Second), Tool: version, Spec: spec.Fingerprint, KubernetesVersion: r.KubernetesVersion,
 		Strategy: string(strategy), Result: r.Result, Lacks: lacks, Declarations: declarations(strategy)}
 	if r.Probe != nil {
@@ -86,7 +88,7 @@ func declarations(strategy phases.Strategy) map[string]string {
 // keepRehearsal writes it beside the journal of the real cluster.
 func keepRehearsal(journal string, r rehearsal) error {
 	var text bytes.Buffer
-	if err := writeReport(&text, r); err != nil {
+	if err := show.WriteJSON(&text, r); err != nil {
 		return err
 	}
 	if err := renameio.WriteFile(rehearsalFile(journal), text.Bytes(), 0o600); err != nil {

@@ -17,7 +17,9 @@ import (
 	"hamigrate/migrate/backup"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/phases/restore"
 	"hamigrate/state"
@@ -122,7 +124,7 @@ func restoreAction(c *cli.Context) (err error) {
 			return err
 		}
 	}
-	if err := keepHostKeys(j, s.pool.AcceptedHostKeys()); err != nil {
+	if err := runrecord.KeepHostKeys(j, s.pool.AcceptedHostKeys()); err != nil {
 		return err
 	}
 	return runRestore(ctx, c, s, j, p, under, stop)
@@ -144,13 +146,13 @@ func runRestore(ctx context.Context, c *cli.Context, s *session, j *state.Journa
 		return err
 	}
 	bar := newProgress(c.App.ErrWriter)
-	s.waits.through(bar)
+	s.tellWaits(bar.waits)
 	var events migrate.Events = bar
 	if c.String("output") == "json" {
 		events = jsonEvents{json.NewEncoder(c.App.Writer)}
 	}
 	r := migrate.Runner[phases.View, phases.Hands]{Env: s.world, Journal: j, Spec: restore.Fingerprint(s.spec),
-		Events: both{changingWith(ctx), events, &timekeeper{j: j, log: s.log}}, Log: s.log, Stop: stop}
+		Events: both{changingWith(ctx), events, &runrecord.TimingRecorder{Journal: j, Log: s.log}}, Log: s.log, Stop: stop}
 	if err := r.Run(ctx, p); err != nil {
 		return unfinished(err)
 	}
@@ -280,9 +282,9 @@ func printRestore(ctx context.Context, w io.Writer, s *session, j *state.Journal
 	if err != nil {
 		return err
 	}
-	t := newTable(w, "step", "on", "what is true now")
+	t := tabular.New(w, "step", "on", "what is true now")
 	for _, e := range entries {
-		t.add(e.Title, e.Target, e.Finding.Reason)
+		t.Add(e.Title, e.Target, e.Finding.Reason)
 	}
 	t.Render()
 	age := time.Since(set.At).Round(time.Second)

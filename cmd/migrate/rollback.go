@@ -12,7 +12,9 @@ import (
 	"strings"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -47,7 +49,7 @@ func rollbackAction(c *cli.Context) error {
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "rollback")
 	defer done()
 	bar := newProgress(c.App.ErrWriter)
-	s.waits.through(bar)
+	s.tellWaits(bar.waits)
 	s.world.UseAsk(bar.say, c.Duration("wait-backend"))
 	var events migrate.Events = bar
 	if c.String("output") == "json" {
@@ -75,7 +77,7 @@ func rollBack(ctx context.Context, s *session, number int, m migration) (err err
 	defer j.Close()
 	m.closing.begin(j)
 	defer func() { err = m.closing.say(ctx, j, err) }()
-	defer func() { err = errors.Join(err, keepHostKeys(j, s.pool.AcceptedHostKeys())) }()
+	defer func() { err = errors.Join(err, runrecord.KeepHostKeys(j, s.pool.AcceptedHostKeys())) }()
 	if any, err := anythingTouched(j); err != nil {
 		return err
 	} else if !any {
@@ -252,8 +254,8 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 		_, err := show.Fprintln(w, "Plan: nothing to take back; by the journal, nothing was changed.")
 		return err
 	}
-	t := newTable(w, "phase", "step", "on", "what is true now", "the way back")
-	t.widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
+	t := tabular.New(w, "phase", "step", "on", "what is true now", "the way back")
+	t.Widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	undone, blocked := 0, 0
 	for _, e := range list {
 		what := "is undone"
@@ -270,12 +272,12 @@ func printRollback(w io.Writer, list []migrate.RollbackEntry) error {
 		if e.Recorded != state.Verified {
 			now = strings.TrimPrefix(now+"; by the journal "+string(e.Recorded), "; ")
 		}
-		t.add(e.Phase, e.Title, e.Target, now, what)
+		t.Add(e.Phase, e.Title, e.Target, now, what)
 	}
 	t.Render()
 	for _, e := range list {
 		if e.Stays == "" && e.Blocked == "" {
-			printChanges(w, e.Changes, wantColour(w))
+			printChanges(w, e.Changes, show.WantColour(w))
 		}
 	}
 	_, err := show.Fprintf(w, "Plan: %d steps to undo, newest first; %d have no way back yet. Nothing was changed.\n", undone, blocked)

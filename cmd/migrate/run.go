@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
 
@@ -99,7 +100,7 @@ func runAction(c *cli.Context) error {
 	}
 	bar := newProgress(c.App.ErrWriter)
 	bar.rehearsed = known
-	s.waits.through(bar)
+	s.tellWaits(bar.waits)
 	s.world.UseAsk(bar.say, c.Duration("wait-backend"))
 	var events migrate.Events = bar
 	if c.String("output") == "json" {
@@ -155,15 +156,6 @@ type migration struct {
 	agreed func(ctx context.Context, j *state.Journal, kubernetes string) error
 }
 
-// about is what the report tells of a run besides its steps.
-type about struct {
-	Cluster           string    `json:"cluster"`
-	KubernetesVersion string    `json:"kubernetesVersion"`
-	Strategy          string    `json:"strategy"`
-	StartedAt         time.Time `json:"startedAt"`
-	EtcdBytes         int64     `json:"etcdBytes"` // the old member's database, then
-}
-
 // describeCluster ties the journal to the cluster and keeps what the report
 // needs; a resumed run keeps its first start.
 func describeCluster(ctx context.Context, s *session, j *state.Journal, id, kubernetes string, strategy phases.Strategy) error {
@@ -177,14 +169,14 @@ func describeCluster(ctx context.Context, s *session, j *state.Journal, id, kube
 	if err != nil {
 		return err
 	}
-	return j.PutBlob("about", about{Cluster: s.spec.Name, KubernetesVersion: kubernetes, Strategy: string(strategy), StartedAt: time.Now().UTC(), EtcdBytes: size})
+	return j.PutBlob(runrecord.AboutBlob, runrecord.About{Cluster: s.spec.Name, KubernetesVersion: kubernetes, Strategy: string(strategy), StartedAt: time.Now().UTC(), EtcdBytes: size})
 }
 
 // described says whether the journal has what the report tells of a run. What
 // a run wrote that was declined or refused before a phase began is no start.
 func described(j *state.Journal) (bool, error) {
-	var a about
-	if known, err := j.GetBlob("about", &a); err != nil || !known {
+	var a runrecord.About
+	if known, err := j.GetBlob(runrecord.AboutBlob, &a); err != nil || !known {
 		return false, err
 	}
 	for _, p := range allPhases(phases.Overlap) {

@@ -14,6 +14,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/inputfile"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/state"
 )
@@ -110,7 +111,7 @@ func whoIAm() string {
 
 // writePlan writes a plan to the file of --out.
 func writePlan(file string, own ownFiles, p savedPlan) error {
-	return writeOutput("out", file, 0o600, own, func(w io.Writer) error { return writeReport(w, p) })
+	return writeOutput("out", file, 0o600, own, func(w io.Writer) error { return show.WriteJSON(w, p) })
 }
 
 // maxPlan bounds a saved plan, which has whole manifests in it.

@@ -10,6 +10,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
 )
@@ -127,7 +128,7 @@ func TestDescribed(t *testing.T) {
 		}
 	}
 	check(false, "an empty journal")
-	if err := j.PutBlob("about", about{Cluster: "small"}); err != nil {
+	if err := j.PutBlob(runrecord.AboutBlob, runrecord.About{Cluster: "small"}); err != nil {
 		t.Fatal(err)
 	}
 	check(false, "nothing was begun")

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
 )
@@ -173,7 +174,7 @@ func clock() func() time.Time {
 }
 
 func fillJournal(ts *testscript.TestScript, j *state.Journal) {
-	ts.Check(j.PutBlob("about", about{Cluster: "small", KubernetesVersion: "v1.36.3", Strategy: string(phases.InPlace),
+	ts.Check(j.PutBlob(runrecord.AboutBlob, runrecord.About{Cluster: "small", KubernetesVersion: "v1.36.3", Strategy: string(phases.InPlace),
 		StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}))
 	end, err := j.BeginRun(1)
 	ts.Check(err)

@@ -1,24 +1,15 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
-	"hamigrate/migrate/cluster"
-	"hamigrate/migrate/inputfile"
-	"hamigrate/migrate/remote"
-	"hamigrate/migrate/remote/sshhost"
-	"hamigrate/phases"
-	"hamigrate/state"
-
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
+
+	"hamigrate/migrate/show"
+	"hamigrate/phases"
 )
 
 // Flags that every command with a cluster has, before or after its name.
@@ -57,34 +48,6 @@ func common(c *cli.Context, name string) string {
 	return ""
 }
 
-// session is one command's work on one cluster.
-type session struct {
-	spec    cluster.Spec
-	file    string
-	journal string
-	given   string // the flags that name the cluster, for the next command
-	log     hclog.Logger
-	pool    *sshhost.Pool
-	world   *phases.World
-	waits   *waitLines // nil where nobody is told
-}
-
-// own are the files that no output may replace.
-func (s *session) own() ownFiles { return ownFiles{s.file, s.journal} }
-
-// hosts adapts the pool to what the phases ask for.
-type hosts struct{ pool *sshhost.Pool }
-
-func (h hosts) Host(ctx context.Context, c cluster.Host) (remote.Host, error) {
-	return h.pool.Host(ctx, c)
-}
-
-// Waits tells of answers that take long; phases.World asks for it.
-func (h hosts) Waits(c cluster.Host, what string) (done func()) { return h.pool.Waits(c, what) }
-
-// Lost counts the connections that were lost; phases.World asks for it.
-func (h hosts) Lost() int { return h.pool.Lost() }
-
 // openSession reads the spec and begins the log; hosts are connected to when they
 // are needed.
 func openSession(c *cli.Context) (*session, error) {
@@ -102,86 +65,11 @@ func readSession(c *cli.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	ssh, waits := sshOptions(c, log), &waitLines{w: c.App.ErrWriter}
-	ssh.Waits = waits.tell
-	s, err := newSession(specFile(c), common(c, flagJournal), log, ssh)
-	if err != nil {
-		return nil, err
-	}
-	s.given, s.waits = flagsGiven(c), waits
-	return s, nil
+	return newSession(sessionOptions{File: specFile(c), Journal: common(c, flagJournal), Given: flagsGiven(c), Tool: version, Log: log, SSH: sshOptions(c, log)})
 }
 
 // specFile is the spec's name as it was given.
 func specFile(c *cli.Context) string { return or(common(c, flagFile), "migrate.yaml") }
-
-// readSpec reads the spec that a command is about.
-func readSpec(file string) (cluster.Spec, error) {
-	if _, err := os.Stat(file); file != inputfile.Stdin && errors.Is(err, os.ErrNotExist) {
-		return cluster.Spec{}, fmt.Errorf("there is no %s: name the spec with --file, or let `migrate init root@HOST` write one, with the address of your control-plane node", file)
-	}
-	return cluster.Parse(file)
-}
-
-func newSession(file, journal string, log hclog.Logger, ssh sshhost.Options) (*session, error) {
-	// Beside a pipe, or standard input, there is no place for a journal.
-	info, err := os.Stat(file)
-	if journal == "" && (file == inputfile.Stdin || err == nil && !info.Mode().IsRegular() && !info.IsDir()) {
-		return nil, fmt.Errorf("the spec %s is no file that lies in a folder, so the journal has no place beside it: name one with --journal", file)
-	}
-	spec, err := readSpec(file)
-	if err != nil {
-		return nil, err
-	}
-	if journal == "" {
-		journal = journalBeside(file)
-	}
-	if err := checkJournal(file, journal); err != nil {
-		return nil, err
-	}
-	pool := sshhost.NewPool(ssh)
-	return &session{
-		spec: spec, file: file, journal: journal, log: log, pool: pool,
-		world: phases.NewWorld(spec, hosts{pool}),
-	}, nil
-}
-
-// checkJournal refuses a journal that cannot be one, before anything calls a file
-// that is something else a damaged journal.
-func checkJournal(spec, journal string) error {
-	if sameFile(spec, journal) {
-		return fmt.Errorf("the spec and the journal are the same file, %s: name another one with --journal, or leave it out for %s", journal, journalBeside(spec))
-	}
-	for _, name := range []string{journal, ledTo(journal)} {
-		if of := companions.FindStringSubmatch(filepath.Base(name)); of != nil {
-			return fmt.Errorf("the journal %s has the name of a file that is kept beside the journal %s.journal: name another one with --journal", journal, filepath.Join(filepath.Dir(name), of[1]))
-		}
-	}
-	return state.CheckPlace(journal)
-}
-
-// companions are what this program keeps beside a journal.
-var companions = regexp.MustCompile(`^(.*?)(?:\.journal(?:\.log(?:\.[0-9]+)?|\.lock-holder|\.backups)|\.rehearsal\.json)$`)
-
-// journalBeside is where the journal of a spec is that nobody has named.
-func journalBeside(spec string) string {
-	return strings.TrimSuffix(spec, filepath.Ext(spec)) + ".journal"
-}
-
-// close gives back the connections. What it could report, the commands
-// before it have reported.
-func (s *session) close() {
-	_ = s.world.Close()
-	_ = s.pool.Close()
-}
-
-func (s *session) openJournal() (*state.Journal, error) {
-	return state.Open(s.journal, state.Options{Tool: version})
-}
-
-func (s *session) readJournal() (*state.Journal, error) {
-	return state.OpenReadOnly(s.journal, state.Options{Tool: version})
-}
 
 // strategyFlag chooses how an API server is restarted.
 func strategyFlag() cli.Flag {
@@ -229,5 +117,5 @@ func logger(c *cli.Context) (hclog.Logger, error) {
 	if level == hclog.NoLevel {
 		return nil, fmt.Errorf("--%s %s: write one of trace, debug, info, warn, error", flagLog, name)
 	}
-	return hclog.New(&hclog.LoggerOptions{Name: "migrate", Level: level, Output: c.App.ErrWriter, JSONFormat: !isTerminal(c.App.ErrWriter)}), nil
+	return hclog.New(&hclog.LoggerOptions{Name: "migrate", Level: level, Output: c.App.ErrWriter, JSONFormat: !show.IsTerminal(c.App.ErrWriter)}), nil
 }

@@ -8,6 +8,7 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/playground"
+	"hamigrate/migrate/report"
 	"hamigrate/phases"
 
 	"github.com/google/go-cmp/cmp"
@@ -111,12 +112,12 @@ func TestRehearsal(t *testing.T) {
 	if none.expected("etcd/promote") != 0 {
 		t.Error("a time of nothing")
 	}
-	step := func(id, node, status string, total float64) reportStep {
-		return reportStep{ID: id, Node: node, Status: "verified", TotalSeconds: total}
+	step := func(id, node, status string, total float64) report.Step {
+		return report.Step{ID: id, Node: node, Status: "verified", TotalSeconds: total}
 	}
 	found := step("etcd/user", "e1", "", 9)
 	found.Status = "satisfied"
-	r := report{KubernetesVersion: "v1.33.13", Result: "done", Phases: []reportPhase{{Steps: []reportStep{
+	r := report.Report{KubernetesVersion: "v1.33.13", Result: "done", Phases: []report.Phase{{Steps: []report.Step{
 		step("etcd/promote", "e1", "", 2), step("etcd/promote", "e2", "", 4), found,
 	}}}}
 	if err := keepRehearsal(journal, newRehearsal(spec, phases.Overlap, r, []string{"--oidc-ca-file"})); err != nil {

@@ -210,11 +210,14 @@ type output struct {
 // output where that is no terminal.
 func newOutput(file *os.File, kind runlog.Kind, log *keptLog) output {
 	o := output{file: file, kind: kind, log: log}
-	if kind == runlog.Err || isTerminal(file) {
+	if kind == runlog.Err || show.IsTerminal(file) {
 		o.patience = newPatience()
 	}
 	return o
 }
+
+// Fd is the file's descriptor: whether that is a terminal, and how wide, is asked of it.
+func (o output) Fd() uintptr { return o.file.Fd() }
 
 // Write tells unread of a reader that has gone. What can't be written is in the log
 // alone then, and no reason for whoever writes to do otherwise. The same where the

@@ -6,6 +6,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/show/tabular"
 	"hamigrate/state"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -99,8 +100,8 @@ func printStatus(c *cli.Context, s *session, rows []statusRow) error {
 		_, err := show.Fprintf(w, "Nothing was begun yet. Next: %s\n", s.next("plan"))
 		return err
 	}
-	t := newTable(w, "phase", "", "step", "on", "journal", "when (UTC)", "true now")
-	t.widths(table.ColumnConfig{Number: 7, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
+	t := tabular.New(w, "phase", "", "step", "on", "journal", "when (UTC)", "true now")
+	t.Widths(table.ColumnConfig{Number: 7, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	done := 0
 	for _, r := range rows {
 		when := ""
@@ -109,7 +110,7 @@ func printStatus(c *cli.Context, s *session, rows []statusRow) error {
 		}
 		mark, now := show.Own(""), r.TrueNow
 		if r.Cluster != "" {
-			mark = sign(r.Cluster, wantColour(w))
+			mark = sign(r.Cluster, show.WantColour(w))
 		}
 		if r.Cluster == migrate.Satisfied || r.Cluster == "" && (r.Journal == state.Verified || r.Journal == state.Satisfied) {
 			done++
@@ -117,7 +118,7 @@ func printStatus(c *cli.Context, s *session, rows []statusRow) error {
 		if r.Error != "" && r.Journal == state.Failed {
 			now = r.Error
 		}
-		t.add(r.Phase, mark, r.StepName, r.Target, r.Journal, when, now)
+		t.Add(r.Phase, mark, r.StepName, r.Target, r.Journal, when, now)
 	}
 	t.Render()
 	if c.Bool("offline") {

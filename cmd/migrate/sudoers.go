@@ -10,7 +10,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote/rights"
-	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/show"
 	"hamigrate/phases"
 
 	"github.com/hashicorp/go-hclog"
@@ -51,7 +51,7 @@ func sudoersAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		return writeReport(c.App.Writer, list)
+		return show.WriteJSON(c.App.Writer, list)
 	}
 	for i, f := range list {
 		if i > 0 {
@@ -116,8 +116,8 @@ func sudoersHosts(c *cli.Context) (*session, []sudoersHost, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		pool := sshhost.NewPool(sshOptions(c, hclog.NewNullLogger()))
-		return &session{pool: pool, world: phases.NewWorld(cluster.Spec{}, hosts{pool})}, []sudoersHost{{host: h, role: rights.First}}, nil
+		log := hclog.NewNullLogger()
+		return sessionWithoutSpec(sessionOptions{Tool: version, Log: log, SSH: sshOptions(c, log)}), []sudoersHost{{host: h, role: rights.First}}, nil
 	}
 	s, err := readSession(c)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/report"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
 	"hamigrate/phases/preflight"
@@ -76,7 +77,7 @@ func supportAction(c *cli.Context) error {
 	case c.Bool("offline"):
 		a.lacks("plan.json, preflight.json, verify.json", errors.New("the cluster was not to be asked (--offline)"))
 	default:
-		show.Fprintf(c.App.ErrWriter, "Asking the cluster, for at most %s. Ctrl-C writes what there is.\n", seconds(c.Duration("wait")))
+		show.Fprintf(c.App.ErrWriter, "Asking the cluster, for at most %s. Ctrl-C writes what there is.\n", show.Seconds(c.Duration("wait")))
 		a.addLooks(ctx, s, c.Duration("wait"))
 	}
 	if err := a.write(file); err != nil {
@@ -202,7 +203,7 @@ func (a *archive) addJournal(path string) {
 	} else {
 		a.add("journal.json", "the journal: runs, phases, records with what was there before, history", dump)
 	}
-	r, err := makeReport(j)
+	r, err := report.Make(j, allPhases)
 	if err != nil {
 		a.lacks("report.json", err)
 		return

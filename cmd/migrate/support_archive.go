@@ -18,6 +18,7 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/redact"
 	"hamigrate/migrate/runlog"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
 	"hamigrate/state"
 
@@ -215,7 +216,7 @@ type here struct {
 
 func aboutHere(at time.Time) here {
 	h := here{Version: version, At: at, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Who: state.WhoAmI(),
-		Terminal: map[string]bool{"stdin": isTerminal(os.Stdin), "stdout": isTerminal(os.Stdout), "stderr": isTerminal(os.Stderr)},
+		Terminal: map[string]bool{"stdin": show.IsTerminal(os.Stdin), "stdout": show.IsTerminal(os.Stdout), "stderr": show.IsTerminal(os.Stderr)},
 		Set:      map[string]bool{}, Language: map[string]string{}}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
@@ -295,7 +296,7 @@ func dumpJournal(j *state.Journal) (journalDump, error) {
 		}
 		d.Records = append(d.Records, records...)
 	}
-	for _, name := range []string{"about", timingsBlob, hostKeysBlob, backupsBlob, renewalBlob, restoreBlob} {
+	for _, name := range []string{"about", runrecord.TimingsBlob, runrecord.HostKeysBlob, runrecord.BackupsBlob, renewalBlob, restoreBlob} {
 		var v any
 		if known, err := j.GetBlob(name, &v); err != nil {
 			return d, err

@@ -23,6 +23,7 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote/sshhost"
 	"hamigrate/migrate/runlog"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/state"
 )
 
@@ -173,7 +174,7 @@ func fillSupport(t *testing.T, p planted) (spec string) {
 		}
 	}
 	must(j.BeginPhase(1, "sha256:spec", "sha256:steps", nil))
-	must(j.PutBlob("about", about{Cluster: "flagship", StartedAt: time.Now()}))
+	must(j.PutBlob(runrecord.AboutBlob, runrecord.About{Cluster: "flagship", StartedAt: time.Now()}))
 	for name, text := range p.texts() {
 		_, err := j.Advance(state.Key{Phase: 1, Step: "loadbalancer/" + name, Target: "lb1"}, state.Change{Event: state.Start, Note: text,
 			Before: map[string]string{name: text, "password": p.sudo}, Edits: []state.Edit{{Object: text, Before: text, After: text}}})

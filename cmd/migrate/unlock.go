@@ -93,7 +93,7 @@ func unlockCluster(ctx context.Context, api unlocking, force bool, confirm func(
 	tell(describeHolder(*holder, time.Now()) + ".")
 	alive := force
 	if !force {
-		tell(fmt.Sprintf("Watching whether it is renewed (up to %s) …", seconds(leaseLasts)))
+		tell(fmt.Sprintf("Watching whether it is renewed (up to %s) …", show.Seconds(leaseLasts)))
 		if alive, err = renewedMeanwhile(ctx, api, holder); err != nil {
 			return err
 		}

@@ -34,7 +34,7 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		err = writeReport(c.App.Writer, r)
+		err = show.WriteJSON(c.App.Writer, r)
 	} else {
 		err = printVerify(c.App.Writer, r)
 	}
@@ -62,7 +62,7 @@ func (e *degradedError) Error() string {
 
 // printVerify prints a line for each check, and below it what is not so.
 func printVerify(w io.Writer, r verify.Report) error {
-	colour := wantColour(w)
+	colour := show.WantColour(w)
 	done := 0
 	for _, c := range verify.Checks() {
 		var of, bad []verify.Result
@@ -108,14 +108,14 @@ func printVerify(w io.Writer, r verify.Report) error {
 // markOf is the mark of one result that a person should see.
 func markOf(x verify.Result, colour bool) show.Own {
 	if x.Warning {
-		return paint(colour, show.Yellow, "!")
+		return show.Paint(colour, show.Yellow, "!")
 	}
 	return tick(false, colour)
 }
 
 func tick(ok, colour bool) show.Own {
 	if ok {
-		return paint(colour, show.Green, "✓")
+		return show.Paint(colour, show.Green, "✓")
 	}
-	return paint(colour, show.Red, "✗")
+	return show.Paint(colour, show.Red, "✗")
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
 )
@@ -22,7 +23,7 @@ func migratePhases(ctx context.Context, s *session, m migration) (err error) {
 	defer j.Close()
 	m.closing.begin(j)
 	defer func() { err = m.closing.say(ctx, j, err) }()
-	defer func() { err = errors.Join(err, keepHostKeys(j, s.pool.AcceptedHostKeys())) }()
+	defer func() { err = errors.Join(err, runrecord.KeepHostKeys(j, s.pool.AcceptedHostKeys())) }()
 	w := &watched{migration: m, s: s, j: j}
 	if err := w.resumable(); err != nil {
 		return err
@@ -118,7 +119,7 @@ func (w *watched) run(ctx context.Context, p phases.Phase) error {
 // with runs do with a runner whose events everybody hears who has to, and
 // which is stopped by the operator or by the gate.
 func (w *watched) with(ctx context.Context, do func(migrate.Runner[phases.View, phases.Hands]) error) error {
-	events := both{changingWith(ctx), w.events, &timekeeper{j: w.j, log: w.s.log}}
+	events := both{changingWith(ctx), w.events, &runrecord.TimingRecorder{Journal: w.j, Log: w.s.log}}
 	stop, done := either(w.stop, w.hold.lost)
 	defer done()
 	if w.m != nil {
@@ -203,8 +204,8 @@ func (w *watched) begin(ctx context.Context, resumed bool) error {
 // collect takes up the measurement of a run that was interrupted after its
 // last change: nothing is left to do, and its pods still probe.
 func (w *watched) collect(ctx context.Context) error {
-	var saved measurements
-	if _, err := w.j.GetBlob(measurementsBlob, &saved); err != nil || !saved.Left || w.measuring.rate == 0 || ctx.Err() != nil {
+	var saved runrecord.Measurements
+	if _, err := w.j.GetBlob(runrecord.MeasurementsBlob, &saved); err != nil || !saved.Left || w.measuring.rate == 0 || ctx.Err() != nil {
 		return err
 	}
 	m, err := startMeasurement(ctx, w.s, w.j, w.measuring, true, w.stop)
@@ -223,7 +224,7 @@ func (w *watched) end(ctx context.Context) error {
 		}
 	}
 	err := w.m.end(ctx)
-	if r := w.m.saved.result(); r != nil && ctx.Err() == nil {
+	if r := w.m.saved.Result(); r != nil && ctx.Err() == nil {
 		w.measuring.tell(fmt.Sprintf("%d of %d requests of the API's clients failed, the longest gap was %.1f s; migrate report has the rest",
 			r.Failures(), r.Requests(), r.LongestGap().Seconds()))
 	}
@@ -322,12 +323,12 @@ func (w *watched) otherStrategy(p phases.Phase, err error) error {
 func (w *watched) switchTo(s phases.Strategy) error {
 	w.strategy = s
 	w.measuring.most = max(w.measuring.most, inPlaceSlack)
-	var a about
-	if _, err := w.j.GetBlob("about", &a); err != nil {
+	var a runrecord.About
+	if _, err := w.j.GetBlob(runrecord.AboutBlob, &a); err != nil {
 		return err
 	}
 	a.Strategy = string(s)
-	return w.j.PutBlob("about", a)
+	return w.j.PutBlob(runrecord.AboutBlob, a)
 }
 
 // cost adds to a block of the overlap what the other way would cost.

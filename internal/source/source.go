@@ -15,13 +15,17 @@ import (
 
 // File is one file of the program.
 type File struct {
-	Name string // from the module's root, with slashes
-	AST  *ast.File
-	set  *token.FileSet
+	Name  string // from the module's root, with slashes
+	AST   *ast.File
+	Lines int
+	set   *token.FileSet
 }
 
 // At is where something of the file stands.
 func (f File) At(n ast.Node) token.Position { return f.set.Position(n.Pos()) }
+
+// End is where something of the file ends.
+func (f File) End(n ast.Node) token.Position { return f.set.Position(n.End()) }
 
 // In says whether the file is in one of the folders, each named from the root.
 func (f File) In(folders ...string) bool {
@@ -40,18 +44,28 @@ const fewest = 300
 // Each calls look with each Go file of the program that is no test.
 func Each(t testing.TB, look func(File)) {
 	t.Helper()
+	EachWithTests(t, func(f File) {
+		if !strings.HasSuffix(f.Name, "_test.go") {
+			look(f)
+		}
+	})
+}
+
+// EachWithTests calls look with each Go file of the program, tests included.
+func EachWithTests(t testing.TB, look func(File)) {
+	t.Helper()
 	root, seen := top(t), 0
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if d.IsDir() {
-			if name := d.Name(); path != root && (strings.HasPrefix(name, ".") || name == "testdata" || name == "out" || name == "bin") {
+			if name := d.Name(); path != root && (strings.HasPrefix(name, ".") || name == "testdata" || name == "out" || name == "bin" || name == "dist") {
 				return filepath.SkipDir
 			}
 			return nil
 		}
-		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+		if !strings.HasSuffix(path, ".go") {
 			return nil
 		}
 		name, err := filepath.Rel(root, path)
@@ -59,9 +73,10 @@ func Each(t testing.TB, look func(File)) {
 			return err
 		}
 		f := File{Name: filepath.ToSlash(name), set: token.NewFileSet()}
-		if f.AST, err = parser.ParseFile(f.set, path, nil, parser.SkipObjectResolution); err != nil {
+		if f.AST, err = parser.ParseFile(f.set, path, nil, parser.SkipObjectResolution|parser.ParseComments); err != nil {
 			return err
 		}
+		f.Lines = f.set.File(f.AST.FileStart).LineCount() - 1 // after the last line break there is none
 		seen++
 		look(f)
 		return nil

@@ -23,6 +23,8 @@ cp[2:3] ansible_host=10.0.0.12   ; no comment for Ansible, so a mistake
 `
 
 // both are the same inventory in the two forms.
+//
+// Long: the two are read side by side.
 func both() map[string]string {
 	return map[string]string{
 		"hosts.ini": `# how we reach them

@@ -104,6 +104,26 @@ scheduler: {}
 	})
 }
 
+// noValueIsShown: of extraEnvs only the names are.
+func noValueIsShown(t *testing.T, c ClusterConfiguration) {
+	t.Helper()
+	shown, err := ParseClusterConfiguration(c.Shown())
+	if err != nil {
+		t.Fatalf("what is shown is not read: %v\n%s", err, c.Shown())
+	}
+	for _, of := range Components() {
+		envs := child(child(shown.top, of.Section()), ExtraEnvs)
+		if envs == nil {
+			continue
+		}
+		for _, env := range envs.Content {
+			if v := child(env, "value"); v != nil && v.Value != hidden {
+				t.Errorf("a value of extraEnvs is shown:\n%s", shown)
+			}
+		}
+	}
+}
+
 func editedConfiguration(t *testing.T, text string) {
 	t.Helper()
 	c, err := ParseClusterConfiguration(text)
@@ -122,21 +142,7 @@ func editedConfiguration(t *testing.T, text string) {
 		return again
 	}
 	was := read("as it is", c).Clone()
-	shown, err := ParseClusterConfiguration(c.Shown())
-	if err != nil {
-		t.Fatalf("what is shown is not read: %v\n%s", err, c.Shown())
-	}
-	for _, of := range Components() {
-		envs := child(child(shown.top, of.Section()), ExtraEnvs)
-		if envs == nil {
-			continue
-		}
-		for _, env := range envs.Content {
-			if v := child(env, "value"); v != nil && v.Value != hidden {
-				t.Errorf("a value of extraEnvs is shown:\n%s", shown)
-			}
-		}
-	}
+	noValueIsShown(t, c)
 	e := c.Clone()
 	e.SetControlPlaneEndpoint("192.0.2.5:6443")
 	e.AddCertSANs("192.0.2.5")

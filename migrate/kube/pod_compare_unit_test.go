@@ -67,6 +67,8 @@ func TestCompareFlags(t *testing.T) {
 
 // TestComparePods: what is the node's own is told from what can be written, and
 // a patch makes the rest the same.
+//
+// Long: a row for each kind of difference.
 func TestComparePods(t *testing.T) {
 	t.Parallel()
 	made := podFor([]string{"--advertise-address=10.88.0.12", "--v=2"}, `    livenessProbe: {httpGet: {host: 10.88.0.12, path: /livez, port: 6443}}

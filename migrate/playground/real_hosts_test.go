@@ -94,15 +94,7 @@ func endsByItself(t *testing.T, p *Playground, h Host) {
 	for range 2 {
 		_, leader := p.processes(h)
 		ask("reboot")
-		if err := poll(t.Context(), bootTimeout, "the reboot", func() (bool, error) {
-			if !p.running(h) {
-				return false, fmt.Errorf("%s is off after a reboot", h.Name)
-			}
-			_, now := p.processes(h)
-			return now != 0 && now != leader && sshAnswers(t.Context(), h) == nil, nil
-		}); err != nil {
-			t.Fatal(err)
-		}
+		awaitReboot(t, p, h, leader)
 		look()
 	}
 
@@ -120,24 +112,40 @@ func endsByItself(t *testing.T, p *Playground, h Host) {
 	}
 	start()
 
-	kill9 := func() {
-		t.Helper()
-		holders, _ := p.processes(h)
-		for _, pid := range holders {
-			if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); strings.HasPrefix(string(args), "systemd-nspawn") {
-				if err := kill(pid); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		if err := poll(t.Context(), time.Minute, "nspawn to be gone", func() (bool, error) { return !p.running(h), nil }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	kill9()
+	killContainer(t, p, h)
 	if !p.alive(h) {
 		t.Logf("%s ended with its systemd-nspawn: nothing was left to end", h.Name)
 	}
 	start()
-	kill9() // for Down to find
+	killContainer(t, p, h) // for Down to find
+}
+
+// awaitReboot waits until the host has another leading process and answers.
+func awaitReboot(t *testing.T, p *Playground, h Host, leader int) {
+	t.Helper()
+	if err := poll(t.Context(), bootTimeout, "the reboot", func() (bool, error) {
+		if !p.running(h) {
+			return false, fmt.Errorf("%s is off after a reboot", h.Name)
+		}
+		_, now := p.processes(h)
+		return now != 0 && now != leader && sshAnswers(t.Context(), h) == nil, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// killContainer ends the host's systemd-nspawn with SIGKILL.
+func killContainer(t *testing.T, p *Playground, h Host) {
+	t.Helper()
+	holders, _ := p.processes(h)
+	for _, pid := range holders {
+		if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); strings.HasPrefix(string(args), "systemd-nspawn") {
+			if err := kill(pid); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := poll(t.Context(), time.Minute, "nspawn to be gone", func() (bool, error) { return !p.running(h), nil }); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -115,6 +115,9 @@ func machineSysctls(t *testing.T) string {
 	return all.String()
 }
 
+// TestRealPlayground makes a playground and looks at all of it.
+//
+// Long: what is looked at is looked at on one playground, which takes a minute to make.
 func TestRealPlayground(t *testing.T) {
 	o := realOptions(fmt.Sprintf("test-%d", os.Getpid()))
 	before := machineSysctls(t)

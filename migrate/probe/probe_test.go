@@ -80,6 +80,9 @@ func noFailure(t *testing.T, r Result) {
 	}
 }
 
+// TestHealthyServer: without a fault every figure is known exactly.
+//
+// Long: all figures are those of one measurement.
 func TestHealthyServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -82,7 +82,7 @@ func kubeconfigs(ctx context.Context, s *scene) (Seen, error) {
 var changedMaps = []string{"ConfigMap kube-public/cluster-info", "ConfigMap kube-system/kube-proxy", "ConfigMap kube-system/kubeadm-config"}
 
 func configMaps(ctx context.Context, s *scene) (Seen, error) {
-	values, err := s.NamedValues(ctx)
+	values, err := phases.NamedValues(ctx, s.View)
 	if err != nil {
 		return Seen{}, err
 	}
@@ -97,7 +97,7 @@ func configMaps(ctx context.Context, s *scene) (Seen, error) {
 }
 
 func secrets(ctx context.Context, s *scene) (Seen, error) {
-	values, err := s.NamedValues(ctx)
+	values, err := phases.NamedValues(ctx, s.View)
 	if err != nil {
 		return Seen{}, err
 	}

@@ -12,9 +12,9 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
-	"hamigrate/phases/overlap"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -216,7 +216,7 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 	}
 	listed := listedAsEndpoint(ctx, h.View) != nil // or it can't be known
 	if len(running) > 0 || listed {
-		if err := overlap.RedirectAway(ctx, h, h.First().Name); err != nil {
+		if err := redirectLeaving(ctx, h, h.First().Name); err != nil {
 			return err
 		}
 		// Nobody but the kubelet ends a static pod.
@@ -231,7 +231,7 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 	if err != nil {
 		return err
 	}
-	if err := overlap.AwaitEnd(ctx, h, own, stopLimit, func(ctx context.Context) error { return apiServerGone(ctx, h.View) }); err != nil {
+	if err := apiserver.AwaitEnd(ctx, h, own, stopLimit, func(ctx context.Context) error { return apiServerGone(ctx, h.View) }); err != nil {
 		return fmt.Errorf("stopping the API server of %s: %w", h.Target(), err)
 	}
 	e, err := h.Etcd(ctx)
@@ -247,7 +247,7 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 }
 
 // endAPIServer lets the API server of the target end. Where its manifest is
-// gone, the kubelet has told it already.
+// gone, the kubelet has signalled it already.
 func endAPIServer(ctx context.Context, h phases.Hands) error {
 	host := h.On(h.Target())
 	if _, err := host.ReadFile(ctx, phases.APIServerManifest); errors.Is(err, fs.ErrNotExist) {
@@ -255,7 +255,7 @@ func endAPIServer(ctx context.Context, h phases.Hands) error {
 	} else if err != nil {
 		return err
 	}
-	if _, err := overlap.StopGently(ctx, h); err != nil {
+	if _, err := apiserver.Stop(ctx, h); err != nil {
 		return err
 	}
 	return host.Remove(ctx, phases.APIServerManifest)

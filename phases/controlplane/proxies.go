@@ -13,7 +13,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
-	"hamigrate/phases/overlap"
+	"hamigrate/phases/apiserver"
 )
 
 const (
@@ -30,7 +30,7 @@ const (
 // remembers of connections that it has reset.
 func handOver(ctx context.Context, h phases.Hands) error {
 	host := h.On(h.Target())
-	redirected, err := overlap.RedirectedAway(ctx, host)
+	redirected, err := leavingTable().Loaded(ctx, host)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func handOver(ctx context.Context, h phases.Hands) error {
 	if !redirected {
 		return nil
 	}
-	return overlap.EndRedirectAway(ctx, host)
+	return endRedirectLeaving(ctx, host)
 }
 
 // forgetResetOn makes nodes forget the connections that the API server of the
@@ -55,7 +55,7 @@ func forgetResetOn(ctx context.Context, h phases.Hands, nodes []string) error {
 		return err
 	}
 	for _, node := range nodes {
-		if err := overlap.ForgetReset(ctx, h.On(node), address); err != nil {
+		if err := apiserver.ForgetReset(ctx, h.On(node), address); err != nil {
 			return err
 		}
 	}

@@ -302,7 +302,7 @@ func carriedEach(ctx context.Context, v phases.View, nodes []string, every bool)
 			if err == nil {
 				err = c.astray(v, i, node, people)
 			}
-			if err == nil && !External(v) && !c.seen(i) {
+			if err == nil && len(v.Spec().LoadBalancer.Hosts) > 0 && !c.seen(i) {
 				unseen, ledTo, places = append(unseen, node), append(ledTo, strings.Join(c.led(i), ", ")), append(places, len(each))
 			}
 			each = append(each, err)

@@ -2,18 +2,13 @@ package loadbalancer
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"strconv"
 	"strings"
 	"time"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/cluster"
-	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -28,18 +23,15 @@ func nginxStream() phases.Step {
 		Title: "Pass the API through nginx",
 		Why:   "From here on the endpoint answers; nobody uses it yet.",
 		On:    migrate.LoadBalancers,
-		Needs: []migrate.StepID{servingCertificateID, "loadbalancer/nginx", workerConnectionsID},
+		Needs: []migrate.StepID{"loadbalancer/nginx", workerConnectionsID},
 		ByHand: "Write " + StreamFile + ":\n\n```\n{{.Stream}}```\n\n" +
 			"nginx takes one `stream` block. Where `nginx -T` shows one already, write what is inside of this one into a file that it includes.\n\n```\nnginx -t && systemctl enable nginx && systemctl reload-or-restart nginx\n" +
 			"curl --cacert /etc/kubernetes/pki/ca.crt https://{{.Endpoint}}/readyz    # from every node\n```\n",
 		Check: checkNginxStream,
-		Apply: func(ctx context.Context, h phases.Hands, before migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 			host := h.On(h.Target())
 			list, err := wantedBackends(ctx, h.View)
 			if err != nil {
-				return err
-			}
-			if err := keepName(ctx, h, before); err != nil {
 				return err
 			}
 			return Configure(ctx, host, h.View, list)
@@ -84,7 +76,7 @@ func tryNginxStream(ctx context.Context, v phases.View) (f migrate.Finding, trie
 		return phases.Block("mend what it names: `nginx -t`", "%v", refused), false, nil
 	case errors.Is(err, fs.ErrNotExist):
 		before := migrate.Before{"file": "absent"}
-		return phases.Need(before, "nginx is not configured yet"), false, noteNamed(ctx, v, before)
+		return phases.Need(before, "nginx is not configured yet"), false, nil
 	case err != nil:
 		return migrate.Finding{}, false, err
 	}
@@ -121,9 +113,6 @@ func tryNginxStream(ctx context.Context, v phases.View) (f migrate.Finding, trie
 		}
 	}
 	before := migrate.Before{"file": l.file, "content": w.before, "active": active, "enabled": enabled}
-	if err := noteNamed(ctx, v, before); err != nil {
-		return migrate.Finding{}, false, err
-	}
 	f = phases.Need(before, "nginx does not listen on port %d", port)
 	switch {
 	case configured && !loaded:
@@ -217,45 +206,4 @@ func verifyNginxStream(ctx context.Context, v phases.View) error {
 		return err
 	}
 	return throughLoadBalancer(ctx, v, v.Self(), roots)
-}
-
-func clusterRoots(ctx context.Context, v phases.View) (*x509.CertPool, error) {
-	ca, err := v.AdminCA(ctx)
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	return roots, nil
-}
-
-func throughLoadBalancer(ctx context.Context, v phases.View, lb cluster.Host, roots *x509.CertPool) error {
-	address := net.JoinHostPort(lb.Address, strconv.Itoa(v.Spec().Endpoint.Port))
-	if _, err := kube.ServedCertificate(ctx, v.On(v.First().Name).DialContext, address, roots); err != nil {
-		return fmt.Errorf("reaching the API through %s: %w", lb.Name, err)
-	}
-	return nil
-}
-
-// VerifyEndpoint goes to the endpoint from every node, as its kubelet will: the
-// connection is opened on the node, the handshake checked against the cluster's
-// CA and the endpoint's name, and a load balancer's host has to be seen to
-// carry it. A firewall, a hairpin that does not work, a name that only some
-// nodes know or that means a node shows here, before any client is moved.
-func VerifyEndpoint(ctx context.Context, v phases.View) error {
-	roots, err := clusterRoots(ctx, v)
-	if err != nil {
-		return err
-	}
-	nodes, err := NodesNow(ctx, v)
-	if err != nil {
-		return err
-	}
-	return phases.SideBySide(
-		func() error {
-			return phases.ForEach(v.Spec().LoadBalancer.Hosts, func(_ int, lb cluster.Host) error {
-				return throughLoadBalancer(ctx, v, lb, roots)
-			})
-		},
-		func() error { return Carried(ctx, v, nodes) })
 }

@@ -16,20 +16,10 @@ import (
 )
 
 // undoNginxStream takes our file away, or brings back what stood in its
-// place, when nobody follows the endpoint any more. Connections that are open
-// stay: a reload lets the old workers serve theirs to the end.
+// place. The phase calls it when nobody follows the endpoint any more.
+// Connections that are open stay: a reload lets the old workers serve theirs to
+// the end.
 func undoNginxStream(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	if err := leaveEndpoint(ctx, h, before); err != nil {
-		return err
-	}
-	if err := streamBack(ctx, h, before); err != nil {
-		return err
-	}
-	return forgetName(ctx, h)
-}
-
-// streamBack is the part of it on the host.
-func streamBack(ctx context.Context, h phases.Hands, before migrate.Before) error {
 	host := h.On(h.Target())
 	l, err := findLayout(ctx, host, h.Spec().Endpoint.Port)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -26,7 +26,7 @@ func Phase() phases.Phase {
 			servingCertificate(),
 			nginx(),
 			workerConnections(),
-			nginxStream(),
+			serves(nginxStream()),
 			endpoint(),
 			endpointName(),
 			kubeadmConfig(),

@@ -11,11 +11,16 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 )
 
 // redirectByHand shows the very rules that the step loads.
 func redirectByHand() string {
-	rules, err := redirect{address: "{{.First.Address}}:6443", service: "SERVICE_IP:443"}.nft()
+	r, err := toTwin(apiserver.Front{Address: "{{.First.Address}}:6443", Service: "SERVICE_IP:443"})
+	if err != nil {
+		return err.Error()
+	}
+	rules, err := r.NFT()
 	if err != nil {
 		return err.Error()
 	}
@@ -31,33 +36,33 @@ func (r Restart) removeRedirect(needs migrate.StepID) phases.Step {
 		Needs:  []migrate.StepID{needs},
 		ByHand: "The redirect leaves 127.0.0.1 alone; this asks the real one:\n\n```\ncurl -sk -o /dev/null -w '%{http_code}' https://127.0.0.1:6443/readyz    # 200\nnft delete table ip " + redirectName + "\n```\n",
 		Check: r.teardown(func(ctx context.Context, v phases.View) (bool, error) {
-			there, err := redirected(ctx, v.On(v.Target()))
+			there, err := Redirected(ctx, v.On(v.Target()))
 			if err != nil || there {
 				return there, err
 			}
-			return armed(ctx, v.On(v.Target()))
+			return apiserver.WatchdogArmed(ctx, v.On(v.Target()))
 		}, "new connections go to the second API server"),
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			if err := RealReadyz(ctx, h.View, h.Target()); err != nil {
+			if err := apiserver.Readyz(ctx, h.View, h.Target()); err != nil {
 				return err
 			}
 			host := h.On(h.Target())
-			if err := Disarm(ctx, host); err != nil {
+			if err := apiserver.DisarmWatchdog(ctx, host); err != nil {
 				return err
 			}
-			return removeRedirect(ctx, host)
+			return table().Remove(ctx, host)
 		},
 		Verify: func(ctx context.Context, v phases.View) error {
 			return phases.SideBySide(
 				func() error {
-					is, err := armed(ctx, v.On(v.Target()))
+					is, err := apiserver.WatchdogArmed(ctx, v.On(v.Target()))
 					if err == nil && is {
 						err = errors.New("the timer that puts the old manifest back is armed")
 					}
 					return err
 				},
 				func() error {
-					is, err := redirected(ctx, v.On(v.Target()))
+					is, err := Redirected(ctx, v.On(v.Target()))
 					if err == nil && is {
 						err = errors.New("the redirect is still there")
 					}
@@ -121,7 +126,7 @@ func (r Restart) removeTwin() phases.Step {
 
 func applyRemoveTwin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	host := h.On(h.Target())
-	if is, err := redirected(ctx, host); err != nil || is {
+	if is, err := Redirected(ctx, host); err != nil || is {
 		return errors.Join(err, errors.New("connections are still redirected to the second API server"))
 	}
 	e, err := h.Etcd(ctx)
@@ -141,13 +146,13 @@ func applyRemoveTwin(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 	if err := forgetCheck(ctx, h); err != nil {
 		return err
 	}
-	if err := tellTwin(ctx, h); err != nil {
+	if err := signalTwin(ctx, h); err != nil {
 		return err
 	}
 	if err := host.Remove(ctx, TwinManifest); err != nil {
 		return err
 	}
-	return onlyStopped(ctx, awaitTwinEnd(ctx, h))
+	return apiserver.IgnoreTimeout(ctx, awaitTwinEnd(ctx, h))
 }
 
 func verifyRemoveTwin(ctx context.Context, v phases.View) error {

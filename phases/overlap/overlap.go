@@ -27,14 +27,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"strconv"
-	"sync"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 
 	"k8s.io/client-go/rest"
 )
@@ -70,145 +68,7 @@ func (r Restart) Bracket() string { return r.Prefix + "/overlap" }
 // twinConfig reaches the twin from its node. Its certificate is the real
 // one's, which holds the node's address and not the loopback one.
 func twinConfig(ctx context.Context, v phases.View, node string) (*rest.Config, error) {
-	return loopbackConfig(ctx, v, node, TwinPort)
-}
-
-// loopbackConfig reaches an API server on its node, past the redirect where it
-// listens on 127.0.0.1 as well.
-func loopbackConfig(ctx context.Context, v phases.View, node string, port int) (*rest.Config, error) {
-	cfg, err := v.AdminConfigOn(ctx, node)
-	if err != nil {
-		return nil, err
-	}
-	host, err := listens(ctx, v, node)
-	if err != nil {
-		return nil, err
-	}
-	to := net.JoinHostPort(host, strconv.Itoa(port))
-	cfg.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return v.On(node).DialContext(ctx, network, to)
-	}
-	return cfg, nil
-}
-
-// listens is the address at which the API server of a node is reached on that
-// node itself: 127.0.0.1, or the one address of --bind-address. The manifest
-// says it, since the process may be away for the moment; where the manifest is
-// away, the process does. The second API server has the same.
-func listens(ctx context.Context, v phases.View, node string) (string, error) {
-	file, err := v.APIServerManifest(ctx, node)
-	if err == nil {
-		m, err := kube.ParseManifest(file.Data)
-		if err != nil {
-			return "", fmt.Errorf("on %s, %s: %w", node, file.Path, err)
-		}
-		return listenAddress(m.Flags()), nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	p, _, err := v.APIServer(ctx, node)
-	if err != nil {
-		return "", err
-	}
-	return listenAddress(p.Flags), nil
-}
-
-// listenAddress is where an API server is asked on its own node: at the loopback
-// where it listens at every address.
-func listenAddress(flags kube.Flags) string {
-	bind, _ := flags.Get("bind-address")
-	ip := net.ParseIP(bind)
-	if ip == nil || flags.ListensEverywhere() {
-		return "127.0.0.1"
-	}
-	return ip.String()
-}
-
-// realConfig reaches the real API server of a node, past any redirect.
-func realConfig(ctx context.Context, v phases.View, node string) (*rest.Config, error) {
-	address, err := v.APIAddress(ctx, node)
-	if err != nil {
-		return nil, err
-	}
-	port, err := redirect{address: address}.port()
-	if err != nil {
-		return nil, err
-	}
-	return loopbackConfig(ctx, v, node, port)
-}
-
-// RealReadyz asks the real API server of a node, past any redirect.
-func RealReadyz(ctx context.Context, v phases.View, node string) error {
-	cfg, err := realConfig(ctx, v, node)
-	if err != nil {
-		return err
-	}
-	return kube.Readyz(ctx, cfg)
-}
-
-// way is one path that clients take. Connections begin on the host from or,
-// with pod, in a pod there; these lead to the Service alone.
-type way struct {
-	from, address string
-	pod           bool
-}
-
-func (w way) String() string {
-	if w.pod {
-		return "from a pod on " + w.from
-	}
-	return "from " + w.from
-}
-
-// dial opens connections along w.
-func (w way) dial(v phases.View) kube.Dialer {
-	if w.pod {
-		return func(ctx context.Context, _, _ string) (net.Conn, error) { return v.DialFromPod(ctx, w.from) }
-	}
-	return v.On(w.from).DialContext
-}
-
-// ways lists them: from the node and the workers to the node's address and to
-// the Service, from pods to the Service where there are any of ours, from the
-// load balancer to the node's address.
-func ways(ctx context.Context, v phases.View, node string) ([]way, error) {
-	r, err := wanted(ctx, v, node)
-	if err != nil {
-		return nil, err
-	}
-	list := []way{{from: node, address: r.address}, {from: node, address: r.service}}
-	workers, err := v.Workers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range workers {
-		list = append(list, way{from: w.Name, address: r.address}, way{from: w.Name, address: r.service})
-	}
-	for _, lb := range v.Spec().LoadBalancer.Hosts {
-		list = append(list, way{from: lb.Name, address: r.address})
-	}
-	for _, pod := range v.PodNodes() {
-		list = append(list, way{from: pod, address: r.service, pod: true})
-	}
-	return list, nil
-}
-
-// wanted is the redirect for a node.
-func wanted(ctx context.Context, v phases.View, node string) (redirect, error) {
-	address, err := v.APIAddress(ctx, node)
-	if err != nil {
-		return redirect{}, err
-	}
-	k, err := v.Kube(ctx)
-	if err != nil {
-		return redirect{}, err
-	}
-	ip, err := k.ServiceIP(ctx, "default", "kubernetes")
-	if err != nil {
-		return redirect{}, err
-	}
-	return redirect{address: address, service: net.JoinHostPort(ip, "443")}, nil
+	return apiserver.ConfigAt(ctx, v, node, TwinPort)
 }
 
 // twinAnswers proves from every path that the twin answers (or, with want
@@ -218,80 +78,50 @@ func twinAnswers(ctx context.Context, v phases.View, node string, want bool) err
 	if err != nil {
 		return err
 	}
-	r, err := wanted(ctx, v, node)
+	r, err := apiserver.FrontOf(ctx, v, node)
 	if err != nil {
 		return err
 	}
-	own, err := r.twin()
+	own, err := temporaryAddress(r)
 	if err != nil {
 		return err
 	}
-	tell, twin, err := tellApart(ctx, cfg, own)
+	identify, twin, err := apiserver.Identify(ctx, cfg, own)
 	if err != nil {
 		return err
 	}
-	list, err := ways(ctx, v, node)
+	paths, err := apiserver.Paths(ctx, v, node)
 	if err != nil {
 		return err
 	}
-	return everyWay(list, func(w way) error {
-		cfg, err := v.AdminConfigOn(ctx, node)
-		if err != nil {
-			return err
-		}
-		cfg.Host = "https://" + w.address
-		cfg.Dial = w.dial(v)
-		got, err := tell(ctx, cfg)
-		if errors.Is(err, phases.ErrNoPod) {
-			return nil // the measurement's trouble, and not the clients'
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", w, err)
-		}
-		if (got == twin) != want {
-			return fmt.Errorf("%s, %s is answered by the API server %s, not as it should be", w, w.address, got)
-		}
-		return nil
-	})
-}
-
-// everyWay asks along all ways, a few at a time, and joins what went wrong.
-func everyWay(list []way, ask func(way) error) error {
-	errs := make([]error, len(list))
-	tickets := make(chan struct{}, 8)
-	var wg sync.WaitGroup
-	for i, w := range list {
-		wg.Go(func() {
-			tickets <- struct{}{}
-			defer func() { <-tickets }()
-			errs[i] = ask(w)
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return apiserver.Expect{
+		Node:     node,
+		Identify: identify,
+		May:      func(_ apiserver.Path, identity string) bool { return (identity == twin) == want },
+	}.OnEach(ctx, v, paths)
 }
 
 // twinReachable opens a connection to the twin's own port along every way: a
 // firewall between the hosts may know the API's port only, and behind the
 // redirect all clients would find out at once.
 func twinReachable(ctx context.Context, v phases.View, node string) error {
-	list, err := ways(ctx, v, node)
+	list, err := apiserver.Paths(ctx, v, node)
 	if err != nil {
 		return err
 	}
-	r, err := wanted(ctx, v, node)
+	r, err := apiserver.FrontOf(ctx, v, node)
 	if err != nil {
 		return err
 	}
-	twin, err := r.twin()
+	twin, err := temporaryAddress(r)
 	if err != nil {
 		return err
 	}
-	return everyWay(list, func(w way) error {
-		if w.pod {
+	return apiserver.EachPath(list, func(w apiserver.Path) error {
+		if w.Pod {
 			return nil // it is let through to the Service and to nothing else
 		}
-		if _, err := kube.ServedCertificate(ctx, w.dial(v), twin, nil); err != nil {
+		if _, err := kube.ServedCertificate(ctx, w.Dialer(v), twin, nil); err != nil {
 			return fmt.Errorf("%s: %w", w, err)
 		}
 		return nil

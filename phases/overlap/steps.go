@@ -13,6 +13,8 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
+	"hamigrate/phases/redirect"
 
 	"k8s.io/apimachinery/pkg/util/wait"
 )
@@ -38,7 +40,7 @@ func applyRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 	if err := twinReachable(ctx, h.View, h.Target()); err != nil {
 		return err
 	}
-	to, err := wanted(ctx, h.View, h.Target())
+	to, err := apiserver.FrontOf(ctx, h.View, h.Target())
 	if err != nil {
 		return err
 	}
@@ -55,7 +57,7 @@ func applyRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 		err = errors.Join(last, err)
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
-		return errors.Join(fmt.Errorf("the redirect does not lead to the second API server on every path, and is taken away again: %w", err), removeRedirect(undo, host))
+		return errors.Join(fmt.Errorf("the redirect does not lead to the second API server on every path, and is taken away again: %w", err), table().Remove(undo, host))
 	}
 	return nil
 }
@@ -129,7 +131,7 @@ func (r Restart) twin() phases.Step {
 		Apply: r.applyTwin,
 		Verify: func(ctx context.Context, v phases.View) error {
 			if err := twinHas(ctx, v, r.Flags(v)); err != nil {
-				if is, lookErr := redirected(ctx, v.On(v.Target())); lookErr != nil || !is {
+				if is, lookErr := Redirected(ctx, v.On(v.Target())); lookErr != nil || !is {
 					return errors.Join(err, lookErr)
 				}
 			}
@@ -166,7 +168,7 @@ func placeTwin(ctx context.Context, h phases.Hands, twin []byte) error {
 	if err == nil && bytes.Equal(have.Data, twin) {
 		return nil
 	}
-	is, err := redirected(ctx, host)
+	is, err := Redirected(ctx, host)
 	if err != nil {
 		return err
 	}
@@ -187,7 +189,7 @@ func (r Restart) twinInPlace(ctx context.Context, v phases.View) (bool, error) {
 	if err != nil || !ready {
 		return false, err
 	}
-	if is, err := redirected(ctx, v.On(v.Target())); err != nil || is {
+	if is, err := Redirected(ctx, v.On(v.Target())); err != nil || is {
 		return is, err
 	}
 	return twinHas(ctx, v, r.Flags(v)) == nil, nil
@@ -216,7 +218,7 @@ func noRoom(ctx context.Context, v phases.View) (f migrate.Finding, err error) {
 	var there, runs bool
 	var live remote.File
 	err = phases.SideBySide(
-		func() (err error) { tool, err = firewall(ctx, r); return err },
+		func() (err error) { tool, err = redirect.Tool(ctx, r); return err },
 		func() (err error) {
 			if out, err = r.Look(ctx, remote.Command{Script: script}); err != nil {
 				err = fmt.Errorf("looking for room for a second API server on %s: %w", v.Target(), err)
@@ -312,7 +314,7 @@ func (r Restart) redirect() phases.Step {
 		On:     migrate.FirstControlPlane,
 		Needs:  []migrate.StepID{r.id("overlap-twin"), r.id("overlap-endpoints")},
 		ByHand: redirectByHand(),
-		Check: r.setup(func(ctx context.Context, v phases.View) (bool, error) { return redirected(ctx, v.On(v.Target())) },
+		Check: r.setup(func(ctx context.Context, v phases.View) (bool, error) { return Redirected(ctx, v.On(v.Target())) },
 			"connections go to the real API server"),
 		Apply:  applyRedirect,
 		Verify: func(ctx context.Context, v phases.View) error { return twinAnswers(ctx, v, v.Target(), true) },

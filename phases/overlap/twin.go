@@ -10,6 +10,7 @@ import (
 
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -116,7 +117,7 @@ func makeTwin(ctx context.Context, v phases.View, node string, flags map[string]
 	if err != nil {
 		return nil, err
 	}
-	holds, err := canHold(ctx, v.On(node))
+	holds, err := apiserver.CanDrop(ctx, v.On(node))
 	if err != nil {
 		return nil, err
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 )
 
 // The way back, should the restart or one of the steps before it fail, and the
@@ -21,9 +23,6 @@ const (
 	// folder, and the API server's watches are cut by the second signal, or after
 	// terminationGracePeriodSeconds (30 s).
 	podEnd = 90 * time.Second
-	// restartEnd is the same for an API server that is restarted. With all other
-	// waits of a restart it is less than the timer's 7 minutes.
-	restartEnd = time.Minute
 	// leaseRenewal is more than the 10 s between two renewals of an API
 	// server's lease (pkg/controlplane/reconcilers/lease.go).
 	leaseRenewal = 30 * time.Second
@@ -81,10 +80,10 @@ func twinGone(ctx context.Context, v phases.View) error {
 // for a new one.
 func undoTwin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	host := h.On(h.Target())
-	if is, err := redirected(ctx, host); err != nil || is {
+	if is, err := Redirected(ctx, host); err != nil || is {
 		return errors.Join(err, errors.New("connections are still redirected to the second API server"))
 	}
-	if err := tellTwin(ctx, h); err != nil {
+	if err := signalTwin(ctx, h); err != nil {
 		return err
 	}
 	if err := host.Remove(ctx, TwinManifest); err != nil {
@@ -133,15 +132,51 @@ func undoStandIn(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 // answers.
 func undoRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	host := h.On(h.Target())
-	is, err := redirected(ctx, host)
+	is, err := Redirected(ctx, host)
 	if err != nil {
 		return err
 	}
 	if !is {
 		return nil
 	}
-	if err := RealReadyz(ctx, h.View, h.Target()); err != nil {
+	if err := apiserver.Readyz(ctx, h.View, h.Target()); err != nil {
 		return fmt.Errorf("the API server on %s is not ready, so the redirect stays and the second one goes on carrying the clients: %w", h.Target(), err)
 	}
-	return removeRedirect(ctx, host)
+	return table().Remove(ctx, host)
+}
+
+// awaitTwinEnd is AwaitEnd for the second API server.
+func awaitTwinEnd(ctx context.Context, h phases.Hands) error {
+	address, err := twinAddress(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	return apiserver.AwaitEnd(ctx, h, address, podEnd, func(ctx context.Context) error { return twinGone(ctx, h.View) })
+}
+
+// twinAddress is where the second API server answers, as host:port.
+func twinAddress(ctx context.Context, v phases.View) (string, error) {
+	address, err := v.APIAddress(ctx, v.Target())
+	if err != nil {
+		return "", err
+	}
+	host, _, err := net.SplitHostPort(address)
+	return net.JoinHostPort(host, strconv.Itoa(TwinPort)), err
+}
+
+// signalTwin is apiserver.Stop for the second API server, right before its manifest
+// is removed. Where that is gone, the kubelet has signalled it already.
+func signalTwin(ctx context.Context, h phases.Hands) error {
+	if there, err := twinThere(ctx, h.On(h.Target())); err != nil || !there {
+		return err
+	}
+	address, err := twinAddress(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	p, runs, err := twinProcess(ctx, h.View)
+	if err != nil || !runs {
+		return err
+	}
+	return apiserver.StopProcess(ctx, h, address, p)
 }

@@ -9,6 +9,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 )
 
 // The way back from a restart that is done. It needs one more restart, so the
@@ -37,7 +38,7 @@ func (r Restart) undoEnd(ctx context.Context, h phases.Hands, _ migrate.Before) 
 // way there was cut before its end, that has the new arguments still: they
 // prove nothing for the way back, so it is made anew.
 func (r Restart) undoBack(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	is, err := redirected(ctx, h.On(h.Target()))
+	is, err := Redirected(ctx, h.On(h.Target()))
 	if err != nil {
 		return err
 	}
@@ -102,7 +103,7 @@ func oneStore(ctx context.Context, v phases.View) error {
 	if err != nil {
 		return err
 	}
-	real, err := realConfig(ctx, v, v.Target())
+	real, err := apiserver.Config(ctx, v, v.Target())
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // lose removes the journal and rebuilds it from the world.
-func (o *operator) lose(t *testing.T, list []phases.Phase) (*operator, map[string]migrate.Adopted) {
+func lose(o *operator, t *testing.T, list []phases.Phase) (*operator, map[string]migrate.Adopted) {
 	t.Helper()
 	o.close()
 	if err := os.Remove(o.path); err != nil {
@@ -79,7 +79,7 @@ func TestALostJournalIsRebuilt(t *testing.T) {
 					t.Fatal(err)
 				}
 				was := kept(t, o.journal, r.phase)
-				o, said := o.lose(t, []phases.Phase{r.phase})
+				o, said := lose(o, t, []phases.Phase{r.phase})
 				defer o.close()
 				if diff := cmp.Diff(was, kept(t, o.journal, r.phase)); diff != "" || len(was) == 0 {
 					t.Errorf("of %d records (-lost +adopted):\n%s", len(was), diff)
@@ -132,7 +132,7 @@ func adoptedBack(t *testing.T, r run, loses bool) map[string]string {
 		t.Fatal(err)
 	}
 	if loses {
-		o, _ = o.lose(t, []phases.Phase{r.phase})
+		o, _ = lose(o, t, []phases.Phase{r.phase})
 	}
 	defer o.close()
 	runner := migrate.Runner[phases.View, phases.Hands]{Env: o.env, Journal: o.journal, Spec: w.Spec.Fingerprint}
@@ -174,7 +174,7 @@ func TestAnAdoptedHalfPhaseGoesOn(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := d.World.World(t)
 				defer w.Close()
-				o, _ := newOperator(t, w, filepath.Join(t.TempDir(), "journal")).lose(t, []phases.Phase{runs[0].phase})
+				o, _ := lose(newOperator(t, w, filepath.Join(t.TempDir(), "journal")), t, []phases.Phase{runs[0].phase})
 				defer o.close()
 				if err := o.run(t.Context(), runs[0].phase); err != nil {
 					t.Fatalf("%v; never may be: %q", err, w.Broken())

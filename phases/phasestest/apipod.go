@@ -2,7 +2,6 @@ package phasestest
 
 import (
 	"cmp"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -61,7 +60,7 @@ func (pod *staticPod) externalAddress(port string) string {
 // matches is used from then on.
 func (h *Host) reloadServing(pod *staticPod) {
 	f := pod.proc.flags
-	pair, err := tls.X509KeyPair([]byte(h.read(f["tls-cert-file"])), []byte(h.read(f["tls-private-key-file"])))
+	pair, err := h.world.memo.keyPair([]byte(h.read(f["tls-cert-file"])), []byte(h.read(f["tls-private-key-file"])))
 	if err == nil {
 		pod.serving = &pair
 	}

@@ -185,7 +185,7 @@ func New(t testing.TB, options ...Option) *World {
 		t.Fatal(err)
 	}
 	w := &World{
-		Spec: spec, Faults: remotetest.NewFaults(), hosts: map[string]*Host{}, ctx: t.Context(),
+		Spec: spec, Faults: remotetest.NewFaults(), hosts: map[string]*Host{}, ctx: t.Context(), memo: &memo{},
 		objects: &objects{items: map[objectKey]object{}}, shared: map[string]string{},
 		listeners: map[end]*listener{}, outages: map[string]time.Duration{}, pids: 40,
 		clusters: []*etcdCluster{{id: 0xc1, nextID: 0xa0, index: 1000, revision: 800, keys: map[string]key{}, leases: map[int64]time.Duration{}}},

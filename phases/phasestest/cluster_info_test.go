@@ -29,7 +29,7 @@ func TestClusterInfoIsMissing(t *testing.T) {
 		if err := loadbalancer.VerifyClusterInfo(s.Context(), s.env.View(migrate.ClusterTarget)); err != nil {
 			s.Error(err)
 		}
-		for _, w := range s.waysBack(s.T) {
+		for _, w := range waysBack(s.operator, s.T) {
 			if err := w.undo(s.Context(), s.env); err != nil {
 				s.Fatal(err)
 			}

@@ -12,7 +12,7 @@ import (
 
 // bare is a world with one machine and no cluster.
 func bare(t *testing.T) (*World, *Host) {
-	w := &World{Faults: remotetest.NewFaults(), hosts: map[string]*Host{}, ctx: t.Context(),
+	w := &World{Faults: remotetest.NewFaults(), hosts: map[string]*Host{}, ctx: t.Context(), memo: &memo{},
 		objects: &objects{items: map[objectKey]object{}}, shared: map[string]string{}, listeners: map[end]*listener{}}
 	return w, w.newHost("h1", "10.88.0.1")
 }

@@ -1,42 +1,18 @@
 package phasestest_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"hamigrate/migrate/remote/remotetest"
 	"hamigrate/phases/phasestest"
 )
-
-// death is an instant at which the operator's program died, with all that was
-// left: the world and the journal's file.
-type death struct {
-	phasestest.Point
-	run     string // the name of the run it was in
-	journal []byte
-	at      time.Time
-}
-
-// like says that nothing at all has happened since d: before one operation is
-// the same instant as after the one before it, where nothing was journaled
-// and no time went by in between.
-func (d death) like(next death) bool {
-	return d.When == remotetest.After && next.When == remotetest.Before && d.at.Equal(next.at) && bytes.Equal(d.journal, next.journal)
-}
-
-// share picks what a short test run does of a list: every n-th.
-func share(i, n int) bool { return !testing.Short() || i%n == 0 }
 
 // TestKilledAtAnyInstantThenRunAgain kills the operator's program before and
 // after every change it makes in the three phases, starts it again (at once,
@@ -83,29 +59,6 @@ func TestKilledAtAnyInstantThenRunAgain(t *testing.T) {
 	t.Logf("%d instants, %d of them different; %d times run again", len(deaths)+same, len(deaths), resumed)
 }
 
-// label names an operation in a test's name.
-func label(op string, when remotetest.When) string {
-	op, _, _ = strings.Cut(op, "\n")
-	return map[remotetest.When]string{remotetest.Before: "before ", remotetest.After: "after "}[when] + op[:min(60, len(op))]
-}
-
-// again starts the program again, beside other tests, with what a death has
-// left.
-func (d death) again(t *testing.T, do func(*testing.T, *phasestest.World, *operator)) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := d.World.World(t)
-		defer w.Close()
-		path := filepath.Join(t.TempDir(), "journal")
-		if err := os.WriteFile(path, d.journal, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		o := newOperator(t, w, path)
-		defer o.close()
-		do(t, w, o)
-	})
-}
-
 // resume starts the program again with what a death has left.
 func resume(t *testing.T, d death, r run, later time.Duration) {
 	w := d.World.World(t)
@@ -122,34 +75,6 @@ func resume(t *testing.T, d death, r run, later time.Duration) {
 		t.Fatalf("%v; never may be: %q", err, w.Broken())
 	}
 	sameEnd(t, w, r)
-}
-
-// unnoticed wants that no client notices anything until the function that it
-// returns is called, where the phase announces no outage.
-func (r run) unnoticed(t *testing.T, w *phasestest.World) func() {
-	before := w.Outages()
-	return func() {
-		t.Helper()
-		for _, s := range r.phase.Steps {
-			if s.Outage > 0 {
-				return
-			}
-		}
-		for from, out := range w.Outages() {
-			if out > before[from] {
-				t.Errorf("through the %s there was no API for %s", from, out-before[from])
-			}
-		}
-	}
-}
-
-// sameEnd wants the end that the run has without a fault.
-func sameEnd(t *testing.T, w *phasestest.World, r run) {
-	t.Helper()
-	w.Pass(lasting)
-	if got := w.State(); !maps.Equal(r.end, got) {
-		t.Errorf("the end is another one:\n%s", cmp.Diff(r.end, got))
-	}
 }
 
 // errFailed is an operation that fails for no reason that the program knows

@@ -13,7 +13,7 @@ import (
 )
 
 // metricsOpen opens the old member's metrics as people do for Prometheus.
-func (s stage) metricsOpen(urls string) {
+func metricsOpen(s stage, urls string) {
 	s.root("cp1", `sed 's#^    - --listen-metrics-urls=.*#    - --listen-metrics-urls=`+urls+`#' `+etcdManifest+` > /tmp/new; cp /tmp/new `+etcdManifest)
 	s.Pass(3 * time.Minute)
 }
@@ -30,7 +30,7 @@ func TestEtcdOfOtherPeople(t *testing.T) {
 				s.World.Mount("e1", data, "ext4", "rw,relatime")
 				s.World.Mount("cp1", "/var/lib/etcd", map[string]string{"localhost": "ext4", "host address": "bind"}[name], "rw,relatime")
 				s.root("e2", "install -d -m 0700 -o root -g root "+data+" "+data+"/lost+found; echo note > "+data+"/README")
-				s.metricsOpen("http://127.0.0.1:2381,http://10.88.0.11:2381")
+				metricsOpen(s, "http://127.0.0.1:2381,http://10.88.0.11:2381")
 				before := s.State()
 				p := allPhases(phases.Overlap)[1]
 				if err := s.operator.run(s.Context(), p); err != nil {
@@ -78,7 +78,7 @@ func TestRescueFlagStopsThePhase(t *testing.T) {
 // member, and what there is instead.
 func TestRemovalNamesOthers(t *testing.T) {
 	on(t, 1, phases.Overlap, func(s stage) {
-		s.metricsOpen("http://0.0.0.0:2381")
+		metricsOpen(s, "http://0.0.0.0:2381")
 		s.root("cp1", "mkdir -p /etc/cron.d; echo '0 3 * * * root etcdctl snapshot save /x' > /etc/cron.d/backup")
 		f, err := stepOf(allPhases(phases.Overlap)[1], "etcd/remove-member").Check(s.Context(), s.operator.env.View("cp1"))
 		if err != nil || f.Verdict != migrate.Needed {

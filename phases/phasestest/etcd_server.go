@@ -72,7 +72,7 @@ func (h *Host) etcdTLS(kind string, auth tls.ClientAuthType) *tls.Config {
 		h.world.mu.Lock()
 		defer h.world.mu.Unlock()
 		for _, s := range h.boots {
-			pair, err := tls.X509KeyPair([]byte(h.read(s.flags[kind+"cert-file"])), []byte(h.read(s.flags[kind+"key-file"])))
+			pair, err := h.world.memo.keyPair([]byte(h.read(s.flags[kind+"cert-file"])), []byte(h.read(s.flags[kind+"key-file"])))
 			if err != nil {
 				return nil, err
 			}

@@ -1,7 +1,6 @@
 package phasestest
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -107,7 +106,7 @@ func (h *Host) memberFiles(f map[string]string) error {
 		crt, key := h.file(f[kind+"cert-file"]), h.file(f[kind+"key-file"])
 		pool := x509.NewCertPool()
 		pool.AppendCertsFromPEM(ca.Data)
-		pair, err := tls.X509KeyPair(crt.Data, key.Data)
+		pair, err := h.world.memo.keyPair(crt.Data, key.Data)
 		if err != nil {
 			return fmt.Errorf("reading %scert-file: %w", kind, err)
 		}

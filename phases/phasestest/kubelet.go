@@ -146,9 +146,23 @@ func (h *Host) startPod(name string, pod *staticPod) {
 	}
 }
 
+// parsedPod is a parsed manifest, which nobody changes.
+type parsedPod struct {
+	corev1.Pod
+	err error
+}
+
+func (m *memo) pod(text string) (corev1.Pod, error) {
+	read := memoized(&m.pods, text, func() (out parsedPod) {
+		out.err = yaml.Unmarshal([]byte(text), &out.Pod)
+		return out
+	})
+	return read.Pod, read.err
+}
+
 func (h *Host) runManifest(name string, pod *staticPod) (*process, error) {
-	var p corev1.Pod
-	if err := yaml.Unmarshal([]byte(pod.text), &p); err != nil || len(p.Spec.Containers) == 0 {
+	p, err := h.world.memo.pod(pod.text)
+	if err != nil || len(p.Spec.Containers) == 0 {
 		return nil, fmt.Errorf("%s is no manifest", name)
 	}
 	for _, v := range p.Spec.Volumes {

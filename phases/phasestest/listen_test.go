@@ -18,7 +18,7 @@ const (
 )
 
 // listens runs phase 2 in place up to the step that restarts etcd.
-func (s stage) listens() error {
+func listens(s stage) error {
 	p := allPhases(phases.InPlace)[1]
 	p.Steps = p.Steps[:1]
 	s.operator.close()
@@ -31,7 +31,7 @@ func (s stage) listens() error {
 func TestEtcdRestart(t *testing.T) {
 	on(t, 1, phases.InPlace, func(s stage) {
 		before, was := s.State(), s.Outages()["old address"]
-		if err := s.listens(); err != nil {
+		if err := listens(s); err != nil {
 			s.Fatal(err)
 		}
 		if out := s.Outages()["old address"] - was; out < 65*time.Second || out > 80*time.Second {
@@ -57,7 +57,7 @@ func TestEtcdRestart(t *testing.T) {
 func TestEtcdListensAlready(t *testing.T) {
 	on(t, 1, phases.InPlace, func(s stage) {
 		ops := len(s.Faults.Ops())
-		if err := s.listens(); err != nil {
+		if err := listens(s); err != nil {
 			s.Fatal(err)
 		}
 		if now := s.Faults.Ops(); len(now) != ops {
@@ -83,9 +83,9 @@ func TestEtcdIsNotRestarted(t *testing.T) {
 		arrange func(stage)
 		words   []string
 	}{
-		{"a relay has the port", func(s stage) { s.overlapUpTo("etcd/peer-relay") },
+		{"a relay has the port", func(s stage) { overlapUpTo(s, "etcd/peer-relay") },
 			[]string{"something listens on 10.88.0.11:2380 of cp1", "systemctl disable --now migrate-etcd-peer-relay.socket"}},
-		{"it is not the only voter", func(s stage) { s.overlapUpTo("etcd/promote") },
+		{"it is not the only voter", func(s stage) { overlapUpTo(s, "etcd/promote") },
 			[]string{"not the only voter", "10.88.0.21 (e1, voter)", "leave out --strategy in-place"}},
 		{"its certificate lacks the address", func(s stage) { s.root("cp1", foreignPeer) },
 			[]string{"peer certificate does not hold 10.88.0.11", "kubeadm init phase certs etcd-peer"}},
@@ -96,7 +96,7 @@ func TestEtcdIsNotRestarted(t *testing.T) {
 				test.arrange(s)
 				before, ops := s.State()["cp1 "+etcdManifest], len(s.Faults.Ops())
 				s.operator.path += "-new" // the journal was lost
-				err := s.listens()
+				err := listens(s)
 				if b := new(migrate.BlockedError); !errors.As(err, &b) {
 					s.Fatalf("got %v", err)
 				}
@@ -114,7 +114,7 @@ func TestEtcdIsNotRestarted(t *testing.T) {
 }
 
 // overlapUpTo runs phase 2 with the overlap up to a step.
-func (s stage) overlapUpTo(last migrate.StepID) {
+func overlapUpTo(s stage, last migrate.StepID) {
 	s.T.Helper()
 	p := allPhases(phases.Overlap)[1]
 	end := slices.IndexFunc(p.Steps, func(step phases.Step) bool { return step.ID == last })

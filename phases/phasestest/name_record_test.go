@@ -23,7 +23,7 @@ func meantOnce(t *testing.T, address string, first func(*phasestest.Hardware), p
 }
 
 // renamed lets the name mean something else on every node of before.
-func (s stage) renamed(from, to string) {
+func renamed(s stage, from, to string) {
 	s.T.Helper()
 	for _, n := range []string{"cp1", "w1", "w2"} {
 		s.root(n, "sed -i -e 's/^"+strings.ReplaceAll(from, ".", `\.`)+" /"+to+" /' /etc/hosts")
@@ -33,12 +33,12 @@ func (s stage) renamed(from, to string) {
 // movedByName runs phase 1; the name means the load balancer when that listens.
 // Where nobody can know that the old meaning is not the load balancer's, nobody is
 // asked, and the proof stops the run.
-func (s stage) movedByName(from string) {
+func movedByName(s stage, from string) {
 	s.T.Helper()
-	s.env.UseAsk(func(string) { time.AfterFunc(20*time.Second, func() { s.renamed(from, "10.88.0.5") }) }, 0)
+	s.env.UseAsk(func(string) { time.AfterFunc(20*time.Second, func() { renamed(s, from, "10.88.0.5") }) }, 0)
 	err := s.operator.run(s.Context(), allPhases(phases.Overlap)[0])
 	if err != nil && strings.Contains(err.Error(), "are not seen on lb1, lb2") {
-		s.renamed(from, "10.88.0.5")
+		renamed(s, from, "10.88.0.5")
 		err = s.operator.run(s.Context(), allPhases(phases.Overlap)[0])
 	}
 	if err != nil {
@@ -56,7 +56,7 @@ func TestTheNameGetsBackAnAddressThatNoNodeLists(t *testing.T) {
 		t.Run(address, func(t *testing.T) {
 			meantOnce(t, address, first, func(t *testing.T, s stage) {
 				start := takenBackState(s.World)
-				s.movedByName(address)
+				movedByName(s, address)
 				var asked []string
 				s.env.UseAsk(obey(s, &asked), 0)
 				if err := s.rollback(s.Context(), allPhases(phases.Overlap)[0]); err != nil {
@@ -86,9 +86,9 @@ func TestTheOldAddressLeadsToTheBalancer(t *testing.T) {
 		s.Hardware(to, func(h *phasestest.Hardware) { h.Outside = []string{address} })
 	}
 	meantOnce(t, address, func(h *phasestest.Hardware) { h.Outside = []string{address} }, func(t *testing.T, s stage) {
-		s.movedByName(address)
+		movedByName(s, address)
 		lead(s, "cp1", "lb1")
-		s.renamed("10.88.0.5", address)
+		renamed(s, "10.88.0.5", address)
 		s.env.UseAsk(nil, time.Minute)
 		err := s.rollback(s.Context(), allPhases(phases.Overlap)[0])
 		if err == nil || !strings.Contains(err.Error(), "go through a load balancer") || !strings.Contains(err.Error(), "\n  migrate rollback --phase 1") {
@@ -111,7 +111,7 @@ func TestASecondBalancerComesLater(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			madeFor(t, func(t *testing.T, s stage) {
 				if alone {
-					s.othersNameTheNode()
+					othersNameTheNode(s)
 				}
 				start := takenBackState(s.World)
 				both := s.Spec.LoadBalancer.Hosts
@@ -142,7 +142,7 @@ func TestASecondBalancerComesLater(t *testing.T) {
 }
 
 // othersNameTheNode leaves the endpoint's name to the workers' files.
-func (s stage) othersNameTheNode() {
+func othersNameTheNode(s stage) {
 	s.T.Helper()
 	const from, to = "https://cluster-endpoint:6443", "https://10.88.0.11:6443"
 	for _, file := range []string{"admin.conf", "super-admin.conf"} {

@@ -198,7 +198,7 @@ func (h *Host) includeNginx(text string, depth int) (string, error) {
 func (h *Host) glob(pattern string) []string {
 	var out []string
 	real := path.Join(h.Real(path.Dir(pattern)), path.Base(pattern))
-	for name := range h.Snapshot() {
+	for name := range h.Entries() {
 		if ok, err := path.Match(real, name); err == nil && ok && !strings.HasPrefix(path.Base(name), ".") {
 			out = append(out, path.Join(path.Dir(pattern), path.Base(name)))
 		}

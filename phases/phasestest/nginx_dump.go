@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"mvdan.cc/sh/v3/interp"
-	"mvdan.cc/sh/v3/syntax"
 
 	"hamigrate/migrate/remote"
 )
@@ -56,13 +55,13 @@ func unshare(p program) error {
 	if len(p.args) != 4 || strings.Join(p.args[:3], " ") != "-m sh -c" {
 		return fmt.Errorf("%q is not played", p.args)
 	}
-	parsed, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(p.args[3]), "")
+	parsed, err := p.host.world.memo.script(p.args[3])
 	if err != nil {
 		return err
 	}
 	h := p.host
 	base := h.Real(path.Dir(nginxConf))
-	files, folders, times := h.Snapshot(), maps.Clone(h.folders), maps.Clone(h.mtimes)
+	files, folders, times := h.Entries(), maps.Clone(h.folders), maps.Clone(h.mtimes)
 	made := h.allFolders("/")
 	elsewhere := func(name string) bool {
 		if name == base || strings.HasPrefix(name, base+"/") {
@@ -72,7 +71,8 @@ func unshare(p program) error {
 		return true
 	}
 	defer func() {
-		for name := range h.Snapshot() {
+		now := h.Entries()
+		for name := range now {
 			if _, was := files[name]; !was && !elsewhere(name) {
 				h.Delete(name)
 			}
@@ -83,7 +83,7 @@ func unshare(p program) error {
 			}
 		}
 		for name, f := range files {
-			if now, there := h.Snapshot()[name]; (!there || !sameFile(now, f)) && !elsewhere(name) {
+			if now, there := now[name]; (!there || !sameFile(now, f)) && !elsewhere(name) {
 				h.Delete(name)
 				if f.Mode&fs.ModeSymlink != 0 {
 					h.Link(name, string(f.Data))

@@ -2,7 +2,6 @@ package phasestest
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,12 +114,16 @@ func lookup[T object](o *objects, resource, namespace, name string) T {
 
 // find lists the objects of a resource by name.
 func (o *objects) find(resource, namespace string) []object {
-	keys := slices.SortedFunc(maps.Keys(o.items), func(a, b objectKey) int { return strings.Compare(a.String(), b.String()) })
+	var keys []objectKey
+	for k := range o.items {
+		if k.resource == resource && (namespace == "" || k.namespace == namespace) {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b objectKey) int { return strings.Compare(a.String(), b.String()) })
 	var out []object
 	for _, k := range keys {
-		if k.resource == resource && (namespace == "" || k.namespace == namespace) {
-			out = append(out, o.items[k])
-		}
+		out = append(out, o.items[k])
 	}
 	return out
 }

@@ -1,7 +1,3 @@
-// Half of the time of these tests would be spent on the handshakes of a key
-// exchange that they say nothing about.
-//go:debug tlsmlkem=0
-
 package phasestest_test
 
 import (
@@ -137,3 +133,9 @@ func runChain(t *testing.T, c chain, watch func(run, *operator) func(phasestest.
 // lasting is how long to wait before two ends are compared: tokens and
 // certificates made for a join have ended by themselves by then.
 const lasting = 3 * time.Hour
+
+// rollback takes a phase back, as a new start of the program.
+func (o *operator) rollback(ctx context.Context, p phases.Phase) error {
+	r := migrate.Runner[phases.View, phases.Hands]{Env: o.env, Journal: o.journal, Spec: o.world.Spec.Fingerprint}
+	return r.Rollback(ctx, p)
+}

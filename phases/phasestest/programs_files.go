@@ -1,6 +1,7 @@
 package phasestest
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -177,7 +178,7 @@ func stat(p program) error {
 		user, group, _ := strings.Cut(i.owner, ":")
 		p.out("%s\n", strings.NewReplacer("%U", user, "%G", group, "%u", user, "%g", group,
 			"%a", fmt.Sprintf("%o", i.mode.Perm()), "%s", strconv.FormatInt(i.size, 10), "%Y", strconv.FormatInt(p.host.mtimes[p.abs(name)].Unix(), 10), "%Z", strconv.FormatInt(p.host.mtimes[p.abs(name)].Unix(), 10),
-			"%n", name, "%d %i", "1 "+i.sum, "%d", p.host.disk(p.abs(name)), "%F", kindOf(i), "%y %z", "then then").Replace(flags["-c"]))
+			"%n", name, "%d %i", "1 "+fmt.Sprintf("%x", sha256.Sum256(i.data)), "%d", p.host.disk(p.abs(name)), "%F", kindOf(i), "%y %z", "then then").Replace(flags["-c"]))
 	}
 	if failed {
 		return interp.ExitStatus(1)
@@ -259,7 +260,7 @@ func find(p program) error {
 		return fmt.Errorf("'%s': No such file or directory", p.args[0])
 	}
 	var paths []string
-	for name, f := range p.host.Snapshot() {
+	for name, f := range p.host.Entries() {
 		if below, ok := strings.CutPrefix(name, p.host.Real(dir)+"/"); ok && (f.Mode&fs.ModeSymlink == 0 || links) {
 			paths = append(paths, path.Join(dir, below))
 		}

@@ -50,7 +50,7 @@ func search(p program) error {
 		p.sleep(time.Minute)
 	}
 	var found []string
-	for name, f := range p.host.Snapshot() {
+	for name, f := range p.host.Entries() {
 		for _, dir := range dirs {
 			rest, below := strings.CutPrefix(name, dir+"/")
 			if f.Mode&fs.ModeSymlink == 0 && (name == dir || below && strings.Count(rest, "/") < depth) && (blocks == 0 || len(f.Data) < blocks*512) {

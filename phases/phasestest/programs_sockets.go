@@ -27,7 +27,7 @@ func withSocket(p string, i info) info {
 func (h *Host) unixSockets() string {
 	var b strings.Builder
 	b.WriteString("Num       RefCount Protocol Flags    Type St Inode Path\n0000000000000000: 00000003 00000000 00000000 0001 03 18430\n")
-	for name, f := range h.Snapshot() {
+	for name, f := range h.Entries() {
 		if !isSocket(name) {
 			continue
 		}

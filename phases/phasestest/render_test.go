@@ -20,7 +20,7 @@ const (
 
 // edit changes a file of cp1, as a person does, and waits for the kubelet.
 // restore puts the text of before back.
-func (s stage) edit(file, from, to string) (restore func()) {
+func edit(s stage, file, from, to string) (restore func()) {
 	s.T.Helper()
 	f, err := s.Machine("cp1").ReadFile(s.Context(), file)
 	if err != nil || !strings.Contains(string(f.Data), from) {
@@ -34,11 +34,11 @@ func (s stage) edit(file, from, to string) (restore func()) {
 	return func() { write(string(f.Data)) }
 }
 
-func (s stage) configText() string {
+func configText(s stage) string {
 	return s.State()["object configmaps kube-system/kubeadm-config"]
 }
 
-func (s stage) ahead() controlplane.Outlook {
+func ahead(s stage) controlplane.Outlook {
 	s.T.Helper()
 	o, err := controlplane.LookAhead(s.Context(), s.env.View("cluster"))
 	if err != nil {
@@ -53,14 +53,14 @@ func (s stage) ahead() controlplane.Outlook {
 // (kubernetes/kubeadm#929).
 func TestWhatWasEditedByHandIsOnEveryNode(t *testing.T) {
 	on(t, 2, phases.InPlace, func(s stage) {
-		s.edit(apiServerFile, "    - --allow-privileged=true\n", "    - --allow-privileged=true\n    - --profiling=false\n    - --max-requests-inflight=400\n    - --max-requests-inflight=800\n")
-		s.edit(apiServerFile, "    image: ", "    env:\n    - name: TZ\n      value: UTC\n    image: ")
-		s.edit(apiServerFile, "    volumeMounts:\n", "    volumeMounts:\n    - mountPath: /etc/oidc\n      name: oidc\n      readOnly: true\n")
-		s.edit(apiServerFile, "  volumes:\n", "  volumes:\n  - hostPath:\n      path: /etc/kubernetes/oidc\n      type: DirectoryOrCreate\n    name: oidc\n")
-		s.edit(controllerFile, "--bind-address=127.0.0.1", "--bind-address=0.0.0.0")
-		s.edit(schedulerFile, "--bind-address=127.0.0.1", "--bind-address=0.0.0.0")
+		edit(s, apiServerFile, "    - --allow-privileged=true\n", "    - --allow-privileged=true\n    - --profiling=false\n    - --max-requests-inflight=400\n    - --max-requests-inflight=800\n")
+		edit(s, apiServerFile, "    image: ", "    env:\n    - name: TZ\n      value: UTC\n    image: ")
+		edit(s, apiServerFile, "    volumeMounts:\n", "    volumeMounts:\n    - mountPath: /etc/oidc\n      name: oidc\n      readOnly: true\n")
+		edit(s, apiServerFile, "  volumes:\n", "  volumes:\n  - hostPath:\n      path: /etc/kubernetes/oidc\n      type: DirectoryOrCreate\n    name: oidc\n")
+		edit(s, controllerFile, "--bind-address=127.0.0.1", "--bind-address=0.0.0.0")
+		edit(s, schedulerFile, "--bind-address=127.0.0.1", "--bind-address=0.0.0.0")
 		s.root("cp1", "mkdir -p /etc/kubernetes/oidc")
-		before := s.configText()
+		before := configText(s)
 		if err := s.phase(3, phases.InPlace); err != nil {
 			s.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func TestWhatWasEditedByHandIsOnEveryNode(t *testing.T) {
 		if err := s.rollback(s.Context(), controlplane.Phase()); err != nil {
 			s.Fatal(err)
 		}
-		if after := s.configText(); after != before {
+		if after := configText(s); after != before {
 			s.Errorf("kubeadm-config was\n%s\nand is\n%s", before, after)
 		}
 	})
@@ -100,11 +100,11 @@ func TestJoinsThatWouldDifferAreNotBegun(t *testing.T) {
 			{controllerFile, "--leader-elect=true", "--leader-elect=false", []string{"leader election off", "kube-controller-manager"}},
 			{schedulerFile, "--leader-elect=true", "--leader-elect=False", []string{"leader election off", "kube-scheduler"}},
 		} {
-			restore := s.edit(tt.file, tt.from, tt.to)
-			before := s.configText()
+			restore := edit(s, tt.file, tt.from, tt.to)
+			before := configText(s)
 			s.blocked(3, tt.words...)
 			said := map[string]bool{}
-			for _, o := range append(s.ahead().Obstacles, s.ahead().Shared...) {
+			for _, o := range append(ahead(s).Obstacles, ahead(s).Shared...) {
 				if said[o.Node+o.Seen] {
 					s.Errorf("it is told twice: %+v", o)
 				}
@@ -113,12 +113,12 @@ func TestJoinsThatWouldDifferAreNotBegun(t *testing.T) {
 					s.Errorf("a secret is shown, or there is no remedy: %+v", o)
 				}
 			}
-			if after := s.configText(); after != before {
+			if after := configText(s); after != before {
 				s.Errorf("kubeadm-config was changed: %s", after)
 			}
 			restore()
 		}
-		if o := s.ahead(); len(o.Obstacles)+len(o.Shared)+len(o.Edits) > 0 {
+		if o := ahead(s); len(o.Obstacles)+len(o.Shared)+len(o.Edits) > 0 {
 			s.Errorf("all is as it was, and yet: %+v", o)
 		}
 	})
@@ -128,9 +128,9 @@ func TestJoinsThatWouldDifferAreNotBegun(t *testing.T) {
 // joining nodes, takes the obstacle away.
 func TestPatchesOfTheRemedyLetJoinsBegin(t *testing.T) {
 	on(t, 2, phases.InPlace, func(s stage) {
-		s.edit(apiServerFile, "    image: ", "    resources: {limits: {memory: 2Gi}}\n    image: ")
-		s.edit(apiServerFile, "    - --allow-privileged=true\n", "    - --allow-privileged=true\n    - --bind-address=10.88.0.11\n")
-		found := s.ahead().Obstacles
+		edit(s, apiServerFile, "    image: ", "    resources: {limits: {memory: 2Gi}}\n    image: ")
+		edit(s, apiServerFile, "    - --allow-privileged=true\n", "    - --allow-privileged=true\n    - --bind-address=10.88.0.11\n")
+		found := ahead(s).Obstacles
 		if len(found) != 2 || found[0].Node != "cp2" || found[1].Node != "cp3" {
 			s.Fatalf("%+v", found)
 		}
@@ -153,8 +153,8 @@ func TestPatchesOfTheRemedyLetJoinsBegin(t *testing.T) {
 // in kubeadm-config, and a patch that holds it is for root alone.
 func TestAVariableThatMayBeASecretComesByHand(t *testing.T) {
 	on(t, 2, phases.InPlace, func(s stage) {
-		s.edit(apiServerFile, "    image: ", "    env: [{name: AWS_SECRET_ACCESS_KEY, value: /opensesame+}, {name: GOMEMLIMIT, value: 2GiB}, {name: KMS_AT, value: \"tcp://10.88.0.11/opensesame\"}]\n    image: ")
-		o := s.ahead()
+		edit(s, apiServerFile, "    image: ", "    env: [{name: AWS_SECRET_ACCESS_KEY, value: /opensesame+}, {name: GOMEMLIMIT, value: 2GiB}, {name: KMS_AT, value: \"tcp://10.88.0.11/opensesame\"}]\n    image: ")
+		o := ahead(s)
 		if len(o.Obstacles) != 2 || len(o.Edits) != 1 {
 			s.Fatalf("%+v", o)
 		}
@@ -174,7 +174,7 @@ func TestAVariableThatMayBeASecretComesByHand(t *testing.T) {
 		if err := s.phase(3, phases.InPlace); err != nil {
 			s.Fatal(err)
 		}
-		if text := s.configText(); strings.Contains(text, "opensesame") || !strings.Contains(text, "GOMEMLIMIT") {
+		if text := configText(s); strings.Contains(text, "opensesame") || !strings.Contains(text, "GOMEMLIMIT") {
 			s.Errorf("kubeadm-config is %s", text)
 		}
 		for _, node := range []string{"cp2", "cp3"} {
@@ -192,11 +192,11 @@ func TestNoProxyIsTheSameOnAllNodes(t *testing.T) {
 	for name, config := range map[string]func(string) string{"v1beta4": func(text string) string { return text }, "v1beta3": asV1beta3} {
 		t.Run(name, func(t *testing.T) {
 			on(t, 2, phases.InPlace, func(s stage) {
-				s.edit(apiServerFile, "    image: ", "    env: [{name: HTTPS_PROXY, value: \"http://proxy.internal:3128\"}, {name: NO_PROXY, value: \""+list+"\"}]\n    image: ")
-				if o := s.ahead(); name == "v1beta4" && len(o.Obstacles) > 0 || name == "v1beta3" && len(o.Obstacles) != 2 {
+				edit(s, apiServerFile, "    image: ", "    env: [{name: HTTPS_PROXY, value: \"http://proxy.internal:3128\"}, {name: NO_PROXY, value: \""+list+"\"}]\n    image: ")
+				if o := ahead(s); name == "v1beta4" && len(o.Obstacles) > 0 || name == "v1beta3" && len(o.Obstacles) != 2 {
 					s.Errorf("%+v", o.Obstacles)
 				}
-				for _, o := range s.ahead().Obstacles {
+				for _, o := range ahead(s).Obstacles {
 					_, command, _ := strings.Cut(o.Remedy, "`")
 					s.root(o.Node, strings.TrimSuffix(command, "`"))
 				}
@@ -217,12 +217,12 @@ func TestNoProxyIsTheSameOnAllNodes(t *testing.T) {
 func TestSchedulersFileDecides(t *testing.T) {
 	on(t, 0, phases.InPlace, func(s stage) {
 		s.root("cp1", "echo 'leaderElection: {leaderElect: false}' >/etc/kubernetes/scheduler-config.yaml")
-		s.edit(schedulerFile, "    - --leader-elect=true\n", "    - --leader-elect=true\n    - --config=/etc/kubernetes/scheduler-config.yaml\n")
-		if o := s.ahead(); len(o.Shared) > 0 {
+		edit(s, schedulerFile, "    - --leader-elect=true\n", "    - --leader-elect=true\n    - --config=/etc/kubernetes/scheduler-config.yaml\n")
+		if o := ahead(s); len(o.Shared) > 0 {
 			s.Errorf("the flag decides: %+v", o.Shared)
 		}
-		s.edit(schedulerFile, "    - --leader-elect=true\n", "")
-		if o := s.ahead(); len(o.Shared) != 1 || !strings.Contains(o.Shared[0].Seen, "leader election off") {
+		edit(s, schedulerFile, "    - --leader-elect=true\n", "")
+		if o := ahead(s); len(o.Shared) != 1 || !strings.Contains(o.Shared[0].Seen, "leader election off") {
 			s.Errorf("the file decides: %+v", o.Shared)
 		}
 	})
@@ -240,7 +240,7 @@ func TestKubeadmConfigGivesOneNodesValueToAll(t *testing.T) {
 				return strings.Replace(text, "  - name: audit-policy-file\n", lines+"  - name: audit-policy-file\n", 1)
 			}
 			on(t, 0, phases.InPlace, func(s stage) {
-				o := s.ahead()
+				o := ahead(s)
 				if len(o.Shared) != 2 || !strings.Contains(o.Shared[0].Seen, "--bind-address") || !strings.Contains(o.Shared[0].Remedy, "kubeadm-config") {
 					s.Errorf("%+v", o)
 				}
@@ -254,13 +254,13 @@ func TestKubeadmConfigGivesOneNodesValueToAll(t *testing.T) {
 func TestAnOldKubeadmConfigTakesFlagsOnly(t *testing.T) {
 	on(t, 0, phases.InPlace, func(s stage) {
 		const privileged = "    - --allow-privileged=true\n"
-		s.edit(apiServerFile, privileged, privileged+"    - --profiling=false\n    - --feature-gates=A=true\n    - --feature-gates=B=true\n")
-		o := s.ahead()
+		edit(s, apiServerFile, privileged, privileged+"    - --profiling=false\n    - --feature-gates=A=true\n    - --feature-gates=B=true\n")
+		o := ahead(s)
 		if len(o.Edits) != 2 || len(o.Obstacles) > 0 {
 			s.Errorf("%+v", o)
 		}
-		s.edit(apiServerFile, privileged, privileged+"    - --service-account-issuer=https://new\n")
-		if o = s.ahead(); len(o.Obstacles) != 2 || !strings.Contains(o.Obstacles[0].Seen, "--service-account-issuer") {
+		edit(s, apiServerFile, privileged, privileged+"    - --service-account-issuer=https://new\n")
+		if o = ahead(s); len(o.Obstacles) != 2 || !strings.Contains(o.Obstacles[0].Seen, "--service-account-issuer") {
 			s.Errorf("%+v", o.Obstacles)
 		}
 	}, phasestest.KubeadmConfig(asV1beta3))
@@ -272,7 +272,7 @@ func TestAnAPIServerOnOneAddress(t *testing.T) {
 	for _, bind := range []string{"10.88.0.11", "::ffff:10.88.0.11", "::"} {
 		t.Run(bind, func(t *testing.T) {
 			on(t, 1, phases.InPlace, func(s stage) {
-				s.edit(apiServerFile, "    - --allow-privileged=true\n", fmt.Sprintf("    - --allow-privileged=true\n    - \"--bind-address=%s\"\n", bind))
+				edit(s, apiServerFile, "    - --allow-privileged=true\n", fmt.Sprintf("    - --allow-privileged=true\n    - \"--bind-address=%s\"\n", bind))
 				if err := s.phase(2, phases.InPlace); err != nil {
 					s.Fatal(err)
 				}
@@ -288,7 +288,7 @@ func TestAnAPIServerOnOneAddress(t *testing.T) {
 func TestRenderingLeavesNothing(t *testing.T) {
 	on(t, 0, phases.InPlace, func(s stage) {
 		before := s.State()
-		s.ahead()
+		ahead(s)
 		for name, text := range s.State() {
 			if _, was := before[name]; !was && strings.HasPrefix(name, "cp1 ") {
 				s.Errorf("%s: %q", name, text)

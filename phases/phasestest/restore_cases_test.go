@@ -19,13 +19,13 @@ import (
 )
 
 // restores runs a restore as the program does.
-func (o *operator) restores(ctx context.Context, options restore.Options, events migrate.Events) error {
+func restores(o *operator, ctx context.Context, options restore.Options, events migrate.Events) error {
 	r := migrate.Runner[phases.View, phases.Hands]{Env: o.env, Journal: o.journal, Spec: restore.Fingerprint(o.world.Spec), Events: events}
 	return r.Run(ctx, restore.Phase(options))
 }
 
 // reconnect is the program as it starts, over other connections.
-func (o *operator) reconnect(env *phases.World) {
+func reconnect(o *operator, env *phases.World) {
 	_ = o.env.Close()
 	o.env = env
 }
@@ -95,14 +95,14 @@ func TestRestoreEndsWithoutAWorker(t *testing.T) {
 				c.before(t, w)
 				o := newOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 				defer o.close()
-				o.reconnect(phases.NewWorld(w.Spec, without{w, "w2"}))
-				err := o.restores(t.Context(), restoring(), nil)
+				reconnect(o, phases.NewWorld(w.Spec, without{w, "w2"}))
+				err := restores(o, t.Context(), restoring(), nil)
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Fatalf("without w2 the restore ends with %v; want %q", err, c.want)
 				}
 				c.after(t, w)
-				o.reconnect(phases.NewWorld(w.Spec, without{w, "w2"}))
-				if err := o.restores(t.Context(), restoring(), nil); err != nil {
+				reconnect(o, phases.NewWorld(w.Spec, without{w, "w2"}))
+				if err := restores(o, t.Context(), restoring(), nil); err != nil {
 					t.Fatalf("run again as it says: %v", err)
 				}
 				for file := range w.State() {
@@ -174,11 +174,11 @@ func TestRestoreByTwoOperators(t *testing.T) {
 				theirs.ID = "restore-20000101t000500z-4567cdef"
 				theirs.ClusterID = phasestest.RestoredID(theirs.ID)
 				events := &meanwhile{step: at.step, target: at.target, do: func() {
-					if err := other.restores(t.Context(), theirs, nil); err != nil {
+					if err := restores(other, t.Context(), theirs, nil); err != nil {
 						t.Errorf("the other's restore: %v; never may be: %q", err, w.Broken())
 					}
 				}}
-				err := first.restores(t.Context(), restoring(), events)
+				err := restores(first, t.Context(), restoring(), events)
 				if !events.did || !errors.Is(err, restore.ErrOtherQuorum) {
 					t.Fatalf("the restore that is late ends with %v", err)
 				}

@@ -2,7 +2,6 @@ package phasestest
 
 import (
 	"context"
-	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"hamigrate/migrate/cluster"
-	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/remotetest"
 )
 
@@ -20,12 +18,7 @@ type Saved struct {
 	at    time.Time
 	spec  cluster.Spec
 	world World // its hosts and clusters are copies
-	files map[string]savedFiles
-}
-
-type savedFiles struct {
-	files   map[string]remote.File
-	folders []string
+	files map[string]remotetest.Tree
 }
 
 // Save puts the world aside as it is.
@@ -36,9 +29,9 @@ func (w *World) Save() *Saved {
 }
 
 func (w *World) save() *Saved {
-	s := &Saved{at: time.Now(), spec: w.Spec, files: map[string]savedFiles{}}
+	s := &Saved{at: time.Now(), spec: w.Spec, files: map[string]remotetest.Tree{}}
 	for name, h := range w.hosts {
-		s.files[name] = savedFiles{h.Snapshot(), h.allFolders("/")}
+		s.files[name] = h.Tree()
 	}
 	copyWorld(&s.world, w, func(name, address string) *Host { return &Host{world: &s.world, address: address} })
 	return s
@@ -51,16 +44,7 @@ func (s *Saved) World(t testing.TB) *World {
 	w := &World{Spec: s.spec, Faults: remotetest.NewFaults(), ctx: t.Context(), listeners: map[end]*listener{}, dirty: true}
 	copyWorld(w, &s.world, func(name, address string) *Host {
 		h := w.newHost(name, address)
-		for _, dir := range s.files[name].folders {
-			h.Folder(dir)
-		}
-		for p, f := range s.files[name].files {
-			if f.Mode&fs.ModeSymlink != 0 {
-				h.Link(p, string(f.Data))
-			} else {
-				h.Put(f)
-			}
-		}
+		h.Restore(s.files[name])
 		return h
 	})
 	for _, h := range w.hosts {
@@ -87,7 +71,7 @@ func (h *Host) allFolders(dir string) []string {
 // copyWorld copies all that lasts but the files; newHost makes a host to copy
 // into.
 func copyWorld(to, from *World, newHost func(name, address string) *Host) {
-	to.hosts = map[string]*Host{}
+	to.hosts, to.memo = map[string]*Host{}, from.memo
 	clusters := map[*etcdCluster]*etcdCluster{}
 	for _, c := range from.clusters {
 		clusters[c] = c.copy()

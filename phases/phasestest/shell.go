@@ -16,14 +16,13 @@ import (
 
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/interp"
-	"mvdan.cc/sh/v3/syntax"
 )
 
 // shell plays /bin/sh: it is the handler of every script. It holds world.mu;
 // programs that take their time give it back meanwhile (program.sleep).
 func (h *Host) shell(script string, stdin []byte) (string, error) {
 	script, look := strings.CutPrefix(script, lookMark)
-	parsed, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(script), "")
+	parsed, err := h.world.memo.script(script)
 	if err != nil {
 		return "", remotetest.Exit(2, err.Error())
 	}

@@ -1,7 +1,6 @@
 package phasestest
 
 import (
-	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -39,7 +38,7 @@ func (w *World) State() map[string]string {
 		if s, ok := obj.(*corev1.Secret); ok && len(s.Data["usage-bootstrap-authentication"]) == 0 && s.Type == corev1.SecretTypeBootstrapToken {
 			continue // ends by itself and is of no use to anybody
 		}
-		out["object "+key.String()] = describeObject(obj)
+		out["object "+key.String()] = w.memo.describeObject(obj)
 	}
 	return out
 }
@@ -59,7 +58,7 @@ func (w *World) etcdState() string {
 
 // fileState adds files, links and folders.
 func (h *Host) fileState(out map[string]string) {
-	snapshot := h.Snapshot()
+	snapshot := h.Entries()
 	for p, f := range snapshot {
 		if strings.HasPrefix(p, "/proc/") || p == "/run/migrate-told" {
 			continue // gone with the process, or with the next boot
@@ -69,10 +68,10 @@ func (h *Host) fileState(out map[string]string) {
 			out[name] = "link to " + string(f.Data)
 			continue
 		}
-		text := describeText(string(f.Data))
+		text := h.world.memo.describe(string(f.Data))
 		if crt, ok := strings.CutSuffix(p, ".key"); ok {
 			if pair, there := snapshot[crt+".crt"]; there {
-				if _, err := tls.X509KeyPair(pair.Data, f.Data); err != nil {
+				if _, err := h.world.memo.keyPair(pair.Data, f.Data); err != nil {
 					text += "NO PAIR WITH ITS CERTIFICATE\n"
 				}
 			}
@@ -110,7 +109,7 @@ func (h *Host) runState(out map[string]string) {
 	out[h.Name()+" users"] = strings.Join(sorted(users), " ")
 	for _, pod := range h.apiServers() {
 		if pod.serving != nil {
-			out[h.Name()+" serves at "+pod.proc.flags["secure-port"]] = describeText(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pod.serving.Leaf.Raw})))
+			out[h.Name()+" serves at "+pod.proc.flags["secure-port"]] = h.world.memo.describe(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pod.serving.Leaf.Raw})))
 		}
 	}
 	for name, table := range h.nat {
@@ -125,6 +124,10 @@ var (
 )
 
 // describeText replaces certificates and keys.
+func (m *memo) describe(text string) string {
+	return memoized(&m.texts, text, func() string { return describeText(text) })
+}
+
 func describeText(text string) string {
 	text = embedded.ReplaceAllStringFunc(text, func(field string) string {
 		name, data, _ := strings.Cut(field, ": ")
@@ -151,7 +154,7 @@ func describeText(text string) string {
 }
 
 // describeObject leaves out what is different each time.
-func describeObject(obj object) string {
+func (m *memo) describeObject(obj object) string {
 	c, ok := obj.DeepCopyObject().(object)
 	if !ok {
 		return "no object"
@@ -163,7 +166,7 @@ func describeObject(obj object) string {
 	if err != nil {
 		return err.Error()
 	}
-	lines := strings.Split(moment.ReplaceAllString(describeText(string(data)), "some time"), "\n")
+	lines := strings.Split(moment.ReplaceAllString(m.describe(string(data)), "some time"), "\n")
 	lines = slices.DeleteFunc(lines, func(l string) bool { return strings.Contains(l, `"renewTime"`) })
 	return strings.Join(lines, "\n")
 }

@@ -1,7 +1,6 @@
 package phasestest_test
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -20,12 +19,6 @@ import (
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/phasestest"
 )
-
-// rollback takes a phase back, as a new start of the program.
-func (o *operator) rollback(ctx context.Context, p phases.Phase) error {
-	r := migrate.Runner[phases.View, phases.Hands]{Env: o.env, Journal: o.journal, Spec: o.world.Spec.Fingerprint}
-	return r.Rollback(ctx, p)
-}
 
 // withoutPhase3 leaves out what phase 3 may leave behind when it is taken back:
 // CoreDNS where it was spread to, our own folder on the joining nodes, and in
@@ -53,27 +46,6 @@ func spread(state map[string]string) map[string]string {
 	return state
 }
 
-// noticed wants no outage since before.
-func noticed(t *testing.T, w *phasestest.World, before map[string]time.Duration) {
-	t.Helper()
-	for from, out := range w.Outages() {
-		if out > before[from] {
-			t.Errorf("through the %s there was no API for %s", from, out-before[from])
-		}
-	}
-}
-
-// forgotten wants none of the connections known on a node that the API servers
-// at these addresses have reset.
-func (s stage) forgotten(node string, answered ...string) {
-	s.T.Helper()
-	for _, by := range s.Machine(node).Reset() {
-		if slices.Contains(answered, by) {
-			s.Errorf("%s still knows a connection that the API server at %s has reset", node, by)
-		}
-	}
-}
-
 // TestControlPlaneIsTakenBack takes the whole phase back and does it again.
 func TestControlPlaneIsTakenBack(t *testing.T) {
 	on(t, 2, phases.Overlap, func(s stage) {
@@ -92,10 +64,10 @@ func TestControlPlaneIsTakenBack(t *testing.T) {
 			s.Errorf("taken back, not all is as it was:\n%s", diff)
 		}
 		for _, node := range []string{"cp1", "w1", "w2"} {
-			s.forgotten(node, "10.88.0.12:6443", "10.88.0.13:6443")
+			forgotten(s, node, "10.88.0.12:6443", "10.88.0.13:6443")
 		}
-		s.forgotten("cp2", "10.88.0.12:6443", "10.88.0.13:6443")
-		s.forgotten("cp3", "10.88.0.13:6443")
+		forgotten(s, "cp2", "10.88.0.12:6443", "10.88.0.13:6443")
+		forgotten(s, "cp3", "10.88.0.13:6443")
 		if err := s.phase(3, phases.Overlap); err != nil {
 			s.Fatalf("done again: %v", err)
 		}
@@ -113,7 +85,7 @@ func TestWayBackOfANodeThatCouldNotJoinNow(t *testing.T) {
 	const ca = "/etc/ssl/certs/corp.pem"
 	on(t, 3, phases.InPlace, func(s stage) {
 		s.root("cp1", "mkdir -p /etc/ssl/certs\necho a CA >"+ca)
-		s.edit(apiServerFile, "    - --allow-privileged=true\n", "    - --allow-privileged=true\n    - --oidc-ca-file="+ca+"\n")
+		edit(s, apiServerFile, "    - --allow-privileged=true\n", "    - --allow-privileged=true\n    - --oidc-ca-file="+ca+"\n")
 		if err := s.rollback(s.Context(), allPhases(phases.InPlace)[2]); err != nil {
 			s.Fatal(err)
 		}

@@ -17,7 +17,7 @@ import (
 )
 
 // undoOne calls the Undo of one step of phase 2 as it was recorded.
-func (s stage) undoOne(ctx context.Context, id migrate.StepID, target string) error {
+func undoOne(s stage, ctx context.Context, id migrate.StepID, target string) error {
 	s.T.Helper()
 	records, err := s.journal.Records(2)
 	if err != nil {
@@ -106,7 +106,7 @@ func TestMembersThatMayNotLeave(t *testing.T) {
 					s.Pass(10 * time.Second)
 				}
 				before, ops := s.State(), len(s.Faults.Ops())
-				err := s.undoOne(s.Context(), c.step, "e3")
+				err := undoOne(s, s.Context(), c.step, "e3")
 				if err == nil || !strings.Contains(err.Error(), c.words) {
 					s.Errorf("got %v", err)
 				}
@@ -130,7 +130,7 @@ func TestOthersNeedTheListener(t *testing.T) {
 		}
 		ops := len(s.Faults.Ops())
 		for _, id := range []migrate.StepID{"etcd/peer-relay", "etcd/peer-url"} {
-			if err := s.undoOne(s.Context(), id, "cp1"); err == nil || !strings.Contains(err.Error(), "is not the only one") {
+			if err := undoOne(s, s.Context(), id, "cp1"); err == nil || !strings.Contains(err.Error(), "is not the only one") {
 				s.Errorf("%s: %v", id, err)
 			}
 		}
@@ -186,7 +186,7 @@ func TestOldMemberJoinsFromAnywhere(t *testing.T) {
 				}
 				s.Pass(time.Minute)
 				for _, id := range c.undone {
-					if err := s.undoOne(s.Context(), id, "cp1"); err != nil {
+					if err := undoOne(s, s.Context(), id, "cp1"); err != nil {
 						s.Fatal(err)
 					}
 				}
@@ -198,7 +198,7 @@ func TestOldMemberJoinsFromAnywhere(t *testing.T) {
 				slices.Reverse(left)
 				for _, id := range left {
 					if stepIsDone(s, id) {
-						if err := s.undoOne(s.Context(), id, "cp1"); err != nil {
+						if err := undoOne(s, s.Context(), id, "cp1"); err != nil {
 							s.Fatalf("%s: %v", id, err)
 						}
 					}

@@ -21,7 +21,7 @@ func TestAWorkerWithoutARecord(t *testing.T) {
 		if err := s.phase(1, phases.Overlap); err != nil {
 			s.Fatal(err)
 		}
-		for _, w := range s.waysBack(s.T) {
+		for _, w := range waysBack(s.operator, s.T) {
 			if w.step.ID == "loadbalancer/kubelet" && w.target == "w2" {
 				continue
 			}
@@ -41,7 +41,7 @@ func TestAWorkerWithoutARecord(t *testing.T) {
 func TestTheLoadBalancerStaysWhileItIsNamed(t *testing.T) {
 	on(t, 1, phases.Overlap, func(s stage) {
 		ops := len(s.Faults.Ops())
-		for _, w := range s.waysBack(s.T) {
+		for _, w := range waysBack(s.operator, s.T) {
 			if w.step.ID != "loadbalancer/nginx-stream" {
 				continue
 			}
@@ -73,7 +73,7 @@ func TestKubeadmUpgradedBetween(t *testing.T) {
 		if err != nil {
 			s.Fatal(err)
 		}
-		for _, w := range s.waysBack(s.T) {
+		for _, w := range waysBack(s.operator, s.T) {
 			if w.step.ID != "loadbalancer/kubeadm-config" {
 				continue
 			}
@@ -101,7 +101,7 @@ func TestAnNginxThatWasStopped(t *testing.T) {
 		if now := s.State()["lb2 /etc/nginx/nginx.conf"]; !strings.Contains(now, "/etc/nginx/migrate.d/") {
 			s.Fatalf("nginx.conf is\n%s", now)
 		}
-		for _, w := range s.waysBack(s.T) {
+		for _, w := range waysBack(s.operator, s.T) {
 			if err := w.undo(s.Context(), s.env); err != nil {
 				s.Fatal(err)
 			}

@@ -32,7 +32,7 @@ func (w way) String() string { return fmt.Sprintf("%s on %s", w.step.ID, w.targe
 
 // waysBack lists what phase 1 has changed by the journal and can be undone,
 // newest first.
-func (o *operator) waysBack(t *testing.T) []way {
+func waysBack(o *operator, t *testing.T) []way {
 	t.Helper()
 	records, err := o.journal.Records(1)
 	if err != nil {
@@ -47,11 +47,6 @@ func (o *operator) waysBack(t *testing.T) []way {
 		}
 	}
 	return out
-}
-
-func stepOf(p phases.Phase, id migrate.StepID) phases.Step {
-	i := slices.IndexFunc(p.Steps, func(s phases.Step) bool { return s.ID == id })
-	return p.Steps[i]
 }
 
 // undo does what the engine does.
@@ -109,7 +104,7 @@ func TestPhase1IsTakenBack(t *testing.T) {
 		}
 		s.Pass(time.Minute)
 		end, kubelets := s.State(), restarts(s.World)
-		list := s.waysBack(s.T)
+		list := waysBack(s.operator, s.T)
 		if len(list) != 10 {
 			s.Fatalf("%d ways back: %v", len(list), list)
 		}
@@ -139,7 +134,7 @@ func TestPhase1IsTakenBack(t *testing.T) {
 			}
 		}
 		s.root("lb1", "nginx -t")
-		s.again(end)
+		migratedAgain(s, end)
 	})
 }
 
@@ -149,7 +144,7 @@ func restarts(w *phasestest.World) int {
 }
 
 // again does phase 1 with a new journal and wants the end of the first time.
-func (s stage) again(end map[string]string) {
+func migratedAgain(s stage, end map[string]string) {
 	s.T.Helper()
 	o := newOperator(s.T, s.World, filepath.Join(s.TempDir(), "again"))
 	defer o.close()
@@ -189,7 +184,7 @@ func TestPhase1KilledOnTheWayBack(t *testing.T) {
 		if err := o.run(t.Context(), loadbalancer.Phase()); err != nil {
 			t.Fatal(err)
 		}
-		list := o.waysBack(t)
+		list := waysBack(o, t)
 		for i, one := range list {
 			w.Watch = func(p phasestest.Point) { instants = append(instants, instant{p, list[i:], time.Now()}) }
 			if err := one.undo(t.Context(), o.env); err != nil {
@@ -264,7 +259,7 @@ func TestPhase1TakenBackFromItsMiddle(t *testing.T) {
 				if _, err := o.env.Targets(t.Context(), migrate.Workers); err != nil {
 					t.Fatal(err)
 				}
-				for _, one := range o.waysBack(t) {
+				for _, one := range waysBack(o, t) {
 					if err := one.undo(t.Context(), o.env); err != nil {
 						t.Fatal(err)
 					}

@@ -65,7 +65,7 @@ func repointed(t *testing.T, strategy phases.Strategy, play func(s stage, before
 }
 
 // is wants a world, but for the copies of files.
-func (s stage) is(want map[string]string) {
+func is(s stage, want map[string]string) {
 	s.T.Helper()
 	s.Pass(lasting)
 	if diff := cmp.Diff(want, withoutCopies(s.State())); diff != "" {
@@ -75,10 +75,10 @@ func (s stage) is(want map[string]string) {
 
 // overlapForgot: nobody who uses a port again is sent to an API server that is
 // away or gone, while another one answers.
-func (s stage) overlapForgot(strategy phases.Strategy) {
+func overlapForgot(s stage, strategy phases.Strategy) {
 	s.T.Helper()
 	if strategy == phases.Overlap {
-		s.forgotten("cp1", "10.88.0.11:6443", "10.88.0.11:6444")
+		forgotten(s, "cp1", "10.88.0.11:6443", "10.88.0.11:6444")
 	}
 }
 
@@ -98,18 +98,18 @@ func TestTheRepointingIsTakenBack(t *testing.T) {
 					if err := s.rollback(s.Context(), p); err != nil {
 						s.Fatal(err)
 					}
-					s.overlapForgot(strategy)
+					overlapForgot(s, strategy)
 					for from, out := range s.Outages() {
 						if out -= outages[from]; out > announced {
 							s.Errorf("through the %s there was no API for %s, announced are %s", from, out, announced)
 						}
 					}
-					s.is(before)
+					is(s, before)
 					if err := s.run(s.Context(), p); err != nil {
 						s.Fatalf("done again: %v", err)
 					}
-					s.overlapForgot(strategy)
-					s.is(end)
+					overlapForgot(s, strategy)
+					is(s, end)
 				}
 				if err := s.phase(2, strategy); err != nil {
 					s.Fatalf("to its end: %v", err)
@@ -157,7 +157,7 @@ func TestTheRealOneIsNotReadyWithTheOldMember(t *testing.T) {
 					s.Fatal(err)
 				}
 				s.Ail(nil, false)
-				s.is(want)
+				is(s, want)
 				noticed(s.T, s.World, outages)
 			})
 		})
@@ -185,7 +185,7 @@ func TestTheSecondOneIsNotReadyWithTheOldMember(t *testing.T) {
 				if err := s.rollback(s.Context(), p); err != nil {
 					s.Fatal(err)
 				}
-				s.is(before)
+				is(s, before)
 				noticed(s.T, s.World, outages)
 			})
 		})
@@ -201,7 +201,7 @@ func TestOthersEditsStayOnTheWayBack(t *testing.T) {
 		t.Run(string(strategy), func(t *testing.T) {
 			repointed(t, strategy, func(s stage, before, _ map[string]string) {
 				s.root("cp1", "sed 's/--authorization-mode=.*/--authorization-mode=RBAC/' "+manifest+" > /x; mv /x "+manifest)
-				s.editConfig(func(text string) string { return strings.Replace(text, "v1.36.3", "v1.36.4", 1) })
+				editConfig(s, func(text string) string { return strings.Replace(text, "v1.36.3", "v1.36.4", 1) })
 				s.Pass(time.Minute)
 				if err := s.rollback(s.Context(), repointing(strategy)); err != nil {
 					s.Fatal(err)
@@ -222,7 +222,7 @@ func TestOthersEditsStayOnTheWayBack(t *testing.T) {
 }
 
 // editConfig edits the text of kubeadm-config as somebody else.
-func (s stage) editConfig(edit func(string) string) {
+func editConfig(s stage, edit func(string) string) {
 	s.T.Helper()
 	k, err := s.env.Hands("cluster").Kube(s.Context())
 	if err != nil {
@@ -241,7 +241,7 @@ func (s stage) editConfig(edit func(string) string) {
 // ours is left alone, and said.
 func TestSomebodysEtcdSectionStays(t *testing.T) {
 	repointed(t, phases.InPlace, func(s stage, before, _ map[string]string) {
-		s.editConfig(func(text string) string { return strings.Replace(text, "10.88.0.23", "10.88.0.24", 1) })
+		editConfig(s, func(text string) string { return strings.Replace(text, "10.88.0.23", "10.88.0.24", 1) })
 		ops := len(s.Faults.Ops())
 		err := s.rollback(s.Context(), repointing(phases.InPlace))
 		if err == nil || !strings.Contains(err.Error(), "changed by somebody else") || !strings.Contains(err.Error(), "kubectl") {
@@ -250,11 +250,11 @@ func TestSomebodysEtcdSectionStays(t *testing.T) {
 		if now := s.Faults.Ops(); len(now) != ops {
 			s.Errorf("it made changes: %q", now[ops:])
 		}
-		s.editConfig(func(text string) string { return strings.Replace(text, "10.88.0.24", "10.88.0.23", 1) })
+		editConfig(s, func(text string) string { return strings.Replace(text, "10.88.0.24", "10.88.0.23", 1) })
 		if err := s.rollback(s.Context(), repointing(phases.InPlace)); err != nil {
 			s.Fatal(err)
 		}
-		s.is(before)
+		is(s, before)
 	})
 }
 
@@ -271,7 +271,7 @@ func TestOverlappedAndTakenBackInPlace(t *testing.T) {
 		if err := s.rollback(s.Context(), p); err != nil {
 			s.Fatal(err)
 		}
-		s.is(before)
+		is(s, before)
 	})
 }
 

@@ -28,7 +28,7 @@ type hears func(migrate.Event)
 func (h hears) Event(e migrate.Event) { h(e) }
 
 // heard is run with a listener.
-func (o *operator) heard(ctx context.Context, p phases.Phase, h hears) error {
+func heard(o *operator, ctx context.Context, p phases.Phase, h hears) error {
 	r := migrate.Runner[phases.View, phases.Hands]{Env: o.env, Journal: o.journal, Spec: o.world.Spec.Fingerprint, Events: h}
 	return r.Run(ctx, p)
 }
@@ -38,8 +38,6 @@ func (o *operator) heard(ctx context.Context, p phases.Phase, h hears) error {
 func realWithNewMembers(flags map[string]string) bool {
 	return flags["secure-port"] == "6443" && strings.Contains(flags["etcd-servers"], "10.88.0.21")
 }
-
-func twin(flags map[string]string) bool { return flags["secure-port"] == "6444" }
 
 // bracketSteps are the steps of the overlap's bracket, newest first.
 func bracketSteps() []migrate.StepID {
@@ -65,7 +63,7 @@ func takenBack(t *testing.T, err error, failed migrate.StepID, back ...migrate.S
 
 // uninterrupted is how phase 2 ends in a copy of the world where nothing
 // happens to it.
-func (s stage) uninterrupted() run {
+func uninterrupted(s stage) run {
 	s.T.Helper()
 	w := s.Save().World(s.T)
 	defer w.Close()
@@ -85,7 +83,7 @@ func (s stage) uninterrupted() run {
 
 // asBefore wants a world as it was, but for the copies of files that a way
 // back leaves.
-func (s stage) asBefore(before map[string]string) {
+func asBefore(s stage, before map[string]string) {
 	s.T.Helper()
 	s.Pass(time.Minute)
 	now := withoutCopies(s.State())
@@ -121,11 +119,11 @@ func TestTheOverlapIsTakenBack(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			on(t, 1, phases.Overlap, func(s stage) {
-				want := s.uninterrupted()
+				want := uninterrupted(s)
 				s.Ail(test.ill, test.start)
 				outages := s.Outages()
 				var before map[string]string
-				err := s.heard(s.Context(), want.phase, func(e migrate.Event) {
+				err := heard(s.operator, s.Context(), want.phase, func(e migrate.Event) {
 					if e.Step == steps[3] && e.Kind == migrate.EventStepChecking {
 						s.Pass(time.Minute)
 						before = s.State()
@@ -138,7 +136,7 @@ func TestTheOverlapIsTakenBack(t *testing.T) {
 				if test.mend != "" {
 					s.root("w2", test.mend)
 				}
-				s.asBefore(before)
+				asBefore(s, before)
 				if now := s.Outages(); !maps.Equal(outages, now) {
 					s.Errorf("clients noticed: %v, before %v", now, outages)
 				}
@@ -174,13 +172,13 @@ func TestTheNodeIsAwayOnTheWayBack(t *testing.T) {
 	for i, step := range bracketSteps() {
 		t.Run(string(step), func(t *testing.T) {
 			on(t, 1, phases.Overlap, func(s stage) {
-				want := s.uninterrupted()
+				want := uninterrupted(s)
 				s.Ail(realWithNewMembers, false)
 				outages := s.Outages()
 				way := &away{World: s.World}
 				s.env.Close()
 				s.env = phases.NewWorld(s.Spec, way)
-				err := s.heard(s.Context(), want.phase, func(e migrate.Event) {
+				err := heard(s.operator, s.Context(), want.phase, func(e migrate.Event) {
 					if e.Step == step && e.Kind == migrate.EventStepUndoing {
 						way.name = "cp1"
 					}
@@ -219,7 +217,7 @@ func TestWhatTheWayBackLeavesAlone(t *testing.T) {
 				s.Ail(realWithNewMembers, false)
 				outages := s.Outages()
 				var left string
-				err := s.heard(s.Context(), allPhases(phases.Overlap)[1], func(e migrate.Event) {
+				err := heard(s.operator, s.Context(), allPhases(phases.Overlap)[1], func(e migrate.Event) {
 					if e.Step == bracketSteps()[0] && e.Kind == migrate.EventStepUndoing {
 						s.root("cp1", script)
 						s.Pass(30 * time.Second)
@@ -264,11 +262,11 @@ func takeBack(t *testing.T) (w wayBack, journal []byte) {
 		o.close()
 		o = newOperator(t, world, path) // what failBack begins with: a program that knows of no folder yet
 		s := stage{t, world, o}
-		w.run = s.uninterrupted()
+		w.run = uninterrupted(s)
 		world.Ail(realWithNewMembers, false)
 		w.start, journal = world.Save(), o.bytes()
 		begun := len(world.Faults.Ops())
-		err := o.heard(t.Context(), w.phase, func(e migrate.Event) {
+		err := heard(o, t.Context(), w.phase, func(e migrate.Event) {
 			if e.Kind != migrate.EventStepUndoing || world.Watch != nil {
 				return
 			}

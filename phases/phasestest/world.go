@@ -30,6 +30,7 @@ type World struct {
 	// OnlyLook: the operator's logins may only look.
 	OnlyLook bool
 
+	memo   *memo
 	hosts  map[string]*Host // fixed once the world is built
 	sorted []*Host
 

@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"net"
 	"path"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,6 +33,8 @@ type Fake struct {
 	mu       sync.Mutex // guards Files and what follows
 	links    map[string]string
 	folders  map[string]bool // made or emptied; others follow from Files
+	known    int             // how many of Files have their folders in folders
+	looks    map[*changes]bool
 	commands []command
 	dials    map[string]func() net.Conn
 	detached map[string]*detached // those that run, by name
@@ -62,6 +62,7 @@ func New(name string) *Fake {
 		Faults:  NewFaults(),
 		name:    name,
 		links:   map[string]string{},
+		looks:   map[*changes]bool{},
 		folders: map[string]bool{"/": true},
 		dials:   map[string]func() net.Conn{},
 
@@ -118,40 +119,16 @@ func (f *Fake) Run(ctx context.Context, c remote.Command) (string, error) {
 	return out, err
 }
 
-// scratch is where the fake shell's mktemp makes folders: its own place, and
-// folders in memory that scripts ask for by a name with an end of its choice.
-var scratch = regexp.MustCompile(`^(/tmp/tmp\.|/run/migrate-[a-z]+\.)`)
-
-// withoutScratch leaves out what a command keeps in a folder of mktemp while it
-// runs: another one, run beside it, would be taken for the one that made it.
-func withoutScratch(files map[string]remote.File) map[string]remote.File {
-	maps.DeleteFunc(files, func(name string, _ remote.File) bool { return scratch.MatchString(name) })
-	return files
-}
-
-// different names the files that two snapshots do not have alike.
-func different(before, after map[string]remote.File) string {
-	names := map[string]bool{}
-	for name, file := range before {
-		names[name] = !reflect.DeepEqual(file, after[name])
-	}
-	for name, file := range after {
-		names[name] = !reflect.DeepEqual(file, before[name])
-	}
-	maps.DeleteFunc(names, func(_ string, differs bool) bool { return !differs })
-	return strings.Join(slices.Sorted(maps.Keys(names)), ", ")
-}
-
 // Look implements remote.Reader. A Handler that changes files is an error:
 // looking must not.
 func (f *Fake) Look(ctx context.Context, c remote.Command) (string, error) {
 	if err := f.reading(ctx); err != nil {
 		return "", err
 	}
-	before := withoutScratch(f.Snapshot())
+	seen := f.watch()
 	out, err := f.play(ctx, c)
-	if after := withoutScratch(f.Snapshot()); ctx.Err() == nil && !reflect.DeepEqual(before, after) {
-		return "", fmt.Errorf("looking at %s: `%s` changed files: %s", f.name, c.Script, different(before, after))
+	if names := f.unwatch(seen); ctx.Err() == nil && len(names) > 0 {
+		return "", fmt.Errorf("looking at %s: `%s` changed files: %s", f.name, c.Script, strings.Join(names, ", "))
 	}
 	return out, err
 }
@@ -255,13 +232,24 @@ func absolute(p string) (string, error) {
 
 // within says whether p is dir or below it.
 func within(p, dir string) bool {
-	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
+	dir = strings.TrimSuffix(dir, "/")
+	return strings.HasPrefix(p, dir) && (len(p) == len(dir) || p[len(dir)] == '/')
 }
 
 // Snapshot returns a copy of all files with their defaults filled in, for
 // comparing. A symbolic link is a File of mode fs.ModeSymlink with the target
 // as its content.
 func (f *Fake) Snapshot() map[string]remote.File {
+	all := f.Entries()
+	for p, file := range all {
+		file.Data = append([]byte{}, file.Data...)
+		all[p] = file
+	}
+	return all
+}
+
+// Entries is Snapshot without copies of the content, which must not be changed.
+func (f *Fake) Entries() map[string]remote.File {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	all := make(map[string]remote.File, len(f.Files)+len(f.links))

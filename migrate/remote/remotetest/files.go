@@ -26,6 +26,7 @@ func (f *Fake) Link(p, target string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p = f.place(p)
+	f.changing(p)
 	f.links[p] = target
 	f.keepFolder(path.Dir(p))
 }
@@ -51,9 +52,49 @@ func (f *Fake) Delete(p string) {
 	defer f.mu.Unlock()
 	p = f.place(p)
 	f.keepFolder(path.Dir(p))
-	maps.DeleteFunc(f.Files, func(q string, _ remote.File) bool { return within(q, p) })
-	maps.DeleteFunc(f.links, func(q, _ string) bool { return within(q, p) })
-	maps.DeleteFunc(f.folders, func(q string, _ bool) bool { return within(q, p) })
+	f.index()
+	drop(f, f.Files, p)
+	drop(f, f.links, p)
+	drop(f, f.folders, p)
+	f.known = len(f.Files)
+}
+
+// drop deletes every key within p.
+func drop[V any](f *Fake, m map[string]V, p string) {
+	for q := range m {
+		if within(q, p) {
+			f.changing(q)
+			delete(m, q)
+		}
+	}
+}
+
+// Peek returns a file without a copy of its content, which must not be changed;
+// ok is false where there is none. It is no operation, and works after a crash.
+func (f *Fake) Peek(p string) (file remote.File, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clean := f.resolve(path.Clean(p))
+	if _, ok := f.Files[clean]; !ok || f.isFolder(clean) {
+		return remote.File{}, false
+	}
+	file = f.file(clean)
+	file.Path = p
+	return file, true
+}
+
+// IsFolder says whether a path leads to a folder; like Peek, it is no operation.
+func (f *Fake) IsFolder(p string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.isFolder(f.resolve(path.Clean(p)))
+}
+
+// Target is where the symbolic link at p leads, "" where there is none.
+func (f *Fake) Target(p string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.links[f.place(p)]
 }
 
 // ReadFile implements remote.Reader.
@@ -72,7 +113,7 @@ func (f *Fake) ReadFile(ctx context.Context, p string) (remote.File, error) {
 		return remote.File{}, f.problem("reading", p, fs.ErrNotExist)
 	}
 	file := f.file(clean)
-	file.Path = p
+	file.Path, file.Data = p, append([]byte{}, file.Data...)
 	return file, nil
 }
 
@@ -92,13 +133,23 @@ func (f *Fake) List(ctx context.Context, dir string) ([]string, error) {
 		return nil, f.problem("listing", dir, fs.ErrNotExist)
 	}
 	names := map[string]bool{}
-	for p := range f.all() {
-		if rest, ok := strings.CutPrefix(p, clean+"/"); ok {
+	below(names, f.Files, clean+"/")
+	below(names, f.links, clean+"/")
+	below(names, f.folders, clean+"/")
+	return slices.Sorted(maps.Keys(names)), nil
+}
+
+// below adds the names that the keys have right below a folder.
+func below[V any](names map[string]bool, m map[string]V, folder string) {
+	for p := range m {
+		if len(p) <= len(folder) || p[len(folder)-1] != '/' {
+			continue // most are sorted out by one byte
+		}
+		if rest, ok := strings.CutPrefix(p, folder); ok {
 			name, _, _ := strings.Cut(rest, "/")
 			names[name] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(names)), nil
 }
 
 // WriteFile implements remote.Host.
@@ -192,19 +243,23 @@ func (f *Fake) rename(from, to string) error {
 		return errNotFolder
 	}
 	f.keepFolder(path.Dir(from))
-	move(f.Files, from, to)
-	move(f.links, from, to)
-	move(f.folders, from, to)
+	f.index()
+	move(f, f.Files, from, to)
+	move(f, f.links, from, to)
+	move(f, f.folders, from, to)
 	f.keepFolder(path.Dir(to))
 	return nil
 }
 
 // move gives every key within from its place within to.
-func move[V any](m map[string]V, from, to string) {
+func move[V any](f *Fake, m map[string]V, from, to string) {
 	for p, v := range maps.Clone(m) {
 		if within(p, from) {
+			moved := to + strings.TrimPrefix(p, from)
+			f.changing(p)
+			f.changing(moved)
 			delete(m, p)
-			m[to+strings.TrimPrefix(p, from)] = v
+			m[moved] = v
 		}
 	}
 }
@@ -225,8 +280,11 @@ func (f *Fake) Remove(ctx context.Context, p string) error {
 		if f.there(clean) {
 			f.keepFolder(path.Dir(clean))
 		}
+		f.index()
+		f.changing(clean)
 		delete(f.Files, clean)
 		delete(f.links, clean)
+		f.known = len(f.Files)
 		return nil
 	})
 	return f.problem("removing", p, err)

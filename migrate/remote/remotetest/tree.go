@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"strings"
 
@@ -15,6 +16,30 @@ var (
 	errNotRegular = errors.New("not a regular file")
 	errNotFolder  = errors.New("not a folder")
 )
+
+// Tree is all files, links and folders of a Fake as they were at an instant. Any
+// number of Fakes can be given the same one.
+type Tree struct {
+	files   map[string]remote.File
+	links   map[string]string
+	folders map[string]bool
+}
+
+// Tree returns what is there now.
+func (f *Fake) Tree() Tree {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.index()
+	return Tree{maps.Clone(f.Files), maps.Clone(f.links), maps.Clone(f.folders)}
+}
+
+// Restore replaces all that is there by a Tree, without counting as an operation.
+func (f *Fake) Restore(t Tree) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Files, f.links, f.folders = maps.Clone(t.files), maps.Clone(t.links), maps.Clone(t.folders)
+	f.known = len(f.Files)
+}
 
 // problem wraps an error once with what was done to which path.
 func (f *Fake) problem(doing, p string, err error) error {
@@ -37,16 +62,21 @@ func (f *Fake) look(ctx context.Context, p string) (string, error) {
 // put sets a file and makes its folders.
 func (f *Fake) put(file remote.File) {
 	file.Path = f.place(file.Path)
-	file.Data = append([]byte(nil), file.Data...)
+	file.Data = append([]byte(nil), file.Data...) // what is in Files is never changed
+	f.index()
+	f.changing(file.Path)
 	f.Files[file.Path] = file
 	f.keepFolder(path.Dir(file.Path))
+	f.known = len(f.Files)
 }
 
-// file is a copy of a file that is there, defaults filled in.
+// file is a file that is there, defaults filled in. Its content is shared.
 func (f *Fake) file(p string) remote.File {
 	file := f.Files[p]
 	file.Path = p
-	file.Data = append([]byte{}, file.Data...)
+	if file.Data == nil {
+		file.Data = []byte{}
+	}
 	if file.Mode == 0 {
 		file.Mode = 0o600
 	}
@@ -100,31 +130,20 @@ func (f *Fake) keepFolder(p string) {
 	}
 }
 
-// all are the paths of everything made.
-func (f *Fake) all() map[string]bool {
-	paths := make(map[string]bool, len(f.Files)+len(f.links)+len(f.folders))
+// index makes the folders of files that were set in Files itself.
+func (f *Fake) index() {
+	if f.known == len(f.Files) {
+		return
+	}
 	for p := range f.Files {
-		paths[p] = true
+		f.keepFolder(path.Dir(p))
 	}
-	for p := range f.links {
-		paths[p] = true
-	}
-	for p := range f.folders {
-		paths[p] = true
-	}
-	return paths
+	f.known = len(f.Files)
 }
 
 func (f *Fake) isFolder(p string) bool {
-	if f.folders[p] {
-		return true
-	}
-	for q := range f.Files { // set directly, so its folders were not made
-		if q != p && within(q, p) {
-			return true
-		}
-	}
-	return false
+	f.index()
+	return f.folders[p]
 }
 
 func (f *Fake) there(p string) bool {

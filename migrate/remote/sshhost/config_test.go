@@ -36,6 +36,8 @@ func resolved(t *testing.T, h cluster.Host, config string, files map[string]stri
 
 // TestUserConfig: every keyword that is honoured, by the host's name and by
 // its address, and the spec above all.
+//
+// Long: a row for each keyword and each way to combine them.
 func TestUserConfig(t *testing.T) {
 	cp1 := cluster.Host{Name: "cp1", Address: "10.0.0.11"}
 	for name, test := range map[string]struct {

@@ -16,8 +16,8 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 	"hamigrate/phases/etcd/membership"
-	"hamigrate/phases/overlap"
 )
 
 // oldReady is kubeadm's own wait for a control plane.
@@ -167,7 +167,7 @@ func oldMemberKeepsAll(ctx context.Context, v phases.View) error {
 // or may again: while it does, none may be removed.
 func usesOldMemberAlone(ctx context.Context, v phases.View) error {
 	first := v.World().View(v.First().Name)
-	if err := overlap.Disarmed(ctx, first.On(first.Target())); err != nil {
+	if err := apiserver.RequireDisarmed(ctx, first.On(first.Target())); err != nil {
 		return err
 	}
 	f, err := first.On(first.Target()).ReadFile(ctx, phases.APIServerManifest)
@@ -209,10 +209,10 @@ func gently(ctx context.Context, h phases.Hands) around {
 	var was phases.Process
 	return around{
 		before: func() (err error) {
-			was, err = overlap.StopGently(ctx, h)
+			was, err = apiserver.Stop(ctx, h)
 			return err
 		},
-		after: func() error { return overlap.AwaitStopped(ctx, h, was) },
+		after: func() error { return apiserver.AwaitStopped(ctx, h, was) },
 	}
 }
 
@@ -277,7 +277,7 @@ func replaceManifest(ctx context.Context, h phases.Hands, f remote.File, changed
 			return err
 		}
 	}
-	if err := overlap.Arm(ctx, h, lastGood); err != nil {
+	if err := apiserver.ArmWatchdog(ctx, h, lastGood); err != nil {
 		return err
 	}
 	f.Data = changed
@@ -295,7 +295,7 @@ func worked(ctx context.Context, v phases.View, changed []byte) (bool, error) {
 	if err != nil || !bytes.Equal(good.Data, changed) {
 		return false, err
 	}
-	return overlap.RealReadyz(ctx, v, v.Target()) != nil, nil
+	return apiserver.Readyz(ctx, v, v.Target()) != nil, nil
 }
 
 // membersReady: an API server that reads from one cluster and writes to

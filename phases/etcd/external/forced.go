@@ -11,7 +11,7 @@ import (
 // of its own. Preflight says so as well, and can be told to let it pass: this
 // can't.
 func notForced(ctx context.Context, v phases.View) (migrate.Finding, error) {
-	trouble, err := v.EtcdForcesNewCluster(ctx)
+	trouble, err := phases.EtcdForcesNewCluster(ctx, v)
 	if err != nil || trouble == nil {
 		return migrate.Finding{}, err
 	}

@@ -16,8 +16,8 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 	"hamigrate/phases/etcd/membership"
-	"hamigrate/phases/overlap"
 )
 
 const (
@@ -294,5 +294,5 @@ func runsLocalOnly(ctx context.Context, v phases.View) error {
 	if _, _, err := membership.List(ctx, v); err != nil {
 		return err
 	}
-	return overlap.RealReadyz(ctx, v, v.First().Name)
+	return apiserver.Readyz(ctx, v, v.First().Name)
 }

@@ -9,8 +9,8 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 	"hamigrate/phases/etcd/membership"
-	"hamigrate/phases/overlap"
 )
 
 const removeMemberID = "etcd/remove-member"
@@ -66,10 +66,10 @@ func applyRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) er
 		return err
 	}
 	// The timer would put back a manifest that needs this member.
-	if err := overlap.RealReadyz(ctx, h.View, h.Target()); err != nil {
+	if err := apiserver.Readyz(ctx, h.View, h.Target()); err != nil {
 		return err
 	}
-	if err := overlap.Disarm(ctx, h.On(h.Target())); err != nil {
+	if err := apiserver.DisarmWatchdog(ctx, h.On(h.Target())); err != nil {
 		return err
 	}
 	if err := runningServers(ctx, h.View, etcdServers(h.View)); err != nil {
@@ -140,7 +140,7 @@ func othersOfOld(ctx context.Context, v phases.View) string {
 	for _, u := range phases.ReachableListeners(old.Flags, v.First().Address) {
 		users = append(users, u+" (metrics)")
 	}
-	use, err := v.EtcdClients(ctx, phases.EtcdClientsLimit)
+	use, err := phases.EtcdClients(ctx, v, phases.EtcdClientsLimit)
 	if err != nil {
 		use.Unseen = []string{fmt.Sprintf("anything: %v", err)}
 	}
@@ -155,7 +155,7 @@ func othersOfOld(ctx context.Context, v phases.View) string {
 		if n := len(users) - namedAtMost; n > 0 {
 			users, more = users[:namedAtMost], fmt.Sprintf("; %d more, which `migrate audit` lists", n)
 		}
-		clients, metrics := v.EtcdClientsInstead(old.Flags)
+		clients, metrics := phases.EtcdClientsInstead(v, old.Flags)
 		for i, u := range metrics {
 			metrics[i] = u + " (metrics)"
 		}

@@ -10,6 +10,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 	"hamigrate/phases/etcd/membership"
 	"hamigrate/phases/overlap"
 )
@@ -143,7 +144,7 @@ func verifyRepoint(ctx context.Context, v phases.View) error {
 	if err := runningServers(ctx, v, etcdServers(v)); err != nil {
 		return err
 	}
-	return overlap.RealReadyz(ctx, v, v.Target())
+	return apiserver.Readyz(ctx, v, v.Target())
 }
 
 // undoRepointOverlapped is undoRepoint while the second API server carries the
@@ -188,13 +189,13 @@ func takeRepointBack(ctx context.Context, h phases.Hands, before migrate.Before,
 		if err := runningServers(ctx, h.View, servers); err != nil {
 			return err
 		}
-		if err := overlap.RealReadyz(ctx, h.View, h.Target()); err != nil {
+		if err := apiserver.Readyz(ctx, h.View, h.Target()); err != nil {
 			return err
 		}
-		return overlap.Disarm(ctx, host)
+		return apiserver.DisarmWatchdog(ctx, host)
 	})
 	if err != nil {
-		is, lookErr := overlap.Armed(context.WithoutCancel(ctx), host)
+		is, lookErr := apiserver.WatchdogArmed(context.WithoutCancel(ctx), host)
 		return &notReadyError{node: h.Target(), servers: servers, armed: is && lookErr == nil, err: err}
 	}
 	// The next attempt takes a copy of its own: this one may be old by then.

@@ -8,6 +8,7 @@ import (
 
 	"hamigrate/migrate/etcd"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 )
 
 // LeaderToOldMember hands the leadership back, as it was taken; done twice it
@@ -36,7 +37,7 @@ func LeaderToOldMember(ctx context.Context, h phases.Hands) error {
 
 // HandOver is handOverNow while the API server stands still.
 func HandOver(ctx context.Context, h phases.Hands, e *etcd.Cluster, host string, to uint64) error {
-	release, err := h.HoldAPIServer(ctx, h.First().Name)
+	release, err := apiserver.Pause(ctx, h, h.First().Name)
 	if err != nil {
 		return err
 	}
