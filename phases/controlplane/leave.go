@@ -13,8 +13,13 @@ import (
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/apiserver"
+<<<<<<< HEAD
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
+=======
+	"hamigrate/phases/balancers"
+	"hamigrate/phases/etcd"
+>>>>>>> main
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -92,23 +97,8 @@ func leave(ctx context.Context, h phases.Hands, k kube.Client) error {
 
 // mayLeave refuses what would hurt somebody.
 func mayLeave(ctx context.Context, v phases.View) error {
-	address, err := v.APIAddress(ctx, v.Target())
-	if err != nil {
+	if err := balancers.Of(v.Spec()).Backends.Removed(ctx, v); err != nil {
 		return err
-	}
-	for _, lb := range v.Spec().LoadBalancer.Hosts {
-		list, loaded, err := loadbalancer.Forwarding(ctx, v.On(lb.Name), v)
-		if err != nil {
-			return err
-		}
-		if slices.Contains(list, address) || !loaded {
-			return fmt.Errorf("%s forwards to the API server of %s, or has not loaded its file: undo %s first", lb.Name, v.Target(), backendID)
-		}
-	}
-	if loadbalancer.External(v) {
-		if err := notBehindEndpoint(ctx, v); err != nil {
-			return err
-		}
 	}
 	if err := firstStays(ctx, v); err != nil {
 		return err

@@ -272,8 +272,8 @@ func kubeadmData(ctx context.Context, v phases.View) (string, error) {
 // node, for what a join was given.
 func leftovers(ctx context.Context, v phases.View) ([]Finding, error) {
 	var wrong []string
-	if _, err := v.On(v.Target()).ReadFile(ctx, overlap.TwinManifest); err == nil {
-		wrong = append(wrong, overlap.TwinManifest+" is there")
+	if _, err := v.On(v.Target()).ReadFile(ctx, overlap.ManifestPath); err == nil {
+		wrong = append(wrong, overlap.ManifestPath+" is there")
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

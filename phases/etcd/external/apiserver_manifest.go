@@ -203,9 +203,9 @@ func (a around) write(ctx context.Context, host remote.Host, f remote.File) erro
 	return a.after()
 }
 
-// gently stops the API server of the target so that its clients, which the
+// gracefully stops the API server of the target so that its clients, which the
 // second one serves by then, notice nothing.
-func gently(ctx context.Context, h phases.Hands) around {
+func gracefully(ctx context.Context, h phases.Hands) around {
 	var was phases.Process
 	return around{
 		before: func() (err error) {

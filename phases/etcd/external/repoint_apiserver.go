@@ -49,7 +49,7 @@ func repointOverlapped() phases.Step {
 	s := repointAPIServer()
 	s.When = phases.When(phases.Overlap)
 	s.Needs = append(s.Needs, restart().RedirectID())
-	s.Apply, s.Undo, s.Bracket = applyRepointOverlapped, undoRepointOverlapped, restart().Bracket()
+	s.Apply, s.Undo, s.Bracket = applyRepointOverlapped, undoRepointOverlapped, restart().StepGroup()
 	return s
 }
 
@@ -99,7 +99,7 @@ func applyRepointOverlapped(ctx context.Context, h phases.Hands, _ migrate.Befor
 	if err := awaitKubelet(ctx, h.View); err != nil {
 		return err
 	}
-	return changeEtcdServers(ctx, h, gently(ctx, h))
+	return changeEtcdServers(ctx, h, gracefully(ctx, h))
 }
 
 func checkRepoint(ctx context.Context, v phases.View) (migrate.Finding, error) {
@@ -159,7 +159,7 @@ func undoRepointOverlapped(ctx context.Context, h phases.Hands, before migrate.B
 			return fmt.Errorf("the API server on %s is not restarted, because the second one does not carry its clients (`migrate rollback --strategy in-place` restarts it without): %w", h.Target(), err)
 		}
 		return nil
-	}, gently(ctx, h))
+	}, gracefully(ctx, h))
 	if notBack := (*notReadyError)(nil); errors.As(err, &notBack) {
 		return fmt.Errorf("%w; clients are served by the second one until the real one is ready", err)
 	}
