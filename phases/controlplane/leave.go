@@ -13,13 +13,8 @@ import (
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/apiserver"
-<<<<<<< HEAD
-	"hamigrate/phases/etcd"
-	"hamigrate/phases/loadbalancer"
-=======
 	"hamigrate/phases/balancers"
 	"hamigrate/phases/etcd"
->>>>>>> main
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
