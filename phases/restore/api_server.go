@@ -26,7 +26,9 @@ func (o Options) apiServer() phases.Step {
 			}
 			return phases.Done("it answers /readyz with 200"), nil
 		},
-		Apply:  o.bringBack(apiServerPod),
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			return o.bringBack(ctx, h, apiServerPod)
+		},
 		Verify: o.serves,
 		OneWay: oneWay,
 		Settle: 5 * time.Minute, WaitsFor: "kube-apiserver",

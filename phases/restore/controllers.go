@@ -33,7 +33,9 @@ func (o Options) controllers() phases.Step {
 			}
 			return phases.Done("both run"), nil
 		},
-		Apply:  o.bringBack(controllerPods...),
+		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+			return o.bringBack(ctx, h, controllerPods...)
+		},
 		Verify: run,
 		OneWay: oneWay,
 		Settle: 3 * time.Minute, WaitsFor: "kubelet",

@@ -8,7 +8,6 @@ import (
 	"path"
 	"strings"
 
-	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -67,18 +66,16 @@ func (o Options) back(ctx context.Context, v phases.View, p pod) error {
 
 // bringBack marks each pod as brought back before it moves its manifest: one
 // that runs without the mark would be stopped again by a run that resumes.
-func (o Options) bringBack(pods ...pod) func(context.Context, phases.Hands, migrate.Before) error {
-	return func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-		var script strings.Builder
-		script.WriteString("set -eu; umask 077\n")
-		for _, p := range pods {
-			script.WriteString(o.setMark(backMark(p)) + p.unpark())
-		}
-		if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: script.String()}); err != nil {
-			return fmt.Errorf("moving manifests back on %s: %w", h.Target(), err)
-		}
-		return nil
+func (o Options) bringBack(ctx context.Context, h phases.Hands, pods ...pod) error {
+	var script strings.Builder
+	script.WriteString("set -eu; umask 077\n")
+	for _, p := range pods {
+		script.WriteString(o.setMark(backMark(p)) + p.unpark())
 	}
+	if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: script.String()}); err != nil {
+		return fmt.Errorf("moving manifests back on %s: %w", h.Target(), err)
+	}
+	return nil
 }
 
 func manifestSomewhere(ctx context.Context, v phases.View) error {
