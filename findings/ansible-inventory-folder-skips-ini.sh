@@ -3,7 +3,7 @@
 #
 # Expected: the folder's files are read, hosts.ini among them: .ini is the usual end of the name of an INI inventory, and
 #           the same file is read when it is given by itself.
-# Seen:     the file is skipped without a word, and the exit status is 0. The hosts in it are missing from the list. The
+# Seen:     the file is skipped silently, and the exit status is 0. The hosts in it are missing from the list. The
 #           name without .ini, or with .cfg's place taken by none, is read. (The setting is INVENTORY_IGNORE_EXTS.)
 #
 # Exits with 0 while that is so. Needs Debian 12, apt-get and /usr/bin/python3.

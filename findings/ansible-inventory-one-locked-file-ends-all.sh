@@ -1,5 +1,5 @@
 #!/bin/bash
-# ansible-core 2.14.18 (Debian 12): one file of group_vars is encrypted, and its password is not at hand.
+# ansible-core 2.14.18 (Debian 12): one file of group_vars is encrypted, and its password is not available.
 #
 # Expected: `ansible-inventory --list` names the hosts and groups, which are in files of their own and in clear, and says that
 #           the variables of one group could not be read.

@@ -48,9 +48,13 @@ func cmdEndWithin(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	all.Wait()
 	close(problems)
+	failed := 0
 	for p := range problems {
 		ts.Logf("%s", p)
-		defer ts.Fatalf("not all ended as they should")
+		failed++
+	}
+	if failed > 0 {
+		ts.Fatalf("not all ended as they should")
 	}
 }
 

@@ -20,10 +20,11 @@ func (m *model) ini(data []byte) error {
 			continue
 		}
 		if strings.HasPrefix(line, "[") && !strings.Contains(line, "=") {
-			name, end := line[1:], strings.IndexByte(line, ']')
+			end := strings.IndexByte(line, ']')
 			if end < 0 {
 				return bad("%s: a section ends with ]", inputfile.Quote(line))
 			}
+			var name string
 			name, kind, _ = strings.Cut(line[1:end], ":")
 			if kind != "" && kind != "children" && kind != "vars" {
 				return bad("[%.40s:%.40s]: a section is [group], [group:children] or [group:vars]", name, kind)

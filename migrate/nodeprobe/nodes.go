@@ -17,6 +17,7 @@ import (
 	"hamigrate/migrate/remote"
 
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -219,18 +220,12 @@ func within(ctx context.Context, d time.Duration) (context.Context, context.Canc
 
 // poll asks four times a second until done, an error, or the end of ctx.
 func poll(ctx context.Context, ask func() (done bool, err error)) error {
-	tick := time.NewTicker(250 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if done, err := ask(); done || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
+	const interval, atOnce = 250 * time.Millisecond, true
+	err := wait.PollUntilContextCancel(ctx, interval, atOnce, func(context.Context) (bool, error) { return ask() })
+	if ended := ctx.Err(); ended != nil && err == ended { // of this loop, and not of what was asked
+		return context.Cause(ctx) // says which time is over
 	}
+	return err
 }
 
 // Nodes lists the nodes that are probed from, sorted.

@@ -7,9 +7,11 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // run runs a program of this machine and returns its standard output. Its
@@ -59,45 +61,29 @@ func lastLines(text string, n int) string {
 // The first error ends the others' context and is returned: what the others
 // then say is of no use to anyone.
 func each[T any](ctx context.Context, items []T, limit int, do func(context.Context, T) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	gate := make(chan struct{}, max(limit, 1))
-	var wg sync.WaitGroup
+	group, shared := errgroup.WithContext(ctx)
+	group.SetLimit(max(limit, 1))
 	for _, item := range items {
-		wg.Go(func() {
-			gate <- struct{}{}
-			defer func() { <-gate }()
-			if ctx.Err() != nil {
-				return
+		group.Go(func() error {
+			if shared.Err() != nil {
+				return context.Cause(shared)
 			}
-			if err := do(ctx, item); err != nil {
-				cancel(err) // keeps the first
-			}
+			return do(shared, item)
 		})
 	}
-	wg.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
 	return context.Cause(ctx)
 }
 
 // poll calls done every 50 ms until it says true, an error, or within is
 // over. What it waited for is in the error.
 func poll(ctx context.Context, within time.Duration, what string, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		ok, err := done()
-		if ok {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("waiting for %s: %w", what, err)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w", what, ctx.Err())
-		case <-tick.C:
-		}
+	const interval, atOnce = 50 * time.Millisecond, true
+	err := wait.PollUntilContextTimeout(ctx, interval, within, atOnce, func(context.Context) (bool, error) { return done() })
+	if err != nil {
+		return fmt.Errorf("waiting for %s: %w", what, err)
 	}
+	return nil
 }

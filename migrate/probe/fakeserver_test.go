@@ -381,13 +381,3 @@ func (f *fakeServer) stream(w http.ResponseWriter, r *http.Request, version int,
 		}
 	}
 }
-
-// eventually polls until the condition holds.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited 5 s in vain: %s", what)
-		}
-	}
-}

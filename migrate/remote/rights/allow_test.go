@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -27,7 +28,12 @@ func TestAllow(t *testing.T) {
 				"ssh":     "#!/bin/sh\nshift\nexec sh -c \"$*\"\n",
 				"visudo":  "#!/bin/sh\n! grep -q wrong \"$2\"\n", // it takes an empty file, as visudo does
 			} {
-				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
+				// A process that is begun meanwhile would hold the file open for
+				// writing, and then it cannot be run (ETXTBSY).
+				syscall.ForkLock.RLock()
+				err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700)
+				syscall.ForkLock.RUnlock()
+				if err != nil {
 					t.Fatal(err)
 				}
 			}

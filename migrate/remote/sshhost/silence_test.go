@@ -162,8 +162,10 @@ func TestSilenceEnds(t *testing.T) {
 		t.Error("it was asked in spite of its silence")
 	}
 	h.silence.limits.second, h.silence.limits.pause = 30*time.Second, 0
-	if !answers() || !answers() {
-		t.Error("it answers, and is taken for silent")
+	for range 2 { // the first answer makes it a host like all others
+		if !answers() {
+			t.Error("it answers, and is taken for silent")
+		}
 	}
 }
 
