@@ -11,6 +11,7 @@ import (
 	"hamigrate/internal/source"
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer/nginx"
 	"hamigrate/phases/etcd"
 )
 
@@ -18,7 +19,8 @@ import (
 // the phase that declares its steps.
 func stepFolders() map[string]phases.Phase {
 	return map[string]phases.Phase{
-		"phases/etcd/external": etcd.Phase(),
+		"phases/etcd/external":  etcd.Phase(),
+		"phases/balancer/nginx": {Steps: nginx.Balancer().Steps},
 	}
 }
 
