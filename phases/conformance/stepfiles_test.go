@@ -11,6 +11,7 @@ import (
 	"hamigrate/internal/source"
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer/nginx"
 	"hamigrate/phases/certs"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/restore"
@@ -20,9 +21,10 @@ import (
 // the phase that declares its steps.
 func stepFolders() map[string]phases.Phase {
 	return map[string]phases.Phase{
-		"phases/certs":         certs.Phase(certs.Options{}),
-		"phases/etcd/external": etcd.Phase(),
-		"phases/restore":       restore.Phase(restore.Options{}),
+		"phases/balancer/nginx": {Steps: nginx.Balancer().Steps},
+		"phases/certs":          certs.Phase(certs.Options{}),
+		"phases/etcd/external":  etcd.Phase(),
+		"phases/restore":        restore.Phase(restore.Options{}),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 	"time"
 
@@ -207,4 +208,40 @@ func verifyNginxStream(ctx context.Context, v phases.View) error {
 		return err
 	}
 	return balancer.ThroughHost(ctx, v, v.Self(), roots)
+}
+
+// undoNginxStream takes our file away, or brings back what stood in its
+// place. The phase calls it when nobody follows the endpoint any more.
+// Connections that are open stay: a reload lets the old workers serve theirs to
+// the end.
+func undoNginxStream(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	host := h.On(h.Target())
+	l, err := findLayout(ctx, host, h.Spec().Endpoint.Port)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // nginx itself is gone
+	}
+	if err != nil {
+		return fmt.Errorf("reading the configuration of nginx on %s: %w", h.Target(), err)
+	}
+	if file := before["file"]; path.IsAbs(file) {
+		l.file = file
+	}
+	changed, err := fileBack(ctx, host, l, before["content"])
+	if err != nil {
+		return err
+	}
+	holder, err := portHolder(ctx, host, h.Spec().Endpoint.Port)
+	if err != nil {
+		return err
+	}
+	// A run that was killed may have changed the files and no more.
+	if changed || holder == "nginx" {
+		if _, err := host.Run(ctx, remote.Command{Script: reloadActive}); err != nil {
+			return fmt.Errorf("loading the configuration of before of nginx on %s: %w", h.Target(), err)
+		}
+	}
+	if err := serviceBack(ctx, host, before); err != nil {
+		return err
+	}
+	return host.Remove(ctx, path.Join(phases.BackupDir(nginxStreamID), nginxConf))
 }

@@ -191,3 +191,43 @@ func verifyWorkerConnections(ctx context.Context, v phases.View) error {
 	}
 	return nil
 }
+
+// undoWorkerConnections brings the number of before back, and has nginx load
+// it. The copy of nginx.conf stays: see wantedConnections.
+func undoWorkerConnections(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	host := h.On(h.Target())
+	f, err := host.ReadFile(ctx, nginxConf)
+	if errors.Is(err, fs.ErrNotExist) || before["worker_connections"] == "" {
+		return nil // nginx is gone, or was not there yet
+	}
+	if err != nil {
+		return err
+	}
+	// The copy is made before the change: without one there was none.
+	kept, err := host.ReadFile(ctx, path.Join(phases.BackupDir(workerConnectionsID), nginxConf))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	former := f
+	former.Data = workerConnectionsLine.ReplaceAll(f.Data, []byte("${1}"+before["worker_connections"]+"${3}"))
+	if raised, err := raiseConnections(kept.Data, configuredConnections(f.Data)); err == nil && bytes.Equal(raised, f.Data) {
+		former.Data = kept.Data // there was no such line
+	}
+	if configuredConnections(f.Data) > configuredConnections(former.Data) {
+		if err := host.WriteFile(ctx, former); err != nil {
+			return err
+		}
+		if err := verifyWorkerConnections(ctx, h.View); err != nil {
+			return errors.Join(fmt.Errorf("%w (not loaded, the one that runs is put back)", err), host.WriteFile(ctx, f))
+		}
+	}
+	// Loaded in any case: a run that was killed may have changed the file and
+	// no more, and a reload that changes nothing is not noticed.
+	if _, err := host.Run(ctx, remote.Command{Script: reloadActive}); err != nil {
+		return fmt.Errorf("loading the configuration of before of nginx on %s: %w", h.Target(), err)
+	}
+	return nil
+}

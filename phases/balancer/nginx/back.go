@@ -5,51 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
-	"hamigrate/phases"
 )
-
-// undoNginxStream takes our file away, or brings back what stood in its
-// place. The phase calls it when nobody follows the endpoint any more.
-// Connections that are open stay: a reload lets the old workers serve theirs to
-// the end.
-func undoNginxStream(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	host := h.On(h.Target())
-	l, err := findLayout(ctx, host, h.Spec().Endpoint.Port)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // nginx itself is gone
-	}
-	if err != nil {
-		return fmt.Errorf("reading the configuration of nginx on %s: %w", h.Target(), err)
-	}
-	if file := before["file"]; path.IsAbs(file) {
-		l.file = file
-	}
-	changed, err := fileBack(ctx, host, l, before["content"])
-	if err != nil {
-		return err
-	}
-	holder, err := portHolder(ctx, host, h.Spec().Endpoint.Port)
-	if err != nil {
-		return err
-	}
-	// A run that was killed may have changed the files and no more.
-	if changed || holder == "nginx" {
-		if _, err := host.Run(ctx, remote.Command{Script: reloadActive}); err != nil {
-			return fmt.Errorf("loading the configuration of before of nginx on %s: %w", h.Target(), err)
-		}
-	}
-	if err := serviceBack(ctx, host, before); err != nil {
-		return err
-	}
-	return host.Remove(ctx, path.Join(phases.BackupDir(nginxStreamID), nginxConf))
-}
 
 // reloadActive loads the configuration; an nginx that is stopped stays so.
 const reloadActive = `if systemctl is-active --quiet nginx; then systemctl reload nginx; fi`
@@ -143,46 +105,6 @@ func serviceBack(ctx context.Context, h remote.Host, before migrate.Before) erro
 		if _, err := h.Run(ctx, remote.Cmd("systemctl", verb, "nginx")); err != nil {
 			return fmt.Errorf("bringing the service of nginx on %s back to what it was: %w", h.Name(), err)
 		}
-	}
-	return nil
-}
-
-// undoWorkerConnections brings the number of before back, and has nginx load
-// it. The copy of nginx.conf stays: see wantedConnections.
-func undoWorkerConnections(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	host := h.On(h.Target())
-	f, err := host.ReadFile(ctx, nginxConf)
-	if errors.Is(err, fs.ErrNotExist) || before["worker_connections"] == "" {
-		return nil // nginx is gone, or was not there yet
-	}
-	if err != nil {
-		return err
-	}
-	// The copy is made before the change: without one there was none.
-	kept, err := host.ReadFile(ctx, path.Join(phases.BackupDir(workerConnectionsID), nginxConf))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	former := f
-	former.Data = workerConnectionsLine.ReplaceAll(f.Data, []byte("${1}"+before["worker_connections"]+"${3}"))
-	if raised, err := raiseConnections(kept.Data, configuredConnections(f.Data)); err == nil && bytes.Equal(raised, f.Data) {
-		former.Data = kept.Data // there was no such line
-	}
-	if configuredConnections(f.Data) > configuredConnections(former.Data) {
-		if err := host.WriteFile(ctx, former); err != nil {
-			return err
-		}
-		if err := verifyWorkerConnections(ctx, h.View); err != nil {
-			return errors.Join(fmt.Errorf("%w (not loaded, the one that runs is put back)", err), host.WriteFile(ctx, f))
-		}
-	}
-	// Loaded in any case: a run that was killed may have changed the file and
-	// no more, and a reload that changes nothing is not noticed.
-	if _, err := host.Run(ctx, remote.Command{Script: reloadActive}); err != nil {
-		return fmt.Errorf("loading the configuration of before of nginx on %s: %w", h.Target(), err)
 	}
 	return nil
 }
