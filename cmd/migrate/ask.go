@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +50,7 @@ func askSecret() func(context.Context, string) (string, error) {
 type asker struct{ stopped atomic.Bool }
 
 func (a *asker) ask(ctx context.Context, question string) (string, error) {
-	if a.stopped.Load() || ctx.Value(unasked{}) != nil {
+	if a.stopped.Load() || !run.MayAsk(ctx) {
 		return "", errNotAnswered
 	}
 	answer, err := askOnTerminal(ctx, question)
@@ -58,10 +59,6 @@ func (a *asker) ask(ctx context.Context, question string) (string, error) {
 	}
 	return answer, err
 }
-
-// unasked is the key of a context in which nobody is asked for anything: the
-// last look of a command that has ended is not worth a password.
-type unasked struct{}
 
 // askOnTerminal shows a question and reads a line that is not shown.
 func askOnTerminal(ctx context.Context, question string) (string, error) {

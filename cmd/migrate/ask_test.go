@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"hamigrate/migrate/run"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -120,7 +122,7 @@ func TestAskThatWasEnded(t *testing.T) {
 func TestNobodyIsAskedAtTheEnd(t *testing.T) {
 	t.Parallel()
 	a := new(asker)
-	if _, err := a.ask(context.WithValue(t.Context(), unasked{}, true), "Who? "); !errors.Is(err, errNotAnswered) {
+	if _, err := a.ask(context.WithValue(t.Context(), run.Unasked{}, true), "Who? "); !errors.Is(err, errNotAnswered) {
 		t.Error(err)
 	}
 	a.stopped.Store(true)

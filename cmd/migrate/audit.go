@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases/audit"
 
@@ -32,8 +33,8 @@ func auditAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	r, err := audit.Run(c.Context, s.world)
+	defer s.Close()
+	r, err := audit.Run(c.Context, s.World)
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func auditAction(c *cli.Context) error {
 }
 
 // auditSession goes by the spec, or by the one host that is named instead.
-func auditSession(c *cli.Context) (*session, error) {
+func auditSession(c *cli.Context) (*run.Session, error) {
 	switch word := c.Args().First(); {
 	case c.Args().Len() > 1:
 		return nil, fmt.Errorf("`migrate audit` takes one host, and there is %q behind it: flags stand before the host, as in `migrate audit -o json root@HOST`", c.Args().Get(1))

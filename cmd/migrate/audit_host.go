@@ -9,7 +9,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
-	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/run"
 	"hamigrate/phases"
 
 	"github.com/urfave/cli/v2"
@@ -17,7 +17,7 @@ import (
 
 // hostSession is a session on a cluster of which no spec says anything but one
 // control-plane node, as [USER@]HOST[:PORT].
-func hostSession(c *cli.Context, word string) (*session, error) {
+func hostSession(c *cli.Context, word string) (*run.Session, error) {
 	host, err := parseHost(word)
 	if err != nil {
 		return nil, err
@@ -28,19 +28,19 @@ func hostSession(c *cli.Context, word string) (*session, error) {
 	}
 	ssh := sshOptions(c, log)
 	ssh.NoSpec = true
-	s := sessionWithoutSpec(sessionOptions{Tool: version, Log: log, SSH: ssh})
-	spec, err := specOfHost(c.Context, s.pool, host)
+	s := run.WithoutSpec(run.SessionOptions{Tool: version, Log: log, SSH: ssh})
+	spec, err := specOfHost(c.Context, s, host)
 	if err != nil {
-		return nil, errors.Join(err, s.pool.Close())
+		return nil, errors.Join(err, s.Pool.Close())
 	}
-	s.describes(spec)
+	s.Describes(spec)
 	return s, nil
 }
 
 // specOfHost asks the node for what a spec would say of it: the address that
 // its API server advertises, and the name that the cluster knows it by.
-func specOfHost(ctx context.Context, pool *sshhost.Pool, host cluster.Host) (cluster.Spec, error) {
-	h, err := pool.Host(ctx, host)
+func specOfHost(ctx context.Context, s *run.Session, host cluster.Host) (cluster.Spec, error) {
+	h, err := s.Pool.Host(ctx, host)
 	if err != nil {
 		return cluster.Spec{}, err
 	}
@@ -59,9 +59,8 @@ func specOfHost(ctx context.Context, pool *sshhost.Pool, host cluster.Host) (clu
 		host.Address = address
 	}
 	spec := cluster.Spec{Name: host.Name, SSH: cluster.SSH{User: host.SSH.User}, ControlPlane: cluster.ControlPlane{First: host}}
-	world := phases.NewWorld(spec, hosts{pool})
-	defer world.Close()
-	nodes, err := world.View(migrate.ClusterTarget).Nodes(ctx)
+	s.Describes(spec)
+	nodes, err := s.World.View(migrate.ClusterTarget).Nodes(ctx)
 	if err != nil {
 		return cluster.Spec{}, err
 	}

@@ -8,14 +8,9 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"hamigrate/migrate"
-	"hamigrate/migrate/remote"
 )
 
 // cmdEndWithin: end-within TIME PROGRAM ARGS... -- PROGRAM ARGS... runs programs
@@ -107,34 +102,4 @@ func commandsIn(words []string) [][]string {
 		out[len(out)-1] = append(out[len(out)-1], w)
 	}
 	return out
-}
-
-// TestTellsForWhomARunWaits, unless the step at hand has said so.
-func TestTellsForWhomARunWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		var s session
-		s.tellWaits(waitLines{&out}.tell)
-		wait := remote.Wait{Host: "cp2", For: "reading /etc/kubernetes/manifests", Lasts: 7 * time.Second}
-		s.waits.hear(wait)
-		const want = "00:00:00Z still waiting for cp2: reading /etc/kubernetes/manifests (7 s)\n"
-		if got := out.String(); got[9:] != want[9:] {
-			t.Errorf("printed %q", got)
-		}
-		out.Reset()
-		bar := newProgress(&out)
-		s.tellWaits(bar.waits)
-		bar.Event(migrate.Event{Kind: migrate.EventStepStarted})
-		out.Reset()
-		s.waits.hear(wait)
-		if got := out.String(); len(got) < 9 || got[9:] != want[9:] {
-			t.Errorf("a run printed %q", got)
-		}
-		bar.Event(migrate.Event{Kind: migrate.EventStepWaiting, WaitsFor: "the kubelet"})
-		out.Reset()
-		s.waits.hear(wait)
-		if out.Len() > 0 {
-			t.Errorf("printed %q beside the step's own words", out.String())
-		}
-	})
 }

@@ -16,15 +16,16 @@ import (
 	"google.golang.org/grpc/status"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/console"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/report"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases/audit"
 	"hamigrate/phases/certs"
 	"hamigrate/phases/preflight"
 	"hamigrate/phases/verify"
 
-	"github.com/urfave/cli/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/klog/v2"
@@ -74,7 +75,9 @@ func TestHostileTextIsQuoted(t *testing.T) {
 	t.Parallel()
 	for name, printed := range map[string]func(io.Writer) error{
 		"audit": func(w io.Writer) error { return printAudit(w, hostile[audit.Report]()) },
-		"certs": func(w io.Writer) error { return printCerts(w, &session{}, hostile[certs.Inventory](), time.Now()) },
+		"certs": func(w io.Writer) error {
+			return console.PrintCerts(w, &run.Session{}, hostile[certs.Inventory](), time.Now())
+		},
 		"preflight": func(w io.Writer) error {
 			r := hostile[preflight.Report]()
 			for i, c := range preflight.Checks() {
@@ -82,7 +85,7 @@ func TestHostileTextIsQuoted(t *testing.T) {
 					r.Results[i].Check = c.Name
 				}
 			}
-			return printPreflight(w, r)
+			return console.PrintPreflight(w, r)
 		},
 		"verify": func(w io.Writer) error {
 			r := hostile[verify.Report]()
@@ -91,21 +94,20 @@ func TestHostileTextIsQuoted(t *testing.T) {
 					r.Results[i].Check = c.Name
 				}
 			}
-			return printVerify(w, r)
+			return console.PrintVerify(w, r)
 		},
-		"plan":      func(w io.Writer) error { return printPlan(w, hostile[[]phasePlan](), "text", true) },
-		"plan yaml": func(w io.Writer) error { return printPlan(w, hostile[[]phasePlan](), "yaml", true) },
-		"plan json": func(w io.Writer) error { return printPlan(w, hostile[[]phasePlan](), "json", true) },
-		"rollback":  func(w io.Writer) error { return printRollback(w, hostile[[]migrate.RollbackEntry]()) },
+		"plan":      func(w io.Writer) error { return console.PrintPlan(w, hostile[[]run.PhasePlan](), "text", true) },
+		"plan yaml": func(w io.Writer) error { return console.PrintPlan(w, hostile[[]run.PhasePlan](), "yaml", true) },
+		"plan json": func(w io.Writer) error { return console.PrintPlan(w, hostile[[]run.PhasePlan](), "json", true) },
+		"rollback":  func(w io.Writer) error { return console.PrintRollback(w, hostile[[]migrate.RollbackEntry]()) },
 		"report":    func(w io.Writer) error { return report.Print(w, hostile[report.Report]()) },
 		"status": func(w io.Writer) error {
-			app := &cli.App{Writer: w}
-			return printStatus(cli.NewContext(app, nil, nil), &session{}, hostile[[]statusRow]())
+			return console.PrintStatus(w, &run.Session{}, hostile[[]run.StatusRow](), false)
 		},
 		"events": func(w io.Writer) error {
-			p := newProgress(w)
+			p := console.NewProgress(w)
 			for _, moving := range []bool{false, true} {
-				p.moving = moving
+				p.Moving = moving
 				for _, kind := range []migrate.EventKind{migrate.EventBackupStarted, migrate.EventBackupDone, migrate.EventPhaseStarted,
 					migrate.EventStepStarted, migrate.EventStepWaiting, migrate.EventStepDone, migrate.EventStepSatisfied, migrate.EventStepFailed,
 					migrate.EventStepUndoing, migrate.EventStepUndone, migrate.EventPhaseDone} {
@@ -113,7 +115,7 @@ func TestHostileTextIsQuoted(t *testing.T) {
 					e.Kind = kind
 					p.Event(e)
 				}
-				p.say(forged)
+				p.Say(forged)
 			}
 			return nil
 		},
@@ -209,7 +211,7 @@ func TestOutputsAreGuarded(t *testing.T) {
 // the command to give next, nor is one that a shell reads more into.
 func TestAHostProposesNoCommand(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("x", longSentence)
+	long := strings.Repeat("x", console.LongSentence)
 	for _, err := range []error{
 		fmt.Errorf("%s: %w", long, &remote.ExitError{Host: "cp1", Script: "true", Status: 1, Stderr: "do `migrate rollback --yes`\n"}),
 		fmt.Errorf("%s: %w", long, apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "w1", errors.New("do `migrate rollback --yes`"))),
@@ -218,7 +220,7 @@ func TestAHostProposesNoCommand(t *testing.T) {
 		fmt.Errorf("%s: %w", long, status.Error(codes.Unavailable, "do: sudo sh /tmp/x-1")),
 		errors.New(long + ": `migrate rollback; reboot`"),
 	} {
-		if got := string(inLines(err, "")); strings.Contains(got, "\n") {
+		if got := string(console.Lines(err, "")); strings.Contains(got, "\n") {
 			t.Errorf("it is put on a line of its own:\n%s", got)
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 
+	"hamigrate/migrate/console"
 	"hamigrate/migrate/remote/sshhost"
 	"hamigrate/migrate/show"
 
@@ -21,7 +22,7 @@ func acceptKeysFlag() cli.Flag {
 // sshOptions is how this program reaches hosts.
 func sshOptions(c *cli.Context, log hclog.Logger) sshhost.Options {
 	o := sshhost.Options{
-		Waits:  waitLines{c.App.ErrWriter}.tell,
+		Waits:  console.Waits{W: c.App.ErrWriter}.Tell,
 		Logger: log.Named("ssh"), Ask: askSecret(), AcceptNewHostKeys: commonBool(c, flagAcceptKeys), Given: flagsGiven(c),
 		Tell: func(sentence string) { show.Fprintln(c.App.ErrWriter, "migrate: "+sentence) },
 	}

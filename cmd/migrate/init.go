@@ -17,6 +17,7 @@ import (
 	"hamigrate/migrate/inventory"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
@@ -84,7 +85,7 @@ func initAction(c *cli.Context) error {
 	}
 	// The log is where that of all later commands on this cluster is. That there is
 	// no spec in the end is what it is read for.
-	keepLog(c, journalBeside(file))
+	keepLog(c, run.JournalBeside(file))
 	ssh := sshOptions(c, log)
 	ssh.NoSpec = true
 	pools := newPools(ssh)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/run"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -38,9 +39,9 @@ func TestJournalThatIsAnotherFile(t *testing.T) {
 		"a.journal.log": beside, "a.journal.log.1": beside, "a.journal.lock-holder": beside, "a.rehearsal.json": beside, "other": beside,
 		"a.journal": "", "b": "", "a.journal.2": "", "a.journal.bak": "", "a.journal.sudo": "",
 	} {
-		s, err := newSession(sessionOptions{File: at("migrate.yaml"), Journal: at(name), Log: hclog.NewNullLogger(), SSH: sshhost.Options{Home: dir}})
+		s, err := run.Open(run.SessionOptions{File: at("migrate.yaml"), Journal: at(name), Log: hclog.NewNullLogger(), SSH: sshhost.Options{Home: dir}})
 		if err == nil {
-			s.close()
+			s.Close()
 		}
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %s", name, err, want)

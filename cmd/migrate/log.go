@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/commandlog"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 
@@ -45,7 +46,7 @@ func logFlags() []cli.Flag {
 
 // journalNamed is the journal that the flags name; the spec need not be there.
 func journalNamed(c *cli.Context) string {
-	return or(common(c, flagJournal), journalBeside(or(common(c, flagFile), "migrate.yaml")))
+	return or(common(c, flagJournal), run.JournalBeside(or(common(c, flagFile), "migrate.yaml")))
 }
 
 // logAction shows the log, and nothing of that goes into a log: looking for secrets in

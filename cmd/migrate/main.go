@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"hamigrate/migrate/commandlog"
+	"hamigrate/migrate/console"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 
@@ -23,7 +24,7 @@ var version = "dev"
 
 func main() {
 	libraries()
-	os.Exit(run(os.Args))
+	os.Exit(execute(os.Args))
 }
 
 // libraries keeps libraries from printing on their own: client-go and net/http log
@@ -34,7 +35,7 @@ func libraries() {
 	log.SetOutput(io.Discard)
 }
 
-func run(args []string) int {
+func execute(args []string) int {
 	app := newApp()
 	// A shell asks with flags that are half typed. urfave/cli v2.27.7 dies of
 	// one it does not know when it may be several short ones (parseIter returns
@@ -54,7 +55,7 @@ func run(args []string) int {
 // tellError prints the sentence of an error that nobody was told yet.
 func tellError(app *cli.App, err error) {
 	if err != nil && !isSilent(err) {
-		show.Fprintf(app.ErrWriter, "migrate: %s\n", inLines(err, remembered(app)))
+		show.Fprintf(app.ErrWriter, "migrate: %s\n", console.Lines(err, remembered(app)))
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/nodeprobe"
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/phases/balancers"
@@ -44,7 +45,7 @@ const (
 // run.
 type measurement struct {
 	measuring
-	s      *session
+	s      *run.Session
 	j      *state.Journal
 	gate   *gate
 	probe  *probe.Probe
@@ -65,7 +66,7 @@ type measurement struct {
 
 // startMeasurement begins to probe and waits until the quiet figures are
 // there, or ctx or stop ends. On a resumed phase there is no quiet to measure.
-func startMeasurement(ctx context.Context, s *session, j *state.Journal, how measuring, resumed bool, stop <-chan struct{}) (*measurement, error) {
+func startMeasurement(ctx context.Context, s *run.Session, j *state.Journal, how measuring, resumed bool, stop <-chan struct{}) (*measurement, error) {
 	m := &measurement{measuring: how, s: s, j: j, gate: newGate(how.most), key: runrecord.OperatorKey + strconv.FormatInt(time.Now().UnixNano(), 36)}
 	if _, err := j.GetBlob(runrecord.MeasurementsBlob, &m.saved); err != nil {
 		return nil, err
@@ -117,7 +118,7 @@ func (m *measurement) start(ctx context.Context, stop <-chan struct{}) error {
 }
 
 func (m *measurement) begin(ctx context.Context) error {
-	v := m.s.world.View(migrate.ClusterTarget)
+	v := m.s.World.View(migrate.ClusterTarget)
 	var a runrecord.About
 	if _, err := m.j.GetBlob(runrecord.AboutBlob, &a); err != nil {
 		return err
@@ -146,7 +147,7 @@ func (m *measurement) begin(ctx context.Context) error {
 	probing, cut := context.WithCancel(context.WithoutCancel(ctx))
 	release := context.AfterFunc(ctx, cut)
 	m.probe, err = probe.Start(probing, probe.Config{
-		Paths: paths, CA: cfg.CAData, Rate: m.rate, Logger: m.s.log.Named("probe"),
+		Paths: paths, CA: cfg.CAData, Rate: m.rate, Logger: m.s.Log.Named("probe"),
 		Certificate: func() (*tls.Certificate, error) { return &pair, nil },
 	})
 	if !release() && err == nil {
@@ -193,19 +194,19 @@ func (m *measurement) startNodes(ctx context.Context, places []string, a runreco
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
-	cfg, err := m.s.world.View(migrate.ClusterTarget).AdminConfig(ctx)
+	cfg, err := m.s.World.View(migrate.ClusterTarget).AdminConfig(ctx)
 	if err != nil {
 		return err
 	}
 	var nodes []nodeprobe.Node
 	for _, place := range places {
-		nodes = append(nodes, nodeprobe.Node{Name: place, Host: m.s.world.Hands(place).On(place)})
+		nodes = append(nodes, nodeprobe.Node{Name: place, Host: m.s.World.Hands(place).On(place)})
 	}
 	m.saved.Left = true
 	if err := m.j.PutBlob(runrecord.MeasurementsBlob, m.saved); err != nil {
 		return err
 	}
-	k, err := m.s.world.Hands(migrate.ClusterTarget).Kube(ctx)
+	k, err := m.s.World.Hands(migrate.ClusterTarget).Kube(ctx)
 	if err != nil {
 		return err
 	}
@@ -220,7 +221,7 @@ func (m *measurement) startNodes(ctx context.Context, places []string, a runreco
 	for _, place := range slices.Sorted(maps.Keys(missing)) {
 		m.tell(fmt.Sprintf("no probe in a pod on %s, the node's own network is used instead: %v", place, missing[place]))
 	}
-	m.s.world.UsePods(podsOf{m.nodes})
+	m.s.World.UsePods(podsOf{m.nodes})
 	return nil
 }
 
@@ -274,7 +275,7 @@ func (m *measurement) fromHere(ctx context.Context, v phases.View, name, address
 // way back takes it away.
 func (m *measurement) Event(e migrate.Event) {
 	m.gate.Event(e)
-	serves := balancers.Of(m.s.spec).Serves
+	serves := balancers.Of(m.s.Spec).Serves
 	if e.Step == serves && e.Kind == migrate.EventStepUndoing {
 		if m.lb != nil {
 			if err := m.probe.RemovePath(m.lb.Name, m.lb.From); err != nil {
@@ -287,7 +288,7 @@ func (m *measurement) Event(e migrate.Event) {
 	if m.lb != nil || e.Phase == 1 && !m.back && !(done && e.Step == serves) {
 		return
 	}
-	v := m.s.world.View(migrate.ClusterTarget)
+	v := m.s.World.View(migrate.ClusterTarget)
 	path := m.fromHere(context.Background(), v, "load-balancer", v.EndpointAddress())
 	m.lb = &path
 	if err := m.probe.AddPath(path); err != nil {

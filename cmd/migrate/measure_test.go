@@ -21,6 +21,7 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/nodeprobe"
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
@@ -88,7 +89,7 @@ func newMeasurement(t *testing.T, api *barelyAPI) (*measurement, func() string) 
 	}
 	m := &measurement{
 		measuring: measuring{tell: tell}, j: j, gate: newGate(0), key: runrecord.OperatorKey + "1", probe: p, cut: cut,
-		s: &session{log: hclog.NewNullLogger(), world: phases.NewWorld(spec, nil)}, nodes: &nodeprobe.Probes{},
+		s: &run.Session{Log: hclog.NewNullLogger(), World: phases.NewWorld(spec, nil)}, nodes: &nodeprobe.Probes{},
 		saved: runrecord.Measurements{Records: map[string]probe.Record{}}, stopWork: func() {},
 	}
 	return m, func() string { mu.Lock(); defer mu.Unlock(); return strings.Join(said, "\n") }
@@ -230,7 +231,7 @@ func TestFromHere(t *testing.T) {
 		t.Fatal(err)
 	}
 	refusing.Close()
-	v := m.s.world.View(migrate.ClusterTarget)
+	v := m.s.World.View(migrate.ClusterTarget)
 	for _, address := range []string{v.EndpointAddress(), refusing.Addr().String()} {
 		if p := m.fromHere(t.Context(), v, "x", address); p.From != "operator" || p.Dial != nil || p.URL != "https://"+address {
 			t.Errorf("%s, which is reached: %+v", address, p)

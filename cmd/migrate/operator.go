@@ -2,258 +2,131 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
-	"sync"
+	"io"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"hamigrate/migrate"
-	"hamigrate/migrate/kube"
+	"hamigrate/migrate/console"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
-	"hamigrate/state"
+	"hamigrate/phases"
 )
 
-// The Lease's times. A holder that did not renew for leaseLasts is stale. It
-// is longer than the API is away in the worst restart in place, and nobody
-// can take a Lease while there is no API.
-const (
-	leaseLasts  = 60 * time.Second
-	leaseRenew  = 10 * time.Second
-	leaseTry    = 5 * time.Second
-	leaseAtOnce = 3 // attempts to take it before a run goes on without
-)
-
-// operatorBlob is the journal's blob of who the operator is to the cluster.
-const operatorBlob = "operator"
-
-// operatorIdentity makes the journal the operator: a run that was killed is
-// resumed with the same journal and takes its own Lease back at once.
-type operatorIdentity struct {
-	ID string `json:"id"`
+// operatorHere is the person, or the script, at this terminal.
+type operatorHere struct {
+	c    *cli.Context
+	name string // the cluster's, which is typed to agree
+	stop <-chan struct{}
+	say  func(string)
 }
 
-// leases is what a hold needs of the cluster's API.
-type leases interface {
-	TakeOperator(ctx context.Context, me kube.Operator) (holder *kube.Operator, err error)
-	RenewOperator(ctx context.Context, me kube.Operator) (mine bool, now *kube.Operator, err error)
-	ReleaseOperator(ctx context.Context, me kube.Operator) error
+// Say tells a line that is no event.
+func (o operatorHere) Say(line string) { o.say(line) }
+
+// Confirm asks whether a phase is to be begun.
+func (o operatorHere) Confirm(ctx context.Context, p phases.Phase) error {
+	return askForPhase(ctx, o.c, o.stop, o.name, p)
 }
 
-// heldError says that somebody else migrates this cluster.
-type heldError struct {
-	holder kube.Operator
-	now    time.Time // by this machine's clock
+// InPlace asks whether to do without the overlap, which is about an outage.
+func (o operatorHere) InPlace(ctx context.Context, blocked *migrate.BlockedError, away time.Duration) error {
+	return askInPlace(ctx, o.c, o.stop, blocked, away)
 }
 
-// Stale says that the holder did not renew in time, as far as the two clocks
-// agree.
-func (e *heldError) Stale() bool { return e.now.After(e.holder.Renewed.Add(e.holder.Lasts)) }
-
-func (e *heldError) Error() string {
-	said := describeHolder(e.holder, e.now)
-	if e.Stale() {
-		return said + ". That is too long ago for a run that is alive: `migrate unlock` looks again and takes the cluster over"
+// operatorAt is whom a run asks: nobody, with --yes.
+func operatorAt(c *cli.Context, s *run.Session, stop <-chan struct{}, say func(string)) run.Operator {
+	if c.Bool("yes") {
+		return run.Unattended{Tell: say}
 	}
-	return said + ". Wait until that has ended, or stop it there; `migrate unlock` tells whether it is alive"
+	return operatorHere{c, s.Spec.Name, stop, say}
 }
 
-// describeHolder says who, with what, since when, and when it was last heard.
-func describeHolder(h kube.Operator, now time.Time) string {
-	return fmt.Sprintf("%s migrates this cluster since %s UTC (`%s`, journal %s there), last heard of %s",
-		h.Who, h.Since.UTC().Format(time.DateTime), h.Command, h.Journal, ago(now.Sub(h.Renewed)))
-}
-
-// ago words an age. A clock that is ahead of the other makes it negative.
-func ago(d time.Duration) string {
-	switch {
-	case d < -leaseRenew:
-		return fmt.Sprintf("%s from now, by this machine's clock: the two clocks differ", show.Seconds(-d))
-	case d < time.Second:
-		return "just now"
+// eventsOf are the listener of --output, and the progress that tells people of it.
+func eventsOf(c *cli.Context, s *run.Session) (migrate.Events, *console.Progress) {
+	bar := console.NewProgress(c.App.ErrWriter)
+	s.TellWaits(bar.Waits)
+	if c.String("output") == "json" {
+		return console.NewJSONEvents(c.App.Writer), bar
 	}
-	return show.Seconds(d) + " ago"
+	return bar, bar
 }
 
-// hold is this run's holding of the cluster. It is advice to other operators
-// and no safety: every step looks before it acts, whoever holds the Lease. So
-// nothing that goes wrong with it, but another holder, stops a run.
-type hold struct {
-	me   kube.Operator
-	api  leases
-	tell func(string)
-	lost chan struct{} // closed: somebody else has it, stop at the next safe point
-
-	mu     sync.Mutex
-	reason string
-
-	cancel context.CancelFunc
-	ended  chan struct{}
-}
-
-// holdCluster takes the Lease and renews it until end. *heldError: another
-// operator has it.
-func holdCluster(ctx context.Context, s *session, j *state.Journal, command string, tell func(string)) (*hold, error) {
-	me, err := operatorOf(s, j, command)
+// confirmByName wants the cluster's name typed. without says what to do where nobody can be
+// asked, question is asked with the name in it.
+func confirmByName(ctx context.Context, c *cli.Context, stop <-chan struct{}, name, without, format string, more ...any) error {
+	if noTerminal(c) {
+		return errors.New("there is no terminal to ask on: " + without)
+	}
+	answer, err := question(ctx, c, stop, format, append([]any{name}, more...)...)
 	if err != nil {
-		return nil, err
-	}
-	api, err := s.world.Hands(migrate.ClusterTarget).Kube(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return takeHold(ctx, api, me, tell)
-}
-
-// operatorOf is who this run is.
-func operatorOf(s *session, j *state.Journal, command string) (kube.Operator, error) {
-	var id operatorIdentity
-	known, err := j.GetBlob(operatorBlob, &id)
-	if err != nil {
-		return kube.Operator{}, err
-	}
-	if !known || id.ID == "" {
-		id.ID = rand.Text()
-		if err := j.PutBlob(operatorBlob, id); err != nil {
-			return kube.Operator{}, err
-		}
-	}
-	file, err := filepath.Abs(s.journal)
-	if err != nil {
-		file = s.journal
-	}
-	return kube.Operator{ID: id.ID, Run: rand.Text(), Who: state.WhoAmI(), Journal: file, Command: command, Since: time.Now(), Lasts: leaseLasts}, nil
-}
-
-func takeHold(ctx context.Context, api leases, me kube.Operator, tell func(string)) (*hold, error) {
-	h := &hold{me: me, api: api, tell: tell, lost: make(chan struct{}), ended: make(chan struct{})}
-	taken, err := false, error(nil)
-	for range leaseAtOnce {
-		if taken, err = h.take(ctx); taken || errors.As(err, new(*heldError)) || ctx.Err() != nil {
-			break
-		}
-	}
-	if !taken && (errors.As(err, new(*heldError)) || ctx.Err() != nil) {
-		h.giveBack(ctx, err)
-		return nil, err
-	}
-	if !taken {
-		tell(fmt.Sprintf("going on without the Lease that keeps other operators away, and trying again: %v", err))
-	}
-	keeping, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	h.cancel = cancel
-	go h.keep(keeping, taken)
-	return h, nil
-}
-
-// giveBack deletes the Lease where the try to take it was given up: the API server
-// may have carried it out all the same, and would keep others away.
-func (h *hold) giveBack(ctx context.Context, err error) {
-	if errors.As(err, new(*heldError)) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTry)
-	defer cancel()
-	// That it fails where the API does not answer is no news, and the Lease runs out.
-	_ = h.api.ReleaseOperator(ctx, h.me)
-}
-
-// take tries once.
-func (h *hold) take(ctx context.Context) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, leaseTry)
-	defer cancel()
-	h.me.Renewed = time.Now()
-	holder, err := h.api.TakeOperator(ctx, h.me)
-	if err != nil {
-		return false, err
-	}
-	if holder != nil {
-		return false, &heldError{*holder, time.Now()}
-	}
-	return true, nil
-}
-
-// keep renews the Lease. The API may be away for a while: that is what the
-// Lease's duration is for, and each attempt is a new one.
-func (h *hold) keep(ctx context.Context, taken bool) {
-	defer close(h.ended)
-	tick := time.NewTicker(leaseRenew)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if !taken {
-			var held *heldError
-			var err error
-			if taken, err = h.take(ctx); errors.As(err, &held) {
-				h.lose(fmt.Sprintf("another operator is at work: %v", held))
-				return
-			}
-			continue
-		}
-		if h.renew(ctx) {
-			return
-		}
-	}
-}
-
-// renew tries once, and says whether the Lease is lost.
-func (h *hold) renew(ctx context.Context) (lost bool) {
-	try, cancel := context.WithTimeout(ctx, leaseTry)
-	defer cancel()
-	h.me.Renewed = time.Now()
-	mine, now, err := h.api.RenewOperator(try, h.me)
-	switch {
-	case err != nil || mine:
-		return false
-	case now == nil:
-		h.lose("the Lease kube-system/hamigrate is gone: somebody took the cluster over while this run could not renew it, and has ended by now")
-	case now.Free():
-		h.lose(fmt.Sprintf("%s took the cluster away from this run (`migrate unlock`)", now.UnlockedBy))
-	default:
-		h.lose(fmt.Sprintf("%s took the cluster over from this run (`%s`, journal %s there, since %s UTC)",
-			now.Who, now.Command, now.Journal, now.Since.UTC().Format(time.DateTime)))
-	}
-	return true
-}
-
-func (h *hold) lose(reason string) {
-	h.mu.Lock()
-	h.reason = reason
-	h.mu.Unlock()
-	h.tell(reason + ". Stopping as soon as nothing is half done.")
-	close(h.lost)
-}
-
-// explain says why a run was stopped, when it was the Lease that did it.
-func (h *hold) explain(err error) error {
-	if h == nil {
 		return err
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.reason == "" {
-		return err
+	if answer != name {
+		return fmt.Errorf("that is not %q: nothing was changed; %w", name, migrate.ErrStopped)
 	}
-	if err == nil { // it was the phase's last step: the next phase has to wait
-		err = migrate.ErrStopped
-	}
-	return fmt.Errorf("%s: %w", strings.TrimSuffix(h.reason, "."), err)
+	return nil
 }
 
-// end gives the Lease back, also when ctx has ended: after Ctrl-C nobody else
-// is to wait. One that can't be deleted now becomes stale.
-func (h *hold) end(ctx context.Context) {
-	h.cancel()
-	<-h.ended
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTry)
-	defer cancel()
-	if err := h.api.ReleaseOperator(ctx, h.me); err != nil {
-		h.tell(fmt.Sprintf("the Lease kube-system/hamigrate stays, and is stale in %s: %v", show.Seconds(leaseLasts), err))
+// renewalHere is the operator of a renewal at this terminal.
+type renewalHere struct {
+	c    *cli.Context
+	name string
+	stop <-chan struct{}
+}
+
+// plan is where what is planned is shown: events for scripts have the standard output.
+func (o renewalHere) plan() io.Writer {
+	if o.c.String("output") == "json" {
+		return o.c.App.ErrWriter
 	}
+	return o.c.App.Writer
+}
+
+// Planned shows what is true of each certificate.
+func (o renewalHere) Planned(u run.UnderRenewal, entries []migrate.Entry) (need bool, err error) {
+	return console.PrintRenewal(o.plan(), u, entries)
+}
+
+// Note adds a line to what was planned.
+func (o renewalHere) Note(line string) error {
+	_, err := show.Fprintln(o.plan(), line)
+	return err
+}
+
+// Say tells what becomes of it.
+func (o renewalHere) Say(line string) { show.Fprintln(o.c.App.ErrWriter, line) }
+
+// Confirm wants the cluster's name typed.
+func (o renewalHere) Confirm(ctx context.Context, what string) error {
+	if o.c.Bool("yes") {
+		return nil
+	}
+	return confirmByName(ctx, o.c, o.stop, o.name, "look at `migrate certs renew --plan` and add --yes", "Type the cluster's name (%s) to %s: ", what)
+}
+
+// restoreHere is the operator of a restore at this terminal.
+type restoreHere struct {
+	c    *cli.Context
+	name string
+	stop <-chan struct{}
+}
+
+// Planned shows what is true now, what is to be done and what is lost.
+func (o restoreHere) Planned(p run.RestorePlan) error { return console.PrintRestore(o.c.App.Writer, p) }
+
+// Confirm wants the cluster's name typed.
+func (o restoreHere) Confirm(ctx context.Context) (wasAsked bool, err error) {
+	if o.c.Bool("yes") {
+		return false, nil
+	}
+	return true, confirmByName(ctx, o.c, o.stop, o.name, "look at `migrate restore --plan` and add --yes", "Type the cluster's name (%s) to lose these writes and restore: ")
+}
+
+// Done tells from where the cluster was restored.
+func (o restoreHere) Done(folder string) error {
+	return console.PrintRestored(o.c.App.ErrWriter, folder)
 }

@@ -13,13 +13,14 @@ import (
 
 	"hamigrate/migrate/backup"
 	"hamigrate/migrate/inputfile"
+	"hamigrate/migrate/run"
 )
 
 // ownFiles are those of a migration, which no output may replace.
 type ownFiles struct{ spec, journal string }
 
 // ownFilesOf are those of a session.
-func ownFilesOf(s *session) ownFiles { return ownFiles{s.file, s.journal} }
+func ownFilesOf(s *run.Session) ownFiles { return ownFiles{s.File, s.Journal} }
 
 // writeOutput writes the file that a flag names. A regular file is replaced as a
 // whole, so that no half of one is ever read; where a link leads to it, the link

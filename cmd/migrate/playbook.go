@@ -8,6 +8,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/run"
 	"hamigrate/phases"
 	"hamigrate/phases/balancers"
 	"hamigrate/playbooks"
@@ -24,7 +25,7 @@ func playbookCommand() *cli.Command {
 			"Workers that the spec does not name are not listed.\n\n" + exitStatus,
 		Flags: append(commonFlags(), phaseFlag(), strategyFlag()),
 		Action: func(c *cli.Context) error {
-			spec, err := readSpec(specFile(c))
+			spec, err := run.ReadSpec(specFile(c))
 			if err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
+	"hamigrate/phases/migration"
 	"hamigrate/playbooks"
 )
 
@@ -27,7 +28,7 @@ func TestPlaybookSaysTheWholeSpec(t *testing.T) {
 		t.Fatalf("only %d fields were filled", len(filler.want))
 	}
 	var text strings.Builder
-	for _, p := range allPhases(phases.Overlap) {
+	for _, p := range migration.Phases(phases.Overlap) {
 		if err := playbooks.Render(&text, p, playbookData(spec)); err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/run"
 	"hamigrate/phases"
 
 	"github.com/urfave/cli/v2"
@@ -46,7 +47,7 @@ func TestCtrlCAtAQuestion(t *testing.T) { //nolint:paralleltest // it sends itse
 	var said bytes.Buffer
 	ctx, stop, done := stopOnSignals(t.Context(), &said, "run")
 	defer done()
-	beginsToChange(ctx) // in a phase before
+	run.BeginsToChange(ctx) // in a phase before
 	c := cli.NewContext(&cli.App{Reader: silent, ErrWriter: io.Discard}, nil, nil)
 	answered := make(chan error, 1)
 	go func() { answered <- askForPhase(ctx, c, stop, "small", phases.Phase{Number: 2}) }()
@@ -65,7 +66,7 @@ func TestCtrlCAtAQuestion(t *testing.T) { //nolint:paralleltest // it sends itse
 	if !strings.Contains(said.String(), "Stopping as soon as nothing is half done") {
 		t.Errorf("said %q", said.String())
 	}
-	if got := howItEnded(errNotAnswered); exitCode(errNotAnswered) != 130 || got != "before a step was begun" {
+	if got := run.HowItEnded(errNotAnswered); exitCode(errNotAnswered) != 130 || got != "before a step was begun" {
 		t.Errorf("exit code %d, it ended %s", exitCode(errNotAnswered), got)
 	}
 	stopped := make(chan struct{})

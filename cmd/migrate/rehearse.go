@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/console"
 	"hamigrate/migrate/playground"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/report"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
+	"hamigrate/phases/migration"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
@@ -70,18 +73,18 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 	}
 	ssh := sshOptions(c, log)
 	ssh.Given = " --file " + remote.Quote(c.String("like"))
-	theirs, err := newSession(sessionOptions{File: c.String("like"), Journal: common(c, flagJournal), Tool: version, Log: log, SSH: ssh})
+	theirs, err := run.Open(run.SessionOptions{File: c.String("like"), Journal: common(c, flagJournal), Tool: version, Log: log, SSH: ssh})
 	if err != nil {
 		return nil, err
 	}
-	defer theirs.close()
+	defer theirs.Close()
 	o, lacks, err := shapeOf(c.Context, theirs)
 	if err != nil {
 		return nil, err
 	}
 	o = chosenOver(c, o)
 	tell := teller(c)
-	tell(fmt.Sprintf("like %s: Kubernetes %s, etcd on %s, %d workers; arguments of the API server: %d, mounts: %d", theirs.spec.Name, o.Kubernetes, o.EtcdListen, max(o.Workers, 0), len(o.APIServerArgs), len(o.APIServerMounts)))
+	tell(fmt.Sprintf("like %s: Kubernetes %s, etcd on %s, %d workers; arguments of the API server: %d, mounts: %d", theirs.Spec.Name, o.Kubernetes, o.EtcdListen, max(o.Workers, 0), len(o.APIServerArgs), len(o.APIServerMounts)))
 	if len(lacks) > 0 {
 		tell("the playground will not have: " + strings.Join(lacks, "; "))
 	}
@@ -89,11 +92,11 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 	if r == nil {
 		return nil, err
 	}
-	known := newRehearsal(theirs.spec, strategyOf(c), *r, lacks)
+	known := newRehearsal(theirs.Spec, strategyOf(c), *r, lacks)
 	if err != nil {
 		known.Result = "failed"
 	}
-	return r, errors.Join(err, keepRehearsal(theirs.journal, known))
+	return r, errors.Join(err, keepRehearsal(theirs.Journal, known))
 }
 
 // rehearsalOptions are the playground of the flags.
@@ -157,7 +160,7 @@ func rehearse(c *cli.Context, strategy phases.Strategy, how measuring, options p
 	}
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "")
 	defer done()
-	beginsToChange(ctx) // what is built is taken down as a whole
+	run.BeginsToChange(ctx) // what is built is taken down as a whole
 	// Until the migration begins there is nothing to finish: the first
 	// Ctrl-C ends the set-up.
 	building, cancel := context.WithCancel(ctx)
@@ -225,23 +228,20 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 	ssh := sshOptions(c, log)
 	ssh.Given = " --file " + remote.Quote(pg.SpecFile())
 	ssh.NoUserConfig = true // it knows nothing of a playground, and may lead elsewhere
-	s, err := newSession(sessionOptions{File: pg.SpecFile(), Journal: filepath.Join(pg.Dir(), "rehearsal.journal"), Tool: version, Log: log, SSH: ssh})
+	s, err := run.Open(run.SessionOptions{File: pg.SpecFile(), Journal: filepath.Join(pg.Dir(), "rehearsal.journal"), Tool: version, Log: log, SSH: ssh})
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
+	defer s.Close()
 	announced, err := rehearsalPlan(c, s, strategy)
 	if err != nil {
 		return nil, err
 	}
-	bar := newProgress(c.App.ErrWriter)
-	s.tellWaits(bar.waits)
-	how.tell = bar.say
-	m := migration{
-		strategy: strategy, chosen: true, phases: allPhases(strategy), events: bar, bar: bar, stop: stop,
-		confirm: func(phases.Phase) error { return nil }, measuring: how, command: "rehearse",
-	}
-	failed := migratePhases(ctx, s, m)
+	bar := console.NewProgress(c.App.ErrWriter)
+	s.TellWaits(bar.Waits)
+	how.tell = bar.Say
+	o := run.Options{Command: "rehearse", Strategy: strategy, Chosen: true, Events: bar, Stop: stop, Operator: run.Unattended{Tell: bar.Say}, Prober: proberOf(how, bar)}
+	failed := run.Run(ctx, s, o)
 	r, err := reportOf(s)
 	if err != nil {
 		return nil, errors.Join(failed, err)
@@ -250,7 +250,7 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 	if failed != nil || !andBack {
 		return r, failed
 	}
-	failed = backAndForth(ctx, s, m)
+	failed = backAndForth(ctx, s, o, how, bar)
 	last, err := reportOf(s)
 	if err != nil {
 		return r, errors.Join(failed, err)
@@ -260,48 +260,49 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 }
 
 // backAndForth takes a migration back and does it again.
-func backAndForth(ctx context.Context, s *session, m migration) error {
-	m.measuring.quiet = 0 // measured before the first way forward
-	m.measuring.tell("all the way back")
-	if err := rollBack(ctx, s, 0, m); err != nil {
+func backAndForth(ctx context.Context, s *run.Session, o run.Options, how measuring, bar *console.Progress) error {
+	how.quiet = 0 // measured before the first way forward
+	o.Prober = proberOf(how, bar)
+	bar.Say("all the way back")
+	if err := run.Rollback(ctx, s, o); err != nil {
 		return err
 	}
-	m.measuring.tell("and forward again")
-	return migratePhases(ctx, s, m)
+	bar.Say("and forward again")
+	return run.Run(ctx, s, o)
 }
 
 // reportOf makes a report of the session's journal.
-func reportOf(s *session) (*report.Report, error) {
-	j, err := s.readJournal()
+func reportOf(s *run.Session) (*report.Report, error) {
+	j, err := s.ReadJournal()
 	if err != nil {
 		return nil, err
 	}
-	r, err := report.Make(j, allPhases)
+	r, err := report.Make(j, migration.Phases)
 	return &r, errors.Join(err, j.Close())
 }
 
 // rehearsalPlan prints the plan and returns the outage it announces.
-func rehearsalPlan(c *cli.Context, s *session, strategy phases.Strategy) (time.Duration, error) {
-	j, err := s.readJournal()
+func rehearsalPlan(c *cli.Context, s *run.Session, strategy phases.Strategy) (time.Duration, error) {
+	j, err := s.ReadJournal()
 	if err != nil {
 		return 0, err
 	}
-	plans, err := makePlan(c.Context, s, allPhases(strategy), j)
+	plans, err := run.MakePlan(c.Context, s, migration.Phases(strategy), j)
 	if err := errors.Join(err, j.Close()); err != nil {
 		return 0, err
 	}
 	var away time.Duration
 	for _, p := range plans {
-		away += outageOf(p.Entries)
+		away += run.OutageOf(p.Entries)
 	}
-	return away, printPlan(c.App.Writer, plans, "text", true)
+	return away, console.PrintPlan(c.App.Writer, plans, "text", true)
 }
 
 // likeFiles are those of the cluster that a rehearsal is like. A spec that lies
 // here is somebody's, also where it is like none.
 func likeFiles(c *cli.Context) ownFiles {
 	spec := or(c.String("like"), "migrate.yaml")
-	return ownFiles{spec, or(c.String(flagJournal), journalBeside(spec))}
+	return ownFiles{spec, or(c.String(flagJournal), run.JournalBeside(spec))}
 }
 
 // checkReport is for the begin of a rehearsal, whose report comes minutes later.

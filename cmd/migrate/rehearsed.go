@@ -15,8 +15,10 @@ import (
 	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/report"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
+	"hamigrate/phases/migration"
 
 	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
@@ -79,7 +81,7 @@ func newRehearsal(spec cluster.Spec, strategy phases.Strategy, r report.Report, 
 
 func declarations(strategy phases.Strategy) map[string]string {
 	out := map[string]string{}
-	for _, p := range allPhases(strategy) {
+	for _, p := range migration.Phases(strategy) {
 		out[p.Name] = migrate.Fingerprint(p)
 	}
 	return out
@@ -148,8 +150,8 @@ func (r *rehearsal) say(like string, spec cluster.Spec, list []phases.Phase, kub
 }
 
 // rehearsalFlagsOf name the cluster at hand to `migrate rehearse`.
-func rehearsalFlagsOf(c *cli.Context, s *session) string {
-	flags := "--like " + remote.Quote(s.file)
+func rehearsalFlagsOf(c *cli.Context, s *run.Session) string {
+	flags := "--like " + remote.Quote(s.File)
 	if file := common(c, flagJournal); file != "" {
 		flags += " --journal " + remote.Quote(file)
 	}

@@ -7,6 +7,7 @@ import (
 	"hamigrate/migrate/report"
 	"hamigrate/migrate/report/page"
 	"hamigrate/migrate/show"
+	"hamigrate/phases/migration"
 
 	"github.com/urfave/cli/v2"
 )
@@ -31,20 +32,20 @@ func reportAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	j, err := s.readJournal()
+	defer s.Close()
+	j, err := s.ReadJournal()
 	if err != nil {
 		return err
 	}
 	defer j.Close()
-	r, err := report.Make(j, allPhases)
+	r, err := report.Make(j, migration.Phases)
 	if err != nil {
 		return err
 	}
 	if r.StartedAt.IsZero() {
-		return fmt.Errorf("nothing was begun yet, so there is nothing to report; next: %s", s.next("plan"))
+		return fmt.Errorf("nothing was begun yet, so there is nothing to report; next: %s", s.Next("plan"))
 	}
-	d, err := report.MakePage(j, r, report.PageOptions{Phases: allPhases, Tool: version})
+	d, err := report.MakePage(j, r, report.PageOptions{Phases: migration.Phases, Tool: version})
 	if err != nil {
 		return err
 	}
@@ -65,7 +66,7 @@ func reportAction(c *cli.Context) error {
 		if err := report.Print(c.App.Writer, r); err != nil || r.Result != "failed" {
 			return err
 		}
-		_, err := show.Fprintf(c.App.Writer, "`%s` says how far it is.\n", s.next("status"))
+		_, err := show.Fprintf(c.App.Writer, "`%s` says how far it is.\n", s.Next("status"))
 		return err
 	}
 	return printPage(c.App.Writer, d, format)

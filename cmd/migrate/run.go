@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/runrecord"
+	"hamigrate/migrate/console"
+	"hamigrate/migrate/run"
 	"hamigrate/phases"
-	"hamigrate/state"
 
 	"github.com/urfave/cli/v2"
 )
@@ -45,39 +44,28 @@ func waitBackendFlag() cli.Flag {
 		Usage: "with an external load balancer: wait for at most `TIME` until somebody has changed its backends as asked"})
 }
 
-// asked is what the command line wants done: which phases, how, and, with a
-// saved plan, that nothing else is.
-type asked struct {
-	phases   []phases.Phase
-	strategy phases.Strategy
-	chosen   bool // the strategy is not just the default
-	phase    int  // 0: all
-	file     string
-	plan     *savedPlan
-}
-
-func whatIsAsked(c *cli.Context) (asked, error) {
-	a := asked{strategy: strategyOf(c), chosen: c.IsSet("strategy"), phase: c.Int("phase")}
+// runAsked is what the command line wants done: which phases, how, and, with a saved
+// plan, that nothing else is.
+func runAsked(c *cli.Context) (run.Options, error) {
+	o := run.Options{Command: "run", Strategy: strategyOf(c), Chosen: c.IsSet("strategy"), Phase: c.Int("phase"),
+		Ignore: c.StringSlice("ignore-preflight"), NoBackup: c.Bool("no-backup"), How: howGiven(c)}
 	var err error
-	if a.file, err = planGiven(c.String("plan"), c.Args().Slice()); err != nil {
-		return a, err
+	if o.PlanFile, err = planGiven(c.String("plan"), c.Args().Slice()); err != nil || o.PlanFile == "" {
+		return o, err
 	}
-	if a.file != "" {
-		if c.IsSet("strategy") || c.IsSet("phase") {
-			return a, errors.New("a saved plan has its phases and its strategy: leave --phase and --strategy away, or save another plan")
-		}
-		p, err := readPlan(a.file)
-		if err != nil {
-			return a, err
-		}
-		a.plan, a.strategy, a.chosen, a.phase = &p, phases.Strategy(p.Strategy), true, p.Phase
+	if c.IsSet("strategy") || c.IsSet("phase") {
+		return o, errors.New("a saved plan has its phases and its strategy: leave --phase and --strategy away, or save another plan")
 	}
-	a.phases, err = phasesFor(a.phase, a.strategy)
-	return a, err
+	p, err := run.ReadPlan(o.PlanFile)
+	if err != nil {
+		return o, err
+	}
+	o.Plan, o.Strategy, o.Chosen, o.Phase = &p, phases.Strategy(p.Strategy), true, p.Phase
+	return o, nil
 }
 
 func runAction(c *cli.Context) error {
-	a, err := whatIsAsked(c)
+	o, err := runAsked(c)
 	if err != nil {
 		return err
 	}
@@ -85,122 +73,34 @@ func runAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	if err := probeFits(c); err != nil {
 		return err
 	}
-	if a.plan != nil {
-		if err := a.plan.fits(a.file, s, a.phases); err != nil {
+	if o.Plan != nil {
+		if err := o.Plan.Fits(o.PlanFile, s, o.List()); err != nil {
 			return err
 		}
 	}
-	known, err := lastRehearsal(s.journal)
+	known, err := lastRehearsal(s.Journal)
 	if err != nil {
 		return err
 	}
-	bar := newProgress(c.App.ErrWriter)
-	bar.rehearsed = known
-	s.tellWaits(bar.waits)
-	s.world.UseAsk(bar.say, c.Duration("wait-backend"))
-	var events migrate.Events = bar
-	if c.String("output") == "json" {
-		events = jsonEvents{json.NewEncoder(c.App.Writer)}
-	}
-	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "run")
+	o.Rehearsed = func(kubernetes string) string { return known.say(rehearsalFlagsOf(c, s), s.Spec, o.List(), kubernetes) }
+	return migrating(c, s, o, known.expected, run.Run)
+}
+
+// migrating runs phases, or takes them back, with the operator at this terminal.
+func migrating(c *cli.Context, s *run.Session, o run.Options, expected func(migrate.StepID) time.Duration, do func(context.Context, *run.Session, run.Options) error) error {
+	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, o.Command)
 	defer done()
-	confirm := func(phases.Phase) error { return nil }
-	if !c.Bool("yes") {
-		confirm = func(p phases.Phase) error { return askForPhase(ctx, c, stop, s.spec.Name, p) }
-	}
-	m := migration{strategy: a.strategy, chosen: a.chosen, phases: a.phases, events: events, stop: stop, confirm: confirm, measuring: measuringOf(c, bar.say), bar: bar, noBackup: c.Bool("no-backup"),
-		command: "run", closing: &closing{w: c.App.ErrWriter, s: s, command: "run", flags: flagsGiven(c), how: howGiven(c), phase: c.Int("phase"), plan: a.file},
-		ignore: c.StringSlice("ignore-preflight")}
-	if !c.Bool("yes") && a.plan == nil {
-		m.inPlace = func(b *migrate.BlockedError, away time.Duration) error { return askInPlace(ctx, c, stop, b, away) }
-	}
-	if a.plan != nil {
-		m.meant = func(id, kubernetes string) error { return a.plan.fitsCluster(a.file, id, kubernetes) }
-	}
-	m.agreed = func(ctx context.Context, j *state.Journal, kubernetes string) error {
-		bar.say(known.say(rehearsalFlagsOf(c, s), s.spec, a.phases, kubernetes))
-		if a.plan == nil {
-			return nil
-		}
-		return exactly(s, a.file, *a.plan, a.phases)(ctx, j)
-	}
-	return migratePhases(ctx, s, m)
-}
-
-// migration is what migratePhases carries out.
-type migration struct {
-	strategy phases.Strategy
-	chosen   bool // the strategy was asked for: not the default
-	phases   []phases.Phase
-	events   migrate.Events
-	stop     <-chan struct{}
-	confirm  func(phases.Phase) error
-	// inPlace asks whether to do without the overlap where that is blocked;
-	// nil: nobody can be asked.
-	inPlace   func(b *migrate.BlockedError, away time.Duration) error
-	measuring measuring
-	bar       *progress // gets the live figures; may be nil
-	command   string    // for other operators: "run"
-	closing   *closing  // tells how it ended, when not well; nil: whoever called does
-	ignore    []string  // preflight checks that may block
-	noBackup  bool
-	// meant is asked, before anything is written here or there, whether this
-	// is the cluster that was meant; nil: any one is that the journal takes.
-	meant func(id, kubernetes string) error
-	// agreed is asked, once the cluster is held and before anything is done,
-	// whether this is what was agreed to; nil: nothing was.
-	agreed func(ctx context.Context, j *state.Journal, kubernetes string) error
-}
-
-// describeCluster ties the journal to the cluster and keeps what the report
-// needs; a resumed run keeps its first start.
-func describeCluster(ctx context.Context, s *session, j *state.Journal, id, kubernetes string, strategy phases.Strategy) error {
-	if err := j.BindCluster(id); err != nil {
-		return err
-	}
-	if begun, err := described(j); err != nil || begun {
-		return err
-	}
-	size, err := etcdSize(ctx, s.world.View(migrate.ClusterTarget))
-	if err != nil {
-		return err
-	}
-	return j.PutBlob(runrecord.AboutBlob, runrecord.About{Cluster: s.spec.Name, KubernetesVersion: kubernetes, Strategy: string(strategy), StartedAt: time.Now().UTC(), EtcdBytes: size})
-}
-
-// described says whether the journal has what the report tells of a run. What
-// a run wrote that was declined or refused before a phase began is no start.
-func described(j *state.Journal) (bool, error) {
-	var a runrecord.About
-	if known, err := j.GetBlob(runrecord.AboutBlob, &a); err != nil || !known {
-		return false, err
-	}
-	for _, p := range allPhases(phases.Overlap) {
-		if known, err := j.Phase(p.Number); err != nil || !known.Begun.IsZero() {
-			return true, err
-		}
-	}
-	return false, nil
-}
-
-// etcdSize is how big the database is, in bytes; any member's will do.
-func etcdSize(ctx context.Context, v phases.View) (int64, error) {
-	e, err := v.Etcd(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for _, host := range e.Hosts() {
-		s, err := e.Status(ctx, host)
-		if err != nil {
-			return 0, err
-		}
-		return s.DBSize, nil
-	}
-	return 0, errors.New("reading the size of etcd's database: no member answers")
+	events, bar := eventsOf(c, s)
+	bar.Expected = expected
+	s.World.UseAsk(bar.Say, c.Duration("wait-backend"))
+	o.Events, o.Stop, o.Operator = events, stop, operatorAt(c, s, stop, bar.Say)
+	o.Prober = proberOf(measuringOf(c, bar.Say), bar)
+	o.Listener = console.Ending{W: c.App.ErrWriter, Flags: s.Given}
+	return do(ctx, s, o)
 }
 
 // askForPhase wants the cluster's name typed: the one mistake that no check

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
@@ -29,7 +30,7 @@ import (
 // TestMain lets the scripts run this test binary as `migrate`.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"migrate":           func() { os.Exit(run(os.Args)) },
+		"migrate":           func() { os.Exit(execute(os.Args)) },
 		"migrate-as-nobody": runAsNobody,
 	})
 }
@@ -41,7 +42,7 @@ func runAsNobody() {
 		fmt.Fprintln(os.Stderr, "giving up root's rights:", err)
 		os.Exit(99)
 	}
-	os.Exit(run(os.Args))
+	os.Exit(execute(os.Args))
 }
 
 // TestScripts runs testdata/script: the command line as a user meets it. No
@@ -227,7 +228,7 @@ func TestExitCodes(t *testing.T) {
 		{"done", nil, 0},
 		{"anything else", errors.New("no route to host"), 1},
 		{"a step that failed", &migrate.StepError{Where: where, Op: migrate.OpApply, Err: errors.New("x")}, 1},
-		{"changes pending", errChangesPending, 2},
+		{"changes pending", run.ErrChangesPending, 2},
 		{"blocked", &migrate.BlockedError{Where: where, Reason: "x"}, 3},
 		{"blocked, deep inside", fmt.Errorf("running: %w", &migrate.BlockedError{Where: where}), 3},
 		{"stopped between two steps", migrate.ErrStopped, 4},

@@ -8,8 +8,10 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
 
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
+	"hamigrate/phases/migration"
 )
 
 // Flags that every command with a cluster has, before or after its name.
@@ -50,22 +52,22 @@ func common(c *cli.Context, name string) string {
 
 // openSession reads the spec and begins the log; hosts are connected to when they
 // are needed.
-func openSession(c *cli.Context) (*session, error) {
+func openSession(c *cli.Context) (*run.Session, error) {
 	s, err := readSession(c)
 	if err == nil {
-		keepLog(c, s.journal)
+		keepLog(c, s.Journal)
 	}
 	return s, err
 }
 
 // readSession is for commands that only read what is on this machine: of these
 // there is no log.
-func readSession(c *cli.Context) (*session, error) {
+func readSession(c *cli.Context) (*run.Session, error) {
 	log, err := logger(c)
 	if err != nil {
 		return nil, err
 	}
-	return newSession(sessionOptions{File: specFile(c), Journal: common(c, flagJournal), Given: flagsGiven(c), Tool: version, Log: log, SSH: sshOptions(c, log)})
+	return run.Open(run.SessionOptions{File: specFile(c), Journal: common(c, flagJournal), Given: flagsGiven(c), Tool: version, Log: log, SSH: sshOptions(c, log)})
 }
 
 // specFile is the spec's name as it was given.
@@ -87,7 +89,7 @@ func strategyOf(c *cli.Context) phases.Strategy { return phases.Strategy(c.Strin
 
 // phasesFor picks the phases that --phase names; 0 means all.
 func phasesFor(number int, s phases.Strategy) ([]phases.Phase, error) {
-	all := allPhases(s)
+	all := migration.Phases(s)
 	if number == 0 {
 		return all, nil
 	}
@@ -102,7 +104,7 @@ func phaseFlag() cli.Flag {
 		Action: func(_ *cli.Context, n int) error {
 			_, err := phasesFor(n, phases.Overlap)
 			if n == 0 {
-				err = fmt.Errorf("--phase 0: there are the phases 1 to %d", len(allPhases(phases.Overlap)))
+				err = fmt.Errorf("--phase 0: there are the phases 1 to %d", len(migration.Phases(phases.Overlap)))
 			}
 			return err
 		}}

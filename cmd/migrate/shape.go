@@ -14,6 +14,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/playground"
 	"hamigrate/migrate/playground/build"
+	"hamigrate/migrate/run"
 	"hamigrate/phases"
 	"hamigrate/phases/balancers"
 )
@@ -247,11 +248,11 @@ func mountable(p string) bool {
 }
 
 // shapeOf reads the cluster of a spec, and derives the playground from it.
-func shapeOf(ctx context.Context, s *session) (playground.Options, []string, error) {
-	shape, err := readShape(ctx, s.world.View(migrate.ClusterTarget))
+func shapeOf(ctx context.Context, s *run.Session) (playground.Options, []string, error) {
+	shape, err := readShape(ctx, s.World.View(migrate.ClusterTarget))
 	if err != nil {
-		return playground.Options{}, nil, fmt.Errorf("reading the shape of %s: %w", s.spec.Name, err)
+		return playground.Options{}, nil, fmt.Errorf("reading the shape of %s: %w", s.Spec.Name, err)
 	}
-	o, lacks := playgroundLike(shape, s.spec)
+	o, lacks := playgroundLike(shape, s.Spec)
 	return o, lacks, nil
 }

@@ -10,6 +10,7 @@ import (
 	"hamigrate/migrate/playground"
 	"hamigrate/migrate/report"
 	"hamigrate/phases"
+	"hamigrate/phases/migration"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -101,7 +102,7 @@ func TestRehearsal(t *testing.T) {
 	t.Parallel()
 	journal := filepath.Join(t.TempDir(), "flagship.journal")
 	spec := cluster.Spec{Name: "flagship", Fingerprint: "sha256:1"}
-	list := allPhases(phases.Overlap)
+	list := migration.Phases(phases.Overlap)
 	none, err := lastRehearsal(journal)
 	if err != nil || none != nil {
 		t.Fatalf("a rehearsal of nothing: %+v, %v", none, err)
@@ -141,7 +142,7 @@ func TestRehearsal(t *testing.T) {
 	other.Fingerprint = "sha256:2"
 	for want, got := range map[string][]string{
 		"the spec has changed since":          kept.differs(other, list, ""),
-		"phase 2 has other steps now":         kept.differs(spec, allPhases(phases.InPlace), ""),
+		"phase 2 has other steps now":         kept.differs(spec, migration.Phases(phases.InPlace), ""),
 		"the cluster runs Kubernetes v1.34.1": kept.differs(spec, list, "v1.34.1"),
 	} {
 		if len(got) != 1 || !strings.Contains(got[0], want) {

@@ -19,8 +19,8 @@ var around = map[string]string{
 	"cmd/migrate/heldup.go: file.Write":         "an output behind show.Guard",
 	"cmd/migrate/sudoers.go: io.WriteString":    "a file for sudo, in which only names that it takes stand",
 	"cmd/migrate/manual.go: w.Write":            "the manual, of the commands' own texts",
-	"cmd/migrate/restore.go: io.Copy":           "a file, to another",
-	"cmd/migrate/plan.go: w.Write":              "YAML, which is for programs; show.Guard stands behind it",
+	"migrate/run/restore_choose.go: io.Copy":    "a file, to its checksum",
+	"migrate/console/plan.go: w.Write":          "YAML, which is for programs; show.Guard stands behind it",
 }
 
 // outputs are the files that name the program's outputs: to make the App's of them,
@@ -28,7 +28,7 @@ var around = map[string]string{
 var outputs = map[string]bool{"cmd/migrate/main.go": true, "migrate/support/here.go": true}
 
 // printers are the packages that write what a person reads.
-var printers = []string{"cmd/migrate", "migrate/commandlog", "migrate/report", "migrate/support"}
+var printers = []string{"cmd/migrate", "migrate/commandlog", "migrate/console", "migrate/lease", "migrate/report", "migrate/run", "migrate/support"}
 
 // TestNoWayAroundTheQuoting: cmd/migrate prints through package show, and nobody
 // else prints at all; and nothing that is no constant is called the program's own

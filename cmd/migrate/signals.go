@@ -7,27 +7,15 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 
-	"hamigrate/migrate"
 	"hamigrate/migrate/commandlog"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
 )
-
-// signalled is the end that a signal brings about while nothing was changed yet.
-type signalled struct{}
-
-func (signalled) Error() string {
-	return "stopped by a signal: this command has changed nothing on the cluster"
-}
-func (signalled) Unwrap() error { return context.Canceled }
-
-// errSignalled is the cause of a context that a signal has ended.
-var errSignalled error = signalled{}
 
 // looking makes the action of a command that only looks end at once with the
 // first INT, TERM or HUP, and in its own words: what was asked of hosts is given
@@ -46,13 +34,13 @@ func looking(action cli.ActionFunc) cli.ActionFunc {
 		go func() {
 			select {
 			case <-signals:
-				cancel(errSignalled)
+				cancel(run.ErrSignalled)
 			case <-ended:
 			}
 			signal.Stop(signals)
 		}()
 		c.Context = ctx
-		return inOwnWords(ctx, action(c))
+		return run.InOwnWords(ctx, action(c))
 	}
 }
 
@@ -65,8 +53,8 @@ func looking(action cli.ActionFunc) cli.ActionFunc {
 // afterwards, "" for nothing: a rehearsal has its own end.
 func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.Context, stop <-chan struct{}, done func()) {
 	changesBegun.Store(true)
-	made := new(changes)
-	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, changesKey{}, made))
+	ctx, made := run.WithChanges(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	signals, gone := make(chan os.Signal, 2), make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	// These two last to the program's end: what is said last may find no reader
@@ -98,7 +86,7 @@ func stopOnSignals(ctx context.Context, w io.Writer, command string) (_ context.
 			if !heard {
 				return
 			}
-			if !asked && made.unlessMade(func() { cancel(errSignalled) }) {
+			if !asked && made.UnlessMade(func() { cancel(run.ErrSignalled) }) {
 				signal.Stop(signals) // a second one ends the program
 				close(stopping)
 				return
@@ -136,61 +124,6 @@ func nextSignal(finished <-chan struct{}, gone, signals <-chan os.Signal) (why s
 	case <-signals:
 		return pressedWhy, true
 	}
-}
-
-// changes says whether a command that signals stop has changed something. It is
-// in the context of the command, for whoever changes something first.
-type changes struct {
-	mu   sync.Mutex
-	made bool
-}
-
-type changesKey struct{}
-
-// beginsToChange says that something is changed from now on: the first signal ends
-// nothing in its middle any more.
-func beginsToChange(ctx context.Context) {
-	if c, ok := ctx.Value(changesKey{}).(*changes); ok {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.made = true
-	}
-}
-
-// unlessMade calls end where nothing was changed, and says whether it has.
-func (c *changes) unlessMade(end func()) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.made {
-		end()
-	}
-	return !c.made
-}
-
-// changingWith is a listener for whom a run begins to change something with its
-// first step that is not only looked at.
-func changingWith(ctx context.Context) onEvent {
-	return func(e migrate.Event) {
-		if e.Kind == migrate.EventStepStarted || e.Kind == migrate.EventStepUndoing {
-			beginsToChange(ctx)
-		}
-	}
-}
-
-// inOwnWords is the error of a command that a signal has ended before it changed
-// something: whatever look was given up then is of no interest.
-//
-// A step whose beginning was written down just before is another matter: its error
-// stays, and says what is known.
-func inOwnWords(ctx context.Context, err error) error {
-	var interrupted *migrate.InterruptedError
-	if errors.As(err, &interrupted) && interrupted.Status.Unfinished() {
-		return err
-	}
-	if err != nil && errors.Is(context.Cause(ctx), errSignalled) {
-		return errSignalled
-	}
-	return err
 }
 
 // unread has a word when nobody reads one of the program's outputs any more.

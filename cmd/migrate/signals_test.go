@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/run"
 	"hamigrate/state"
 
 	"github.com/urfave/cli/v2"
@@ -54,7 +55,7 @@ func TestALostTerminalAsksToStop(t *testing.T) {
 			var said lockedBuffer
 			ctx, stop, done := stopOnSignals(t.Context(), &said, "run")
 			defer done()
-			beginsToChange(ctx)
+			run.BeginsToChange(ctx)
 			for range 3 {
 				lose(t)
 			}
@@ -172,7 +173,7 @@ func TestBeforeAChangeOneSignalIsEnough(t *testing.T) {
 			var said lockedBuffer
 			ctx, stop, done := stopOnSignals(t.Context(), &said, "run")
 			defer done()
-			changingWith(ctx).Event(migrate.Event{Kind: migrate.EventStepSatisfied}) // which was only looked at
+			run.ChangingWith(ctx).Event(migrate.Event{Kind: migrate.EventStepSatisfied}) // which was only looked at
 			lose(t)
 			for _, ended := range []<-chan struct{}{ctx.Done(), stop} {
 				select {
@@ -181,9 +182,9 @@ func TestBeforeAChangeOneSignalIsEnough(t *testing.T) {
 					t.Fatal("it goes on")
 				}
 			}
-			err := inOwnWords(ctx, fmt.Errorf("connecting to cp1: %w", context.Cause(ctx)))
-			if exitCode(err) != 130 || err.Error() != "stopped by a signal: this command has changed nothing on the cluster" || howItEnded(err) != "before a step was begun" {
-				t.Errorf("got %v, exit code %d, ended %s", err, exitCode(err), howItEnded(err))
+			err := run.InOwnWords(ctx, fmt.Errorf("connecting to cp1: %w", context.Cause(ctx)))
+			if exitCode(err) != 130 || err.Error() != "stopped by a signal: this command has changed nothing on the cluster" || run.HowItEnded(err) != "before a step was begun" {
+				t.Errorf("got %v, exit code %d, ended %s", err, exitCode(err), run.HowItEnded(err))
 			}
 		})
 	}
@@ -198,7 +199,7 @@ func TestALookEndsWithASignal(t *testing.T) {
 			<-c.Context.Done()
 			return errors.New("context canceled")
 		})
-		if err := looks(cli.NewContext(cli.NewApp(), nil, &cli.Context{Context: t.Context()})); !errors.Is(err, errSignalled) || exitCode(err) != 130 {
+		if err := looks(cli.NewContext(cli.NewApp(), nil, &cli.Context{Context: t.Context()})); !errors.Is(err, run.ErrSignalled) || exitCode(err) != 130 {
 			t.Errorf("%v: got %v", sig, err)
 		}
 	}
@@ -213,11 +214,11 @@ func TestALookEndsWithASignal(t *testing.T) {
 func TestASignalBesideTheFirstChange(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errSignalled)
+	cancel(run.ErrSignalled)
 	for status, own := range map[state.Status]bool{state.Pending: true, state.Verified: true, state.Started: false, state.Undoing: false} {
 		err := error(&migrate.InterruptedError{Status: status})
-		if got := errors.Is(inOwnWords(ctx, err), errSignalled); got != own {
-			t.Errorf("%s: %v", status, inOwnWords(ctx, err))
+		if got := errors.Is(run.InOwnWords(ctx, err), run.ErrSignalled); got != own {
+			t.Errorf("%s: %v", status, run.InOwnWords(ctx, err))
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote/rights"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
 
@@ -69,7 +70,7 @@ func sudoersFiles(c *cli.Context) ([]sudoersFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
+	defer s.Close()
 	var out []sudoersFile
 	var names, roots []string
 	for _, h := range hosts {
@@ -77,7 +78,7 @@ func sudoersFiles(c *cli.Context) ([]sudoersFile, error) {
 		if only := c.String("host"); only != "" && only != h.host.Name {
 			continue
 		}
-		user, sudo, err := s.pool.Login(h.host)
+		user, sudo, err := s.Pool.Login(h.host)
 		if err != nil {
 			return nil, err
 		}
@@ -107,7 +108,7 @@ type sudoersHost struct {
 	changes string
 }
 
-func sudoersHosts(c *cli.Context) (*session, []sudoersHost, error) {
+func sudoersHosts(c *cli.Context) (*run.Session, []sudoersHost, error) {
 	if word := c.Args().First(); word != "" {
 		if c.Args().Len() > 1 || common(c, flagFile) != "" || c.IsSet("phase") || c.IsSet("host") {
 			return nil, nil, fmt.Errorf("`migrate sudoers %s` is for one host without a spec: leave the rest out; flags stand before the host", word)
@@ -117,7 +118,7 @@ func sudoersHosts(c *cli.Context) (*session, []sudoersHost, error) {
 			return nil, nil, err
 		}
 		log := hclog.NewNullLogger()
-		return sessionWithoutSpec(sessionOptions{Tool: version, Log: log, SSH: sshOptions(c, log)}), []sudoersHost{{host: h, role: rights.First}}, nil
+		return run.WithoutSpec(run.SessionOptions{Tool: version, Log: log, SSH: sshOptions(c, log)}), []sudoersHost{{host: h, role: rights.First}}, nil
 	}
 	s, err := readSession(c)
 	if err != nil {
@@ -128,12 +129,12 @@ func sudoersHosts(c *cli.Context) (*session, []sudoersHost, error) {
 		for _, strategy := range []phases.Strategy{phases.Overlap, phases.InPlace} {
 			list, err := phasesFor(c.Int("phase"), strategy)
 			if err != nil {
-				return nil, nil, errors.Join(err, s.world.Close())
+				return nil, nil, errors.Join(err, s.World.Close())
 			}
 			changed = append(changed, phases.Changed(list)...)
 		}
 	}
-	return s, rolesOf(s.spec, changed), nil
+	return s, rolesOf(s.Spec, changed), nil
 }
 
 // rolesOf lists the hosts of a spec with their roles and, of those of a kind that

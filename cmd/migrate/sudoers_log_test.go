@@ -13,7 +13,7 @@ func TestSudoersLeavesNothingBehind(t *testing.T) {
 	if err := os.WriteFile(spec, []byte(supportSpec), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code := run([]string{"migrate", "sudoers", "--file", spec}); code != 0 {
+	if code := execute([]string{"migrate", "sudoers", "--file", spec}); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	if files, err := os.ReadDir(filepath.Dir(spec)); err != nil || len(files) != 1 {

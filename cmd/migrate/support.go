@@ -12,10 +12,12 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/commandlog"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
 	"hamigrate/migrate/support"
 	"hamigrate/phases"
+	"hamigrate/phases/migration"
 	"hamigrate/phases/preflight"
 	"hamigrate/phases/verify"
 
@@ -51,7 +53,7 @@ func supportAction(c *cli.Context) error {
 	if err := checkNew("out", file, ownFiles{or(common(c, flagFile), "migrate.yaml"), journal}); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.WithValue(c.Context, unasked{}, true), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(run.WithoutQuestions(c.Context), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s, err := openSession(c)
 	if err != nil && c.Bool("anonymous") {
@@ -60,16 +62,16 @@ func supportAction(c *cli.Context) error {
 	a := support.New(now, version)
 	if err == nil {
 		defer closeSoon(s)
-		journal = s.journal
+		journal = s.Journal
 		if c.Bool("anonymous") {
-			a.HideNames(s.spec)
+			a.HideNames(s.Spec)
 		}
-		a.Add("spec.json", "the spec as it was understood, without its comments", support.SpecForOthers(s.spec))
+		a.Add("spec.json", "the spec as it was understood, without its comments", support.SpecForOthers(s.Spec))
 	} else {
 		a.Lacks("spec.json", err)
 	}
 	a.Add("version.json", "this program, this machine, and how it was called", support.AboutHere(now, version))
-	a.AddJournal(journal, allPhases, runrecord.AboutBlob, runrecord.TimingsBlob, runrecord.HostKeysBlob, runrecord.BackupsBlob, renewalBlob, restoreBlob)
+	a.AddJournal(journal, migration.Phases, runrecord.AboutBlob, runrecord.TimingsBlob, runrecord.HostKeysBlob, runrecord.BackupsBlob, run.RenewalBlob, run.RestoreBlob)
 	a.AddLog(commandlog.Beside(journal))
 	switch {
 	case s == nil:
@@ -103,9 +105,9 @@ func checkNew(flag, file string, own ownFiles) error {
 }
 
 // closeSoon gives back the connections, but does not wait for one that hangs.
-func closeSoon(s *session) {
+func closeSoon(s *run.Session) {
 	closed := make(chan struct{})
-	go func() { s.close(); close(closed) }()
+	go func() { s.Close(); close(closed) }()
 	select {
 	case <-closed:
 	case <-time.After(2 * time.Second):
@@ -113,23 +115,23 @@ func closeSoon(s *session) {
 }
 
 // looksOf are what looking commands see.
-func looksOf(s *session) []support.Look {
-	plans := func(ctx context.Context) ([]phasePlan, error) {
-		var all []phasePlan
-		for _, p := range allPhases(phases.Overlap) {
-			entries, err := migrate.Plan(ctx, s.world, p, noRecords{})
+func looksOf(s *run.Session) []support.Look {
+	plans := func(ctx context.Context) ([]run.PhasePlan, error) {
+		var all []run.PhasePlan
+		for _, p := range migration.Phases(phases.Overlap) {
+			entries, err := migrate.Plan(ctx, s.World, p, run.NoRecords{})
 			if err != nil {
 				return all, err
 			}
-			all = append(all, phasePlan{Phase: p.Number, Name: p.Name, Title: p.Title, Entries: entries})
+			all = append(all, run.PhasePlan{Phase: p.Number, Name: p.Name, Title: p.Title, Entries: entries})
 		}
 		return all, nil
 	}
 	return []support.Look{
 		{File: "plan.json", What: "what `migrate plan` sees", See: func(ctx context.Context) (any, error) { return plans(ctx) }},
 		{File: "preflight.json", What: "the checks of `migrate preflight` that only look", See: func(ctx context.Context) (any, error) {
-			return preflight.Run(ctx, s.world, preflight.Options{LookOnly: true})
+			return preflight.Run(ctx, s.World, preflight.Options{LookOnly: true})
 		}},
-		{File: "verify.json", What: "the checks of `migrate verify`", See: func(ctx context.Context) (any, error) { return verify.Run(ctx, s.world, nil) }},
+		{File: "verify.json", What: "the checks of `migrate verify`", See: func(ctx context.Context) (any, error) { return verify.Run(ctx, s.World, nil) }},
 	}
 }

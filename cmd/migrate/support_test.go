@@ -20,6 +20,7 @@ import (
 
 	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/support"
@@ -151,7 +152,7 @@ func fillSupport(t *testing.T, p planted) (spec string) {
 	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(spec, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	j, err := state.Open(journalBeside(spec), state.Options{Tool: "v1"})
+	j, err := state.Open(run.JournalBeside(spec), state.Options{Tool: "v1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,8 +161,8 @@ func fillSupport(t *testing.T, p planted) (spec string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := logIn(t, commandlog.Beside(journalBeside(spec)))
-	raw, err := runlog.Open(commandlog.Beside(journalBeside(spec)), runlog.Limits{})
+	l := logIn(t, commandlog.Beside(run.JournalBeside(spec)))
+	raw, err := runlog.Open(commandlog.Beside(run.JournalBeside(spec)), runlog.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +197,7 @@ func supportOf(t *testing.T, spec string, flags ...string) map[string]string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out.tar.gz")
 	args := append([]string{"migrate", "support", "--offline", "--file", spec, "--out", out}, flags...)
-	if code := run(args); code != 0 {
+	if code := execute(args); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	return unpack(t, out)
@@ -242,7 +243,7 @@ func TestTheArchiveHasNoSecret(t *testing.T) {
 func TestAnAnonymousArchive(t *testing.T) {
 	t.Parallel()
 	spec := fillSupport(t, plant(t))
-	l := logIn(t, commandlog.Beside(journalBeside(spec)))
+	l := logIn(t, commandlog.Beside(run.JournalBeside(spec)))
 	for _, text := range []string{"cp1: 192.0.2.11:6443 and 198.51.100.7, [2001:db8::7]:22 at 21:05:00", "other.corp.example is api.corp.example's", "CP1,cp1,e1", "/home/ada/x", "127.0.0.1:6443 kubelet-cp1.service"} {
 		l.Shown(runlog.Out, []byte(text+"\n"))
 	}
@@ -276,7 +277,7 @@ func TestWhoIsWhoIsNotKept(t *testing.T) {
 	t.Parallel()
 	spec := fillSupport(t, plant(t))
 	supportOf(t, spec, "--anonymous")
-	data, err := os.ReadFile(commandlog.Beside(journalBeside(spec)))
+	data, err := os.ReadFile(commandlog.Beside(run.JournalBeside(spec)))
 	if err != nil || strings.Contains(string(data), "host-1") || strings.Contains(string(data), "In it stands") || !strings.Contains(string(data), "Written: ") {
 		t.Errorf("the log has the table, or nothing: %v, %s", err, data[max(0, len(data)-2000):])
 	}
@@ -284,7 +285,7 @@ func TestWhoIsWhoIsNotKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), "out.tar.gz")
-	if code := run([]string{"migrate", "support", "--offline", "--anonymous", "--file", spec, "--out", out}); code == 0 {
+	if code := execute([]string{"migrate", "support", "--offline", "--anonymous", "--file", spec, "--out", out}); code == 0 {
 		t.Error("it went on without the spec")
 	}
 	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {

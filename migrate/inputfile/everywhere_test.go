@@ -26,7 +26,7 @@ func elsewhere() map[string]string {
 		"cmd/migrate/output_file.go":           "writes to a device",
 		"cmd/migrate/support_archive.go":       "makes the archive",
 		"cmd/migrate/localfiles.go":            "streams what a backup holds to a host",
-		"cmd/migrate/restore.go":               "the program itself: its checksum, streamed",
+		"migrate/run/restore_choose.go":        "the program itself: its checksum, streamed",
 	}
 }
 

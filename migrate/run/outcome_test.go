@@ -1,0 +1,98 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"hamigrate/migrate"
+	"hamigrate/phases/preflight"
+	"hamigrate/state"
+)
+
+// TestAReasonIsToldOnce: a host that is not reached is why the run ended and why
+// nothing is seen of the API and of etcd.
+func TestAReasonIsToldOnce(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("connecting to cp1: connection refused")
+	c := &ending{told: &migrate.StepError{Err: cause}}
+	for what, err := range map[string]error{
+		"not seen, for the same reason": cause,
+		"not seen: others":              errors.New("others\nand more"),
+	} {
+		if got := c.because("not seen", err); got != what {
+			t.Errorf("%s, want %s", got, what)
+		}
+	}
+	reset := &ending{told: errors.New("read tcp 192.0.2.1:40001->192.0.2.11:22: connection reset")}
+	if got := reset.because("not seen", errors.New("read tcp 192.0.2.1:40002->192.0.2.11:22: connection reset")); got != "not seen, for the same reason" {
+		t.Error(got)
+	}
+	wider := &ending{told: cause}
+	if got := wider.because("is not ready", fmt.Errorf("reaching the API: %w", cause)); got != "is not ready, for the same reason" {
+		t.Error(got)
+	}
+}
+
+// A wait that ended as asked is a stop, by exit code 4 and by what is said at
+// the end, also where it is told why the run was to stop.
+func TestAStoppedWaitIsAStop(t *testing.T) {
+	t.Parallel()
+	where := migrate.Where{Phase: 1, Step: "loadbalancer/kube-proxy", Target: "cluster"}
+	for want, status := range map[string]state.Status{
+		"nothing is half done, and the next run verifies it": state.Applied,
+		"what comes next looks and goes on from there":       state.Undoing,
+	} {
+		err := fmt.Errorf("another run has the cluster: %w", &migrate.StoppedError{Where: where, Op: migrate.OpVerify, Status: status, Last: errors.New("1 of 3 nodes")})
+		if got := code(err); got != 4 {
+			t.Errorf("%s: exit code %d", status, got)
+		}
+		if said := HowItEnded(err); !strings.Contains(said, want) || !strings.Contains(said, "while loadbalancer/kube-proxy on cluster was waited for") {
+			t.Errorf("%s: %q", status, said)
+		}
+		if !strings.Contains(err.Error(), "1 of 3 nodes") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestPreflightBlocks: the sentences name the check, the host and the way on,
+// and the exit code is that of a check that blocks.
+func TestPreflightBlocks(t *testing.T) {
+	t.Parallel()
+	blocking := blockingResults().Blocking()
+	if len(blocking) != 1 {
+		t.Fatalf("blocking: %+v", blocking)
+	}
+	for _, err := range []error{&PreflightError{blocking}, Refuse(2, blocking)} {
+		if code(err) != 3 {
+			t.Errorf("exit code %d: %v", code(err), err)
+		}
+		for _, word := range []string{"ClockSkew", "e1", "3s ahead", "ignore"} {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("%q is not in: %v", word, err)
+			}
+		}
+	}
+	if b := new(migrate.BlockedError); !errors.As(Refuse(2, blocking), &b) || b.Phase != 2 || !strings.Contains(b.Remedy, "--ignore-preflight ClockSkew") {
+		t.Errorf("a run is refused with %v", Refuse(2, blocking))
+	}
+	if err := Refuse(2, nil); err != nil {
+		t.Errorf("nothing blocks, and a run is refused: %v", err)
+	}
+}
+
+// blockingResults are what the tests here print.
+func blockingResults() preflight.Report {
+	return preflight.Report{Hosts: []string{"cp1", "e1", "e2"}, Seconds: 1.25, Results: []preflight.Result{
+		{Number: 1, Check: "Login", Host: "cp1", Severity: preflight.OK, Seen: "its facts were read as root", Phases: []int{1, 2, 3}},
+		{Number: 1, Check: "Login", Host: "e1", Severity: preflight.OK, Seen: "its facts were read as root", Phases: []int{2, 3}},
+		{Number: 2, Check: "ClockSkew", Host: "e1", Severity: preflight.Blocking, Seen: "its clock is 3s ahead", Phases: []int{1, 2, 3}, Why: "Certificates.", Remedy: "set it"},
+		{Number: 6, Check: "MachineID", Host: "cluster", Severity: preflight.OK, Seen: "3 nodes have one each", Phases: []int{1}},
+		{Number: 25, Check: "EtcdSize", Host: "cluster", Severity: preflight.Blocking, Seen: "it is full", Phases: []int{2}, Why: "Quota.", Remedy: "defrag", Ignored: true},
+	}}
+}
+
+// code is the exit code of an error.
+func code(err error) int { return int(OutcomeOf(err)) }
