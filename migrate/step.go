@@ -21,9 +21,6 @@ const (
 	EtcdHosts            Selector = "etcd hosts"
 	LoadBalancers        Selector = "load balancers"
 	Workers              Selector = "workers"
-	// ExternalLoadBalancer is the cluster as a whole where its load balancer is
-	// configured by somebody else; it has no target elsewhere.
-	ExternalLoadBalancer Selector = "external load balancer"
 )
 
 // Verdict is the result of a check.

@@ -89,7 +89,7 @@ func stepProblems[V, H any](s Step[V, H], earlier map[StepID]bool) []string {
 }
 
 func selectors() []Selector {
-	return []Selector{Once, FirstControlPlane, JoiningControlPlanes, ControlPlanes, EtcdHosts, LoadBalancers, Workers, ExternalLoadBalancer}
+	return []Selector{Once, FirstControlPlane, JoiningControlPlanes, ControlPlanes, EtcdHosts, LoadBalancers, Workers}
 }
 
 func goodID(id StepID) bool {

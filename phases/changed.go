@@ -11,7 +11,7 @@ import (
 func Changed(list []Phase) []migrate.Selector {
 	var out []migrate.Selector
 	add := func(s migrate.Selector) {
-		if s != migrate.Once && s != migrate.ExternalLoadBalancer && !slices.Contains(out, s) {
+		if s != migrate.Once && !slices.Contains(out, s) {
 			out = append(out, s)
 		}
 	}

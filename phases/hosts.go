@@ -47,11 +47,6 @@ func (w *World) Targets(ctx context.Context, s migrate.Selector) ([]string, erro
 		return names(w.spec.Etcd.Hosts), nil
 	case migrate.LoadBalancers:
 		return names(w.spec.LoadBalancer.Hosts), nil
-	case migrate.ExternalLoadBalancer:
-		if w.spec.LoadBalancer.Kind != cluster.LoadBalancerExternal {
-			return nil, nil
-		}
-		return []string{migrate.ClusterTarget}, nil
 	case migrate.Workers:
 		workers, err := w.findWorkers(ctx)
 		return names(workers), err

@@ -7,7 +7,9 @@ package playbooks
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -23,10 +25,12 @@ type Data struct {
 	Endpoint    string // host:port
 	First       Host   // the first control-plane node
 	EtcdServers string // the API server's list of members
-	Stream      string // the nginx configuration
 	// Balancer, Topology, EtcdBinary, Patches and Ignored are choices of the spec
 	// as it has them; the last two may be "".
 	Balancer, Topology, EtcdBinary, Patches, Ignored string
+	// Parts are the texts that steps call by name, {{template "name" .}}: what
+	// differs with a choice of the spec, as templates over Data.
+	Parts map[string]string
 	// Ways are all hosts with how they are reached.
 	Ways []Way
 	// Targets are the hosts of each selector; Once has none.
@@ -60,8 +64,8 @@ func Render[V, H any](w io.Writer, p migrate.Phase[V, H], d Data) error {
 // target.
 func section[V, H any](b *strings.Builder, steps []migrate.Step[V, H], d Data, n *int) error {
 	targets := d.Targets[steps[0].On]
-	if on := steps[0].On; len(targets) == 0 && (on == migrate.LoadBalancers || on == migrate.ExternalLoadBalancer) {
-		return nil // a load balancer of the other kind
+	if len(targets) == 0 && steps[0].On == migrate.LoadBalancers {
+		return nil // somebody else configures the load balancer
 	}
 	if len(targets) == 0 {
 		targets = []Host{d.First}
@@ -85,7 +89,7 @@ func section[V, H any](b *strings.Builder, steps []migrate.Step[V, H], d Data, n
 // for each, others once.
 func paragraph[V, H any](b *strings.Builder, n int, s migrate.Step[V, H], targets []Host, d Data) error {
 	fmt.Fprintf(b, "\n## %d. %s\n\n", n, s.Title)
-	if s.On == migrate.Once || s.On == migrate.ExternalLoadBalancer {
+	if s.On == migrate.Once {
 		fmt.Fprintf(b, "Once, for the cluster, from %s.", d.First.Name)
 	} else {
 		fmt.Fprintf(b, "On %s.", hostList(targets))
@@ -96,6 +100,11 @@ func paragraph[V, H any](b *strings.Builder, n int, s migrate.Step[V, H], target
 	}
 	b.WriteString("\n\n")
 	tmpl, err := template.New(string(s.ID)).Option("missingkey=error").Parse(s.ByHand)
+	for _, name := range slices.Sorted(maps.Keys(d.Parts)) {
+		if err == nil {
+			_, err = tmpl.New(name).Parse(d.Parts[name])
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("reading how to do %s by hand: %w", s.ID, err)
 	}

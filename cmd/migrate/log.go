@@ -1,16 +1,13 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
-	"strings"
 	"time"
 
+	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 
@@ -51,32 +48,20 @@ func journalNamed(c *cli.Context) string {
 	return or(common(c, flagJournal), journalBeside(or(common(c, flagFile), "migrate.yaml")))
 }
 
-// logView is what of the log is shown.
-type logView struct {
-	all      bool
-	since    time.Time // zero: from the beginning
-	commands bool
-	hosts    []string
-	failed   bool
-	json     bool
-	w        io.Writer
-	colour   bool
-}
-
 // logAction shows the log, and nothing of that goes into a log: looking for secrets in
 // what was redacted already takes longer than all the rest.
 func logAction(c *cli.Context) (err error) {
-	keptLogOf(c.App).unkept(func() { err = showLog(c) })
+	keptLogOf(c.App).Without(func() { err = showLog(c) })
 	return err
 }
 
 func showLog(c *cli.Context) error {
-	v := logView{all: c.Bool("all") || c.IsSet("since"), commands: c.Bool("commands"), hosts: c.StringSlice("host"), failed: c.Bool("failed"),
-		json: c.String("output") == "json", w: c.App.Writer, colour: show.WantColour(c.App.Writer)}
+	v := commandlog.View{All: c.Bool("all") || c.IsSet("since"), Commands: c.Bool("commands"), Hosts: c.StringSlice("host"), Failed: c.Bool("failed"),
+		JSON: c.String("output") == "json", W: c.App.Writer, Colour: show.WantColour(c.App.Writer)}
 	if c.IsSet("since") {
-		v.since = time.Now().Add(-c.Duration("since"))
+		v.Since = time.Now().Add(-c.Duration("since"))
 	}
-	path := logBeside(journalNamed(c))
+	path := commandlog.Beside(journalNamed(c))
 	var follow *runlog.Follow
 	if c.Bool("follow") {
 		var err error
@@ -85,157 +70,37 @@ func showLog(c *cli.Context) error {
 		}
 		defer follow.Close()
 	}
-	shown, err := v.printAll(path)
+	shown, err := v.Print(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && follow == nil:
-		return fmt.Errorf("%w (%s)", errNoLog, path)
+		return fmt.Errorf("%w (%s)", commandlog.ErrNone, path)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("reading the log: %w", err)
 	}
 	if follow != nil {
-		return v.follow(c, follow)
+		return v.Follow(c.Context, follow)
 	}
-	if shown == 0 && !v.json {
+	if shown == 0 && !v.JSON {
 		show.Fprintln(c.App.ErrWriter, "Nothing in the log fits. `migrate log --all` shows all of it.")
 	}
 	return nil
 }
 
-// printAll prints what is asked for as it is read, and says how many entries that is.
-func (v logView) printAll(path string) (shown int, err error) {
-	var page bytes.Buffer // of whole lines: what is written must not end within a character
-	w := v.w
-	v.w = &page
-	err = runlog.Each(path, !v.all, func(e runlog.Entry) error {
-		if e.At.Before(v.since) || !v.wants(e) {
-			return nil
-		}
-		shown++
-		if err := v.print([]runlog.Entry{e}); err != nil || page.Len() < pageBytes {
-			return err
-		}
-		_, err := page.WriteTo(w)
-		return err
-	})
-	_, last := page.WriteTo(w)
-	return shown, errors.Join(err, last)
+// keptLogKey is the application's entry of the log.
+const keptLogKey = "kept-log"
+
+// keptLogOf is the application's log, nil where there is none.
+func keptLogOf(app *cli.App) *commandlog.Log {
+	l, _ := app.Metadata[keptLogKey].(*commandlog.Log)
+	return l
 }
 
-// pageBytes is how much is gathered before it is written: a write for each line takes
-// longer than all the rest.
-const pageBytes = 64 << 10
-
-// followEvery is how often the log is looked at: often enough for somebody who
-// watches.
-const followEvery = 200 * time.Millisecond
-
-func (v logView) follow(c *cli.Context, f *runlog.Follow) error {
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-c.Context.Done():
-			return nil
-		case <-tick.C:
-		}
-		entries, err := f.Next()
-		if err != nil {
-			return fmt.Errorf("reading the log: %w", err)
-		}
-		entries = slices.DeleteFunc(entries, func(e runlog.Entry) bool { return !v.wants(e) })
-		if err := v.print(entries); err != nil {
-			return err
-		}
+// keepLog begins the log of a command beside a journal; without a journal there is
+// none.
+func keepLog(c *cli.Context, journal string) {
+	l := keptLogOf(c.App)
+	if l == nil || journal == "" {
+		return
 	}
-}
-
-// wants says whether an entry is of a kind that is asked for.
-func (v logView) wants(e runlog.Entry) bool {
-	switch {
-	case e.Kind == runlog.Ran:
-		return (len(v.hosts) == 0 || slices.Contains(v.hosts, e.Host.Host)) && (!v.failed || e.Host.Failed())
-	case v.commands || len(v.hosts) > 0:
-		return false
-	case v.failed:
-		return e.Kind == runlog.Lost || e.Kind == runlog.End && e.Ended.Code != 0
-	}
-	return true
-}
-
-func (v logView) print(entries []runlog.Entry) error {
-	for _, e := range entries {
-		var err error
-		if v.json {
-			err = json.NewEncoder(v.w).Encode(e)
-		} else {
-			_, err = show.Fprintf(v.w, "%s", v.text(e))
-		}
-		if err != nil {
-			return fmt.Errorf("showing the log: %w", err)
-		}
-	}
-	return nil
-}
-
-// text is one entry for a person. All that it shows may come from a host.
-func (v logView) text(e runlog.Entry) show.Own {
-	at := show.Sprintf("%s ", e.At.UTC().Format("15:04:05.000"))
-	switch e.Kind {
-	case runlog.Begin:
-		b := e.Begun
-		return show.Sprintf("%s\n  begun %s, process %d, by %s in %s, version %s\n", show.Paint(v.colour, show.Bold, string("$ "+show.Cell(b.Command))),
-			e.At.UTC().Format("2006-01-02 15:04:05 UTC"), e.PID, show.Cell(b.Who), show.Cell(b.Folder), show.Cell(b.Version))
-	case runlog.Ran:
-		return at + v.ran(e.Host)
-	case runlog.End:
-		end := show.Sprintf("ended with exit code %d after %s", e.Ended.Code, show.Seconds(time.Duration(e.Ended.Seconds*float64(time.Second))))
-		if e.Ended.Error != "" {
-			end += show.Sprintf(": %s", show.Cell(firstLineOf(e.Ended.Error)))
-		}
-		return at + end + "\n"
-	case runlog.Lost:
-		return at + show.Paint(v.colour, show.Yellow, string("! "+show.Cell(e.Text))) + "\n"
-	case runlog.Unread:
-		if e.Lines > 1 {
-			return at + show.Sprintf("? %d lines that are no entries of the log, the first: %s\n", e.Lines, show.Cell(e.Text))
-		}
-		return at + "? no entry of the log: " + show.Cell(e.Text) + "\n"
-	case runlog.Out, runlog.Err:
-	}
-	return at + "| " + show.Cell(e.Text) + "\n"
-}
-
-// ran is one command on a host: what came of it, and what it was.
-func (v logView) ran(h *runlog.OnHost) show.Own {
-	how := show.Sprintf("status %d", h.Status)
-	if h.Error != "" {
-		how = "no status"
-	}
-	if h.Failed() {
-		how = show.Paint(v.colour, show.Red, string(how))
-	}
-	line := show.Sprintf("%s: %s, %.2f s: %s", show.Cell(h.Host), how, h.Seconds, show.Cell(h.Name))
-	if h.Detached {
-		line += " (detached)"
-	}
-	for _, d := range []struct {
-		what string
-		of   *runlog.Digest
-	}{{"in", h.Stdin}, {"out", h.Stdout}} {
-		if d.of != nil {
-			line += show.Sprintf(" [%s %d bytes %s]", d.what, d.of.Bytes, show.Cell(d.of.SHA256))
-		}
-	}
-	line += "\n"
-	for more := range strings.Lines(h.Stderr + "\n" + h.Error) {
-		if more = strings.TrimSpace(more); more != "" {
-			line += "             > " + show.Cell(more) + "\n"
-		}
-	}
-	return line
-}
-
-func firstLineOf(s string) string {
-	s, _, _ = strings.Cut(s, "\n")
-	return s
+	l.Open(commandlog.Beside(journal), c.Command.HelpName)
 }

@@ -9,6 +9,7 @@ import (
 	"log"
 	"os"
 
+	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 
@@ -46,7 +47,7 @@ func run(args []string) int {
 	err := runOnce(app, args)
 	tellError(app, err)
 	code := exitCode(err)
-	keptLogOf(app).end(code, err)
+	keptLogOf(app).End(code, err)
 	return code
 }
 
@@ -129,7 +130,7 @@ func newApp() *cli.App {
 		completionCommand(), manCommand(), versionCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
 	})
-	log := newKeptLog(os.Stderr, os.Args)
+	log := commandlog.New(os.Stderr, os.Args, version)
 	return &cli.App{
 		Name:                   "migrate",
 		Usage:                  "make a kubeadm cluster with one control-plane node highly available, while it runs",

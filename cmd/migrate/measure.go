@@ -20,6 +20,7 @@ import (
 	"hamigrate/migrate/probe"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
+	"hamigrate/phases/balancers"
 	"hamigrate/state"
 )
 
@@ -269,18 +270,12 @@ func (m *measurement) fromHere(ctx context.Context, v phases.View, name, address
 	return path
 }
 
-// loadBalancerStep makes the load balancer serve; endpointStep proves that one
-// of somebody else does.
-const (
-	loadBalancerStep = "loadbalancer/nginx-stream"
-	endpointStep     = "loadbalancer/endpoint"
-)
-
 // Event adds the load balancer once it serves, and takes it out before the
 // way back takes it away.
 func (m *measurement) Event(e migrate.Event) {
 	m.gate.Event(e)
-	if e.Step == loadBalancerStep && e.Kind == migrate.EventStepUndoing {
+	serves := balancers.Of(m.s.spec).Serves
+	if e.Step == serves && e.Kind == migrate.EventStepUndoing {
 		if m.lb != nil {
 			if err := m.probe.RemovePath(m.lb.Name, m.lb.From); err != nil {
 				m.tell(err.Error())
@@ -289,7 +284,7 @@ func (m *measurement) Event(e migrate.Event) {
 		return
 	}
 	done := e.Kind == migrate.EventStepDone || e.Kind == migrate.EventStepSatisfied
-	if m.lb != nil || e.Phase == 1 && !m.back && !(done && (e.Step == loadBalancerStep || e.Step == endpointStep)) {
+	if m.lb != nil || e.Phase == 1 && !m.back && !(done && e.Step == serves) {
 		return
 	}
 	v := m.s.world.View(migrate.ClusterTarget)

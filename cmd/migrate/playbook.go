@@ -9,7 +9,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
-	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/balancers"
 	"hamigrate/playbooks"
 
 	"github.com/urfave/cli/v2"
@@ -49,17 +49,12 @@ func playbookData(spec cluster.Spec) playbooks.Data {
 	for _, h := range spec.Etcd.Hosts {
 		servers = append(servers, fmt.Sprintf("https://%s", net.JoinHostPort(h.Address, strconv.Itoa(phases.EtcdClientPort))))
 	}
-	stream := loadbalancer.Upstream{Port: spec.Endpoint.Port, Backends: []string{net.JoinHostPort(first.Address, "6443")}, Nofile: 65536}
-	external := []playbooks.Host(nil)
-	if spec.LoadBalancer.Kind == cluster.LoadBalancerExternal {
-		external = []playbooks.Host{first}
-	}
 	return playbooks.Data{
 		Cluster:     spec.Name,
 		Endpoint:    net.JoinHostPort(spec.Endpoint.Host, strconv.Itoa(spec.Endpoint.Port)),
 		First:       first,
 		EtcdServers: strings.Join(servers, ","),
-		Stream:      stream.Render(),
+		Parts:       balancers.Of(spec).ByHand(spec).Parts(),
 		Balancer:    spec.LoadBalancer.Kind,
 		Topology:    spec.Etcd.Topology,
 		EtcdBinary:  spec.Etcd.Binary,
@@ -71,7 +66,6 @@ func playbookData(spec cluster.Spec) playbooks.Data {
 			migrate.JoiningControlPlanes: playbookHosts(spec.ControlPlane.Joining),
 			migrate.EtcdHosts:            playbookHosts(spec.Etcd.Hosts),
 			migrate.LoadBalancers:        playbookHosts(spec.LoadBalancer.Hosts),
-			migrate.ExternalLoadBalancer: external,
 			migrate.Workers:              playbookHosts(spec.Workers),
 		},
 	}

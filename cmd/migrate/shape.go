@@ -15,6 +15,7 @@ import (
 	"hamigrate/migrate/playground"
 	"hamigrate/migrate/playground/build"
 	"hamigrate/phases"
+	"hamigrate/phases/balancers"
 )
 
 // realShape is what a playground is to have of a real cluster. It is read
@@ -167,7 +168,7 @@ func hostsLacking(spec cluster.Spec) []string {
 			lacks = append(lacks, fmt.Sprintf("%d %s (it has %d)", g.want, g.what, g.has))
 		}
 	}
-	if spec.LoadBalancer.Kind == cluster.LoadBalancerExternal {
+	if !balancers.Of(spec).Configured() {
 		lacks = append(lacks, "your external load balancer (it has nginx)")
 	}
 	return lacks

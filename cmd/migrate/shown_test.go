@@ -15,7 +15,7 @@ var around = map[string]string{
 	"cmd/migrate/completion.go: io.WriteString": "a script of ours for the shell",
 	"cmd/migrate/init.go: f.Write":              "a file",
 	"cmd/migrate/manual.go: fmt.Fprintf":        "into a builder, of the commands' own texts",
-	"cmd/migrate/support_archive.go: out.Write": "into an archive",
+	"migrate/support/archive.go: out.Write":     "into an archive",
 	"cmd/migrate/heldup.go: file.Write":         "an output behind show.Guard",
 	"cmd/migrate/sudoers.go: io.WriteString":    "a file for sudo, in which only names that it takes stand",
 	"cmd/migrate/manual.go: w.Write":            "the manual, of the commands' own texts",
@@ -25,10 +25,10 @@ var around = map[string]string{
 
 // outputs are the files that name the program's outputs: to make the App's of them,
 // and to tell in an archive whether they are terminals.
-var outputs = map[string]bool{"cmd/migrate/main.go": true, "cmd/migrate/support_archive.go": true}
+var outputs = map[string]bool{"cmd/migrate/main.go": true, "migrate/support/here.go": true}
 
 // printers are the packages that write what a person reads.
-var printers = []string{"cmd/migrate", "migrate/report"}
+var printers = []string{"cmd/migrate", "migrate/commandlog", "migrate/report", "migrate/support"}
 
 // TestNoWayAroundTheQuoting: cmd/migrate prints through package show, and nobody
 // else prints at all; and nothing that is no constant is called the program's own

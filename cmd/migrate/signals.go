@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 
@@ -199,8 +200,8 @@ var unread = make(chan struct{}, 1)
 // well, and first: a reader that has stopped reading holds up what is shown.
 type output struct {
 	file *os.File
-	kind runlog.Kind // runlog.Out or runlog.Err
-	log  *keptLog    // nil: none
+	kind runlog.Kind     // runlog.Out or runlog.Err
+	log  *commandlog.Log // nil: none
 	// patience is for outputs that a person reads: a script gets all of it, however
 	// long that takes. Nil: none.
 	patience *patience
@@ -208,7 +209,7 @@ type output struct {
 
 // newOutput is one of the program's outputs. Events for scripts go to the standard
 // output where that is no terminal.
-func newOutput(file *os.File, kind runlog.Kind, log *keptLog) output {
+func newOutput(file *os.File, kind runlog.Kind, log *commandlog.Log) output {
 	o := output{file: file, kind: kind, log: log}
 	if kind == runlog.Err || show.IsTerminal(file) {
 		o.patience = newPatience()
@@ -223,12 +224,12 @@ func (o output) Fd() uintptr { return o.file.Fd() }
 // alone then, and no reason for whoever writes to do otherwise. The same where the
 // terminal has gone (EIO), which HUP has told already, if it was to.
 func (o output) Write(p []byte) (int, error) {
-	o.log.shown(o.kind, p)
+	o.log.Shown(o.kind, p)
 	n, err := show.Guard{W: writerFunc(o.write)}.Write(p)
 	if err == nil {
 		return n, nil
 	}
-	o.log.lost(o.kind, err)
+	o.log.Lost(o.kind, err)
 	switch {
 	case errors.Is(err, errHeldUp):
 		return len(p), nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -12,12 +11,13 @@ import (
 	"time"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/report"
+	"hamigrate/migrate/commandlog"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/support"
 	"hamigrate/phases"
 	"hamigrate/phases/preflight"
 	"hamigrate/phases/verify"
-	"hamigrate/state"
 
 	"github.com/urfave/cli/v2"
 )
@@ -57,34 +57,34 @@ func supportAction(c *cli.Context) error {
 	if err != nil && c.Bool("anonymous") {
 		return fmt.Errorf("--anonymous: no archive is written, since the spec says which names are to be replaced, and it can't be read: %w", err)
 	}
-	a := newArchive(now)
+	a := support.New(now, version)
 	if err == nil {
 		defer closeSoon(s)
 		journal = s.journal
 		if c.Bool("anonymous") {
-			a.hideNames(s.spec)
+			a.HideNames(s.spec)
 		}
-		a.add("spec.json", "the spec as it was understood, without its comments", specForOthers(s.spec))
+		a.Add("spec.json", "the spec as it was understood, without its comments", support.SpecForOthers(s.spec))
 	} else {
-		a.lacks("spec.json", err)
+		a.Lacks("spec.json", err)
 	}
-	a.add("version.json", "this program, this machine, and how it was called", aboutHere(now))
-	a.addJournal(journal)
-	a.addLog(logBeside(journal))
+	a.Add("version.json", "this program, this machine, and how it was called", support.AboutHere(now, version))
+	a.AddJournal(journal, allPhases, runrecord.AboutBlob, runrecord.TimingsBlob, runrecord.HostKeysBlob, runrecord.BackupsBlob, renewalBlob, restoreBlob)
+	a.AddLog(commandlog.Beside(journal))
 	switch {
 	case s == nil:
-		a.lacks("plan.json, preflight.json, verify.json", errors.New("they need the spec"))
+		a.Lacks("plan.json, preflight.json, verify.json", errors.New("they need the spec"))
 	case c.Bool("offline"):
-		a.lacks("plan.json, preflight.json, verify.json", errors.New("the cluster was not to be asked (--offline)"))
+		a.Lacks("plan.json, preflight.json, verify.json", errors.New("the cluster was not to be asked (--offline)"))
 	default:
 		show.Fprintf(c.App.ErrWriter, "Asking the cluster, for at most %s. Ctrl-C writes what there is.\n", show.Seconds(c.Duration("wait")))
-		a.addLooks(ctx, s, c.Duration("wait"))
+		a.AddLooks(ctx, c.Duration("wait"), looksOf(s))
 	}
-	if err := a.write(file); err != nil {
+	if err := a.Save(file); err != nil {
 		return err
 	}
-	show.Fprintf(c.App.Writer, "Written: %s. Look into it before you hand it on:\n  tar -xzOf %s %s/MANIFEST.txt\n", file, file, archiveFolder)
-	keptLogOf(c.App).unkept(func() { a.tellNames(c.App.Writer) })
+	show.Fprintf(c.App.Writer, "Written: %s. Look into it before you hand it on:\n  tar -xzOf %s %s/MANIFEST.txt\n", file, file, support.Folder)
+	keptLogOf(c.App).Without(func() { a.TellNames(c.App.Writer) })
 	return nil
 }
 
@@ -112,39 +112,11 @@ func closeSoon(s *session) {
 	}
 }
 
-// inTime runs a look, and gives it up when its time is over, whether it listens or
-// not: this command must end on a network that swallows everything.
-func inTime[T any](ctx context.Context, look func(context.Context) (T, error)) (T, error) {
-	type answer struct {
-		value T
-		err   error
-	}
-	got := make(chan answer, 1)
-	go func() {
-		v, err := look(ctx)
-		got <- answer{v, err}
-	}()
-	select {
-	case a := <-got:
-		if a.err != nil && ctx.Err() != nil {
-			a.err = fmt.Errorf("its time was over (--wait), or Ctrl-C: %w", a.err)
-		}
-		return a.value, a.err
-	case <-ctx.Done():
-		var none T
-		return none, fmt.Errorf("its time was over (--wait), or Ctrl-C: %w", context.Cause(ctx))
-	}
-}
-
-// addLooks adds what looking commands see. They are done at once, so that one that
-// waits for a host does not take the time of the others.
-func (a *archive) addLooks(ctx context.Context, s *session, wait time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	strategy := phases.Overlap
+// looksOf are what looking commands see.
+func looksOf(s *session) []support.Look {
 	plans := func(ctx context.Context) ([]phasePlan, error) {
 		var all []phasePlan
-		for _, p := range allPhases(strategy) {
+		for _, p := range allPhases(phases.Overlap) {
 			entries, err := migrate.Plan(ctx, s.world, p, noRecords{})
 			if err != nil {
 				return all, err
@@ -153,71 +125,11 @@ func (a *archive) addLooks(ctx context.Context, s *session, wait time.Duration) 
 		}
 		return all, nil
 	}
-	looks := []struct {
-		file, what string
-		look       func(context.Context) (any, error)
-	}{
-		{"plan.json", "what `migrate plan` sees", func(ctx context.Context) (any, error) { return plans(ctx) }},
-		{"preflight.json", "the checks of `migrate preflight` that only look", func(ctx context.Context) (any, error) {
+	return []support.Look{
+		{File: "plan.json", What: "what `migrate plan` sees", See: func(ctx context.Context) (any, error) { return plans(ctx) }},
+		{File: "preflight.json", What: "the checks of `migrate preflight` that only look", See: func(ctx context.Context) (any, error) {
 			return preflight.Run(ctx, s.world, preflight.Options{LookOnly: true})
 		}},
-		{"verify.json", "the checks of `migrate verify`", func(ctx context.Context) (any, error) { return verify.Run(ctx, s.world, nil) }},
-	}
-	type seen struct {
-		value any
-		err   error
-	}
-	answers := make([]chan seen, len(looks))
-	for i, l := range looks {
-		answers[i] = make(chan seen, 1)
-		go func() {
-			v, err := inTime(ctx, l.look)
-			answers[i] <- seen{v, err}
-		}()
-	}
-	for i, l := range looks {
-		got := <-answers[i]
-		if got.err != nil {
-			a.lacks(l.file, got.err)
-			continue
-		}
-		a.add(l.file, l.what, got.value)
-	}
-}
-
-// addJournal adds the journal and the report that is made of it.
-func (a *archive) addJournal(path string) {
-	if _, err := os.Stat(path); err != nil {
-		a.lacks("journal.json, report.json", err)
-		return
-	}
-	j, err := state.OpenReadOnly(path, state.Options{Tool: version})
-	if err != nil {
-		a.lacks("journal.json, report.json", err)
-		return
-	}
-	defer j.Close()
-	dump, err := dumpJournal(j)
-	if err != nil {
-		a.lacks("journal.json", err)
-	} else {
-		a.add("journal.json", "the journal: runs, phases, records with what was there before, history", dump)
-	}
-	r, err := report.Make(j, allPhases)
-	if err != nil {
-		a.lacks("report.json", err)
-		return
-	}
-	a.add("report.json", "what `migrate report -o json` prints", r)
-}
-
-// tellNames tells who is who, so that an answer about host-1 is understood.
-func (a *archive) tellNames(w io.Writer) {
-	if a.names == nil {
-		return
-	}
-	show.Fprintln(w, "In it stands:")
-	for _, pair := range a.names.pairs() {
-		show.Fprintf(w, "  %s for %s\n", pair[1], pair[0])
+		{File: "verify.json", What: "the checks of `migrate verify`", See: func(ctx context.Context) (any, error) { return verify.Run(ctx, s.world, nil) }},
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"archive/tar"
 	"compress/gzip"
-	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
@@ -12,7 +11,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -20,10 +18,11 @@ import (
 	"testing"
 	"time"
 
-	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/remote/sshhost"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/runrecord"
+	"hamigrate/migrate/support"
 	"hamigrate/state"
 )
 
@@ -55,7 +54,7 @@ func unpack(t *testing.T, file string) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		name := strings.TrimPrefix(head.Name, archiveFolder+"/")
+		name := strings.TrimPrefix(head.Name, support.Folder+"/")
 		if all[name] = string(data); head.Mode != 0o600 || strings.HasSuffix(name, ".json") && !json.Valid(data) {
 			t.Errorf("%s: mode %o, %s", name, head.Mode, data)
 		}
@@ -161,8 +160,8 @@ func fillSupport(t *testing.T, p planted) (spec string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, _ := keptIn(t, logBeside(journalBeside(spec)))
-	raw, err := runlog.Open(logBeside(journalBeside(spec)), runlog.Limits{})
+	l := logIn(t, commandlog.Beside(journalBeside(spec)))
+	raw, err := runlog.Open(commandlog.Beside(journalBeside(spec)), runlog.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,19 +180,19 @@ func fillSupport(t *testing.T, p planted) (spec string) {
 		must(err)
 		_, err = j.Advance(state.Key{Phase: 1, Step: "loadbalancer/" + name, Target: "lb1"}, state.Change{Event: state.Fail, Error: text})
 		must(err)
-		l.shown(runlog.Err, []byte(text+"\n"))
+		l.Shown(runlog.Err, []byte(text+"\n"))
 		l.Ran(sshhost.Ran{Host: "cp1", Script: text, Status: 1, Stderr: text, Stdin: sshhost.Digest{Bytes: 9, SHA256: strings.Repeat("5d", 32)}})
 		l.Ran(sshhost.Ran{Host: "cp1", Script: "x", Err: errors.New(text)})
 		must(raw.Write(runlog.Entry{At: time.Now().UTC(), Kind: runlog.Out, Text: text}))
 		must(raw.Append([]byte(strings.ReplaceAll(text, "\n", " ") + "\n")))
 	}
 	must(end(p.texts()["url"], false))
-	l.end(1, errors.New(p.texts()["url"]))
+	l.End(1, errors.New(p.texts()["url"]))
 	return spec
 }
 
-// support writes an archive and reads it.
-func support(t *testing.T, spec string, flags ...string) map[string]string {
+// supportOf writes an archive and reads it.
+func supportOf(t *testing.T, spec string, flags ...string) map[string]string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out.tar.gz")
 	args := append([]string{"migrate", "support", "--offline", "--file", spec, "--out", out}, flags...)
@@ -208,7 +207,7 @@ func support(t *testing.T, spec string, flags ...string) map[string]string {
 func TestTheArchiveHasNoSecret(t *testing.T) {
 	t.Parallel()
 	p := plant(t)
-	files := support(t, fillSupport(t, p))
+	files := supportOf(t, fillSupport(t, p))
 	for _, name := range []string{"MANIFEST.txt", "version.json", "spec.json", "journal.json", "report.json", "log.jsonl"} {
 		if len(files[name]) < 100 {
 			t.Errorf("%s: %q", name, files[name])
@@ -243,12 +242,12 @@ func TestTheArchiveHasNoSecret(t *testing.T) {
 func TestAnAnonymousArchive(t *testing.T) {
 	t.Parallel()
 	spec := fillSupport(t, plant(t))
-	l, _ := keptIn(t, logBeside(journalBeside(spec)))
+	l := logIn(t, commandlog.Beside(journalBeside(spec)))
 	for _, text := range []string{"cp1: 192.0.2.11:6443 and 198.51.100.7, [2001:db8::7]:22 at 21:05:00", "other.corp.example is api.corp.example's", "CP1,cp1,e1", "/home/ada/x", "127.0.0.1:6443 kubelet-cp1.service"} {
-		l.shown(runlog.Out, []byte(text+"\n"))
+		l.Shown(runlog.Out, []byte(text+"\n"))
 	}
-	l.end(0, nil)
-	files := support(t, spec, "--anonymous")
+	l.End(0, nil)
+	files := supportOf(t, spec, "--anonymous")
 	who, machine, _ := strings.Cut(state.WhoAmI(), "@")
 	nobody := []string{"cp1", "CP1", "cp2", "e1", "lb1", "192.0.2.", "198.51.100.7", "2001:db8", "corp.example", "ada\"", "/ada/", "flagship", machine}
 	if who != "root" {
@@ -276,8 +275,8 @@ func TestAnAnonymousArchive(t *testing.T) {
 func TestWhoIsWhoIsNotKept(t *testing.T) {
 	t.Parallel()
 	spec := fillSupport(t, plant(t))
-	support(t, spec, "--anonymous")
-	data, err := os.ReadFile(logBeside(journalBeside(spec)))
+	supportOf(t, spec, "--anonymous")
+	data, err := os.ReadFile(commandlog.Beside(journalBeside(spec)))
 	if err != nil || strings.Contains(string(data), "host-1") || strings.Contains(string(data), "In it stands") || !strings.Contains(string(data), "Written: ") {
 		t.Errorf("the log has the table, or nothing: %v, %s", err, data[max(0, len(data)-2000):])
 	}
@@ -291,38 +290,5 @@ func TestWhoIsWhoIsNotKept(t *testing.T) {
 	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("an archive was written: %v", err)
 	}
-	support(t, spec) // with names there is one
-}
-
-// TestHostsThatAreCalledAsAliases: each name is replaced once, by what is nobody's name.
-func TestHostsThatAreCalledAsAliases(t *testing.T) {
-	t.Parallel()
-	host := func(name, address string) cluster.Host { return cluster.Host{Name: name, Address: address} }
-	spec := cluster.Spec{}
-	spec.ControlPlane.First = host("host-2", "192.0.2.1")
-	spec.ControlPlane.Joining = []cluster.Host{host("host-1", "192.0.2.2"), host("host", "192.0.2.3"), host("1", "192.0.2.4")}
-	a := aliasesOf(spec, "address@machine")
-	const want = "anon-host-1 anon-host-2,anon-host-2,anon-host-1 anon-host-3-x anon-address-1 anon-user-1"
-	for range 2 {
-		if got := a.in("host-2 host-1,host-1,host-2 host-x 192.0.2.1 address"); got != want {
-			t.Errorf("%s\nwanted %s", got, want)
-		}
-	}
-	spec.ControlPlane.First.Name = "x-anon-user-7"
-	if got := aliasesOf(spec, "ada@machine").in("host-1 \U000F0000"); got != "anon-anon-host-2 \uFFFD" {
-		t.Error(got)
-	}
-}
-
-// TestALookThatHangsIsGivenUp, also one that does not listen.
-func TestALookThatHangsIsGivenUp(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	never := make(chan struct{})
-	defer close(never)
-	_, err := inTime(ctx, func(context.Context) (any, error) { <-never; return nil, nil })
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(fmt.Sprint(err), "time was over") {
-		t.Error(err)
-	}
+	supportOf(t, spec) // with names there is one
 }

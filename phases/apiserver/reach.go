@@ -11,14 +11,14 @@ import (
 	"net"
 	"strconv"
 
-	"k8s.io/client-go/rest"
-
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
+
+	"k8s.io/client-go/rest"
 )
 
-// ConfigAt reaches the API server that listens on a port of a node, on that node, past the redirect where it
-// listens on 127.0.0.1 as well.
+// ConfigAt reaches the API server that listens on a port of a node, on that
+// node, past the redirect where it listens on 127.0.0.1 as well.
 func ConfigAt(ctx context.Context, v phases.View, node string, port int) (*rest.Config, error) {
 	cfg, err := v.AdminConfigOn(ctx, node)
 	if err != nil {

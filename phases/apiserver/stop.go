@@ -40,8 +40,8 @@ const (
 	// restartEnd is the kubelet's time to stop an API server that is restarted.
 	// With all other waits of a restart it is less than watchdogSeconds.
 	restartEnd = time.Minute
-	// signalledMark on a node names the process that was signalled last, by its ID and the
-	// time of its start.
+	// signalledMark on a node names the process that was signalled last, by its
+	// ID and the time of its start.
 	signalledMark = "/run/migrate-told"
 )
 
@@ -54,10 +54,10 @@ table ip ` + dropTable + ` {
 }
 `
 
-// stopScript signals the process %[3]d while nothing new reaches it on
-// %[1]s port %[2]s, once, and says "told", or "listens" where the wait for its
-// goodbye was not long enough. It says nothing, and changes nothing, where its
-// clients' packets can't be dropped, and of a process that does not listen yet: the
+// stopScript signals the process %[3]d while nothing new reaches it on %[1]s
+// port %[2]s, once, and says "told", or "listens" where the wait for its goodbye
+// was not long enough. It says nothing, and changes nothing, where its clients'
+// packets can't be dropped, and of a process that does not listen yet: the
 // kubelet's own signal does the same, with some requests answered 503 now and
 // then.
 const stopScript = `command -v nft >/dev/null && command -v ss >/dev/null || exit 0
@@ -85,8 +85,8 @@ fi
 if listens; then echo listens; else echo told; fi
 ` + forgetScript
 
-// CanDrop says whether packets of kept connections can be dropped on a node: the tools are there, and
-// the kernel has what the rules need.
+// CanDrop says whether packets of kept connections can be dropped on a node: the
+// tools are there, and the kernel has what the rules need.
 func CanDrop(ctx context.Context, r remote.Reader) (bool, error) {
 	script := "command -v nft >/dev/null && command -v ss >/dev/null && nft -c -f - >/dev/null 2>&1 <<EOF && echo yes || true\n" + fmt.Sprintf(dropRules, "127.0.0.1", "6443") + "EOF\n"
 	out, err := r.Look(ctx, remote.Command{Script: script})

@@ -18,8 +18,8 @@ import (
 	"hamigrate/phases"
 )
 
-// fakeAPIServer is a process by the name of an API server, which writes into a log
-// when it is signalled, and then ends.
+// fakeAPIServer is a process by the name of an API server, which writes into a
+// log when it is signalled, and then ends.
 type fakeAPIServer struct {
 	dir     string
 	process *exec.Cmd
@@ -123,8 +123,9 @@ func TestNotSignalledBeforeItListens(t *testing.T) {
 	}
 }
 
-// TestDropsForABoundedTime: one whose hooks hang does not lose packets for ever, and that
-// it still listens is told. All waits together are less than the kernel's.
+// TestDropsForABoundedTime: one whose hooks hang does not lose packets for ever,
+// and that it still listens is told. All waits together are less than the
+// kernel's.
 func TestDropsForABoundedTime(t *testing.T) {
 	t.Parallel()
 	a := startAPIServer(t)

@@ -6,8 +6,9 @@ import (
 	"net"
 	"slices"
 
-	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
+	"hamigrate/phases/balancer"
+	"hamigrate/phases/balancers"
 )
 
 // apiServers goes by the kubernetes Service: each API server that lives enters
@@ -93,21 +94,21 @@ func component(name string) func(context.Context, *scene) (Seen, error) {
 // machine.
 func loadBalancer(ctx context.Context, s *scene) (Seen, error) {
 	spec := s.Spec()
-	hosts := spec.LoadBalancer.Hosts
+	hosts, lb := spec.LoadBalancer.Hosts, balancers.Of(spec)
 	var where []string
 	for _, h := range hosts {
 		where = append(where, fmt.Sprintf("%s (%s)", h.Name, h.Address))
 	}
 	endpoint := s.EndpointAddress()
 	switch {
-	case spec.LoadBalancer.Kind == cluster.LoadBalancerExternal:
+	case !lb.Configured():
 		return Seen{State: Unknown, Text: fmt.Sprintf("%s is your own load balancer's: whether that is redundant cannot be seen from here", endpoint)}, nil
 	case spec.Endpoint.Host == "" && s.moved():
 		return Seen{State: Unknown, Text: fmt.Sprintf("clients are told of %s: whether what is there is redundant cannot be seen without a spec", s.config.ControlPlaneEndpoint())}, nil
 	case spec.Endpoint.Host == "":
-		return Seen{State: Adds, Text: "there is none. Phase 1 adds one, and one nginx is a single point of failure that this cluster does not have today"}, nil
+		return Seen{State: Adds, Text: fmt.Sprintf("there is none. Phase 1 adds one, and one %s is a single point of failure that this cluster does not have today", lb.Machine)}, nil
 	case !s.moved() && len(hosts) > 0:
-		return Seen{State: Adds, Where: where, Text: fmt.Sprintf("there is none yet. Phase 1 adds %s in front of the API, and with it a single point of failure that this cluster does not have today: %s", machines(len(hosts)), ownAddress(ctx, s))}, nil
+		return Seen{State: Adds, Where: where, Text: fmt.Sprintf("there is none yet. Phase 1 adds %s in front of the API, and with it a single point of failure that this cluster does not have today: %s", machines(lb, len(hosts)), ownAddress(ctx, s))}, nil
 	}
 	if net.ParseIP(spec.Endpoint.Host) == nil {
 		n, err := s.resolve(ctx)
@@ -129,11 +130,11 @@ func loadBalancer(ctx context.Context, s *scene) (Seen, error) {
 	return Seen{State: Unknown, Where: where, Text: fmt.Sprintf("%s is the address of none of the %d load balancers: whether it moves between them cannot be seen from here", endpoint, len(hosts))}, nil
 }
 
-func machines(n int) string {
+func machines(lb balancer.Balancer, n int) string {
 	if n == 1 {
-		return "one nginx"
+		return "one " + lb.Machine
 	}
-	return fmt.Sprintf("%d times nginx", n)
+	return fmt.Sprintf("%d times %s", n, lb.Machine)
 }
 
 // ownAddress says what the endpoint's address is.

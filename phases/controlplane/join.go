@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/etcd"
 )
 
 const joinID = "controlplane/join"
@@ -133,7 +133,7 @@ func applyJoin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err != nil {
 		return err
 	}
-	if _, external := cc.ExternalEtcd(); !external || cc.ControlPlaneEndpoint() == "" {
+	if !etcd.Of(h.Spec()).MayJoin(cc) || cc.ControlPlaneEndpoint() == "" {
 		return errors.New("kubeadm-config names no external etcd or no control-plane endpoint: phases 1 and 2 come first")
 	}
 	if s.begun || s.leaving {
@@ -216,11 +216,57 @@ func verifyJoin(ctx context.Context, v phases.View) error {
 			}
 			return kube.Readyz(ctx, cfg)
 		},
-		func() error {
-			names, err := v.On(v.Target()).List(ctx, kube.ManifestsDir)
-			if err == nil && slices.Contains(names, "etcd.yaml") {
-				err = fmt.Errorf("%s got an etcd member of its own", v.Target())
-			}
-			return err
-		})
+		func() error { return etcd.Of(v.Spec()).Joined(ctx, v) })
+}
+
+// undoJoin takes the node out of the cluster and makes its host what it was. A
+// host that the step did not join is left alone.
+func undoJoin(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	k, err := h.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := whereItStands(ctx, h.View)
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.begun || s.leaving || s.plane:
+		return unjoin(ctx, h, k, before)
+	case s.node:
+		return fmt.Errorf("%s is a worker of this cluster now: it stays; drain it and run `kubeadm reset` on it if it is to go", h.Target())
+	case s.kubelet:
+		return fmt.Errorf("%s has an /etc/kubernetes/kubelet.conf and is no node of this cluster: run `kubeadm reset` on it if nobody needs what it is part of", h.Target())
+	}
+	return nil
+}
+
+// unjoin takes back what an attempt of ours did, whole or in part: also before
+// another one, because kubeadm's preflight refuses to go on from there. The
+// markers go when all is as it was, so that it is begun again until then.
+func unjoin(ctx context.Context, h phases.Hands, k kube.Client, before migrate.Before) error {
+	if err := leave(ctx, h, k); err != nil {
+		return err
+	}
+	if err := tidySecrets(ctx, h, k); err != nil {
+		return err
+	}
+	host := h.On(h.Target())
+	if err := putForeignBack(ctx, host); err != nil {
+		return err
+	}
+	// A reset empties the certificates folder, files of the operator's with it.
+	if err := bringBack(ctx, h); err != nil {
+		return err
+	}
+	if err := kubeletAsBefore(ctx, host, before["kubelet"]); err != nil {
+		return err
+	}
+	if err := host.Remove(ctx, joinMarker); err != nil {
+		return err
+	}
+	if err := host.Remove(ctx, leaveMarker); err != nil {
+		return err
+	}
+	return forgetForeign(ctx, host)
 }

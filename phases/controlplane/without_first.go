@@ -15,7 +15,8 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
-	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/balancer"
+	"hamigrate/phases/balancers"
 )
 
 const withoutFirstID = "controlplane/without-first"
@@ -26,20 +27,17 @@ const provenFile = phases.StateDir + "/endpoint-without-first"
 
 // withoutFirst is the end of the migration, tried out: the first API server is
 // taken out of the load balancer for a moment, and the endpoint has to answer
-// from every node by another one. A reload of nginx keeps open connections, and
-// new ones find the other API servers, so nobody notices. Where somebody else
-// has the load balancer nothing is taken out of it; there another API server has
-// to be met, and the endpoint must not mean a node.
+// from every node by another one. Where somebody else has the load balancer
+// nothing is taken out of it; there another API server has to be met, and the
+// endpoint must not mean a node.
 func withoutFirst() phases.Step {
 	return phases.Step{
-		ID:    withoutFirstID,
-		Title: "Prove that the endpoint answers without the first API server",
-		Why:   "An endpoint that comes down to the first node, by a name on one node for instance, is found out only when that node stops.",
-		On:    migrate.Once,
-		Needs: []migrate.StepID{backendID},
-		ByHand: "Take `server {{.First.Address}}:6443 …` out of the upstream on every load balancer, then:\n\n```\nnginx -t && systemctl reload nginx\n" +
-			"curl --cacert /etc/kubernetes/pki/ca.crt https://{{.Endpoint}}/readyz    # from every node, {{.First.Name}} too: ok\n```\n\n" +
-			"Put the line back, and `nginx -t && systemctl reload nginx` again.\n",
+		ID:     withoutFirstID,
+		Title:  "Prove that the endpoint answers without the first API server",
+		Why:    "An endpoint that comes down to the first node, by a name on one node for instance, is found out only when that node stops.",
+		On:     migrate.Once,
+		Needs:  []migrate.StepID{backendID},
+		ByHand: `{{template "balancer-without-first" .}}`,
 		Check:  checkWithoutFirst,
 		Apply:  applyWithoutFirst,
 		Verify: verifyWithoutFirst,
@@ -68,7 +66,7 @@ func checkWithoutFirst(ctx context.Context, v phases.View) (migrate.Finding, err
 	if string(f.Data) != proven(v) {
 		return phases.Need(before, "it was not tried whether %s answers without the API server of %s", v.EndpointAddress(), v.First().Name), nil
 	}
-	missing, err := withoutLine(ctx, v)
+	missing, err := balancers.Of(v.Spec()).First.Missing(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
 	}
@@ -78,122 +76,37 @@ func checkWithoutFirst(ctx context.Context, v phases.View) (migrate.Finding, err
 	return phases.Done("%s has answered from every node without the API server of %s", v.EndpointAddress(), v.First().Name), nil
 }
 
-// withoutLine lists the load balancers that do not forward to the first API
-// server, or have not loaded the file by which they do.
-func withoutLine(ctx context.Context, v phases.View) ([]string, error) {
-	first, err := v.APIAddress(ctx, v.First().Name)
-	if err != nil {
-		return nil, err
-	}
-	var missing []string
-	for _, lb := range v.Spec().LoadBalancer.Hosts {
-		list, loaded, err := loadbalancer.Forwarding(ctx, v.On(lb.Name), v)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(list, first) || !loaded {
-			missing = append(missing, lb.Name)
-		}
-	}
-	return missing, nil
-}
-
-func applyWithoutFirst(ctx context.Context, h phases.Hands, _ migrate.Before) (err error) {
+func applyWithoutFirst(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+	first := balancers.Of(h.Spec()).First
 	// A run that was killed may have left it out: whatever else fails here, the
 	// clients are to have it.
-	if !loadbalancer.External(h.View) {
-		if err := putFirstBack(ctx, h); err != nil {
-			return err
-		}
+	if err := first.PutBack(ctx, h); err != nil {
+		return err
 	}
 	// All that can fail with the first API server in its place does so here: while
 	// it is out, the others have all the clients.
-	if err := loadbalancer.VerifyEndpoint(ctx, h.View); err != nil {
+	if err := balancer.VerifyEndpoint(ctx, h.View); err != nil {
 		return err
 	}
 	m, err := meetingsOf(ctx, h.View)
 	if err != nil {
 		return err
 	}
-	if loadbalancer.External(h.View) {
-		if err := m.anotherAnswers(ctx, h.View, false); err != nil {
-			return err
-		}
-		return noteProof(ctx, h)
-	}
-	if err := othersReady(ctx, h.View); err != nil {
-		return err
-	}
-	first, err := h.APIAddress(ctx, h.First().Name)
-	if err != nil {
-		return err
-	}
-	rest := make([][]string, len(h.Spec().LoadBalancer.Hosts))
-	for i, lb := range h.Spec().LoadBalancer.Hosts {
-		list, err := loadbalancer.PresentBackends(ctx, h.On(lb.Name), h.View)
-		if err != nil {
-			return err
-		}
-		rest[i] = slices.DeleteFunc(list, func(s string) bool { return s == first })
-		if err := everyoneAnswers(ctx, h.On(lb.Name), rest[i]); err != nil {
-			return fmt.Errorf("the API server of %s stays behind %s: %w", h.First().Name, lb.Name, err)
-		}
-	}
-	defer func() {
-		// Also where the run is asked to stop: the line belongs there.
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		err = errors.Join(err, putFirstBack(back, h))
-	}()
-	for i, lb := range h.Spec().LoadBalancer.Hosts {
-		if err := loadbalancer.Configure(ctx, h.On(lb.Name), h.View, rest[i]); err != nil {
-			return err
-		}
-	}
-	// The workers of before a reload serve no new connection, and end
-	// some tenths of a second later. Nothing else is waited for: an endpoint that
-	// does not answer now ends the proof, and the first API server is put back.
-	err = phases.Await(ctx, h.View, goneWithin, func(ctx context.Context) error { return m.anotherAnswers(ctx, h.View, true) })
+	err = first.Without(ctx, h, func(ctx context.Context, out bool) error { return m.anotherAnswers(ctx, h.View, out) })
 	if err != nil {
 		return err
 	}
 	return noteProof(ctx, h)
 }
 
-// goneWithin is how long the first API server may be met after the reload.
-const goneWithin = 20 * time.Second
-
-// othersReady wants every API server that has joined to be ready: with the first
-// one out they have all the clients.
-func othersReady(ctx context.Context, v phases.View) error {
-	for _, node := range v.Spec().ControlPlane.Joining {
-		cfg, err := v.AdminConfigOn(ctx, node.Name)
-		if err != nil {
-			return err
-		}
-		if err := kube.Readyz(ctx, cfg); err != nil {
-			return fmt.Errorf("the API server of %s: %w", node.Name, err)
-		}
-	}
-	return nil
-}
-
-// everyoneAnswers wants all of these API servers, and one at least.
-func everyoneAnswers(ctx context.Context, lb remote.Reader, backends []string) error {
-	if len(backends) == 0 {
-		return errors.New("there is no other one")
-	}
-	for _, b := range backends {
-		if _, err := kube.ServedCertificate(ctx, lb.DialContext, b, nil); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // firstTries are connections from each node, of which none may meet the first
 // API server: a name with several addresses takes them in turn.
 const firstTries = 4
+
+// anotherTries are connections from each node, of which one has to meet another
+// API server: with three behind the endpoint, twenty that all meet the first one
+// by chance are one in 10^9.
+const anotherTries = 20
 
 // meetings are what connections to the endpoint are judged by.
 type meetings struct {
@@ -217,7 +130,7 @@ func meetingsOf(ctx context.Context, v phases.View) (m meetings, err error) {
 	}
 	m.roots = x509.NewCertPool()
 	m.roots.AppendCertsFromPEM(ca)
-	m.nodes, err = loadbalancer.NodesNow(ctx, v)
+	m.nodes, err = balancer.NodesNow(ctx, v)
 	return m, err
 }
 
@@ -228,12 +141,12 @@ func meetingsOf(ctx context.Context, v phases.View) (m meetings, err error) {
 func (m meetings) anotherAnswers(ctx context.Context, v phases.View, never bool) error {
 	tries := firstTries
 	if !never {
-		tries = goneTries
+		tries = anotherTries
 	}
 	met := make([]bool, len(m.nodes))
 	err := phases.ForEach(m.nodes, func(i int, node string) error {
 		for range tries {
-			conn, cert, err := loadbalancer.Meet(ctx, v, node, m.roots)
+			conn, cert, err := balancer.Meet(ctx, v, node, m.roots)
 			if err != nil && never {
 				return migrate.Hopeless(err)
 			}
@@ -266,30 +179,6 @@ func noteProof(ctx context.Context, h phases.Hands) error {
 	return host.WriteFile(ctx, remote.File{Path: provenFile, Data: []byte(proven(h.View)), Mode: 0o600})
 }
 
-// putFirstBack lets every load balancer forward to the first API server again,
-// in its place: the first.
-func putFirstBack(ctx context.Context, h phases.Hands) error {
-	first, err := h.APIAddress(ctx, h.First().Name)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, lb := range h.Spec().LoadBalancer.Hosts {
-		host := h.On(lb.Name)
-		list, loaded, err := loadbalancer.Forwarding(ctx, host, h.View)
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case len(list) > 0 && (!slices.Contains(list, first) || !loaded):
-			if !slices.Contains(list, first) {
-				list = slices.Insert(list, 0, first)
-			}
-			errs = append(errs, loadbalancer.Configure(ctx, host, h.View, list))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // verifyWithoutFirst wants the first API server back behind every load balancer.
 func verifyWithoutFirst(ctx context.Context, v phases.View) error {
 	f, err := checkWithoutFirst(ctx, v)
@@ -299,13 +188,13 @@ func verifyWithoutFirst(ctx context.Context, v phases.View) error {
 	if f.Verdict != migrate.Satisfied {
 		return errors.New(f.Reason)
 	}
-	return loadbalancer.VerifyEndpoint(ctx, v)
+	return balancer.VerifyEndpoint(ctx, v)
 }
 
 // undoWithoutFirst puts the first API server back where a run was killed, and
 // forgets the proof.
 func undoWithoutFirst(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	if err := putFirstBack(ctx, h); err != nil {
+	if err := balancers.Of(h.Spec()).First.PutBack(ctx, h); err != nil {
 		return err
 	}
 	return h.On(h.First().Name).Remove(ctx, provenFile)

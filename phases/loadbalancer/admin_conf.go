@@ -26,7 +26,7 @@ func adminConf() phases.Step {
 		Title:  "Point admin.conf and super-admin.conf to the endpoint",
 		Why:    "The file that is used when things break must not name one machine.",
 		On:     migrate.FirstControlPlane,
-		Needs:  []migrate.StepID{nginxStreamID, endpointID, endpointNameID},
+		Needs:  []migrate.StepID{endpointID, endpointNameID},
 		ByHand: "```\nsed -i 's#server: .*#server: https://{{.Endpoint}}#' /etc/kubernetes/admin.conf /etc/kubernetes/super-admin.conf\n```\n",
 		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
 			return checkServers(ctx, v, adminKubeconfigs)

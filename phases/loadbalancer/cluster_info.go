@@ -20,7 +20,7 @@ func clusterInfo() phases.Step {
 		Title: "Point cluster-info to the endpoint",
 		Why:   "A node that is joined by hand with a token learns the API's address from it.",
 		On:    migrate.Once,
-		Needs: []migrate.StepID{nginxStreamID, endpointID, endpointNameID},
+		Needs: []migrate.StepID{endpointID, endpointNameID},
 		ByHand: "```\nkubectl -n kube-public edit cm cluster-info    # server: https://{{.Endpoint}}\n" +
 			"# wait until its jws-kubeconfig-* values have changed: the controller manager signs anew\n```\n",
 		Check:  checkClusterInfo,

@@ -9,6 +9,8 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer"
+	"hamigrate/phases/balancers"
 )
 
 const endpointNameID = "loadbalancer/endpoint-name"
@@ -24,14 +26,14 @@ func endpointName() phases.Step {
 		Title: "Prove that the endpoint leads through the load balancer",
 		Why:   "A name that means the first control-plane node answers as well, until that node stops: then every client is without the API.",
 		On:    migrate.Once,
-		Needs: []migrate.StepID{nginxStreamID, endpointID},
+		Needs: []migrate.StepID{endpointID},
 		ByHand: "On every node the endpoint's name has to mean the load balancer, in DNS or in /etc/hosts. Change it only now, when nginx listens: " +
 			"clients that follow the name already come to the load balancer with their next connection. Then, on every node:\n\n" +
 			"```\ngetent ahosts {{.EndpointHost}}    # the load balancer's address, and no other\n" +
 			"curl -sv --cacert /etc/kubernetes/pki/ca.crt https://{{.Endpoint}}/readyz 2>&1 | grep -E 'Connected|^ok'    # to the load balancer's address\n```\n",
 		Check:  checkEndpointName,
 		Apply:  applyEndpointName,
-		Verify: VerifyEndpoint,
+		Verify: balancer.VerifyEndpoint,
 		OneWay: "it changes nothing: the name is yours",
 		Settle: 30 * time.Second, WaitsFor: "the endpoint's name",
 	}
@@ -40,7 +42,7 @@ func endpointName() phases.Step {
 // checkEndpointName: with somebody else's load balancer the step before is the
 // whole proof.
 func checkEndpointName(ctx context.Context, v phases.View) (migrate.Finding, error) {
-	if External(v) {
+	if !balancers.Of(v.Spec()).Configured() {
 		return phases.Done("the step before proves it"), nil
 	}
 	wrong, err := wrongMeanings(ctx, v)
@@ -55,7 +57,7 @@ func checkEndpointName(ctx context.Context, v phases.View) (migrate.Finding, err
 		}
 		return f, nil
 	}
-	if err := VerifyEndpoint(ctx, v); err != nil {
+	if err := balancer.VerifyEndpoint(ctx, v); err != nil {
 		return phases.Need(migrate.Before{}, "it is not so yet: %v", err), nil
 	}
 	return phases.Done("connections to %s from every node go through the load balancer", v.EndpointAddress()), nil
@@ -70,7 +72,7 @@ func lines(list []string) string {
 
 // wrongMeanings are the nodes on which the endpoint means no load balancer.
 func wrongMeanings(ctx context.Context, v phases.View) ([]Meaning, error) {
-	nodes, err := NodesNow(ctx, v)
+	nodes, err := balancer.NodesNow(ctx, v)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +95,7 @@ func sentences(wrong []Meaning) string {
 
 // applyEndpointName asks for what only a person can do, and waits for it.
 func applyEndpointName(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	nodes, err := NodesNow(ctx, h.View)
+	nodes, err := balancer.NodesNow(ctx, h.View)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func kubeProxy() phases.Step {
 		Title: "Point kube-proxy to the endpoint",
 		Why:   "A kube-proxy that lost its API server goes on with old rules, unnoticed for hours.",
 		On:    migrate.Once,
-		Needs: []migrate.StepID{nginxStreamID, endpointID, endpointNameID},
+		Needs: []migrate.StepID{endpointID, endpointNameID},
 		ByHand: "```\nkubectl -n kube-system edit cm kube-proxy    # server: https://{{.Endpoint}}\n" +
 			"kubectl -n kube-system patch ds kube-proxy -p '" + annotationPatch + "'    # a restart by an annotation that migrate knows again\n" +
 			"kubectl -n kube-system rollout status ds/kube-proxy\n```\n",

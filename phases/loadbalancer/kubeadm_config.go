@@ -20,7 +20,7 @@ func kubeadmConfig() phases.Step {
 		Title: "Set controlPlaneEndpoint and certSANs in kubeadm-config",
 		Why:   "Joins and upgrades write files from it: without this the next upgrade would undo the certificate, and no control-plane node could join.",
 		On:    migrate.Once,
-		Needs: []migrate.StepID{nginxStreamID, endpointID, endpointNameID},
+		Needs: []migrate.StepID{endpointID, endpointNameID},
 		ByHand: "```\nkubectl -n kube-system edit cm kubeadm-config\n" +
 			"# controlPlaneEndpoint: {{.Endpoint}}\n# apiServer.certSANs: add the endpoint's host and the load balancer's address\n```\n",
 		Check: checkKubeadmConfig,

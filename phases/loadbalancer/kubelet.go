@@ -28,7 +28,7 @@ func kubelet() phases.Step {
 		Title:  "Point the worker's kubelet to the endpoint",
 		Why:    "A kubelet that can't renew its lease for 50 s loses its node.",
 		On:     migrate.Workers,
-		Needs:  []migrate.StepID{nginxStreamID, endpointID, endpointNameID},
+		Needs:  []migrate.StepID{endpointID, endpointNameID},
 		ByHand: "```\nsed -i 's#server: .*#server: https://{{.Endpoint}}#' /etc/kubernetes/kubelet.conf\nsystemctl restart kubelet\nkubectl get node {{.Target}}    # Ready, before the next worker\nss -tnp | grep kubelet             # talks to {{.Endpoint}}\n```\n",
 		Check:  checkKubelet,
 		Apply:  applyKubelet,

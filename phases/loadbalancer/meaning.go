@@ -10,6 +10,8 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer"
+	"hamigrate/phases/balancers"
 )
 
 // Meaning is what the endpoint's host means on a node.
@@ -45,7 +47,7 @@ type hostsLine struct {
 // Meanings asks each of these nodes what the endpoint's host means there, and
 // the load balancers' hosts which addresses they have: a virtual one counts.
 func Meanings(ctx context.Context, v phases.View, nodes []string) ([]Meaning, error) {
-	people, err := nodesAt(ctx, v)
+	people, err := balancer.NodesAt(ctx, v)
 	if err != nil {
 		return nil, err
 	}
@@ -159,14 +161,14 @@ func (m *Meaning) judge(v phases.View, balanced map[string]bool, people map[stri
 		case balanced[a]:
 		case people[a] != "":
 			m.Wrong = fmt.Sprintf("%s means %s, which is %s", name, a, people[a])
-		case slices.Contains(m.own, a) && !External(v):
+		case slices.Contains(m.own, a) && balancers.Of(v.Spec()).Configured():
 			m.Wrong = fmt.Sprintf("%s means %s, which is an address of the node itself", name, a)
-		case !External(v):
+		case balancers.Of(v.Spec()).Configured():
 			m.Doubt = fmt.Sprintf("%s means %s, which is an address of no host in the spec", name, a)
 		}
 	}
 	if m.Wrong != "" {
-		if !External(v) {
+		if balancers.Of(v.Spec()).Configured() {
 			m.Wrong += fmt.Sprintf(", and not the load balancer (%s)", addressesOf(v))
 		}
 		m.Fix = m.fix(name, balancerAddress(v))
@@ -185,7 +187,7 @@ func addressesOf(v phases.View) string {
 // balancerAddress is what the name is to mean: the first host's; of somebody
 // else's load balancer only they know it.
 func balancerAddress(v phases.View) string {
-	if External(v) {
+	if !balancers.Of(v.Spec()).Configured() {
 		return "ADDRESS-OF-THE-LOAD-BALANCER"
 	}
 	return v.Spec().LoadBalancer.Hosts[0].Address

@@ -12,6 +12,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer"
 )
 
 // kubeadm's documentation advises to make a cluster with a name as its endpoint
@@ -52,7 +53,7 @@ func (m Meaning) isBack(first string, people map[string]string, firsts []string,
 // otherMeanings are those of the nodes on which the endpoint's name does not mean
 // what it meant before.
 func otherMeanings(ctx context.Context, v phases.View, nodes []string, old nameRecord) ([]Meaning, error) {
-	people, err := nodesAt(ctx, v)
+	people, err := balancer.NodesAt(ctx, v)
 	if err != nil {
 		return nil, err
 	}
@@ -102,20 +103,14 @@ func stillThrough(ctx context.Context, v phases.View, node string) (string, erro
 		return "", err
 	}
 	defer release()
-	roots, err := clusterRoots(ctx, v)
+	verdict, err := balancer.CarriedFrom(ctx, v, node)
 	if err != nil {
 		return "", err
 	}
-	c, err := lookAtCarriage(ctx, v, []string{node}, roots)
-	switch {
-	case err != nil:
-		return "", err
-	case c.failed[0] != nil:
-		return "and does not lead to the API: " + c.failed[0].Error(), nil
-	case c.seen(0):
-		return throughBalancer, nil
+	if unreached := (balancer.UnreachedError{}); errors.As(verdict, &unreached) {
+		return "and does not lead to the API: " + unreached.Error(), nil
 	}
-	return countSays(counted(ctx, v, []string{node}, roots, true)[0]), ctx.Err()
+	return countSays(verdict), ctx.Err()
 }
 
 const throughBalancer = "and connections to it go through a load balancer"
@@ -126,7 +121,7 @@ func countSays(err error) string {
 	switch {
 	case err == nil:
 		return throughBalancer
-	case errors.As(err, new(notRisenError)):
+	case errors.As(err, new(balancer.NotRisenError)):
 		return ""
 	}
 	return "and it is not known whether a load balancer carries connections to it: " + err.Error()
@@ -186,7 +181,7 @@ func nodesOf(list []Meaning) []string {
 // The first API server answers by this name all the time, so clients notice
 // nothing. Whoever asks first in a way back waits; the others find it so.
 func nameBack(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	nodes, err := NodesNow(ctx, h.View)
+	nodes, err := balancer.NodesNow(ctx, h.View)
 	if err != nil {
 		return err
 	}

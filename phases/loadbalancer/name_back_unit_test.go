@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"hamigrate/phases/balancer"
 )
 
 // TestIsBack: which addresses are the old meaning of the name, and which are only
@@ -46,7 +48,7 @@ func TestIsBack(t *testing.T) {
 // TestCountSays: only a count that was made says that no load balancer is in it.
 func TestCountSays(t *testing.T) {
 	t.Parallel()
-	if got := countSays(fmt.Errorf("lb1: %w", notRisenError{"40 are there"})); got != "" {
+	if got := countSays(fmt.Errorf("lb1: %w", balancer.NotRisenError{Text: "40 are there"})); got != "" {
 		t.Errorf("counted, and not among them: %q", got)
 	}
 	if got := countSays(nil); got != throughBalancer {

@@ -14,6 +14,8 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer"
+	"hamigrate/phases/balancers"
 )
 
 // nameFile on the first node is the record of who named the endpoint before the
@@ -148,7 +150,7 @@ func seeName(ctx context.Context, v phases.View) (nameRecord, error) {
 // balancer, with the addresses. An address that nobody in the spec has may be a
 // translated one of the first node; or of a load balancer, once one is configured.
 func meantNow(ctx context.Context, v phases.View) (map[string][]string, error) {
-	nodes, err := NodesNow(ctx, v)
+	nodes, err := balancer.NodesNow(ctx, v)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +161,7 @@ func meantNow(ctx context.Context, v phases.View) (map[string][]string, error) {
 	doubtful := func(m Meaning) bool { return m.Wrong == "" && len(m.strays()) > 0 }
 	begun := false
 	if slices.ContainsFunc(all, doubtful) {
-		if begun, err = Begun(ctx, v); err != nil {
+		if begun, err = balancers.Of(v.Spec()).Begun(ctx, v); err != nil {
 			return nil, err
 		}
 	}
@@ -207,7 +209,7 @@ func forgetName(ctx context.Context, h phases.Hands) error {
 	} else if err != nil {
 		return err
 	}
-	begun, err := Begun(ctx, h.View)
+	begun, err := balancers.Of(h.Spec()).Begun(ctx, h.View)
 	if err != nil || begun {
 		return err
 	}

@@ -7,6 +7,7 @@
 package loadbalancer
 
 import (
+	"slices"
 	"time"
 
 	"hamigrate/migrate"
@@ -22,19 +23,19 @@ func Phase() phases.Phase {
 		Name:   "loadbalancer",
 		Title:  "Put a load balancer in front of the API",
 		Why:    "Clients that know one address of one machine stop when that machine does.",
-		Steps: []phases.Step{
-			servingCertificate(),
-			nginx(),
-			workerConnections(),
-			serves(nginxStream()),
-			endpoint(),
-			endpointName(),
-			kubeadmConfig(),
-			clusterInfo(),
-			kubeProxy(),
-			adminConf(),
-			kubelet(),
-		},
+		Steps: slices.Concat(
+			[]phases.Step{servingCertificate()},
+			steps(),
+			[]phases.Step{
+				endpoint(),
+				endpointName(),
+				kubeadmConfig(),
+				clusterInfo(),
+				kubeProxy(),
+				adminConf(),
+				kubelet(),
+			},
+		),
 		Also:        []migrate.Selector{migrate.FirstControlPlane}, // the trail, and copies of what it changes
 		Guard:       phases.Guard,
 		GuardSettle: 2 * time.Minute,

@@ -5,7 +5,33 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/balancers"
 )
+
+// steps are those of all kinds of load balancers, each once.
+func steps() []phases.Step {
+	var out []phases.Step
+	for _, b := range balancers.All() {
+		for _, s := range b.Steps {
+			if s.ID == b.Serves {
+				s = serves(s)
+			}
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// serving are the steps of all kinds from which on a load balancer answers.
+func serving() []migrate.StepID {
+	var out []migrate.StepID
+	for _, b := range balancers.All() {
+		if b.Configured() {
+			out = append(out, b.Serves)
+		}
+	}
+	return out
+}
 
 // serves is the step of a load balancer from which on it answers at the
 // endpoint, with what concerns the endpoint's clients. Before it, it is written

@@ -11,7 +11,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
-	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/balancer"
 	"hamigrate/phases/phasestest"
 )
 
@@ -57,7 +57,7 @@ func TestCountsAmongOthers(t *testing.T) {
 		began := time.Now()
 		all := [][]string{{"cp1", "w1", "w2"}, {"cp1"}, {"w1"}, {"w2"}}
 		err := phases.ForEach(all, func(_ int, nodes []string) error {
-			return loadbalancer.Carried(s.Context(), s.env.View("cp1"), nodes)
+			return balancer.Carried(s.Context(), s.env.View("cp1"), nodes)
 		})
 		if err != nil {
 			t.Error(err)
@@ -87,7 +87,7 @@ func TestCountsFindTheOneNode(t *testing.T) {
 		if _, err := env.Targets(s.Context(), migrate.Workers); err != nil {
 			t.Fatal(err)
 		}
-		err := loadbalancer.Carried(s.Context(), env.View("cp1"), []string{"cp1", "w1", "w2"})
+		err := balancer.Carried(s.Context(), env.View("cp1"), []string{"cp1", "w1", "w2"})
 		if err == nil || !strings.Contains(err.Error(), "connections from w2 ") || !strings.Contains(err.Error(), "10.88.0.6") {
 			t.Errorf("got %v", err)
 		}
@@ -102,7 +102,7 @@ func TestCountsInGroups(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.root("lb1", "sed 's/worker_connections [0-9]*;//' /etc/nginx/nginx.conf >/tmp/n; cp /tmp/n /etc/nginx/nginx.conf; systemctl reload nginx") // 512 are left
-		if err := loadbalancer.Carried(s.Context(), s.env.View("cp1"), slices.Repeat([]string{"cp1", "w1", "w2"}, 22)); err != nil {
+		if err := balancer.Carried(s.Context(), s.env.View("cp1"), slices.Repeat([]string{"cp1", "w1", "w2"}, 22)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -124,7 +124,7 @@ func TestChecksOfManyNodes(t *testing.T) {
 		_ = phases.ForEach(slices.Repeat([]string{"cp1", "w1", "w2"}, 8), func(i int, node string) error {
 			ctx, cancel := context.WithTimeout(s.Context(), 30*time.Second)
 			defer cancel()
-			err := loadbalancer.CarriedHere(ctx, s.env.View(node))
+			err := balancer.CarriedHere(ctx, s.env.View(node))
 			if astray := err != nil && strings.Contains(err.Error(), "from w2, ") && strings.Contains(err.Error(), "which is cp1"); astray != (node == "w2") || err != nil && !astray {
 				t.Errorf("from %s after %s: %v", node, time.Since(began), err)
 			}

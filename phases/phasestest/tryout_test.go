@@ -6,7 +6,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
-	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/balancer/nginx"
 	"hamigrate/phases/phasestest"
 )
 
@@ -41,7 +41,7 @@ func TestPlanWritesThroughNoLink(t *testing.T) {
 						t.Errorf("%s: %s", e.Step, e.Finding.Reason)
 					}
 				}
-				ahead, err := loadbalancer.LookAhead(s.Context(), env.View("lb2"))
+				ahead, err := nginx.LookAhead(s.Context(), env.View("lb2"))
 				if err != nil || ahead.Tried != (name == "no link") {
 					t.Errorf("tried: %t (%v)", ahead.Tried, err)
 				}

@@ -3,252 +3,64 @@ package preflight
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 
-	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
-	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/balancer"
+	"hamigrate/phases/balancers"
 )
 
-// balancerChecks are about the load balancer's hosts: what nginx will say of
-// the configuration that phase 1 writes, and what its packages will do.
+// balancerChecks are about the load balancer's hosts: what it will say of the
+// configuration that phase 1 writes, and what its packages will do.
 func balancerChecks() []Check {
 	return []Check{
 		{Number: 29, Name: "LoadBalancerConfig", Title: "nginx will take the configuration that passes the API through",
 			Why:    "nginx has one stream block, loads what it is told to and listens where nobody else does; what it refuses would stop phase 1, and phase 3 when it adds an API server.",
 			Remedy: "`nginx -t`, `nginx -T` and `ss -ltnp` on the host show what it says, what it reads and who listens",
-			On:     []Where{balancers(1, 3)}, Look: balancerConfig},
+			On:     []Where{balancerHosts(1, 3)}, Look: balancerConfig},
 		{Number: 30, Name: "LoadBalancerInstall", Title: "nginx is installed, or can be",
 			Why:    "A package that can't be had, or stays half configured, leaves the host without a load balancer and its package manager stuck.",
 			Remedy: "on the host: `dpkg --audit; dpkg --configure -a; apt-get update`, or install nginx with its stream module by hand",
-			On:     []Where{balancers(1)}, Look: balancerInstall},
+			On:     []Where{balancerHosts(1)}, Look: balancerInstall},
 	}
 }
 
-// balancerConfig asks the steps of phase 1 what they would do, which lets nginx
-// try the new configuration, and looks for what nginx itself can't say.
 func balancerConfig(ctx context.Context, s Scene) ([]Finding, error) {
-	o, err := loadbalancer.LookAhead(ctx, s.View)
+	o, err := balancers.Of(s.Spec()).Ahead.Configuration(ctx, s.View)
 	if err != nil {
 		return nil, err
 	}
-	if o.Absent {
-		return []Finding{fine("nginx is not configured yet: phase 1 installs it")}, nil
-	}
-	var out []Finding
-	for _, f := range o.Findings {
-		if f.Verdict == migrate.Blocked {
-			out = append(out, block(f.Remedy, "%s", f.Reason))
-		}
-	}
-	guards, err := guarded(ctx, s, o.File)
-	if err != nil {
-		return nil, err
-	}
-	out = append(out, guards...)
-	stopped, err := wouldStart(ctx, s, o.Listens)
-	if err != nil {
-		return nil, err
-	}
-	out = append(out, stopped...)
 	var looksOnly *remote.LooksOnlyError
-	if !o.Tried && errors.As(s.World().MayChange(ctx, s.Target()), &looksOnly) {
+	if o.NotTried != "" && errors.As(s.World().MayChange(ctx, s.Target()), &looksOnly) {
 		f := notLooked(looksOnly)
-		f.Seen += fmt.Sprintf(", and so nginx was not asked whether it takes %s; phase 1 asks before it writes", o.File)
-		out = append(out, f)
+		f.Seen += ", and so " + o.NotTried
+		return append(expected(o.Found), f), nil
 	}
-	if len(out) == 0 {
-		tried := "nginx takes it"
-		if !o.Tried {
-			tried = "it is tested when it is written"
-		}
-		out = append(out, fine("phase 1 writes %s; %s", o.File, tried))
-	}
-	return out, nil
+	return outlook(o), nil
 }
 
-// guarded looks for SELinux and AppArmor: as root `nginx -t` is fine, and the
-// service may not listen.
-func guarded(ctx context.Context, s Scene, file string) ([]Finding, error) {
-	port := strconv.Itoa(s.Spec().Endpoint.Port)
-	out, err := s.On(s.Target()).Look(ctx, remote.Command{Script: `getenforce 2>/dev/null || true
-echo @@ports
-semanage port -l 2>/dev/null | grep -w ^http_port_t || true
-echo @@connect
-getsebool httpd_can_network_connect 2>/dev/null || true
-echo @@apparmor
-grep -E '^[^ ]*nginx.* \(enforce\)$' /sys/kernel/security/apparmor/profiles 2>/dev/null || true`})
-	if err != nil {
-		return nil, fmt.Errorf("asking %s for SELinux and AppArmor: %w", s.Target(), err)
-	}
-	mode, out, _ := strings.Cut(out, "@@ports\n")
-	ports, out, _ := strings.Cut(out, "@@connect\n")
-	connect, profile, _ := strings.Cut(out, "@@apparmor\n")
-	var found []Finding
-	label := "`semanage port -a -t http_port_t -p tcp " + port + "`"
-	if strings.TrimSpace(mode) == "Enforcing" {
-		switch {
-		case strings.TrimSpace(ports) == "":
-			found = append(found, warn("make sure of it: "+label+" (semanage is in policycoreutils-python-utils)", "SELinux enforces, and it does not say whether nginx may listen on port %s", port))
-		case !hasPort(ports, s.Spec().Endpoint.Port):
-			found = append(found, block(label, "SELinux enforces, and port %s is none that nginx may listen on (http_port_t)", port))
-		}
-		if strings.Contains(connect, "off") {
-			found = append(found, block("`setsebool -P httpd_can_network_connect 1`", "SELinux enforces, and does not let nginx connect to the API servers (httpd_can_network_connect is off)"))
-		}
-	}
-	if p := strings.TrimSpace(profile); p != "" {
-		found = append(found, warn(fmt.Sprintf("let the profile in /etc/apparmor.d allow `network inet stream,`, and `%s r,`; then `systemctl reload apparmor`", file),
-			"AppArmor enforces the profile %q, which may keep nginx from %s or from port %s", p, file, port))
-	}
-	return found, nil
-}
-
-// hasPort reads `semanage port -l`: "http_port_t  tcp  80, 443, 8000-8009".
-func hasPort(line string, port int) bool {
-	for word := range strings.FieldsFuncSeq(line, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' }) {
-		from, to, is := strings.Cut(word, "-")
-		if !is {
-			to = from
-		}
-		low, errLow := strconv.Atoi(from)
-		high, errHigh := strconv.Atoi(to)
-		if errLow == nil && errHigh == nil && low <= port && port <= high {
-			return true
-		}
-	}
-	return false
-}
-
-// wouldStart: phase 1 starts an nginx that is stopped, with all that its
-// configuration has.
-func wouldStart(ctx context.Context, s Scene, listens []int) ([]Finding, error) {
-	if len(listens) == 0 {
-		return nil, nil
-	}
-	out, err := s.On(s.Target()).Look(ctx, remote.Command{Script: "systemctl is-active nginx || true"})
-	if err != nil {
-		return nil, fmt.Errorf("asking whether nginx on %s runs: %w", s.Target(), err)
-	}
-	if strings.TrimSpace(out) == "active" {
-		return nil, nil
-	}
-	var found []Finding
-	for _, port := range listens {
-		holder, err := loadbalancer.PortHolder(ctx, s.On(s.Target()), port)
-		if err != nil {
-			return nil, err
-		}
-		if holder != "" && holder != "nginx" {
-			found = append(found, block(fmt.Sprintf("`nginx -T | grep -n 'listen.*%d'` shows the site that wants it: take it out of /etc/nginx/sites-enabled, or free the port", port),
-				"nginx is stopped and would not start: its configuration listens on port %d, which %s has", port, holder))
-		}
-	}
-	return found, nil
-}
-
-// installLook asks what an installation would meet. It takes no lock.
-const installLook = `echo @@nginx; command -v nginx || true
-echo @@manager; command -v apt-get || command -v dnf || true
-echo @@half; dpkg-query -W -f '${Package} is ${db:Status-Status}\n' 2>/dev/null | grep -E ' is (half-|unpacked)' || true
-echo @@lock; i=$(stat -c %i /var/lib/dpkg/lock-frontend 2>/dev/null) && grep ":$i " /proc/locks 2>/dev/null || true
-echo @@simulated; if command -v apt-get >/dev/null; then ` + loadbalancer.SimulateInstall + ` 2>&1 || echo "@failed"; fi
-echo @@taken; ss -Hltnp '( sport = :80 )'
-echo @@ipv6; [ -e /proc/net/if_inet6 ] && echo yes; grep -hs '^RestrictAddressFamilies=' /etc/systemd/system/nginx.service.d/*.conf || true`
-
-// balancerInstall says what installing nginx would meet. A taken port 80 and a
-// host without IPv6 are provided for: nginx is not started by its package.
 func balancerInstall(ctx context.Context, s Scene) ([]Finding, error) {
-	have, err := loadbalancer.Installed(ctx, s.View)
+	o, err := balancers.Of(s.Spec()).Ahead.Installation(ctx, s.View)
 	if err != nil {
 		return nil, err
 	}
-	if have.Verdict == migrate.Satisfied {
-		return []Finding{fine("%s", have.Reason)}, nil
-	}
-	if have.Verdict == migrate.Blocked {
-		return []Finding{block(have.Remedy, "%s", have.Reason)}, nil
-	}
-	text, err := s.On(s.Target()).Look(ctx, remote.Command{Script: installLook})
-	if err != nil {
-		return nil, fmt.Errorf("asking what installing nginx on %s would meet: %w", s.Target(), err)
-	}
-	part := map[string]string{}
-	for p := range strings.SplitSeq("\n"+text, "\n@@") {
-		name, body, _ := strings.Cut(p, "\n")
-		part[name] = strings.TrimSpace(body)
-	}
-	if part["manager"] == "" {
-		return []Finding{block("install nginx with its stream module by hand", "%s, and there is neither apt-get nor dnf", have.Reason)}, nil
-	}
-	out := slices.Concat(halfConfigured(part["half"]), simulated(part["simulated"]))
-	if part["lock"] != "" {
-		out = append(out, warn("wait for it: `fuser -v /var/lib/dpkg/lock-frontend`", "another program holds the package manager's lock now; the installation waits two minutes for it"))
-	}
-	if strings.HasSuffix(part["manager"], "dnf") && (part["taken"] != "" || !strings.HasPrefix(part["ipv6"], "yes")) {
-		out = append(out, warn("after the installation take the server out of /etc/nginx/nginx.conf", "the package's nginx.conf serves a page on port 80 of IPv4 and IPv6, and port 80 is taken there or IPv6 is missing"))
-	}
-	if len(out) == 0 {
-		out = append(out, fine("%s; it can be installed%s", have.Reason, handled(part)))
-	}
-	return out, nil
+	return outlook(o), nil
 }
 
-// handled names what would have stopped the package alone.
-func handled(part map[string]string) string {
-	var list []string
-	if part["taken"] != "" {
-		list = append(list, "port 80 is taken")
+func outlook(o balancer.Outlook) []Finding {
+	if len(o.Found) == 0 {
+		return []Finding{fine("%s", o.Fine)}
 	}
-	if part["ipv6"] != "yes" {
-		list = append(list, "nginx has no IPv6")
-	}
-	if len(list) == 0 {
-		return ""
-	}
-	return " (" + strings.Join(list, ", ") + ": it is installed without being started, and without the package's default site)"
+	return expected(o.Found)
 }
 
-// halfConfigured: nginx's own packages are ended by phase 1, others' are not
-// ours to end.
-func halfConfigured(list string) []Finding {
-	var others []string
-	for line := range strings.Lines(list) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "nginx") && !strings.HasPrefix(line, "libnginx") {
-			others = append(others, line)
-		}
-	}
-	if len(others) == 0 {
-		return nil
-	}
-	return []Finding{block("`dpkg --configure -a`", "the package manager would first have to end what others began: %s", strings.Join(others, ", "))}
-}
-
-// simulated reads what `apt-get -s install` says.
-func simulated(text string) []Finding {
+func expected(list []balancer.Finding) []Finding {
 	var out []Finding
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		words := strings.Fields(line)
-		switch {
-		case strings.HasPrefix(line, "Remv ") && len(words) > 1:
-			out = append(out, block("install nginx with its stream module by hand", "installing it would remove %s", words[1]))
-		case strings.HasPrefix(line, "Inst nginx") && len(words) > 2 && strings.HasPrefix(words[2], "["):
-			out = append(out, warn("plan it: `apt-get -s install libnginx-mod-stream` shows the versions", "installing the stream module brings another version of %s, which is restarted with it", words[1]))
+	for _, f := range list {
+		if f.Blocks {
+			out = append(out, block(f.Remedy, "%s", f.Seen))
+		} else {
+			out = append(out, warn(f.Remedy, "%s", f.Seen))
 		}
-	}
-	if strings.HasSuffix(text, "@failed") {
-		why := "apt-get does not say why"
-		for line := range strings.Lines(text) {
-			if strings.HasPrefix(line, "E: ") {
-				why = strings.TrimSpace(line)
-				break
-			}
-		}
-		out = append(out, block("`apt-get update`, with a package source in /etc/apt/sources.list that the host reaches; or install nginx and libnginx-mod-stream by hand", "nginx can't be installed: %s", why))
 	}
 	return out
 }

@@ -4,17 +4,17 @@ import (
 	"slices"
 
 	"hamigrate/migrate"
-	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/balancer"
 )
 
 // The kinds of hosts, with the phases for which a check matters there.
 
-func first(phases ...int) Where        { return Where{migrate.FirstControlPlane, phases} }
-func joining(phases ...int) Where      { return Where{migrate.JoiningControlPlanes, phases} }
-func etcdHosts(phases ...int) Where    { return Where{migrate.EtcdHosts, phases} }
-func balancers(phases ...int) Where    { return Where{migrate.LoadBalancers, phases} }
-func workers(phases ...int) Where      { return Where{migrate.Workers, phases} }
-func wholeCluster(phases ...int) Where { return Where{migrate.Once, phases} }
+func first(phases ...int) Where         { return Where{migrate.FirstControlPlane, phases} }
+func joining(phases ...int) Where       { return Where{migrate.JoiningControlPlanes, phases} }
+func etcdHosts(phases ...int) Where     { return Where{migrate.EtcdHosts, phases} }
+func balancerHosts(phases ...int) Where { return Where{migrate.LoadBalancers, phases} }
+func workers(phases ...int) Where       { return Where{migrate.Workers, phases} }
+func wholeCluster(phases ...int) Where  { return Where{migrate.Once, phases} }
 
 const loginName = "Login"
 
@@ -36,7 +36,7 @@ func hostChecks() []Check {
 		{Number: 1, Name: loginName, Title: "Commands run as root on every host",
 			Why:    "A host that is not reached, or whose sudo asks for a password, stops a phase in its middle.",
 			Remedy: "log in by hand with `ssh USER@ADDRESS sudo -n true` and mend what it says",
-			On:     []Where{first(1, 2, 3), joining(3), etcdHosts(2, 3), balancers(1, 2, 3), workers(1, 2)}, Look: login},
+			On:     []Where{first(1, 2, 3), joining(3), etcdHosts(2, 3), balancerHosts(1, 2, 3), workers(1, 2)}, Look: login},
 		{Number: 2, Name: "ClockSkew", Title: "All clocks agree",
 			Why:    "A certificate signed on a node whose clock is ahead is not valid yet on the others, and etcd's leases follow the clock of its leader.",
 			Remedy: "set the clock: `timedatectl set-ntp true`, then `chronyc makestep` where chrony runs",
@@ -44,7 +44,7 @@ func hostChecks() []Check {
 		{Number: 3, Name: "DiskSpace", Title: "There is room on /var/lib and /etc",
 			Why:    "A full disk stops etcd, and a file that could not be written stops a step half way.",
 			Remedy: "make room: `du -xh --max-depth=2 /var/lib | sort -h | tail`",
-			On:     []Where{first(1, 2, 3), joining(3), etcdHosts(2), balancers(1), workers(1)}, Look: diskSpace},
+			On:     []Where{first(1, 2, 3), joining(3), etcdHosts(2), balancerHosts(1), workers(1)}, Look: diskSpace},
 		{Number: 4, Name: "DiskSync", Title: "The etcd hosts' disks sync fast",
 			Why:    "etcd syncs every write; a disk that takes 100 ms for it loses elections, and with them the API.",
 			Remedy: "put /var/lib/etcd-external on a local SSD; `fio --rw=write --ioengine=sync --fdatasync=1 --bs=2300 --size=22m --name=etcd --directory=/var/lib` measures more closely",
@@ -73,7 +73,7 @@ func networkChecks() []Check {
 		{Number: 9, Name: "Addresses", Title: "Every host has the address that the spec gives it",
 			Why:    "etcd and the API server listen on the spec's address, and the others connect to it.",
 			Remedy: "write the address that `ip -4 addr` shows into the spec; another way in for SSH goes into the host's ssh.address",
-			On:     []Where{first(1, 2, 3), joining(3), etcdHosts(2), balancers(1), workers(1)}, Look: hostAddresses},
+			On:     []Where{first(1, 2, 3), joining(3), etcdHosts(2), balancerHosts(1), workers(1)}, Look: hostAddresses},
 		{Number: 10, Name: "EndpointName", Title: "The endpoint's name means the same on every node",
 			Why:    "A kubelet that is pointed to a name which it cannot resolve, or resolves to something else, loses the API.",
 			Remedy: "make `getent ahostsv4 NAME` print the load balancer's address on every node: in DNS, or in /etc/hosts",
@@ -81,7 +81,7 @@ func networkChecks() []Check {
 		{Number: 11, Name: "EndpointReached", Title: "The endpoint leads to the API server from every node",
 			Why:    "A node that cannot reach the load balancer cannot join; from a node behind it, the connection comes back to itself, which some balancers do not do.",
 			Remedy: "from the node: `curl -vk https://ENDPOINT/readyz`; open the port, or let the balancer do hairpin connections",
-			On:     []Where{first(1, 2, 3), joining(3), workers(1, 2)}, Look: endpointReached, Limit: loadbalancer.CarriedLimit},
+			On:     []Where{first(1, 2, 3), joining(3), workers(1, 2)}, Look: endpointReached, Limit: balancer.CarriedLimit},
 		{Number: 12, Name: "Ports", Title: "The ports between the hosts are open",
 			Why:    "A firewall between two hosts shows itself in the middle of a phase: a learner that never catches up, a node that never joins.",
 			Remedy: "open the port from the one to the other, in the hosts' firewall (`nft list ruleset`) and in the provider's",

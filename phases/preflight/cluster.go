@@ -119,7 +119,7 @@ func strayManifests(ctx context.Context, s Scene) ([]Finding, error) {
 	var out []Finding
 	for _, name := range f.Manifests {
 		file := path.Join(kube.ManifestsDir, name)
-		if file == overlap.TwinManifest || slices.Contains(kubeadmPods, strings.TrimSuffix(name, ".yaml")) {
+		if file == overlap.ManifestPath || slices.Contains(kubeadmPods, strings.TrimSuffix(name, ".yaml")) {
 			continue
 		}
 		pod := ""

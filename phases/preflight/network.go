@@ -14,6 +14,8 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer"
+	"hamigrate/phases/balancers"
 	"hamigrate/phases/loadbalancer"
 )
 
@@ -147,16 +149,16 @@ func endpointReached(ctx context.Context, s Scene) ([]Finding, error) {
 		return nil, err
 	}
 	made := cc.ControlPlaneEndpoint() == s.EndpointAddress()
-	external := s.Spec().LoadBalancer.Kind == cluster.LoadBalancerExternal
+	lb := balancers.Of(s.Spec())
 	// A cluster may have been made with the endpoint's name, which then means
 	// something else until there is a load balancer. One that has our file and is
 	// dead is no such thing.
-	if !external && made {
-		if made, err = loadbalancer.Begun(ctx, s.View); err != nil {
+	if lb.Configured() && made {
+		if made, err = lb.Begun(ctx, s.View); err != nil {
 			return nil, err
 		}
 	}
-	if !external && !made {
+	if lb.Configured() && !made {
 		return []Finding{fine("phase 1 has not made the endpoint yet")}, nil
 	}
 	ca, err := s.AdminCA(ctx)
@@ -170,7 +172,7 @@ func endpointReached(ctx context.Context, s Scene) ([]Finding, error) {
 	// Somebody else's load balancer is there before phase 1, and leads to an
 	// API server whose certificate lacks the endpoint's name until then.
 	reach, remedy := kube.ServedCertificate, ""
-	if external && !made {
+	if !lb.Configured() && !made {
 		reach = kube.ServedBy
 		remedy = "let the load balancer pass TCP through to the API server's port, with the health check HTTPS GET /readyz; then, from the node: `curl -vk https://ENDPOINT/readyz`"
 	}
@@ -178,7 +180,7 @@ func endpointReached(ctx context.Context, s Scene) ([]Finding, error) {
 		return []Finding{block(remedy, "%s does not lead to the API server from here: %v", s.EndpointAddress(), err)}, nil
 	}
 	if made {
-		err := loadbalancer.CarriedHere(ctx, s.View)
+		err := balancer.CarriedHere(ctx, s.View)
 		if errors.Is(err, phases.ErrNotLooked) {
 			return []Finding{warn("run `migrate preflight` again", "%s answers; whether a load balancer carries connections from here was not looked at: %v", s.EndpointAddress(), err)}, nil
 		}
@@ -207,7 +209,7 @@ func proxies(ctx context.Context, s Scene) ([]Finding, error) {
 	}
 	if f.role == migrate.FirstControlPlane {
 		needs := []string{spec.Endpoint.Host}
-		for _, h := range slices.Concat(spec.Etcd.Hosts, spec.ControlPlane.Joining) {
+		for _, h := range slices.Concat(spec.EtcdMembers(), spec.ControlPlane.Joining) {
 			needs = append(needs, h.Address)
 		}
 		for _, name := range kubeadmPods[:3] {

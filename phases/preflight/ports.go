@@ -49,7 +49,7 @@ func waysNeeded(ctx context.Context, s Scene) ([]way, error) {
 		return nil, err
 	}
 	spec := s.Spec()
-	one, planes, balancers, members := spec.ControlPlane.First, spec.ControlPlane.Joining, spec.LoadBalancer.Hosts, spec.Etcd.Hosts
+	one, planes, balancers, members := spec.ControlPlane.First, spec.ControlPlane.Joining, spec.LoadBalancer.Hosts, spec.EtcdMembers()
 	var out []way
 	each := func(from, to []cluster.Host, port int, phases ...int) {
 		for _, a := range from {
@@ -65,7 +65,7 @@ func waysNeeded(ctx context.Context, s Scene) ([]way, error) {
 	each(balancers, just, apiPort, 1)
 	each(just, members, phases.EtcdClientPort, 2)
 	each(slices.Concat(just, members), slices.Concat(just, members), phases.EtcdPeerPort, 2)
-	each(slices.Concat(balancers, workers), just, overlap.TwinPort, 2)
+	each(slices.Concat(balancers, workers), just, overlap.Port, 2)
 	each(planes, balancers, spec.Endpoint.Port, 3)
 	each(balancers, planes, apiPort, 3)
 	each(planes, members, phases.EtcdClientPort, 3)

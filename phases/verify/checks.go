@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"hamigrate/migrate"
-	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/balancer"
 )
 
 const reachedName = "Reached"
@@ -92,7 +92,7 @@ func endpointChecks() []Check {
 		{Number: 13, Name: "Endpoint", Title: "Every node reaches the API through the endpoint",
 			Why:    "A node that does not, loses its place in the cluster with the first control-plane node at the latest.",
 			Remedy: "open the endpoint's port from that node, and see that it resolves the endpoint's name: `curl -k https://ENDPOINT/readyz`",
-			On:     onNodes(), Limit: loadbalancer.CarriedLimit, Look: endpoint},
+			On:     onNodes(), Limit: balancer.CarriedLimit, Look: endpoint},
 		{Number: 14, Name: "Kubelets", Title: "No kubelet depends on another node's API server",
 			Why:    "A kubelet that talks to one machine only is NotReady 50 s after that machine is lost.",
 			Remedy: "set `server:` in /etc/kubernetes/kubelet.conf to the endpoint and restart the kubelet",

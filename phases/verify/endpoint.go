@@ -10,6 +10,8 @@ import (
 
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer"
+	"hamigrate/phases/balancers"
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
@@ -22,25 +24,25 @@ func loadBalancer(ctx context.Context, v phases.View) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	have, loaded, err := loadbalancer.Forwarding(ctx, v.On(v.Target()), v)
+	f, err := balancers.Of(v.Spec()).Forwards(ctx, v)
 	if err != nil {
 		return nil, err
 	}
 	var wrong []string
 	for _, a := range want {
-		if !slices.Contains(have, a) {
+		if !slices.Contains(f.Backends, a) {
 			wrong = append(wrong, "it does not forward to "+a)
 		}
 	}
-	for _, a := range have {
+	for _, a := range f.Backends {
 		if !slices.Contains(want, a) {
 			wrong = append(wrong, "it forwards to "+a+", which is no API server of the spec")
 		}
 	}
-	if len(have) > 0 && !loaded {
-		wrong = append(wrong, "nginx has not loaded its file since that was written")
+	if f.Stale != "" {
+		wrong = append(wrong, f.Stale)
 	}
-	return judged(wrong, "it forwards to %s", strings.Join(have, ", ")), nil
+	return judged(wrong, "it forwards to %s", strings.Join(f.Backends, ", ")), nil
 }
 
 // spreadTries bounds the connections that are held open at once: nginx counts
@@ -81,7 +83,7 @@ func spread(ctx context.Context, v phases.View) ([]Finding, error) {
 	}
 	tries := 0
 	for ; tries < spreadTries && len(missing) > 0; tries++ {
-		conn, cert, err := loadbalancer.Meet(ctx, v, from[tries%len(from)], roots)
+		conn, cert, err := balancer.Meet(ctx, v, from[tries%len(from)], roots)
 		if err != nil {
 			return []Finding{not("", "%v", err)}, nil
 		}
@@ -97,11 +99,11 @@ func spread(ctx context.Context, v phases.View) ([]Finding, error) {
 }
 
 func endpoint(ctx context.Context, v phases.View) ([]Finding, error) {
-	err := loadbalancer.CarriedHere(ctx, v)
+	err := balancer.CarriedHere(ctx, v)
 	if errors.Is(err, phases.ErrNotLooked) {
 		return []Finding{not("run `migrate verify` again", "whether this node reaches the API through %s was not looked at: %v", v.EndpointAddress(), err)}, nil
 	}
-	if loadbalancer.External(v) {
+	if !balancers.Of(v.Spec()).Configured() {
 		return wanted(err, "%s answers with a certificate for it, and means no node", v.EndpointAddress()), nil
 	}
 	return wanted(err, "%s answers with a certificate for it, through a load balancer of the spec", v.EndpointAddress()), nil
@@ -233,22 +235,15 @@ func kubeadmConfig(ctx context.Context, v phases.View) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	var wrong, want []string
+	var wrong []string
 	if got := cc.ControlPlaneEndpoint(); got != v.EndpointAddress() {
 		wrong = append(wrong, fmt.Sprintf("controlPlaneEndpoint is %q, not %s", got, v.EndpointAddress()))
 	}
-	for _, h := range v.Spec().Etcd.Hosts {
-		want = append(want, etcd.ClientURL(h))
+	says, ok := etcd.Of(v.Spec()).Config(v.Spec(), cc)
+	if !ok {
+		wrong = append(wrong, says)
 	}
-	ext, external := cc.ExternalEtcd()
-	have := slices.Sorted(slices.Values(ext.Endpoints))
-	switch {
-	case !external:
-		wrong = append(wrong, "it has no etcd.external: the next upgrade would start an etcd of kubeadm's")
-	case !slices.Equal(have, slices.Sorted(slices.Values(want))):
-		wrong = append(wrong, fmt.Sprintf("etcd.external.endpoints are %s, not %s", strings.Join(ext.Endpoints, ", "), strings.Join(want, ", ")))
-	}
-	return judged(wrong, "controlPlaneEndpoint is %s, and etcd.external names the members", v.EndpointAddress()), nil
+	return judged(wrong, "controlPlaneEndpoint is %s, and %s", v.EndpointAddress(), says), nil
 }
 
 func kubernetesService(ctx context.Context, v phases.View) ([]Finding, error) {

@@ -108,11 +108,7 @@ func apiServer(ctx context.Context, v phases.View) ([]Finding, error) {
 // apiServerEtcd reads the arguments of the process, and those of the manifest
 // from which the next one will be started.
 func apiServerEtcd(ctx context.Context, v phases.View) ([]Finding, error) {
-	var want []string
-	for _, h := range v.Spec().Etcd.Hosts {
-		want = append(want, etcd.ClientURL(h))
-	}
-	slices.Sort(want)
+	want := slices.Sorted(slices.Values(etcd.Of(v.Spec()).Servers(v.Spec(), v.Target())))
 	p, running, err := v.APIServer(ctx, v.Target())
 	if err != nil {
 		return nil, err
@@ -276,8 +272,8 @@ func kubeadmData(ctx context.Context, v phases.View) (string, error) {
 // node, for what a join was given.
 func leftovers(ctx context.Context, v phases.View) ([]Finding, error) {
 	var wrong []string
-	if _, err := v.On(v.Target()).ReadFile(ctx, overlap.TwinManifest); err == nil {
-		wrong = append(wrong, overlap.TwinManifest+" is there")
+	if _, err := v.On(v.Target()).ReadFile(ctx, overlap.ManifestPath); err == nil {
+		wrong = append(wrong, overlap.ManifestPath+" is there")
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

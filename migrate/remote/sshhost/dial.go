@@ -40,8 +40,9 @@ type conn struct {
 // ended.
 type wire struct {
 	net.Conn
-	broken atomic.Bool
-	losses atomic.Pointer[atomic.Int64] // of the Host, once it is its connection
+	preface preface
+	broken  atomic.Bool
+	losses  atomic.Pointer[atomic.Int64] // of the Host, once it is its connection
 }
 
 // fails notes the first failure, before anybody learns of it.
@@ -56,6 +57,7 @@ func (w *wire) fails() {
 
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
+	w.preface.take(p[:n])
 	if err != nil {
 		w.fails()
 	}
@@ -110,7 +112,7 @@ func (s *shared) dialWith(ctx context.Context, t target, patience time.Duration)
 	c, err := backoff.Retry(ctx, func() (c *conn, err error) {
 		c, locked, err = s.attempt(ctx, t, patience, hosts)
 		last = err
-		if err != nil && (locked != "" || final(err) || patience == 0 && !dropped(err)) {
+		if err != nil && (locked != "" || final(err) || patience == 0 && (!dropped(err) || isPenalty(err))) {
 			return nil, backoff.Permanent(err)
 		}
 		return c, err
@@ -205,7 +207,7 @@ func dialOnce(ctx context.Context, t target, raw net.Conn, keys *keyring, hosts 
 	case err != nil && keyTrusted && !dropped(err):
 		return nil, keys.refused(t, err)
 	case err != nil:
-		return nil, err
+		return nil, w.preface.explain(err)
 	}
 	c := &conn{
 		client: ssh.NewClient(sshConn, channels, requests),

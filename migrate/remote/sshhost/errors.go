@@ -79,6 +79,11 @@ func unreachable(ctx context.Context, t target, err error) error {
 	if m := (*mistake)(nil); ctx.Err() != nil || errors.As(err, &m) || errors.Is(err, ErrClosed) {
 		return err
 	}
+	if isPenalty(err) {
+		return mistakef(ErrUnreachable, err,
+			"%s (%s) refuses this machine's address for a while: its sshd does so after connections that ended without a login (PerSourcePenalties); wait for at least 15 s, and look why logins fail there, or name this machine in PerSourcePenaltyExemptList of its sshd_config; then see what your own ssh says: %s true",
+			t.name, t.address, t.byHand())
+	}
 	return mistakef(ErrUnreachable, err,
 		"%s (%s) cannot be reached: %s; see what your own ssh says: %s true",
 		t.name, t.address, remote.Excerpt(err.Error()), t.byHand())

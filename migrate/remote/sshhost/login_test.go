@@ -285,6 +285,35 @@ func TestHostThatDropsEveryDial(t *testing.T) {
 	}
 }
 
+// TestAnSSHDSaysWhyItHangsUp: what it says before its version is told. One that
+// refuses this address for a while is not asked again at once.
+func TestAnSSHDSaysWhyItHangsUp(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]struct {
+		dials int
+		words []string
+	}{
+		"Exceeded MaxStartups":     {dialTries, []string{`its SSH server says "Exceeded MaxStartups"`, "cp1", "see what your own ssh says: ssh "}},
+		"Not allowed at this time": {1, []string{"cp1", "refuses this machine's address for a while", "PerSourcePenalties", "at least 15 s"}},
+		"\x1b[2Jgo away":           {dialTries, []string{`\x1b[2Jgo away`}},
+	} {
+		s := newServer(t)
+		s.set(func() { s.refuse, s.preface = 100, said })
+		_, err := Dial(t.Context(), s.host(), s.options())
+		if !errors.Is(err, ErrUnreachable) {
+			t.Fatalf("after %q: %v", said, err)
+		}
+		for _, w := range want.words {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("after %q, %q is missing: %v", said, w, err)
+			}
+		}
+		if n := get(s, &s.dials); n != want.dials {
+			t.Errorf("after %q: %d dials, want %d", said, n, want.dials)
+		}
+	}
+}
+
 // TestDialTimeout: a host that accepts and then says nothing.
 func TestDialTimeout(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package sshhost
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
@@ -37,6 +38,7 @@ type server struct {
 	env       []string
 	shell     []string // login shell, the command line is appended
 	refuse    int      // connections to drop before the banner
+	preface   string   // said to a dial that is refused, in place of a version
 	noForward bool
 	noExec    bool // sessions are opened, and no command is run in them
 	frozen    bool // nothing is answered any more
@@ -196,7 +198,7 @@ func (s *server) accept(c net.Conn) bool {
 	s.dials++
 	if s.refuse > 0 {
 		s.refuse--
-		io.WriteString(c, "Exceeded MaxStartups\r\n") // as OpenSSH does
+		io.WriteString(c, cmp.Or(s.preface, "Exceeded MaxStartups")+"\r\n") // as OpenSSH does
 		c.Close()
 		return false
 	}

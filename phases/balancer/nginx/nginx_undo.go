@@ -1,0 +1,188 @@
+package nginx
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+)
+
+// undoNginxStream takes our file away, or brings back what stood in its
+// place. The phase calls it when nobody follows the endpoint any more.
+// Connections that are open stay: a reload lets the old workers serve theirs to
+// the end.
+func undoNginxStream(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	host := h.On(h.Target())
+	l, err := findLayout(ctx, host, h.Spec().Endpoint.Port)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // nginx itself is gone
+	}
+	if err != nil {
+		return fmt.Errorf("reading the configuration of nginx on %s: %w", h.Target(), err)
+	}
+	if file := before["file"]; path.IsAbs(file) {
+		l.file = file
+	}
+	changed, err := fileBack(ctx, host, l, before["content"])
+	if err != nil {
+		return err
+	}
+	holder, err := portHolder(ctx, host, h.Spec().Endpoint.Port)
+	if err != nil {
+		return err
+	}
+	// A run that was killed may have changed the files and no more.
+	if changed || holder == "nginx" {
+		if _, err := host.Run(ctx, remote.Command{Script: reloadActive}); err != nil {
+			return fmt.Errorf("loading the configuration of before of nginx on %s: %w", h.Target(), err)
+		}
+	}
+	if err := serviceBack(ctx, host, before); err != nil {
+		return err
+	}
+	return host.Remove(ctx, path.Join(phases.BackupDir(nginxStreamID), nginxConf))
+}
+
+// reloadActive loads the configuration; an nginx that is stopped stays so.
+const reloadActive = `if systemctl is-active --quiet nginx; then systemctl reload nginx; fi`
+
+// fileBack brings our file and our line in nginx.conf back to what they were,
+// and says whether there was something to change. What nginx then refuses is
+// not left behind.
+func fileBack(ctx context.Context, h remote.Host, l layout, content string) (changed bool, err error) {
+	if strings.HasPrefix(content, ownHeader) {
+		content = "" // ours, from a run whose journal is lost
+	}
+	now, _, err := present(ctx, h, l)
+	if err != nil {
+		return false, err
+	}
+	conf, err := h.ReadFile(ctx, nginxConf)
+	if err != nil {
+		return false, err
+	}
+	former, err := withoutLines(ctx, h, conf)
+	if err != nil {
+		return false, err
+	}
+	if now == content && bytes.Equal(former.Data, conf.Data) {
+		return false, nil
+	}
+	// Our file goes first: it may need the module that nginx.conf loads for it,
+	// and a folder without a file may be included. What somebody else had in its
+	// place comes back when nginx does not look for it any more.
+	steps := []func() error{
+		func() error { return putBack(ctx, h, l.file, content) },
+		func() error {
+			if bytes.Equal(former.Data, conf.Data) {
+				return nil
+			}
+			return h.WriteFile(ctx, former)
+		},
+	}
+	if content != "" {
+		slices.Reverse(steps)
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return false, err
+		}
+	}
+	if _, err := h.Run(ctx, remote.Cmd("nginx", "-t")); err != nil {
+		err = fmt.Errorf("testing the configuration of before of nginx on %s (not loaded, the one that runs is put back): %w", h.Name(), err)
+		if now != "" {
+			err = errors.Join(err, h.WriteFile(ctx, remote.File{Path: l.file, Data: []byte(now), Mode: 0o644}))
+		}
+		return false, errors.Join(err, h.WriteFile(ctx, conf))
+	}
+	if path.Dir(l.file) == ownFolder && content == "" {
+		_, err = h.Run(ctx, remote.Command{Script: "rmdir " + ownFolder + " 2>/dev/null || true"})
+	}
+	return true, err
+}
+
+// serviceState is how nginx was before: Apply starts and enables it.
+func serviceState(ctx context.Context, r remote.Reader) (active, enabled string, err error) {
+	out, err := r.Look(ctx, remote.Command{Script: "systemctl is-active nginx || true; systemctl is-enabled nginx 2>/dev/null || true"})
+	if err != nil {
+		return "", "", fmt.Errorf("asking whether nginx on %s runs: %w", r.Name(), err)
+	}
+	active, enabled, _ = strings.Cut(strings.TrimSpace(out), "\n")
+	return active, enabled, nil
+}
+
+// startsAtBoot reads what `systemctl is-enabled` says. A unit that can't be
+// enabled, as one which another starts, is left as somebody has made it.
+func startsAtBoot(enabled string) bool {
+	return slices.Contains([]string{"enabled", "alias", "static", "indirect", "generated"}, enabled)
+}
+
+// serviceBack stops and disables an nginx that was stopped and disabled. A
+// journal of an earlier version does not say, and then it goes on running.
+func serviceBack(ctx context.Context, h remote.Host, before migrate.Before) error {
+	active, enabled, err := serviceState(ctx, h)
+	if err != nil {
+		return err
+	}
+	var verbs []string
+	if before["active"] == "inactive" && active == "active" {
+		verbs = append(verbs, "stop")
+	}
+	if before["enabled"] == "disabled" && enabled == "enabled" {
+		verbs = append(verbs, "disable")
+	}
+	for _, verb := range verbs {
+		if _, err := h.Run(ctx, remote.Cmd("systemctl", verb, "nginx")); err != nil {
+			return fmt.Errorf("bringing the service of nginx on %s back to what it was: %w", h.Name(), err)
+		}
+	}
+	return nil
+}
+
+// undoWorkerConnections brings the number of before back, and has nginx load
+// it. The copy of nginx.conf stays: see wantedConnections.
+func undoWorkerConnections(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	host := h.On(h.Target())
+	f, err := host.ReadFile(ctx, nginxConf)
+	if errors.Is(err, fs.ErrNotExist) || before["worker_connections"] == "" {
+		return nil // nginx is gone, or was not there yet
+	}
+	if err != nil {
+		return err
+	}
+	// The copy is made before the change: without one there was none.
+	kept, err := host.ReadFile(ctx, path.Join(phases.BackupDir(workerConnectionsID), nginxConf))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	former := f
+	former.Data = workerConnectionsLine.ReplaceAll(f.Data, []byte("${1}"+before["worker_connections"]+"${3}"))
+	if raised, err := raiseConnections(kept.Data, configuredConnections(f.Data)); err == nil && bytes.Equal(raised, f.Data) {
+		former.Data = kept.Data // there was no such line
+	}
+	if configuredConnections(f.Data) > configuredConnections(former.Data) {
+		if err := host.WriteFile(ctx, former); err != nil {
+			return err
+		}
+		if err := verifyWorkerConnections(ctx, h.View); err != nil {
+			return errors.Join(fmt.Errorf("%w (not loaded, the one that runs is put back)", err), host.WriteFile(ctx, f))
+		}
+	}
+	// Loaded in any case: a run that was killed may have changed the file and
+	// no more, and a reload that changes nothing is not noticed.
+	if _, err := host.Run(ctx, remote.Command{Script: reloadActive}); err != nil {
+		return fmt.Errorf("loading the configuration of before of nginx on %s: %w", h.Target(), err)
+	}
+	return nil
+}
