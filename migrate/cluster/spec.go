@@ -57,6 +57,9 @@ type SSH struct {
 	Timeout time.Duration
 }
 
+// EtcdMembers are the hosts that have an etcd member when the migration is done.
+func (s Spec) EtcdMembers() []Host { return s.Etcd.Hosts }
+
 // Values of LoadBalancer.Kind.
 const (
 	LoadBalancerNginx    = "nginx"

@@ -192,7 +192,7 @@ func (o Options) verifyClient(ctx context.Context, v phases.View) error {
 		return err
 	}
 	var endpoints []adapter.Endpoint
-	for _, h := range v.Spec().Etcd.Hosts {
+	for _, h := range v.Spec().EtcdMembers() {
 		endpoints = append(endpoints, adapter.Endpoint{Host: h.Name, Address: net.JoinHostPort(h.Address, strconv.Itoa(phases.EtcdClientPort)), Dial: node.DialContext})
 	}
 	members := adapter.New(&tls.Config{RootCAs: roots, Certificates: []tls.Certificate{key}, MinVersion: tls.VersionTLS12}, endpoints)

@@ -60,7 +60,7 @@ func (i Inventory) Within(d time.Duration, now time.Time) []Certificate {
 // certificate, of a kubeconfig its client-certificate-data.
 const readScript = `{
 echo @@rotates; sed -n 's/^rotateCertificates: *\(.*\)$/\1/p' /var/lib/kubelet/config.yaml
-for f in %[1]s/*.crt %[1]s/etcd/*.crt ` + etcd.PKIDir + `/*.crt /var/lib/kubelet/pki/kubelet.crt /var/lib/kubelet/pki/kubelet-client-current.pem /var/lib/kubelet/pki/kubelet-server-current.pem%[2]s; do
+for f in %[1]s/*.crt %[1]s/etcd/*.crt %[3]s/*.crt /var/lib/kubelet/pki/kubelet.crt /var/lib/kubelet/pki/kubelet-client-current.pem /var/lib/kubelet/pki/kubelet-server-current.pem%[2]s; do
 [ -e "$f" ] || continue
 echo "@@certificate $f"; sed -n '/-----BEGIN CERTIFICATE-----/,/-----END CERTIFICATE-----/p' "$f"
 done
@@ -106,7 +106,7 @@ func Read(ctx context.Context, world *phases.World) (Inventory, error) {
 	if err != nil {
 		return Inventory{}, err
 	}
-	c := classifier{external: external, dir: cc.CertificatesDir(), client: files.CertFile}
+	c := classifier{external: external, dir: cc.CertificatesDir(), client: files.CertFile, member: etcd.Of(v.Spec()).Files().PKI}
 	var out Inventory
 	var mu sync.Mutex
 	room := make(chan struct{}, atOnce)
@@ -161,7 +161,7 @@ func readHost(ctx context.Context, v phases.View, h host, c classifier) ([]Certi
 	if path.Dir(c.client) != c.dir {
 		more = " " + remote.Quote(c.client)
 	}
-	out, err := v.On(h.name).Look(ctx, remote.Command{Script: fmt.Sprintf(readScript, remote.Quote(c.dir), more)})
+	out, err := v.On(h.name).Look(ctx, remote.Command{Script: fmt.Sprintf(readScript, remote.Quote(c.dir), more, c.member)})
 	if err != nil {
 		return nil, fmt.Errorf("reading the certificates of %s: %w", h.name, err)
 	}

@@ -14,7 +14,6 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
-	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd"
 )
@@ -52,9 +51,9 @@ func (o Options) member() phases.Step {
 
 // kinds are a member's certificates; the third one is for those who look
 // after its health by hand, and on hosts that have one only.
-func kinds(ctx context.Context, r remote.Reader) ([]string, error) {
+func kinds(ctx context.Context, v phases.View) ([]string, error) {
 	out := []string{"server", "peer"}
-	names, err := r.List(ctx, etcd.PKIDir)
+	names, err := v.On(v.Target()).List(ctx, etcd.Of(v.Spec()).Files().PKI)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -65,17 +64,18 @@ func kinds(ctx context.Context, r remote.Reader) ([]string, error) {
 }
 
 func memberPairs(ctx context.Context, v phases.View) ([]pair, error) {
-	list, err := kinds(ctx, v.On(v.Target()))
+	list, err := kinds(ctx, v)
+	dir := etcd.Of(v.Spec()).Files().PKI
 	var out []pair
 	for _, kind := range list {
-		out = append(out, pair{path.Join(etcd.PKIDir, kind+".crt"), path.Join(etcd.PKIDir, kind+".key")})
+		out = append(out, pair{path.Join(dir, kind+".crt"), path.Join(dir, kind+".key")})
 	}
 	return out, err
 }
 
 func (o Options) applyMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	host := h.On(h.Target())
-	list, err := kinds(ctx, host)
+	list, err := kinds(ctx, h.View)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (o Options) applyMember(ctx context.Context, h phases.Hands, _ migrate.Befo
 	for i, kind := range list {
 		names[kind] = kube.Names(l.before[i])
 	}
-	files, err := etcd.SignMember(ctx, h, names, list...)
+	files, err := etcd.Of(h.Spec()).Sign(ctx, h, names, list...)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func MemberShows(ctx context.Context, v phases.View) error {
 		return err
 	}
 	return phases.ForEach([]string{"server", "peer"}, func(i int, kind string) error {
-		file := path.Join(etcd.PKIDir, kind+".crt")
+		file := path.Join(etcd.Of(v.Spec()).Files().PKI, kind+".crt")
 		want, err := readCertificate(ctx, v.On(v.Target()), file)
 		if err != nil {
 			return err
@@ -153,7 +153,7 @@ type Ends struct {
 func MemberEnds(ctx context.Context, v phases.View) ([]Ends, error) {
 	var out []Ends
 	for _, kind := range []string{"server", "peer"} {
-		file := path.Join(etcd.PKIDir, kind+".crt")
+		file := path.Join(etcd.Of(v.Spec()).Files().PKI, kind+".crt")
 		c, err := readCertificate(ctx, v.On(v.Target()), file)
 		if err != nil {
 			return nil, err

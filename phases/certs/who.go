@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"hamigrate/migrate"
-	"hamigrate/phases/etcd"
 )
 
 // Renewer is who renews a certificate.
@@ -29,6 +28,7 @@ type classifier struct {
 	external bool   // kubeadm-config says that etcd is not kubeadm's
 	dir      string // kubeadm's certificatesDir
 	client   string // the first API server's client certificate for etcd
+	member   string // the folder of a member's certificates
 	host     host
 	rotates  bool // the host's kubelet renews its client certificate
 }
@@ -42,7 +42,7 @@ func (c classifier) who(file string, cert *x509.Certificate) (Renewer, string) {
 	switch {
 	case cert.IsCA:
 		return Nobody, "a CA: all that it signed is replaced with it, by hand (kubernetes.io: Manual Rotation of CA Certificates)"
-	case path.Dir(file) == etcd.PKIDir:
+	case path.Dir(file) == c.member:
 		return Nobody, RenewCommand
 	case strings.HasPrefix(file, "/var/lib/kubelet/"):
 		return c.kubelets(file)

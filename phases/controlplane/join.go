@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"time"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/etcd"
 )
 
 const joinID = "controlplane/join"
@@ -133,7 +133,7 @@ func applyJoin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err != nil {
 		return err
 	}
-	if _, external := cc.ExternalEtcd(); !external || cc.ControlPlaneEndpoint() == "" {
+	if !etcd.Of(h.Spec()).MayJoin(cc) || cc.ControlPlaneEndpoint() == "" {
 		return errors.New("kubeadm-config names no external etcd or no control-plane endpoint: phases 1 and 2 come first")
 	}
 	if s.begun || s.leaving {
@@ -216,13 +216,7 @@ func verifyJoin(ctx context.Context, v phases.View) error {
 			}
 			return kube.Readyz(ctx, cfg)
 		},
-		func() error {
-			names, err := v.On(v.Target()).List(ctx, kube.ManifestsDir)
-			if err == nil && slices.Contains(names, "etcd.yaml") {
-				err = fmt.Errorf("%s got an etcd member of its own", v.Target())
-			}
-			return err
-		})
+		func() error { return etcd.Of(v.Spec()).Joined(ctx, v) })
 }
 
 // undoJoin takes the node out of the cluster and makes its host what it was. A

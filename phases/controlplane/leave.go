@@ -14,6 +14,7 @@ import (
 	"hamigrate/phases"
 	"hamigrate/phases/apiserver"
 	"hamigrate/phases/balancers"
+	"hamigrate/phases/etcd"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -97,7 +98,7 @@ func mayLeave(ctx context.Context, v phases.View) error {
 	if err := firstStays(ctx, v); err != nil {
 		return err
 	}
-	if err := noEtcd(ctx, v); err != nil {
+	if err := etcd.Of(v.Spec()).MayLeave(ctx, v); err != nil {
 		return err
 	}
 	pods, err := podsToMove(ctx, v)
@@ -133,28 +134,6 @@ func firstStays(ctx context.Context, v phases.View) error {
 	}
 	if _, there, err := e.Get(ctx, masterLease(first.Address)); err != nil || !there {
 		return errors.Join(err, fmt.Errorf("%s can't leave while the API server of %s holds no lease for the kubernetes endpoints: it renews it every 10 s, try again", v.Target(), first.Name))
-	}
-	return nil
-}
-
-// noEtcd refuses hosts with a member, or anybody's etcd: a reset has wiped
-// data folders of external members before (kubernetes/kubeadm#3225).
-func noEtcd(ctx context.Context, v phases.View) error {
-	for _, e := range v.Spec().Etcd.Hosts {
-		if e.Name == v.Target() || e.Address == v.Self().Address {
-			return fmt.Errorf("%s is the etcd host %s: it is never reset", v.Target(), e.Name)
-		}
-	}
-	names, err := v.On(v.Target()).List(ctx, kube.ManifestsDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	running, err := phases.Processes(ctx, v.On(v.Target()), "etcd")
-	if err != nil {
-		return err
-	}
-	if slices.Contains(names, "etcd.yaml") || len(running) > 0 {
-		return fmt.Errorf("an etcd runs on %s, or is meant to: a reset might take its data, so nothing is done; take it away first, or take the node out by hand", v.Target())
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 // the phase that declares its steps.
 func stepFolders() map[string]phases.Phase {
 	return map[string]phases.Phase{
-		"phases/etcd": etcd.Phase(),
+		"phases/etcd/external": etcd.Phase(),
 	}
 }
 

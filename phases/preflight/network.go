@@ -209,7 +209,7 @@ func proxies(ctx context.Context, s Scene) ([]Finding, error) {
 	}
 	if f.role == migrate.FirstControlPlane {
 		needs := []string{spec.Endpoint.Host}
-		for _, h := range slices.Concat(spec.Etcd.Hosts, spec.ControlPlane.Joining) {
+		for _, h := range slices.Concat(spec.EtcdMembers(), spec.ControlPlane.Joining) {
 			needs = append(needs, h.Address)
 		}
 		for _, name := range kubeadmPods[:3] {

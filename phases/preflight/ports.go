@@ -49,7 +49,7 @@ func waysNeeded(ctx context.Context, s Scene) ([]way, error) {
 		return nil, err
 	}
 	spec := s.Spec()
-	one, planes, balancers, members := spec.ControlPlane.First, spec.ControlPlane.Joining, spec.LoadBalancer.Hosts, spec.Etcd.Hosts
+	one, planes, balancers, members := spec.ControlPlane.First, spec.ControlPlane.Joining, spec.LoadBalancer.Hosts, spec.EtcdMembers()
 	var out []way
 	each := func(from, to []cluster.Host, port int, phases ...int) {
 		for _, a := range from {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,7 +46,7 @@ func (o Options) See(ctx context.Context, v phases.View) (Look, error) {
 			return l, err
 		}
 	}
-	for _, h := range v.Spec().Etcd.Hosts {
+	for _, h := range v.Spec().EtcdMembers() {
 		if l.Refused, err = o.hostRefuses(ctx, v, h.Name); err != nil || l.Refused != "" {
 			return l, err
 		}
@@ -112,7 +113,7 @@ func (o Options) perhapsQuorum(ctx context.Context, v phases.View, answers []ada
 			perhaps, why = append(perhaps, a.Host), append(why, fmt.Sprintf("the member on %s knows a leader", a.Host))
 		}
 	}
-	if len(perhaps) <= len(v.Spec().Etcd.Hosts)/2 {
+	if len(perhaps) <= len(v.Spec().EtcdMembers())/2 {
 		return "", nil // no quorum: that is what a restore is for
 	}
 	return fmt.Sprintf("%d members of etcd listen and may be a quorum (%s): a restore would lose every write since the snapshot. They could not be asked: %s. "+
@@ -138,11 +139,7 @@ func notExternal(ctx context.Context, v phases.View, node string) (string, error
 	}
 	servers, _ := m.Flags().Get("etcd-servers")
 	for server := range strings.SplitSeq(servers, ",") {
-		ours := false
-		for _, h := range v.Spec().Etcd.Hosts {
-			ours = ours || server == etcd.ClientURL(h)
-		}
-		if !ours {
+		if !slices.Contains(etcd.Of(v.Spec()).Servers(v.Spec(), node), server) {
 			return fmt.Sprintf("the API server on %s uses etcd at %s, which is on none of the etcd hosts: `migrate restore` is for etcd on hosts of its own, after phase 2; docs/restore.md says how by hand", node, server), nil
 		}
 	}
@@ -150,16 +147,15 @@ func notExternal(ctx context.Context, v phases.View, node string) (string, error
 }
 
 func (o Options) hostRefuses(ctx context.Context, v phases.View, host string) (string, error) {
-	out, err := v.On(host).Look(ctx, remote.Command{Script: "if [ -e /etc/systemd/system/etcd.service ] && [ -x " + etcd.Binary + " ]; then " + etcd.Binary + " --version; fi"})
+	version, missing, err := etcd.Of(v.Spec()).Version(ctx, v, host)
 	if err != nil {
-		return "", fmt.Errorf("asking %s for its etcd: %w", host, err)
+		return "", err
 	}
-	version, ok := strings.CutPrefix(strings.SplitN(out, "\n", 2)[0], "etcd Version: ")
-	if !ok {
-		return fmt.Sprintf("%s has no etcd.service or no %s: prepare it as phase 2 does, see `migrate playbook --phase 2`, and run again", host, etcd.Binary), nil
+	if missing != "" {
+		return fmt.Sprintf("%s has no %s: prepare it as phase 2 does, see `migrate playbook --phase 2`, and run again", host, missing), nil
 	}
 	if o.FitsServer != nil {
-		if err := o.FitsServer(strings.TrimSpace(version)); err != nil {
+		if err := o.FitsServer(version); err != nil {
 			return fmt.Sprintf("%s: %v", host, err), nil
 		}
 	}
@@ -189,12 +185,12 @@ func seeMembers(ctx context.Context, v phases.View) ([]Member, error) {
 	}
 	answers := e.Statuses(ctx)
 	var out []Member
-	for _, h := range v.Spec().Etcd.Hosts {
-		state, err := v.On(h.Name).Look(ctx, remote.Command{Script: "systemctl is-active etcd.service || true"})
+	for _, h := range v.Spec().EtcdMembers() {
+		state, err := etcd.Of(v.Spec()).State(ctx, v, h.Name)
 		if err != nil {
-			return nil, fmt.Errorf("asking systemd on %s for etcd.service: %w", h.Name, err)
+			return nil, err
 		}
-		m := Member{Host: h.Name, State: strings.TrimSpace(state)}
+		m := Member{Host: h.Name, State: state}
 		for _, a := range answers {
 			if a.Host == h.Name && a.Err == nil {
 				m.Answers, m.Revision = true, a.Status.Revision

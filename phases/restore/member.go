@@ -11,6 +11,7 @@ import (
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd"
+	"hamigrate/phases/etcd/membership"
 )
 
 const (
@@ -90,10 +91,10 @@ func (o Options) member() phases.Step {
 }
 
 func (o Options) applyMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	self := h.Self()
-	restore := remote.Cmd(o.programFile(), MemberCommand, "--snapshot", o.snapshotFile(), "--data-dir", etcd.DataDir, "--owner", "etcd",
-		"--name", self.Name, "--peer-url", etcd.PeerURL(self), "--initial-cluster", InitialCluster(h.Spec()), "--token", o.ID)
-	script := fmt.Sprintf("set -eu; umask 077\ninstall -d -m 0700 -o etcd -g etcd %s\n[ -e %s ] || %s\n", etcd.DataDir, dataOf, restore.Script) + o.setMark(restoredMark)
+	self, files := h.Self(), etcd.Of(h.Spec()).Files()
+	restore := remote.Cmd(o.programFile(), MemberCommand, "--snapshot", o.snapshotFile(), "--data-dir", files.Data, "--owner", files.Owner,
+		"--name", self.Name, "--peer-url", membership.PeerURL(self), "--initial-cluster", InitialCluster(h.Spec()), "--token", o.ID)
+	script := fmt.Sprintf("set -eu; umask 077\ninstall -d -m 0700 -o %[1]s -g %[1]s %[2]s\n[ -e %[3]s ] || %[4]s\n", files.Owner, files.Data, dataOf(h.View), restore.Script) + o.setMark(restoredMark)
 	if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: script}); err != nil {
 		return fmt.Errorf("restoring the member on %s: %w", h.Target(), err)
 	}
@@ -101,8 +102,8 @@ func (o Options) applyMember(ctx context.Context, h phases.Hands, _ migrate.Befo
 }
 
 func (o Options) verifyMember(ctx context.Context, v phases.View) error {
-	if there, err := exists(ctx, v.On(v.Target()), dataOf); err != nil || !there {
-		return orErr(err, "there is no %s on %s", dataOf, v.Target())
+	if there, err := exists(ctx, v.On(v.Target()), dataOf(v)); err != nil || !there {
+		return orErr(err, "there is no %s on %s", dataOf(v), v.Target())
 	}
 	return o.verifyMark(restoredMark)(ctx, v)
 }
@@ -145,17 +146,9 @@ func (o Options) applyStart(ctx context.Context, h phases.Hands, _ migrate.Befor
 			return fmt.Errorf("starting the members: nothing may write yet, but %w", err)
 		}
 	}
-	env := "# Read once, when the data folder is empty. \"existing\" keeps a member that lost\n# its data from founding a cluster of its own.\n" +
-		"ETCD_INITIAL_CLUSTER_STATE=existing\nETCD_INITIAL_CLUSTER=" + InitialCluster(h.Spec()) + "\n"
-	for _, self := range h.Spec().Etcd.Hosts {
-		host := h.On(self.Name)
-		if err := host.WriteFile(ctx, remote.File{Path: etcd.EnvFile, Data: []byte(env), Mode: 0o640, Owner: "root:etcd"}); err != nil {
+	for _, self := range h.Spec().EtcdMembers() {
+		if err := etcd.Of(h.Spec()).Start(ctx, h, self.Name, InitialCluster(h.Spec())); err != nil {
 			return err
-		}
-		// --no-block: with Type=notify the start lasts until there is a quorum.
-		script := "set -e; systemctl enable --quiet etcd.service; systemctl start --no-block etcd.service"
-		if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
-			return fmt.Errorf("starting etcd on %s: %w", self.Name, err)
 		}
 	}
 	return nil
@@ -169,8 +162,8 @@ func (o Options) oneCluster(ctx context.Context, v phases.View) error {
 		return err
 	}
 	answers := e.Statuses(ctx)
-	if len(answers) < len(v.Spec().Etcd.Hosts) {
-		return fmt.Errorf("%d of %d members answer", len(answers), len(v.Spec().Etcd.Hosts))
+	if len(answers) < len(v.Spec().EtcdMembers()) {
+		return fmt.Errorf("%d of %d members answer", len(answers), len(v.Spec().EtcdMembers()))
 	}
 	for _, a := range answers {
 		switch s := a.Status; {
@@ -184,7 +177,7 @@ func (o Options) oneCluster(ctx context.Context, v phases.View) error {
 			return fmt.Errorf("the member on %s is at revision %d, and its clients know later ones: it was not restored by this program", a.Host, s.Revision)
 		}
 	}
-	return etcd.SameHistory(ctx, e)
+	return membership.SameHistory(ctx, e)
 }
 
 const masterLeasesID = "restore/masterleases"

@@ -28,7 +28,7 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
-	"hamigrate/phases/etcd"
+	"hamigrate/phases/etcd/membership"
 )
 
 // Number is the phase's in the journal. It is none of the migration's.
@@ -92,8 +92,8 @@ func Phase(o Options) phases.Phase {
 // InitialCluster lists the members as etcd wants them.
 func InitialCluster(spec cluster.Spec) string {
 	var parts []string
-	for _, h := range spec.Etcd.Hosts {
-		parts = append(parts, h.Name+"="+etcd.PeerURL(h))
+	for _, h := range spec.EtcdMembers() {
+		parts = append(parts, h.Name+"="+membership.PeerURL(h))
 	}
 	return strings.Join(parts, ",")
 }
@@ -118,7 +118,7 @@ func (o Options) guard(ctx context.Context, v phases.View) error {
 	if err != nil {
 		return err
 	}
-	for _, h := range v.Spec().Etcd.Hosts {
+	for _, h := range v.Spec().EtcdMembers() {
 		hosts = append(hosts, h.Name)
 	}
 	if err := phases.ForEach(hosts, func(_ int, host string) error {

@@ -120,11 +120,7 @@ func (o Options) stopEtcd() phases.Step {
 			return phases.Done("etcd.service is stopped and disabled"), nil
 		},
 		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			script := "set -e; systemctl disable --quiet etcd.service; systemctl stop etcd.service"
-			if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: script}); err != nil {
-				return fmt.Errorf("stopping etcd on %s: %w", h.Target(), err)
-			}
-			return nil
+			return etcd.Of(h.Spec()).Stop(ctx, h)
 		},
 		Verify: etcdStopped,
 		OneWay: oneWay,
@@ -133,40 +129,23 @@ func (o Options) stopEtcd() phases.Step {
 }
 
 func etcdStopped(ctx context.Context, v phases.View) error {
-	r := v.On(v.Target())
-	out, err := r.Look(ctx, remote.Command{Script: "systemctl is-active etcd.service || true; systemctl is-enabled etcd.service || true"})
-	if err != nil {
-		return fmt.Errorf("asking systemd on %s for etcd.service: %w", v.Target(), err)
-	}
-	words := strings.Fields(out)
-	if len(words) != 2 || words[0] != "inactive" && words[0] != "failed" || words[1] != "disabled" {
-		return fmt.Errorf("etcd.service on %s is %s", v.Target(), strings.Join(words, " and "))
-	}
-	list, err := phases.Processes(ctx, r, "etcd")
-	if err != nil {
-		return err
-	}
-	for _, p := range list {
-		if dir, _ := p.Flags.Get("data-dir"); dir == etcd.DataDir {
-			return fmt.Errorf("etcd still runs on %s, as process %d", v.Target(), p.PID)
-		}
-	}
-	return nil
+	return etcd.Of(v.Spec()).Stopped(ctx, v)
 }
 
 // dataOf is what etcd's data folder holds of a member.
-const dataOf = etcd.DataDir + "/member"
+func dataOf(v phases.View) string { return path.Join(etcd.Of(v.Spec()).Files().Data, "member") }
 
 // lostDir is where what is left of the old data goes on a host. From a disk of
 // its own it goes to another name in the data folder, where etcd does not look
 // for it: to copy gigabytes to another disk takes minutes, and may fill that
 // one.
 func (o Options) lostDir(ctx context.Context, v phases.View) (string, error) {
-	same, err := phases.SameDisk(ctx, v.On(v.Target()), etcd.DataDir, phases.StateDir)
+	data := etcd.Of(v.Spec()).Files().Data
+	same, err := phases.SameDisk(ctx, v.On(v.Target()), data, phases.StateDir)
 	if err != nil || same {
 		return path.Join(phases.StateDir, "lost", o.ID), err
 	}
-	return path.Join(etcd.DataDir, "migrate-lost", o.ID), nil
+	return path.Join(data, "migrate-lost", o.ID), nil
 }
 
 func (o Options) setAside() phases.Step {
@@ -184,16 +163,16 @@ func (o Options) setAside() phases.Step {
 			if restored, err := o.marked(ctx, v, v.Target(), restoredMark); err != nil || restored {
 				return phases.Done("the data is restored already; what was there before is in %s, if anything was", lost), err
 			}
-			if there, err := exists(ctx, v.On(v.Target()), dataOf); err != nil || !there {
-				return phases.Done("there is no %s", dataOf), err
+			if there, err := exists(ctx, v.On(v.Target()), dataOf(v)); err != nil || !there {
+				return phases.Done("there is no %s", dataOf(v)), err
 			}
-			return phases.Need(migrate.Before{"goes to": lost}, "there is %s; it goes to %s", dataOf, lost), nil
+			return phases.Need(migrate.Before{"goes to": lost}, "there is %s; it goes to %s", dataOf(v), lost), nil
 		},
 		Apply: o.applySetAside,
 		Verify: func(ctx context.Context, v phases.View) error {
-			there, err := exists(ctx, v.On(v.Target()), dataOf)
+			there, err := exists(ctx, v.On(v.Target()), dataOf(v))
 			if err != nil || there {
-				return orErr(err, "%s is still on %s", dataOf, v.Target())
+				return orErr(err, "%s is still on %s", dataOf(v), v.Target())
 			}
 			return nil
 		},
@@ -204,7 +183,7 @@ func (o Options) setAside() phases.Step {
 
 func (o Options) applySetAside(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	host := h.On(h.Target())
-	if there, err := exists(ctx, host, dataOf); err != nil || !there {
+	if there, err := exists(ctx, host, dataOf(h.View)); err != nil || !there {
 		return err
 	}
 	lost, err := o.lostDir(ctx, h.View)
@@ -220,5 +199,5 @@ func (o Options) applySetAside(ctx context.Context, h phases.Hands, _ migrate.Be
 		return err
 	}
 	// What a run that was killed has moved stays beside it.
-	return host.Rename(ctx, dataOf, path.Join(lost, fmt.Sprintf("member-%d", len(names)+1)))
+	return host.Rename(ctx, dataOf(h.View), path.Join(lost, fmt.Sprintf("member-%d", len(names)+1)))
 }

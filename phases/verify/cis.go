@@ -41,7 +41,7 @@ func modeAndOwner(mode, owner, file string) []fileItem {
 // cis looks at the target for what it is to the cluster.
 func cis(ctx context.Context, v phases.View) ([]Finding, error) {
 	plane, first := slices.Contains(planes(v), v.Target()), v.Target() == v.First().Name
-	member := slices.ContainsFunc(v.Spec().Etcd.Hosts, func(h cluster.Host) bool { return h.Name == v.Target() })
+	member := slices.ContainsFunc(v.Spec().EtcdMembers(), func(h cluster.Host) bool { return h.Name == v.Target() })
 	var found []Finding
 	var err error
 	switch {

@@ -235,22 +235,15 @@ func kubeadmConfig(ctx context.Context, v phases.View) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	var wrong, want []string
+	var wrong []string
 	if got := cc.ControlPlaneEndpoint(); got != v.EndpointAddress() {
 		wrong = append(wrong, fmt.Sprintf("controlPlaneEndpoint is %q, not %s", got, v.EndpointAddress()))
 	}
-	for _, h := range v.Spec().Etcd.Hosts {
-		want = append(want, etcd.ClientURL(h))
+	says, ok := etcd.Of(v.Spec()).Config(v.Spec(), cc)
+	if !ok {
+		wrong = append(wrong, says)
 	}
-	ext, external := cc.ExternalEtcd()
-	have := slices.Sorted(slices.Values(ext.Endpoints))
-	switch {
-	case !external:
-		wrong = append(wrong, "it has no etcd.external: the next upgrade would start an etcd of kubeadm's")
-	case !slices.Equal(have, slices.Sorted(slices.Values(want))):
-		wrong = append(wrong, fmt.Sprintf("etcd.external.endpoints are %s, not %s", strings.Join(ext.Endpoints, ", "), strings.Join(want, ", ")))
-	}
-	return judged(wrong, "controlPlaneEndpoint is %s, and etcd.external names the members", v.EndpointAddress()), nil
+	return judged(wrong, "controlPlaneEndpoint is %s, and %s", v.EndpointAddress(), says), nil
 }
 
 func kubernetesService(ctx context.Context, v phases.View) ([]Finding, error) {

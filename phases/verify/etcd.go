@@ -6,13 +6,13 @@ import (
 	"encoding/pem"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/certs"
 	"hamigrate/phases/etcd"
+	"hamigrate/phases/etcd/membership"
 )
 
 func etcdMembers(ctx context.Context, v phases.View) ([]Finding, error) {
@@ -33,18 +33,18 @@ func etcdMembers(ctx context.Context, v phases.View) ([]Finding, error) {
 		left[m.PeerHost()] = true
 	}
 	voters := map[uint64]string{}
-	for _, h := range v.Spec().Etcd.Hosts {
+	for _, h := range v.Spec().EtcdMembers() {
 		delete(left, h.Address)
 		found := false
 		for _, m := range look.Members {
-			if !slices.Contains(m.PeerURLs, etcd.PeerURL(h)) {
+			if !slices.Contains(m.PeerURLs, membership.PeerURL(h)) {
 				continue
 			}
 			found = true
 			switch {
 			case m.Learner:
 				wrong = append(wrong, fmt.Sprintf("the member on %s is a learner", h.Name))
-			case !slices.Equal(m.ClientURLs, []string{etcd.ClientURL(h)}):
+			case !slices.Equal(m.ClientURLs, []string{membership.ClientURL(h)}):
 				wrong = append(wrong, fmt.Sprintf("the member on %s tells clients to come to %v", h.Name, m.ClientURLs))
 			default:
 				voters[m.ID] = h.Name
@@ -94,21 +94,21 @@ func etcdData(ctx context.Context, v phases.View) ([]Finding, error) {
 			answering++
 		}
 	}
-	if all := len(v.Spec().Etcd.Hosts); answering < all {
+	if all := len(v.Spec().EtcdMembers()); answering < all {
 		return []Finding{not("start the others first: `systemctl status etcd` and `journalctl -u etcd` on their hosts", "%d of %d voters answer, so nothing can be said of the others' data", answering, all)}, nil
 	}
-	return wanted(etcd.SameHistory(ctx, e), "their hashes at one revision are equal"), nil
+	return wanted(membership.SameHistory(ctx, e), "their hashes at one revision are equal"), nil
 }
 
 func etcdService(ctx context.Context, v phases.View) ([]Finding, error) {
-	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service || true; systemctl is-active etcd.service || true"})
+	says, ok, err := etcd.Of(v.Spec()).Serves(ctx, v)
 	if err != nil {
-		return nil, fmt.Errorf("asking systemd on %s for etcd: %w", v.Target(), err)
+		return nil, err
 	}
-	if words := strings.Fields(out); !slices.Equal(words, []string{"enabled", "active"}) {
-		return []Finding{not("", "etcd.service is %s", strings.Join(words, " and "))}, nil
+	if !ok {
+		return []Finding{not("", "%s", says)}, nil
 	}
-	return []Finding{so("enabled and active")}, nil
+	return []Finding{so("%s", says)}, nil
 }
 
 // certificateAhead is how long a certificate must last: once it has expired it

@@ -108,11 +108,7 @@ func apiServer(ctx context.Context, v phases.View) ([]Finding, error) {
 // apiServerEtcd reads the arguments of the process, and those of the manifest
 // from which the next one will be started.
 func apiServerEtcd(ctx context.Context, v phases.View) ([]Finding, error) {
-	var want []string
-	for _, h := range v.Spec().Etcd.Hosts {
-		want = append(want, etcd.ClientURL(h))
-	}
-	slices.Sort(want)
+	want := slices.Sorted(slices.Values(etcd.Of(v.Spec()).Servers(v.Spec(), v.Target())))
 	p, running, err := v.APIServer(ctx, v.Target())
 	if err != nil {
 		return nil, err
