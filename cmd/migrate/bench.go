@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"hamigrate/migrate/rehearsal"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
 )
@@ -23,7 +24,7 @@ func benchCommand() *cli.Command {
 			if err := errors.Join(checkReport(c), probeFits(c)); err != nil {
 				return err
 			}
-			r := benchResult{At: time.Now().UTC()}
+			r := rehearsal.Bench{At: time.Now().UTC()}
 			for _, strategy := range []phases.Strategy{phases.InPlace, phases.Overlap} {
 				how := measuringOf(c, teller(c))
 				// It is to be measured, not to be stopped.
@@ -37,10 +38,10 @@ func benchCommand() *cli.Command {
 					return err
 				}
 			}
-			r.Checks = benchChecks(r.Strategies[0], r.Strategies[1])
+			r.Checks = rehearsal.Checks(r.Strategies[0], r.Strategies[1])
 			show.Fprintln(c.App.Writer)
-			printBench(c.App.Writer, r)
-			return errors.Join(keepReport(c, r), failedChecks(r.Checks))
+			rehearsal.PrintBench(c.App.Writer, r)
+			return errors.Join(keepReport(c, r), rehearsal.FailedChecks(r.Checks))
 		},
 	}
 }

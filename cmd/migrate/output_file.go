@@ -13,6 +13,7 @@ import (
 
 	"hamigrate/migrate/backup"
 	"hamigrate/migrate/inputfile"
+	"hamigrate/migrate/rehearsal"
 	"hamigrate/migrate/run"
 )
 
@@ -92,7 +93,7 @@ func writeThrough(flag, file string, write func(io.Writer) error) error {
 // is nothing of it.
 func (o ownFiles) has(file string) string {
 	for _, one := range []struct{ file, what string }{
-		{o.spec, "the spec"}, {o.journal, "the journal"}, {rehearsalFile(o.journal), "what was rehearsed"},
+		{o.spec, "the spec"}, {o.journal, "the journal"}, {rehearsal.NoteFile(o.journal), "what was rehearsed"},
 	} {
 		if inputfile.Same(one.file, file) {
 			return one.what

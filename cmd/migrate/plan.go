@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"hamigrate/migrate/console"
+	"hamigrate/migrate/rehearsal"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
@@ -51,11 +52,11 @@ func planAction(c *cli.Context) error {
 		return planBackAction(c, s, o.Options)
 	}
 	tellProbeFits(c)
-	known, err := lastRehearsal(s.Journal)
+	known, err := rehearsal.Last(s.Journal)
 	if err != nil {
 		return err
 	}
-	o.Expected = known.expected
+	o.Expected = known.Expected
 	p, err := run.Plan(c.Context, s, o)
 	if err != nil {
 		return err
@@ -64,7 +65,7 @@ func planAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "text" && run.Pending(p.Plans) > 0 {
-		show.Fprintln(c.App.Writer, known.say(rehearsalFlagsOf(c, s), aboutToRun{Spec: s.Spec, Phases: o.List(), Kubernetes: p.Kubernetes, Tool: version}))
+		show.Fprintln(c.App.Writer, known.Say(rehearsalFlagsOf(c, s), rehearsal.Run{Spec: s.Spec, Phases: o.List(), Kubernetes: p.Kubernetes, Tool: version}))
 	}
 	if p.Blocked != nil {
 		return p.Blocked

@@ -13,6 +13,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/playground"
+	"hamigrate/migrate/rehearsal"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/report"
 	"hamigrate/migrate/run"
@@ -78,7 +79,7 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	o, lacks, err := shapeOf(c.Context, theirs.World.View(migrate.ClusterTarget), theirs.Spec)
+	o, lacks, err := rehearsal.PlaygroundLike(c.Context, theirs.World.View(migrate.ClusterTarget), theirs.Spec)
 	if err != nil {
 		return nil, err
 	}
@@ -92,11 +93,11 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 	if r == nil {
 		return nil, err
 	}
-	known := newRehearsal(theirs.Spec, strategyOf(c), migration.Phases(strategyOf(c)), *r, lacks, version)
+	known := rehearsal.NewNote(theirs.Spec, strategyOf(c), migration.Phases(strategyOf(c)), *r, lacks, version)
 	if err != nil {
 		known.Result = "failed"
 	}
-	return r, errors.Join(err, keepRehearsal(theirs.Journal, known))
+	return r, errors.Join(err, rehearsal.Keep(theirs.Journal, known))
 }
 
 // rehearsalOptions are the playground of the flags.

@@ -8,6 +8,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/console"
+	"hamigrate/migrate/rehearsal"
 	"hamigrate/migrate/run"
 	"hamigrate/phases"
 
@@ -82,14 +83,14 @@ func runAction(c *cli.Context) error {
 			return err
 		}
 	}
-	known, err := lastRehearsal(s.Journal)
+	known, err := rehearsal.Last(s.Journal)
 	if err != nil {
 		return err
 	}
 	o.Rehearsed = func(kubernetes string) string {
-		return known.say(rehearsalFlagsOf(c, s), aboutToRun{Spec: s.Spec, Phases: o.List(), Kubernetes: kubernetes, Tool: version})
+		return known.Say(rehearsalFlagsOf(c, s), rehearsal.Run{Spec: s.Spec, Phases: o.List(), Kubernetes: kubernetes, Tool: version})
 	}
-	return migrating(c, s, o, known.expected, run.Run)
+	return migrating(c, s, o, known.Expected, run.Run)
 }
 
 // migrating runs phases, or takes them back, with the operator at this terminal.

@@ -28,7 +28,7 @@ var around = map[string]string{
 var outputs = map[string]bool{"cmd/migrate/main.go": true, "migrate/support/here.go": true}
 
 // printers are the packages that write what a person reads.
-var printers = []string{"cmd/migrate", "migrate/commandlog", "migrate/console", "migrate/initlook", "migrate/lease", "migrate/report", "migrate/run", "migrate/support"}
+var printers = []string{"cmd/migrate", "migrate/commandlog", "migrate/console", "migrate/initlook", "migrate/lease", "migrate/rehearsal", "migrate/report", "migrate/run", "migrate/support"}
 
 // TestNoWayAroundTheQuoting: cmd/migrate prints through package show, and nobody
 // else prints at all; and nothing that is no constant is called the program's own

@@ -48,6 +48,7 @@ func layers() map[string]layer {
 		"migrate/commandlog":        {[]string{"state", "migrate/redact", "migrate/remote", "migrate/remote/sshhost", "migrate/runlog"}, "writes down what commands do; nothing that goes by it may be built on it"},
 		"migrate/support":           {[]string{"state", "migrate/cluster", "migrate/commandlog", "migrate/redact", "migrate/report", "migrate/runlog"}, "gathers for others what there is; it is given what was seen and asks no cluster"},
 		"migrate/initlook":          {[]string{"migrate", "migrate/cluster", "migrate/etcd", "migrate/initspec", "migrate/inventory", "migrate/remote", "migrate/remote/sshhost", "phases"}, "looks with the eyes of the phases at a cluster without a spec; which flags asked for it is not its business"},
+		"migrate/rehearsal":         {[]string{"migrate", "migrate/cluster", "migrate/inputfile", "migrate/kube", "migrate/playground", "migrate/playground/build", "migrate/probe", "migrate/report", "migrate/show/tabular", "phases", "phases/balancers"}, "decides what a playground is to be like, and what is kept of it; it builds and migrates nothing"},
 		"migrate/playground":        {[]string{"migrate/remote", "migrate/playground/build"}, "a playground is a cluster like any other: the migration must not know of it, nor it of the migration"},
 		"migrate/playground/build":  {nil, "builds programs and images; what they are for is not its business"},
 		"phases":                    {step[:6], "what the phases share: handles and invariants, no step"},

@@ -9,6 +9,7 @@ import (
 	"hamigrate/state"
 )
 
+// PrintAdoption prints what the rebuilt journal knows, and what can't be known any more.
 func PrintAdoption(w io.Writer, s *run.Session, a run.Adoption) error {
 	t := tabular.New(w, "phase", "step", "on", "now in the journal", "what can't be known")
 	back, stays, left := 0, 0, 0

@@ -19,6 +19,8 @@ import (
 // soon is when a certificate that nobody renews by itself is to be thought of.
 const soon = 30 * 24 * time.Hour
 
+// PrintCerts prints the certificates, what ends first in the first row, and which of them nobody
+// renews. now is the time that their ends are compared with.
 func PrintCerts(w io.Writer, s *run.Session, list certs.Inventory, now time.Time) error {
 	colour := show.WantColour(w)
 	t := tabular.New(w, "", "host", "certificate", "of", "until", "days", "renewed by", "how")

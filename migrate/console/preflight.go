@@ -57,6 +57,7 @@ func summary(of, bad []preflight.Result) string {
 	return fmt.Sprintf(" (%d hosts)", len(of))
 }
 
+// PrintBad prints one result of a check that is not fine: what was seen, why it matters and what to do.
 func PrintBad(w io.Writer, x preflight.Result, colour bool) {
 	note := ""
 	if x.Ignored {

@@ -27,6 +27,7 @@ type Progress struct {
 	now  migrate.Event
 }
 
+// NewProgress is the progress on w: lines that move where that is a terminal.
 func NewProgress(w io.Writer) *Progress {
 	return &Progress{w: w, Moving: show.IsTerminal(w), colour: show.WantColour(w)}
 }
@@ -140,6 +141,7 @@ type JSONEvents struct{ e *json.Encoder }
 // NewJSONEvents are written to w.
 func NewJSONEvents(w io.Writer) JSONEvents { return JSONEvents{json.NewEncoder(w)} }
 
+// Event writes one event.
 func (j JSONEvents) Event(e migrate.Event) {
 	// A reader that went away is found out by the next write of data.
 	_ = j.e.Encode(e)

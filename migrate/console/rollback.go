@@ -13,6 +13,7 @@ import (
 	"hamigrate/state"
 )
 
+// WriteBack writes what a rollback would undo, as text, json or yaml.
 func WriteBack(w io.Writer, list []migrate.RollbackEntry, format string) error {
 	switch format {
 	case "json":

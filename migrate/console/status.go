@@ -14,6 +14,7 @@ import (
 	"hamigrate/state"
 )
 
+// PrintStatus prints the steps, and the next command. Offline, the cluster was not asked.
 func PrintStatus(w io.Writer, s *run.Session, rows []run.StatusRow, offline bool) error {
 	if len(rows) == 0 {
 		_, err := show.Fprintf(w, "Nothing was begun yet. Next: %s\n", s.Next("plan"))

@@ -58,6 +58,8 @@ type Lease struct {
 	ended  chan struct{}
 }
 
+// Take takes the lease for me and renews it until Release. *HeldError: another operator has it.
+// Where the API does not answer, it returns a lease that it goes on trying to take; tell is told so.
 func Take(ctx context.Context, api leases, me kube.Operator, tell func(string)) (*Lease, error) {
 	h := &Lease{me: me, api: api, tell: tell, Lost: make(chan struct{}), ended: make(chan struct{})}
 	taken, err := false, error(nil)

@@ -37,6 +37,8 @@ func LeftBehind(journal string, tell func(string)) error {
 	return nil
 }
 
+// Unlock takes the lease away from a run that is not alive, or with force from any, once confirm
+// agrees. It watches the lease for up to a minute to tell, and tells what it sees.
 func Unlock(ctx context.Context, api unlocking, force bool, confirm func(kube.Operator) error, tell func(string)) error {
 	holder, err := api.Operator(ctx)
 	if err != nil {

@@ -115,6 +115,7 @@ func describeBlocking(list []preflight.Result) string {
 	return text
 }
 
+// Numbers lists the numbers of phases: "2, 3".
 func Numbers(list []int) string {
 	var out []string
 	for _, p := range list {

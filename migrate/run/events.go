@@ -5,6 +5,7 @@ import "hamigrate/migrate"
 // both tells two listeners.
 type Listeners []migrate.Events
 
+// Event tells all of them, in their order.
 func (b Listeners) Event(e migrate.Event) {
 	for _, l := range b {
 		l.Event(e)
@@ -14,4 +15,5 @@ func (b Listeners) Event(e migrate.Event) {
 // onEvent is a listener that is a function.
 type ListenerFunc func(migrate.Event)
 
+// Event calls the function.
 func (f ListenerFunc) Event(e migrate.Event) { f(e) }

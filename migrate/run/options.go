@@ -59,6 +59,7 @@ type Operator interface {
 // Unattended is an operator that was asked beforehand, or can't be asked.
 type Unattended struct{ Tell func(line string) }
 
+// Say tells a line that is no event.
 func (u Unattended) Say(line string) { u.Tell(line) }
 
 // Confirm agrees.

@@ -17,6 +17,7 @@ import (
 // ToldError is an error that the user has read already.
 type ToldError struct{ error }
 
+// Unwrap is the error that was told.
 func (e ToldError) Unwrap() error { return e.error }
 
 // ErrChangesPending is how plan --detailed-exitcode says that there is

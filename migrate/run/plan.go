@@ -28,6 +28,7 @@ type PhasePlan struct {
 // `migrate preflight -o json`.
 type preflightResult = preflight.Result
 
+// MakePlan checks each step of phases on each of its targets. Nothing is changed.
 func MakePlan(ctx context.Context, s *Session, list []phases.Phase, j *state.Journal) ([]PhasePlan, error) {
 	if err := phases.Fits(ctx, s.World.View(migrate.ClusterTarget)); err != nil {
 		return nil, err
@@ -130,6 +131,7 @@ func Expect(plans []PhasePlan, known func(migrate.StepID) time.Duration) {
 	}
 }
 
+// Pending counts the steps that are still to be done, each once for each of its targets.
 func Pending(plans []PhasePlan) int {
 	n := 0
 	for _, p := range plans {

@@ -77,6 +77,7 @@ func whoIAm() string {
 // maxPlan bounds a saved plan, which has whole manifests in it.
 const maxPlan = 64 << 20
 
+// ReadPlan reads the file that `migrate plan --out` wrote. One that is not whole is refused.
 func ReadPlan(file string) (SavedPlan, error) {
 	text, err := inputfile.Kind{What: "plan", Max: maxPlan}.Read(file)
 	if err != nil {

@@ -176,4 +176,5 @@ func JournalBeside(spec string) string {
 // on it, and a look must not wait for the run that has the real one.
 type NoRecords struct{}
 
+// Records are none.
 func (NoRecords) Records(int) ([]state.Record, error) { return nil, nil }

@@ -1,4 +1,4 @@
-package main
+package rehearsal
 
 import (
 	"bytes"
@@ -20,10 +20,10 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// rehearsal is what is kept of the last rehearsal of a spec, in a file beside
+// Note is what is kept of the last rehearsal of a spec, in a file beside
 // the journal: whether what is about to run was practised, and how long each
 // step took then.
-type rehearsal struct {
+type Note struct {
 	At                time.Time         `json:"at"`
 	Tool              string            `json:"tool"`
 	Spec              string            `json:"spec"` // fingerprint of the spec that it was like
@@ -43,16 +43,16 @@ type rehearsedStep struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// rehearsalFile is the file that belongs to a journal.
-func rehearsalFile(journal string) string {
+// NoteFile is the file that belongs to a journal.
+func NoteFile(journal string) string {
 	return strings.TrimSuffix(journal, ".journal") + ".rehearsal.json"
 }
 
-// newRehearsal keeps what a later plan wants to know of a rehearsal.
+// NewNote keeps what a later plan wants to know of a rehearsal.
 // strategy and all are those that were rehearsed, tool is this program's version, and lacks
 // what the playground had not of the real cluster.
-func newRehearsal(spec cluster.Spec, strategy phases.Strategy, all []phases.Phase, r report.Report, lacks []string, tool string) rehearsal {
-	out := rehearsal{At: time.Now().UTC().Truncate(time.Second), Tool: tool, Spec: spec.Fingerprint, KubernetesVersion: r.KubernetesVersion,
+func NewNote(spec cluster.Spec, strategy phases.Strategy, all []phases.Phase, r report.Report, lacks []string, tool string) Note {
+	out := Note{At: time.Now().UTC().Truncate(time.Second), Tool: tool, Spec: spec.Fingerprint, KubernetesVersion: r.KubernetesVersion,
 		Strategy: string(strategy), Result: r.Result, Lacks: lacks, Declarations: declarations(all)}
 	if r.Probe != nil {
 		out.Requests, out.Failures = r.Probe.Requests(), r.Probe.Failures()
@@ -85,37 +85,37 @@ func declarations(all []phases.Phase) map[string]string {
 	return out
 }
 
-// keepRehearsal writes it beside the journal of the real cluster.
-func keepRehearsal(journal string, r rehearsal) error {
+// Keep writes it beside the journal of the real cluster.
+func Keep(journal string, r Note) error {
 	var text bytes.Buffer
 	if err := show.WriteJSON(&text, r); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(rehearsalFile(journal), text.Bytes(), 0o600); err != nil {
+	if err := renameio.WriteFile(NoteFile(journal), text.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("keeping what was rehearsed: %w", err)
 	}
 	return nil
 }
 
-// lastRehearsal reads it; nil where nothing was rehearsed.
-func lastRehearsal(journal string) (*rehearsal, error) {
+// Last reads it; nil where nothing was rehearsed.
+func Last(journal string) (*Note, error) {
 	const most = 1 << 20
-	text, err := inputfile.Kind{What: "note of what was rehearsed", Max: most}.Read(rehearsalFile(journal))
+	text, err := inputfile.Kind{What: "note of what was rehearsed", Max: most}.Read(NoteFile(journal))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	var r rehearsal
+	var r Note
 	if err := json.Unmarshal(text, &r); err != nil {
-		return nil, fmt.Errorf("%s is not what `migrate rehearse` wrote: remove it, and rehearse again: %w", rehearsalFile(journal), err)
+		return nil, fmt.Errorf("%s is not what `migrate rehearse` wrote: remove it, and rehearse again: %w", NoteFile(journal), err)
 	}
 	return &r, nil
 }
 
-// expected is how long a step takes on one target; 0 where that is not known.
-func (r *rehearsal) expected(step migrate.StepID) time.Duration {
+// Expected is how long a step takes on one target; 0 where that is not known.
+func (r *Note) Expected(step migrate.StepID) time.Duration {
 	if r == nil {
 		return 0
 	}
@@ -126,17 +126,17 @@ func (r *rehearsal) expected(step migrate.StepID) time.Duration {
 	return time.Duration(r.Steps[i].Seconds * float64(time.Second))
 }
 
-// aboutToRun is what a rehearsal is compared with.
-type aboutToRun struct {
+// Run is what a rehearsal is compared with.
+type Run struct {
 	Spec       cluster.Spec
 	Phases     []phases.Phase
 	Kubernetes string // the real cluster's version, "" where it is not known
 	Tool       string // this program's version
 }
 
-// say is one sentence: whether what is about to run was rehearsed, when, and
+// Say is one sentence: whether what is about to run was rehearsed, when, and
 // what is different since. like are the flags of a rehearsal of it.
-func (r *rehearsal) say(like string, now aboutToRun) string {
+func (r *Note) Say(like string, now Run) string {
 	if r == nil {
 		return fmt.Sprintf("This was not rehearsed: `migrate rehearse %s` practises it on a playground of this cluster's shape.", like)
 	}
@@ -155,7 +155,7 @@ func (r *rehearsal) say(like string, now aboutToRun) string {
 }
 
 // differs lists why a rehearsal is not one of what is about to run.
-func (r *rehearsal) differs(now aboutToRun) []string {
+func (r *Note) differs(now Run) []string {
 	var other []string
 	if r.Spec != now.Spec.Fingerprint {
 		other = append(other, "the spec has changed since")

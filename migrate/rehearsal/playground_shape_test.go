@@ -1,4 +1,4 @@
-package main
+package rehearsal
 
 import (
 	"path/filepath"
@@ -45,7 +45,7 @@ func likeSpec(change func(*cluster.Spec)) cluster.Spec {
 
 func TestPlaygroundLike(t *testing.T) {
 	t.Parallel()
-	o, lacks := playgroundLike(oldCluster(), likeSpec(nil))
+	o, lacks := fromShape(oldCluster(), likeSpec(nil))
 	want := playground.Options{
 		Kubernetes: "1.33.13", EtcdListen: playground.EtcdOnLocalhost, Workers: 2, Hardened: true,
 		APIServerArgs:   []playground.Argument{{Name: "max-requests-inflight", Value: "800"}, {Name: "enable-admission-plugins", Value: "NodeRestriction,PodSecurity"}},
@@ -87,7 +87,7 @@ func TestPlaygroundLacks(t *testing.T) {
 			if tt.shape != nil {
 				tt.shape(&shape)
 			}
-			o, lacks := playgroundLike(shape, likeSpec(tt.spec))
+			o, lacks := fromShape(shape, likeSpec(tt.spec))
 			if tt.lacks != "" && !strings.Contains(strings.Join(lacks, "; "), tt.lacks) {
 				t.Errorf("lacks %q, want %q among them", lacks, tt.lacks)
 			}
@@ -103,14 +103,14 @@ func TestRehearsal(t *testing.T) {
 	journal := filepath.Join(t.TempDir(), "flagship.journal")
 	spec := cluster.Spec{Name: "flagship", Fingerprint: "sha256:1"}
 	list := migration.Phases(phases.Overlap)
-	none, err := lastRehearsal(journal)
+	none, err := Last(journal)
 	if err != nil || none != nil {
 		t.Fatalf("a rehearsal of nothing: %+v, %v", none, err)
 	}
-	if text := none.say("--like migrate.yaml", aboutToRun{spec, list, "", "dev"}); !strings.Contains(text, "was not rehearsed: `migrate rehearse --like migrate.yaml`") {
+	if text := none.Say("--like migrate.yaml", Run{spec, list, "", "dev"}); !strings.Contains(text, "was not rehearsed: `migrate rehearse --like migrate.yaml`") {
 		t.Errorf("without one: %s", text)
 	}
-	if none.expected("etcd/promote") != 0 {
+	if none.Expected("etcd/promote") != 0 {
 		t.Error("a time of nothing")
 	}
 	step := func(id, node, status string, total float64) report.Step {
@@ -121,29 +121,29 @@ func TestRehearsal(t *testing.T) {
 	r := report.Report{KubernetesVersion: "v1.33.13", Result: "done", Phases: []report.Phase{{Steps: []report.Step{
 		step("etcd/promote", "e1", "", 2), step("etcd/promote", "e2", "", 4), found,
 	}}}}
-	if err := keepRehearsal(journal, newRehearsal(spec, phases.Overlap, list, r, []string{"--oidc-ca-file"}, "dev")); err != nil {
+	if err := Keep(journal, NewNote(spec, phases.Overlap, list, r, []string{"--oidc-ca-file"}, "dev")); err != nil {
 		t.Fatal(err)
 	}
-	kept, err := lastRehearsal(journal)
+	kept, err := Last(journal)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := kept.expected("etcd/promote").Seconds(); got != 3 {
+	if got := kept.Expected("etcd/promote").Seconds(); got != 3 {
 		t.Errorf("promote is expected to take %.1f s, want the mean 3", got)
 	}
-	if kept.expected("etcd/user") != 0 {
+	if kept.Expected("etcd/user") != 0 {
 		t.Error("what was found done has an expected time")
 	}
-	text := kept.say("--like migrate.yaml", aboutToRun{spec, list, "v1.33.4", "dev"})
+	text := kept.Say("--like migrate.yaml", Run{spec, list, "v1.33.4", "dev"})
 	if strings.Contains(text, "something else") || !strings.Contains(text, "did not have: --oidc-ca-file") || !strings.HasPrefix(text, "Rehearsed ") {
 		t.Errorf("said: %s", text)
 	}
 	other := spec
 	other.Fingerprint = "sha256:2"
 	for want, got := range map[string][]string{
-		"the spec has changed since":          kept.differs(aboutToRun{other, list, "", "dev"}),
-		"phase 2 has other steps now":         kept.differs(aboutToRun{spec, migration.Phases(phases.InPlace), "", "dev"}),
-		"the cluster runs Kubernetes v1.34.1": kept.differs(aboutToRun{spec, list, "v1.34.1", "dev"}),
+		"the spec has changed since":          kept.differs(Run{other, list, "", "dev"}),
+		"phase 2 has other steps now":         kept.differs(Run{spec, migration.Phases(phases.InPlace), "", "dev"}),
+		"the cluster runs Kubernetes v1.34.1": kept.differs(Run{spec, list, "v1.34.1", "dev"}),
 	} {
 		if len(got) != 1 || !strings.Contains(got[0], want) {
 			t.Errorf("differs by %q, want %q", got, want)

@@ -1,4 +1,4 @@
-package main
+package rehearsal
 
 import (
 	"fmt"
@@ -21,24 +21,24 @@ const (
 	predictedOff = 0.5   // by which part the announced outage may be off
 )
 
-// benchResult is the JSON of `migrate bench`.
-type benchResult struct {
+// Bench is the JSON of `migrate bench`.
+type Bench struct {
 	At         time.Time       `json:"at"`
 	Strategies []report.Report `json:"strategies"`
-	Checks     []check         `json:"checks"`
+	Checks     []Check         `json:"checks"`
 }
 
-// check is one expectation, with what was seen.
-type check struct {
+// Check is one expectation, with what was seen.
+type Check struct {
 	Name string `json:"name"`
 	Seen string `json:"seen"`
 	OK   bool   `json:"ok"`
 }
 
-func benchChecks(inPlace, overlap report.Report) []check {
-	var list []check
+func Checks(inPlace, overlap report.Report) []Check {
+	var list []Check
 	add := func(name string, ok bool, format string, args ...any) {
-		list = append(list, check{name, fmt.Sprintf(format, args...), ok})
+		list = append(list, Check{name, fmt.Sprintf(format, args...), ok})
 	}
 	for _, r := range []report.Report{inPlace, overlap} {
 		if r.Probe == nil {
@@ -85,7 +85,7 @@ func longestOld(r probe.Result) float64 {
 	return 0
 }
 
-func failedChecks(list []check) error {
+func FailedChecks(list []Check) error {
 	var bad []string
 	for _, c := range list {
 		if !c.OK {
@@ -98,7 +98,7 @@ func failedChecks(list []check) error {
 	return nil
 }
 
-func printBench(w io.Writer, r benchResult) {
+func PrintBench(w io.Writer, r Bench) {
 	t := tabular.New(w, "strategy", "path", "from", "kind", "requests", "failed", "longest gap", "p99 ms", "quiet p99 ms")
 	for _, s := range r.Strategies {
 		if s.Probe == nil {

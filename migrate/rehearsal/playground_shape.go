@@ -1,4 +1,6 @@
-package main
+// Package rehearsal is what comes of a rehearsal: the shape of playground for a cluster, what
+// is kept beside its journal, and the comparison of both strategies.
+package rehearsal
 
 import (
 	"context"
@@ -84,9 +86,9 @@ func readManifestOn(ctx context.Context, v phases.View, host, file string) (kube
 // one after the other, and one machine carries them all.
 const mostWorkers = 4
 
-// playgroundLike is the playground of a shape, and what it lacks of the real
+// fromShape is the playground of a shape, and what it lacks of the real
 // cluster. It decides and looks at nothing.
-func playgroundLike(s realShape, spec cluster.Spec) (playground.Options, []string) {
+func fromShape(s realShape, spec cluster.Spec) (playground.Options, []string) {
 	var lacks []string
 	lack := func(format string, args ...any) { lacks = append(lacks, fmt.Sprintf(format, args...)) }
 	o := playground.Options{EtcdListen: playground.EtcdOnHost, Workers: s.Workers}
@@ -245,12 +247,12 @@ func mountable(p string) bool {
 	}) && !strings.HasPrefix(p, "/var/lib/kubelet") && !strings.HasPrefix(p, "/var/lib/etcd") && !strings.HasPrefix(p, "/var/lib/containerd")
 }
 
-// shapeOf reads the cluster of a spec, and derives the playground from it.
-func shapeOf(ctx context.Context, v phases.View, spec cluster.Spec) (playground.Options, []string, error) {
+// PlaygroundLike reads the cluster of a spec, and derives the playground from it.
+func PlaygroundLike(ctx context.Context, v phases.View, spec cluster.Spec) (playground.Options, []string, error) {
 	shape, err := readShape(ctx, v)
 	if err != nil {
 		return playground.Options{}, nil, fmt.Errorf("reading the shape of %s: %w", spec.Name, err)
 	}
-	o, lacks := playgroundLike(shape, spec)
+	o, lacks := fromShape(shape, spec)
 	return o, lacks, nil
 }
