@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,8 +24,12 @@ type Stage struct {
 func On(t *testing.T, done int, strategy phases.Strategy, play func(Stage), options ...simulator.Option) {
 	t.Helper()
 	t.Parallel()
+	var begun *start // nil: of this test alone
+	if len(options) == 0 {
+		begun = startAt(t, done, strategy)
+	}
 	synctest.Test(t, func(t *testing.T) {
-		w, journal := begin(t, done, strategy, options)
+		w, journal := begin(t, begun, done, strategy, options)
 		defer w.Close()
 		o := NewOperator(t, w, journal)
 		defer func() { o.Close() }()
@@ -36,9 +41,16 @@ func On(t *testing.T, done int, strategy phases.Strategy, play func(Stage), opti
 }
 
 // begin makes a world in which the first phases are done, with the journal of them.
-func begin(t *testing.T, done int, strategy phases.Strategy, options []simulator.Option) (w *simulator.World, journal string) {
+func begin(t *testing.T, begun *start, done int, strategy phases.Strategy, options []simulator.Option) (w *simulator.World, journal string) {
 	t.Helper()
-	w, journal = simulator.New(t, options...), filepath.Join(t.TempDir(), "journal")
+	journal = filepath.Join(t.TempDir(), "journal")
+	if begun != nil {
+		if err := os.WriteFile(journal, begun.journal, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return begun.world.World(t), journal
+	}
+	w = simulator.New(t, options...)
 	o := NewOperator(t, w, journal)
 	defer o.Close()
 	for _, p := range AllPhases(strategy)[:done] {

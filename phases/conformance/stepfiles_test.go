@@ -11,14 +11,18 @@ import (
 	"hamigrate/internal/source"
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/certs"
 	"hamigrate/phases/etcd"
+	"hamigrate/phases/restore"
 )
 
 // stepFolders are the folders in which each step has a file of its own, with
 // the phase that declares its steps.
 func stepFolders() map[string]phases.Phase {
 	return map[string]phases.Phase{
+		"phases/certs":         certs.Phase(certs.Options{}),
 		"phases/etcd/external": etcd.Phase(),
+		"phases/restore":       restore.Phase(restore.Options{}),
 	}
 }
 

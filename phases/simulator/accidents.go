@@ -4,11 +4,9 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"maps"
 	"math/big"
-	"slices"
 	"strings"
 	"time"
 
@@ -64,12 +62,6 @@ func (w *World) Silence(a, b string, silent bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.silent = map[[2]string]bool{pairOf(a, b): silent}
-}
-
-func pairOf(a, b string) [2]string {
-	names := [2]string{a, b}
-	slices.Sort(names[:])
-	return names
 }
 
 // Place puts a pod of a ReplicaSet's on a node, or one that nothing makes anew.
@@ -160,19 +152,6 @@ func (w *World) Ail(ill func(flags map[string]string) bool, atStart bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dirty, w.ill, w.illAtStart = true, ill, atStart
-}
-
-// ails says what is wrong with an API server, at its start or later.
-func (w *World) ails(flags map[string]string, atStart bool) error {
-	if w.ill != nil && w.illAtStart == atStart && w.ill(flags) {
-		return errors.New("it does not like its arguments")
-	}
-	return nil
-}
-
-// between says whether a connection from one machine to another is possible.
-func (w *World) between(a, b *Host) bool {
-	return !w.cuts[pairOf(a.Name(), b.Name())]
 }
 
 // PutSecret makes a Secret of somebody's in the default namespace.

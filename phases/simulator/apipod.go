@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -276,4 +277,54 @@ func (w *World) serviceAddress() string {
 		return ""
 	}
 	return slice.Endpoints[0].Addresses[0] + ":" + apiPort
+}
+
+func (w *World) routeAPI(at *Host, ip string, port int) (route, bool) {
+	pod := at.apiServer(strconv.Itoa(port))
+	return route{kind: apiServer, host: at, port: strconv.Itoa(port), pod: pod}, pod != nil && !pod.deaf() && pod.listensAt(ip)
+}
+
+// listensAt: with a --bind-address it listens there and nowhere else.
+func (pod *staticPod) listensAt(ip string) bool {
+	bind := net.ParseIP(pod.proc.flags["bind-address"])
+	return bind == nil || bind.IsUnspecified() || bind.Equal(net.ParseIP(ip))
+}
+
+// reach says why a client on h does not get an answer from an API server.
+func (w *World) reach(h *Host, server string) error {
+	u, err := url.Parse(server)
+	if err != nil {
+		return errors.New("no server")
+	}
+	return w.reachAt(h, server, u.Hostname())
+}
+
+// reachAt is reach for a client that knows the server's address already.
+func (w *World) reachAt(h *Host, server, address string) error {
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" || address == "" {
+		return errors.New("no server")
+	}
+	r, err := w.route(h, net.JoinHostPort(address, u.Port()))
+	if err != nil {
+		return err
+	}
+	if r.kind != apiServer {
+		return errRefused
+	}
+	if err := w.notReady(r.host, r.pod); err != nil {
+		return err
+	}
+	if r.pod.serving == nil {
+		return errors.New("there is no serving certificate")
+	}
+	return r.pod.serving.Leaf.VerifyHostname(u.Hostname())
+}
+
+// ails says what is wrong with an API server, at its start or later.
+func (w *World) ails(flags map[string]string, atStart bool) error {
+	if w.ill != nil && w.illAtStart == atStart && w.ill(flags) {
+		return errors.New("it does not like its arguments")
+	}
+	return nil
 }

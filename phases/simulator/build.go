@@ -190,6 +190,7 @@ func New(t testing.TB, options ...Option) *World {
 		listeners: map[end]*listener{}, outages: map[string]time.Duration{}, pids: 40,
 		clusters: []*etcdCluster{{id: 0xc1, nextID: 0xa0, index: 1000, revision: 800, keys: map[string]key{}, leases: map[int64]time.Duration{}}},
 	}
+	w.assemble()
 	for _, h := range append(append(spec.LoadBalancer.Hosts, spec.Etcd.Hosts...), append(spec.ControlPlane.Joining, spec.ControlPlane.First)...) {
 		w.newHost(h.Name, h.Address)
 	}

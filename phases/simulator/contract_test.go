@@ -14,6 +14,7 @@ import (
 func bare(t *testing.T) (*World, *Host) {
 	w := &World{Faults: remotetest.NewFaults(), hosts: map[string]*Host{}, ctx: t.Context(), memo: &memo{},
 		objects: &objects{items: map[objectKey]object{}}, shared: map[string]string{}, listeners: map[end]*listener{}}
+	w.assemble()
 	return w, w.newHost("h1", "10.88.0.1")
 }
 

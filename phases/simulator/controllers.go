@@ -11,10 +11,8 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // How long the controllers take.
@@ -22,27 +20,6 @@ const (
 	signing = time.Second
 	rollOut = 2 * time.Second
 )
-
-func metav1UID(n int) types.UID { return types.UID(fmt.Sprintf("uid-%d", n)) }
-
-func micro(t time.Time) *metav1.MicroTime { return &metav1.MicroTime{Time: t} }
-
-func (w *World) node(name string) *corev1.Node {
-	return lookup[*corev1.Node](w.objects, "nodes", "", name)
-}
-
-func (w *World) lease(node string) *coordinationv1.Lease {
-	return lookup[*coordinationv1.Lease](w.objects, "leases", corev1.NamespaceNodeLease, node)
-}
-
-// setReady sets a node's Ready condition.
-func setReady(n *corev1.Node, ready bool) {
-	status := corev1.ConditionFalse
-	if ready {
-		status = corev1.ConditionTrue
-	}
-	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: status}}
-}
 
 // settleControllers does the controller manager's work: it needs one that
 // runs beside a ready API server.

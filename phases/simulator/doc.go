@@ -15,6 +15,10 @@
 // was due in the meantime happens when somebody next looks (World.settle), so
 // two runs of the same steps are equal.
 //
+// What a World is made of is data, all of it in model.go. Its parts are connected
+// in assembly.go: the network does not know who listens, nor the shell which
+// programs there are. A kind of server or a program is added there.
+//
 // Every change that the operator's program makes, on hosts, in etcd and
 // through the API, is one operation of World.Faults and may be made to fail
 // or to be the program's last.

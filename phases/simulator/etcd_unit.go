@@ -10,17 +10,6 @@ import (
 	"time"
 )
 
-// flags reads --name=value words.
-func flags(argv []string) map[string]string {
-	out := map[string]string{}
-	for _, w := range argv {
-		if name, value, ok := strings.Cut(strings.TrimPrefix(w, "--"), "="); ok && strings.HasPrefix(w, "--") {
-			out[name] = value
-		}
-	}
-	return out
-}
-
 // startMember starts what etcd.service says. A start that fails is tried
 // again after RestartSec, for ever, as Restart=always has it.
 func (w *World) startMember(h *Host, u *unit) {

@@ -8,30 +8,6 @@ import (
 	"strings"
 )
 
-// flow is a connection to the kubernetes Service that an API server has reset,
-// and that the kernel of a host still knows: whoever uses its port again is
-// sent to the same address. For ever, since no test may depend on 10 s.
-type flow struct{ answeredBy string } // host:port
-
-// Reset lists which API servers' reset connections the host still knows, as
-// host:port.
-func (h *Host) Reset() (out []string) {
-	h.world.mu.Lock()
-	defer h.world.mu.Unlock()
-	for _, f := range h.flows {
-		out = append(out, f.answeredBy)
-	}
-	return out
-}
-
-// resetAll is the end of an API server: it resets connections of clients on
-// every host.
-func (w *World) resetAll(h *Host, port string) {
-	for _, from := range w.all() {
-		from.flows = append(from.flows, flow{answeredBy: net.JoinHostPort(h.address, port)})
-	}
-}
-
 // conntrack plays `-D -p tcp --state CLOSE` for those that an address has
 // answered. That there were none is an error there.
 func conntrack(p program) error {

@@ -13,37 +13,6 @@ import (
 	"mvdan.cc/sh/v3/interp"
 )
 
-// Hardware is what a machine is made of, as far as somebody asks for it.
-type Hardware struct {
-	Skew      time.Duration  // how far its clock is ahead
-	Free      map[string]int // KiB, by folder
-	Sync      time.Duration  // that a synced write takes
-	Stalls    int            // how many synced writes take a second first
-	Inotify   int            // instances in use
-	Addresses []string       // besides its own
-	Outside   []string       // addresses that a translation on the way leads to it, and that it does not have
-	Behind    string         // what others see as its address, and as its ports: a translation
-	No80      bool           // port 80 can't be had: somebody else has it, or its IPv6 half is missing
-	Forbidden []int          // ports that SELinux does not let nginx listen on
-	Units     time.Duration  // that systemctl takes to list units
-	Sockets   time.Duration  // that ss takes for the connections of a port
-	Missing   []string       // programs that are not installed
-	Hangs     []string       // folders of a network whose server is away: `find` waits there for a minute
-
-	own string // its own, where that is not what the others know
-}
-
-func newHardware() Hardware {
-	return Hardware{Free: map[string]int{"/var/lib": 20 << 20, "/etc": 20 << 20}, Sync: 800 * time.Microsecond, Inotify: 20}
-}
-
-func (h Hardware) clone() Hardware {
-	h.Free, h.Addresses, h.Forbidden = maps.Clone(h.Free), slices.Clone(h.Addresses), slices.Clone(h.Forbidden)
-	h.Outside = slices.Clone(h.Outside)
-	h.Missing, h.Hangs = slices.Clone(h.Missing), slices.Clone(h.Hangs)
-	return h
-}
-
 // Hardware changes what a machine is made of.
 func (w *World) Hardware(host string, change func(*Hardware)) {
 	w.mu.Lock()

@@ -3,82 +3,20 @@ package simulator
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
-	"net"
 	"path"
-	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/remotetest"
 )
 
-// Host is one machine: files in memory, a shell over them, and the programs
-// that run there.
-type Host struct {
-	*remotetest.Fake
-	world   *World
-	address string
-
-	// What follows, and every change of files that is not an operation, is
-	// guarded by world.mu.
-
-	folders  map[string]folder // those that are not root:root 0755
-	users    map[string]bool
-	units    map[string]*unit
-	procs    map[int]*process
-	pods     map[string]*staticPod // by the manifest's file name
-	nginx    nginxState
-	kubelet  kubeletState
-	journal  []string // what etcd.service said
-	clients  int      // connections that `ss` counts at the API server's port
-	boots    map[string]*bootedServer
-	mtimes   map[string]time.Time
-	nat      map[string]natTable // nft's tables, by name
-	flows    []flow              // reset ones that the kernel still knows
-	hardware Hardware
-}
-
-type folder struct {
-	mode  fs.FileMode
-	owner string
-}
-
-// process is a running program.
-type process struct {
-	pid     int
-	name    string // as in /proc/PID/comm
-	exe     string
-	argv    []string
-	flags   map[string]string // of argv
-	started time.Time
-}
-
 var (
 	_ remote.Host     = (*Host)(nil)
 	_ remote.Streamer = (*Host)(nil)
 )
-
-func (w *World) newHost(name, address string) *Host {
-	h := &Host{
-		Fake: remotetest.New(name), world: w, address: address,
-		folders: map[string]folder{}, users: map[string]bool{"root": true, "daemon": true},
-		units: map[string]*unit{}, procs: map[int]*process{}, pods: map[string]*staticPod{},
-		boots: map[string]*bootedServer{}, mtimes: map[string]time.Time{}, nat: map[string]natTable{}, hardware: newHardware(),
-	}
-	h.Faults = w.Faults
-	h.OnRun("", h.shell)
-	for _, dir := range []string{"/etc/systemd/system", "/usr/bin", "/tmp", "/var/lib"} {
-		h.Folder(dir)
-	}
-	w.hosts[name] = h
-	return h
-}
 
 // ReadFile implements remote.Reader.
 func (h *Host) ReadFile(ctx context.Context, path string) (remote.File, error) {
@@ -144,20 +82,6 @@ func (h *Host) Rename(ctx context.Context, from, to string) error {
 // Remove implements remote.Host.
 func (h *Host) Remove(ctx context.Context, p string) error {
 	return h.change("remove "+p, func() error { return h.Fake.Remove(ctx, p) })
-}
-
-// DialContext implements remote.Reader: what listens there decides.
-func (h *Host) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	if err := errors.Join(context.Cause(ctx), h.Faults.Alive()); err != nil {
-		return nil, err
-	}
-	h.world.settle()
-	conn, err := h.world.connect(ctx, h, address)
-	if errors.Is(err, errRefused) {
-		return nil, fmt.Errorf("dialing %s from %s: %w", address, h.Name(),
-			&net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED})
-	}
-	return conn, err
 }
 
 // The functions below read and change files without being an operation; they
@@ -239,43 +163,18 @@ func (h *Host) remove(p string) {
 	maps.DeleteFunc(h.folders, func(q string, _ folder) bool { return q == p || strings.HasPrefix(q, p+"/") })
 }
 
-// start makes a process with its folder in /proc; rootfs is the folder whose
-// files the process sees as /usr/local/bin, "" for the host's own.
-func (h *Host) start(name, exe string, argv []string) *process {
-	h.world.pids++
-	p := &process{pid: h.world.pids, name: name, exe: exe, argv: argv, flags: flags(argv), started: time.Now()}
-	h.procs[p.pid] = p
-	dir := fmt.Sprintf("/proc/%d", p.pid)
-	h.put(dir+"/comm", name+"\n", 0o444, "root:root")
-	// Of its fields the last one here is when it started.
-	h.put(dir+"/stat", fmt.Sprintf("%d (%s) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d\n", p.pid, name, p.pid), 0o444, "root:root")
-	h.put(dir+"/cmdline", strings.Join(argv, "\x00")+"\x00", 0o444, "root:root")
-	h.Link(dir+"/exe", exe)
-	return p
-}
-
-func (h *Host) stop(p *process) {
-	if p == nil {
-		return
+func (w *World) newHost(name, address string) *Host {
+	h := &Host{
+		Fake: remotetest.New(name), world: w, address: address,
+		folders: map[string]folder{}, users: map[string]bool{"root": true, "daemon": true},
+		units: map[string]*unit{}, procs: map[int]*process{}, pods: map[string]*staticPod{},
+		boots: map[string]*bootedServer{}, mtimes: map[string]time.Time{}, nat: map[string]natTable{}, hardware: newHardware(),
 	}
-	switch p.name {
-	case apiComm:
-		h.cut([]kind{apiServer}, p.flags["secure-port"])
-		h.world.resetAll(h, p.flags["secure-port"])
-	case "etcd":
-		h.cut([]kind{etcdClient, etcdPeer}, "")
+	h.Faults = w.Faults
+	h.OnRun("", w.parts.shell(h))
+	for _, dir := range []string{"/etc/systemd/system", "/usr/bin", "/tmp", "/var/lib"} {
+		h.Folder(dir)
 	}
-	delete(h.procs, p.pid)
-	h.Delete(fmt.Sprintf("/proc/%d", p.pid))
-}
-
-// running lists the processes of a name in the order of their start.
-func (h *Host) running(name string) []*process {
-	var out []*process
-	for _, pid := range slices.Sorted(maps.Keys(h.procs)) {
-		if h.procs[pid].name == name {
-			out = append(out, h.procs[pid])
-		}
-	}
-	return out
+	w.hosts[name] = h
+	return h
 }

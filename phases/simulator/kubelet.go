@@ -1,11 +1,8 @@
 package simulator
 
 import (
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/url"
 	"path"
 	"slices"
@@ -15,7 +12,6 @@ import (
 	"hamigrate/migrate/kube"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 )
 
@@ -34,29 +30,6 @@ const (
 	nodeGrace  = 40 * time.Second // without a lease: kube-controller-manager's --node-monitor-grace-period
 	leaseEvery = 10 * time.Second
 )
-
-// staticPod is one file of the manifests folder as the kubelet runs it.
-type staticPod struct {
-	text    string // of the manifest that runs, or is about to
-	proc    *process
-	startAt time.Time // when it will be started
-	endAt   time.Time // when it will be stopped; zero: not to be
-	ready   time.Time
-	told    time.Time // when an API server was told to stop; zero: it was not
-	lost    time.Time // when an API server has lost its etcd; zero: it has one
-
-	serving *tls.Certificate // an API server's, in memory
-	pair    string           // the files as last seen
-	reload  time.Time
-}
-
-// kubeletState is what a running kubelet has in memory.
-type kubeletState struct {
-	started  time.Time
-	server   string // from its kubeconfig, read once
-	peer     string // the server's address as it was when it connected
-	lastSeen time.Time
-}
 
 // settlePods brings the static pods of a host to what its folder says.
 func (h *Host) settlePods(now time.Time) {
@@ -189,12 +162,6 @@ func (h *Host) runManifest(name string, pod *staticPod) (*process, error) {
 	return h.start(argv[0][:min(15, len(argv[0]))], exe, argv), nil
 }
 
-// active says whether a unit runs.
-func (h *Host) active(unit string) bool {
-	u := h.units[unit]
-	return u != nil && u.state == "active"
-}
-
 // settleKubelet keeps the kubelet's connection, its lease and its node.
 func (h *Host) settleKubelet(now time.Time) {
 	if !h.active("kubelet.service") {
@@ -226,103 +193,5 @@ func (h *Host) settleKubelet(now time.Time) {
 func (h *Host) settleDead(now time.Time) {
 	if node := h.world.node(h.Name()); node != nil && !h.active("kubelet.service") && now.Sub(h.kubelet.lastSeen) >= nodeGrace {
 		setReady(node, false)
-	}
-}
-
-// serverOf returns the server of a kubeconfig, "" where there is none.
-func serverOf(kubeconfig string) string {
-	c, err := clientcmd.Load([]byte(kubeconfig))
-	if err != nil || c.Contexts[c.CurrentContext] == nil {
-		return ""
-	}
-	cluster := c.Clusters[c.Contexts[c.CurrentContext].Cluster]
-	if cluster == nil {
-		return ""
-	}
-	return cluster.Server
-}
-
-// reach says why a client on h does not get an answer from an API server.
-func (w *World) reach(h *Host, server string) error {
-	u, err := url.Parse(server)
-	if err != nil {
-		return errors.New("no server")
-	}
-	return w.reachAt(h, server, u.Hostname())
-}
-
-// reachAt is reach for a client that knows the server's address already.
-func (w *World) reachAt(h *Host, server, address string) error {
-	u, err := url.Parse(server)
-	if err != nil || u.Host == "" || address == "" {
-		return errors.New("no server")
-	}
-	r, err := w.route(h, net.JoinHostPort(address, u.Port()))
-	if err != nil {
-		return err
-	}
-	if r.kind != apiServer {
-		return errRefused
-	}
-	if err := w.notReady(r.host, r.pod); err != nil {
-		return err
-	}
-	if r.pod.serving == nil {
-		return errors.New("there is no serving certificate")
-	}
-	return r.pod.serving.Leaf.VerifyHostname(u.Hostname())
-}
-
-// ss plays the three questions that are asked of it.
-func ss(p program) error {
-	line := strings.Join(p.args, " ")
-	h := p.host
-	switch {
-	case line == "-Hltn":
-		everyListener(p)
-	case strings.HasPrefix(line, "-Hltnp ( sport = :"):
-		p.listening(strings.Trim(strings.TrimPrefix(line, "-Hltnp ( sport = :"), " )"))
-	case strings.HasPrefix(line, "-Hltn sport = :"):
-		p.listening(strings.TrimPrefix(line, "-Hltn sport = :"))
-	case strings.HasPrefix(line, "-Htn state established ( sport = :"):
-		for n := range h.clients {
-			p.out("0 0 %s:6443 10.88.1.%d:%d\n", h.address, n%250, 30000+n)
-		}
-	case strings.HasPrefix(line, "-Htnp state established ( "):
-		words := strings.Fields(line)
-		if h.hardware.Sockets > 0 {
-			p.sleep(h.hardware.Sockets)
-		}
-		p.established(words[4], strings.TrimPrefix(words[6], ":"))
-	case line == "-Htnp state established":
-		if h.active("kubelet.service") && h.world.reachAt(h, h.kubelet.server, h.kubelet.peer) == nil {
-			u, err := url.Parse(h.kubelet.server)
-			if err != nil {
-				return err
-			}
-			p.out("0      0      %s:33968   %s:%s  users:((\"kubelet\",pid=%d,fd=21))\n", h.address,
-				h.kubelet.peer, u.Port(), h.units["kubelet.service"].proc.pid)
-		}
-		p.out("0      0      %s:22   10.88.0.254:48592  users:((\"sshd\",pid=4,fd=4))\n", h.address)
-	default:
-		return fmt.Errorf("%q is not played", line)
-	}
-	return nil
-}
-
-func (p program) listening(port string) {
-	h := p.host
-	show := func(name string, pid int) {
-		p.out("LISTEN 0      511    0.0.0.0:%s   0.0.0.0:* users:((\"%s\",pid=%d,fd=6))\n", port, name, pid)
-	}
-	if h.nginxActive() {
-		for _, listen := range append(slices.Collect(maps.Keys(h.nginx.streams)), h.nginx.http...) {
-			if fmt.Sprint(listen) == port {
-				show("nginx", h.units["nginx.service"].proc.pid)
-			}
-		}
-	}
-	if pod := h.apiServer(port); pod != nil && !pod.deaf() {
-		show("kube-apiserver", pod.proc.pid)
 	}
 }

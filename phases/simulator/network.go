@@ -3,42 +3,16 @@ package simulator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"google.golang.org/grpc/test/bufconn"
 )
-
-var errRefused = errors.New("connection refused")
-
-// kind is what listens at the end of a route.
-type kind int
-
-const (
-	apiServer kind = iota
-	etcdClient
-	etcdPeer
-	website
-	transient
-)
-
-// route is where a connection ends.
-type route struct {
-	kind    kind
-	host    *Host
-	port    string
-	pod     *staticPod    // of an API server's route
-	boot    *bootedServer // of an etcd route
-	relayed bool
-	// balanced: a load balancer chose it, and by is its machine, nil for
-	// somebody else's.
-	balanced bool
-	by       *Host
-}
 
 // serviceIP is the kubernetes Service's.
 const serviceIP = "10.96.0.1"
@@ -56,7 +30,7 @@ func (w *World) route(h *Host, address string) (route, error) {
 		return route{}, err
 	}
 	if ip == w.balancer && w.backends != nil {
-		return w.routeBalancer()
+		return w.parts.balancer()
 	}
 	at := w.byAddress(ip)
 	if ip == "127.0.0.1" {
@@ -65,7 +39,7 @@ func (w *World) route(h *Host, address string) (route, error) {
 	if at == nil || !w.between(h, at) {
 		return route{}, errRefused
 	}
-	for _, find := range []func(*Host, string, int) (route, bool){w.routeAPI, w.routeEtcd, w.routeRelay, w.routeNginx, w.routeTransient} {
+	for _, find := range w.parts.routes {
 		if r, ok := find(at, ip, port); ok {
 			return r, nil
 		}
@@ -82,7 +56,7 @@ func (w *World) translate(h *Host, ip, port string) (string, string) {
 		return own, ownPort
 	}
 	if ip == serviceIP && port == "443" {
-		to := w.serviceAddress()
+		to := w.parts.service()
 		if to == "" {
 			return "", "0"
 		}
@@ -92,89 +66,6 @@ func (w *World) translate(h *Host, ip, port string) (string, string) {
 		return at.dnat(ip, port)
 	}
 	return ip, port
-}
-
-func (w *World) routeAPI(at *Host, ip string, port int) (route, bool) {
-	pod := at.apiServer(strconv.Itoa(port))
-	return route{kind: apiServer, host: at, port: strconv.Itoa(port), pod: pod}, pod != nil && !pod.deaf() && pod.listensAt(ip)
-}
-
-// listensAt: with a --bind-address it listens there and nowhere else.
-func (pod *staticPod) listensAt(ip string) bool {
-	bind := net.ParseIP(pod.proc.flags["bind-address"])
-	return bind == nil || bind.IsUnspecified() || bind.Equal(net.ParseIP(ip))
-}
-
-func (w *World) routeEtcd(at *Host, ip string, port int) (route, bool) {
-	for _, s := range at.boots {
-		if at.procs[s.proc.pid] == nil {
-			continue // it has just ended
-		}
-		for flag, k := range map[string]kind{"listen-client-urls": etcdClient, "listen-peer-urls": etcdPeer} {
-			for listen := range strings.SplitSeq(s.flags[flag], ",") {
-				u, err := url.Parse(listen)
-				if err == nil && u.Host == net.JoinHostPort(ip, strconv.Itoa(port)) {
-					return route{kind: k, host: at, boot: s}, true
-				}
-			}
-		}
-	}
-	return route{}, false
-}
-
-// routeRelay follows a socket unit to where its service leads.
-func (w *World) routeRelay(at *Host, ip string, port int) (route, bool) {
-	if name := at.socket(net.JoinHostPort(ip, strconv.Itoa(port))); name != "" {
-		service := at.units[strings.TrimSuffix(name, ".socket")+".service"]
-		if service == nil {
-			service = &unit{text: at.read(adminUnits + "/" + strings.TrimSuffix(name, ".socket") + ".service")}
-		}
-		for _, exec := range option(service.text, "Service", "ExecStart") {
-			words := strings.FieldsFunc(exec, func(r rune) bool { return strings.ContainsRune(" ;'\"", r) })
-			i := slices.IndexFunc(words, func(s string) bool { return strings.HasPrefix(s, "127.0.0.1:") })
-			if i < 0 {
-				continue
-			}
-			r, err := w.route(at, words[i])
-			r.relayed = true
-			return r, err == nil
-		}
-	}
-	return route{}, false
-}
-
-// socket names the socket unit that listens on host:port, "" for none.
-func (h *Host) socket(address string) string {
-	for name, u := range h.units {
-		if u.state == "active" && slices.Contains(option(u.text, "Socket", "ListenStream"), address) {
-			return name
-		}
-	}
-	return ""
-}
-
-// routeNginx takes the backend with the fewest connections that are open: the
-// first of them that answers.
-func (w *World) routeNginx(at *Host, _ string, port int) (route, bool) {
-	if !at.nginxActive() {
-		return route{}, false
-	}
-	if slices.Contains(at.nginx.http, port) {
-		return route{kind: website, host: at}, true
-	}
-	var best route
-	fewest := -1
-	for _, backend := range at.nginx.streams[port] {
-		r, err := w.route(at, backend)
-		if err != nil {
-			continue
-		}
-		if n := w.held[r.host.Name()]; fewest < 0 || n < fewest {
-			best, fewest = r, n
-		}
-	}
-	best.balanced, best.by = true, at
-	return best, fewest >= 0
 }
 
 // heldConn is a connection through a load balancer, which counts it for as
@@ -202,28 +93,6 @@ func (w *World) hold(conn net.Conn, host string, by int) net.Conn {
 		return nil
 	}
 	return &heldConn{Conn: conn, release: func() { w.hold(nil, host, -1) }}
-}
-
-// routeBalancer takes the next backend that answers: in turn, as many load
-// balancers do.
-func (w *World) routeBalancer() (route, error) {
-	for range w.backends {
-		w.turn++
-		host, port, _ := strings.Cut(w.backends[w.turn%len(w.backends)], ":")
-		at := w.byAddress(host)
-		if at == nil {
-			continue
-		}
-		host, port = at.dnat(host, port)
-		number, err := strconv.Atoi(port)
-		if at = w.byAddress(host); err != nil || at == nil {
-			continue
-		}
-		if r, ok := w.routeAPI(at, host, number); ok {
-			return r, nil
-		}
-	}
-	return route{}, errRefused
 }
 
 // connect opens a connection from h.
@@ -262,11 +131,91 @@ func (w *World) silentTo(h *Host, address string) bool {
 	return err == nil && at != nil && w.silent[pairOf(h.Name(), at.Name())]
 }
 
-// end is one listener of one host.
-type end struct {
-	kind kind
-	host string
-	port string // of an API server
+// DialContext implements remote.Reader: what listens there decides.
+func (h *Host) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if err := errors.Join(context.Cause(ctx), h.Faults.Alive()); err != nil {
+		return nil, err
+	}
+	h.world.settle()
+	conn, err := h.world.connect(ctx, h, address)
+	if errors.Is(err, errRefused) {
+		return nil, fmt.Errorf("dialing %s from %s: %w", address, h.Name(),
+			&net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED})
+	}
+	return conn, err
+}
+
+// dnat is what a host's rules make of a new connection.
+func (h *Host) dnat(ip, port string) (string, string) {
+	for _, table := range h.nat {
+		if to, ok := table.rules[net.JoinHostPort(ip, port)]; ok {
+			ip, port, _ = strings.Cut(to, ":")
+			return ip, port
+		}
+	}
+	return ip, port
+}
+
+// between says whether a connection from one machine to another is possible.
+func (w *World) between(a, b *Host) bool {
+	return !w.cuts[pairOf(a.Name(), b.Name())]
+}
+
+func pairOf(a, b string) [2]string {
+	names := [2]string{a, b}
+	slices.Sort(names[:])
+	return names
+}
+
+// track notes a connection until it is closed.
+func (w *World) track(conn net.Conn, from *Host, address string, by *Host) net.Conn {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	name, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return conn
+	}
+	w.ports++
+	n := 32768 + w.ports%28000
+	s := &openSocket{from: from, by: by, peer: net.JoinHostPort(from.resolve(name), port),
+		local: fmt.Sprintf("%s:%d", from.address, n)}
+	if s.translated = s.local; from.hardware.Behind != "" {
+		s.translated = fmt.Sprintf("%s:%d", from.hardware.Behind, 1024+w.ports%30000)
+	}
+	if w.open == nil {
+		w.open = map[*openSocket]bool{}
+	}
+	w.open[s] = true
+	return &heldConn{Conn: conn, release: func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.open, s)
+	}}
+}
+
+// full says whether nginx on a load balancer's machine has no connections left
+// for one more client, who takes two: it accepts and closes.
+func (w *World) full(by *Host) bool {
+	n := 0
+	for s := range w.open {
+		if by != nil && s.by == by {
+			n += 2
+		}
+	}
+	return by != nil && n+2 > by.nginx.most
+}
+
+// resolve turns a name into an address as the host's resolver does.
+func (h *Host) resolve(name string) string {
+	if strings.Trim(name, "0123456789.") == "" {
+		return name
+	}
+	for line := range strings.Lines(h.read("/etc/hosts")) {
+		if words := strings.Fields(line); len(words) > 1 && words[1] == name {
+			return words[0]
+		}
+	}
+	return ""
 }
 
 // listener returns the listener at the end of a route; its server starts with
@@ -278,52 +227,6 @@ func (w *World) listener(r route) *listener {
 	}
 	l := &listener{Listener: bufconn.Listen(16 << 10)}
 	w.listeners[at] = l
-	switch r.kind {
-	case apiServer:
-		w.serveAPI(l, r.host, r.port)
-	case etcdClient:
-		w.serveEtcd(l, r.host)
-	case etcdPeer:
-		w.servePeer(l, r.host)
-	case transient:
-		w.serveNothing(l)
-	case website:
-		w.closers = append(w.closers, func() { l.Close() })
-	}
+	w.parts.serve(l, r)
 	return l
-}
-
-// listener knows its connections: they end with the process.
-type listener struct {
-	*bufconn.Listener
-	mu    sync.Mutex
-	conns []net.Conn
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err == nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.conns = append(l.conns, conn)
-	}
-	return conn, err
-}
-
-func (l *listener) cut() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range l.conns {
-		c.Close()
-	}
-	l.conns = nil
-}
-
-// cut ends the connections to what a process of h listened on.
-func (h *Host) cut(kinds []kind, port string) {
-	for at, l := range h.world.listeners {
-		if at.host == h.Name() && at.port == port && slices.Contains(kinds, at.kind) {
-			l.cut()
-		}
-	}
 }

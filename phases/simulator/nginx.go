@@ -11,15 +11,6 @@ import (
 	"time"
 )
 
-// nginxState is what a running nginx has in memory.
-type nginxState struct {
-	loaded  string           // the text it runs with, all files in one
-	streams map[int][]string // listening port to backends, in order
-	http    []int            // other listening ports
-	workers time.Time        // when the youngest was started
-	most    int              // worker_connections, of the one worker that is played
-}
-
 const (
 	nginxProgram = "nginx/1.22.1 --modules-path=/usr/lib/nginx/modules --with-stream=dynamic\n"
 	nginxConf    = "/etc/nginx/nginx.conf"
@@ -338,4 +329,50 @@ func listens(server directive) []int {
 		}
 	}
 	return out
+}
+
+// routeNginx takes the backend with the fewest connections that are open: the
+// first of them that answers.
+func (w *World) routeNginx(at *Host, _ string, port int) (route, bool) {
+	if !at.nginxActive() {
+		return route{}, false
+	}
+	if slices.Contains(at.nginx.http, port) {
+		return route{kind: website, host: at}, true
+	}
+	var best route
+	fewest := -1
+	for _, backend := range at.nginx.streams[port] {
+		r, err := w.route(at, backend)
+		if err != nil {
+			continue
+		}
+		if n := w.held[r.host.Name()]; fewest < 0 || n < fewest {
+			best, fewest = r, n
+		}
+	}
+	best.balanced, best.by = true, at
+	return best, fewest >= 0
+}
+
+// routeBalancer takes the next backend that answers: in turn, as many load
+// balancers do.
+func (w *World) routeBalancer() (route, error) {
+	for range w.backends {
+		w.turn++
+		host, port, _ := strings.Cut(w.backends[w.turn%len(w.backends)], ":")
+		at := w.byAddress(host)
+		if at == nil {
+			continue
+		}
+		host, port = at.dnat(host, port)
+		number, err := strconv.Atoi(port)
+		if at = w.byAddress(host); err != nil || at == nil {
+			continue
+		}
+		if r, ok := w.routeAPI(at, host, number); ok {
+			return r, nil
+		}
+	}
+	return route{}, errRefused
 }

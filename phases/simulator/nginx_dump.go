@@ -128,21 +128,6 @@ func sameFile(a, b remote.File) bool {
 	return bytes.Equal(a.Data, b.Data) && a.Mode == b.Mode && a.Owner == b.Owner
 }
 
-// runner makes a shell for a session.
-func (s *session) runner(in io.Reader, out, errs io.Writer) (*interp.Runner, error) {
-	return interp.New(
-		interp.StdIO(in, out, errs),
-		interp.Env(shellEnv),
-		interp.Dir("/"),
-		interp.CallHandler(s.call),
-		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return s.exec }),
-		interp.OpenHandler(s.open),
-		interp.StatHandler(s.stat),
-		interp.AccessHandler(s.access),
-		interp.ReadDirHandler2(s.readDir),
-	)
-}
-
 // copyInPlace plays `cp -a . FOLDER` onto itself: in a mount namespace the copy
 // has the place of the original.
 func copyInPlace(p program) bool { return strings.HasPrefix(strings.Join(p.args, " "), "-a . ") }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -17,25 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 )
-
-// object is any object of the API.
-type object interface {
-	metav1.Object
-	runtime.Object
-}
-
-type objectKey struct{ resource, namespace, name string }
-
-func (k objectKey) String() string {
-	return k.resource + " " + strings.Trim(k.namespace+"/"+k.name, "/")
-}
-
-// objects are what the API servers keep in etcd.
-type objects struct {
-	items map[objectKey]object
-	uids  int
-}
 
 // empty returns a new object of a resource, nil for one that is not played.
 func empty(resource string) object {
@@ -250,3 +234,24 @@ func selected(obj object, labelSelector, fieldSelector string) (bool, error) {
 	}
 	return string(secret.Type) == want, nil
 }
+
+func metav1UID(n int) types.UID { return types.UID(fmt.Sprintf("uid-%d", n)) }
+
+func (w *World) node(name string) *corev1.Node {
+	return lookup[*corev1.Node](w.objects, "nodes", "", name)
+}
+
+func (w *World) lease(node string) *coordinationv1.Lease {
+	return lookup[*coordinationv1.Lease](w.objects, "leases", corev1.NamespaceNodeLease, node)
+}
+
+// setReady sets a node's Ready condition.
+func setReady(n *corev1.Node, ready bool) {
+	status := corev1.ConditionFalse
+	if ready {
+		status = corev1.ConditionTrue
+	}
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: status}}
+}
+
+func micro(t time.Time) *metav1.MicroTime { return &metav1.MicroTime{Time: t} }

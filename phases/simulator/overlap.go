@@ -3,7 +3,6 @@ package simulator
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -12,23 +11,6 @@ import (
 
 	"mvdan.cc/sh/v3/interp"
 )
-
-// natTable is a table of nft: what new connections to an address become.
-type natTable struct {
-	text  string
-	rules map[string]string // host:port to host:port
-}
-
-// dnat is what a host's rules make of a new connection.
-func (h *Host) dnat(ip, port string) (string, string) {
-	for _, table := range h.nat {
-		if to, ok := table.rules[net.JoinHostPort(ip, port)]; ok {
-			ip, port, _ = strings.Cut(to, ":")
-			return ip, port
-		}
-	}
-	return ip, port
-}
 
 // holdTable is a filter, and the kernel ends it by itself.
 const holdTable = "migrate_hold"

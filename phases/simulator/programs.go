@@ -4,96 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"mvdan.cc/sh/v3/interp"
 )
-
-// findProgram returns a program of a host, nil for one that is not installed.
-func findProgram(h *Host, name string) func(program) error {
-	if path.IsAbs(name) {
-		if !h.has(name) {
-			return nil
-		}
-		name = path.Base(name)
-	}
-	if slices.Contains(h.hardware.Missing, name) {
-		return nil
-	}
-	if file, ok := packaged[name]; ok && !h.has(file) {
-		return nil
-	}
-	switch name {
-	case "set-umask":
-		return setUmask
-	case "which":
-		return which
-	case "sleep":
-		return sleep
-	case "systemctl":
-		return systemctl
-	case "journalctl":
-		return journalctl
-	case "ss":
-		return ss
-	case "ip":
-		return ip
-	case "ps":
-		return ps
-	case "nft":
-		return nft
-	case "conntrack":
-		return conntrack
-	case "curl":
-		return curl
-	case "systemd-run":
-		return systemdRun
-	case "send-signal":
-		return kill
-	case "getent":
-		return getent
-	case "apt-get", "dnf":
-		return installPackages
-	case "nginx":
-		return nginx
-	case "kubeadm":
-		return kubeadm
-	case "etcd":
-		return etcdVersion
-	case "migrate":
-		return restoreMember
-	}
-	if run := nginxHelper(name); run != nil {
-		return run
-	}
-	if run := hardwareProgram(name); run != nil {
-		return run
-	}
-	if run, ok := fileProgram(name); ok {
-		return run
-	}
-	return textProgram(name)
-}
-
-// packaged programs are there when their file is.
-var packaged = map[string]string{
-	"nginx": "/usr/sbin/nginx", "nft": "/usr/sbin/nft", "conntrack": "/usr/sbin/conntrack", "curl": "/usr/bin/curl",
-	"apt-get": "/usr/bin/apt-get", "dnf": "/usr/bin/dnf",
-	"kubeadm": "/usr/bin/kubeadm", "kubelet": "/usr/bin/kubelet", "etcd": "/usr/local/bin/etcd",
-}
-
-func fileProgram(name string) (func(program) error, bool) {
-	run, ok := map[string]func(program) error{
-		"mkdir": mkdir, "mktemp": mktemp, "mv": mv, "cp": cp, "rm": rm, "rmdir": rmdir, "ln": ln, "chmod": chmod,
-		"sync": func(program) error { return nil }, "stat": stat, "install": install, "readlink": readlink,
-		"find": find, "ls": ls, "id": id, "groupadd": addUser, "useradd": addUser, "groupdel": deleteUser, "userdel": deleteUser,
-	}[name]
-	return run, ok
-}
 
 // options splits arguments into flags and the rest; withValue lists the flags
 // whose value is the next word.
@@ -128,7 +44,7 @@ func setUmask(p program) error {
 
 func which(p program) error {
 	for _, name := range p.args {
-		if findProgram(p.host, name) == nil && !p.host.has(packaged[name]) {
+		if p.host.world.parts.program(p.host, name) == nil && !p.host.has(packaged[name]) {
 			return interp.ExitStatus(1)
 		}
 		p.out("/usr/bin/%s\n", name)
@@ -208,19 +124,6 @@ func installPackages(p program) error {
 	return nil
 }
 
-// resolve turns a name into an address as the host's resolver does.
-func (h *Host) resolve(name string) string {
-	if strings.Trim(name, "0123456789.") == "" {
-		return name
-	}
-	for line := range strings.Lines(h.read("/etc/hosts")) {
-		if words := strings.Fields(line); len(words) > 1 && words[1] == name {
-			return words[0]
-		}
-	}
-	return ""
-}
-
 func journalctl(p program) error {
 	from := max(0, len(p.host.journal)-3)
 	for _, line := range p.host.journal[from:] {
@@ -240,3 +143,10 @@ func etcdVersion(p program) error {
 
 // etcdProgram is how the file of a working etcd begins; its version follows.
 const etcdProgram = "\x7fELF etcd "
+
+// packaged programs are there when their file is.
+var packaged = map[string]string{
+	"nginx": "/usr/sbin/nginx", "nft": "/usr/sbin/nft", "conntrack": "/usr/sbin/conntrack", "curl": "/usr/bin/curl",
+	"apt-get": "/usr/bin/apt-get", "dnf": "/usr/bin/dnf",
+	"kubeadm": "/usr/bin/kubeadm", "kubelet": "/usr/bin/kubelet", "etcd": "/usr/local/bin/etcd",
+}

@@ -61,7 +61,7 @@ func search(p program) error {
 	if len(found) == 0 {
 		return nil
 	}
-	run := findProgram(p.host, command[0])
+	run := p.host.world.parts.program(p.host, command[0])
 	if run == nil {
 		return fmt.Errorf("%s: No such file or directory", command[0])
 	}

@@ -345,8 +345,3 @@ func date(p program) error {
 	p.out("%d\n", at.Unix())
 	return nil
 }
-
-func sorted(list []string) []string {
-	slices.Sort(list)
-	return list
-}

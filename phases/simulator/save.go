@@ -42,6 +42,7 @@ func (w *World) save() *Saved {
 func (s *Saved) World(t testing.TB) *World {
 	time.Sleep(time.Until(s.at))
 	w := &World{Spec: s.spec, Faults: remotetest.NewFaults(), ctx: t.Context(), listeners: map[end]*listener{}, dirty: true}
+	w.assemble()
 	copyWorld(w, &s.world, func(name, address string) *Host {
 		h := w.newHost(name, address)
 		h.Restore(s.files[name])

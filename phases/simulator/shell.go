@@ -51,14 +51,6 @@ func (h *Host) shell(script string, stdin []byte) (string, error) {
 
 var shellEnv = expand.ListEnviron("PATH=/usr/bin", "HOME=/root", "LANG=C.UTF-8")
 
-// session is one run of the shell.
-type session struct {
-	host    *Host
-	umask   fs.FileMode
-	look    bool // it may change nothing
-	private bool // its mounts are seen by nobody else
-}
-
 // call turns builtins that would look at the real machine into programs of
 // the fake one.
 func (s *session) call(_ context.Context, args []string) ([]string, error) {
@@ -75,17 +67,9 @@ func (s *session) call(_ context.Context, args []string) ([]string, error) {
 	return args, nil
 }
 
-// program is one run of a program by the shell.
-type program struct {
-	*session
-	interp.HandlerContext
-	ctx  context.Context
-	args []string // without the program's name
-}
-
 func (s *session) exec(ctx context.Context, args []string) error {
 	p := program{session: s, HandlerContext: interp.HandlerCtx(ctx), ctx: ctx, args: args[1:]}
-	run := findProgram(s.host, args[0])
+	run := s.host.world.parts.program(s.host, args[0])
 	s.looks(path.Base(args[0]), args[1:])
 	if run == nil {
 		fmt.Fprintf(p.Stderr, "sh: 1: %s: not found\n", args[0])
@@ -223,4 +207,48 @@ func (s *session) readDir(ctx context.Context, dir string) ([]fs.DirEntry, error
 		out = append(out, fs.FileInfoToDirEntry(i))
 	}
 	return out, nil
+}
+
+// runner makes a shell for a session.
+func (s *session) runner(in io.Reader, out, errs io.Writer) (*interp.Runner, error) {
+	return interp.New(
+		interp.StdIO(in, out, errs),
+		interp.Env(shellEnv),
+		interp.Dir("/"),
+		interp.CallHandler(s.call),
+		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return s.exec }),
+		interp.OpenHandler(s.open),
+		interp.StatHandler(s.stat),
+		interp.AccessHandler(s.access),
+		interp.ReadDirHandler2(s.readDir),
+	)
+}
+
+// isSocket: what is named like one is one here; files are all that a host has.
+func isSocket(p string) bool { return strings.HasSuffix(p, ".sock") }
+
+// withSocket gives a file that is one the type of a socket.
+func withSocket(p string, i info) info {
+	if isSocket(p) && !i.IsDir() {
+		i.mode |= fs.ModeSocket
+	}
+	return i
+}
+
+// unixSockets is /proc/net/unix: somebody listens on each socket but on those
+// that say so of themselves. A connection to one has the same name and other
+// flags.
+func (h *Host) unixSockets() string {
+	var b strings.Builder
+	b.WriteString("Num       RefCount Protocol Flags    Type St Inode Path\n0000000000000000: 00000003 00000000 00000000 0001 03 18430\n")
+	for name, f := range h.Entries() {
+		if !isSocket(name) {
+			continue
+		}
+		fmt.Fprintf(&b, "0000000000000000: 00000003 00000000 00000000 0001 03 18436 %s\n", name)
+		if string(f.Data) != "dead" {
+			fmt.Fprintf(&b, "0000000000000000: 00000002 00000000 00010000 0001 01 18435 %s\n", name)
+		}
+	}
+	return b.String()
 }

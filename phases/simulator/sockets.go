@@ -2,55 +2,11 @@ package simulator
 
 import (
 	"fmt"
-	"net"
+	"maps"
+	"net/url"
+	"slices"
 	"strings"
 )
-
-// openSocket is a connection that the operator's program has opened from a
-// machine, as `ss` there and on a load balancer's machine shows it.
-type openSocket struct {
-	from, by    *Host // by is the load balancer's machine, nil where none is seen to carry it
-	local, peer string
-	translated  string // what the load balancer's machine sees for local
-}
-
-// track notes a connection until it is closed.
-func (w *World) track(conn net.Conn, from *Host, address string, by *Host) net.Conn {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	name, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return conn
-	}
-	w.ports++
-	n := 32768 + w.ports%28000
-	s := &openSocket{from: from, by: by, peer: net.JoinHostPort(from.resolve(name), port),
-		local: fmt.Sprintf("%s:%d", from.address, n)}
-	if s.translated = s.local; from.hardware.Behind != "" {
-		s.translated = fmt.Sprintf("%s:%d", from.hardware.Behind, 1024+w.ports%30000)
-	}
-	if w.open == nil {
-		w.open = map[*openSocket]bool{}
-	}
-	w.open[s] = true
-	return &heldConn{Conn: conn, release: func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		delete(w.open, s)
-	}}
-}
-
-// full says whether nginx on a load balancer's machine has no connections left
-// for one more client, who takes two: it accepts and closes.
-func (w *World) full(by *Host) bool {
-	n := 0
-	for s := range w.open {
-		if by != nil && s.by == by {
-			n += 2
-		}
-	}
-	return by != nil && n+2 > by.nginx.most
-}
 
 // established plays `ss -Htnp state established ( SIDE = :PORT )`.
 func (p program) established(side, port string) {
@@ -61,5 +17,59 @@ func (p program) established(side, port string) {
 		case side == "sport" && s.by == p.host:
 			p.out("0      0      %s:%s   %s  users:((\"nginx\",pid=49,fd=12))\n", p.host.address, port, s.translated)
 		}
+	}
+}
+
+// ss plays the three questions that are asked of it.
+func ss(p program) error {
+	line := strings.Join(p.args, " ")
+	h := p.host
+	switch {
+	case line == "-Hltn":
+		everyListener(p)
+	case strings.HasPrefix(line, "-Hltnp ( sport = :"):
+		p.listening(strings.Trim(strings.TrimPrefix(line, "-Hltnp ( sport = :"), " )"))
+	case strings.HasPrefix(line, "-Hltn sport = :"):
+		p.listening(strings.TrimPrefix(line, "-Hltn sport = :"))
+	case strings.HasPrefix(line, "-Htn state established ( sport = :"):
+		for n := range h.clients {
+			p.out("0 0 %s:6443 10.88.1.%d:%d\n", h.address, n%250, 30000+n)
+		}
+	case strings.HasPrefix(line, "-Htnp state established ( "):
+		words := strings.Fields(line)
+		if h.hardware.Sockets > 0 {
+			p.sleep(h.hardware.Sockets)
+		}
+		p.established(words[4], strings.TrimPrefix(words[6], ":"))
+	case line == "-Htnp state established":
+		if h.active("kubelet.service") && h.world.reachAt(h, h.kubelet.server, h.kubelet.peer) == nil {
+			u, err := url.Parse(h.kubelet.server)
+			if err != nil {
+				return err
+			}
+			p.out("0      0      %s:33968   %s:%s  users:((\"kubelet\",pid=%d,fd=21))\n", h.address,
+				h.kubelet.peer, u.Port(), h.units["kubelet.service"].proc.pid)
+		}
+		p.out("0      0      %s:22   10.88.0.254:48592  users:((\"sshd\",pid=4,fd=4))\n", h.address)
+	default:
+		return fmt.Errorf("%q is not played", line)
+	}
+	return nil
+}
+
+func (p program) listening(port string) {
+	h := p.host
+	show := func(name string, pid int) {
+		p.out("LISTEN 0      511    0.0.0.0:%s   0.0.0.0:* users:((\"%s\",pid=%d,fd=6))\n", port, name, pid)
+	}
+	if h.nginxActive() {
+		for _, listen := range append(slices.Collect(maps.Keys(h.nginx.streams)), h.nginx.http...) {
+			if fmt.Sprint(listen) == port {
+				show("nginx", h.units["nginx.service"].proc.pid)
+			}
+		}
+	}
+	if pod := h.apiServer(port); pod != nil && !pod.deaf() {
+		show("kube-apiserver", pod.proc.pid)
 	}
 }

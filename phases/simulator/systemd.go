@@ -4,75 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	sdunit "github.com/coreos/go-systemd/v22/unit"
-
 	"mvdan.cc/sh/v3/interp"
 )
-
-// unit is a unit as systemd has it in memory.
-type unit struct {
-	text    string // as loaded: a file that changes needs daemon-reload
-	state   string // inactive, active, activating
-	started time.Time
-	retryAt time.Time // of Restart=always
-	fireAt  time.Time // of a timer
-	script  string    // that the timer runs
-	proc    *process
-	listens []string  // of a transient service that only takes connections
-	until   time.Time // when that one ends
-}
 
 const (
 	adminUnits   = "/etc/systemd/system"
 	packageUnits = "/usr/lib/systemd/system"
 )
-
-// unitFile is where a unit's text is, "" where there is none.
-func (h *Host) unitFile(name string) string {
-	for _, dir := range []string{adminUnits, packageUnits} {
-		if file := path.Join(dir, name); h.has(file) {
-			return file
-		}
-	}
-	return ""
-}
-
-// unit returns a unit, loading it where systemd has not seen it yet.
-func (h *Host) unit(name string) (*unit, error) {
-	if !strings.Contains(name, ".") {
-		name += ".service"
-	}
-	if u := h.units[name]; u != nil {
-		return u, nil
-	}
-	file := h.unitFile(name)
-	if file == "" {
-		return nil, fmt.Errorf("Unit %s could not be found.", name) //nolint:staticcheck // systemd's words
-	}
-	u := &unit{text: h.read(file), state: "inactive"}
-	h.units[name] = u
-	return u, nil
-}
-
-// option returns the values of an option in a unit's text.
-func option(text, section, name string) []string {
-	options, err := sdunit.DeserializeOptions(strings.NewReader(text))
-	if err != nil {
-		return nil
-	}
-	var out []string
-	for _, o := range options {
-		if o.Section == section && o.Name == name {
-			out = append(out, o.Value)
-		}
-	}
-	return out
-}
 
 // systemctl splits its words into the verb, properties and units.
 func systemctl(p program) error {
@@ -287,4 +232,25 @@ func (h *Host) startUnit(name string, u *unit) error {
 func (h *Host) stopUnit(u *unit) {
 	h.stop(u.proc)
 	u.proc, u.state, u.retryAt, u.fireAt = nil, "inactive", time.Time{}, time.Time{}
+}
+
+// routeRelay follows a socket unit to where its service leads.
+func (w *World) routeRelay(at *Host, ip string, port int) (route, bool) {
+	if name := at.socket(net.JoinHostPort(ip, strconv.Itoa(port))); name != "" {
+		service := at.units[strings.TrimSuffix(name, ".socket")+".service"]
+		if service == nil {
+			service = &unit{text: at.read(adminUnits + "/" + strings.TrimSuffix(name, ".socket") + ".service")}
+		}
+		for _, exec := range option(service.text, "Service", "ExecStart") {
+			words := strings.FieldsFunc(exec, func(r rune) bool { return strings.ContainsRune(" ;'\"", r) })
+			i := slices.IndexFunc(words, func(s string) bool { return strings.HasPrefix(s, "127.0.0.1:") })
+			if i < 0 {
+				continue
+			}
+			r, err := w.route(at, words[i])
+			r.relayed = true
+			return r, err == nil
+		}
+	}
+	return route{}, false
 }

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"hamigrate/migrate/cluster"
@@ -14,59 +13,6 @@ import (
 	"hamigrate/migrate/remote/remotetest"
 	"hamigrate/phases"
 )
-
-// World is the cluster with its machines. Make it inside a synctest bubble
-// and Close it before the bubble ends.
-type World struct {
-	// Spec is what the operator wrote.
-	Spec cluster.Spec
-	// Faults counts every change that the operator's program makes.
-	Faults *remotetest.Faults
-	// Watch is told of every instant at which the operator's program may die:
-	// before and after each of its operations, and between the parts of a
-	// command that has parts. Nil: nobody is told.
-	Watch func(Point)
-
-	// OnlyLook: the operator's logins may only look.
-	OnlyLook bool
-
-	memo   *memo
-	hosts  map[string]*Host // fixed once the world is built
-	sorted []*Host
-
-	mu         sync.Mutex // guards what follows, and the hosts
-	ctx        context.Context
-	clusters   []*etcdCluster
-	objects    *objects
-	shared     map[string]string // what all API servers must have the same of
-	listeners  map[end]*listener
-	held       map[string]int // open connections through load balancers, by the host they lead to
-	ports      int            // of connections that were opened
-	open       map[*openSocket]bool
-	closers    []func()
-	pids       int
-	tokenCount int
-	broken     []string
-	forbidden  []string           // to bootstrap tokens, see Forbid
-	cuts       map[[2]string]bool // pairs of machines with nothing between
-	silent     map[[2]string]bool // see Silence
-	backends   []string           // of the external load balancer; nil: there is none
-	balancer   string             // its address
-	turn       int                // how many connections it has passed on
-	ill        func(flags map[string]string) bool
-	illAtStart bool
-
-	signAt, proxyAt, coreDNSAt time.Time
-	rollOuts                   []string
-	proxyServer                string   // what the running kube-proxies use
-	proxied                    []string // where they send the Service's connections
-	followAt                   time.Time
-
-	settled time.Time // when settle last worked
-	dirty   bool      // something has changed since
-	watched time.Time // until when Outages are counted
-	outages map[string]time.Duration
-}
 
 // Host implements phases.Hosts.
 func (w *World) Host(_ context.Context, h cluster.Host) (remote.Host, error) {
@@ -206,47 +152,5 @@ func (w *World) settle() {
 		return
 	}
 	w.dirty, w.settled = false, now
-	for _, h := range w.all() {
-		if u := h.units["etcd.service"]; u != nil && !u.retryAt.IsZero() && !now.Before(u.retryAt) {
-			w.startMember(h, u)
-		}
-		h.settleTimers(now)
-		h.settlePods(now)
-		h.settleServing(now)
-	}
-	w.settleMirrors()
-	w.settleEtcd(now)
-	w.settleLeases()
-	for _, h := range w.all() {
-		h.settleKubelet(now)
-		h.settleDead(now)
-	}
-	w.settleControllers(now)
-	w.settleProxies(now)
-	w.settleOutages(now)
-}
-
-// settleOutages counts the time since the last look as out where there is no
-// answer now.
-func (w *World) settleOutages(now time.Time) {
-	from := w.hosts["w1"]
-	if from == nil {
-		return // a world of bare machines
-	}
-	for name, address := range map[string]string{
-		"old address": w.Spec.ControlPlane.First.Address + ":6443",
-		"service":     serviceIP + ":443",
-		"endpoint":    fmt.Sprintf("%s:%d", w.Spec.Endpoint.Host, w.Spec.Endpoint.Port),
-	} {
-		err := w.reach(from, "https://"+address)
-		if _, known := w.outages[name]; !known && err == nil {
-			w.outages[name] = 0
-		} else if known && err != nil {
-			w.outages[name] += now.Sub(w.watched)
-		}
-	}
-	if err := w.everyEndpoint(from); err != nil {
-		w.outages["each endpoint of the service"] += now.Sub(w.watched)
-	}
-	w.watched = now
+	w.parts.due(now)
 }

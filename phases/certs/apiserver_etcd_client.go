@@ -20,8 +20,8 @@ import (
 // ClientID is the journal's key of the API servers' step.
 const ClientID = "certs/apiserver-etcd-client"
 
-// client renews what each API server shows to the members.
-func (o Options) client() phases.Step {
+// apiserverEtcdClient renews what each API server shows to the members.
+func (o Options) apiserverEtcdClient() phases.Step {
 	return phases.Step{
 		ID:      ClientID,
 		Title:   "Renew the API server's client certificate for etcd",
