@@ -19,6 +19,8 @@ type layer struct {
 }
 
 // layers is the architecture. A package that is not in it has no place yet.
+//
+// Long: it is one table, a line a package.
 func layers() map[string]layer {
 	step := []string{"migrate", "migrate/cluster", "migrate/etcd", "migrate/kube", "migrate/remote", "migrate/remote/rights", "phases"}
 	return map[string]layer{
