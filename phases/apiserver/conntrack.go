@@ -50,7 +50,7 @@ func AwaitEnd(ctx context.Context, h phases.Hands, address string, limit time.Du
 	return phases.Await(ctx, h.View, limit, func(ctx context.Context) error {
 		err := gone(ctx)
 		if err == nil {
-			err = phases.Dying(ctx, h.On(h.Target()), "kube-apiserver")
+			err = phases.Dying(ctx, h.On(h.Target()), program)
 		}
 		return errors.Join(err, ForgetReset(ctx, h.On(h.Target()), address))
 	})

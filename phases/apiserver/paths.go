@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // atOnce is how many paths are asked at the same time: ten were to be seen in
@@ -88,16 +89,12 @@ func Paths(ctx context.Context, v phases.View, node string) ([]Path, error) {
 // EachPath asks along all paths, a few at a time, and joins what went wrong.
 func EachPath(list []Path, ask func(Path) error) error {
 	errs := make([]error, len(list))
-	tickets := make(chan struct{}, atOnce)
-	var wg sync.WaitGroup
+	var group errgroup.Group
+	group.SetLimit(atOnce)
 	for i, p := range list {
-		wg.Go(func() {
-			tickets <- struct{}{}
-			defer func() { <-tickets }()
-			errs[i] = ask(p)
-		})
+		group.Go(func() error { errs[i] = ask(p); return nil })
 	}
-	wg.Wait()
+	_ = group.Wait() // all errors are wanted, not the first
 	return errors.Join(errs...)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
@@ -195,15 +194,4 @@ func AwaitStopped(ctx context.Context, h phases.Hands, was phases.Process) error
 		return err
 	}
 	return IgnoreTimeout(ctx, AwaitEnd(ctx, h, address, restartEnd, ended(h, was)))
-}
-
-// ended asks whether an API server's process is there no more.
-func ended(h phases.Hands, was phases.Process) func(context.Context) error {
-	return func(ctx context.Context) error {
-		list, err := phases.Processes(ctx, h.On(h.Target()), "kube-apiserver")
-		if err == nil && slices.ContainsFunc(list, func(p phases.Process) bool { return p.PID == was.PID }) {
-			err = fmt.Errorf("the API server on %s that is to end still runs, as process %d", h.Target(), was.PID)
-		}
-		return err
-	}
 }

@@ -83,7 +83,7 @@ func TestDropsUntilItSaysGoodbye(t *testing.T) {
 	a := startAPIServer(t)
 	said, did := a.stop(t, 3)
 	if err := a.process.Wait(); err != nil {
-		t.Errorf("it was not told: %v", err)
+		t.Errorf("it was not signalled: %v", err)
 	}
 	// When the process writes into the log is its own affair.
 	did = slices.DeleteFunc(did, func(s string) bool { return s == "told" })
@@ -195,7 +195,7 @@ func TestADelayIsLeftToTheKubelet(t *testing.T) {
 			p.Flags = kube.ParseFlags([]string{"--shutdown-delay-duration=" + delay})
 		}
 		if err := StopProcess(t.Context(), w.Hands("cp1"), "10.0.0.1:6443", p); err != nil || did != want {
-			t.Errorf("with a delay of %q it was told %d times, not %d: %v", delay, did, want, err)
+			t.Errorf("with a delay of %q it was signalled %d times, not %d: %v", delay, did, want, err)
 		}
 	}
 }

@@ -33,10 +33,6 @@ const (
 	stopLimit = 2 * time.Minute
 )
 
-// masterLease is the key of an API server's lease in etcd, which fills the
-// kubernetes endpoints (pkg/controlplane/reconcilers/lease.go).
-func masterLease(address string) string { return "/registry/masterleases/" + address }
-
 // leave takes the target out of the cluster. Everything that is refused is
 // refused before the first change. Then new connections for its API server go
 // to the first one's, it stops in its own orderly way, and when no kube-proxy
@@ -132,7 +128,7 @@ func firstStays(ctx context.Context, v phases.View) error {
 	if err != nil {
 		return err
 	}
-	if _, there, err := e.Get(ctx, masterLease(first.Address)); err != nil || !there {
+	if _, there, err := e.Get(ctx, apiserver.LeaseKey(first.Address)); err != nil || !there {
 		return errors.Join(err, fmt.Errorf("%s can't leave while the API server of %s holds no lease for the kubernetes endpoints: it renews it every 10 s, try again", v.Target(), first.Name))
 	}
 	return nil
@@ -195,7 +191,7 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 			return err
 		}
 	}
-	running, err := phases.Processes(ctx, host, "kube-apiserver")
+	running, err := apiserver.Processes(ctx, host)
 	if err != nil {
 		return err
 	}
@@ -223,8 +219,8 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 	if err != nil {
 		return err
 	}
-	if _, there, err := e.Get(ctx, masterLease(address)); err != nil || there {
-		if err := errors.Join(err, e.Delete(ctx, masterLease(address))); err != nil {
+	if _, there, err := e.Get(ctx, apiserver.LeaseKey(address)); err != nil || there {
+		if err := errors.Join(err, e.Delete(ctx, apiserver.LeaseKey(address))); err != nil {
 			return err
 		}
 	}
@@ -247,7 +243,7 @@ func endAPIServer(ctx context.Context, h phases.Hands) error {
 }
 
 func apiServerGone(ctx context.Context, v phases.View) error {
-	list, err := phases.Processes(ctx, v.On(v.Target()), "kube-apiserver")
+	list, err := apiserver.Processes(ctx, v.On(v.Target()))
 	if err == nil && len(list) > 0 {
 		err = fmt.Errorf("it still runs, as process %d", list[0].PID)
 	}

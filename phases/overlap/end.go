@@ -53,7 +53,7 @@ func applyEnd(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	}
 	// The real one renews its lease every 10 s; without it the endpoints
 	// would be emptied with the temporary lease.
-	if _, there, err := e.Get(ctx, leaseOf(h.First().Address)); err != nil || !there {
+	if _, there, err := e.Get(ctx, apiserver.LeaseKey(h.First().Address)); err != nil || !there {
 		return errors.Join(err, fmt.Errorf("the API server of %s holds no lease for the kubernetes endpoints yet: run again in some seconds", h.First().Name))
 	}
 	if err := e.Delete(ctx, temporaryLease); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 )
 
 const (
@@ -19,16 +20,9 @@ const (
 	leaseRenewal = 30 * time.Second
 )
 
-// The leases' keys. The API server reads the addresses from their values
-// (pkg/controlplane/reconcilers/lease.go: ListLeases), so the temporary one's
-// own name can be nobody's address.
-const (
-	leases         = "/registry/masterleases/"
-	temporaryLease = leases + "migrate-stand-in"
-)
-
-// leaseOf is the key of the lease of the API server at an address.
-func leaseOf(address string) string { return leases + address }
+// temporaryLease is the key of the temporary lease. The addresses are read from
+// the leases' values, so its name can be nobody's address.
+const temporaryLease = apiserver.Leases + "migrate-stand-in"
 
 // endpoints keeps the kubernetes Service filled by a temporary lease.
 func (r Restart) endpoints() phases.Step {
@@ -39,7 +33,7 @@ func (r Restart) endpoints() phases.Step {
 		On:    migrate.Once,
 		Needs: []migrate.StepID{r.id("overlap-twin")},
 		ByHand: "```\nLEASE=$($ETCDCTL lease grant 1200 | cut -d' ' -f2)\n" +
-			"$ETCDCTL get /registry/masterleases/{{.First.Address}} --print-value-only | head -c -1 > $HOME/lease\n" +
+			"$ETCDCTL get " + apiserver.Leases + "{{.First.Address}} --print-value-only | head -c -1 > $HOME/lease\n" +
 			"$ETCDCTL put --lease=$LEASE " + temporaryLease + " < $HOME/lease\n```\n",
 		Check: r.setup(func(ctx context.Context, v phases.View) (bool, error) {
 			e, err := v.Etcd(ctx)
@@ -71,7 +65,7 @@ func fillEndpoints(ctx context.Context, h phases.Hands) error {
 	if err != nil {
 		return err
 	}
-	value, there, err := e.Get(ctx, leaseOf(h.First().Address))
+	value, there, err := e.Get(ctx, apiserver.LeaseKey(h.First().Address))
 	if err != nil {
 		return err
 	}
@@ -97,7 +91,7 @@ func undoEndpoints(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 		return err
 	}
 	err = phases.Await(ctx, h.View, leaseRenewal, func(ctx context.Context) error {
-		if _, there, err := e.Get(ctx, leaseOf(h.First().Address)); err != nil || !there {
+		if _, there, err := e.Get(ctx, apiserver.LeaseKey(h.First().Address)); err != nil || !there {
 			return errors.Join(err, errors.New("the lease is not there"))
 		}
 		return nil

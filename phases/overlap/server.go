@@ -76,7 +76,7 @@ func temporaryReady(ctx context.Context, v phases.View) (bool, error) {
 // temporaryProcess is the process of the temporary API server, ready or not;
 // runs is false where there is none.
 func temporaryProcess(ctx context.Context, v phases.View) (p phases.Process, runs bool, err error) {
-	list, err := phases.Processes(ctx, v.On(v.Target()), "kube-apiserver")
+	list, err := apiserver.Processes(ctx, v.On(v.Target()))
 	i := slices.IndexFunc(list, func(p phases.Process) bool {
 		port, _ := p.Flags.Get("secure-port")
 		return port == strconv.Itoa(Port)

@@ -123,7 +123,7 @@ func (o Options) perhapsQuorum(ctx context.Context, v phases.View, answers []ada
 
 // notExternal refuses a cluster whose etcd is not on the etcd hosts.
 func notExternal(ctx context.Context, v phases.View, node string) (string, error) {
-	if twin, err := exists(ctx, v.On(node), overlap.ManifestPath); err != nil || twin {
+	if temporary, err := exists(ctx, v.On(node), overlap.ManifestPath); err != nil || temporary {
 		return fmt.Sprintf("a second API server runs on %s, of a phase 2 that is half done: remove %s there first, and run again", node, overlap.ManifestPath), err
 	}
 	f, err := v.APIServerManifest(ctx, node)

@@ -7,11 +7,8 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 )
-
-// masterLeasesPrefix is where API servers publish themselves
-// (kubernetes/pkg/controlplane/reconcilers/lease.go).
-const masterLeasesPrefix = "/registry/masterleases/"
 
 func (o Options) masterLeases() phases.Step {
 	return phases.Step{
@@ -64,7 +61,7 @@ func (o Options) staleLeases(ctx context.Context, v phases.View) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
-	keys, err := e.Keys(ctx, masterLeasesPrefix)
+	keys, err := e.Keys(ctx, apiserver.Leases)
 	if err != nil {
 		return nil, err
 	}
@@ -79,9 +76,9 @@ func (o Options) staleLeases(ctx context.Context, v phases.View) ([]string, erro
 			return nil, err
 		}
 		if address, ok := p.Flags.Get("advertise-address"); running && ok {
-			live[masterLeasesPrefix+address] = true
+			live[apiserver.Leases+address] = true
 		} else if running {
-			live[masterLeasesPrefix+v.World().View(node).Self().Address] = true
+			live[apiserver.Leases+v.World().View(node).Self().Address] = true
 		}
 	}
 	var stale []string

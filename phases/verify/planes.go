@@ -15,6 +15,7 @@ import (
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
@@ -268,7 +269,7 @@ func kubeadmData(ctx context.Context, v phases.View) (string, error) {
 	return path.Join(dir, "member"), err
 }
 
-// leftovers looks for the second API server of an overlap and, on the first
+// leftovers looks for the temporary API server of an overlap and, on the first
 // node, for what a join was given.
 func leftovers(ctx context.Context, v phases.View) ([]Finding, error) {
 	var wrong []string
@@ -277,7 +278,7 @@ func leftovers(ctx context.Context, v phases.View) ([]Finding, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	list, err := phases.Processes(ctx, v.On(v.Target()), "kube-apiserver")
+	list, err := apiserver.Processes(ctx, v.On(v.Target()))
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
+	"hamigrate/phases/apiserver"
 	"hamigrate/phases/etcd/membership"
 )
 
@@ -45,7 +46,7 @@ func noAPIServerUses(ctx context.Context, v phases.View, address string) error {
 		if n, ok := nodes[h.Name]; !ok || !kube.IsControlPlane(n) {
 			continue
 		}
-		list, err := phases.Processes(ctx, v.On(h.Name), "kube-apiserver")
+		list, err := apiserver.Processes(ctx, v.On(h.Name))
 		if err != nil {
 			return err
 		}
