@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"errors"
 	"maps"
 	"reflect"
 	"slices"
@@ -128,6 +129,56 @@ func TestTheJournalKeepsTheChoice(t *testing.T) {
 		t.Fatal(err)
 	}
 	recorded("taken back")
+}
+
+// before is a journal as programs wrote it that did not write the choice.
+type before struct{ *state.Journal }
+
+func (b before) BeginPhase(phase int, spec, declaration string, _ map[string]string) error {
+	return b.Journal.BeginPhase(phase, spec, declaration, nil)
+}
+
+// TestAJournalWithoutAChoiceIsCarriedOn: a phase that such a program left half
+// done is told by its steps, brought to its end, and taken back.
+func TestAJournalWithoutAChoiceIsCarriedOn(t *testing.T) {
+	t.Parallel()
+	w, j := newWorld(), newJournal(t)
+	declared := ways()
+	for i := range declared.Steps {
+		bracketed(&declared.Steps[i]) // each has a way back
+		declared.Steps[i].Bracket = ""
+	}
+	chosen := Choice{"way": "under", "size": "small"}
+	old, stop := runner(w, before{j}), make(chan struct{})
+	old.Stop = stop
+	w.touch = func(id StepID, _, value string) error {
+		if id == "second" && value == "new" {
+			close(stop)
+		}
+		return nil
+	}
+	if err := old.Run(t.Context(), declared.For(chosen)); !errors.Is(err, ErrStopped) {
+		t.Fatal(err)
+	}
+	w.touch = func(StepID, string, string) error { return nil }
+	known, err := j.Phase(2)
+	if err != nil || len(known.Choice) > 0 {
+		t.Fatalf("the program of before wrote %v, %v", known.Choice, err)
+	}
+	p := declared.For(declared.Begun(known))
+	if !maps.Equal(p.Choice, chosen) {
+		t.Fatalf("begun with %v", p.Choice)
+	}
+	if err := runner(w, j).Run(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	done := len(w.ops)
+	if err := runner(w, j).Rollback(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if steps := 2 * len(p.Steps); done != steps || len(w.ops) != 2*steps {
+		t.Errorf("%d changes there and %d back for %d steps: %v", done, len(w.ops)-done, len(p.Steps), w.ops)
+	}
 }
 
 // TestBegun: the choice as recorded, or by the steps where a program of before

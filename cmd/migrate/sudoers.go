@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
+	"hamigrate/phases/migration"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
@@ -126,13 +126,11 @@ func sudoersHosts(c *cli.Context) (*run.Session, []sudoersHost, error) {
 	}
 	var changed []migrate.Selector
 	if !c.Bool("read-only") {
-		for _, strategy := range []phases.Strategy{phases.Overlap, phases.InPlace} {
-			list, err := phasesFor(c.Int("phase"), strategy)
-			if err != nil {
-				return nil, nil, errors.Join(err, s.World.Close())
-			}
-			changed = append(changed, phases.Changed(list)...)
+		list := migration.Declared() // whatever is chosen when it is run
+		if n := c.Int("phase"); n != 0 {
+			list = list[n-1 : n]
 		}
+		changed = phases.Changed(list)
 	}
 	return s, rolesOf(s.Spec, changed), nil
 }

@@ -20,7 +20,7 @@ type layer struct {
 
 // layers is the architecture. A package that is not in it has no place yet.
 //
-// Long: it is one table, a line a package.
+// Long: a row for each package.
 func layers() map[string]layer {
 	step := []string{"migrate", "migrate/cluster", "migrate/etcd", "migrate/kube", "migrate/remote", "migrate/remote/rights", "phases"}
 	return map[string]layer{

@@ -70,7 +70,13 @@ func TestTheStrategyOfTheWayBack(t *testing.T) {
 // is nothing to keep.
 func TestACompletePhaseKeepsItsStrategy(t *testing.T) {
 	t.Parallel()
-	j := begunWith(t, phases.InPlace)
+	keepsItsStrategy(t, begunWith(t, phases.InPlace))
+	// Of a version that did not write the strategy.
+	keepsItsStrategy(t, begunAs(t, migrate.Fingerprint(migration.Phases(phases.InPlace)[1]), nil))
+}
+
+func keepsItsStrategy(t *testing.T, j *state.Journal) {
+	t.Helper()
 	w := &run{j: j}
 	overlap := migration.Phases(phases.Overlap)[1]
 	for _, stands := range []bool{true, false} {
