@@ -134,7 +134,7 @@ func NamedValues(ctx context.Context, v View) (kube.Values, error) {
 func etcdPlace(ctx context.Context, v View) (kube.EtcdPlace, []string, error) {
 	first := v.First()
 	e := kube.EtcdPlace{Hosts: []string{first.Address, first.Name}, Ports: []string{"2379", "2381"}}
-	for _, h := range v.Spec().Etcd.Hosts {
+	for _, h := range v.Spec().EtcdMembers() {
 		e.Members = append(e.Members, kube.EtcdMember{Hosts: []string{h.Address, h.Name}, Port: fmt.Sprint(EtcdClientPort)})
 	}
 	own := []string{first.Address}
@@ -293,7 +293,7 @@ func called(v View, address string) string {
 // EtcdClientsInstead says what takes the place of the old member for those who
 // use it, the metrics' listeners by flags of the old one.
 func EtcdClientsInstead(v View, old kube.Flags) (clients, metrics []string) {
-	for _, h := range v.Spec().Etcd.Hosts {
+	for _, h := range v.Spec().EtcdMembers() {
 		clients = append(clients, fmt.Sprintf("https://%s", net.JoinHostPort(h.Address, fmt.Sprint(EtcdClientPort))))
 		metrics = append(metrics, ReachableListeners(old, h.Address)...)
 	}

@@ -99,7 +99,7 @@ func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 
 // etcdEndpoints looks for all of them side by side.
 func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
-	v, hosts := w.View("cluster"), w.spec.Etcd.Hosts
+	v, hosts := w.View("cluster"), w.spec.EtcdMembers()
 	found := make([]*etcd.Endpoint, len(hosts))
 	var old string
 	err := SideBySide(

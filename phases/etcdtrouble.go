@@ -182,7 +182,7 @@ func foreignPeers(v View, flags kube.Flags) []EtcdTrouble {
 			continue
 		}
 		allowed := strings.Split(text, ",")
-		for _, h := range v.Spec().Etcd.Hosts {
+		for _, h := range v.Spec().EtcdMembers() {
 			fits := slices.Contains(allowed, h.Name)
 			if flag == "peer-cert-allowed-hostname" {
 				fits = fits || slices.ContainsFunc([]string{h.Address, "localhost", "127.0.0.1"}, func(n string) bool { return slices.Contains(allowed, n) })

@@ -44,7 +44,7 @@ func (w *World) Targets(ctx context.Context, s migrate.Selector) ([]string, erro
 	case migrate.ControlPlanes:
 		return w.findControlPlanes(ctx)
 	case migrate.EtcdHosts:
-		return names(w.spec.Etcd.Hosts), nil
+		return names(w.spec.EtcdMembers()), nil
 	case migrate.LoadBalancers:
 		return names(w.spec.LoadBalancer.Hosts), nil
 	case migrate.Workers:

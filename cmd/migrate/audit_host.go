@@ -18,7 +18,7 @@ import (
 // hostSession is a session on a cluster of which no spec says anything but one
 // control-plane node, as [USER@]HOST[:PORT].
 func hostSession(c *cli.Context, word string) (*run.Session, error) {
-	host, err := parseHost(word)
+	host, err := cluster.ParseHost(word)
 	if err != nil {
 		return nil, err
 	}

@@ -2,29 +2,26 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 
 	"github.com/urfave/cli/v2"
 
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/initlook"
 	"hamigrate/migrate/initspec"
 	"hamigrate/migrate/inventory"
-	"hamigrate/phases/phasestest"
+	"hamigrate/phases/simulator"
 )
 
 // initOn does what `migrate init` does when it is connected, on a cluster in
 // memory, and returns what it printed.
-func initOn(t *testing.T, w *phasestest.World, file, format string, groups *initspec.Groups) (string, error) {
+func initOn(t *testing.T, w *simulator.World, file, format string, groups *initspec.Groups) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
 	app := newApp()
@@ -33,8 +30,8 @@ func initOn(t *testing.T, w *phasestest.World, file, format string, groups *init
 	initCmd := app.Command("init")
 	initCmd.Action = func(c *cli.Context) error {
 		host := w.Machine("cp1")
-		live := &liveCluster{host: host, waits: func(string) func() { return func() {} }}
-		defer live.close()
+		live := initlook.NewLive(host, func(string) func() { return func() {} })
+		defer live.Close()
 		found, err := initspec.Look(c.Context, host, live)
 		if err != nil {
 			return err
@@ -55,7 +52,7 @@ func TestInit(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t)
+		w := simulator.New(t)
 		defer w.Close()
 		file := filepath.Join(dir, "migrate.yaml")
 		text, err := initOn(t, w, file, "text", nil)
@@ -144,14 +141,14 @@ ansible_ssh_common_args=-J jump@bastion
 	}
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t)
+		w := simulator.New(t)
 		defer w.Close()
 		file := filepath.Join(dir, "migrate.yaml")
-		text, err := initOn(t, w, file, "json", groupsOf(inv))
+		text, err := initOn(t, w, file, "json", initlook.Groups(inv))
 		if err != nil {
 			t.Fatal(err)
 		}
-		var r initResult
+		var r initlook.Result
 		if err := json.Unmarshal([]byte(text), &r); err != nil {
 			t.Fatalf("%v in %s", err, text)
 		}
@@ -211,7 +208,7 @@ func TestInitFromForms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		groups := groupsOf(inv)
+		groups := initlook.Groups(inv)
 		groups.Each(func(m initspec.Member) initspec.Member { // as resolveMembers does it
 			m.Known = map[string][]string{"worker1": {"10.88.0.31"}, "worker2": {"10.88.0.32"}}[m.SSHAddress]
 			return m
@@ -220,7 +217,7 @@ func TestInitFromForms(t *testing.T) {
 		t.Run(form, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := phasestest.New(t)
+				w := simulator.New(t)
 				defer w.Close()
 				file := filepath.Join(dir, "migrate.yaml")
 				if _, err := initOn(t, w, file, "json", groups); err != nil {
@@ -248,40 +245,6 @@ func TestInitFromForms(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-// TestAskMembers: only where a Node is not recognised hosts are asked, and
-// those that say nothing are named.
-func TestAskMembers(t *testing.T) {
-	t.Parallel()
-	found := initspec.Found{First: initspec.Node{Name: "cp1", Address: "10.88.0.11"}, Workers: []initspec.Node{{Name: "w1", Address: "10.88.0.31"}}}
-	member := func(name, address string) initspec.Member { return initspec.Member{Name: name, SSHAddress: address} }
-	var mu sync.Mutex
-	var asked []string
-	ask := func(_ context.Context, m initspec.Member) ([]string, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		asked = append(asked, m.Name)
-		if m.Name == "b" {
-			return []string{"10.88.0.31"}, nil
-		}
-		return nil, errors.New("no route to host")
-	}
-	g := &initspec.Groups{ReachedName: "a", Others: []initspec.Group{{Name: "boxes", Members: []initspec.Member{
-		member("a", "203.0.113.1"), member("b", "203.0.113.2"), member("c", "203.0.113.3")}}}}
-	askMembers(t.Context(), g, found, ask)
-	slices.Sort(asked)
-	if !slices.Equal(asked, []string{"b", "c"}) || !g.Others[0].Members[1].Is(found.Workers[0]) || !g.Others[0].Members[1].Asked || g.Others[0].Members[2].Asked {
-		t.Errorf("asked %v: %+v", asked, g.Others)
-	}
-	if len(g.Notes) != 1 || !strings.Contains(g.Notes[0], "could not be asked for their addresses by SSH, and so not be recognised, if they are Nodes: c") {
-		t.Errorf("%q", g.Notes)
-	}
-	asked = nil
-	askMembers(t.Context(), g, found, ask)
-	if asked != nil {
-		t.Errorf("every Node is known, and %v were asked", asked)
 	}
 }
 

@@ -64,7 +64,7 @@ func planAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "text" && run.Pending(p.Plans) > 0 {
-		show.Fprintln(c.App.Writer, known.say(rehearsalFlagsOf(c, s), s.Spec, o.List(), p.Kubernetes))
+		show.Fprintln(c.App.Writer, known.say(rehearsalFlagsOf(c, s), aboutToRun{Spec: s.Spec, Phases: o.List(), Kubernetes: p.Kubernetes, Tool: version}))
 	}
 	if p.Blocked != nil {
 		return p.Blocked

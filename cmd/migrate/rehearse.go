@@ -78,7 +78,7 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	o, lacks, err := shapeOf(c.Context, theirs)
+	o, lacks, err := shapeOf(c.Context, theirs.World.View(migrate.ClusterTarget), theirs.Spec)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 	if r == nil {
 		return nil, err
 	}
-	known := newRehearsal(theirs.Spec, strategyOf(c), *r, lacks)
+	known := newRehearsal(theirs.Spec, strategyOf(c), migration.Phases(strategyOf(c)), *r, lacks, version)
 	if err != nil {
 		known.Result = "failed"
 	}
@@ -324,4 +324,13 @@ func keepReport(c *cli.Context, r any) error {
 	}
 	_, err := show.Fprintf(c.App.Writer, "Report: %s\n", file)
 	return err
+}
+
+// rehearsalFlagsOf name the cluster at hand to `migrate rehearse`.
+func rehearsalFlagsOf(c *cli.Context, s *run.Session) string {
+	flags := "--like " + remote.Quote(s.File)
+	if file := common(c, flagJournal); file != "" {
+		flags += " --journal " + remote.Quote(file)
+	}
+	return flags
 }

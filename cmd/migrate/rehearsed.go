@@ -13,15 +13,11 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/inputfile"
-	"hamigrate/migrate/remote"
 	"hamigrate/migrate/report"
-	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
-	"hamigrate/phases/migration"
 
 	"github.com/google/renameio/v2"
-	"github.com/urfave/cli/v2"
 )
 
 // rehearsal is what is kept of the last rehearsal of a spec, in a file beside
@@ -53,9 +49,11 @@ func rehearsalFile(journal string) string {
 }
 
 // newRehearsal keeps what a later plan wants to know of a rehearsal.
-func newRehearsal(spec cluster.Spec, strategy phases.Strategy, r report.Report, lacks []string) rehearsal {
-	out := rehearsal{At: time.Now().UTC().Truncate(time.Second), Tool: version, Spec: spec.Fingerprint, KubernetesVersion: r.KubernetesVersion,
-		Strategy: string(strategy), Result: r.Result, Lacks: lacks, Declarations: declarations(strategy)}
+// strategy and all are those that were rehearsed, tool is this program's version, and lacks
+// what the playground had not of the real cluster.
+func newRehearsal(spec cluster.Spec, strategy phases.Strategy, all []phases.Phase, r report.Report, lacks []string, tool string) rehearsal {
+	out := rehearsal{At: time.Now().UTC().Truncate(time.Second), Tool: tool, Spec: spec.Fingerprint, KubernetesVersion: r.KubernetesVersion,
+		Strategy: string(strategy), Result: r.Result, Lacks: lacks, Declarations: declarations(all)}
 	if r.Probe != nil {
 		out.Requests, out.Failures = r.Probe.Requests(), r.Probe.Failures()
 	}
@@ -79,9 +77,9 @@ func newRehearsal(spec cluster.Spec, strategy phases.Strategy, r report.Report, 
 	return out
 }
 
-func declarations(strategy phases.Strategy) map[string]string {
+func declarations(all []phases.Phase) map[string]string {
 	out := map[string]string{}
-	for _, p := range migration.Phases(strategy) {
+	for _, p := range all {
 		out[p.Name] = migrate.Fingerprint(p)
 	}
 	return out
@@ -128,10 +126,17 @@ func (r *rehearsal) expected(step migrate.StepID) time.Duration {
 	return time.Duration(r.Steps[i].Seconds * float64(time.Second))
 }
 
+// aboutToRun is what a rehearsal is compared with.
+type aboutToRun struct {
+	Spec       cluster.Spec
+	Phases     []phases.Phase
+	Kubernetes string // the real cluster's version, "" where it is not known
+	Tool       string // this program's version
+}
+
 // say is one sentence: whether what is about to run was rehearsed, when, and
-// what is different since. kubernetes is the real cluster's version, "" where
-// it is not known; like are the flags of a rehearsal of it.
-func (r *rehearsal) say(like string, spec cluster.Spec, list []phases.Phase, kubernetes string) string {
+// what is different since. like are the flags of a rehearsal of it.
+func (r *rehearsal) say(like string, now aboutToRun) string {
 	if r == nil {
 		return fmt.Sprintf("This was not rehearsed: `migrate rehearse %s` practises it on a playground of this cluster's shape.", like)
 	}
@@ -140,7 +145,7 @@ func (r *rehearsal) say(like string, spec cluster.Spec, list []phases.Phase, kub
 		text += fmt.Sprintf(", %d of %d requests failed", r.Failures, r.Requests)
 	}
 	text += "."
-	if other := r.differs(spec, list, kubernetes); len(other) > 0 {
+	if other := r.differs(now); len(other) > 0 {
 		text += " But that was something else: " + strings.Join(other, "; ") + "."
 	}
 	if len(r.Lacks) > 0 {
@@ -149,28 +154,19 @@ func (r *rehearsal) say(like string, spec cluster.Spec, list []phases.Phase, kub
 	return text
 }
 
-// rehearsalFlagsOf name the cluster at hand to `migrate rehearse`.
-func rehearsalFlagsOf(c *cli.Context, s *run.Session) string {
-	flags := "--like " + remote.Quote(s.File)
-	if file := common(c, flagJournal); file != "" {
-		flags += " --journal " + remote.Quote(file)
-	}
-	return flags
-}
-
 // differs lists why a rehearsal is not one of what is about to run.
-func (r *rehearsal) differs(spec cluster.Spec, list []phases.Phase, kubernetes string) []string {
+func (r *rehearsal) differs(now aboutToRun) []string {
 	var other []string
-	if r.Spec != spec.Fingerprint {
+	if r.Spec != now.Spec.Fingerprint {
 		other = append(other, "the spec has changed since")
 	}
-	for _, p := range list {
+	for _, p := range now.Phases {
 		if r.Declarations[p.Name] != migrate.Fingerprint(p) {
-			other = append(other, fmt.Sprintf("phase %d has other steps now (migrate %s then, %s now; strategy %s then)", p.Number, r.Tool, version, r.Strategy))
+			other = append(other, fmt.Sprintf("phase %d has other steps now (migrate %s then, %s now; strategy %s then)", p.Number, r.Tool, now.Tool, r.Strategy))
 		}
 	}
-	if kubernetes != "" && minor(kubernetes) != minor(r.KubernetesVersion) {
-		other = append(other, fmt.Sprintf("the cluster runs Kubernetes %s", kubernetes))
+	if now.Kubernetes != "" && minor(now.Kubernetes) != minor(r.KubernetesVersion) {
+		other = append(other, fmt.Sprintf("the cluster runs Kubernetes %s", now.Kubernetes))
 	}
 	return other
 }

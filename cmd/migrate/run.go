@@ -86,7 +86,9 @@ func runAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	o.Rehearsed = func(kubernetes string) string { return known.say(rehearsalFlagsOf(c, s), s.Spec, o.List(), kubernetes) }
+	o.Rehearsed = func(kubernetes string) string {
+		return known.say(rehearsalFlagsOf(c, s), aboutToRun{Spec: s.Spec, Phases: o.List(), Kubernetes: kubernetes, Tool: version})
+	}
 	return migrating(c, s, o, known.expected, run.Run)
 }
 

@@ -9,12 +9,10 @@ import (
 	"slices"
 	"strings"
 
-	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/playground"
 	"hamigrate/migrate/playground/build"
-	"hamigrate/migrate/run"
 	"hamigrate/phases"
 	"hamigrate/phases/balancers"
 )
@@ -248,11 +246,11 @@ func mountable(p string) bool {
 }
 
 // shapeOf reads the cluster of a spec, and derives the playground from it.
-func shapeOf(ctx context.Context, s *run.Session) (playground.Options, []string, error) {
-	shape, err := readShape(ctx, s.World.View(migrate.ClusterTarget))
+func shapeOf(ctx context.Context, v phases.View, spec cluster.Spec) (playground.Options, []string, error) {
+	shape, err := readShape(ctx, v)
 	if err != nil {
-		return playground.Options{}, nil, fmt.Errorf("reading the shape of %s: %w", s.Spec.Name, err)
+		return playground.Options{}, nil, fmt.Errorf("reading the shape of %s: %w", spec.Name, err)
 	}
-	o, lacks := playgroundLike(shape, s.Spec)
+	o, lacks := playgroundLike(shape, spec)
 	return o, lacks, nil
 }

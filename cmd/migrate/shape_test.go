@@ -107,7 +107,7 @@ func TestRehearsal(t *testing.T) {
 	if err != nil || none != nil {
 		t.Fatalf("a rehearsal of nothing: %+v, %v", none, err)
 	}
-	if text := none.say("--like migrate.yaml", spec, list, ""); !strings.Contains(text, "was not rehearsed: `migrate rehearse --like migrate.yaml`") {
+	if text := none.say("--like migrate.yaml", aboutToRun{spec, list, "", "dev"}); !strings.Contains(text, "was not rehearsed: `migrate rehearse --like migrate.yaml`") {
 		t.Errorf("without one: %s", text)
 	}
 	if none.expected("etcd/promote") != 0 {
@@ -121,7 +121,7 @@ func TestRehearsal(t *testing.T) {
 	r := report.Report{KubernetesVersion: "v1.33.13", Result: "done", Phases: []report.Phase{{Steps: []report.Step{
 		step("etcd/promote", "e1", "", 2), step("etcd/promote", "e2", "", 4), found,
 	}}}}
-	if err := keepRehearsal(journal, newRehearsal(spec, phases.Overlap, r, []string{"--oidc-ca-file"})); err != nil {
+	if err := keepRehearsal(journal, newRehearsal(spec, phases.Overlap, list, r, []string{"--oidc-ca-file"}, "dev")); err != nil {
 		t.Fatal(err)
 	}
 	kept, err := lastRehearsal(journal)
@@ -134,16 +134,16 @@ func TestRehearsal(t *testing.T) {
 	if kept.expected("etcd/user") != 0 {
 		t.Error("what was found done has an expected time")
 	}
-	text := kept.say("--like migrate.yaml", spec, list, "v1.33.4")
+	text := kept.say("--like migrate.yaml", aboutToRun{spec, list, "v1.33.4", "dev"})
 	if strings.Contains(text, "something else") || !strings.Contains(text, "did not have: --oidc-ca-file") || !strings.HasPrefix(text, "Rehearsed ") {
 		t.Errorf("said: %s", text)
 	}
 	other := spec
 	other.Fingerprint = "sha256:2"
 	for want, got := range map[string][]string{
-		"the spec has changed since":          kept.differs(other, list, ""),
-		"phase 2 has other steps now":         kept.differs(spec, migration.Phases(phases.InPlace), ""),
-		"the cluster runs Kubernetes v1.34.1": kept.differs(spec, list, "v1.34.1"),
+		"the spec has changed since":          kept.differs(aboutToRun{other, list, "", "dev"}),
+		"phase 2 has other steps now":         kept.differs(aboutToRun{spec, migration.Phases(phases.InPlace), "", "dev"}),
+		"the cluster runs Kubernetes v1.34.1": kept.differs(aboutToRun{spec, list, "v1.34.1", "dev"}),
 	} {
 		if len(got) != 1 || !strings.Contains(got[0], want) {
 			t.Errorf("differs by %q, want %q", got, want)

@@ -113,7 +113,7 @@ func sudoersHosts(c *cli.Context) (*run.Session, []sudoersHost, error) {
 		if c.Args().Len() > 1 || common(c, flagFile) != "" || c.IsSet("phase") || c.IsSet("host") {
 			return nil, nil, fmt.Errorf("`migrate sudoers %s` is for one host without a spec: leave the rest out; flags stand before the host", word)
 		}
-		h, err := parseHost(word)
+		h, err := cluster.ParseHost(word)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -24,7 +24,7 @@ func elsewhere() map[string]string {
 		"cmd/migrate/ask.go":                   "the terminal",
 		"cmd/migrate/init.go":                  "makes the spec",
 		"cmd/migrate/output_file.go":           "writes to a device",
-		"cmd/migrate/support_archive.go":       "makes the archive",
+		"migrate/support/archive.go":           "makes the archive",
 		"cmd/migrate/localfiles.go":            "streams what a backup holds to a host",
 		"migrate/run/restore_choose.go":        "the program itself: its checksum, streamed",
 	}

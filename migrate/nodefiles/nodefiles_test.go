@@ -8,7 +8,7 @@ import (
 
 	"hamigrate/migrate/nodefiles"
 	"hamigrate/migrate/remote"
-	"hamigrate/phases/phasestest"
+	"hamigrate/phases/simulator"
 )
 
 // TestList: the certificates where kubeadm-config has them, links as links, no
@@ -16,7 +16,7 @@ import (
 func TestList(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t, phasestest.KubeadmConfig(func(text string) string {
+		w := simulator.New(t, simulator.KubeadmConfig(func(text string) string {
 			return strings.ReplaceAll(text, "/var/log/kubernetes/audit", "/etc/kubernetes/logs")
 		}))
 		defer w.Close()

@@ -20,12 +20,12 @@ import (
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
-	"hamigrate/phases/phasestest"
+	"hamigrate/phases/simulator"
 	"hamigrate/state"
 )
 
 // look audits a world, and wants it to be left alone.
-func look(t *testing.T, w *phasestest.World) (audit.Report, map[string]audit.Result) {
+func look(t *testing.T, w *simulator.World) (audit.Report, map[string]audit.Result) {
 	t.Helper()
 	env := w.Connect()
 	defer env.Close()
@@ -65,7 +65,7 @@ func look(t *testing.T, w *phasestest.World) (audit.Report, map[string]audit.Res
 func TestBeforeAndAfter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t, phasestest.EtcdOnHostAddress)
+		w := simulator.New(t, simulator.EtcdOnHostAddress)
 		defer w.Close()
 		w.PutSecret("ci", "kubeconfig", "server: https://10.88.0.11:6443, token: hidden")
 		w.Place("lonely", "cp1", false)
@@ -123,7 +123,7 @@ func TestBeforeAndAfter(t *testing.T) {
 	})
 }
 
-func migrateAll(t *testing.T, w *phasestest.World) {
+func migrateAll(t *testing.T, w *simulator.World) {
 	t.Helper()
 	j, err := state.Open(filepath.Join(t.TempDir(), "journal"), state.Options{})
 	if err != nil {
@@ -146,7 +146,7 @@ func migrateAll(t *testing.T, w *phasestest.World) {
 func TestOneHost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t, phasestest.EtcdOnHostAddress)
+		w := simulator.New(t, simulator.EtcdOnHostAddress)
 		defer w.Close()
 		first := w.Spec.ControlPlane.First
 		w.Spec = cluster.Spec{Name: "root@cp1", ControlPlane: cluster.ControlPlane{First: first}}
@@ -166,7 +166,7 @@ func TestOneHost(t *testing.T) {
 func TestUnread(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t)
+		w := simulator.New(t)
 		defer w.Close()
 		migrateAll(t, w)
 		for _, node := range []string{"cp1", "cp2", "cp3"} {
@@ -203,7 +203,7 @@ func TestUnread(t *testing.T) {
 func TestAnotherClient(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t, phasestest.EtcdOnHostAddress)
+		w := simulator.New(t, simulator.EtcdOnHostAddress)
 		defer w.Close()
 		w.HoldLease("operators", "database-operator")
 		env := w.Connect()
@@ -223,7 +223,7 @@ func TestAnotherClient(t *testing.T) {
 func TestEtcdClientsThatAreReady(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t, phasestest.EtcdOnHostAddress)
+		w := simulator.New(t, simulator.EtcdOnHostAddress)
 		defer w.Close()
 		const old, all = "https://10.88.0.11:2379", "https://10.88.0.21:2379,https://10.88.0.22:2379,https://10.88.0.23:2379"
 		w.PutConfigMap("kube-system", "calico-config", map[string]string{"etcd_endpoints": old + "," + all})

@@ -53,7 +53,7 @@ func Phase(o Options) phases.Phase {
 		Name:        "certificates",
 		Title:       "Renew the certificates that nobody else renews",
 		Why:         "Nothing is restarted and no connection is cut; every new one is made with the new certificates.",
-		Steps:       []phases.Step{o.member(), o.client()},
+		Steps:       []phases.Step{o.member(), o.apiserverEtcdClient()},
 		Guard:       phases.Guard,
 		GuardSettle: time.Minute,
 	}

@@ -12,7 +12,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
-	"hamigrate/phases/phasestest"
+	"hamigrate/phases/simulator"
 )
 
 // withFlag gives the API server a flag, and volumes, one a line.
@@ -34,41 +34,41 @@ func TestHostFilesOfEachNode(t *testing.T) {
 	mount := func(name, dir string) string {
 		return "name: " + name + ", hostPath: " + dir + ", mountPath: " + dir + ", readOnly: true, pathType: DirectoryOrCreate"
 	}
-	put := func(h *phasestest.Host, file string) {
+	put := func(h *simulator.Host, file string) {
 		h.Put(remote.File{Path: file, Data: []byte("a CA"), Mode: 0o644, Owner: "root:root"})
 	}
 	for name, tt := range map[string]struct {
 		config  func(string) string
-		arrange func(cp1, cp2 *phasestest.Host)
+		arrange func(cp1, cp2 *simulator.Host)
 		blocked string // the file
 		carried string
 	}{
-		"not on the joining node": {withFlag("oidc-ca-file", certs), func(cp1, _ *phasestest.Host) { put(cp1, certs) }, certs, ""},
-		"on both":                 {withFlag("oidc-ca-file", certs), func(cp1, cp2 *phasestest.Host) { put(cp1, certs); put(cp2, certs) }, "", ""},
-		"a link to nothing there": {withFlag("oidc-ca-file", certs), func(cp1, cp2 *phasestest.Host) {
+		"not on the joining node": {withFlag("oidc-ca-file", certs), func(cp1, _ *simulator.Host) { put(cp1, certs) }, certs, ""},
+		"on both":                 {withFlag("oidc-ca-file", certs), func(cp1, cp2 *simulator.Host) { put(cp1, certs); put(cp2, certs) }, "", ""},
+		"a link to nothing there": {withFlag("oidc-ca-file", certs), func(cp1, cp2 *simulator.Host) {
 			put(cp1, certs)
 			cp2.Link(certs, "/usr/local/share/ca-certificates/dex.crt")
 		}, certs, ""},
-		"a link that ends in a package's": {withFlag("oidc-ca-file", "/etc/kubernetes/idp/ca.pem", mount("idp", "/etc/kubernetes/idp")), func(cp1, _ *phasestest.Host) {
+		"a link that ends in a package's": {withFlag("oidc-ca-file", "/etc/kubernetes/idp/ca.pem", mount("idp", "/etc/kubernetes/idp")), func(cp1, _ *simulator.Host) {
 			put(cp1, shared)
 			cp1.Link("/etc/kubernetes/idp/ca.pem", shared)
 		}, shared, ""},
 		"brought by kubeadm": {func(text string) string {
 			external := "etcd: {external: {endpoints: ['https://127.0.0.1:2379'], caFile: " + certs + ", certFile: /etc/kubernetes/pki/apiserver-etcd-client.crt, keyFile: /etc/kubernetes/pki/apiserver-etcd-client.key}}\n"
 			return withFlag("cloud-config", certs)(regexp.MustCompile(`etcd:\n(  .*\n)+`).ReplaceAllString(text, external))
-		}, func(cp1, _ *phasestest.Host) { put(cp1, certs) }, "", ""},
-		"on neither":           {withFlag("service-account-max-token-expiration", certs), func(_, _ *phasestest.Host) {}, "", ""},
-		"a folder of a flag's": {withFlag("admission-control-config-file", "/etc/ssl/certs/java"), func(cp1, _ *phasestest.Host) { put(cp1, "/etc/ssl/certs/java/x.pem") }, "", ""},
-		"the operator's folder": {withFlag("oidc-ca-file", oidc, mount("oidc", "/etc/pki/oidc")), func(cp1, _ *phasestest.Host) {
+		}, func(cp1, _ *simulator.Host) { put(cp1, certs) }, "", ""},
+		"on neither":           {withFlag("service-account-max-token-expiration", certs), func(_, _ *simulator.Host) {}, "", ""},
+		"a folder of a flag's": {withFlag("admission-control-config-file", "/etc/ssl/certs/java"), func(cp1, _ *simulator.Host) { put(cp1, "/etc/ssl/certs/java/x.pem") }, "", ""},
+		"the operator's folder": {withFlag("oidc-ca-file", oidc, mount("oidc", "/etc/pki/oidc")), func(cp1, _ *simulator.Host) {
 			put(cp1, oidc)
 			put(cp1, "/etc/pki/tls/certs/ca-bundle.crt")
 		}, "", oidc},
-		"below a package's mount": {withFlag("oidc-ca-file", oidc, mount("etc-pki", "/etc/pki")), func(cp1, _ *phasestest.Host) { put(cp1, oidc) }, "", oidc},
+		"below a package's mount": {withFlag("oidc-ca-file", oidc, mount("etc-pki", "/etc/pki")), func(cp1, _ *simulator.Host) { put(cp1, oidc) }, "", oidc},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := phasestest.New(t, phasestest.KubeadmConfig(tt.config), phasestest.Arranged(func(w *phasestest.World) { tt.arrange(w.Machine("cp1"), w.Machine("cp2")) }))
+				w := simulator.New(t, simulator.KubeadmConfig(tt.config), simulator.Arranged(func(w *simulator.World) { tt.arrange(w.Machine("cp1"), w.Machine("cp2")) }))
 				defer w.Close()
 				cp2 := w.Machine("cp2")
 				env := w.Connect()
@@ -113,15 +113,15 @@ func TestLogsAsFiles(t *testing.T) {
 					if linked {
 						real = "/data/apiserver/audit.log"
 					}
-					logged := func(w *phasestest.World, text string) {
+					logged := func(w *simulator.World, text string) {
 						w.Machine("cp1").Put(remote.File{Path: log, Data: []byte(text), Mode: 0o600, Owner: "root:root"})
 					}
-					w := phasestest.New(t, phasestest.Arranged(func(w *phasestest.World) {
+					w := simulator.New(t, simulator.Arranged(func(w *simulator.World) {
 						if linked {
 							w.Machine("cp1").Link(dir, "/data/apiserver")
 						}
 						logged(w, "of cp1\n")
-					}), phasestest.KubeadmConfig(func(text string) string {
+					}), simulator.KubeadmConfig(func(text string) string {
 						text = strings.ReplaceAll(text, "/var/log/kubernetes/audit/audit.log", log)
 						text = strings.ReplaceAll(text, "hostPath: /var/log/kubernetes/audit\n    mountPath: /var/log/kubernetes/audit", "hostPath: "+log+"\n    mountPath: "+log)
 						return strings.Replace(text, "    name: audit-log\n    pathType: DirectoryOrCreate", "    name: audit-log\n    pathType: "+kind, 1)
@@ -180,7 +180,7 @@ func TestLogsAsFiles(t *testing.T) {
 func TestKeysThatStay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t, phasestest.KubeadmConfig(fieldConfig))
+		w := simulator.New(t, simulator.KubeadmConfig(fieldConfig))
 		defer w.Close()
 		fieldWorld(t, w)
 		cp1, cp2 := w.Machine("cp1"), w.Machine("cp2")

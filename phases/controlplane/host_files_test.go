@@ -11,7 +11,7 @@ import (
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/controlplane"
-	"hamigrate/phases/phasestest"
+	"hamigrate/phases/simulator"
 )
 
 // fieldConfig is a cluster as people have them: the policy and the log in one
@@ -32,7 +32,7 @@ func fieldConfig(text string) string {
 }
 
 // fieldWorld has these files on cp1, and on cp2 a link where a file is to go.
-func fieldWorld(t *testing.T, w *phasestest.World) {
+func fieldWorld(t *testing.T, w *simulator.World) {
 	t.Helper()
 	cp1, cp2 := w.Machine("cp1"), w.Machine("cp2")
 	for file, text := range map[string]string{
@@ -71,7 +71,7 @@ func hostFilesStep(t *testing.T) phases.Step {
 func TestHostFilesAsTheyAre(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t, phasestest.KubeadmConfig(fieldConfig))
+		w := simulator.New(t, simulator.KubeadmConfig(fieldConfig))
 		defer w.Close()
 		fieldWorld(t, w)
 		env := w.Connect()
@@ -138,20 +138,20 @@ func TestHostFilesAsTheyAre(t *testing.T) {
 func TestHostFilesHindered(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		arrange func(cp1, cp2 *phasestest.Host)
+		arrange func(cp1, cp2 *simulator.Host)
 		words   []string
 	}{
-		"a folder where a file goes": {func(_, cp2 *phasestest.Host) { cp2.Folder("/etc/kubernetes/auth/v2/authn.yaml") },
+		"a folder where a file goes": {func(_, cp2 *simulator.Host) { cp2.Folder("/etc/kubernetes/auth/v2/authn.yaml") },
 			[]string{"/etc/kubernetes/auth/v2/authn.yaml on cp2 is a folder", "mv "}},
-		"a link above a file": {func(_, cp2 *phasestest.Host) { cp2.Link("/etc/kubernetes/auth", "/usr/share/auth") },
+		"a link above a file": {func(_, cp2 *simulator.Host) { cp2.Link("/etc/kubernetes/auth", "/usr/share/auth") },
 			[]string{"/etc/kubernetes/auth on cp2 is a link"}},
-		"no file of its own": {func(_, cp2 *phasestest.Host) { cp2.Delete("/etc/localtime") },
+		"no file of its own": {func(_, cp2 *simulator.Host) { cp2.Delete("/etc/localtime") },
 			[]string{"/etc/localtime", "is not on cp2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := phasestest.New(t, phasestest.KubeadmConfig(fieldConfig))
+				w := simulator.New(t, simulator.KubeadmConfig(fieldConfig))
 				defer w.Close()
 				fieldWorld(t, w)
 				tt.arrange(w.Machine("cp1"), w.Machine("cp2"))

@@ -3,13 +3,13 @@ package preflight_test
 import (
 	"testing"
 
-	"hamigrate/phases/phasestest"
 	"hamigrate/phases/preflight"
+	"hamigrate/phases/simulator"
 )
 
 // meaning gives the endpoint a name, right everywhere but on one node.
-func meaning(node, address string) func(*testing.T, *phasestest.World) {
-	return func(t *testing.T, w *phasestest.World) {
+func meaning(node, address string) func(*testing.T, *simulator.World) {
+	return func(t *testing.T, w *simulator.World) {
 		w.Spec.Endpoint.Host = "cluster-endpoint"
 		for _, n := range []string{"cp1", "cp2", "cp3", "w1", "w2"} {
 			is := "10.88.0.5"
@@ -22,8 +22,8 @@ func meaning(node, address string) func(*testing.T, *phasestest.World) {
 }
 
 // all does one thing after the other.
-func all(list ...func(*testing.T, *phasestest.World)) func(*testing.T, *phasestest.World) {
-	return func(t *testing.T, w *phasestest.World) {
+func all(list ...func(*testing.T, *simulator.World)) func(*testing.T, *simulator.World) {
+	return func(t *testing.T, w *simulator.World) {
 		for _, f := range list {
 			f(t, w)
 		}
@@ -31,7 +31,7 @@ func all(list ...func(*testing.T, *phasestest.World)) func(*testing.T, *phaseste
 }
 
 // stream gives lb2 the stream module, and files.
-func stream(script string) func(*testing.T, *phasestest.World) {
+func stream(script string) func(*testing.T, *simulator.World) {
 	return root("lb2", "apt-get install libnginx-mod-stream\n"+script)
 }
 
@@ -53,19 +53,19 @@ func balancerFaults() []fault {
 			stream("echo 'server { listen 6443; }' > /etc/nginx/conf.d/x.conf")},
 		{"nginx refuses what it has", "LoadBalancerConfig", "lb2", preflight.Blocking, []string{"refuses its configuration as it is now", `unknown directive "streem"`}, stream("echo 'streem { }' >> " + nginxConf)},
 		{"SELinux does not say", "LoadBalancerConfig", "lb2", preflight.Warning, []string{"semanage port -a -t http_port_t -p tcp 6443"},
-			all(stream(""), hardware("lb2", func(h *phasestest.Hardware) { h.Forbidden = []int{6443} }))},
+			all(stream(""), hardware("lb2", func(h *simulator.Hardware) { h.Forbidden = []int{6443} }))},
 	}
 }
 
 // TestOthersBalancerThatWorks: what only looks unusual is let pass.
 func TestOthersBalancerThatWorks(t *testing.T) {
 	t.Parallel()
-	for name, arrange := range map[string]func(*testing.T, *phasestest.World){
+	for name, arrange := range map[string]func(*testing.T, *simulator.World){
 		"a name with the right meaning":   meaning("", "10.88.0.5"),
-		"a virtual address":               all(meaning("", "10.88.0.50"), hardware("lb2", func(h *phasestest.Hardware) { h.Addresses = []string{"10.88.0.50"} })),
+		"a virtual address":               all(meaning("", "10.88.0.50"), hardware("lb2", func(h *simulator.Hardware) { h.Addresses = []string{"10.88.0.50"} })),
 		"mail and an include of any mask": stream("echo 'mail { }' >> /etc/nginx/nginx.conf; echo 'stream { include streams-enabled/*; }' >> /etc/nginx/nginx.conf"),
 		"a module that is not loaded":     stream("rm /etc/nginx/modules-enabled/50-mod-stream.conf"),
-		"port 80 is taken":                hardware("lb1", func(h *phasestest.Hardware) { h.No80 = true }),
+		"port 80 is taken":                hardware("lb1", func(h *simulator.Hardware) { h.No80 = true }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

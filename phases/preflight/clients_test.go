@@ -12,8 +12,8 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
-	"hamigrate/phases/phasestest"
 	"hamigrate/phases/preflight"
+	"hamigrate/phases/simulator"
 )
 
 // The addresses of some hosts of the world.
@@ -30,21 +30,21 @@ func of(r preflight.Report, check string) []preflight.Result {
 // name, in a ConfigMap or in a pod's own settings.
 func TestAPIAddressElsewhere(t *testing.T) {
 	t.Parallel()
-	configMap := func(namespace, name, key, value string) func(*testing.T, *phasestest.World) {
-		return func(_ *testing.T, w *phasestest.World) {
+	configMap := func(namespace, name, key, value string) func(*testing.T, *simulator.World) {
+		return func(_ *testing.T, w *simulator.World) {
 			w.PutConfigMap(namespace, name, map[string]string{key: value})
 		}
 	}
-	daemon := func(c corev1.Container) func(*testing.T, *phasestest.World) {
-		return func(_ *testing.T, w *phasestest.World) { c.Name = "agent"; w.PutDaemonSet("kube-system", "net", c) }
+	daemon := func(c corev1.Container) func(*testing.T, *simulator.World) {
+		return func(_ *testing.T, w *simulator.World) { c.Name = "agent"; w.PutDaemonSet("kube-system", "net", c) }
 	}
 	for name, tt := range map[string]struct {
-		arrange func(*testing.T, *phasestest.World)
+		arrange func(*testing.T, *simulator.World)
 		seen    string // "": nothing is to be said
 	}{
 		"Calico, by address":              {configMap("tigera-operator", "kubernetes-services-endpoint", "KUBERNETES_SERVICE_HOST", "10.88.0.11"), "ConfigMap tigera-operator/kubernetes-services-endpoint, KUBERNETES_SERVICE_HOST, names 10.88.0.11, which is cp1"},
 		"Calico of the manifest, by name": {configMap("kube-system", "kubernetes-services-endpoint", "KUBERNETES_SERVICE_HOST", "cp1"), "ConfigMap kube-system/kubernetes-services-endpoint, KUBERNETES_SERVICE_HOST, names cp1"},
-		"Calico, by a name in /etc/hosts": {func(t *testing.T, w *phasestest.World) {
+		"Calico, by a name in /etc/hosts": {func(t *testing.T, w *simulator.World) {
 			root("cp1", "echo '10.88.0.11 api.example.org' >> /etc/hosts")(t, w)
 			configMap("calico-system", "kubernetes-services-endpoint", "KUBERNETES_SERVICE_HOST", "API.example.org")(t, w)
 		}, "names API.example.org, which is cp1"},
@@ -54,7 +54,7 @@ func TestAPIAddressElsewhere(t *testing.T) {
 		"a kubeconfig, JSON":                {configMap("ci", "deployer", "config", `{"clusters":[{"cluster":{"server":"https://10.88.0.11:6443"}}]}`), "ConfigMap ci/deployer, config, names 10.88.0.11"},
 		"the address, about something else": {configMap("monitoring", "targets", "list", "10.88.0.11:9100"), ""},
 		"a pod's variable":                  {daemon(corev1.Container{Env: []corev1.EnvVar{{Name: "KUBERNETES_SERVICE_HOST", Value: "10.88.0.11"}}}), "DaemonSet kube-system/net, container agent, variable KUBERNETES_SERVICE_HOST, names 10.88.0.11"},
-		"a pod's variable, out of a map": {func(t *testing.T, w *phasestest.World) {
+		"a pod's variable, out of a map": {func(t *testing.T, w *simulator.World) {
 			configMap("kube-system", "where", "api", "10.88.0.11")(t, w)
 			ref := &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "where"}, Key: "api"}}
 			daemon(corev1.Container{Env: []corev1.EnvVar{{Name: "KUBERNETES_SERVICE_HOST", ValueFrom: ref}}})(t, w)
@@ -81,8 +81,8 @@ func TestAPIAddressElsewhere(t *testing.T) {
 // TestNodeAddresses: name, address and machine of a node are one node's.
 func TestNodeAddresses(t *testing.T) {
 	t.Parallel()
-	ips := func(node string, list ...string) func(*testing.T, *phasestest.World) {
-		return func(_ *testing.T, w *phasestest.World) {
+	ips := func(node string, list ...string) func(*testing.T, *simulator.World) {
+		return func(_ *testing.T, w *simulator.World) {
 			w.EditNode(node, func(n *corev1.Node) {
 				n.Status.Addresses = nil
 				for _, ip := range list {
@@ -92,31 +92,31 @@ func TestNodeAddresses(t *testing.T) {
 		}
 	}
 	for name, tt := range map[string]struct {
-		arrange  func(*testing.T, *phasestest.World)
+		arrange  func(*testing.T, *simulator.World)
 		host     string
 		severity preflight.Severity
 		seen     string
 	}{
 		"well": {nil, "cluster", preflight.OK, "nodes, each with an address of its own"},
-		"two Nodes with one InternalIP": {func(t *testing.T, w *phasestest.World) {
+		"two Nodes with one InternalIP": {func(t *testing.T, w *simulator.World) {
 			ips("w2", ofW1)(t, w)
 		}, "w1", preflight.Blocking, "the Nodes w1, w2 have one InternalIP"},
-		"the same, and the spec lists them": {func(t *testing.T, w *phasestest.World) {
+		"the same, and the spec lists them": {func(t *testing.T, w *simulator.World) {
 			w.Spec.Workers = []cluster.Host{{Name: "w1", Address: ofW1}, {Name: "w2", Address: ofW2}}
 			ips("w2", ofW1)(t, w)
 		}, "w1", preflight.Warning, "the spec's addresses are used"},
-		"IPv6 first": {func(t *testing.T, w *phasestest.World) {
+		"IPv6 first": {func(t *testing.T, w *simulator.World) {
 			ips("w1", "2001:db8::1", ofW1)(t, w)
 		}, "cluster", preflight.OK, "each with an address of its own"},
-		"no InternalIP at all": {func(t *testing.T, w *phasestest.World) { ips("w1")(t, w) }, "w1", preflight.Blocking, "the Node w1 has no InternalIP"},
-		"the first node was renamed": {func(_ *testing.T, w *phasestest.World) { w.RenameNode("cp1", "cp1.example.org") },
+		"no InternalIP at all": {func(t *testing.T, w *simulator.World) { ips("w1")(t, w) }, "w1", preflight.Blocking, "the Node w1 has no InternalIP"},
+		"the first node was renamed": {func(_ *testing.T, w *simulator.World) { w.RenameNode("cp1", "cp1.example.org") },
 			"cp1", preflight.Blocking, "spec.controlPlane.first is cp1, and the cluster has no Node of that name; its address " + ofCP1 + " is that of the Node cp1.example.org"},
-		"a worker of the spec was renamed": {func(_ *testing.T, w *phasestest.World) {
+		"a worker of the spec was renamed": {func(_ *testing.T, w *simulator.World) {
 			w.Spec.Workers = []cluster.Host{{Name: "w1", Address: ofW1}, {Name: "w2", Address: ofW2}}
 			w.RenameNode("w2", "worker-2")
 		}, "w2", preflight.Blocking, "spec.workers is w2, and the cluster has no Node of that name"},
-		"a machine that is gone":               {func(_ *testing.T, w *phasestest.World) { w.PutNode("w9", "198.51.100.9", false) }, "w9", preflight.Blocking, "the Node w9 is not Ready"},
-		"the joining node's name is another's": {func(_ *testing.T, w *phasestest.World) { w.PutNode("cp2", "198.51.100.9", true) }, "cp2", preflight.Blocking, "there is a Node cp2 already, at 198.51.100.9"},
+		"a machine that is gone":               {func(_ *testing.T, w *simulator.World) { w.PutNode("w9", "198.51.100.9", false) }, "w9", preflight.Blocking, "the Node w9 is not Ready"},
+		"the joining node's name is another's": {func(_ *testing.T, w *simulator.World) { w.PutNode("cp2", "198.51.100.9", true) }, "cp2", preflight.Blocking, "there is a Node cp2 already, at 198.51.100.9"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

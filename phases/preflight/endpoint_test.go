@@ -9,8 +9,8 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/phases"
 	"hamigrate/phases/loadbalancer"
-	"hamigrate/phases/phasestest"
 	"hamigrate/phases/preflight"
+	"hamigrate/phases/simulator"
 	"hamigrate/state"
 )
 
@@ -71,7 +71,7 @@ func TestDeadLoadBalancer(t *testing.T) {
 }
 
 // balance does phase 1.
-func balance(t *testing.T, w *phasestest.World, env *phases.World) {
+func balance(t *testing.T, w *simulator.World, env *phases.World) {
 	t.Helper()
 	journal, err := state.Open(filepath.Join(t.TempDir(), "journal"), state.Options{})
 	if err != nil {

@@ -12,13 +12,13 @@ import (
 	"hamigrate/phases"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
-	"hamigrate/phases/phasestest"
 	"hamigrate/phases/preflight"
+	"hamigrate/phases/simulator"
 	"hamigrate/state"
 )
 
 // migrated runs phases 1 and 2.
-func migrated(t *testing.T, w *phasestest.World) {
+func migrated(t *testing.T, w *simulator.World) {
 	t.Helper()
 	j, err := state.Open(filepath.Join(t.TempDir(), "journal"), state.Options{})
 	if err != nil {
@@ -41,12 +41,12 @@ func migrated(t *testing.T, w *phasestest.World) {
 // a folder that works.
 func TestDataOfMembers(t *testing.T) {
 	t.Parallel()
-	r := look(t, preflight.Options{Phase: 2, LookOnly: true}, func(t *testing.T, w *phasestest.World) {
+	r := look(t, preflight.Options{Phase: 2, LookOnly: true}, func(t *testing.T, w *simulator.World) {
 		migrated(t, w)
 		w.Mount("e1", "/var/lib/etcd-external", "nfs4", "rw")
 		w.Mount("e2", "/var/lib/etcd-external/member", "ext4", "rw")
 		w.Mount("e3", "/var/lib/etcd-external", "ext4", "rw")
-		w.Hardware("e3", func(h *phasestest.Hardware) { h.Free["/var/lib/etcd-external"] = 10 })
+		w.Hardware("e3", func(h *simulator.Hardware) { h.Free["/var/lib/etcd-external"] = 10 })
 	})
 	found := map[string]preflight.Severity{}
 	for _, x := range of(r, "EtcdData") {

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"hamigrate/phases/phasestest"
 	"hamigrate/phases/preflight"
+	"hamigrate/phases/simulator"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -19,8 +19,8 @@ const etcdManifest = "/etc/kubernetes/manifests/etcd.yaml"
 
 // etcdFlag puts a flag into the old member's manifest, in place of one of that
 // name, and lets the kubelet act on it.
-func etcdFlag(text string) func(*testing.T, *phasestest.World) {
-	return func(t *testing.T, w *phasestest.World) {
+func etcdFlag(text string) func(*testing.T, *simulator.World) {
+	return func(t *testing.T, w *simulator.World) {
 		name, _, _ := strings.Cut(text, "=")
 		root("cp1", `cat `+etcdManifest+` | grep -v '^    - `+name+`' | sed 's|^\(    - --name=cp1\)$|\1~    - `+text+`|' | tr '~' '\n' > /tmp/new; cp /tmp/new `+etcdManifest)(t, w)
 		w.Pass(3 * time.Minute)
@@ -28,31 +28,31 @@ func etcdFlag(text string) func(*testing.T, *phasestest.World) {
 }
 
 // both arranges two things.
-func both(arrange ...func(*testing.T, *phasestest.World)) func(*testing.T, *phasestest.World) {
-	return func(t *testing.T, w *phasestest.World) {
+func both(arrange ...func(*testing.T, *simulator.World)) func(*testing.T, *simulator.World) {
+	return func(t *testing.T, w *simulator.World) {
 		for _, a := range arrange {
 			a(t, w)
 		}
 	}
 }
 
-func put(resource string, obj phasestest.Object) func(*testing.T, *phasestest.World) {
-	return func(_ *testing.T, w *phasestest.World) { w.PutObject(resource, obj) }
+func put(resource string, obj simulator.Object) func(*testing.T, *simulator.World) {
+	return func(_ *testing.T, w *simulator.World) { w.PutObject(resource, obj) }
 }
 
-func configMap(namespace, name, key, text string) func(*testing.T, *phasestest.World) {
+func configMap(namespace, name, key, text string) func(*testing.T, *simulator.World) {
 	return put("configmaps", &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Data: map[string]string{key: text}})
 }
 
-func mount(host, dir, kind, options string) func(*testing.T, *phasestest.World) {
-	return func(_ *testing.T, w *phasestest.World) { w.Mount(host, dir, kind, options) }
+func mount(host, dir, kind, options string) func(*testing.T, *simulator.World) {
+	return func(_ *testing.T, w *simulator.World) { w.Mount(host, dir, kind, options) }
 }
 
 // hangs is a folder below /opt whose server is away; who looked there before is
 // there until the end.
-func hangs(t *testing.T, w *phasestest.World) {
+func hangs(t *testing.T, w *simulator.World) {
 	root("cp1", "mkdir -p /opt/nfs")(t, w)
-	w.Hardware("cp1", func(h *phasestest.Hardware) { h.Hangs = []string{"/opt/nfs"} })
+	w.Hardware("cp1", func(h *simulator.Hardware) { h.Hangs = []string{"/opt/nfs"} })
 	t.Cleanup(func() { time.Sleep(time.Minute) })
 }
 
@@ -86,14 +86,14 @@ func etcdUseFaults() []fault {
 		{"Calico's data", "EtcdClients", "cp1", b, []string{"ConfigMap kube-system/calico-config, etcd_endpoints", "https://10.88.0.21:2379"}, configMap("kube-system", "calico-config", "etcd_endpoints", "https://10.88.0.11:2379")},
 		{"Calico's data, half done", "EtcdClients", "cp1", b, []string{"does not name https://10.88.0.22:2379,https://10.88.0.23:2379", "add https://10.88.0.22:2379,https://10.88.0.23:2379 to it"}, configMap("kube-system", "calico-config", "etcd_endpoints", "https://10.88.0.11:2379,https://10.88.0.21:2379")},
 		{"Calico's data, done", "EtcdClients", "cp1", n, []string{"ConfigMap kube-system/calico-config, etcd_endpoints", "rollout restart daemonset calico-node"}, configMap("kube-system", "calico-config", "etcd_endpoints", "https://10.88.0.11:2379,https://10.88.0.21:2379,https://e2:2379,https://10.88.0.23:2379")},
-		{"no ss", "EtcdClients", "cp1", n, []string{"not looked at: connections of cp1"}, hardware("cp1", func(h *phasestest.Hardware) { h.Missing = []string{"ss"} })},
+		{"no ss", "EtcdClients", "cp1", n, []string{"not looked at: connections of cp1"}, hardware("cp1", func(h *simulator.Hardware) { h.Missing = []string{"ss"} })},
 		{"a folder that hangs", "EtcdClients", "cp1", n, []string{"not looked at: files of cp1"}, hangs},
 		{"a folder that hangs hides nothing else", "EtcdClients", "cp1", b, []string{"ConfigMap kube-system/calico-config, etcd_endpoints"}, both(configMap("kube-system", "calico-config", "etcd_endpoints", "https://10.88.0.11:2379"),
 			hangs)},
 		{"a scrape config", "EtcdClients", "cp1", n, []string{"ConfigMap monitoring/prometheus, prometheus.yml"}, configMap("monitoring", "prometheus", "prometheus.yml", "targets: ['cp1:2381']")},
 		{"a backup as a CronJob", "EtcdClients", "cp1", n, []string{"CronJob ops/etcd-backup"}, put("cronjobs", backupJob())},
 		{"a Service for metrics", "EtcdClients", "cp1", n, []string{"Service kube-system/kube-etcd, leads to 10.88.0.11:2381"}, put("endpointslices", scrapeService("kube-etcd", 2381, "10.88.0.11"))},
-		{"a Secret", "EtcdClients", "cp1", n, []string{"Secret default/backup, config"}, func(_ *testing.T, w *phasestest.World) {
+		{"a Secret", "EtcdClients", "cp1", n, []string{"Secret default/backup, config"}, func(_ *testing.T, w *simulator.World) {
 			w.PutSecret("backup", "config", "endpoint: https://10.88.0.11:2379 password: secret")
 		}},
 		{"a backup by cron", "EtcdClients", "cp1", n, []string{"cp1:/etc/cron.d/backup"}, root("cp1", "mkdir -p /etc/cron.d; echo '0 3 * * * root etcdctl snapshot save /x # secret' > /etc/cron.d/backup")},
@@ -105,7 +105,7 @@ func etcdUseFaults() []fault {
 		{"a folder in memory", "EtcdData", "e3", b, []string{"in memory"}, mount("e3", "/var/lib/etcd-external", "tmpfs", "rw")},
 		{"a folder over the network", "EtcdData", "e3", b, []string{"nfs4", "local disk"}, mount("e3", "/var/lib/etcd-external", "nfs4", "rw")},
 		{"a read-only disk", "EtcdData", "e3", b, []string{"read-only", "remount,rw"}, mount("e3", "/var/lib/etcd-external", "ext4", "ro,relatime")},
-		{"a full disk", "EtcdData", "e3", b, []string{"0 MiB left"}, both(mount("e3", "/var/lib/etcd-external", "ext4", "rw"), hardware("e3", func(h *phasestest.Hardware) { h.Free["/var/lib/etcd-external"] = 10 }))},
+		{"a full disk", "EtcdData", "e3", b, []string{"0 MiB left"}, both(mount("e3", "/var/lib/etcd-external", "ext4", "rw"), hardware("e3", func(h *simulator.Hardware) { h.Free["/var/lib/etcd-external"] = 10 }))},
 		{"a mount inside", "EtcdData", "e3", b, []string{"mount point", "/var/lib/etcd-external/member"}, mount("e3", "/var/lib/etcd-external/member", "ext4", "rw")},
 		{"a log elsewhere", "EtcdData", "cp1", b, []string{"--wal-dir=/var/lib/etcd-wal"}, etcdFlag("--wal-dir=/var/lib/etcd-wal")},
 		{"data that is a mount", "EtcdData", "cp1", b, []string{"/var/lib/etcd/member is a mount point"}, mount("cp1", "/var/lib/etcd/member", "xfs", "rw")},
@@ -149,7 +149,7 @@ func TestEtcdUse(t *testing.T) {
 // TestHarmless: none of these is anything to talk about.
 func TestHarmless(t *testing.T) {
 	t.Parallel()
-	for name, arrange := range map[string]func(*testing.T, *phasestest.World){
+	for name, arrange := range map[string]func(*testing.T, *simulator.World){
 		"a disk of its own":                mount("e1", "/var/lib/etcd-external", "ext4", "rw,noexec"),
 		"an empty folder of root's":        root("e1", "install -d -m 0700 -o root -g root /var/lib/etcd-external /var/lib/etcd-external/lost+found"),
 		"a switch that is off":             etcdFlag("--force-new-cluster=false"),
@@ -187,7 +187,7 @@ func TestSecondPreflight(t *testing.T) {
 // systemd is slow, and its host is looked at all the same.
 func TestSecondPreflightThatStays(t *testing.T) {
 	t.Parallel()
-	r := look(t, preflight.Options{Phase: 2, LookOnly: true}, both(hardware("e3", func(h *phasestest.Hardware) { h.Units = 4 * time.Second }),
+	r := look(t, preflight.Options{Phase: 2, LookOnly: true}, both(hardware("e3", func(h *simulator.Hardware) { h.Units = 4 * time.Second }),
 		root("e3", `systemd-run --quiet --collect --unit=migrate-preflight-another --property=RuntimeMaxSec=3600 /usr/bin/systemd-socket-activate --accept -l 10.88.0.23:2379 /bin/true`)))
 	seen := false
 	for _, x := range r.Results {

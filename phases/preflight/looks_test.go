@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"hamigrate/phases/phasestest"
 	"hamigrate/phases/preflight"
+	"hamigrate/phases/simulator"
 )
 
 // TestOnlyLook: with a login that may only look, what has to make something is
@@ -32,7 +32,7 @@ func TestOnlyLook(t *testing.T) {
 		return rest, unseen
 	}
 	root, none := seen(look(t, preflight.Options{}, nil))
-	reader, unseen := seen(look(t, preflight.Options{}, func(_ *testing.T, w *phasestest.World) { w.OnlyLook = true }))
+	reader, unseen := seen(look(t, preflight.Options{}, func(_ *testing.T, w *simulator.World) { w.OnlyLook = true }))
 	if unseen["DiskSync"] != 3 || unseen["Ports"] == 0 || unseen["LoadBalancerConfig"] == 0 || len(unseen) != 3 || len(none) > 0 {
 		t.Errorf("not looked at are %v, by root %v", unseen, none)
 	}

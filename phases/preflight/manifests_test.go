@@ -6,13 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"hamigrate/phases/phasestest"
 	"hamigrate/phases/preflight"
+	"hamigrate/phases/simulator"
 )
 
 // edit changes one of cp1's manifests as a person does.
-func edit(name, from, to string) func(*testing.T, *phasestest.World) {
-	return func(t *testing.T, w *phasestest.World) {
+func edit(name, from, to string) func(*testing.T, *simulator.World) {
+	return func(t *testing.T, w *simulator.World) {
 		file := "/etc/kubernetes/manifests/" + name + ".yaml"
 		f, err := w.Machine("cp1").ReadFile(t.Context(), file)
 		if err != nil || !strings.Contains(string(f.Data), from) {

@@ -23,21 +23,21 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
-	"hamigrate/phases/phasestest"
 	"hamigrate/phases/preflight"
+	"hamigrate/phases/simulator"
 )
 
 var (
 	begin sync.Once
-	begun *phasestest.Saved
+	begun *simulator.Saved
 )
 
 // start is the world that all tests begin in; it is made once.
-func start(t *testing.T) *phasestest.Saved {
+func start(t *testing.T) *simulator.Saved {
 	t.Helper()
 	begin.Do(func() {
 		synctest.Test(t, func(t *testing.T) {
-			w := phasestest.New(t, phasestest.EtcdOnHostAddress)
+			w := simulator.New(t, simulator.EtcdOnHostAddress)
 			defer w.Close()
 			begun = w.Save()
 		})
@@ -46,7 +46,7 @@ func start(t *testing.T) *phasestest.Saved {
 }
 
 // look runs the checks in a world that arrange has changed.
-func look(t *testing.T, o preflight.Options, arrange func(*testing.T, *phasestest.World)) (r preflight.Report) {
+func look(t *testing.T, o preflight.Options, arrange func(*testing.T, *simulator.World)) (r preflight.Report) {
 	t.Helper()
 	from := start(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -109,29 +109,29 @@ type fault struct {
 	name, check, host string
 	severity          preflight.Severity
 	words             []string
-	arrange           func(*testing.T, *phasestest.World)
+	arrange           func(*testing.T, *simulator.World)
 }
 
-func root(host, script string) func(*testing.T, *phasestest.World) {
-	return func(t *testing.T, w *phasestest.World) {
+func root(host, script string) func(*testing.T, *simulator.World) {
+	return func(t *testing.T, w *simulator.World) {
 		if err := w.Root(host, script); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func hardware(host string, change func(*phasestest.Hardware)) func(*testing.T, *phasestest.World) {
-	return func(_ *testing.T, w *phasestest.World) { w.Hardware(host, change) }
+func hardware(host string, change func(*simulator.Hardware)) func(*testing.T, *simulator.World) {
+	return func(_ *testing.T, w *simulator.World) { w.Hardware(host, change) }
 }
 
 // flag adds an argument to the API server, and lets it restart.
-func flag(text string) func(*testing.T, *phasestest.World) {
+func flag(text string) func(*testing.T, *simulator.World) {
 	return below("    - --allow-privileged=true", "    - "+text)
 }
 
 // below adds lines, ~ between them, to the API server's manifest.
-func below(line, more string) func(*testing.T, *phasestest.World) {
-	return func(t *testing.T, w *phasestest.World) {
+func below(line, more string) func(*testing.T, *simulator.World) {
+	return func(t *testing.T, w *simulator.World) {
 		const manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 		root("cp1", `sed 's|^\(`+line+`\)$|\1~`+more+`|' `+manifest+` | tr '~' '\n' > /tmp/new; cp /tmp/new `+manifest)(t, w)
 		w.Pass(2 * time.Minute)
@@ -139,8 +139,8 @@ func below(line, more string) func(*testing.T, *phasestest.World) {
 }
 
 // endsIn writes a certificate that ends soon.
-func endsIn(host, file string, left time.Duration) func(*testing.T, *phasestest.World) {
-	return func(t *testing.T, w *phasestest.World) {
+func endsIn(host, file string, left time.Duration) func(*testing.T, *simulator.World) {
+	return func(t *testing.T, w *simulator.World) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
@@ -154,8 +154,8 @@ func endsIn(host, file string, left time.Duration) func(*testing.T, *phasestest.
 	}
 }
 
-func named(endpoint string, hosts ...string) func(*testing.T, *phasestest.World) {
-	return func(t *testing.T, w *phasestest.World) {
+func named(endpoint string, hosts ...string) func(*testing.T, *simulator.World) {
+	return func(t *testing.T, w *simulator.World) {
 		w.Spec.Endpoint.Host = endpoint
 		for _, h := range hosts {
 			root(h, "echo '10.88.0.5 "+endpoint+"' >> /etc/hosts")(t, w)
@@ -167,40 +167,40 @@ const day = 24 * time.Hour
 
 func hostFaults() []fault {
 	return []fault{
-		{"a clock is ahead", "ClockSkew", "e2", preflight.Blocking, []string{"ahead", "3s"}, hardware("e2", func(h *phasestest.Hardware) { h.Skew = 3 * time.Second })},
-		{"a clock is a little behind", "ClockSkew", "w1", preflight.Warning, []string{"behind"}, hardware("w1", func(h *phasestest.Hardware) { h.Skew = -700 * time.Millisecond })},
-		{"a disk is full", "DiskSpace", "e1", preflight.Blocking, []string{"/var/lib", "needs 1024"}, hardware("e1", func(h *phasestest.Hardware) { h.Free["/var/lib"] = 100 << 10 })},
-		{"a disk is nearly full", "DiskSpace", "cp2", preflight.Warning, []string{"/var/lib"}, hardware("cp2", func(h *phasestest.Hardware) { h.Free["/var/lib"] = 3 << 20 })},
-		{"a disk is very slow", "DiskSync", "e3", preflight.Blocking, []string{"150.0 ms"}, hardware("e3", func(h *phasestest.Hardware) { h.Sync = 150 * time.Millisecond })},
-		{"a disk stalls once", "DiskSync", "e3", preflight.Warning, []string{"1000.0 ms", "once more", "0.8 ms"}, hardware("e3", func(h *phasestest.Hardware) { h.Stalls = 3 })},
-		{"a disk is slow", "DiskSync", "e3", preflight.Warning, []string{"20.0 ms"}, hardware("e3", func(h *phasestest.Hardware) { h.Sync = 20 * time.Millisecond })},
+		{"a clock is ahead", "ClockSkew", "e2", preflight.Blocking, []string{"ahead", "3s"}, hardware("e2", func(h *simulator.Hardware) { h.Skew = 3 * time.Second })},
+		{"a clock is a little behind", "ClockSkew", "w1", preflight.Warning, []string{"behind"}, hardware("w1", func(h *simulator.Hardware) { h.Skew = -700 * time.Millisecond })},
+		{"a disk is full", "DiskSpace", "e1", preflight.Blocking, []string{"/var/lib", "needs 1024"}, hardware("e1", func(h *simulator.Hardware) { h.Free["/var/lib"] = 100 << 10 })},
+		{"a disk is nearly full", "DiskSpace", "cp2", preflight.Warning, []string{"/var/lib"}, hardware("cp2", func(h *simulator.Hardware) { h.Free["/var/lib"] = 3 << 20 })},
+		{"a disk is very slow", "DiskSync", "e3", preflight.Blocking, []string{"150.0 ms"}, hardware("e3", func(h *simulator.Hardware) { h.Sync = 150 * time.Millisecond })},
+		{"a disk stalls once", "DiskSync", "e3", preflight.Warning, []string{"1000.0 ms", "once more", "0.8 ms"}, hardware("e3", func(h *simulator.Hardware) { h.Stalls = 3 })},
+		{"a disk is slow", "DiskSync", "e3", preflight.Warning, []string{"20.0 ms"}, hardware("e3", func(h *simulator.Hardware) { h.Sync = 20 * time.Millisecond })},
 		{"no memory for a second API server", "Memory", "cp1", preflight.Blocking, []string{"second API server"}, root("cp1", "echo 'MemTotal: 2000000 kB' > /proc/meminfo; echo 'MemAvailable: 300000 kB' >> /proc/meminfo")},
 		{"a small joining node", "Memory", "cp3", preflight.Blocking, []string{"1700 MB"}, root("cp3", "echo 'MemTotal: 1000000 kB' > /proc/meminfo")},
-		{"clones", "MachineID", "cp3", preflight.Blocking, []string{"w2", "cp3"}, func(t *testing.T, w *phasestest.World) {
+		{"clones", "MachineID", "cp3", preflight.Blocking, []string{"w2", "cp3"}, func(t *testing.T, w *simulator.World) {
 			root("cp3", "echo cloned > /etc/machine-id")(t, w)
 			root("w2", "echo cloned > /etc/machine-id")(t, w)
 		}},
 		{"no conntrack", "Conntrack", "w1", preflight.Warning, []string{"not installed"}, root("w1", "rm /usr/sbin/conntrack")},
 		{"swap is on", "Swap", "cp2", preflight.Warning, []string{"/dev/sda2"}, root("cp2", "echo '/dev/sda2 partition 1000 0 -2' >> /proc/swaps")},
-		{"no inotify instances are left", "Inotify", "cp2", preflight.Blocking, []string{"120 of the 128"}, hardware("cp2", func(h *phasestest.Hardware) { h.Inotify = 120 })},
-		{"few inotify instances are left", "Inotify", "cp2", preflight.Warning, []string{"100 of the 128"}, hardware("cp2", func(h *phasestest.Hardware) { h.Inotify = 100 })},
+		{"no inotify instances are left", "Inotify", "cp2", preflight.Blocking, []string{"120 of the 128"}, hardware("cp2", func(h *simulator.Hardware) { h.Inotify = 120 })},
+		{"few inotify instances are left", "Inotify", "cp2", preflight.Warning, []string{"100 of the 128"}, hardware("cp2", func(h *simulator.Hardware) { h.Inotify = 100 })},
 	}
 }
 
 func networkFaults() []fault {
 	return []fault{
-		{"an address that is another's", "Addresses", "w1", preflight.Warning, []string{"10.88.0.99"}, func(t *testing.T, w *phasestest.World) {
+		{"an address that is another's", "Addresses", "w1", preflight.Warning, []string{"10.88.0.99"}, func(t *testing.T, w *simulator.World) {
 			w.Spec.Workers = []cluster.Host{{Name: "w1", Address: "10.88.0.31"}, {Name: "w2", Address: "10.88.0.32"}}
 			w.Address("w1", "10.88.0.99")
 		}},
-		{"several addresses", "Addresses", "cp2", preflight.Warning, []string{"192.168.7.2", "--node-ip"}, hardware("cp2", func(h *phasestest.Hardware) { h.Addresses = []string{"192.168.7.2"} })},
+		{"several addresses", "Addresses", "cp2", preflight.Warning, []string{"192.168.7.2", "--node-ip"}, hardware("cp2", func(h *simulator.Hardware) { h.Addresses = []string{"192.168.7.2"} })},
 		{"a name that a node does not know", "EndpointName", "w2", preflight.Blocking, []string{"does not resolve"}, named("api.example", "cp1", "cp2", "cp3", "w1")},
-		{"a name with two meanings", "EndpointName", "cluster", preflight.Blocking, []string{"10.88.0.6 on w2", "10.88.0.5 on"}, func(t *testing.T, w *phasestest.World) {
+		{"a name with two meanings", "EndpointName", "cluster", preflight.Blocking, []string{"10.88.0.6 on w2", "10.88.0.5 on"}, func(t *testing.T, w *simulator.World) {
 			named("api.example", "cp1", "cp2", "cp3", "w1")(t, w)
 			root("w2", "echo '10.88.0.6 api.example' >> /etc/hosts")(t, w)
 		}},
-		{"a firewall before the load balancer", "Ports", "lb1", preflight.Blocking, []string{"10.88.0.5:6443", "from w1", "open TCP port 6443"}, func(_ *testing.T, w *phasestest.World) { w.Cut("w1", "lb1", true) }},
-		{"a firewall between etcd hosts", "Ports", "e2", preflight.Blocking, []string{"10.88.0.22:2380", "from e1"}, func(_ *testing.T, w *phasestest.World) { w.Cut("e1", "e2", true) }},
+		{"a firewall before the load balancer", "Ports", "lb1", preflight.Blocking, []string{"10.88.0.5:6443", "from w1", "open TCP port 6443"}, func(_ *testing.T, w *simulator.World) { w.Cut("w1", "lb1", true) }},
+		{"a firewall between etcd hosts", "Ports", "e2", preflight.Blocking, []string{"10.88.0.22:2380", "from e1"}, func(_ *testing.T, w *simulator.World) { w.Cut("e1", "e2", true) }},
 		{"a proxy", "Proxy", "cp1", preflight.Warning, []string{"kube-apiserver", "10.88.0.21", "NO_PROXY"}, below("    imagePullPolicy: IfNotPresent", "    env:~    - name: HTTPS_PROXY~      value: http://user:secret@proxy~    - name: NO_PROXY~      value: 10.88.0.5,.local")},
 	}
 }
@@ -231,10 +231,10 @@ func joinFaults() []fault {
 		{"another cgroup driver", "ContainerRuntime", "cp3", preflight.Warning, []string{"SystemdCgroup"}, root("cp3", "echo '' > /etc/containerd/config.toml")},
 		{"no images", "Images", "cp2", preflight.Warning, []string{"registry.k8s.io/kube-apiserver:latest"}, root("cp2", "echo '' > /var/lib/containerd/images")},
 		{"another audit policy", "HostFiles", "cp2", preflight.Warning, []string{"/etc/kubernetes/audit/policy.yaml differs"}, nil},
-		{"an alarm", "EtcdAlarms", "cluster", preflight.Blocking, []string{"NOSPACE", "defrag"}, func(_ *testing.T, w *phasestest.World) { w.Alarm("NOSPACE") }},
-		{"corruption", "EtcdAlarms", "cluster", preflight.Blocking, []string{"CORRUPT"}, func(_ *testing.T, w *phasestest.World) { w.Alarm("CORRUPT") }},
+		{"an alarm", "EtcdAlarms", "cluster", preflight.Blocking, []string{"NOSPACE", "defrag"}, func(_ *testing.T, w *simulator.World) { w.Alarm("NOSPACE") }},
+		{"corruption", "EtcdAlarms", "cluster", preflight.Blocking, []string{"CORRUPT"}, func(_ *testing.T, w *simulator.World) { w.Alarm("CORRUPT") }},
 		{"another architecture", "EtcdHosts", "e2", preflight.Blocking, []string{"aarch64", "x86_64"}, root("e2", "echo aarch64 > /proc/sys/kernel/arch")},
-		{"a host that is not there", "Login", "e3", preflight.Blocking, []string{"no route to host", "no other check"}, func(_ *testing.T, w *phasestest.World) {
+		{"a host that is not there", "Login", "e3", preflight.Blocking, []string{"no route to host", "no other check"}, func(_ *testing.T, w *simulator.World) {
 			w.Spec.Etcd.Hosts = slices.Clone(w.Spec.Etcd.Hosts)
 			w.Spec.Etcd.Hosts[2].Address = "10.88.0.77"
 		}},
@@ -314,7 +314,7 @@ func TestComparedWithALateNode(t *testing.T) {
 // TestIgnore: by name in any letter case; a name that is none is refused.
 func TestIgnore(t *testing.T) {
 	t.Parallel()
-	alarm := func(_ *testing.T, w *phasestest.World) { w.Alarm("NOSPACE") }
+	alarm := func(_ *testing.T, w *simulator.World) { w.Alarm("NOSPACE") }
 	for _, ignore := range [][]string{{"etcdalarms"}, {"All"}} {
 		r := look(t, preflight.Options{Ignore: ignore, LookOnly: true}, alarm)
 		if len(r.Blocking()) != 0 {
@@ -334,9 +334,9 @@ func TestIgnore(t *testing.T) {
 func TestPhase(t *testing.T) {
 	t.Parallel()
 	ops := 0
-	r := look(t, preflight.Options{Phase: 1, LookOnly: true}, func(t *testing.T, w *phasestest.World) {
+	r := look(t, preflight.Options{Phase: 1, LookOnly: true}, func(t *testing.T, w *simulator.World) {
 		root("cp1", "rm /etc/kubernetes/pki/etcd/ca.key")(t, w) // matters for phase 2
-		w.Hardware("e1", func(h *phasestest.Hardware) { h.Skew = time.Hour })
+		w.Hardware("e1", func(h *simulator.Hardware) { h.Skew = time.Hour })
 		t.Cleanup(func() { ops = len(w.Faults.Ops()) })
 	})
 	for _, x := range bad(r) {
@@ -357,7 +357,7 @@ func TestPhase(t *testing.T) {
 func TestNothingStays(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t)
+		w := simulator.New(t)
 		defer w.Close()
 		if err := w.Root("e3", "mkdir -p /var/lib/.migrate-preflight.000001\necho zeros >/var/lib/.migrate-preflight.000001/wal"); err != nil {
 			t.Fatal(err)
@@ -386,7 +386,7 @@ func TestNothingStays(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := phasestest.New(t)
+		w := simulator.New(t)
 		defer w.Close()
 		env := w.Connect()
 		defer env.Close()

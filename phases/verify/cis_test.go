@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"hamigrate/phases/phasestest"
+	"hamigrate/phases/simulator"
 	"hamigrate/phases/verify"
 )
 
@@ -47,7 +47,7 @@ func TestItems(t *testing.T) {
 	for _, f := range []struct {
 		name, item, host, word string
 		warning                bool
-		arrange                func(*testing.T, *phasestest.World)
+		arrange                func(*testing.T, *simulator.World)
 	}{
 		{"a manifest that all can read", "1.1.1", "cp2", "mode 644", false, root("cp2", "chmod 644 /etc/kubernetes/manifests/kube-apiserver.yaml")},
 		{"an admin.conf that all could read before", "1.1.13", "cp1", "has not set that", true, root("cp1", "chmod 644 /etc/kubernetes/admin.conf")},
@@ -57,7 +57,7 @@ func TestItems(t *testing.T) {
 		{"data that others can read", "1.1.11", "e2", "mode 755", false, root("e2", "install -d -m 0755 -o etcd -g etcd /var/lib/etcd-external")},
 		{"data of root's", "1.1.12", "e2", "owned by root:root", false, root("e2", "install -d -m 0700 -o root -g root /var/lib/etcd-external")},
 		{"another encryption key", "1.2.28", "cp3", "is not that of cp1", false, root("cp3", "echo other >/etc/kubernetes/enc/enc.yaml")},
-		{"the cluster's CA for etcd", "2.7", "e3", "holds the cluster's CA", false, func(_ *testing.T, w *phasestest.World) {
+		{"the cluster's CA for etcd", "2.7", "e3", "holds the cluster's CA", false, func(_ *testing.T, w *simulator.World) {
 			w.Carry("cp1", "/etc/kubernetes/pki/ca.crt", "e3", "/etc/etcd/pki/ca.crt")
 		}},
 	} {

@@ -18,22 +18,22 @@ import (
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
-	"hamigrate/phases/phasestest"
+	"hamigrate/phases/simulator"
 	"hamigrate/phases/verify"
 	"hamigrate/state"
 )
 
 var (
 	once sync.Once
-	end  *phasestest.Saved
+	end  *simulator.Saved
 )
 
 // migrated is a cluster after all three phases; it is made once.
-func migrated(t *testing.T) *phasestest.Saved {
+func migrated(t *testing.T) *simulator.Saved {
 	t.Helper()
 	once.Do(func() {
 		synctest.Test(t, func(t *testing.T) {
-			w := phasestest.New(t)
+			w := simulator.New(t)
 			defer w.Close()
 			j, err := state.Open(filepath.Join(t.TempDir(), "journal"), state.Options{})
 			if err != nil {
@@ -59,12 +59,12 @@ func migrated(t *testing.T) *phasestest.Saved {
 }
 
 // look verifies a world that arrange has changed.
-func look(t *testing.T, from *phasestest.Saved, arrange func(*testing.T, *phasestest.World)) (r verify.Report) {
+func look(t *testing.T, from *simulator.Saved, arrange func(*testing.T, *simulator.World)) (r verify.Report) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		var w *phasestest.World
+		var w *simulator.World
 		if from == nil {
-			w = phasestest.New(t)
+			w = simulator.New(t)
 		} else {
 			w = from.World(t)
 		}
@@ -132,8 +132,8 @@ func TestFreshCluster(t *testing.T) {
 	}
 }
 
-func root(host, script string) func(*testing.T, *phasestest.World) {
-	return func(t *testing.T, w *phasestest.World) {
+func root(host, script string) func(*testing.T, *simulator.World) {
+	return func(t *testing.T, w *simulator.World) {
 		if err := w.Root(host, script); err != nil {
 			t.Fatal(err)
 		}
@@ -142,8 +142,8 @@ func root(host, script string) func(*testing.T, *phasestest.World) {
 }
 
 // shorten lets a pair end after so many days.
-func shorten(host, pair string, days int) func(*testing.T, *phasestest.World) {
-	return func(t *testing.T, w *phasestest.World) {
+func shorten(host, pair string, days int) func(*testing.T, *simulator.World) {
+	return func(t *testing.T, w *simulator.World) {
 		if err := w.EndIn(host, pair, days); err != nil {
 			t.Fatal(err)
 		}
@@ -156,9 +156,9 @@ func TestFaults(t *testing.T) {
 	t.Parallel()
 	for _, f := range []struct {
 		name, check, host, word string
-		arrange                 func(*testing.T, *phasestest.World)
+		arrange                 func(*testing.T, *simulator.World)
 	}{
-		{"a host that is not there", "Reached", "e3", "no route to host", func(_ *testing.T, w *phasestest.World) {
+		{"a host that is not there", "Reached", "e3", "no route to host", func(_ *testing.T, w *simulator.World) {
 			w.Spec.Etcd.Hosts = slices.Clone(w.Spec.Etcd.Hosts)
 			w.Spec.Etcd.Hosts[2].Address = "10.88.0.77"
 		}},
@@ -166,20 +166,20 @@ func TestFaults(t *testing.T) {
 		{"a member that is off", "EtcdMembers", "cluster", "e2 does not answer", root("e2", "systemctl stop etcd.service")},
 		{"a member that is off has no data to compare", "EtcdData", "cluster", "2 of 3 voters answer", root("e2", "systemctl stop etcd.service")},
 		{"a service that is off", "EtcdService", "e2", "inactive", root("e2", "systemctl stop etcd.service")},
-		{"an alarm", "EtcdMembers", "cluster", "NOSPACE", func(_ *testing.T, w *phasestest.World) { w.Alarm("NOSPACE") }},
+		{"an alarm", "EtcdMembers", "cluster", "NOSPACE", func(_ *testing.T, w *simulator.World) { w.Alarm("NOSPACE") }},
 		{"old data on cp1", "NoEtcdOnControlPlane", "cp1", "/var/lib/etcd/member", root("cp1", "mkdir -p /var/lib/etcd/member; echo x >/var/lib/etcd/member/db")},
 		{"a member whose certificate and key are no pair", "EtcdCertificates", "e1", "10.88.0.21", root("e1", "cp /etc/etcd/pki/ca.crt /etc/etcd/pki/server.crt")},
 		{"a kubelet back at cp1", "Kubelets", "w1", "10.88.0.11", root("w1", "sed 's|server: .*|server: https://10.88.0.11:6443|' /etc/kubernetes/kubelet.conf >/tmp/k; cp /tmp/k /etc/kubernetes/kubelet.conf; systemctl restart kubelet")},
 		{"an admin.conf of before", "Kubeconfigs", "cp2", "admin.conf names https://10.88.0.12:6443", root("cp2", "sed 's|server: .*|server: https://10.88.0.12:6443|' /etc/kubernetes/admin.conf >/tmp/k; cp /tmp/k /etc/kubernetes/admin.conf")},
-		{"a kube-proxy that is not Ready", "KubeProxy", "cluster", "4 of 5 Ready nodes have the new one", func(_ *testing.T, w *phasestest.World) { w.Unready("kube-proxy-w1") }},
-		{"a single CoreDNS pod", "CoreDNS", "cluster", "is to have 1 pods; Ready ones are on w", func(_ *testing.T, w *phasestest.World) { w.Scale(1) }},
-		{"no CoreDNS pod that is Ready", "CoreDNS", "cluster", "on no node only", func(_ *testing.T, w *phasestest.World) { w.Unready("coredns-") }},
+		{"a kube-proxy that is not Ready", "KubeProxy", "cluster", "4 of 5 Ready nodes have the new one", func(_ *testing.T, w *simulator.World) { w.Unready("kube-proxy-w1") }},
+		{"a single CoreDNS pod", "CoreDNS", "cluster", "is to have 1 pods; Ready ones are on w", func(_ *testing.T, w *simulator.World) { w.Scale(1) }},
+		{"no CoreDNS pod that is Ready", "CoreDNS", "cluster", "on no node only", func(_ *testing.T, w *simulator.World) { w.Unready("coredns-") }},
 		{"a member's certificate that ends soon", "EtcdCertificates", "e2", "/etc/etcd/pki/peer.crt ends on", shorten("e2", "/etc/etcd/pki/peer", 20)},
 		{"an API server's certificate that ends soon", "EtcdClientCertificate", "cp2", "in 19 days", shorten("cp2", "/etc/kubernetes/pki/apiserver-etcd-client", 20)},
 		{"an API server's certificate of another CA", "EtcdClientCertificate", "cp3", "unknown authority", root("cp3", "cd /etc/kubernetes/pki; cp apiserver-kubelet-client.crt apiserver-etcd-client.crt; cp apiserver-kubelet-client.key apiserver-etcd-client.key")},
 		{"an API server's certificate without its key", "EtcdClientCertificate", "cp2", "private key does not match", root("cp2", "cp /etc/kubernetes/pki/apiserver-kubelet-client.key /etc/kubernetes/pki/apiserver-etcd-client.key")},
-		{"no way to the load balancer", "Endpoint", "w2", "10.88.0.5", func(_ *testing.T, w *phasestest.World) { w.Cut("w2", "lb1", true) }},
-		{"a backend that is out of reach", "Spread", "cluster", "cp3", func(_ *testing.T, w *phasestest.World) { w.Cut("lb1", "cp3", true) }},
+		{"no way to the load balancer", "Endpoint", "w2", "10.88.0.5", func(_ *testing.T, w *simulator.World) { w.Cut("w2", "lb1", true) }},
+		{"a backend that is out of reach", "Spread", "cluster", "cp3", func(_ *testing.T, w *simulator.World) { w.Cut("lb1", "cp3", true) }},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
@@ -226,7 +226,7 @@ func TestNoTimeForTheEndpoint(t *testing.T) {
 // TestFirstNodeAway: nothing can be asked, and that is said in one line.
 func TestFirstNodeAway(t *testing.T) {
 	t.Parallel()
-	r := look(t, migrated(t), func(_ *testing.T, w *phasestest.World) { w.Spec.ControlPlane.First.Address = "10.88.0.77" })
+	r := look(t, migrated(t), func(_ *testing.T, w *simulator.World) { w.Spec.ControlPlane.First.Address = "10.88.0.77" })
 	if len(r.Results) != 1 || r.Results[0].Host != "cp1" || !strings.Contains(r.Results[0].Seen, "nothing else was looked at") || !r.Degraded {
 		t.Errorf("%+v", r.Results)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/platform"
 )
 
 // present reads our file and the backends in it; no file means none.
@@ -233,14 +234,9 @@ func (w written) why(ctx context.Context, h remote.Reader, port int, since momen
 		}
 	}
 	if strings.Contains(out, "Enforcing\n") {
-		says += fmt.Sprintf("; SELinux enforces there: `%s`, and run again", labelPort(port))
+		says += fmt.Sprintf("; SELinux enforces there: `%s`, and run again", platform.LabelPort(port))
 	}
 	return says
-}
-
-// labelPort lets SELinux's httpd_t, which nginx runs as, listen on a port.
-func labelPort(port int) string {
-	return fmt.Sprintf("semanage port -a -t http_port_t -p tcp %d", port)
 }
 
 // back puts back what stood in the places of the files, nginx.conf last: our

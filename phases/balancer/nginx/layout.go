@@ -14,6 +14,7 @@ import (
 
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/platform"
 )
 
 // layout says where on this nginx our file belongs.
@@ -203,8 +204,14 @@ func (l *layout) findListens(top []directive, port int) {
 }
 
 // packagesMasks are the lines of nginx.conf by which the packages' own
-// configuration loads a module: Debian's and Red Hat's.
-var packagesMasks = []string{"/etc/nginx/modules-enabled/*.conf", "/usr/share/nginx/modules/*.conf"}
+// configuration loads a module.
+func packagesMasks() []string {
+	var out []string
+	for _, f := range platform.Families() {
+		out = append(out, f.NginxModules)
+	}
+	return out
+}
 
 // findModule says whether the module has to be loaded by a line of ours. Where
 // it is still to be installed, its package brings that line, if nginx.conf has
@@ -216,7 +223,7 @@ func (l *layout) findModule(program string, loaded bool, masks []string) {
 		return
 	}
 	l.module = slices.Contains(words, "@@module")
-	if loaded || !l.module && slices.ContainsFunc(masks, func(m string) bool { return slices.Contains(packagesMasks, m) }) {
+	if loaded || !l.module && slices.ContainsFunc(masks, func(m string) bool { return slices.Contains(packagesMasks(), m) }) {
 		return
 	}
 	folder := "/usr/lib/nginx/modules"

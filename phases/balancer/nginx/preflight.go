@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/balancer"
+	"hamigrate/phases/platform"
 )
 
 func warn(remedy, format string, args ...any) balancer.Finding {
@@ -57,54 +57,29 @@ func aheadOfConfiguration(ctx context.Context, v phases.View) (balancer.Outlook,
 // guarded looks for SELinux and AppArmor: as root `nginx -t` is fine, and the
 // service may not listen.
 func guarded(ctx context.Context, v phases.View, file string) ([]balancer.Finding, error) {
-	port := strconv.Itoa(v.Spec().Endpoint.Port)
-	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: `getenforce 2>/dev/null || true
-echo @@ports
-semanage port -l 2>/dev/null | grep -w ^http_port_t || true
-echo @@connect
-getsebool httpd_can_network_connect 2>/dev/null || true
-echo @@apparmor
-grep -E '^[^ ]*nginx.* \(enforce\)$' /sys/kernel/security/apparmor/profiles 2>/dev/null || true`})
+	c, err := platform.LookConfined(ctx, v.On(v.Target()), "nginx")
 	if err != nil {
-		return nil, fmt.Errorf("asking %s for SELinux and AppArmor: %w", v.Target(), err)
+		return nil, err
 	}
-	mode, out, _ := strings.Cut(out, "@@ports\n")
-	ports, out, _ := strings.Cut(out, "@@connect\n")
-	connect, profile, _ := strings.Cut(out, "@@apparmor\n")
+	port := v.Spec().Endpoint.Port
 	var found []balancer.Finding
-	label := "`semanage port -a -t http_port_t -p tcp " + port + "`"
-	if strings.TrimSpace(mode) == "Enforcing" {
+	label := "`" + platform.LabelPort(port) + "`"
+	if c.SELinux {
 		switch {
-		case strings.TrimSpace(ports) == "":
-			found = append(found, warn("make sure of it: "+label+" (semanage is in policycoreutils-python-utils)", "SELinux enforces, and it does not say whether nginx may listen on port %s", port))
-		case !hasPort(ports, v.Spec().Endpoint.Port):
-			found = append(found, block(label, "SELinux enforces, and port %s is none that nginx may listen on (http_port_t)", port))
+		case c.Ports == "":
+			found = append(found, warn("make sure of it: "+label+" (semanage is in policycoreutils-python-utils)", "SELinux enforces, and it does not say whether nginx may listen on port %d", port))
+		case !c.May(port):
+			found = append(found, block(label, "SELinux enforces, and port %d is none that nginx may listen on (http_port_t)", port))
 		}
-		if strings.Contains(connect, "off") {
+		if !c.Connects {
 			found = append(found, block("`setsebool -P httpd_can_network_connect 1`", "SELinux enforces, and does not let nginx connect to the API servers (httpd_can_network_connect is off)"))
 		}
 	}
-	if p := strings.TrimSpace(profile); p != "" {
+	if c.AppArmor != "" {
 		found = append(found, warn(fmt.Sprintf("let the profile in /etc/apparmor.d allow `network inet stream,`, and `%s r,`; then `systemctl reload apparmor`", file),
-			"AppArmor enforces the profile %q, which may keep nginx from %s or from port %s", p, file, port))
+			"AppArmor enforces the profile %q, which may keep nginx from %s or from port %d", c.AppArmor, file, port))
 	}
 	return found, nil
-}
-
-// hasPort reads `semanage port -l`: "http_port_t  tcp  80, 443, 8000-8009".
-func hasPort(line string, port int) bool {
-	for word := range strings.FieldsFuncSeq(line, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' }) {
-		from, to, is := strings.Cut(word, "-")
-		if !is {
-			to = from
-		}
-		low, errLow := strconv.Atoi(from)
-		high, errHigh := strconv.Atoi(to)
-		if errLow == nil && errHigh == nil && low <= port && port <= high {
-			return true
-		}
-	}
-	return false
 }
 
 // wouldStart: phase 1 starts an nginx that is stopped, with all that its
@@ -135,13 +110,15 @@ func wouldStart(ctx context.Context, v phases.View, listens []int) ([]balancer.F
 }
 
 // installLook asks what an installation would meet. It takes no lock.
-const installLook = `echo @@nginx; command -v nginx || true
-echo @@manager; command -v apt-get || command -v dnf || true
-echo @@half; dpkg-query -W -f '${Package} is ${db:Status-Status}\n' 2>/dev/null | grep -E ' is (half-|unpacked)' || true
-echo @@lock; i=$(stat -c %i /var/lib/dpkg/lock-frontend 2>/dev/null) && grep ":$i " /proc/locks 2>/dev/null || true
-echo @@simulated; if command -v apt-get >/dev/null; then ` + SimulateInstall + ` 2>&1 || echo "@failed"; fi
+func installLook() string {
+	return `echo @@nginx; command -v nginx || true
+echo @@manager; ` + platform.Managers() + `
+echo @@half; ` + platform.HalfInstalled() + `
+echo @@lock; ` + platform.ManagerLocked + `
+echo @@simulated; ` + simulateInstall() + `
 echo @@taken; ss -Hltnp '( sport = :80 )'
 echo @@ipv6; [ -e /proc/net/if_inet6 ] && echo yes; grep -hs '^RestrictAddressFamilies=' /etc/systemd/system/nginx.service.d/*.conf || true`
+}
 
 // aheadOfInstallation says what installing nginx would meet. A taken port 80 and a
 // host without IPv6 are provided for: nginx is not started by its package.
@@ -156,7 +133,7 @@ func aheadOfInstallation(ctx context.Context, v phases.View) (balancer.Outlook, 
 	if have.Verdict == migrate.Blocked {
 		return balancer.Outlook{Found: []balancer.Finding{block(have.Remedy, "%s", have.Reason)}}, nil
 	}
-	text, err := v.On(v.Target()).Look(ctx, remote.Command{Script: installLook})
+	text, err := v.On(v.Target()).Look(ctx, remote.Command{Script: installLook()})
 	if err != nil {
 		return balancer.Outlook{}, fmt.Errorf("asking what installing nginx on %s would meet: %w", v.Target(), err)
 	}
@@ -173,7 +150,7 @@ func aheadOfInstallation(ctx context.Context, v phases.View) (balancer.Outlook, 
 	if part["lock"] != "" {
 		out.Found = append(out.Found, warn("wait for it: `fuser -v /var/lib/dpkg/lock-frontend`", "another program holds the package manager's lock now; the installation waits two minutes for it"))
 	}
-	if strings.HasSuffix(part["manager"], "dnf") && (part["taken"] != "" || !strings.HasPrefix(part["ipv6"], "yes")) {
+	if f, known := platform.Named(part["manager"]); known && f.NginxServes && (part["taken"] != "" || !strings.HasPrefix(part["ipv6"], "yes")) {
 		out.Found = append(out.Found, warn("after the installation take the server out of /etc/nginx/nginx.conf", "the package's nginx.conf serves a page on port 80 of IPv4 and IPv6, and port 80 is taken there or IPv6 is missing"))
 	}
 	return out, nil

@@ -3,7 +3,6 @@ package membership
 import (
 	"context"
 	"fmt"
-
 	"slices"
 
 	"hamigrate/migrate"

@@ -1,0 +1,146 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"hamigrate/migrate"
+	"hamigrate/phases"
+	"hamigrate/phases/controlplane"
+	"hamigrate/phases/etcd"
+	"hamigrate/phases/loadbalancer"
+	"hamigrate/phases/simulator"
+	"hamigrate/state"
+)
+
+// AllPhases are the three phases of a migration in their order.
+func AllPhases(s phases.Strategy) []phases.Phase {
+	return []phases.Phase{loadbalancer.Phase(), etcd.Phase().For(s.Choice()), controlplane.Phase()}
+}
+
+// chain is phases in their order with where they begin and how they end. The
+// etcd phase is in two chains, one for each strategy.
+type chain struct {
+	name   string
+	start  *simulator.Saved // nil: a new world
+	phases []phases.Phase
+}
+
+// Operator is one run of the operator's program.
+type Operator struct {
+	World   *simulator.World
+	Env     *phases.World
+	Journal *state.Journal
+	Path    string
+}
+
+// NewOperator starts the operator's program with the journal in that file, a new
+// one where there is none.
+func NewOperator(t *testing.T, w *simulator.World, journal string) *Operator {
+	t.Helper()
+	j, err := state.Open(journal, state.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Operator{World: w, Env: w.Connect(), Journal: j, Path: journal}
+}
+
+// Close ends the program.
+func (o *Operator) Close() { _ = errors.Join(o.Env.Close(), o.Journal.Close()) }
+
+// JournalFile is the journal as a death would leave it.
+func (o *Operator) JournalFile() []byte {
+	data, err := os.ReadFile(o.Path)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+// RunPhase runs a phase as `migrate run` does.
+func (o *Operator) RunPhase(ctx context.Context, p phases.Phase) error {
+	r := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint}
+	return r.Run(ctx, p)
+}
+
+// WorldFrom makes the one that was saved, or a new one where nothing was.
+func WorldFrom(t *testing.T, start *simulator.Saved) *simulator.World {
+	t.Helper()
+	if start == nil {
+		return simulator.New(t)
+	}
+	return start.World(t)
+}
+
+// Chains runs all phases without a fault and returns where each begins. watch
+// is asked for what is to be told of each instant; it may be nil.
+func Chains(t *testing.T, watch func(Run, *Operator) func(simulator.Point)) []Run {
+	t.Helper()
+	all, overlap := AllPhases(phases.InPlace), AllPhases(phases.Overlap)[1]
+	runs := runChain(t, chain{"in-place", nil, all}, watch)
+	if t.Failed() {
+		return nil
+	}
+	return append(runs, runChain(t, chain{"overlap", runs[1].Start, []phases.Phase{overlap}}, watch)...)
+}
+
+// Run is one phase, run without a fault.
+type Run struct {
+	Name  string
+	Phase phases.Phase
+	Start *simulator.Saved
+	Ops   []string
+	End   map[string]string // the world's state when all that ends by itself has ended
+}
+
+func runChain(t *testing.T, c chain, watch func(Run, *Operator) func(simulator.Point)) []Run {
+	t.Helper()
+	var runs []Run
+	var ends []*simulator.Saved
+	synctest.Test(t, func(t *testing.T) {
+		w := WorldFrom(t, c.start)
+		defer w.Close()
+		o := NewOperator(t, w, filepath.Join(t.TempDir(), "journal"))
+		defer o.Close()
+		for _, p := range c.phases {
+			r := Run{Name: p.Name + " " + c.name, Phase: p, Start: w.Save()}
+			ops := len(w.Faults.Ops())
+			if watch != nil {
+				w.Watch = watch(r, o)
+			}
+			if err := o.RunPhase(t.Context(), p); err != nil {
+				t.Fatalf("%v; never may be: %q", err, w.Broken())
+			}
+			w.Watch = nil
+			r.Ops = w.Faults.Ops()[ops:]
+			runs, ends = append(runs, r), append(ends, w.Save())
+		}
+		if broken := w.Broken(); len(broken) > 0 {
+			t.Errorf("never may be: %q", broken)
+		}
+	})
+	for i := range runs {
+		synctest.Test(t, func(t *testing.T) {
+			w := ends[i].World(t)
+			defer w.Close()
+			w.Pass(Lasting)
+			runs[i].End = w.State()
+		})
+	}
+	return runs
+}
+
+// Lasting is how long to wait before two ends are compared: tokens and
+// certificates made for a join have ended by themselves by then.
+const Lasting = 3 * time.Hour
+
+// Rollback takes a phase back, as a new start of the program.
+func (o *Operator) Rollback(ctx context.Context, p phases.Phase) error {
+	r := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint}
+	return r.Rollback(ctx, p)
+}

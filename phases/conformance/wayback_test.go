@@ -1,0 +1,345 @@
+package conformance_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/remote"
+	"hamigrate/phases"
+	"hamigrate/phases/conformance"
+	"hamigrate/phases/simulator"
+)
+
+// hears is a listener that is a function.
+type hears func(migrate.Event)
+
+func (h hears) Event(e migrate.Event) { h(e) }
+
+// heard is run with a listener.
+func heard(o *conformance.Operator, ctx context.Context, p phases.Phase, h hears) error {
+	r := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint, Events: h}
+	return r.Run(ctx, p)
+}
+
+// realWithNewMembers picks the first API server, once it is pointed to the new
+// members.
+func realWithNewMembers(flags map[string]string) bool {
+	return flags["secure-port"] == "6443" && strings.Contains(flags["etcd-servers"], "10.88.0.21")
+}
+
+// bracketSteps are the steps of the overlap's bracket, newest first.
+func bracketSteps() []migrate.StepID {
+	return []migrate.StepID{"etcd/repoint-apiserver", "etcd/overlap-redirect", "etcd/overlap-endpoints", "etcd/overlap-twin"}
+}
+
+// takenBack wants the error of a step whose bracket was taken back, these
+// steps of it.
+func takenBack(t *testing.T, err error, failed migrate.StepID, back ...migrate.StepID) {
+	t.Helper()
+	var e *migrate.StepError
+	if !errors.As(err, &e) || e.Step != failed || e.Back == nil || e.Back.Err != nil || len(e.Back.Left) > 0 {
+		t.Fatalf("got %v", err)
+	}
+	var got []migrate.StepID
+	for _, w := range e.Back.Back {
+		got = append(got, w.Step)
+	}
+	if diff := cmp.Diff(back, got); diff != "" {
+		t.Errorf("taken back: %s", diff)
+	}
+}
+
+// uninterrupted is how phase 2 ends in a copy of the world where nothing
+// happens to it.
+func uninterrupted(s conformance.Stage) conformance.Run {
+	s.T.Helper()
+	w := s.Save().World(s.T)
+	defer w.Close()
+	path := filepath.Join(s.TempDir(), "journal")
+	if err := os.WriteFile(path, s.JournalFile(), 0o600); err != nil {
+		s.Fatal(err)
+	}
+	o := conformance.NewOperator(s.T, w, path)
+	defer o.Close()
+	p := conformance.AllPhases(phases.Overlap)[1]
+	if err := o.RunPhase(s.Context(), p); err != nil {
+		s.Fatal(err)
+	}
+	w.Pass(conformance.Lasting)
+	return conformance.Run{Phase: p, End: w.State()}
+}
+
+// asBefore wants a world as it was, but for the copies of files that a way
+// back leaves.
+func asBefore(s conformance.Stage, before map[string]string) {
+	s.T.Helper()
+	s.Pass(time.Minute)
+	now := conformance.WithoutCopies(s.State())
+	if !maps.Equal(before, now) {
+		s.Errorf("not all is as it was:\n%s", cmp.Diff(before, now))
+	}
+}
+
+// TestTheOverlapIsTakenBack: something in the bracket goes wrong. The run
+// takes back what it did, no client notices, and a run after the cause is
+// mended ends like one that nothing happened to.
+func TestTheOverlapIsTakenBack(t *testing.T) {
+	const sameButNearby = "nft -f - <<EOF\ntable ip nearby {\n chain a { type nat hook prerouting priority -200; }\n" +
+		" chain b { type nat hook output priority -200; ip daddr 10.96.0.1 tcp dport 443 dnat to 10.88.0.11:6443; }\n}\nEOF"
+	steps := bracketSteps()
+	tests := []struct {
+		name   string
+		ill    func(map[string]string) bool
+		start  bool             // it is ill at its start
+		at     migrate.StepID   // when this step has started,
+		script string           // this happens on w2
+		mend   string           // and is mended by this
+		failed migrate.StepID   // the step that fails
+		back   []migrate.StepID // what is taken back
+	}{
+		{name: "the real one ends at its start", ill: realWithNewMembers, start: true, failed: steps[0], back: steps},
+		{name: "the real one is never ready", ill: realWithNewMembers, failed: steps[0], back: steps},
+		{name: "the second one ends at its start", ill: conformance.IsTemporary, start: true, failed: steps[3], back: steps[3:]},
+		{name: "the second one is never ready", ill: conformance.IsTemporary, failed: steps[3], back: steps[3:]},
+		{name: "a path leads past the redirect", at: steps[1], script: sameButNearby, mend: "nft -f - <<EOF\ndelete table ip nearby\nEOF", failed: steps[1], back: steps[1:]},
+		{name: "a path leads past it in the last moment", at: steps[0], script: sameButNearby, mend: "nft -f - <<EOF\ndelete table ip nearby\nEOF", failed: steps[0], back: steps},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			conformance.On(t, 1, phases.Overlap, func(s conformance.Stage) {
+				want := uninterrupted(s)
+				s.Ail(test.ill, test.start)
+				outages := s.Outages()
+				var before map[string]string
+				err := heard(s.Operator, s.Context(), want.Phase, func(e migrate.Event) {
+					if e.Step == steps[3] && e.Kind == migrate.EventStepChecking {
+						s.Pass(time.Minute)
+						before = s.State()
+					}
+					if e.Step == test.at && e.Kind == migrate.EventStepStarted {
+						s.Script("w2", test.script)
+					}
+				})
+				takenBack(s.T, err, test.failed, test.back...)
+				if test.mend != "" {
+					s.Script("w2", test.mend)
+				}
+				asBefore(s, before)
+				if now := s.Outages(); !maps.Equal(outages, now) {
+					s.Errorf("clients noticed: %v, before %v", now, outages)
+				}
+				s.Ail(nil, false)
+				if err := s.Phase(2, phases.Overlap); err != nil {
+					s.Fatalf("when it is mended: %v", err)
+				}
+				conformance.SameEnd(s.T, s.World, want)
+				if now := s.Outages(); !maps.Equal(outages, now) {
+					s.Errorf("clients noticed: %v, before %v", now, outages)
+				}
+			})
+		})
+	}
+}
+
+// away is the way to the machines, one of which may be gone.
+type away struct {
+	*simulator.World
+	name string
+}
+
+func (a *away) Host(ctx context.Context, h cluster.Host) (remote.Host, error) {
+	if h.Name == a.name {
+		return nil, fmt.Errorf("connecting to %s: no route to host", h.Name)
+	}
+	return a.World.Host(ctx, h)
+}
+
+// TestTheNodeIsAwayOnTheWayBack: what can't be taken back is named, the second
+// API server goes on carrying the clients, and the node helps itself.
+func TestTheNodeIsAwayOnTheWayBack(t *testing.T) {
+	for i, step := range bracketSteps() {
+		t.Run(string(step), func(t *testing.T) {
+			conformance.On(t, 1, phases.Overlap, func(s conformance.Stage) {
+				want := uninterrupted(s)
+				s.Ail(realWithNewMembers, false)
+				outages := s.Outages()
+				way := &away{World: s.World}
+				s.Env.Close()
+				s.Env = phases.NewWorld(s.Spec, way)
+				err := heard(s.Operator, s.Context(), want.Phase, func(e migrate.Event) {
+					if e.Step == step && e.Kind == migrate.EventStepUndoing {
+						way.name = "cp1"
+					}
+				})
+				var e *migrate.StepError
+				if !errors.As(err, &e) || e.Back == nil || e.Back.Err == nil || len(e.Back.Back) != i || len(e.Back.Left) != 4-i || e.Back.Left[0].Step != step {
+					s.Fatalf("got %v", err)
+				}
+				s.Pass(15 * time.Minute)
+				if now := s.Outages(); !maps.Equal(outages, now) {
+					s.Errorf("clients noticed: %v, before %v", now, outages)
+				}
+				if runs := s.State()["cp1 runs"]; strings.Count(runs, "10.88.0.21") != strings.Count(runs, "migrate-twin") {
+					s.Errorf("the node has not put the old manifest back: %s", runs)
+				}
+				s.Ail(nil, false)
+				if err := s.Phase(2, phases.Overlap); err != nil {
+					s.Fatalf("when it is mended: %v", err)
+				}
+				conformance.SameEnd(s.T, s.World, want)
+			})
+		})
+	}
+}
+
+// TestWhatTheWayBackLeavesAlone: a manifest that somebody else has changed, and
+// an old member that is not there any more.
+func TestWhatTheWayBackLeavesAlone(t *testing.T) {
+	const manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+	for name, script := range map[string]string{
+		"was changed by somebody else": "sed 's/--authorization-mode=.*/--authorization-mode=RBAC/' " + manifest + " > /x; mv /x " + manifest,
+		"needs the old etcd member":    "mv /etc/kubernetes/manifests/etcd.yaml /",
+	} {
+		t.Run(name, func(t *testing.T) {
+			conformance.On(t, 1, phases.Overlap, func(s conformance.Stage) {
+				s.Ail(realWithNewMembers, false)
+				outages := s.Outages()
+				var left string
+				err := heard(s.Operator, s.Context(), conformance.AllPhases(phases.Overlap)[1], func(e migrate.Event) {
+					if e.Step == bracketSteps()[0] && e.Kind == migrate.EventStepUndoing {
+						s.Script("cp1", script)
+						s.Pass(30 * time.Second)
+						left = s.State()["cp1 "+manifest]
+					}
+				})
+				var e *migrate.StepError
+				if !errors.As(err, &e) || e.Back == nil || e.Back.Err == nil || len(e.Back.Left) != 4 || !strings.Contains(err.Error(), name) {
+					s.Fatalf("got %v", err)
+				}
+				if got := s.State()["cp1 "+manifest]; got != left {
+					s.Errorf("the manifest is\n%s", got)
+				}
+				if now := s.Outages(); !maps.Equal(outages, now) {
+					s.Errorf("clients noticed: %v, before %v", now, outages)
+				}
+			})
+		})
+	}
+}
+
+// wayBack is a run of phase 2 whose bracket is taken back, since the real API
+// server never gets ready.
+type wayBack struct {
+	conformance.Run
+	first, last int                 // its operations on the way back, counted from 1
+	deaths      []conformance.Death // every instant of the way back
+}
+
+// takeBack runs it once; in is the world and the journal that the phase
+// begins with.
+func takeBack(t *testing.T) (w wayBack, journal []byte) {
+	synctest.Test(t, func(t *testing.T) {
+		world := simulator.New(t)
+		defer world.Close()
+		path := filepath.Join(t.TempDir(), "journal")
+		o := conformance.NewOperator(t, world, path)
+		defer func() { o.Close() }()
+		if err := o.RunPhase(t.Context(), conformance.AllPhases(phases.Overlap)[0]); err != nil {
+			t.Fatal(err)
+		}
+		o.Close()
+		o = conformance.NewOperator(t, world, path) // what failBack begins with: a program that knows of no folder yet
+		s := conformance.Stage{T: t, World: world, Operator: o}
+		w.Run = uninterrupted(s)
+		world.Ail(realWithNewMembers, false)
+		w.Start, journal = world.Save(), o.JournalFile()
+		begun := len(world.Faults.Ops())
+		err := heard(o, t.Context(), w.Phase, func(e migrate.Event) {
+			if e.Kind != migrate.EventStepUndoing || world.Watch != nil {
+				return
+			}
+			w.first = len(world.Faults.Ops()) - begun + 1
+			world.Watch = func(p simulator.Point) {
+				d := conformance.Death{Point: p, Journal: o.JournalFile(), At: time.Now()}
+				if n := len(w.deaths); n == 0 || !w.deaths[n-1].Like(d) {
+					w.deaths = append(w.deaths, d)
+				}
+			}
+		})
+		takenBack(t, err, bracketSteps()[0], bracketSteps()...)
+		w.Ops = world.Faults.Ops()[begun:]
+		w.last = len(w.Ops)
+	})
+	return w, journal
+}
+
+// TestKilledOnTheWayBackThenRunAgain kills the program before and after every
+// change on the way back and starts it again: with the cause mended, which
+// must end like a run that nothing happened to, and with the cause still
+// there, which must take everything back.
+func TestKilledOnTheWayBackThenRunAgain(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	back, _ := takeBack(t)
+	if t.Failed() {
+		return
+	}
+	again := 0
+	t.Run("instants", func(t *testing.T) {
+		for i, d := range back.deaths {
+			for name, c := range map[string]struct {
+				later time.Duration
+				ill   bool
+			}{"": {}, " late": {later: 30 * time.Minute}, " ill": {ill: true}, " late and ill": {30 * time.Minute, true}} {
+				if !conformance.Share(i+len(name), 7) {
+					continue
+				}
+				again++
+				t.Run(fmt.Sprintf("%03d %s%s", i, conformance.Label(d.Op, d.When), name), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) { resumeBack(t, d, back.Run, c.later, c.ill) })
+				})
+			}
+		}
+	})
+	t.Logf("%d instants of the way back; %d times run again", len(back.deaths), again)
+}
+
+// resumeBack starts the program again after a death on the way back.
+func resumeBack(t *testing.T, d conformance.Death, r conformance.Run, later time.Duration, ill bool) {
+	w := d.World.World(t)
+	defer w.Close()
+	defer r.Unnoticed(t, w)()
+	w.Pass(later)
+	path := filepath.Join(t.TempDir(), "journal")
+	if err := os.WriteFile(path, d.Journal, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := conformance.NewOperator(t, w, path)
+	defer o.Close()
+	if ill {
+		// What the journal calls undone is not taken back twice.
+		err := o.RunPhase(t.Context(), r.Phase)
+		var e *migrate.StepError
+		if !errors.As(err, &e) || e.Back == nil || e.Back.Err != nil || len(e.Back.Back) != len(bracketSteps()) {
+			t.Fatalf("ill still: %v", err)
+		}
+	}
+	w.Ail(nil, false)
+	if err := o.RunPhase(t.Context(), r.Phase); err != nil {
+		t.Fatalf("%v; never may be: %q", err, w.Broken())
+	}
+	conformance.SameEnd(t, w, r)
+}
