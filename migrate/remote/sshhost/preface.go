@@ -40,11 +40,12 @@ func (p *preface) take(data []byte) {
 	p.over = p.over || len(p.text) == prefaceLimit
 }
 
-// explain adds the server's words to the error of a login that never began.
+// explain adds the server's words to the error of a login that never began. Only whole
+// lines are words: what sends bytes without an end is no SSH server.
 func (p *preface) explain(err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	said := strings.TrimSpace(string(p.text))
+	said := strings.TrimSpace(string(p.text[:bytes.LastIndexByte(p.text, '\n')+1]))
 	if said == "" {
 		return err
 	}
