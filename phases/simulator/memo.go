@@ -12,7 +12,7 @@ import (
 // scripts, certificates and manifests are read at every instant of every copy of
 // a World. All copies share one.
 type memo struct {
-	scripts, texts, pairs, pods, options sync.Map
+	scripts, texts, pairs, pods sync.Map
 }
 
 // memoized returns what make returns for a key, asked once.
