@@ -49,17 +49,27 @@ func etcdSize(ctx context.Context, v phases.View) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, host := range e.Hosts() {
+	return firstAnswer(e.Hosts(), func(host string) (int64, error) {
 		s, err := e.Status(ctx, host)
-		if err != nil {
-			return 0, err
-		}
-		return s.DBSize, nil
-	}
-	return 0, errors.New("reading the size of etcd's database: no member answers")
+		return s.DBSize, err
+	})
 }
 
-// planIdentity is what ties a plan to one cluster.
+// firstAnswer is the answer of the first member that gives one; the error has those
+// of all.
+func firstAnswer(hosts []string, ask func(host string) (int64, error)) (int64, error) {
+	failed := []error{errors.New("reading the size of etcd's database: no member answers")}
+	for _, host := range hosts {
+		size, err := ask(host)
+		if err == nil {
+			return size, nil
+		}
+		failed = append(failed, err)
+	}
+	return 0, errors.Join(failed...)
+}
+
+// identity is what ties a plan to one cluster.
 func identity(ctx context.Context, s *Session) (id, version string, err error) {
 	k, err := s.World.View(migrate.ClusterTarget).Kube(ctx)
 	if err != nil {
