@@ -14,12 +14,12 @@ func Diff(w io.Writer, name, before, after string, colour bool) {
 		line = strings.TrimSuffix(line, "\n")
 		switch {
 		case strings.HasPrefix(line, "+"):
-			Fprintln(w, Paint(colour, Green, line))
+			_, _ = Fprintln(w, Paint(colour, Green, line))
 		case strings.HasPrefix(line, "-"):
-			Fprintln(w, Paint(colour, Red, line))
+			_, _ = Fprintln(w, Paint(colour, Red, line))
 		default:
-			Fprintln(w, line)
+			_, _ = Fprintln(w, line)
 		}
 	}
-	Fprintln(w)
+	_, _ = Fprintln(w)
 }
