@@ -186,5 +186,5 @@ func (e *FingerprintError) Error() string {
 	if e.Tool != "" {
 		tool = "version " + e.Tool + " of migrate, which began it"
 	}
-	return begun + ", and this version of migrate has other steps for it: complete the phase with " + tool
+	return begun + fmt.Sprintf(", and this version of migrate has other steps for it: complete the phase with %s, or take it back with `migrate rollback --phase %d`", tool, e.Phase)
 }

@@ -152,7 +152,9 @@ func (r Runner[V, H]) Rollback(ctx context.Context, p Phase[V, H]) (err error) {
 	if err != nil {
 		return fmt.Errorf("reading the journal: %w", err)
 	}
-	x.choice = known.Choice // what it was begun with, however it is taken back
+	// What it was begun with stays in the journal, however it is taken back: a way back
+	// that is stopped leaves a phase that is part done by that spec and those steps.
+	x.choice, x.begun = known.Choice, !known.Begun.IsZero()
 	end, err := r.Journal.BeginRun(p.Number)
 	if err != nil {
 		return fmt.Errorf("beginning a rollback of phase %d: %w", p.Number, err)

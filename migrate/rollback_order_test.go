@@ -67,6 +67,40 @@ func TestHalfWayBackIsPartDone(t *testing.T) {
 	}
 }
 
+// A way back that goes by another spec and is stopped does not make that spec the one
+// that the phase was begun with.
+func TestAStoppedWayBackKeepsWhatThePhaseWasBegunWith(t *testing.T) {
+	t.Parallel()
+	w, j := newWorld(), newJournal(t)
+	p := phase(step("a", Once, undoable), step("b", Once, undoable), step("c", Once, undoable))
+	fails := func(at StepID) func(StepID, string, string) error {
+		return func(s StepID, _, _ string) error {
+			if s == at {
+				return errNoRoute
+			}
+			return nil
+		}
+	}
+	w.touch = fails("c")
+	r := runner(w, j)
+	if err := r.Run(t.Context(), p); !errors.Is(err, errNoRoute) {
+		t.Fatal(err)
+	}
+	w.touch = fails("a")
+	other := r
+	other.Spec = "sha256:other"
+	if err := other.Rollback(t.Context(), p); !errors.Is(err, errNoRoute) {
+		t.Fatal(err)
+	}
+	var changed *FingerprintError
+	if err := Resumable(j, p, other.Spec); !errors.As(err, &changed) || !changed.Spec {
+		t.Errorf("the spec of the way back is taken for that of the phase: %v", err)
+	}
+	if err := Resumable(j, p, r.Spec); err != nil {
+		t.Errorf("with the spec that it was begun with: %v", err)
+	}
+}
+
 // What stays after a rollback, since it is one-way, holds nobody to the spec
 // that it was made with: the mistake may be in that spec.
 func TestWhatStaysHoldsNobodyToTheSpec(t *testing.T) {

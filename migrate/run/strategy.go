@@ -48,25 +48,30 @@ func (r *run) unblocked(ctx context.Context, p phases.Phase) (phases.Phase, erro
 func (r *run) asBegun(p phases.Phase) (phases.Phase, error) {
 	other, switched, err := r.begunAs(p)
 	if err != nil || !switched {
-		return p, err
+		return other, err
 	}
 	r.Operator.Say(fmt.Sprintf("phase %d was begun with --strategy %s and goes on so", p.Number, phases.InPlace))
 	return other, r.switchTo(phases.InPlace)
 }
 
-// begunAs is the phase with the strategy that asBegun switches to. One that is
-// complete keeps it as well: its way back depends on it.
+// begunAs is the phase with the strategy that it was begun with, and whether the rest
+// of the run switches to that. One that is complete keeps it whatever is asked for: its
+// way back depends on it.
 func (r *run) begunAs(p phases.Phase) (as phases.Phase, switched bool, err error) {
 	begun, err := begunStrategy(r.j, p.Number)
-	if err != nil || r.Chosen || begun != phases.InPlace || inPlace(p) {
+	if err != nil || begun == "" || begun == phases.StrategyOf(p.Choice) {
 		return p, false, err
 	}
-	other := migration.Phases(phases.InPlace)[p.Number-1]
+	known, err := r.j.Phase(p.Number)
+	if err != nil || known.Completed.IsZero() && (r.Chosen || begun != phases.InPlace) {
+		return p, false, err
+	}
+	other := migration.Phases(begun)[p.Number-1]
 	stands, err := migrate.Stands(r.j, other)
 	if err != nil || !stands {
 		return p, false, err
 	}
-	return other, true, nil
+	return other, !r.Chosen && begun == phases.InPlace, nil
 }
 
 // resumable refuses another spec than the one that a phase was begun with,

@@ -94,6 +94,20 @@ func keepsItsStrategy(t *testing.T, j *state.Journal) {
 	}
 }
 
+// TestACompletePhaseIsNotRelabelled: where the other strategy is asked for, a complete
+// phase stays what it was done as. Its way back would else lack what was set up.
+func TestACompletePhaseIsNotRelabelled(t *testing.T) {
+	t.Parallel()
+	for _, begun := range []phases.Strategy{phases.Overlap, phases.InPlace} {
+		asked := map[phases.Strategy]phases.Strategy{phases.Overlap: phases.InPlace, phases.InPlace: phases.Overlap}[begun]
+		r := &run{Options: Options{Chosen: true, Strategy: asked}, j: begunWith(t, begun)}
+		as, err := r.asBegun(migration.Phases(asked)[1])
+		if err != nil || phases.StrategyOf(as.Choice) != begun || r.Strategy != asked {
+			t.Errorf("done with %s, asked for %s: %s, and the rest %s, %v", begun, asked, phases.StrategyOf(as.Choice), r.Strategy, err)
+		}
+	}
+}
+
 // TestTheOtherStrategyIsNamed where a phase is half done with it.
 func TestTheOtherStrategyIsNamed(t *testing.T) {
 	t.Parallel()
