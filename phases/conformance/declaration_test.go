@@ -39,7 +39,7 @@ func TestDeclarations(t *testing.T) {
 	}
 }
 
-// TestStepsOfBefore: a journal in which the etcd phase is part done can be
+// TestStepsOfBefore: a journal in which a phase is part done can be
 // carried on only with the same steps. These are the fingerprints that journals
 // in use have.
 func TestStepsOfBefore(t *testing.T) {
@@ -51,6 +51,14 @@ func TestStepsOfBefore(t *testing.T) {
 	} {
 		if got := migrate.Fingerprint(conformance.AllPhases(strategy)[1]); got != want {
 			t.Errorf("%s: the steps have the fingerprint %s, and had %s", strategy, got, want)
+		}
+	}
+	for number, want := range map[int]string{
+		1: "sha256:c3f988c4e4971f46c7593d189b7f79f77b9831288f6ed9148a5feb627005f6e0",
+		3: "sha256:c98fac80cc513de79d84a6249ee05dd4a267515ba67f4fa1c184539bfcd428d1",
+	} {
+		if got := migrate.Fingerprint(conformance.AllPhases(phases.Overlap)[number-1]); got != want {
+			t.Errorf("phase %d: the steps have the fingerprint %s, and had %s", number, got, want)
 		}
 	}
 }
