@@ -10,7 +10,7 @@ COMMIT     := $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS    := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 PREFIX     ?= /usr/local
 DESTDIR    ?=
-TOOL       := go tool -modfile=tools/go.mod
+TOOL       := go tool -modfile=internal/tools/go.mod
 PACKAGES   := systemd-container mmdebstrap debian-archive-keyring iproute2 util-linux mount openssh-client ca-certificates git
 NEWER_KEYS := /usr/share/keyrings/debian-archive-trixie-stable.*
 SUDO_USER_FLAG := $(if $(SUDO_USER_MODE),--sudo-user operator,)
@@ -107,12 +107,12 @@ endef
 # command does: an unchanged program is looked at in seconds. ST1005 is off, since
 # messages begin with names such as Kubernetes, and the cluster in memory says what
 # real programs say. Of errcheck, what is closed is left out: it was read, or synced
-# before. tools/errcheck.txt and `//nolint:errcheck` with a reason leave out the rest.
+# before. internal/tools/errcheck.txt and `//nolint:errcheck` with a reason leave out the rest.
 verify:          ## formatting, vet, staticcheck, errcheck, and the sizes of functions and files
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "gofmt would change: $$bad"; exit 1; }
 	go vet ./...
 	$(TOOL) staticcheck -checks inherit,-ST1005 ./...
-	@echo "errcheck ./..."; bad=$$($(TOOL) errcheck -ignoretests -exclude tools/errcheck.txt ./... 2>&1 | grep -vE '//nolint:errcheck|[.]Close[(][)]' || true); \
+	@echo "errcheck ./..."; bad=$$($(TOOL) errcheck -ignoretests -exclude internal/tools/errcheck.txt ./... 2>&1 | grep -vE '//nolint:errcheck|[.]Close[(][)]' || true); \
 		[ -z "$$bad" ] || { echo "an error is not looked at: $$bad"; exit 1; }
 	go test ./internal/source
 

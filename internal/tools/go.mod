@@ -1,5 +1,5 @@
 // The programs that `make verify` and `make release` run, at their versions and with
-// their checksums: go tool -modfile=tools/go.mod NAME. They have a file of their own, so
+// their checksums: go tool -modfile=internal/tools/go.mod NAME. They have a file of their own, so
 // that nothing of them decides what the program itself is built from.
 
 module hamigrate
