@@ -6,7 +6,7 @@ import (
 	"hamigrate/migrate/show"
 )
 
-// endingHere shows how a run ended that did not end well.
+// Ending shows how a run ended that did not end well.
 type Ending struct {
 	W     io.Writer
 	Flags string // those that name the cluster, for commands in the error

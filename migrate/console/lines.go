@@ -39,7 +39,7 @@ func WithFlags(text, flags string) string {
 // LongSentence is what an eye finds a command in.
 const LongSentence = 160
 
-// inLines is an error as it is printed. What to do about it begins a line of its
+// Lines is an error as it is printed. What to do about it begins a line of its
 // own, and so does the command that a long sentence proposes. Commands of ours in
 // it are about the same cluster as the one that failed.
 func Lines(err error, flags string) show.Own {

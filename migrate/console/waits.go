@@ -10,7 +10,7 @@ import (
 	"hamigrate/migrate/show"
 )
 
-// waitLines tells a person for which host the program waits. They are lines that
+// Waits tells a person for which host the program waits. They are lines that
 // stay, on a terminal, too: what one host has kept the program from is to be
 // seen afterwards.
 type Waits struct{ W io.Writer }

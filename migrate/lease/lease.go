@@ -191,7 +191,7 @@ func (h *Lease) Release(ctx context.Context) {
 	}
 }
 
-// operatorOf is who this run is.
+// HolderOf is who this run is.
 func HolderOf(journal string, j *state.Journal, command string) (kube.Operator, error) {
 	var id operatorIdentity
 	known, err := j.GetBlob(operatorBlob, &id)

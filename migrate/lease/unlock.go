@@ -24,7 +24,7 @@ type unlocking interface {
 	Unlock(ctx context.Context, seen kube.Operator, by string, tell bool) error
 }
 
-// unlockLocal shows the lock beside the journal. It is the operating system's
+// LeftBehind shows the lock beside the journal. It is the operating system's
 // and ends with its process, so a living one can't be taken away, and what is
 // left of a dead one locks nobody out: it is shown and removed.
 func LeftBehind(journal string, tell func(string)) error {

@@ -52,7 +52,7 @@ func sourceWithoutAPI(ctx context.Context, s *Session) (backup.Source, error) {
 // backedUpPhases are those before whose first change a backup is taken.
 var backedUpPhases = []int{2, 3}
 
-// takeBackupNow saves a backup beside the journal, also of a cluster whose API does not
+// Backup saves a backup beside the journal, also of a cluster whose API does not
 // answer: of what is left of it. tell is told what is done.
 func Backup(ctx context.Context, s *Session, tell func(string)) (backup.Set, error) {
 	src, err := backupSource(ctx, s)

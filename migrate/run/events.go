@@ -12,7 +12,7 @@ func (b Listeners) Event(e migrate.Event) {
 	}
 }
 
-// onEvent is a listener that is a function.
+// ListenerFunc is a listener that is a function.
 type ListenerFunc func(migrate.Event)
 
 // Event calls the function.

@@ -34,7 +34,7 @@ func (u UnderRenewal) options() (certs.Options, error) {
 	return certs.Options{ID: u.ID, Began: u.Began, Within: within}, err
 }
 
-// renewalOptions says what is renewed, and how.
+// RenewOptions says what is renewed, and how.
 type RenewOptions struct {
 	Within   string // what ends within this time is renewed, such as "30d"
 	Chosen   bool   // that time was asked for: not the default

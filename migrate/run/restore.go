@@ -38,7 +38,7 @@ func seeRestore(ctx context.Context, s *Session, o restore.Options) (restore.Loo
 	return look, err
 }
 
-// restorationOptions says what is restored, and how.
+// RestoreOptions says what is restored, and how.
 type RestoreOptions struct {
 	From     string        // the backup's folder; "": the newest one beside the journal
 	PlanOnly bool          // only say what would be done
@@ -68,7 +68,7 @@ type RestorePlan struct {
 	Entries []migrate.Entry
 }
 
-// restoreCluster makes etcd's lost members anew from a backup. One that was stopped
+// Restore makes etcd's lost members anew from a backup. One that was stopped
 // goes on.
 func Restore(ctx context.Context, s *Session, o RestoreOptions) (err error) {
 	j, err := s.openJournal()

@@ -156,7 +156,7 @@ func phasesBack(ctx context.Context, s *Session, j *state.Journal, number int, a
 	return back, nil
 }
 
-// planBack is what a rollback with these options would undo, in its order, with what
+// PlanRollback is what a rollback with these options would undo, in its order, with what
 // is true now. Nothing is changed.
 func PlanRollback(ctx context.Context, s *Session, o Options) ([]migrate.RollbackEntry, error) {
 	j, err := s.ReadJournal()

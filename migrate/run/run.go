@@ -11,7 +11,7 @@ import (
 	"hamigrate/state"
 )
 
-// runPhases runs phases in order with the session's journal, and probes the API from
+// Run runs phases in order with the session's journal, and probes the API from
 // before the first change to after the last one. What is done already is left as it
 // is, so a run that was stopped goes on.
 func Run(ctx context.Context, s *Session, o Options) (err error) {

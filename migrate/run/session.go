@@ -101,7 +101,7 @@ func (h hosts) Waits(c cluster.Host, what string) (done func()) { return h.pool.
 // Lost counts the connections that were lost; phases.World asks for it.
 func (h hosts) Lost() int { return h.pool.Lost() }
 
-// newSession reads the spec and finds the journal's place. No host is connected to yet.
+// Open reads the spec and finds the journal's place. No host is connected to yet.
 func Open(o SessionOptions) (*Session, error) {
 	file, journal := o.File, o.Journal
 	// Beside a pipe, or standard input, there is no place for a journal.
@@ -125,7 +125,7 @@ func Open(o SessionOptions) (*Session, error) {
 	return s, nil
 }
 
-// sessionWithoutSpec is a session on hosts that no spec names yet.
+// WithoutSpec is a session on hosts that no spec names yet.
 func WithoutSpec(o SessionOptions) *Session {
 	s := &Session{Given: o.Given, tool: o.Tool, Log: o.Log}
 	s.waits.tell, o.SSH.Waits = o.SSH.Waits, s.waits.hear

@@ -22,7 +22,7 @@ type StatusRow struct {
 	StepName string          `json:"title"`
 }
 
-// statusOf lists the steps of phases, with what the journal says and, unless offline,
+// Status lists the steps of phases, with what the journal says and, unless offline,
 // what the cluster shows. Offline, only steps that were begun are known.
 func Status(ctx context.Context, s *Session, list []phases.Phase, offline bool) ([]StatusRow, error) {
 	j, err := s.ReadJournal()

@@ -123,7 +123,7 @@ var (
 	embedded = regexp.MustCompile(`(certificate-authority-data|client-certificate-data|client-key-data): (\S+)`)
 )
 
-// describeText replaces certificates and keys.
+// describe replaces certificates and keys.
 func (m *memo) describe(text string) string {
 	return memoized(&m.texts, text, func() string { return describeText(text) })
 }
