@@ -33,7 +33,7 @@ type AdoptJournal interface {
 
 // Adoption is the evidence that a lost journal is rebuilt from.
 type Adoption struct {
-	Traces []Trace // of all phases
+	PreImages []PreImage // of all phases
 	// Ours says whether something besides a trace tells that a step was done
 	// by this program, and what: a backup on the host. "" for no.
 	Ours func(ctx context.Context, step StepID, target string) (string, error)
@@ -70,11 +70,11 @@ func Adopt[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], from Ado
 		if err != nil {
 			return nil, err
 		}
-		begun = begun || a.trace != nil || a.Status == state.Verified
+		begun = begun || a.preImage != nil || a.Status == state.Verified
 		complete = complete && (a.Status == state.Verified || a.Status == state.Satisfied)
 		list = append(list, a)
 	}
-	list = append(list, withoutTarget(p, all, from.Traces)...)
+	list = append(list, withoutTarget(p, all, from.PreImages)...)
 	if begun || complete {
 		err = writeAdopted(p, list, from, complete, j)
 	} else {
@@ -92,13 +92,13 @@ func Adopt[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], from Ado
 // adopting is one step on one target, with its trace where it has one.
 type adopting struct {
 	Adopted
-	trace *Trace
+	preImage *PreImage
 }
 
 func adoptOne[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], v visit[V, H], from Adoption) (adopting, error) {
 	a := adopting{Adopted: Adopted{Phase: p.Number, Step: v.ID, Title: v.Title, Target: v.target, Status: state.Pending}}
-	if i := slices.IndexFunc(from.Traces, func(t Trace) bool { return t.Phase == p.Number && t.Step == v.ID && t.Target == v.target }); i >= 0 {
-		a.trace = &from.Traces[i]
+	if i := slices.IndexFunc(from.PreImages, func(t PreImage) bool { return t.Phase == p.Number && t.Step == v.ID && t.Target == v.target }); i >= 0 {
+		a.preImage = &from.PreImages[i]
 		a.Status = state.Started
 	}
 	finding, err := v.check(ctx, env)
@@ -110,7 +110,7 @@ func adoptOne[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], v vis
 	if finding.Verdict != Satisfied {
 		return a, nil
 	}
-	if a.trace != nil {
+	if a.preImage != nil {
 		a.Status = state.Verified
 		return a, nil
 	}
@@ -130,12 +130,12 @@ func adoptOne[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], v vis
 
 // withoutTarget are traces of steps that are no part of the phase any more: a
 // host that was taken out of the spec. They are ours all the same.
-func withoutTarget[V, H any](p Phase[V, H], all []visit[V, H], traces []Trace) []adopting {
+func withoutTarget[V, H any](p Phase[V, H], all []visit[V, H], traces []PreImage) []adopting {
 	var out []adopting
 	for i, t := range traces {
 		known := slices.ContainsFunc(all, func(v visit[V, H]) bool { return v.ID == t.Step && v.target == t.Target })
 		if t.Phase == p.Number && !known {
-			out = append(out, adopting{trace: &traces[i], Adopted: Adopted{Phase: t.Phase, Step: t.Step, Title: string(t.Step), Target: t.Target,
+			out = append(out, adopting{preImage: &traces[i], Adopted: Adopted{Phase: t.Phase, Step: t.Step, Title: string(t.Step), Target: t.Target,
 				Status: state.Started, TrueNow: "it is no step of this phase, as the spec is now"}})
 		}
 	}
@@ -145,8 +145,8 @@ func withoutTarget[V, H any](p Phase[V, H], all []visit[V, H], traces []Trace) [
 func writeAdopted[V, H any](p Phase[V, H], list []adopting, from Adoption, complete bool, j AdoptJournal) error {
 	spec, declaration, choice := from.Spec, Fingerprint(p), p.Choice.record()
 	for _, a := range list {
-		if a.trace != nil { // what it was begun with: a changed spec is noticed, as ever
-			spec, declaration, choice = a.trace.Spec, a.trace.Declaration, a.trace.Choice
+		if a.preImage != nil { // what it was begun with: a changed spec is noticed, as ever
+			spec, declaration, choice = a.preImage.Spec, a.preImage.Declaration, a.preImage.Choice
 			break
 		}
 	}
@@ -169,8 +169,8 @@ func writeAdopted[V, H any](p Phase[V, H], list []adopting, from Adoption, compl
 		default:
 			continue
 		}
-		if a.trace != nil {
-			change.Before, change.Edits = a.trace.Before, a.trace.Edits
+		if a.preImage != nil {
+			change.Before, change.Edits = a.preImage.Before, a.preImage.Edits
 		}
 		if _, err := j.Advance(keyOf(p.Number, a.Step, a.Target), change); err != nil {
 			return fmt.Errorf("adopting %s on %s: %w", a.Step, a.Target, err)

@@ -31,15 +31,15 @@ func TestGuardBesideVerify(t *testing.T) {
 			j := newJournal(t)
 			synctest.Test(t, func(t *testing.T) {
 				w, asked, began := newWorld(), 0, time.Now()
-				p := phase(step("a", Once, func(s *Step[view, hands]) {
-					s.Verify = func(context.Context, view) error {
+				p := phase(step("a", Once, func(s *Step[reader, writer]) {
+					s.Verify = func(context.Context, reader) error {
 						if time.Since(began) < c.verify {
 							return errNotYet
 						}
 						return nil
 					}
 				}))
-				p.Guard = func(ctx context.Context, _ view) error {
+				p.Invariants = func(ctx context.Context, _ reader) error {
 					if asked++; asked == 2 { // the first is before the phase
 						return c.beside(ctx)
 					}

@@ -24,7 +24,7 @@ type crashed struct{}
 type lab struct {
 	*world
 	journal *state.Journal
-	phase   Phase[view, hands]
+	phase   Phase[reader, writer]
 	initial map[string]string
 	points  int             // instants passed in this run
 	kill    int             // the instant at which to die; 0: never
@@ -32,7 +32,7 @@ type lab struct {
 	broken  []string        // duties violated
 }
 
-func newLab(t testing.TB, w *world, p Phase[view, hands]) *lab {
+func newLab(t testing.TB, w *world, p Phase[reader, writer]) *lab {
 	l := &lab{world: w, journal: newJournal(t), phase: p, initial: maps.Clone(w.values), fail: map[string]bool{}}
 	w.touch = l.command
 	// The invariants are broken by a step that is half done, as a real one
@@ -205,7 +205,7 @@ func TestAnyPhaseAnyWorldAnyFaults(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld()
-		var steps []Step[view, hands]
+		var steps []Step[reader, writer]
 		first := rapid.IntRange(0, 4).Draw(rt, "first of the bracket")
 		last := first + rapid.IntRange(0, 2).Draw(rt, "more in the bracket")
 		for i := range rapid.IntRange(1, 4).Draw(rt, "steps") {
@@ -218,7 +218,7 @@ func TestAnyPhaseAnyWorldAnyFaults(t *testing.T) {
 			}
 			if i >= first && i <= last {
 				s.Rolling = false
-				bracketed(&s)
+				grouped(&s)
 			}
 			steps = append(steps, s)
 			for _, target := range w.targets[s.On] {

@@ -13,14 +13,14 @@ type Op string
 
 // The operations.
 const (
-	OpNeeds   Op = "needs"
-	OpCheck   Op = "check"
-	OpGuard   Op = "guard"
-	OpApply   Op = "apply"
-	OpVerify  Op = "verify"
-	OpUndo    Op = "undo"
-	OpJournal Op = "journal"
-	OpTrail   Op = "trail" // the pre-image could not be kept with the cluster; nothing was changed
+	OpNeeds      Op = "needs"
+	OpCheck      Op = "check"
+	OpInvariants Op = "guard"
+	OpApply      Op = "apply"
+	OpVerify     Op = "verify"
+	OpUndo       Op = "undo"
+	OpJournal    Op = "journal"
+	OpPreImage   Op = "trail" // the pre-image could not be kept with the cluster; nothing was changed
 )
 
 // Where names a step on a target.
@@ -40,23 +40,23 @@ type StepError struct {
 	Err error
 	// Back is what became of the step's bracket; nil where it has none, or
 	// where nothing was to be taken back.
-	Back *WayBack
+	Unwound *Unwound
 }
 
 func (e *StepError) Error() string {
 	msg := fmt.Sprintf("%s: %s: %v", e.Where, e.Op, e.Err)
-	if e.Back != nil {
-		msg += "; " + e.Back.String()
+	if e.Unwound != nil {
+		msg += "; " + e.Unwound.String()
 	}
 	return msg
 }
 
 // Unwrap returns the cause, and that of a way back that did not end well.
 func (e *StepError) Unwrap() []error {
-	if e.Back == nil || e.Back.Err == nil {
+	if e.Unwound == nil || e.Unwound.Err == nil {
 		return []error{e.Err}
 	}
-	return []error{e.Err, e.Back.Err}
+	return []error{e.Err, e.Unwound.Err}
 }
 
 // BlockedError says that it is not safe to go on, and that the step it names

@@ -34,22 +34,22 @@ func newWorld() *world {
 	}
 }
 
-// view reads the world; hands change it too.
-type view struct {
+// reader reads the world; writer change it too.
+type reader struct {
 	w      *world
 	target string
 }
 
-type hands struct{ view }
+type writer struct{ reader }
 
-func (v view) value(step StepID) string {
+func (v reader) value(step StepID) string {
 	if s, ok := v.w.values[string(step)+"@"+v.target]; ok {
 		return s
 	}
 	return "old"
 }
 
-func (h hands) set(step StepID, value string) error {
+func (h writer) set(step StepID, value string) error {
 	if err := h.w.touch(step, h.target, value); err != nil {
 		return err
 	}
@@ -59,14 +59,14 @@ func (h hands) set(step StepID, value string) error {
 }
 
 func (w *world) Targets(_ context.Context, on Selector) ([]string, error) { return w.targets[on], nil }
-func (w *world) View(target string) view                                  { return view{w, target} }
-func (w *world) Hands(target string) hands                                { return hands{view{w, target}} }
+func (w *world) View(target string) reader                                  { return reader{w, target} }
+func (w *world) Hands(target string) writer                                { return writer{reader{w, target}} }
 
 // step declares a step over the world.
-func step(id StepID, on Selector, with ...func(*Step[view, hands])) Step[view, hands] {
-	s := Step[view, hands]{
+func step(id StepID, on Selector, with ...func(*Step[reader, writer])) Step[reader, writer] {
+	s := Step[reader, writer]{
 		ID: id, Title: "Do " + string(id), Why: "Because.", On: on, OneWay: "not yet", Settle: time.Minute,
-		Check: func(_ context.Context, v view) (Finding, error) {
+		Check: func(_ context.Context, v reader) (Finding, error) {
 			switch value := v.value(id); {
 			case value == "new":
 				return Finding{Verdict: Satisfied, Reason: "it is new"}, nil
@@ -76,13 +76,13 @@ func step(id StepID, on Selector, with ...func(*Step[view, hands])) Step[view, h
 				return Finding{Verdict: Needed, Reason: "it is " + value, Before: Before{"was": value}}, nil
 			}
 		},
-		Apply: func(_ context.Context, h hands, _ Before) error {
+		Apply: func(_ context.Context, h writer, _ Before) error {
 			if err := h.set(id, "half"); err != nil {
 				return err
 			}
 			return h.set(id, "new")
 		},
-		Verify: func(_ context.Context, v view) error {
+		Verify: func(_ context.Context, v reader) error {
 			if got := v.value(id); got != "new" {
 				return fmt.Errorf("it is %s", got)
 			}
@@ -95,17 +95,17 @@ func step(id StepID, on Selector, with ...func(*Step[view, hands])) Step[view, h
 	return s
 }
 
-func rolling(s *Step[view, hands]) { s.Rolling = true }
+func rolling(s *Step[reader, writer]) { s.Rolling = true }
 
-func needs(ids ...StepID) func(*Step[view, hands]) {
-	return func(s *Step[view, hands]) { s.Needs = ids }
+func needs(ids ...StepID) func(*Step[reader, writer]) {
+	return func(s *Step[reader, writer]) { s.Needs = ids }
 }
 
-func phase(steps ...Step[view, hands]) Phase[view, hands] {
-	return Phase[view, hands]{
+func phase(steps ...Step[reader, writer]) Phase[reader, writer] {
+	return Phase[reader, writer]{
 		Number: 2, Name: "etcd", Title: "Move etcd", Why: "So that it survives.", Steps: steps,
-		Guard:       func(_ context.Context, v view) error { return v.w.guard() },
-		GuardSettle: time.Millisecond, // one attempt
+		Invariants:       func(_ context.Context, v reader) error { return v.w.guard() },
+		InvariantsSettle: time.Millisecond, // one attempt
 	}
 }
 
@@ -144,8 +144,8 @@ func newJournal(t testing.TB) *state.Journal {
 	return j
 }
 
-func runner(w *world, j Journal) Runner[view, hands] {
-	return Runner[view, hands]{Env: w, Journal: j, Spec: "sha256:spec"}
+func runner(w *world, j Journal) Runner[reader, writer] {
+	return Runner[reader, writer]{Env: w, Journal: j, Spec: "sha256:spec"}
 }
 
 // recorded are the journal's records of the phase: "step@target status".

@@ -102,7 +102,7 @@ func checkAll[V, H any](ctx context.Context, env Env[V, H], all []visit[V, H]) [
 
 // check calls the step's Check and refuses a finding without a verdict.
 func (v visit[V, H]) check(ctx context.Context, env Env[V, H]) (Finding, error) {
-	finding, err := v.Check(ctx, env.View(v.target))
+	finding, err := v.Check(ctx, env.Reader(v.target))
 	if err != nil {
 		return Finding{}, err
 	}

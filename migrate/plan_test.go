@@ -16,8 +16,8 @@ func TestPlanShowsEveryStepAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	w, j := newWorld(), newJournal(t)
 	w.values["a@cluster"], w.values["c@e2"] = "new", "stuck"
-	p := phase(step("a", Once), step("b", Once, needs("a"), func(s *Step[view, hands]) {
-		s.Undo, s.OneWay, s.Outage = func(context.Context, hands, Before) error { return nil }, "", 40*time.Second
+	p := phase(step("a", Once), step("b", Once, needs("a"), func(s *Step[reader, writer]) {
+		s.Undo, s.OneWay, s.Outage = func(context.Context, writer, Before) error { return nil }, "", 40*time.Second
 	}), step("c", EtcdHosts, needs("b")))
 	if _, err := j.Advance(state.Key{Phase: 2, Step: "c", Target: "e1"}, state.Change{Event: state.Start}); err != nil {
 		t.Fatal(err)
@@ -46,8 +46,8 @@ func TestPlanShowsEveryStepAndChangesNothing(t *testing.T) {
 func TestPlanEndsAtACheckThatFails(t *testing.T) {
 	t.Parallel()
 	w, j := newWorld(), newJournal(t)
-	p := phase(step("a", Once), step("b", Once, func(s *Step[view, hands]) {
-		s.Check = func(context.Context, view) (Finding, error) { return Finding{}, errNoRoute }
+	p := phase(step("a", Once), step("b", Once, func(s *Step[reader, writer]) {
+		s.Check = func(context.Context, reader) (Finding, error) { return Finding{}, errNoRoute }
 	}))
 	entries, err := Plan(t.Context(), w, p, j)
 	var broken *StepError

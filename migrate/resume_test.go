@@ -112,14 +112,14 @@ func TestStopWhileWaitingForTheInvariants(t *testing.T) {
 				}
 				stop := make(chan struct{})
 				time.AfterFunc(8*time.Second, func() { close(stop) })
-				p := phase(step("a", Once, func(s *Step[view, hands]) {
+				p := phase(step("a", Once, func(s *Step[reader, writer]) {
 					check := s.Check
-					s.Check = func(ctx context.Context, v view) (Finding, error) {
+					s.Check = func(ctx context.Context, v reader) (Finding, error) {
 						time.Sleep(guardFresh) // else the phase's guard is the step's
 						return check(ctx, v)
 					}
 				}))
-				p.GuardSettle = time.Minute
+				p.InvariantsSettle = time.Minute
 				r := runner(w, j)
 				r.Stop, r.Events = stop, heard
 				start := time.Now()
@@ -137,7 +137,7 @@ func TestStopWhileWaitingForTheInvariants(t *testing.T) {
 func TestCancelLeavesTheOutcomeUnknown(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("interrupted twice")
-	type S = Step[view, hands]
+	type S = Step[reader, writer]
 	for name, c := range map[string]struct {
 		spoil func(*S, context.CancelCauseFunc)
 		op    Op
@@ -145,15 +145,15 @@ func TestCancelLeavesTheOutcomeUnknown(t *testing.T) {
 		says  string
 	}{
 		"check": {func(s *S, cancel context.CancelCauseFunc) {
-			s.Check = func(ctx context.Context, _ view) (Finding, error) { cancel(cause); return Finding{}, ctx.Err() }
+			s.Check = func(ctx context.Context, _ reader) (Finding, error) { cancel(cause); return Finding{}, ctx.Err() }
 		}, OpCheck, state.Pending, "nothing was changed by it"},
 		"apply": {func(s *S, cancel context.CancelCauseFunc) {
-			s.Apply = func(ctx context.Context, h hands, _ Before) error {
+			s.Apply = func(ctx context.Context, h writer, _ Before) error {
 				return errors.Join(h.set("a", "half"), func() error { cancel(cause); return ctx.Err() }())
 			}
 		}, OpApply, state.Started, "its outcome is unknown"},
 		"verify": {func(s *S, cancel context.CancelCauseFunc) {
-			s.Verify = func(context.Context, view) error { cancel(cause); return errNotYet }
+			s.Verify = func(context.Context, reader) error { cancel(cause); return errNotYet }
 		}, OpVerify, state.Applied, "it was applied but is not verified"},
 	} {
 		t.Run(name, func(t *testing.T) {

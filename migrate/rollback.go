@@ -176,7 +176,7 @@ func rollbackResult(err error) string {
 // back undoes the entries in their order.
 func (x *execution[V, H]) back(ctx context.Context, entries []RollbackEntry) error {
 	x.emit(Event{Kind: EventPhaseStarted, Title: "Take back: " + x.phase.Title})
-	if err := x.firstGuard(ctx); err != nil {
+	if err := x.firstInvariants(ctx); err != nil {
 		x.emit(Event{Kind: endKind(err), Title: x.phase.Title, Message: err.Error()})
 		return err
 	}
@@ -197,7 +197,7 @@ func (x *execution[V, H]) back(ctx context.Context, entries []RollbackEntry) err
 			return ErrStopped
 		}
 		one := &stepRun[V, H]{execution: x, visit: x.visits[i], index: n + 1}
-		if err := one.undoGuarded(ctx); err != nil {
+		if err := one.undoAndCheck(ctx); err != nil {
 			return err
 		}
 	}
@@ -223,7 +223,7 @@ func (x *execution[V, H]) reopen(entries []RollbackEntry) error {
 }
 
 // undoGuarded is undo with the invariants around it.
-func (s *stepRun[V, H]) undoGuarded(ctx context.Context) error {
+func (s *stepRun[V, H]) undoAndCheck(ctx context.Context) error {
 	s.beginStep()
 	if !s.status().Unfinished() {
 		if err := s.guardBefore(ctx, s.where(), s.status(), s.event("", "")); err != nil {
@@ -234,8 +234,8 @@ func (s *stepRun[V, H]) undoGuarded(ctx context.Context) error {
 	if err := s.undo(ctx, "rollback"); err != nil {
 		return err
 	}
-	s.until = time.Now().Add(s.phase.GuardSettle)
-	if err := s.guard(ctx, s.stop(), s.event("", "")); err != nil {
+	s.until = time.Now().Add(s.phase.InvariantsSettle)
+	if err := s.awaitInvariants(ctx, s.stop(), s.event("", "")); err != nil {
 		if errors.Is(err, ErrStopped) && ctx.Err() == nil {
 			s.tell(EventStopped, err.Error())
 			return ErrStopped

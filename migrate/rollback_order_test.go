@@ -10,7 +10,7 @@ import (
 )
 
 // doneThere is thereAndBack with the phase complete.
-func doneThere(t *testing.T) (*world, Phase[view, hands], *state.Journal, Runner[view, hands]) {
+func doneThere(t *testing.T) (*world, Phase[reader, writer], *state.Journal, Runner[reader, writer]) {
 	t.Helper()
 	w, p := thereAndBack()
 	j := newJournal(t)

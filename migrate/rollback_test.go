@@ -14,17 +14,17 @@ import (
 )
 
 // undoable gives a step a way back of two remote commands.
-func undoable(s *Step[view, hands]) {
-	bracketed(s)
-	s.Bracket = ""
+func undoable(s *Step[reader, writer]) {
+	grouped(s)
+	s.Group = ""
 }
 
 // stays makes a step one-way for a reason.
-func stays(s *Step[view, hands]) { s.OneWay = "it harms nobody" }
+func stays(s *Step[reader, writer]) { s.OneWay = "it harms nobody" }
 
 // there is a phase with all that a rollback may meet: a step that was there
 // before, a rolling group, one that stays.
-func thereAndBack() (*world, Phase[view, hands]) {
+func thereAndBack() (*world, Phase[reader, writer]) {
 	w := newWorld()
 	w.values["b@e1"], w.values["a@cluster"] = "new", "odd"
 	return w, phase(step("a", Once, undoable), step("b", EtcdHosts, rolling, undoable), step("c", EtcdHosts, rolling, undoable, needs("b")), step("d", Once, stays))
@@ -227,7 +227,7 @@ func TestTheWayBackIsShownAsDiffs(t *testing.T) {
 	w, j := newWorld(), newJournal(t)
 	s := step("a", Once, undoable)
 	check := s.Check
-	s.Check = func(ctx context.Context, v view) (Finding, error) {
+	s.Check = func(ctx context.Context, v reader) (Finding, error) {
 		f, err := check(ctx, v)
 		if f.Verdict == Needed {
 			f.Changes = []Change{{Object: "cp1:/etc/a", Before: "old\n", After: "new\n"}}
@@ -259,10 +259,10 @@ func TestRollbackToWhereTheWayThereIsBlocked(t *testing.T) {
 	for _, undone := range []bool{true, false} {
 		w, j := newWorld(), newJournal(t)
 		blocked := false
-		p := phase(step("a", Once, undoable, func(s *Step[view, hands]) {
+		p := phase(step("a", Once, undoable, func(s *Step[reader, writer]) {
 			s.Settle = 20 * time.Millisecond
 			check := s.Check
-			s.Check = func(ctx context.Context, v view) (Finding, error) {
+			s.Check = func(ctx context.Context, v reader) (Finding, error) {
 				f, err := check(ctx, v)
 				if blocked && f.Verdict == Needed {
 					return Finding{Verdict: Blocked, Reason: "something is missing", Undone: undone}, err

@@ -188,7 +188,7 @@ func stand[V, H any](recs records, p Phase[V, H]) bool {
 
 func (x *execution[V, H]) all(ctx context.Context) error {
 	x.emit(Event{Kind: EventPhaseStarted, Title: x.phase.Title})
-	if err := x.firstGuard(ctx); err != nil {
+	if err := x.firstInvariants(ctx); err != nil {
 		x.emit(Event{Kind: endKind(err), Title: x.phase.Title, Message: err.Error()})
 		return err
 	}
@@ -216,7 +216,7 @@ func (x *execution[V, H]) all(ctx context.Context) error {
 // firstGuard holds the phase back while the invariants do not hold, unless a
 // step was left unfinished: that step may be what breaks them, and finishing
 // it what mends them.
-func (x *execution[V, H]) firstGuard(ctx context.Context) error {
+func (x *execution[V, H]) firstInvariants(ctx context.Context) error {
 	if x.records.any(func(rec state.Record) bool { return rec.Status.Unfinished() }) {
 		return nil
 	}
@@ -241,12 +241,12 @@ func (x *execution[V, H]) guardBefore(ctx context.Context, where Where, status s
 	if x.holding {
 		stop = nil
 	}
-	err := x.guard(ctx, stop, e)
+	err := x.awaitInvariants(ctx, stop, e)
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return &InterruptedError{Where: where, Op: OpGuard, Status: status, Cause: context.Cause(ctx), Err: err}
+		return &InterruptedError{Where: where, Op: OpInvariants, Status: status, Cause: context.Cause(ctx), Err: err}
 	case errors.Is(err, ErrStopped):
 		return ErrStopped
 	}
@@ -256,9 +256,9 @@ func (x *execution[V, H]) guardBefore(ctx context.Context, where Where, status s
 }
 
 // guard polls the phase's invariants until stop is closed.
-func (x *execution[V, H]) guard(ctx context.Context, stop <-chan struct{}, e Event) error {
-	waited, err := poll(ctx, stop, x.phase.GuardSettle, func(err error) { x.waiting(e, err) }, func(ctx context.Context) error {
-		return x.phase.Guard(ctx, x.Env.View(ClusterTarget))
+func (x *execution[V, H]) awaitInvariants(ctx context.Context, stop <-chan struct{}, e Event) error {
+	waited, err := poll(ctx, stop, x.phase.InvariantsSettle, func(err error) { x.waiting(e, err) }, func(ctx context.Context) error {
+		return x.phase.Invariants(ctx, x.Env.Reader(ClusterTarget))
 	})
 	x.stepWaited += waited
 	if err == nil {

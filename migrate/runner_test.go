@@ -83,9 +83,9 @@ func TestApplyErrorIsKeptAndRetriedWithTheFirstPreImage(t *testing.T) {
 		return nil
 	}
 	var given []Before
-	p := phase(step("a", Once, func(s *Step[view, hands]) {
+	p := phase(step("a", Once, func(s *Step[reader, writer]) {
 		apply := s.Apply
-		s.Apply = func(ctx context.Context, h hands, b Before) error {
+		s.Apply = func(ctx context.Context, h writer, b Before) error {
 			given = append(given, b)
 			return apply(ctx, h, b)
 		}
@@ -120,8 +120,8 @@ func TestApplyErrorIsKeptAndRetriedWithTheFirstPreImage(t *testing.T) {
 func TestAnApplyCannotChangeThePreImage(t *testing.T) {
 	t.Parallel()
 	w, j := newWorld(), newJournal(t)
-	p := phase(step("a", Once, func(s *Step[view, hands]) {
-		s.Apply = func(_ context.Context, h hands, b Before) error {
+	p := phase(step("a", Once, func(s *Step[reader, writer]) {
+		s.Apply = func(_ context.Context, h writer, b Before) error {
 			b["was"] = "forged"
 			return errors.Join(h.set("a", "new"))
 		}
@@ -141,8 +141,8 @@ func TestVerifyIsWaitedForAndSaysWhatItWaitsFor(t *testing.T) {
 		r := runner(w, j)
 		r.Events = heard
 		ready := time.Now().Add(12 * time.Second)
-		p := phase(step("a", Once, func(s *Step[view, hands]) {
-			s.Verify = func(context.Context, view) error {
+		p := phase(step("a", Once, func(s *Step[reader, writer]) {
+			s.Verify = func(context.Context, reader) error {
 				if time.Now().Before(ready) {
 					return errNotYet
 				}
@@ -170,8 +170,8 @@ func TestVerifyThatNeverAgreesIsAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, j := newWorld(), newJournal(t)
 		agree := false
-		p := phase(step("a", Once, func(s *Step[view, hands]) {
-			s.Verify = func(context.Context, view) error {
+		p := phase(step("a", Once, func(s *Step[reader, writer]) {
+			s.Verify = func(context.Context, reader) error {
 				if !agree {
 					return errNotYet
 				}
@@ -257,9 +257,9 @@ func brokenGuard(t *testing.T, breaks int, check time.Duration) (op string, ops 
 			}
 			return nil
 		}
-		slow := func(s *Step[view, hands]) {
+		slow := func(s *Step[reader, writer]) {
 			real := s.Check
-			s.Check = func(ctx context.Context, v view) (Finding, error) {
+			s.Check = func(ctx context.Context, v reader) (Finding, error) {
 				time.Sleep(check)
 				return real(ctx, v)
 			}
@@ -286,8 +286,8 @@ func TestMistakesOfTheDeclarationAndItsEnv(t *testing.T) {
 	if err := runner(w, j).Run(t.Context(), phase()); err == nil {
 		t.Error("ran a phase without steps")
 	}
-	silentCheck := step("a", Once, func(s *Step[view, hands]) {
-		s.Check = func(context.Context, view) (Finding, error) { return Finding{}, nil }
+	silentCheck := step("a", Once, func(s *Step[reader, writer]) {
+		s.Check = func(context.Context, reader) (Finding, error) { return Finding{}, nil }
 	})
 	var broken *StepError
 	if err := runner(w, j).Run(t.Context(), phase(silentCheck)); !errors.As(err, &broken) || broken.Op != OpCheck {

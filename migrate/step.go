@@ -81,7 +81,7 @@ type Step[V, H any] struct {
 	// they are one change in parts: when Apply or Verify of one fails, those
 	// of them that were touched are taken back at once, newest first. All of
 	// them have an Undo, and none is Rolling.
-	Bracket string
+	Group string
 	// Outage is how long the API is expected to be away during Apply;
 	// 0 means that no client notices.
 	Outage time.Duration
@@ -126,8 +126,8 @@ type Phase[V, H any] struct {
 	// Guard checks the invariants before and after every step; the one after a
 	// step is the one before the next that begins at once. It is polled for at
 	// most GuardSettle, since a node may be a moment late.
-	Guard       func(context.Context, V) error
-	GuardSettle time.Duration
+	Invariants       func(context.Context, V) error
+	InvariantsSettle time.Duration
 }
 
 // Env binds a declaration to a real cluster.
@@ -136,14 +136,14 @@ type Env[V, H any] interface {
 	// they are taken. Once has the one target "cluster".
 	Targets(context.Context, Selector) ([]string, error)
 	// View is read access for a step on a target.
-	View(target string) V
+	Reader(target string) V
 	// Hands is read and write access for a step on a target.
-	Hands(target string) H
+	Writer(target string) H
 }
 
 // Losses is an Env that counts the connections to hosts that were lost. What
 // failed while one was lost is looked at again instead of ending the run.
-type Losses interface {
+type LossCounter interface {
 	// Lost is the number so far. It only grows.
 	Lost() int
 }

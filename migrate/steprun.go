@@ -15,10 +15,10 @@ type stepRun[V, H any] struct {
 	visit visit[V, H]
 	index int
 
-	mends int // how often a lost connection may still be mended
-	lost  int // connections lost before this attempt
+	reconnects int // how often a lost connection may still be mended
+	lost       int // connections lost before this attempt
 
-	takesBack bool      // its bracket is being taken back, after a failure
+	unwinding bool      // its bracket is being taken back, after a failure
 	until     time.Time // when the wait at hand is over
 	lastSaid  error     // what that wait saw last
 	toldWhy   bool      // that it goes on although it was asked to stop
@@ -31,7 +31,7 @@ func (s *stepRun[V, H]) run(ctx context.Context) error {
 	how, message, err := s.takeUp(ctx)
 	if err != nil {
 		s.tell(endKind(err), err.Error())
-		s.takeBack(ctx, err)
+		s.unwind(ctx, err)
 		return err
 	}
 	s.done[s.key()] = true
@@ -92,11 +92,11 @@ func (s *stepRun[V, H]) change(ctx context.Context, finding Finding) error {
 		return err
 	}
 	s.tell(EventStepStarted, finding.Reason)
-	if err := s.keepTrace(ctx); err != nil {
-		return s.brokenAndKept(ctx, OpTrail, err)
+	if err := s.keepPreImage(ctx); err != nil {
+		return s.brokenAndKept(ctx, OpPreImage, err)
 	}
 	before := s.records[s.key()].Before // not finding.Before: this may be a retry
-	if err := s.measured(func() error { return s.visit.Apply(ctx, s.Env.Hands(s.visit.target), before) }); err != nil {
+	if err := s.measured(func() error { return s.visit.Apply(ctx, s.Env.Writer(s.visit.target), before) }); err != nil {
 		return s.brokenAndKept(ctx, OpApply, err)
 	}
 	if err := s.advance(state.Change{Event: state.ApplyDone}); err != nil {
@@ -141,7 +141,7 @@ func (s *stepRun[V, H]) changeWaits(said error) {
 // is asked to stop ends here, unless the step is no place for that: what it has
 // changed is in the journal as applied, and the next run verifies it.
 func (s *stepRun[V, H]) settle(ctx context.Context) error {
-	verify := func(ctx context.Context) error { return s.visit.Verify(ctx, s.Env.View(s.visit.target)) }
+	verify := func(ctx context.Context) error { return s.visit.Verify(ctx, s.Env.Reader(s.visit.target)) }
 	held := s.guardBeside(ctx)
 	s.until = time.Now().Add(s.visit.Settle)
 	waited, err := poll(ctx, s.stop(), s.visit.Settle, s.stillWaiting, verify)
@@ -156,14 +156,14 @@ func (s *stepRun[V, H]) settle(ctx context.Context) error {
 	if s.healthy = healthy; !healthy.IsZero() {
 		return nil
 	}
-	s.until = time.Now().Add(s.phase.GuardSettle)
-	switch err := s.guard(ctx, s.stop(), s.event("", "")); {
+	s.until = time.Now().Add(s.phase.InvariantsSettle)
+	switch err := s.awaitInvariants(ctx, s.stop(), s.event("", "")); {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrStopped) && ctx.Err() == nil:
 		return ErrStopped // it is verified: this is between two steps
 	default:
-		return s.broken(ctx, OpGuard, err)
+		return s.broken(ctx, OpInvariants, err)
 	}
 }
 
@@ -175,7 +175,7 @@ func (s *stepRun[V, H]) guardBeside(ctx context.Context) (held func() time.Time)
 	ctx, giveUp := context.WithCancel(ctx)
 	began, answer := time.Now(), make(chan time.Time, 1)
 	go func() {
-		if err := s.phase.Guard(ctx, s.Env.View(ClusterTarget)); err != nil {
+		if err := s.phase.Invariants(ctx, s.Env.Reader(ClusterTarget)); err != nil {
 			s.Log.Debug("the guard does not hold beside Verify", "step", s.visit.ID, "node", s.visit.target, "error", err)
 			answer <- time.Time{}
 			return
@@ -222,11 +222,11 @@ func (s *stepRun[V, H]) stop() <-chan struct{} {
 // waited for; "" where it does.
 func (s *stepRun[V, H]) mustGoOn() string {
 	switch {
-	case s.takesBack:
+	case s.unwinding:
 		return "what belongs together is being taken back"
 	case s.visit.KeepGoing, s.holding:
 		return "the cluster must not stay as it is between these steps"
-	case s.visit.Bracket != "":
+	case s.visit.Group != "":
 		return "this is a part of one change, which is taken back where it fails"
 	case s.visit.Outage > 0:
 		return "the API may be away until this is so"

@@ -16,11 +16,11 @@ import (
 var errPulling = errors.New("the image can't be pulled")
 
 // late makes a step's Verify disagree, with what says says, until it is time.
-func late(after time.Duration, says func() error) func(*Step[view, hands]) {
-	return func(s *Step[view, hands]) {
+func late(after time.Duration, says func() error) func(*Step[reader, writer]) {
+	return func(s *Step[reader, writer]) {
 		begun := time.Time{}
 		s.Settle = 10 * time.Minute
-		s.Verify = func(context.Context, view) error {
+		s.Verify = func(context.Context, reader) error {
 			if begun.IsZero() {
 				begun = time.Now()
 			}
@@ -95,7 +95,7 @@ func TestStopEndsAWait(t *testing.T) {
 				}
 				s := step("a", Once, late(tt.ready, notYet))
 				if tt.verify != nil {
-					s.Verify = func(ctx context.Context, _ view) error { return tt.verify(ctx) }
+					s.Verify = func(ctx context.Context, _ reader) error { return tt.verify(ctx) }
 				}
 				r := runner(w, j)
 				r.Stop, r.Events = stop, heard
@@ -131,13 +131,13 @@ func TestStopEndsAWait(t *testing.T) {
 // most.
 func TestStopDoesNotEndTheWaitOfAStepThatMustGoOn(t *testing.T) {
 	t.Parallel()
-	undo := func(s *Step[view, hands]) {
-		s.OneWay, s.Undo = "", func(_ context.Context, h hands, _ Before) error { return h.set(s.ID, "old") }
+	undo := func(s *Step[reader, writer]) {
+		s.OneWay, s.Undo = "", func(_ context.Context, h writer, _ Before) error { return h.set(s.ID, "old") }
 	}
-	for name, with := range map[string]func(*Step[view, hands]){
-		"two voters":          func(s *Step[view, hands]) { s.KeepGoing = true },
-		"part of one change":  func(s *Step[view, hands]) { undo(s); s.Bracket = "restart" },
-		"the API may be away": func(s *Step[view, hands]) { s.Outage = time.Minute },
+	for name, with := range map[string]func(*Step[reader, writer]){
+		"two voters":          func(s *Step[reader, writer]) { s.KeepGoing = true },
+		"part of one change":  func(s *Step[reader, writer]) { undo(s); s.Group = "restart" },
+		"the API may be away": func(s *Step[reader, writer]) { s.Outage = time.Minute },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -175,8 +175,8 @@ func TestStopEndsTheWaitOfAWayBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, j, stop := newWorld(), newJournal(t), make(chan struct{})
 		stuck := true
-		s := step("a", Once, func(s *Step[view, hands]) {
-			s.OneWay, s.Undo = "", func(_ context.Context, h hands, _ Before) error {
+		s := step("a", Once, func(s *Step[reader, writer]) {
+			s.OneWay, s.Undo = "", func(_ context.Context, h writer, _ Before) error {
 				if stuck {
 					return fmt.Errorf("waiting for a person: %w", ErrStopped) // phases.AwaitOrStop
 				}

@@ -55,29 +55,29 @@ func TestElapsedIsTheWholeVisitAndWaitedWhatOthersTookOfIt(t *testing.T) {
 			took(10 * ms)
 			return after(healthy)
 		}
-		p := phase(step("a", Once, func(s *Step[view, hands]) {
+		p := phase(step("a", Once, func(s *Step[reader, writer]) {
 			s.WaitsFor = "kubelet"
 			check, apply := s.Check, s.Apply
-			s.Check = func(ctx context.Context, v view) (Finding, error) {
+			s.Check = func(ctx context.Context, v reader) (Finding, error) {
 				took(guardFresh)
 				healthy = time.Now().Add(1200 * ms) // the guard before: tries at 0, 510, 1020, 1530
 				return check(ctx, v)
 			}
-			s.Apply = func(ctx context.Context, h hands, b Before) error {
+			s.Apply = func(ctx context.Context, h writer, b Before) error {
 				took(300 * ms)          // ours
 				env.waited += 2000 * ms // kubeadm
 				took(2000 * ms)         //
 				settled = time.Now().Add(7 * time.Second)
 				return apply(ctx, h, b)
 			}
-			s.Verify = func(context.Context, view) error {
+			s.Verify = func(context.Context, reader) error {
 				took(20 * ms)
 				return after(settled) // tries at 0, 520, …, 7280
 			}
 		}), step("b", Once))
-		p.GuardSettle = time.Minute
+		p.InvariantsSettle = time.Minute
 		env.values["b@cluster"] = "new"
-		r := Runner[view, hands]{Env: env, Journal: newJournal(t), Spec: "sha256:spec", Events: heard}
+		r := Runner[reader, writer]{Env: env, Journal: newJournal(t), Spec: "sha256:spec", Events: heard}
 		healthy = time.Now().Add(700 * ms) // the phase's guard: tries at 0, 510, 1020
 		if err := r.Run(t.Context(), p); err != nil {
 			t.Fatal(err)
@@ -112,14 +112,14 @@ func TestCommandsSideBySideTookNoLongerThanTheirApply(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		env, heard := &clocked{world: newWorld()}, &told{}
-		p := phase(step("a", Once, func(s *Step[view, hands]) {
-			s.Apply = func(_ context.Context, h hands, _ Before) error {
+		p := phase(step("a", Once, func(s *Step[reader, writer]) {
+			s.Apply = func(_ context.Context, h writer, _ Before) error {
 				time.Sleep(3 * time.Second)
 				env.waited += 8 * 3 * time.Second
 				return h.set("a", "new")
 			}
 		}))
-		if err := (Runner[view, hands]{Env: env, Journal: newJournal(t), Spec: "s", Events: heard}).Run(t.Context(), p); err != nil {
+		if err := (Runner[reader, writer]{Env: env, Journal: newJournal(t), Spec: "s", Events: heard}).Run(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
 		if a := ended(heard.events)["a"]; a.Waited != 3*time.Second || a.Elapsed != a.Waited {
@@ -133,9 +133,9 @@ func TestAFailedStepSaysHowLongItWaited(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w, heard := newWorld(), &told{}
-		p := phase(step("a", Once, func(s *Step[view, hands]) {
+		p := phase(step("a", Once, func(s *Step[reader, writer]) {
 			s.Settle = 10 * time.Second
-			s.Verify = func(context.Context, view) error { return errNotYet }
+			s.Verify = func(context.Context, reader) error { return errNotYet }
 		}))
 		r := runner(w, newJournal(t))
 		r.Events = heard
@@ -154,10 +154,10 @@ func TestWaitsInsideAChangeAreTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		env, heard := &clocked{world: newWorld()}, &told{}
-		p := phase(step("a", Once, func(s *Step[view, hands]) {
+		p := phase(step("a", Once, func(s *Step[reader, writer]) {
 			s.WaitsFor = "kubelet"
 			apply := s.Apply
-			s.Apply = func(ctx context.Context, h hands, b Before) error {
+			s.Apply = func(ctx context.Context, h writer, b Before) error {
 				for range 12 {
 					time.Sleep(time.Second)
 					env.onWait(errNotYet)
@@ -165,7 +165,7 @@ func TestWaitsInsideAChangeAreTold(t *testing.T) {
 				return apply(ctx, h, b)
 			}
 		}))
-		if err := (Runner[view, hands]{Env: env, Journal: newJournal(t), Spec: "s", Events: heard}).Run(t.Context(), p); err != nil {
+		if err := (Runner[reader, writer]{Env: env, Journal: newJournal(t), Spec: "s", Events: heard}).Run(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
 		var waits []time.Duration

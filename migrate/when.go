@@ -82,7 +82,7 @@ func (p Phase[V, H]) Choices() []Choice {
 func (p Phase[V, H]) Begun(known state.Phase) Choice { return p.begun(known.Choice, known.Declaration) }
 
 // BegunBy is Begun, by a trace of one of its steps.
-func (p Phase[V, H]) BegunBy(t Trace) Choice { return p.begun(t.Choice, t.Declaration) }
+func (p Phase[V, H]) BegunBy(t PreImage) Choice { return p.begun(t.Choice, t.Declaration) }
 
 func (p Phase[V, H]) begun(recorded map[string]string, declaration string) Choice {
 	if len(recorded) > 0 {

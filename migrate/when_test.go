@@ -11,13 +11,13 @@ import (
 	"hamigrate/state"
 )
 
-func with(w When) func(*Step[view, hands]) {
-	return func(s *Step[view, hands]) { s.When = w }
+func with(w When) func(*Step[reader, writer]) {
+	return func(s *Step[reader, writer]) { s.When = w }
 }
 
 // ways is a phase that can be done in three ways, one of them with the steps of
 // another.
-func ways() Phase[view, hands] {
+func ways() Phase[reader, writer] {
 	p := phase(
 		step("a", Once),
 		step("first", Once, with(When{"way": {"over", "back"}})),
@@ -31,7 +31,7 @@ func ways() Phase[view, hands] {
 	return p
 }
 
-func ids(p Phase[view, hands]) string {
+func ids(p Phase[reader, writer]) string {
 	var out []string
 	for _, s := range p.Steps {
 		out = append(out, string(s.ID))
@@ -78,16 +78,16 @@ func TestForKeepsTheStepsOfAChoice(t *testing.T) {
 
 func TestValidateLooksAtEveryChoice(t *testing.T) {
 	t.Parallel()
-	for want, spoil := range map[string]func(*Phase[view, hands]){
-		"step 4 (b) with size small, way under: ID is used twice": func(p *Phase[view, hands]) { p.Steps[3] = step("b", Once) },
-		`step 2 (b) with size big, way under: needs "first", which is no earlier step o`: func(p *Phase[view, hands]) {
+	for want, spoil := range map[string]func(*Phase[reader, writer]){
+		"step 4 (b) with size small, way under: ID is used twice": func(p *Phase[reader, writer]) { p.Steps[3] = step("b", Once) },
+		`step 2 (b) with size big, way under: needs "first", which is no earlier step o`: func(p *Phase[reader, writer]) {
 			p.Steps[4].Needs, p.Steps[2].When = []StepID{"first"}, When{"way": {"over"}}
 		},
-		`step 3 (second): When names the answer "sideways" to "way", which the phase do`: func(p *Phase[view, hands]) { p.Steps[2].When = When{"way": {"sideways"}} },
-		`step 3 (second): When names the answer "red" to "colour", which the phase does`: func(p *Phase[view, hands]) { p.Steps[2].When = When{"colour": {"red"}} },
-		`step 3 (second): When allows no answer to "way"`:                                func(p *Phase[view, hands]) { p.Steps[2].When = When{"way": nil} },
-		`there is no answer to the facet "size"`:                                         func(p *Phase[view, hands]) { p.Facets["size"] = nil },
-		"has no steps with size small, way back":                                         func(p *Phase[view, hands]) { p.Steps = p.Steps[5:6] },
+		`step 3 (second): When names the answer "sideways" to "way", which the phase do`: func(p *Phase[reader, writer]) { p.Steps[2].When = When{"way": {"sideways"}} },
+		`step 3 (second): When names the answer "red" to "colour", which the phase does`: func(p *Phase[reader, writer]) { p.Steps[2].When = When{"colour": {"red"}} },
+		`step 3 (second): When allows no answer to "way"`:                                func(p *Phase[reader, writer]) { p.Steps[2].When = When{"way": nil} },
+		`there is no answer to the facet "size"`:                                         func(p *Phase[reader, writer]) { p.Facets["size"] = nil },
+		"has no steps with size small, way back":                                         func(p *Phase[reader, writer]) { p.Steps = p.Steps[5:6] },
 	} {
 		p := ways()
 		spoil(&p)
@@ -104,8 +104,8 @@ func TestTheJournalKeepsTheChoice(t *testing.T) {
 	w, j := newWorld(), newJournal(t)
 	declared := ways()
 	for i := range declared.Steps {
-		bracketed(&declared.Steps[i]) // each has a way back
-		declared.Steps[i].Bracket = ""
+		grouped(&declared.Steps[i]) // each has a way back
+		declared.Steps[i].Group = ""
 	}
 	if err := runner(w, j).Run(t.Context(), declared.For(Choice{"way": "over"})); err == nil || !strings.Contains(err.Error(), "not chosen yet: [size]") || len(w.ops) > 0 {
 		t.Fatalf("with an open facet: %v, %v", err, w.ops)
@@ -145,8 +145,8 @@ func TestAJournalWithoutAChoiceIsCarriedOn(t *testing.T) {
 	w, j := newWorld(), newJournal(t)
 	declared := ways()
 	for i := range declared.Steps {
-		bracketed(&declared.Steps[i]) // each has a way back
-		declared.Steps[i].Bracket = ""
+		grouped(&declared.Steps[i]) // each has a way back
+		declared.Steps[i].Group = ""
 	}
 	chosen := Choice{"way": "under", "size": "small"}
 	old, stop := runner(w, before{j}), make(chan struct{})
@@ -195,7 +195,7 @@ func TestBegun(t *testing.T) {
 		if got == nil || Fingerprint(p.For(got)) != steps || c["way"] != "back" && c["size"] == "small" && !maps.Equal(got, c) {
 			t.Errorf("by the steps of %v, got %v", c, got)
 		}
-		if got := p.BegunBy(Trace{Declaration: steps}); got == nil || !reflect.DeepEqual(got, p.Begun(state.Phase{Declaration: steps})) {
+		if got := p.BegunBy(PreImage{Declaration: steps}); got == nil || !reflect.DeepEqual(got, p.Begun(state.Phase{Declaration: steps})) {
 			t.Errorf("by a trace of %v, got %v", c, got)
 		}
 	}

@@ -1,63 +1,73 @@
+// Package phases is what the three phases share: the read and change handles
+// their steps get (View and Hands), how the hosts, the API servers and the
+// etcd members are reached, and the invariants between any two steps.
+//
+// Each phase is a package of its own below this one; phase.go there lists the
+// steps in order, and every step is a file named after it.
 package phases
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
+	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
+
+	"k8s.io/client-go/rest"
 )
 
-// View is what Check and Verify get: it can look at everything and change
-// nothing.
-type View struct {
-	world  *World
-	target string
+// Step and Phase are the engine's, over the handles of this package.
+type (
+	Step  = migrate.Step[Reader, Writer]
+	Phase = migrate.Phase[Reader, Writer]
+)
+
+// StateDir is the folder on every host that holds what this tool keeps there:
+// backups of files it changed and the archive of the old etcd member. Mode
+// 0700; nothing in it is read by kubelet, nginx or etcd.
+const StateDir = "/var/lib/migrate"
+
+// AdminConf is the first control-plane node's admin kubeconfig.
+const AdminConf = "/etc/kubernetes/admin.conf"
+
+// Hosts gives connections to hosts; sshhost.Pool is one.
+type Hosts interface {
+	Host(context.Context, cluster.Host) (remote.Host, error)
 }
 
-// Hands is what Apply and Undo get.
-type Hands struct{ View }
+// World is one run's connections to the real cluster, in parts: each has what one
+// concern remembers, and a lock of its own. It implements migrate.Env.
+type Access struct {
+	spec  cluster.Spec
+	hosts Hosts
 
-// World binds other targets; a step that needs a neighbour's view uses it.
-func (v View) World() *World { return v.world }
-
-// Spec is the spec the run is for.
-func (v View) Spec() cluster.Spec { return v.world.spec }
-
-// Target is the name of the host the step is for, or "cluster".
-func (v View) Target() string { return v.target }
-
-// Self is the target's entry in the spec.
-func (v View) Self() cluster.Host {
-	h, err := v.world.host(v.target)
-	if err != nil {
-		return cluster.Host{Name: v.target}
-	}
-	return h
+	workers   foundWorkers
+	api       apiServers
+	etcd      etcdConnections
+	files     fileCache
+	preImages preImageStore
+	ready     readyNodes
+	asked     asked
+	pods      podNetwork
+	operator  operator
+	turns     turns
+	waiting   waitingTime
 }
 
-// First is the first control-plane node.
-func (v View) First() cluster.Host { return v.world.spec.ControlPlane.First }
-
-// Workers lists the workers.
-func (v View) Workers(ctx context.Context) ([]cluster.Host, error) { return v.world.findWorkers(ctx) }
-
-// On is a host by name, for looking. It connects on first use.
-func (v View) On(name string) remote.Reader { return lazyHost{v.world, name} }
-
-// On is a host by name, for changing. It connects on first use.
-func (h Hands) On(name string) remote.Host { return lazyHost{h.world, name} }
-
-// EndpointURL is the new control-plane endpoint as a kubeconfig names it.
-func (v View) EndpointURL() string { return "https://" + v.EndpointAddress() }
-
-// EndpointAddress is the endpoint as host:port.
-func (v View) EndpointAddress() string {
-	e := v.Spec().Endpoint
-	host := e.Host
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	return fmt.Sprintf("%s:%d", host, e.Port)
+// NewWorld makes a World; it connects to a host when a step first needs it.
+func NewAccess(spec cluster.Spec, hosts Hosts) *Access {
+	return &Access{spec: spec, hosts: hosts, turns: turns{one: make(chan struct{}, 1)},
+		api:   apiServers{configs: map[string]*rest.Config{}, clients: map[string]kube.Client{}},
+		files: fileCache{sums: map[string]hashed{}, contents: map[string][]byte{}},
+		ready: readyNodes{before: map[string]bool{}}, asked: asked{memos: map[any]any{}}}
 }
+
+// Close closes the etcd connections; the host connections belong to Hosts.
+func (w *Access) Close() error { return w.etcd.close() }
+
+// View and Hands bind a step's handles to a target.
+func (w *Access) Reader(target string) Reader { return Reader{access: w, target: target} }
+
+// Hands binds the changing handles to a target.
+func (w *Access) Writer(target string) Writer { return Writer{Reader: w.Reader(target)} }

@@ -11,7 +11,7 @@ import (
 // APIServer finds the running API server of a control-plane node; false
 // means that none runs at this moment. A second one, started for an overlap,
 // listens on another port.
-func (v View) APIServer(ctx context.Context, node string) (Process, bool, error) {
+func (v Reader) APIServer(ctx context.Context, node string) (Process, bool, error) {
 	address, err := v.APIAddress(ctx, node)
 	if err != nil {
 		return Process{}, false, err
@@ -36,9 +36,9 @@ func (v View) APIServer(ctx context.Context, node string) (Process, bool, error)
 type EtcdFiles struct{ CAFile, CertFile, KeyFile string }
 
 // EtcdFiles reads their paths from the first API server's manifest.
-func (v View) EtcdFiles(ctx context.Context) (EtcdFiles, error) {
+func (v Reader) EtcdFiles(ctx context.Context) (EtcdFiles, error) {
 	first := v.On(v.First().Name)
-	file, err := readParked(ctx, first, APIServerManifest)
+	file, err := readManifest(ctx, first, APIServerManifest)
 	if err != nil {
 		return EtcdFiles{}, err
 	}

@@ -28,12 +28,12 @@ type apiServers struct {
 // APIAddress is host:port of the API server on a control-plane node. All of
 // them listen on the first one's port, kubeadm's default unless its manifest
 // says otherwise.
-func (v View) APIAddress(ctx context.Context, node string) (string, error) {
-	h, err := v.world.host(node)
+func (v Reader) APIAddress(ctx context.Context, node string) (string, error) {
+	h, err := v.access.host(node)
 	if err != nil {
 		return "", err
 	}
-	port, err := v.world.apiServerPort(ctx)
+	port, err := v.access.apiServerPort(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -42,15 +42,15 @@ func (v View) APIAddress(ctx context.Context, node string) (string, error) {
 
 // apiServerPort is read from the manifest once: no step changes it, and the
 // clients of the API servers are kept for the whole run as well.
-func (w *World) apiServerPort(ctx context.Context) (string, error) {
+func (w *Access) apiServerPort(ctx context.Context) (string, error) {
 	w.api.mu.Lock()
 	port := w.api.port
 	w.api.mu.Unlock()
 	if port != "" {
 		return port, nil
 	}
-	first := w.View("cluster").On(w.spec.ControlPlane.First.Name)
-	file, err := readParked(ctx, first, APIServerManifest)
+	first := w.Reader("cluster").On(w.spec.ControlPlane.First.Name)
+	file, err := readManifest(ctx, first, APIServerManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return defaultAPIPort, nil
 	}
@@ -75,14 +75,14 @@ func (w *World) apiServerPort(ctx context.Context) (string, error) {
 const defaultAPIPort = "6443"
 
 // restConfig reaches the API server of one control-plane node, from there.
-func (w *World) restConfig(ctx context.Context, node string) (*rest.Config, error) {
+func (w *Access) restConfig(ctx context.Context, node string) (*rest.Config, error) {
 	w.api.mu.Lock()
 	cfg, admin := w.api.configs[node], w.api.admin
 	w.api.mu.Unlock()
 	if cfg != nil {
 		return cfg, nil
 	}
-	v := w.View(node)
+	v := w.Reader(node)
 	if admin == nil {
 		f, err := v.On(v.First().Name).ReadFile(ctx, AdminConf)
 		if err != nil {
@@ -106,7 +106,7 @@ func (w *World) restConfig(ctx context.Context, node string) (*rest.Config, erro
 
 // kube keeps one client for each API server: every clientset made with a dial
 // function of its own opens a connection of its own.
-func (w *World) kube(ctx context.Context, node string) (kube.Client, error) {
+func (w *Access) kube(ctx context.Context, node string) (kube.Client, error) {
 	w.api.mu.Lock()
 	client, known := w.api.clients[node]
 	w.api.mu.Unlock()
@@ -128,13 +128,13 @@ func (w *World) kube(ctx context.Context, node string) (kube.Client, error) {
 }
 
 // Kube reads the cluster's objects through the first API server.
-func (v View) Kube(ctx context.Context) (kube.Reader, error) {
-	c, err := v.world.kube(ctx, v.First().Name)
+func (v Reader) Kube(ctx context.Context) (kube.Reader, error) {
+	c, err := v.access.kube(ctx, v.First().Name)
 	return c.Reader, err
 }
 
 // Nodes are the cluster's nodes by name, from the first API server.
-func (v View) Nodes(ctx context.Context) (map[string]corev1.Node, error) {
+func (v Reader) Nodes(ctx context.Context) (map[string]corev1.Node, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return nil, err
@@ -143,20 +143,20 @@ func (v View) Nodes(ctx context.Context) (map[string]corev1.Node, error) {
 }
 
 // KubeOn reads through the API server of a control-plane node.
-func (v View) KubeOn(ctx context.Context, node string) (kube.Reader, error) {
-	c, err := v.world.kube(ctx, node)
+func (v Reader) KubeOn(ctx context.Context, node string) (kube.Reader, error) {
+	c, err := v.access.kube(ctx, node)
 	return c.Reader, err
 }
 
 // Kube changes the cluster's objects through the first API server.
-func (h Hands) Kube(ctx context.Context) (kube.Client, error) {
-	return h.world.kube(ctx, h.First().Name)
+func (h Writer) Kube(ctx context.Context) (kube.Client, error) {
+	return h.access.kube(ctx, h.First().Name)
 }
 
 // AdminCA returns the cluster's CA certificates, PEM, from the admin
 // kubeconfig.
-func (v View) AdminCA(ctx context.Context) ([]byte, error) {
-	cfg, err := v.world.restConfig(ctx, v.First().Name)
+func (v Reader) AdminCA(ctx context.Context) ([]byte, error) {
+	cfg, err := v.access.restConfig(ctx, v.First().Name)
 	if err != nil {
 		return nil, err
 	}
@@ -165,8 +165,8 @@ func (v View) AdminCA(ctx context.Context) ([]byte, error) {
 
 // AdminConfig returns a client configuration for the API server of the first
 // control-plane node. It holds the admin's key: never print or store it.
-func (v View) AdminConfig(ctx context.Context) (*rest.Config, error) {
-	cfg, err := v.world.restConfig(ctx, v.First().Name)
+func (v Reader) AdminConfig(ctx context.Context) (*rest.Config, error) {
+	cfg, err := v.access.restConfig(ctx, v.First().Name)
 	if err != nil {
 		return nil, err
 	}
@@ -175,8 +175,8 @@ func (v View) AdminConfig(ctx context.Context) (*rest.Config, error) {
 
 // AdminConfigOn is AdminConfig for the API server of another control-plane
 // node, reached from that node.
-func (v View) AdminConfigOn(ctx context.Context, node string) (*rest.Config, error) {
-	cfg, err := v.world.restConfig(ctx, node)
+func (v Reader) AdminConfigOn(ctx context.Context, node string) (*rest.Config, error) {
+	cfg, err := v.access.restConfig(ctx, node)
 	if err != nil {
 		return nil, err
 	}

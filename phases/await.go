@@ -17,7 +17,7 @@ const oneTry = 20 * time.Second
 // is over is an error with the last answer, and so is an answer that no waiting
 // mends (migrate.Hopeless), at once. The wait is counted as one for others'
 // programs.
-func Await(ctx context.Context, v View, limit time.Duration, so func(context.Context) error) error {
+func Await(ctx context.Context, v Reader, limit time.Duration, so func(context.Context) error) error {
 	return await(ctx, v, nil, limit, so)
 }
 
@@ -25,12 +25,12 @@ func Await(ctx context.Context, v View, limit time.Duration, so func(context.Con
 // (migrate.ErrStopped): what was changed before it does no harm as it is, and
 // whoever comes next begins by looking. It is for waits for a person, and for
 // those at the very end of an Apply or Undo.
-func AwaitOrStop(ctx context.Context, v View, limit time.Duration, so func(context.Context) error) error {
-	return await(ctx, v, v.World().stopping(), limit, so)
+func AwaitOrStop(ctx context.Context, v Reader, limit time.Duration, so func(context.Context) error) error {
+	return await(ctx, v, v.Access().stopping(), limit, so)
 }
 
-func await(ctx context.Context, v View, stop <-chan struct{}, limit time.Duration, so func(context.Context) error) error {
-	defer v.World().Waiting()()
+func await(ctx context.Context, v Reader, stop <-chan struct{}, limit time.Duration, so func(context.Context) error) error {
+	defer v.Access().Waiting()()
 	asking, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -56,7 +56,7 @@ func await(ctx context.Context, v View, stop <-chan struct{}, limit time.Duratio
 			return false, last
 		}
 		if polling.Err() == nil {
-			v.World().StillWaits(last)
+			v.Access().StillWaits(last)
 		}
 		return false, nil
 	})

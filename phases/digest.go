@@ -62,11 +62,11 @@ const settled = 2
 // not there. The host reads a file again only when it is another one than at
 // the last time, as make and rsync tell it: hashing etcd takes longer than all
 // else that its step does.
-func (v View) Digest(ctx context.Context, host, file string) (string, error) {
+func (v Reader) Digest(ctx context.Context, host, file string) (string, error) {
 	key := host + ":" + file
-	v.world.files.mu.Lock()
-	known := v.world.files.sums[key]
-	v.world.files.mu.Unlock()
+	v.access.files.mu.Lock()
+	known := v.access.files.sums[key]
+	v.access.files.mu.Unlock()
 	out, err := v.On(host).Look(ctx, remote.Command{Script: fmt.Sprintf(digestScript, remote.Quote(file), remote.Quote(known.file), remote.Quote(rights.StatFormat))})
 	if err != nil {
 		return "", fmt.Errorf("reading the checksum of %s on %s: %w", file, host, err)
@@ -87,9 +87,9 @@ func (v View) Digest(ctx context.Context, host, file string) (string, error) {
 	}
 	sum, _, _ := strings.Cut(lines[2], " ")
 	if age >= settled {
-		v.world.files.mu.Lock()
-		defer v.world.files.mu.Unlock()
-		v.world.files.sums[key] = hashed{lines[0], sum}
+		v.access.files.mu.Lock()
+		defer v.access.files.mu.Unlock()
+		v.access.files.sums[key] = hashed{lines[0], sum}
 	}
 	return sum, nil
 }
@@ -100,10 +100,10 @@ const contentTries = 3
 // Content returns a file of a host, of any size, whose checksum is known. It is
 // read once for all targets and kept: what is for three hosts would else be
 // read three times. An error where the content is another one by now.
-func (v View) Content(ctx context.Context, host, file, sum string) ([]byte, error) {
-	v.world.files.mu.Lock()
-	data, have := v.world.files.contents[sum]
-	v.world.files.mu.Unlock()
+func (v Reader) Content(ctx context.Context, host, file, sum string) ([]byte, error) {
+	v.access.files.mu.Lock()
+	data, have := v.access.files.contents[sum]
+	v.access.files.mu.Unlock()
 	if have {
 		return data, nil
 	}
@@ -120,14 +120,14 @@ func (v View) Content(ctx context.Context, host, file, sum string) ([]byte, erro
 	if is := sha256.Sum256(data); hex.EncodeToString(is[:]) != sum {
 		return nil, fmt.Errorf("reading %s on %s: it was changed meanwhile", file, host)
 	}
-	v.world.files.mu.Lock()
-	defer v.world.files.mu.Unlock()
-	v.world.files.contents[sum] = data
+	v.access.files.mu.Lock()
+	defer v.access.files.mu.Unlock()
+	v.access.files.contents[sum] = data
 	return data, nil
 }
 
-func (v View) stream(ctx context.Context, host, file string) ([]byte, error) {
-	content, size, err := lazyHost{v.world, host}.Open(ctx, file)
+func (v Reader) stream(ctx context.Context, host, file string) ([]byte, error) {
+	content, size, err := lazyHost{v.access, host}.Open(ctx, file)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ type realShell struct {
 	hashed int
 }
 
-func newRealShell(t *testing.T) (*realShell, View) {
+func newRealShell(t *testing.T) (*realShell, Reader) {
 	t.Helper()
 	s := &realShell{Fake: remotetest.New("e1")}
 	s.OnRun("", func(script string, _ []byte) (string, error) {
@@ -32,7 +32,7 @@ func newRealShell(t *testing.T) (*realShell, View) {
 		return string(out), err
 	})
 	spec := cluster.Spec{Etcd: cluster.Etcd{Hosts: []cluster.Host{{Name: "e1", Address: "10.0.0.1"}}}}
-	return s, NewWorld(spec, oneHost{s}).View("e1")
+	return s, NewAccess(spec, oneHost{s}).Reader("e1")
 }
 
 type oneHost struct{ host remote.Host }

@@ -55,9 +55,9 @@ const EtcdClientsLimit = 10 * time.Second
 // cluster may be big, a folder on a file system that hangs, a program not
 // installed: that leaves the rest as it was seen. It is looked at once for all
 // who ask within some minutes.
-func EtcdClients(ctx context.Context, v View, limit time.Duration) (EtcdUse, error) {
+func EtcdClients(ctx context.Context, v Reader, limit time.Duration) (EtcdUse, error) {
 	// A login may ask for a password, and has no deadline.
-	if err := v.World().Reach(ctx, v.First().Name); err != nil {
+	if err := v.Access().Reach(ctx, v.First().Name); err != nil {
 		return EtcdUse{}, err
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
@@ -69,7 +69,7 @@ func EtcdClients(ctx context.Context, v View, limit time.Duration) (EtcdUse, err
 	return use, err
 }
 
-func etcdClients(ctx context.Context, v View) (EtcdUse, error) {
+func etcdClients(ctx context.Context, v Reader) (EtcdUse, error) {
 	first := v.First().Name
 	e, own, err := etcdPlace(ctx, v)
 	if err != nil {
@@ -118,7 +118,7 @@ func etcdClients(ctx context.Context, v View) (EtcdUse, error) {
 
 // NamedValues lists the ConfigMaps and Secrets that name the first control-plane
 // node's address, and those that name its etcd, by one listing for all who ask.
-func NamedValues(ctx context.Context, v View) (kube.Values, error) {
+func NamedValues(ctx context.Context, v Reader) (kube.Values, error) {
 	return Remembered(ctx, v, valuesKey{}, func(ctx context.Context) (kube.Values, error) {
 		k, err := v.Kube(ctx)
 		if err != nil {
@@ -131,7 +131,7 @@ func NamedValues(ctx context.Context, v View) (kube.Values, error) {
 }
 
 // etcdPlace is what such users would name, with the node's own addresses.
-func etcdPlace(ctx context.Context, v View) (kube.EtcdPlace, []string, error) {
+func etcdPlace(ctx context.Context, v Reader) (kube.EtcdPlace, []string, error) {
 	first := v.First()
 	e := kube.EtcdPlace{Hosts: []string{first.Address, first.Name}, Ports: []string{"2379", "2381"}}
 	for _, h := range v.Spec().EtcdMembers() {
@@ -203,7 +203,7 @@ ready "$f" || printf '%%s\n' "$f"
 done 2>/dev/null
 :`
 
-func etcdFiles(ctx context.Context, v View, e kube.EtcdPlace) ([]string, error) {
+func etcdFiles(ctx context.Context, v Reader, e kube.EtcdPlace) ([]string, error) {
 	words := []string{"etcdctl", "etcdutl", "ETCDCTL_", "apiserver-etcd-client"}
 	for _, dir := range e.Folders {
 		words = append(words, strings.ReplaceAll(dir, ".", `\.`))
@@ -239,7 +239,7 @@ func etcdFiles(ctx context.Context, v View, e kube.EtcdPlace) ([]string, error) 
 var ownClients = []string{"kube-apiserver", "etcd", "kubelet", "sshd", "sshd-session"}
 
 // etcdSockets are those of others at this moment.
-func etcdSockets(ctx context.Context, v View, e kube.EtcdPlace, own []string) ([]string, error) {
+func etcdSockets(ctx context.Context, v Reader, e kube.EtcdPlace, own []string) ([]string, error) {
 	first := v.First().Name
 	text, err := v.On(first).Look(ctx, remote.Command{Script: "ss -Htnp state established"})
 	if err != nil {
@@ -280,7 +280,7 @@ func etcdSockets(ctx context.Context, v View, e kube.EtcdPlace, own []string) ([
 }
 
 // called is an address with the name of the spec's host that has it.
-func called(v View, address string) string {
+func called(v Reader, address string) string {
 	s := v.Spec()
 	for _, h := range slices.Concat(s.ControlPlane.Joining, s.Etcd.Hosts, s.LoadBalancer.Hosts, s.Workers) {
 		if h.Address == address {
@@ -292,7 +292,7 @@ func called(v View, address string) string {
 
 // EtcdClientsInstead says what takes the place of the old member for those who
 // use it, the metrics' listeners by flags of the old one.
-func EtcdClientsInstead(v View, old kube.Flags) (clients, metrics []string) {
+func EtcdClientsInstead(v Reader, old kube.Flags) (clients, metrics []string) {
 	for _, h := range v.Spec().EtcdMembers() {
 		clients = append(clients, fmt.Sprintf("https://%s", net.JoinHostPort(h.Address, fmt.Sprint(EtcdClientPort))))
 		metrics = append(metrics, ReachableListeners(old, h.Address)...)

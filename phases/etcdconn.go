@@ -40,8 +40,8 @@ func (e *etcdConnections) close() error {
 }
 
 // Etcd looks at the etcd members that run at this moment.
-func (v View) Etcd(ctx context.Context) (*etcd.Reader, error) {
-	c, err := v.world.etcdCluster(ctx)
+func (v Reader) Etcd(ctx context.Context) (*etcd.Reader, error) {
+	c, err := v.access.etcdCluster(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (v View) Etcd(ctx context.Context) (*etcd.Reader, error) {
 }
 
 // Etcd changes the membership.
-func (h Hands) Etcd(ctx context.Context) (*etcd.Cluster, error) { return h.world.etcdCluster(ctx) }
+func (h Writer) Etcd(ctx context.Context) (*etcd.Cluster, error) { return h.access.etcdCluster(ctx) }
 
 // etcdKept is how many sets of connections to endpoints of before are kept:
 // somebody may be asking over one at this moment, and nobody over one so old.
@@ -59,7 +59,7 @@ const etcdKept = 16
 // answers where it did, and every etcd host whose client port answers. Endpoints
 // that come back get new connections: gRPC waits long before it tries one again
 // that was lost.
-func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
+func (w *Access) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 	endpoints, err := w.etcdEndpoints(ctx)
 	if err != nil {
 		return nil, err
@@ -98,8 +98,8 @@ func (w *World) etcdCluster(ctx context.Context) (*etcd.Cluster, error) {
 }
 
 // etcdEndpoints looks for all of them side by side.
-func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
-	v, hosts := w.View("cluster"), w.spec.EtcdMembers()
+func (w *Access) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
+	v, hosts := w.Reader("cluster"), w.spec.EtcdMembers()
 	found := make([]*etcd.Endpoint, len(hosts))
 	var old string
 	err := SideBySide(
@@ -137,8 +137,8 @@ func (w *World) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
 // oldEndpoint is where the old member answers clients, "" when it does not
 // run. Which process it is has to be found once: then, as with the new
 // members, what listens there is asked, and has to prove who it is.
-func (w *World) oldEndpoint(ctx context.Context) (string, error) {
-	v := w.View("cluster")
+func (w *Access) oldEndpoint(ctx context.Context) (string, error) {
+	v := w.Reader("cluster")
 	w.etcd.mu.Lock()
 	known := w.etcd.old
 	w.etcd.mu.Unlock()
@@ -164,8 +164,8 @@ func (w *World) oldEndpoint(ctx context.Context) (string, error) {
 // etcdTLS uses the API server's own etcd client certificate. It is a leaf,
 // stays in memory, and its key is the one credential that both the old and
 // the new members accept.
-func (w *World) etcdTLS(ctx context.Context) (*tls.Config, error) {
-	v := w.View("cluster")
+func (w *Access) etcdTLS(ctx context.Context) (*tls.Config, error) {
+	v := w.Reader("cluster")
 	first := v.On(v.First().Name)
 	files, err := v.EtcdFiles(ctx)
 	if err != nil {

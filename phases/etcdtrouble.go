@@ -37,7 +37,7 @@ const (
 // etcdSources are the manifest, which the kubelet may start again at any
 // moment, and the process, which may be of another one. There is none where the
 // old member is gone.
-func etcdSources(ctx context.Context, v View) ([]etcdSource, kube.Manifest, error) {
+func etcdSources(ctx context.Context, v Reader) ([]etcdSource, kube.Manifest, error) {
 	file, err := v.On(v.First().Name).ReadFile(ctx, EtcdManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, kube.Manifest{}, nil
@@ -61,7 +61,7 @@ func etcdSources(ctx context.Context, v View) ([]etcdSource, kube.Manifest, erro
 }
 
 // etcdOfKubeadm is what kubeadm would make the next manifest of.
-func etcdOfKubeadm(ctx context.Context, v View) (etcdSource, error) {
+func etcdOfKubeadm(ctx context.Context, v Reader) (etcdSource, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return etcdSource{}, err
@@ -94,7 +94,7 @@ func withoutFlag(place, name, node string) string {
 // makes a new cluster of that one. Of a cluster with more members such a start
 // is a split, two clusters with one history (etcd: server/etcdserver,
 // bootstrap.go, ForceNewCluster). It asks the node alone.
-func EtcdForcesNewCluster(ctx context.Context, v View) (*EtcdTrouble, error) {
+func EtcdForcesNewCluster(ctx context.Context, v Reader) (*EtcdTrouble, error) {
 	sources, _, err := etcdSources(ctx, v)
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ func EtcdForcesNewCluster(ctx context.Context, v View) (*EtcdTrouble, error) {
 	return forces(v, sources), nil
 }
 
-func forces(v View, sources []etcdSource) *EtcdTrouble {
+func forces(v Reader, sources []etcdSource) *EtcdTrouble {
 	for _, s := range sources {
 		if isOn(s.flags, "force-new-cluster") {
 			return &EtcdTrouble{Stops: true, Remedy: withoutFlag(s.name, "force-new-cluster", v.First().Name),
@@ -114,7 +114,7 @@ func forces(v View, sources []etcdSource) *EtcdTrouble {
 
 // EtcdTroubles are all of them, what stops first. It is empty where the old
 // member is gone.
-func EtcdTroubles(ctx context.Context, v View) (out []EtcdTrouble, gone bool, err error) {
+func EtcdTroubles(ctx context.Context, v Reader) (out []EtcdTrouble, gone bool, err error) {
 	sources, m, err := etcdSources(ctx, v)
 	if err != nil || len(sources) == 0 {
 		return nil, len(sources) == 0, err
@@ -140,7 +140,7 @@ func EtcdTroubles(ctx context.Context, v View) (out []EtcdTrouble, gone bool, er
 }
 
 // unsafeSettings must not be those of a member of three.
-func unsafeSettings(v View, s etcdSource) []EtcdTrouble {
+func unsafeSettings(v Reader, s etcdSource) []EtcdTrouble {
 	var out []EtcdTrouble
 	if file, ok := s.flags.Get("config-file"); ok {
 		out = append(out, EtcdTrouble{Stops: true, Remedy: "write what is in it as flags into " + EtcdManifest + ", as a change of its own",
@@ -159,7 +159,7 @@ func unsafeSettings(v View, s etcdSource) []EtcdTrouble {
 
 // foreignPeers looks whether members on other hosts can be its peers: by TLS,
 // with certificates of its CA, at the port that they are told.
-func foreignPeers(v View, flags kube.Flags) []EtcdTrouble {
+func foreignPeers(v Reader, flags kube.Flags) []EtcdTrouble {
 	var out []EtcdTrouble
 	stop := func(remedy, format string, args ...any) {
 		out = append(out, EtcdTrouble{Stops: true, Remedy: remedy, Seen: fmt.Sprintf(format, args...)})
@@ -198,7 +198,7 @@ func foreignPeers(v View, flags kube.Flags) []EtcdTrouble {
 
 // takesPeers says whether a list of peer listeners has the address and port by
 // which the new members look for the old one.
-func takesPeers(v View, list string) bool {
+func takesPeers(v Reader, list string) bool {
 	for raw := range strings.SplitSeq(list, ",") {
 		u, err := url.Parse(strings.TrimSpace(raw))
 		if err != nil || u.Port() != strconv.Itoa(EtcdPeerPort) {
@@ -213,7 +213,7 @@ func takesPeers(v View, list string) bool {
 }
 
 // inheritedBadly finds what a new member would be given and could not use.
-func inheritedBadly(v View, flags kube.Flags) []EtcdTrouble {
+func inheritedBadly(v Reader, flags kube.Flags) []EtcdTrouble {
 	var out []EtcdTrouble
 	first := v.First()
 	for _, f := range InheritedEtcdFlags(flags, first) {
@@ -230,7 +230,7 @@ func inheritedBadly(v View, flags kube.Flags) []EtcdTrouble {
 }
 
 // odd is what the way back or the reader would stumble over.
-func odd(v View, sources []etcdSource, m kube.Manifest) []EtcdTrouble {
+func odd(v Reader, sources []etcdSource, m kube.Manifest) []EtcdTrouble {
 	var out []EtcdTrouble
 	first := v.First().Name
 	if words := m.Command(); m.Containers() != 1 || len(words) == 0 || path.Base(words[0]) != "etcd" {

@@ -33,7 +33,7 @@ func (f *foundWorkers) set(list []cluster.Host) {
 }
 
 // Targets lists the names of a selector's targets.
-func (w *World) Targets(ctx context.Context, s migrate.Selector) ([]string, error) {
+func (w *Access) Targets(ctx context.Context, s migrate.Selector) ([]string, error) {
 	switch s {
 	case migrate.Once:
 		return []string{"cluster"}, nil
@@ -64,14 +64,14 @@ func names(hosts []cluster.Host) []string {
 
 // findWorkers returns the spec's workers, or every Node that is neither in
 // the spec's control plane nor marked as control plane.
-func (w *World) findWorkers(ctx context.Context) ([]cluster.Host, error) {
+func (w *Access) findWorkers(ctx context.Context) ([]cluster.Host, error) {
 	if w.spec.Workers != nil {
 		return w.spec.Workers, nil
 	}
 	if known := w.workers.get(); known != nil {
 		return known, nil
 	}
-	nodes, err := w.View("cluster").Nodes(ctx)
+	nodes, err := w.Reader("cluster").Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (w *World) findWorkers(ctx context.Context) ([]cluster.Host, error) {
 }
 
 // host finds a host of the spec or a found worker by name.
-func (w *World) host(name string) (cluster.Host, error) {
+func (w *Access) host(name string) (cluster.Host, error) {
 	groups := [][]cluster.Host{{w.spec.ControlPlane.First}, w.spec.ControlPlane.Joining,
 		w.spec.LoadBalancer.Hosts, w.spec.Etcd.Hosts, w.spec.Workers, w.workers.get()}
 	for _, g := range groups {
@@ -104,11 +104,11 @@ func (w *World) host(name string) (cluster.Host, error) {
 // findControlPlanes lists the first control-plane node and those of the
 // joining ones that have an API server, by their files: there may be no API
 // to ask.
-func (w *World) findControlPlanes(ctx context.Context) ([]string, error) {
+func (w *Access) findControlPlanes(ctx context.Context) ([]string, error) {
 	found := []string{w.spec.ControlPlane.First.Name}
-	script := fmt.Sprintf("[ -e %s ] || [ -e %s/kube-apiserver.yaml ] && echo yes || true", APIServerManifest, ParkedDir)
+	script := fmt.Sprintf("[ -e %s ] || [ -e %s/kube-apiserver.yaml ] && echo yes || true", APIServerManifest, DisabledDir)
 	for _, h := range w.spec.ControlPlane.Joining {
-		out, err := w.View(h.Name).On(h.Name).Look(ctx, remote.Command{Script: script})
+		out, err := w.Reader(h.Name).On(h.Name).Look(ctx, remote.Command{Script: script})
 		if err != nil {
 			return nil, fmt.Errorf("asking %s whether it has an API server: %w", h.Name, err)
 		}

@@ -13,7 +13,7 @@ import (
 
 // KubeletSeen wants a node Ready and its lease renewed since its kubelet
 // started: what the API says otherwise is of the past.
-func KubeletSeen(ctx context.Context, v View, node string) error {
+func KubeletSeen(ctx context.Context, v Reader, node string) error {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return err
@@ -41,7 +41,7 @@ func KubeletSeen(ctx context.Context, v View, node string) error {
 
 // kubeletStarted is the start of the kubelet's process by the node's clock,
 // the clock that the lease is written with.
-func kubeletStarted(ctx context.Context, v View, node string) (time.Time, error) {
+func kubeletStarted(ctx context.Context, v Reader, node string) (time.Time, error) {
 	out, err := v.On(node).Look(ctx, remote.Command{Script: `date -d "$(systemctl show -p ExecMainStartTimestamp --value kubelet)" +%s`})
 	if err != nil {
 		return time.Time{}, fmt.Errorf("reading when the kubelet on %s started: %w", node, err)

@@ -12,7 +12,7 @@ import (
 // lazyHost is a host that is connected to when it is first used, so that a
 // step can name a host without a connection and an error of its own.
 type lazyHost struct {
-	world *World
+	world *Access
 	name  string
 }
 
@@ -33,14 +33,14 @@ func (l lazyHost) dial(ctx context.Context) (remote.Host, error) {
 // Reach logs in to a host. It comes before whatever has a deadline: a login
 // may ask for a password, and nobody types against a clock. How long the host
 // itself may take is bounded by ssh.timeout.
-func (w *World) Reach(ctx context.Context, name string) error {
+func (w *Access) Reach(ctx context.Context, name string) error {
 	_, err := lazyHost{w, name}.dial(ctx)
 	return err
 }
 
 // MayChange is a *remote.LooksOnlyError where the login to a host may only
 // look.
-func (w *World) MayChange(ctx context.Context, name string) error {
+func (w *Access) MayChange(ctx context.Context, name string) error {
 	return lazyHost{w, name}.MayChange(ctx)
 }
 

@@ -22,8 +22,8 @@ type asked struct {
 // known. It is asked once for all who ask at the same time, and again some minutes
 // later. The key is a value of a type that its package alone has; each key has one
 // type of answer.
-func Remembered[T any](ctx context.Context, v View, key any, ask func(context.Context) (T, error)) (T, error) {
-	a := &v.world.asked
+func Remembered[T any](ctx context.Context, v Reader, key any, ask func(context.Context) (T, error)) (T, error) {
+	a := &v.access.asked
 	a.mu.Lock()
 	m, ok := a.memos[key].(*memo[T])
 	if !ok {

@@ -49,7 +49,7 @@ const (
 //
 // A configuration file would make etcd ignore its flags and variables, and is
 // refused.
-func (v View) OldEtcd(ctx context.Context) (OldEtcd, bool, error) {
+func (v Reader) OldEtcd(ctx context.Context) (OldEtcd, bool, error) {
 	old, running, err := v.OldEtcdAsIs(ctx)
 	if file, ok := old.Flags.Get("config-file"); err == nil && ok {
 		return OldEtcd{}, false, fmt.Errorf("looking for etcd on %s: it is configured by --config-file=%s, which this tool does not read: give it flags instead", v.First().Name, file)
@@ -58,7 +58,7 @@ func (v View) OldEtcd(ctx context.Context) (OldEtcd, bool, error) {
 }
 
 // OldEtcdAsIs is OldEtcd, also of one that this tool cannot deal with.
-func (v View) OldEtcdAsIs(ctx context.Context) (OldEtcd, bool, error) {
+func (v Reader) OldEtcdAsIs(ctx context.Context) (OldEtcd, bool, error) {
 	first := v.On(v.First().Name)
 	out, err := first.Look(ctx, remote.Command{Script: oldEtcdScript()})
 	if err != nil {
@@ -101,7 +101,7 @@ func parseOldEtcd(out string) (OldEtcd, bool, error) {
 
 // OldEtcdManifest reads the old member's manifest, from the manifests folder
 // or from the archive it is moved to.
-func (v View) OldEtcdManifest(ctx context.Context) (kube.Manifest, error) {
+func (v Reader) OldEtcdManifest(ctx context.Context) (kube.Manifest, error) {
 	first := v.On(v.First().Name)
 	file, err := first.ReadFile(ctx, EtcdManifest)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -37,15 +37,15 @@ func (p *podNetwork) get() Pods {
 
 // UsePods makes pods another place from which paths are proven; nil takes it
 // back. Without it they are proven from the nodes alone.
-func (w *World) UsePods(p Pods) {
+func (w *Access) UsePods(p Pods) {
 	w.pods.mu.Lock()
 	defer w.pods.mu.Unlock()
 	w.pods.use = p
 }
 
 // PodNodes lists the nodes from whose pods the Service can be tried.
-func (v View) PodNodes() []string {
-	pods := v.world.pods.get()
+func (v Reader) PodNodes() []string {
+	pods := v.access.pods.get()
 	if pods == nil {
 		return nil
 	}
@@ -54,8 +54,8 @@ func (v View) PodNodes() []string {
 
 // DialFromPod connects from a pod on a node of PodNodes to the kubernetes
 // Service.
-func (v View) DialFromPod(ctx context.Context, node string) (net.Conn, error) {
-	pods := v.world.pods.get()
+func (v Reader) DialFromPod(ctx context.Context, node string) (net.Conn, error) {
+	pods := v.access.pods.get()
 	if pods == nil || !slices.Contains(pods.Nodes(), node) {
 		return nil, fmt.Errorf("dialing from a pod on %s: there is none: %w", node, ErrNoPod)
 	}

@@ -55,7 +55,7 @@ type sight struct {
 // PodTrouble says why a pod that is waited for will not get ready unless
 // somebody acts, as an error that ends the wait (migrate.Hopeless); nil where it
 // may. It is asked again and again while the wait lasts.
-func (v View) PodTrouble(p corev1.Pod) error { return v.world.asked.troubles.Of(p) }
+func (v Reader) PodTrouble(p corev1.Pod) error { return v.access.asked.troubles.Of(p) }
 
 // Of is View.PodTrouble.
 func (t *PodTroubles) Of(p corev1.Pod) error {

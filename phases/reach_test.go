@@ -37,15 +37,15 @@ func TestLoginHasNoDeadline(t *testing.T) {
 	spec := cluster.Spec{}
 	spec.ControlPlane.First = cluster.Host{Name: "cp1"}
 	spec.Etcd.Hosts = []cluster.Host{{Name: "e1"}, {Name: "e2"}}
-	for name, run := range map[string]func(*phases.World) error{
-		"preflight": func(w *phases.World) error {
+	for name, run := range map[string]func(*phases.Access) error{
+		"preflight": func(w *phases.Access) error {
 			_, err := preflight.Run(t.Context(), w, preflight.Options{LookOnly: true})
 			return err
 		},
-		"verify": func(w *phases.World) error { _, err := verify.Run(t.Context(), w, nil); return err },
+		"verify": func(w *phases.Access) error { _, err := verify.Run(t.Context(), w, nil); return err },
 	} {
 		l := &logins{}
-		w := phases.NewWorld(spec, l)
+		w := phases.NewAccess(spec, l)
 		if err := run(w); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -17,7 +17,7 @@ import (
 func TestTogether(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := phases.NewWorld(cluster.Spec{}, nil)
+		w := phases.NewAccess(cluster.Spec{}, nil)
 		looks := 0
 		look := func(ctx context.Context, targets []string) ([]error, error) {
 			looks++
@@ -34,7 +34,7 @@ func TestTogether(t *testing.T) {
 		ask := func(n int, limit time.Duration) error {
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
-			return w.View(fmt.Sprint("n", n)).Together(ctx, look)
+			return w.Reader(fmt.Sprint("n", n)).Together(ctx, look)
 		}
 		hasty := make(chan error, 1)
 		go func() { hasty <- ask(0, 3*time.Second) }()
@@ -56,7 +56,7 @@ func TestTogether(t *testing.T) {
 		if looks != 2 {
 			t.Errorf("%d looks", looks)
 		}
-		release, err := w.View("").Alone(t.Context())
+		release, err := w.Reader("").Alone(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

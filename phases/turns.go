@@ -17,10 +17,10 @@ type turns struct {
 
 // Alone waits until nobody else who asks for it is at work, for looks that would
 // see each other's traces. release lets the next one in.
-func (v View) Alone(ctx context.Context) (release func(), err error) {
+func (v Reader) Alone(ctx context.Context) (release func(), err error) {
 	select {
-	case v.world.turns.one <- struct{}{}:
-		return func() { <-v.world.turns.one }, nil
+	case v.access.turns.one <- struct{}{}:
+		return func() { <-v.access.turns.one }, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -44,7 +44,7 @@ type asker struct {
 // not come to their turn in the time that each of them has. look returns an
 // error for each target, nil where all is well, or one for the whole. All who
 // call it have to mean the same look.
-func (v View) Together(ctx context.Context, look func(ctx context.Context, targets []string) (each []error, err error)) error {
+func (v Reader) Together(ctx context.Context, look func(ctx context.Context, targets []string) (each []error, err error)) error {
 	for {
 		err := v.together(ctx, look)
 		if !errors.Is(err, errCutOff) {
@@ -56,8 +56,8 @@ func (v View) Together(ctx context.Context, look func(ctx context.Context, targe
 	}
 }
 
-func (v View) together(ctx context.Context, look func(context.Context, []string) ([]error, error)) error {
-	w, me := v.world, &asker{v.target, make(chan error, 1)}
+func (v Reader) together(ctx context.Context, look func(context.Context, []string) ([]error, error)) error {
+	w, me := v.access, &asker{v.target, make(chan error, 1)}
 	w.turns.mu.Lock()
 	w.turns.askers = append(w.turns.askers, me)
 	w.turns.mu.Unlock()
@@ -98,7 +98,7 @@ func (v View) together(ctx context.Context, look func(context.Context, []string)
 }
 
 // forget takes one out who does not wait any more.
-func (w *World) forget(a *asker) {
+func (w *Access) forget(a *asker) {
 	w.turns.mu.Lock()
 	defer w.turns.mu.Unlock()
 	w.turns.askers = slices.DeleteFunc(w.turns.askers, func(x *asker) bool { return x == a })

@@ -65,8 +65,8 @@ func TestTheWorldCountsWhatOthersTookAndNothingElse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		spec := cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}
-		w := NewWorld(spec, far{})
-		host := w.Hands("cp1").On("cp1")
+		w := NewAccess(spec, far{})
+		host := w.Writer("cp1").On("cp1")
 		for _, c := range []remote.Command{remote.Cmd("systemctl", "restart", "kubelet"), remote.Cmd("cp", "a", "b")} {
 			if _, err := host.Run(t.Context(), c); err != nil {
 				t.Fatal(err)
@@ -88,11 +88,11 @@ func TestTheWorldCountsWhatOthersTookAndNothingElse(t *testing.T) {
 func TestAwaitSaysWhatItWaitsFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := NewWorld(cluster.Spec{}, far{})
+		w := NewAccess(cluster.Spec{}, far{})
 		wait := func() {
 			t.Helper()
 			tries := 0
-			err := Await(t.Context(), w.View("cp1"), time.Minute, func(context.Context) error {
+			err := Await(t.Context(), w.Reader("cp1"), time.Minute, func(context.Context) error {
 				if tries++; tries < 3 {
 					return fmt.Errorf("try %d", tries)
 				}

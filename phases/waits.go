@@ -13,14 +13,14 @@ import (
 // waitTeller is implemented by Hosts that tell a person for which host the
 // program waits. What is asked on a host they know themselves; what is asked
 // through its connections they do not.
-type waitTeller interface {
+type waitReporter interface {
 	Waits(h cluster.Host, what string) (done func())
 }
 
 // waits is how the wait for something on a host begins.
-func (w *World) waits(node string) func(what string) (done func()) {
+func (w *Access) waits(node string) func(what string) (done func()) {
 	host, err := w.host(node)
-	teller, tells := w.hosts.(waitTeller)
+	teller, tells := w.hosts.(waitReporter)
 	if err != nil || !tells {
 		return func(string) func() { return func() {} }
 	}
@@ -29,7 +29,7 @@ func (w *World) waits(node string) func(what string) (done func()) {
 
 // tellingOf is a configuration whose requests are told of when they take long.
 // Those of the probes are not: what they find out is how long requests take.
-func (w *World) tellingOf(cfg *rest.Config, node string) *rest.Config {
+func (w *Access) tellingOf(cfg *rest.Config, node string) *rest.Config {
 	cfg, waits := rest.CopyConfig(cfg), w.waits(node)
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return telling{next, waits} })
 	return cfg

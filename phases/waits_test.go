@@ -53,7 +53,7 @@ func TestRequestsAreToldOf(t *testing.T) {
 	spec := cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}
 	list := func(hosts Hosts) {
 		t.Helper()
-		client, err := kubernetes.NewForConfig(NewWorld(spec, hosts).tellingOf(&rest.Config{Host: api.URL}, "cp1"))
+		client, err := kubernetes.NewForConfig(NewAccess(spec, hosts).tellingOf(&rest.Config{Host: api.URL}, "cp1"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,8 +85,8 @@ func (m *markedHosts) Host(ctx context.Context, _ cluster.Host) (remote.Host, er
 func TestChangesSayThatTheyAre(t *testing.T) {
 	t.Parallel()
 	hosts := new(markedHosts)
-	w := NewWorld(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, hosts)
-	ctx, v, h := t.Context(), w.View("cp1").On("cp1"), w.Hands("cp1").On("cp1")
+	w := NewAccess(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, hosts)
+	ctx, v, h := t.Context(), w.Reader("cp1").On("cp1"), w.Writer("cp1").On("cp1")
 	asked := func(changes bool, what ...func() error) {
 		t.Helper()
 		for i, do := range what {

@@ -34,7 +34,7 @@ func auditAction(c *cli.Context) error {
 		return err
 	}
 	defer s.Close()
-	r, err := audit.Run(c.Context, s.World)
+	r, err := audit.Run(c.Context, s.Access)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func specOfHost(ctx context.Context, s *run.Session, host cluster.Host) (cluster
 	}
 	spec := cluster.Spec{Name: host.Name, SSH: cluster.SSH{User: host.SSH.User}, ControlPlane: cluster.ControlPlane{First: host}}
 	s.Describes(spec)
-	nodes, err := s.World.View(migrate.ClusterTarget).Nodes(ctx)
+	nodes, err := s.Access.Reader(migrate.ClusterTarget).Nodes(ctx)
 	if err != nil {
 		return cluster.Spec{}, err
 	}

@@ -35,7 +35,7 @@ func certsAction(c *cli.Context) error {
 		return err
 	}
 	defer s.Close()
-	list, err := certs.Read(c.Context, s.World)
+	list, err := certs.Read(c.Context, s.Access)
 	if err != nil {
 		return err
 	}

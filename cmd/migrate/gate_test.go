@@ -135,8 +135,8 @@ func TestExitCodesOfAWayBack(t *testing.T) {
 	where, broken := migrate.Where{Phase: 2, Step: "etcd/repoint-apiserver", Target: "cp1"}, errors.New("it broke")
 	for want, err := range map[int]error{
 		1: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken},
-		5: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken, Back: &migrate.WayBack{}},
-		6: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken, Back: &migrate.WayBack{Err: broken}},
+		5: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken, Unwound: &migrate.Unwound{}},
+		6: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken, Unwound: &migrate.Unwound{Err: broken}},
 	} {
 		if got := exitCode(err); got != want {
 			t.Errorf("exit code %d, want %d: %v", got, want, err)

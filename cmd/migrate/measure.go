@@ -118,7 +118,7 @@ func (m *measurement) start(ctx context.Context, stop <-chan struct{}) error {
 }
 
 func (m *measurement) begin(ctx context.Context) error {
-	v := m.s.World.View(migrate.ClusterTarget)
+	v := m.s.Access.Reader(migrate.ClusterTarget)
 	var a runrecord.About
 	if _, err := m.j.GetBlob(runrecord.AboutBlob, &a); err != nil {
 		return err
@@ -175,7 +175,7 @@ func (p podsOf) Dial(ctx context.Context, node string) (net.Conn, error) {
 
 // placesToProbeFrom: kube-proxy's rules have another effect on the first
 // control-plane node than on a worker.
-func placesToProbeFrom(ctx context.Context, v phases.View) ([]string, error) {
+func placesToProbeFrom(ctx context.Context, v phases.Reader) ([]string, error) {
 	workers, err := v.Workers(ctx)
 	if err != nil {
 		return nil, err
@@ -194,19 +194,19 @@ func (m *measurement) startNodes(ctx context.Context, places []string, a runreco
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
-	cfg, err := m.s.World.View(migrate.ClusterTarget).AdminConfig(ctx)
+	cfg, err := m.s.Access.Reader(migrate.ClusterTarget).AdminConfig(ctx)
 	if err != nil {
 		return err
 	}
 	var nodes []nodeprobe.Node
 	for _, place := range places {
-		nodes = append(nodes, nodeprobe.Node{Name: place, Host: m.s.World.Hands(place).On(place)})
+		nodes = append(nodes, nodeprobe.Node{Name: place, Host: m.s.Access.Writer(place).On(place)})
 	}
 	m.saved.Left = true
 	if err := m.j.PutBlob(runrecord.MeasurementsBlob, m.saved); err != nil {
 		return err
 	}
-	k, err := m.s.World.Hands(migrate.ClusterTarget).Kube(ctx)
+	k, err := m.s.Access.Writer(migrate.ClusterTarget).Kube(ctx)
 	if err != nil {
 		return err
 	}
@@ -221,12 +221,12 @@ func (m *measurement) startNodes(ctx context.Context, places []string, a runreco
 	for _, place := range slices.Sorted(maps.Keys(missing)) {
 		m.tell(fmt.Sprintf("no probe in a pod on %s, the node's own network is used instead: %v", place, missing[place]))
 	}
-	m.s.World.UsePods(podsOf{m.nodes})
+	m.s.Access.UsePods(podsOf{m.nodes})
 	return nil
 }
 
 // paths are those that are probed from this program.
-func (m *measurement) paths(ctx context.Context, v phases.View, places []string) ([]probe.Path, error) {
+func (m *measurement) paths(ctx context.Context, v phases.Reader, places []string) ([]probe.Path, error) {
 	old, err := v.APIAddress(ctx, v.First().Name)
 	if err != nil {
 		return nil, err
@@ -252,7 +252,7 @@ func (m *measurement) paths(ctx context.Context, v phases.View, places []string)
 
 // fromHere is a path from this machine where that reaches the address, else
 // through the SSH connection to a node. A refused connection was reached.
-func (m *measurement) fromHere(ctx context.Context, v phases.View, name, address string) probe.Path {
+func (m *measurement) fromHere(ctx context.Context, v phases.Reader, name, address string) probe.Path {
 	path := probe.Path{Name: name, From: "operator", URL: "https://" + address}
 	conn, err := (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, "tcp", address)
 	if err == nil {
@@ -288,7 +288,7 @@ func (m *measurement) Event(e migrate.Event) {
 	if m.lb != nil || e.Phase == 1 && !m.back && !(done && e.Step == serves) {
 		return
 	}
-	v := m.s.World.View(migrate.ClusterTarget)
+	v := m.s.Access.Reader(migrate.ClusterTarget)
 	path := m.fromHere(context.Background(), v, "load-balancer", v.EndpointAddress())
 	m.lb = &path
 	if err := m.probe.AddPath(path); err != nil {

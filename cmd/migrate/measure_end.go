@@ -17,7 +17,7 @@ func (m *measurement) end(ctx context.Context) error {
 	defer m.cut()
 	m.stopWork()
 	m.work.Wait()
-	m.s.World.UsePods(nil)
+	m.s.Access.UsePods(nil)
 	if ctx.Err() != nil {
 		m.leave(m.nodes.Nodes())
 		return m.save(nil, nil)
@@ -37,7 +37,7 @@ func (m *measurement) end(ctx context.Context) error {
 // giveUp takes back what was begun of a measurement. Pods of an earlier run
 // may be among it: what they know is kept.
 func (m *measurement) giveUp(ctx context.Context) error {
-	m.s.World.UsePods(nil)
+	m.s.Access.UsePods(nil)
 	if m.nodes == nil {
 		return nil
 	}

@@ -89,7 +89,7 @@ func newMeasurement(t *testing.T, api *barelyAPI) (*measurement, func() string) 
 	}
 	m := &measurement{
 		measuring: measuring{tell: tell}, j: j, gate: newGate(0), key: runrecord.OperatorKey + "1", probe: p, cut: cut,
-		s: &run.Session{Log: hclog.NewNullLogger(), World: phases.NewWorld(spec, nil)}, nodes: &nodeprobe.Probes{},
+		s: &run.Session{Log: hclog.NewNullLogger(), Access: phases.NewAccess(spec, nil)}, nodes: &nodeprobe.Probes{},
 		saved: runrecord.Measurements{Records: map[string]probe.Record{}}, stopWork: func() {},
 	}
 	return m, func() string { mu.Lock(); defer mu.Unlock(); return strings.Join(said, "\n") }
@@ -231,7 +231,7 @@ func TestFromHere(t *testing.T) {
 		t.Fatal(err)
 	}
 	refusing.Close()
-	v := m.s.World.View(migrate.ClusterTarget)
+	v := m.s.Access.Reader(migrate.ClusterTarget)
 	for _, address := range []string{v.EndpointAddress(), refusing.Addr().String()} {
 		if p := m.fromHere(t.Context(), v, "x", address); p.From != "operator" || p.Dial != nil || p.URL != "https://"+address {
 			t.Errorf("%s, which is reached: %+v", address, p)

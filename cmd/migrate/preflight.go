@@ -49,11 +49,11 @@ func preflightAction(c *cli.Context) error {
 	}
 	defer s.Close()
 	tellProbeFits(c)
-	r, err := preflight.Run(c.Context, s.World, preflight.Options{
+	r, err := preflight.Run(c.Context, s.Access, preflight.Options{
 		Phase: c.Int("phase"), Ignore: c.StringSlice("ignore"), Tell: tellHosts(c.App.ErrWriter),
 		InPlace: strategyOf(c) == phases.InPlace,
 		Plan: func(ctx context.Context, phase int) ([]migrate.Entry, error) {
-			return migrate.Plan(ctx, s.World, migration.Phases(strategyOf(c))[phase-1], run.NoRecords{})
+			return migrate.Plan(ctx, s.Access, migration.Phases(strategyOf(c))[phase-1], run.NoRecords{})
 		},
 	})
 	if err != nil {

@@ -79,7 +79,7 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	o, lacks, err := rehearsal.PlaygroundLike(c.Context, theirs.World.View(migrate.ClusterTarget), theirs.Spec)
+	o, lacks, err := rehearsal.PlaygroundLike(c.Context, theirs.Access.Reader(migrate.ClusterTarget), theirs.Spec)
 	if err != nil {
 		return nil, err
 	}

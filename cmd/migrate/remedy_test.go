@@ -64,7 +64,7 @@ func remedySession(t *testing.T, l *remedyLogins) (*run.Session, *state.Journal)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { j.Close() })
-	return &run.Session{Spec: spec, World: phases.NewWorld(spec, l)}, j
+	return &run.Session{Spec: spec, Access: phases.NewAccess(spec, l)}, j
 }
 
 // TestAllowedByALineThatCanBePasted: the command that allows what a login was

@@ -79,7 +79,7 @@ func runAction(c *cli.Context) error {
 		return err
 	}
 	if o.Plan != nil {
-		if err := o.Plan.Fits(o.PlanFile, s, o.List()); err != nil {
+		if err := o.Plan.CheckSpec(o.PlanFile, s, o.List()); err != nil {
 			return err
 		}
 	}
@@ -99,7 +99,7 @@ func migrating(c *cli.Context, s *run.Session, o run.Options, expected func(migr
 	defer done()
 	events, bar := eventsOf(c, s)
 	bar.Expected = expected
-	s.World.UseAsk(bar.Say, c.Duration("wait-backend"))
+	s.Access.UseAsk(bar.Say, c.Duration("wait-backend"))
 	o.Events, o.Stop, o.Operator = events, stop, operatorAt(c, s, stop, bar.Say)
 	o.Prober = proberOf(measuringOf(c, bar.Say), bar)
 	o.Listener = console.Ending{W: c.App.ErrWriter, Flags: s.Given}

@@ -119,7 +119,7 @@ func looksOf(s *run.Session) []support.Look {
 	plans := func(ctx context.Context) ([]run.PhasePlan, error) {
 		var all []run.PhasePlan
 		for _, p := range migration.Phases(phases.Overlap) {
-			entries, err := migrate.Plan(ctx, s.World, p, run.NoRecords{})
+			entries, err := migrate.Plan(ctx, s.Access, p, run.NoRecords{})
 			if err != nil {
 				return all, err
 			}
@@ -130,8 +130,8 @@ func looksOf(s *run.Session) []support.Look {
 	return []support.Look{
 		{File: "plan.json", What: "what `migrate plan` sees", See: func(ctx context.Context) (any, error) { return plans(ctx) }},
 		{File: "preflight.json", What: "the checks of `migrate preflight` that only look", See: func(ctx context.Context) (any, error) {
-			return preflight.Run(ctx, s.World, preflight.Options{LookOnly: true})
+			return preflight.Run(ctx, s.Access, preflight.Options{LookOnly: true})
 		}},
-		{File: "verify.json", What: "the checks of `migrate verify`", See: func(ctx context.Context) (any, error) { return verify.Run(ctx, s.World, nil) }},
+		{File: "verify.json", What: "the checks of `migrate verify`", See: func(ctx context.Context) (any, error) { return verify.Run(ctx, s.Access, nil) }},
 	}
 }

@@ -39,7 +39,7 @@ func unlockAction(c *cli.Context) error {
 	if err := lease.LeftBehind(s.Journal, tell); err != nil {
 		return err
 	}
-	api, err := s.World.Hands(migrate.ClusterTarget).Kube(c.Context)
+	api, err := s.Access.Writer(migrate.ClusterTarget).Kube(c.Context)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	defer s.Close()
-	r, err := verify.Run(c.Context, s.World, tellHosts(c.App.ErrWriter))
+	r, err := verify.Run(c.Context, s.Access, tellHosts(c.App.ErrWriter))
 	if err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ func prepare(dir string) (free func(), err error) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder for backups private: %w", err)
 	}
-	held, err := hold(filepath.Join(dir, lockFile))
+	held, err := locked(filepath.Join(dir, lockFile))
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func prepare(dir string) (free func(), err error) {
 
 // hold locks a file, which ends with the process at the latest. The file stays:
 // one that is removed may be locked by somebody all the same.
-func hold(file string) (*os.File, error) {
+func locked(file string) (*os.File, error) {
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking the folder for backups: %w", err)

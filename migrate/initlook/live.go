@@ -16,7 +16,7 @@ import (
 // node, connected to. It is looked at with the eyes of the phases.
 type liveCluster struct {
 	host  remote.Host
-	world *phases.World
+	world *phases.Access
 	waits func(what string) (done func()) // nil: nobody is told
 }
 
@@ -41,13 +41,13 @@ func (l *liveCluster) Waits(_ cluster.Host, what string) (done func()) {
 
 // view is a World with nothing but the control-plane node, at the address
 // that its API server advertises.
-func (l *liveCluster) view(address string) phases.View {
+func (l *liveCluster) view(address string) phases.Reader {
 	if l.world == nil {
-		l.world = phases.NewWorld(cluster.Spec{ControlPlane: cluster.ControlPlane{
+		l.world = phases.NewAccess(cluster.Spec{ControlPlane: cluster.ControlPlane{
 			First: cluster.Host{Name: l.host.Name(), Address: address},
 		}}, l)
 	}
-	return l.world.View(migrate.ClusterTarget)
+	return l.world.Reader(migrate.ClusterTarget)
 }
 
 // Kube implements initspec.Cluster.

@@ -33,7 +33,7 @@ type realShape struct {
 }
 
 // readShape looks at the first control-plane node and at the Nodes.
-func readShape(ctx context.Context, v phases.View) (realShape, error) {
+func readShape(ctx context.Context, v phases.Reader) (realShape, error) {
 	var s realShape
 	k, err := v.Kube(ctx)
 	if err != nil {
@@ -70,7 +70,7 @@ func readShape(ctx context.Context, v phases.View) (realShape, error) {
 	return s, nil
 }
 
-func readManifestOn(ctx context.Context, v phases.View, host, file string) (kube.Manifest, error) {
+func readManifestOn(ctx context.Context, v phases.Reader, host, file string) (kube.Manifest, error) {
 	f, err := v.On(host).ReadFile(ctx, file)
 	if err != nil {
 		return kube.Manifest{}, err
@@ -248,7 +248,7 @@ func mountable(p string) bool {
 }
 
 // PlaygroundLike reads the cluster of a spec, and derives the playground from it.
-func PlaygroundLike(ctx context.Context, v phases.View, spec cluster.Spec) (playground.Options, []string, error) {
+func PlaygroundLike(ctx context.Context, v phases.Reader, spec cluster.Spec) (playground.Options, []string, error) {
 	shape, err := readShape(ctx, v)
 	if err != nil {
 		return playground.Options{}, nil, fmt.Errorf("reading the shape of %s: %w", spec.Name, err)

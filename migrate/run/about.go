@@ -21,7 +21,7 @@ func describeCluster(ctx context.Context, s *Session, j *state.Journal, id, kube
 	if begun, err := described(j); err != nil || begun {
 		return err
 	}
-	size, err := etcdSize(ctx, s.World.View(migrate.ClusterTarget))
+	size, err := etcdSize(ctx, s.Access.Reader(migrate.ClusterTarget))
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func described(j *state.Journal) (bool, error) {
 }
 
 // etcdSize is how big the database is, in bytes; any member's will do.
-func etcdSize(ctx context.Context, v phases.View) (int64, error) {
+func etcdSize(ctx context.Context, v phases.Reader) (int64, error) {
 	e, err := v.Etcd(ctx)
 	if err != nil {
 		return 0, err
@@ -71,7 +71,7 @@ func firstAnswer(hosts []string, ask func(host string) (int64, error)) (int64, e
 
 // identity is what ties a plan to one cluster.
 func identity(ctx context.Context, s *Session) (id, version string, err error) {
-	k, err := s.World.View(migrate.ClusterTarget).Kube(ctx)
+	k, err := s.Access.Reader(migrate.ClusterTarget).Kube(ctx)
 	if err != nil {
 		return "", "", err
 	}
@@ -84,7 +84,7 @@ func identity(ctx context.Context, s *Session) (id, version string, err error) {
 
 // sameCluster refuses a journal of another cluster.
 func sameCluster(ctx context.Context, s *Session, j *state.Journal) error {
-	k, err := s.World.View(migrate.ClusterTarget).Kube(ctx)
+	k, err := s.Access.Reader(migrate.ClusterTarget).Kube(ctx)
 	if err != nil {
 		return err
 	}

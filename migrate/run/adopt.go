@@ -39,7 +39,7 @@ func Adopt(ctx context.Context, s *Session, strategy phases.Strategy) (a Adoptio
 	if err != nil {
 		return a, err
 	}
-	list, strategy := phasesOf(from.Traces, strategy)
+	list, strategy := phasesOf(from.PreImages, strategy)
 	j, err := state.Rebuild(s.Journal, state.Options{Tool: s.tool})
 	if err != nil {
 		return a, err
@@ -57,13 +57,13 @@ func Adopt(ctx context.Context, s *Session, strategy phases.Strategy) (a Adoptio
 		"steps that were begun and had left nothing behind: a run does them again",
 	}}
 	for _, p := range list {
-		steps, err := migrate.Adopt(ctx, s.World, p, from, j)
+		steps, err := migrate.Adopt(ctx, s.Access, p, from, j)
 		if err != nil {
 			return a, err
 		}
 		a.Steps = append(a.Steps, steps...)
 	}
-	if len(from.Traces) == 0 {
+	if len(from.PreImages) == 0 {
 		a.Unknown = append(a.Unknown, fmt.Sprintf("what of this was done by migrate: %s keeps no record of it, so what is done counts as found so, and rollback leaves it alone", s.Spec.ControlPlane.First.Name))
 	}
 	return a, j.Install(s.Journal)
@@ -72,7 +72,7 @@ func Adopt(ctx context.Context, s *Session, strategy phases.Strategy) (a Adoptio
 // nobodyAtWork refuses while another run is alive: what is seen would be the
 // middle of a step.
 func nobodyAtWork(ctx context.Context, s *Session) error {
-	api, err := s.World.View(migrate.ClusterTarget).Kube(ctx)
+	api, err := s.Access.Reader(migrate.ClusterTarget).Kube(ctx)
 	if err != nil {
 		return err
 	}
@@ -87,13 +87,13 @@ func nobodyAtWork(ctx context.Context, s *Session) error {
 }
 
 func evidence(ctx context.Context, s *Session) (migrate.Adoption, error) {
-	traces, err := s.World.Traces(ctx)
-	return migrate.Adoption{Traces: traces, Ours: s.World.Ours, Spec: s.Spec.Fingerprint}, err
+	traces, err := s.Access.PreImages(ctx)
+	return migrate.Adoption{PreImages: traces, Ours: s.Access.Ours, Spec: s.Spec.Fingerprint}, err
 }
 
 // phasesOf are the phases with the strategy that the traces were begun with;
 // the one asked for where they do not tell.
-func phasesOf(traces []migrate.Trace, asked phases.Strategy) ([]phases.Phase, phases.Strategy) {
+func phasesOf(traces []migrate.PreImage, asked phases.Strategy) ([]phases.Phase, phases.Strategy) {
 	declared := migration.Declared()
 	for _, t := range traces {
 		if t.Phase < 1 || t.Phase > len(declared) {

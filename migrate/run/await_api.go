@@ -21,7 +21,7 @@ const startingLimit = time.Minute
 // ready is left to who asks it next, whose error says what is wrong with it.
 func awaitAPI(ctx context.Context, s *Session, stop <-chan struct{}, tell func(string)) error {
 	first := s.Spec.ControlPlane.First.Name
-	cfg, err := s.World.View(first).AdminConfigOn(ctx, first)
+	cfg, err := s.Access.Reader(first).AdminConfigOn(ctx, first)
 	if err != nil {
 		return err // the host is not reached, or is no control-plane node
 	}

@@ -16,7 +16,7 @@ import (
 
 // backupSource is the cluster as a backup is taken from it.
 func backupSource(ctx context.Context, s *Session) (backup.Source, error) {
-	v := s.World.View(migrate.ClusterTarget)
+	v := s.Access.Reader(migrate.ClusterTarget)
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return backup.Source{}, err
@@ -41,7 +41,7 @@ func backupSource(ctx context.Context, s *Session) (backup.Source, error) {
 
 // sourceWithoutAPI is for what is left of a cluster.
 func sourceWithoutAPI(ctx context.Context, s *Session) (backup.Source, error) {
-	v := s.World.View(migrate.ClusterTarget)
+	v := s.Access.Reader(migrate.ClusterTarget)
 	e, err := v.Etcd(ctx)
 	if err != nil {
 		return backup.Source{}, err

@@ -31,7 +31,7 @@ type look struct {
 // on real hosts it is a hundred commands.
 func (r *run) look(ctx context.Context, p phases.Phase) ([]migrate.Entry, error) {
 	if of := migrate.Fingerprint(p); r.seen.of != of || time.Since(r.seen.at) > lookLasts {
-		entries, err := migrate.Plan(ctx, r.s.World, p, r.j)
+		entries, err := migrate.Plan(ctx, r.s.Access, p, r.j)
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +56,7 @@ func (r *run) earlierPhases(ctx context.Context, p phases.Phase) error {
 		if r.done[earlier.Number] {
 			continue
 		}
-		entries, err := migrate.Plan(ctx, r.s.World, earlier, r.j)
+		entries, err := migrate.Plan(ctx, r.s.Access, earlier, r.j)
 		if err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func (r *run) preflight(ctx context.Context, p phases.Phase) error {
 	if nothing, err := r.nothingToDo(ctx, p); err != nil || nothing {
 		return err
 	}
-	found, err := preflight.Run(ctx, r.s.World, preflight.Options{Phase: p.Number, Ignore: r.Ignore, LookOnly: true, InPlace: r.Strategy == phases.InPlace})
+	found, err := preflight.Run(ctx, r.s.Access, preflight.Options{Phase: p.Number, Ignore: r.Ignore, LookOnly: true, InPlace: r.Strategy == phases.InPlace})
 	if err != nil {
 		return err
 	}

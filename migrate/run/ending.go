@@ -108,9 +108,9 @@ func HowItEnded(err error) string {
 		return fmt.Sprintf("before %s, which has changed nothing", blocked.Where)
 	case errors.As(err, &blocked):
 		return fmt.Sprintf("before a step of phase %d was begun", blocked.Phase)
-	case errors.As(err, &step) && step.Back != nil && step.Back.Err == nil:
+	case errors.As(err, &step) && step.Unwound != nil && step.Unwound.Err == nil:
 		return fmt.Sprintf("in %s; what belongs together was taken back", step.Where)
-	case errors.As(err, &step) && (step.Back != nil || step.Op == migrate.OpUndo):
+	case errors.As(err, &step) && (step.Unwound != nil || step.Op == migrate.OpUndo):
 		return fmt.Sprintf("on the way back of %s: it needs you", step.Where)
 	case errors.As(err, &step) && step.Op == migrate.OpJournal:
 		return fmt.Sprintf("in %s: the journal could not be written, and nothing is done that it does not take", step.Where)
@@ -159,7 +159,7 @@ func (e *ending) next(err error) string {
 		return "migrate plan" + e.flags + "    (then save it with --out, and run that)"
 	case errors.Is(err, migrate.ErrStopped):
 		return again
-	case errors.As(err, &step) && (step.Back != nil && step.Back.Err != nil || step.Op == migrate.OpUndo):
+	case errors.As(err, &step) && (step.Unwound != nil && step.Unwound.Err != nil || step.Op == migrate.OpUndo):
 		return "migrate status" + e.flags + "    (then mend what the first line names, and `" + again + "`)"
 	case errors.As(err, new(*migrate.InterruptedError)), errors.Is(err, context.Canceled):
 		return again + "    (it looks first)"

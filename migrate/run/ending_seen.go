@@ -58,7 +58,7 @@ func (e *ending) apiServers(ctx context.Context, j *state.Journal) string {
 const joinStep = "controlplane/join"
 
 func (e *ending) readyz(ctx context.Context, node string) string {
-	cfg, err := e.s.World.View(node).AdminConfigOn(ctx, node)
+	cfg, err := e.s.Access.Reader(node).AdminConfigOn(ctx, node)
 	if err != nil {
 		return e.because("not seen", err)
 	}
@@ -70,7 +70,7 @@ func (e *ending) readyz(ctx context.Context, node string) string {
 
 // quorum tells how many voters answer and who leads.
 func (e *ending) quorum(ctx context.Context) string {
-	members, err := e.s.World.View(migrate.ClusterTarget).Etcd(ctx)
+	members, err := e.s.Access.Reader(migrate.ClusterTarget).Etcd(ctx)
 	if err != nil {
 		return e.because("not seen", err)
 	}

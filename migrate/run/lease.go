@@ -10,12 +10,12 @@ import (
 
 // holdCluster takes the Lease for a command of this program, and renews it until end.
 // *heldError: another operator has it.
-func holdCluster(ctx context.Context, s *Session, j *state.Journal, command string, tell func(string)) (*lease.Lease, error) {
+func takeLease(ctx context.Context, s *Session, j *state.Journal, command string, tell func(string)) (*lease.Lease, error) {
 	me, err := lease.HolderOf(s.Journal, j, "migrate "+command)
 	if err != nil {
 		return nil, err
 	}
-	api, err := s.World.Hands(migrate.ClusterTarget).Kube(ctx)
+	api, err := s.Access.Writer(migrate.ClusterTarget).Kube(ctx)
 	if err != nil {
 		return nil, err
 	}

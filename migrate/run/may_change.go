@@ -21,7 +21,7 @@ func MayChange(ctx context.Context, s *Session, names []string) error {
 	names = slices.DeleteFunc(slices.Compact(names), func(n string) bool { return n == migrate.ClusterTarget })
 	found := make([]*remote.LooksOnlyError, len(names))
 	_ = phases.ForEach(names, func(i int, name string) error {
-		errors.As(s.World.MayChange(ctx, name), &found[i]) // one that is not reached is told of by others
+		errors.As(s.Access.MayChange(ctx, name), &found[i]) // one that is not reached is told of by others
 		return nil
 	})
 	var all []error
@@ -60,7 +60,7 @@ func toBeDone(ctx context.Context, s *Session, j *state.Journal, list []phases.P
 		}
 		before := len(out)
 		for _, step := range p.Steps {
-			targets, err := s.World.Targets(ctx, step.On)
+			targets, err := s.Access.Targets(ctx, step.On)
 			if err != nil {
 				return nil, err
 			}
@@ -85,7 +85,7 @@ func toBeDone(ctx context.Context, s *Session, j *state.Journal, list []phases.P
 func toBeTakenBack(ctx context.Context, s *Session, j *state.Journal, list []phases.Phase) ([]string, error) {
 	var out []string
 	for _, p := range list {
-		entries, err := migrate.RollbackPlan(ctx, s.World, p, j)
+		entries, err := migrate.RollbackPlan(ctx, s.Access, p, j)
 		if err != nil {
 			return nil, err
 		}
@@ -120,7 +120,7 @@ func toBeRestored(ctx context.Context, s *Session, p phases.Phase) ([]string, er
 // appendTargets appends the hosts that selectors name.
 func appendTargets(ctx context.Context, s *Session, out []string, selectors []migrate.Selector) ([]string, error) {
 	for _, selector := range selectors {
-		targets, err := s.World.Targets(ctx, selector)
+		targets, err := s.Access.Targets(ctx, selector)
 		if err != nil {
 			return nil, err
 		}

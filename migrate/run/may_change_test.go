@@ -66,7 +66,7 @@ func sessionOn(t *testing.T, l *logins) (*Session, *state.Journal) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { j.Close() })
-	return &Session{Spec: spec, World: phases.NewWorld(spec, l)}, j
+	return &Session{Spec: spec, Access: phases.NewAccess(spec, l)}, j
 }
 
 // did notes in a journal that the steps of a phase on these hosts are done.
@@ -76,7 +76,7 @@ func did(t *testing.T, j *state.Journal, s *Session, p phases.Phase, hosts ...st
 		t.Fatal(err)
 	}
 	for _, step := range p.Steps {
-		targets, err := s.World.Targets(t.Context(), step.On)
+		targets, err := s.Access.Targets(t.Context(), step.On)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -88,9 +88,9 @@ func OutcomeOf(err error) Outcome {
 		return Blocked
 	case errors.As(err, new(*DegradedError)):
 		return NeedsYou
-	case errors.As(err, &step) && step.Back != nil && step.Back.Err == nil:
+	case errors.As(err, &step) && step.Unwound != nil && step.Unwound.Err == nil:
 		return TakenBack
-	case errors.As(err, &step) && (step.Back != nil || step.Op == migrate.OpUndo):
+	case errors.As(err, &step) && (step.Unwound != nil || step.Op == migrate.OpUndo):
 		return NeedsYou
 	}
 	return Failed

@@ -30,12 +30,12 @@ type preflightResult = preflight.Result
 
 // MakePlan checks each step of phases on each of its targets. Nothing is changed.
 func MakePlan(ctx context.Context, s *Session, list []phases.Phase, j *state.Journal) ([]PhasePlan, error) {
-	if err := phases.Fits(ctx, s.World.View(migrate.ClusterTarget)); err != nil {
+	if err := phases.CheckSpec(ctx, s.Access.Reader(migrate.ClusterTarget)); err != nil {
 		return nil, err
 	}
 	var plans []PhasePlan
 	for _, p := range list {
-		entries, err := migrate.Plan(ctx, s.World, p, j)
+		entries, err := migrate.Plan(ctx, s.Access, p, j)
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +52,7 @@ func planAndPreflight(ctx context.Context, s *Session, o Options, limit []string
 	err = phases.SideBySide(
 		func() (err error) { plans, err = MakePlan(ctx, s, list, j); return err },
 		func() (err error) {
-			report, err = preflight.Run(ctx, s.World, preflight.Options{Phase: o.Phase, LookOnly: true,
+			report, err = preflight.Run(ctx, s.Access, preflight.Options{Phase: o.Phase, LookOnly: true,
 				Ignore: o.Ignore, InPlace: o.Strategy == phases.InPlace})
 			return err
 		})

@@ -34,7 +34,7 @@ func (e *driftError) Error() string {
 
 // Fits compares what can be compared without any host: the spec, and the
 // steps of this version.
-func (p SavedPlan) Fits(file string, s *Session, list []phases.Phase) error {
+func (p SavedPlan) CheckSpec(file string, s *Session, list []phases.Phase) error {
 	e := &driftError{file: file, made: p.Made}
 	if p.Spec != s.Spec.Fingerprint {
 		e.drift = append(e.drift, fmt.Sprintf("%s means something else than when the plan was made (%s, then %s)", s.File, short(s.Spec.Fingerprint), short(p.Spec)))
@@ -55,7 +55,7 @@ func (p SavedPlan) Fits(file string, s *Session, list []phases.Phase) error {
 
 // fitsCluster compares what ties a plan to a cluster: before anything is
 // written, the journal's own tie to it among that.
-func (p SavedPlan) fitsCluster(file, id, kubernetes string) error {
+func (p SavedPlan) checkCluster(file, id, kubernetes string) error {
 	e := &driftError{file: file, made: p.Made}
 	switch {
 	case id != p.Cluster:

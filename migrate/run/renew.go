@@ -118,7 +118,7 @@ func chooseRenewal(j *state.Journal, set bool, within string, undo bool, now tim
 // bind wants the journal to be of this cluster, and etcd to be on hosts of its
 // own.
 func (r renewal) bind(ctx context.Context) error {
-	v := r.s.World.View(migrate.ClusterTarget)
+	v := r.s.Access.Reader(migrate.ClusterTarget)
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return err
@@ -130,11 +130,11 @@ func (r renewal) bind(ctx context.Context) error {
 	if err := r.j.BindCluster(id); err != nil {
 		return err
 	}
-	return certs.Fits(ctx, v)
+	return certs.CheckEtcd(ctx, v)
 }
 
 func (r renewal) renew(ctx context.Context, o certs.Options) error {
-	entries, err := migrate.Plan(ctx, r.s.World, r.phase, r.j)
+	entries, err := migrate.Plan(ctx, r.s.Access, r.phase, r.j)
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (r renewal) resumed() (bool, error) {
 }
 
 func (r renewal) undo(ctx context.Context) error {
-	entries, err := migrate.RollbackPlan(ctx, r.s.World, r.phase, r.j)
+	entries, err := migrate.RollbackPlan(ctx, r.s.Access, r.phase, r.j)
 	if err != nil {
 		return err
 	}
@@ -274,7 +274,7 @@ func (r renewal) finish() error {
 
 // with calls do with a runner, while this run holds the cluster.
 func (r renewal) with(ctx context.Context, do func(runner) error) error {
-	lease, err := holdCluster(ctx, r.s, r.j, "certs renew", r.o.Operator.Say)
+	lease, err := takeLease(ctx, r.s, r.j, "certs renew", r.o.Operator.Say)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ const RestoreBlob = "restore"
 // seeRestore looks at what is there; its error is also why nothing may be
 // restored.
 func seeRestore(ctx context.Context, s *Session, o restore.Options) (restore.Look, error) {
-	look, err := o.See(ctx, s.World.View(migrate.ClusterTarget))
+	look, err := o.See(ctx, s.Access.Reader(migrate.ClusterTarget))
 	if err == nil && look.Refused != "" {
 		err = &migrate.BlockedError{Where: migrate.Where{Phase: restore.Number}, Reason: look.Refused, Remedy: "nothing was changed"}
 	}
@@ -90,7 +90,7 @@ func Restore(ctx context.Context, s *Session, o RestoreOptions) (err error) {
 		return err
 	}
 	p := restore.Phase(options)
-	entries, err := migrate.Plan(ctx, s.World, p, j)
+	entries, err := migrate.Plan(ctx, s.Access, p, j)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func unfinished(err error) error {
 		return fmt.Errorf("the restore was stopped halfway, and the API may be away: `migrate restore` goes on: %w", err)
 	case errors.Is(err, restore.ErrOtherQuorum):
 		return fmt.Errorf("this restore ends here, before it takes away what serves now: if it has stopped anything, move its manifests on the control-plane nodes from %s back to %s "+
-			"and `systemctl enable --now etcd.service` on the etcd hosts: %w", phases.ParkedDir, kube.ManifestsDir, err)
+			"and `systemctl enable --now etcd.service` on the etcd hosts: %w", phases.DisabledDir, kube.ManifestsDir, err)
 	}
 	return fmt.Errorf("the restore is not finished, `migrate restore` goes on with it: %w", err)
 }

@@ -19,7 +19,7 @@ func TestUnfinishedRestore(t *testing.T) {
 		code int
 	}{
 		{&migrate.BlockedError{Where: migrate.Where{Phase: restore.Number}, Err: fmt.Errorf("still so: %w", restore.ErrOtherQuorum)}, "systemctl enable --now etcd.service", 3},
-		{&migrate.StepError{Op: migrate.OpGuard, Err: restore.ErrOtherQuorum}, "systemctl enable --now etcd.service", 1},
+		{&migrate.StepError{Op: migrate.OpInvariants, Err: restore.ErrOtherQuorum}, "systemctl enable --now etcd.service", 1},
 		{migrate.ErrStopped, "stopped halfway", 4},
 		{errors.New("no route to host"), "`migrate restore` goes on with it", 1},
 	} {

@@ -44,7 +44,7 @@ func Rollback(ctx context.Context, s *Session, o Options) (err error) {
 	if err := MayChange(ctx, s, changed); err != nil {
 		return err
 	}
-	if r.lease, err = holdCluster(ctx, s, j, o.Command, o.Operator.Say); err != nil {
+	if r.lease, err = takeLease(ctx, s, j, o.Command, o.Operator.Say); err != nil {
 		return err
 	}
 	defer r.lease.Release(ctx)
@@ -140,7 +140,7 @@ func asBack(p phases.Phase) phases.Phase {
 func phasesBack(ctx context.Context, s *Session, j *state.Journal, number int, all []phases.Phase) ([]phases.Phase, error) {
 	var back []phases.Phase
 	for _, p := range slices.Backward(all) {
-		entries, err := migrate.RollbackPlan(ctx, s.World, p, j)
+		entries, err := migrate.RollbackPlan(ctx, s.Access, p, j)
 		if err != nil {
 			return nil, err
 		}
@@ -173,11 +173,11 @@ func PlanRollback(ctx context.Context, s *Session, o Options) ([]migrate.Rollbac
 		if o.Phase != 0 && o.Phase != p.Number {
 			continue
 		}
-		entries, err := migrate.RollbackPlan(ctx, s.World, p, j)
+		entries, err := migrate.RollbackPlan(ctx, s.Access, p, j)
 		if err != nil {
 			return nil, err
 		}
-		if err := migrate.Look(ctx, s.World, p, entries); err != nil {
+		if err := migrate.Look(ctx, s.Access, p, entries); err != nil {
 			return nil, err
 		}
 		list = append(list, entries...)

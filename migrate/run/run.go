@@ -36,7 +36,7 @@ func Run(ctx context.Context, s *Session, o Options) (err error) {
 	if err := MayChange(ctx, s, changed); err != nil {
 		return err
 	}
-	if r.lease, err = holdCluster(ctx, s, j, o.Command, o.Operator.Say); err != nil {
+	if r.lease, err = takeLease(ctx, s, j, o.Command, o.Operator.Say); err != nil {
 		return err
 	}
 	defer r.lease.Release(ctx)
@@ -66,14 +66,14 @@ func (r *run) mayBegin(ctx context.Context) (kubernetes string, err error) {
 		return "", err
 	}
 	if r.Plan != nil {
-		if err := r.Plan.fitsCluster(r.PlanFile, id, kubernetes); err != nil {
+		if err := r.Plan.checkCluster(r.PlanFile, id, kubernetes); err != nil {
 			return "", err
 		}
 	}
 	if err := describeCluster(ctx, r.s, r.j, id, kubernetes, r.Strategy); err != nil {
 		return "", err
 	}
-	return kubernetes, phases.Fits(ctx, r.s.World.View(migrate.ClusterTarget))
+	return kubernetes, phases.CheckSpec(ctx, r.s.Access.Reader(migrate.ClusterTarget))
 }
 
 // asPlanned says whether this was rehearsed, and refuses what is not as the saved

@@ -11,7 +11,7 @@ import (
 )
 
 // runner is the engine over the phases' view of a cluster, and their hands.
-type runner = migrate.Runner[phases.View, phases.Hands]
+type runner = migrate.Runner[phases.Reader, phases.Writer]
 
 // work is what a runner is made of. There is no other way to make one: so all work
 // keeps the times of its steps, and stops for the same reasons.
@@ -33,11 +33,11 @@ func (w work) with(ctx context.Context, do func(runner) error) error {
 		stop, done = either(stop, w.lease.Lost)
 		defer done()
 	}
-	w.s.World.UseStop(stop)
-	defer w.s.World.UseStop(nil)
+	w.s.Access.UseStop(stop)
+	defer w.s.Access.UseStop(nil)
 	events := append(Listeners{ChangingWith(ctx)}, w.events...)
 	return w.lease.Explain(do(runner{
-		Env: w.s.World, Journal: w.j, Spec: w.spec, Log: w.s.Log, Stop: stop,
+		Env: w.s.Access, Journal: w.j, Spec: w.spec, Log: w.s.Log, Stop: stop,
 		Events: append(events, &runrecord.TimingRecorder{Journal: w.j, Log: w.s.Log}),
 	}))
 }

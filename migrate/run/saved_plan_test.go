@@ -98,12 +98,12 @@ func TestSavedPlanMatches(t *testing.T) {
 func TestSavedPlanFitsCluster(t *testing.T) {
 	t.Parallel()
 	saved := SavedPlan{Cluster: "uid-1", KubernetesVersion: "v1.33.1"}
-	if err := saved.fitsCluster("p", "uid-1", "v1.33.1"); err != nil {
+	if err := saved.checkCluster("p", "uid-1", "v1.33.1"); err != nil {
 		t.Error(err)
 	}
 	for want, err := range map[string]error{
-		"it is about the cluster uid-1, and this is uid-2":      saved.fitsCluster("p", "uid-2", "v1.33.1"),
-		"the cluster ran Kubernetes v1.33.1, and runs v1.33.13": saved.fitsCluster("p", "uid-1", "v1.33.13"),
+		"it is about the cluster uid-1, and this is uid-2":      saved.checkCluster("p", "uid-2", "v1.33.1"),
+		"the cluster ran Kubernetes v1.33.1, and runs v1.33.13": saved.checkCluster("p", "uid-1", "v1.33.13"),
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) || code(err) != 3 {
 			t.Errorf("got %v, want %q", err, want)
@@ -143,14 +143,14 @@ func TestSavedPlanFits(t *testing.T) {
 	s := &Session{Spec: cluster.Spec{Name: "small", Fingerprint: "sha256:spec"}, File: "migrate.yaml"}
 	list := migration.Phases(phases.Overlap)[1:2]
 	saved := NewSavedPlan(s, "uid-1", "v1.33.1", phases.Overlap, 2, list, []PhasePlan{{Phase: 2}})
-	if err := saved.Fits("p", s, list); err != nil {
+	if err := saved.CheckSpec("p", s, list); err != nil {
 		t.Errorf("the plan of a moment ago: %v", err)
 	}
-	if err := saved.Fits("p", s, migration.Phases(phases.InPlace)[1:2]); err == nil || !strings.Contains(err.Error(), "the steps of phase 2 are those of migrate") {
+	if err := saved.CheckSpec("p", s, migration.Phases(phases.InPlace)[1:2]); err == nil || !strings.Contains(err.Error(), "the steps of phase 2 are those of migrate") {
 		t.Errorf("other steps: %v", err)
 	}
 	changed := &Session{Spec: cluster.Spec{Fingerprint: "sha256:other"}, File: "migrate.yaml"}
-	if err := saved.Fits("p", changed, list); err == nil || !strings.Contains(err.Error(), "migrate.yaml means something else") || code(err) != 3 {
+	if err := saved.CheckSpec("p", changed, list); err == nil || !strings.Contains(err.Error(), "migrate.yaml means something else") || code(err) != 3 {
 		t.Errorf("another spec: %v", err)
 	}
 }

@@ -30,7 +30,7 @@ type Session struct {
 	tool    string // the version of this program, for the journal
 	Log     hclog.Logger
 	Pool    *sshhost.Pool
-	World   *phases.World
+	Access  *phases.Access
 	waits   waitListener
 }
 
@@ -74,7 +74,7 @@ func (s *Session) Next(words string) string { return "migrate " + words + s.Give
 // Close gives back the connections. What it could report, the commands
 // before it have reported.
 func (s *Session) Close() {
-	_ = s.World.Close()
+	_ = s.Access.Close()
 	_ = s.Pool.Close()
 }
 
@@ -136,10 +136,10 @@ func WithoutSpec(o SessionOptions) *Session {
 
 // Describes makes spec the session's: which hosts there are, and what each is for.
 func (s *Session) Describes(spec cluster.Spec) {
-	if s.World != nil {
-		_ = s.World.Close() // of what it was asked before, the errors were told
+	if s.Access != nil {
+		_ = s.Access.Close() // of what it was asked before, the errors were told
 	}
-	s.Spec, s.World = spec, phases.NewWorld(spec, hosts{s.Pool})
+	s.Spec, s.Access = spec, phases.NewAccess(spec, hosts{s.Pool})
 }
 
 // ReadSpec reads the spec that a command is about.

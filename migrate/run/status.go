@@ -44,7 +44,7 @@ func Status(ctx context.Context, s *Session, list []phases.Phase, offline bool) 
 		for _, r := range records {
 			recorded[r.Key] = r
 		}
-		entries, err := migrate.Plan(ctx, s.World, p, j)
+		entries, err := migrate.Plan(ctx, s.Access, p, j)
 		if err != nil {
 			return nil, err
 		}

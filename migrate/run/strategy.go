@@ -155,7 +155,7 @@ func withoutOverlap(ctx context.Context, s *Session, j *state.Journal, p phases.
 	if slices.ContainsFunc(other.Steps, func(st phases.Step) bool { return st.ID == blocked.Step }) {
 		return p, 0, nil
 	}
-	entries, err := migrate.Plan(ctx, s.World, other, j)
+	entries, err := migrate.Plan(ctx, s.Access, other, j)
 	if err != nil || blockedIn(entries) != nil {
 		return p, 0, err
 	}

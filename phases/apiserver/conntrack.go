@@ -46,8 +46,8 @@ func ForgetReset(ctx context.Context, h remote.Host, address string) error {
 // AwaitEnd waits until an API server of the target has ended, by gone, while
 // new clients are led elsewhere. The node forgets what it resets on the way
 // and, the most, at its very end. address (host:port) is where it answered.
-func AwaitEnd(ctx context.Context, h phases.Hands, address string, limit time.Duration, gone func(context.Context) error) error {
-	return phases.Await(ctx, h.View, limit, func(ctx context.Context) error {
+func AwaitEnd(ctx context.Context, h phases.Writer, address string, limit time.Duration, gone func(context.Context) error) error {
+	return phases.Await(ctx, h.Reader, limit, func(ctx context.Context) error {
 		err := gone(ctx)
 		if err == nil {
 			err = phases.Dying(ctx, h.On(h.Target()), program)

@@ -47,9 +47,9 @@ func TestForgottenWhileItEnds(t *testing.T) {
 			}
 			return nil
 		}
-		w := phases.NewWorld(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, one{host})
+		w := phases.NewAccess(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, one{host})
 		began := time.Now()
-		if err := AwaitEnd(t.Context(), w.Hands("cp1"), "10.0.0.1:6443", time.Minute, gone); err != nil {
+		if err := AwaitEnd(t.Context(), w.Writer("cp1"), "10.0.0.1:6443", time.Minute, gone); err != nil {
 			t.Fatal(err)
 		}
 		want := []string{"gone", "forget", "gone", "forget", "gone", "forget", "gone", "dying 71\n", "forget", "gone", "dying ", "forget"}

@@ -23,7 +23,7 @@ type Front struct {
 }
 
 // FrontOf is the one of a node.
-func FrontOf(ctx context.Context, v phases.View, node string) (Front, error) {
+func FrontOf(ctx context.Context, v phases.Reader, node string) (Front, error) {
 	address, err := v.APIAddress(ctx, node)
 	if err != nil {
 		return Front{}, err
@@ -54,7 +54,7 @@ func (p Path) String() string {
 }
 
 // Dialer opens connections along p.
-func (p Path) Dialer(v phases.View) kube.Dialer {
+func (p Path) Dialer(v phases.Reader) kube.Dialer {
 	if p.Pod {
 		return func(ctx context.Context, _, _ string) (net.Conn, error) { return v.DialFromPod(ctx, p.From) }
 	}
@@ -64,7 +64,7 @@ func (p Path) Dialer(v phases.View) kube.Dialer {
 // Paths lists them: from the node and the workers to the node's address and to
 // the Service, from pods to the Service where there are any of ours, from the
 // load balancer to the node's address.
-func Paths(ctx context.Context, v phases.View, node string) ([]Path, error) {
+func Paths(ctx context.Context, v phases.Reader, node string) ([]Path, error) {
 	f, err := FrontOf(ctx, v, node)
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ type Expect struct {
 // OnEach asks along every path who answers. Where no pod is there to ask from,
 // the path is passed over: that is the measurement's trouble, and not the
 // clients'.
-func (e Expect) OnEach(ctx context.Context, v phases.View, paths []Path) error {
+func (e Expect) OnEach(ctx context.Context, v phases.Reader, paths []Path) error {
 	return EachPath(paths, func(p Path) error {
 		cfg, err := v.AdminConfigOn(ctx, e.Node)
 		if err != nil {

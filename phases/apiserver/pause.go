@@ -25,7 +25,7 @@ const (
 // It is for the moment in which etcd's leader moves: a leader that is about to
 // hand over drops what is proposed to it (etcd-io/raft, stepLeader:
 // ErrProposalDropped), and the API server passes that on as status 500.
-func Pause(ctx context.Context, h phases.Hands, node string) (release func(context.Context) error, err error) {
+func Pause(ctx context.Context, h phases.Writer, node string) (release func(context.Context) error, err error) {
 	p, running, err := h.APIServer(ctx, node)
 	if err != nil {
 		return nil, err

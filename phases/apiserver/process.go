@@ -18,7 +18,7 @@ func Processes(ctx context.Context, r remote.Reader) ([]phases.Process, error) {
 }
 
 // ended asks whether an API server's process is there no more.
-func ended(h phases.Hands, was phases.Process) func(context.Context) error {
+func ended(h phases.Writer, was phases.Process) func(context.Context) error {
 	return func(ctx context.Context) error {
 		list, err := Processes(ctx, h.On(h.Target()))
 		if err == nil && slices.ContainsFunc(list, func(p phases.Process) bool { return p.PID == was.PID }) {

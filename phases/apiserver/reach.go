@@ -19,7 +19,7 @@ import (
 
 // ConfigAt reaches the API server that listens on a port of a node, on that
 // node, past the redirect where it listens on 127.0.0.1 as well.
-func ConfigAt(ctx context.Context, v phases.View, node string, port int) (*rest.Config, error) {
+func ConfigAt(ctx context.Context, v phases.Reader, node string, port int) (*rest.Config, error) {
 	cfg, err := v.AdminConfigOn(ctx, node)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func ConfigAt(ctx context.Context, v phases.View, node string, port int) (*rest.
 // node itself: 127.0.0.1, or the one address of --bind-address. The manifest
 // says it, since the process may be away for the moment; where the manifest is
 // away, the process does. The second API server has the same.
-func listens(ctx context.Context, v phases.View, node string) (string, error) {
+func listens(ctx context.Context, v phases.Reader, node string) (string, error) {
 	file, err := v.APIServerManifest(ctx, node)
 	if err == nil {
 		m, err := kube.ParseManifest(file.Data)
@@ -70,7 +70,7 @@ func listenAddress(flags kube.Flags) string {
 }
 
 // Config reaches the API server of a node, past any redirect.
-func Config(ctx context.Context, v phases.View, node string) (*rest.Config, error) {
+func Config(ctx context.Context, v phases.Reader, node string) (*rest.Config, error) {
 	address, err := v.APIAddress(ctx, node)
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func Config(ctx context.Context, v phases.View, node string) (*rest.Config, erro
 }
 
 // Readyz asks the API server of a node, past any redirect.
-func Readyz(ctx context.Context, v phases.View, node string) error {
+func Readyz(ctx context.Context, v phases.Reader, node string) error {
 	cfg, err := Config(ctx, v, node)
 	if err != nil {
 		return err

@@ -111,7 +111,7 @@ func CanDrop(ctx context.Context, r remote.Reader) (bool, error) {
 // follow, the kubelet starts the same API server anew. The process is returned
 // for AwaitStopped; where none runs it is an empty one. That the time is over is
 // no error, that the run is to stop or the node does not answer is one.
-func Stop(ctx context.Context, h phases.Hands) (phases.Process, error) {
+func Stop(ctx context.Context, h phases.Writer) (phases.Process, error) {
 	p, running, err := h.APIServer(ctx, h.Target())
 	if err != nil || !running {
 		return phases.Process{}, err
@@ -126,7 +126,7 @@ func Stop(ctx context.Context, h phases.Hands) (phases.Process, error) {
 // StopProcess is Stop for a process that answers at address (host:port).
 // One that says goodbye later than its hooks let it is left to the kubelet: a
 // second signal before that would cut everything.
-func StopProcess(ctx context.Context, h phases.Hands, address string, p phases.Process) error {
+func StopProcess(ctx context.Context, h phases.Writer, address string, p phases.Process) error {
 	if delaysGoodbye(p.Flags) {
 		return nil
 	}
@@ -139,7 +139,7 @@ func StopProcess(ctx context.Context, h phases.Hands, address string, p phases.P
 		return err
 	}
 	if said == "listens" {
-		err := phases.Await(ctx, h.View, hooksTime, func(ctx context.Context) error { return notListening(ctx, h.On(h.Target()), port) })
+		err := phases.Await(ctx, h.Reader, hooksTime, func(ctx context.Context) error { return notListening(ctx, h.On(h.Target()), port) })
 		if err := IgnoreTimeout(ctx, err); err != nil {
 			return err
 		}
@@ -159,12 +159,12 @@ func delaysGoodbye(flags kube.Flags) bool {
 	return ok && after != "false"
 }
 
-func signal(ctx context.Context, h phases.Hands, address string, p phases.Process) (said string, err error) {
+func signal(ctx context.Context, h phases.Writer, address string, p phases.Process) (said string, err error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", err
 	}
-	defer h.World().Waiting()()
+	defer h.Access().Waiting()()
 	out, err := h.On(h.Target()).Run(ctx, remote.Command{Script: fmt.Sprintf(stopScript, host, port, p.PID, listenerLooks)})
 	if err != nil {
 		return "", fmt.Errorf("telling the API server on %s to stop: %w", h.Target(), err)
@@ -188,7 +188,7 @@ func notListening(ctx context.Context, r remote.Reader, port string) error {
 // is not there has ended. It says nothing of one that takes longer than that:
 // whether the API server is restarted is told by the step's Verify, which has
 // more time.
-func AwaitStopped(ctx context.Context, h phases.Hands, was phases.Process) error {
+func AwaitStopped(ctx context.Context, h phases.Writer, was phases.Process) error {
 	address, err := h.APIAddress(ctx, h.Target())
 	if err != nil {
 		return err

@@ -164,14 +164,14 @@ func TestTimeForAnswers(t *testing.T) {
 			host.OnRun("conntrack -D", func(string, []byte) (string, error) { return "", nil })
 			// The last one wins: this script forgets, too.
 			host.OnRun("add table ip migrate_hold", func(string, []byte) (string, error) { return said, nil })
-			w := phases.NewWorld(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, one{host})
+			w := phases.NewAccess(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, one{host})
 			p := phases.Process{PID: 71}
-			if err := StopProcess(t.Context(), w.Hands("cp1"), "10.0.0.1:6443", p); err != nil || time.Since(began) != want {
+			if err := StopProcess(t.Context(), w.Writer("cp1"), "10.0.0.1:6443", p); err != nil || time.Since(began) != want {
 				t.Errorf("after %q: %s, not %s: %v", said, time.Since(began), want, err)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if err := StopProcess(ctx, w.Hands("cp1"), "10.0.0.1:6443", p); (err == nil) != (said == "") {
+			if err := StopProcess(ctx, w.Writer("cp1"), "10.0.0.1:6443", p); (err == nil) != (said == "") {
 				t.Errorf("after %q, stopped: %v", said, err)
 			}
 		})
@@ -189,12 +189,12 @@ func TestADelayIsLeftToTheKubelet(t *testing.T) {
 			did++
 			return "", nil
 		})
-		w := phases.NewWorld(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, one{host})
+		w := phases.NewAccess(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, one{host})
 		p := phases.Process{PID: 71}
 		if delay != "" {
 			p.Flags = kube.ParseFlags([]string{"--shutdown-delay-duration=" + delay})
 		}
-		if err := StopProcess(t.Context(), w.Hands("cp1"), "10.0.0.1:6443", p); err != nil || did != want {
+		if err := StopProcess(t.Context(), w.Writer("cp1"), "10.0.0.1:6443", p); err != nil || did != want {
 			t.Errorf("with a delay of %q it was signalled %d times, not %d: %v", delay, did, want, err)
 		}
 	}

@@ -38,7 +38,7 @@ cp -p %[2]s %[3]s && mv %[3]s ` + phases.APIServerManifest
 
 // ArmWatchdog starts the timer; backup is the manifest that worked. It is armed
 // before the manifest is changed, and again by every attempt.
-func ArmWatchdog(ctx context.Context, h phases.Hands, backup string) error {
+func ArmWatchdog(ctx context.Context, h phases.Writer, backup string) error {
 	address, err := h.APIAddress(ctx, h.Target())
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func ArmWatchdog(ctx context.Context, h phases.Hands, backup string) error {
 	if err != nil {
 		return err
 	}
-	at, err := listens(ctx, h.View, h.Target())
+	at, err := listens(ctx, h.Reader, h.Target())
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,7 @@ const lookLimit = 30 * time.Second
 
 // Run looks at everything. Its error is about what nothing can be said
 // without: the API.
-func Run(ctx context.Context, world *phases.World) (Report, error) {
+func Run(ctx context.Context, world *phases.Access) (Report, error) {
 	start := time.Now()
 	s, err := newScene(ctx, world)
 	if err != nil {
@@ -164,7 +164,7 @@ func removedBy(list []int) string {
 // scene is what the points are looked at with: what several of them need is
 // asked once.
 type scene struct {
-	phases.View
+	phases.Reader
 	kube      kube.Reader
 	nodes     map[string]corev1.Node
 	planes    []string // control-plane nodes
@@ -178,8 +178,8 @@ type scene struct {
 	unread map[string]string
 }
 
-func newScene(ctx context.Context, world *phases.World) (*scene, error) {
-	s := &scene{View: world.View(migrate.ClusterTarget), unread: map[string]string{}}
+func newScene(ctx context.Context, world *phases.Access) (*scene, error) {
+	s := &scene{Reader: world.Reader(migrate.ClusterTarget), unread: map[string]string{}}
 	s.address = s.First().Address
 	var err error
 	if s.kube, err = s.Kube(ctx); err != nil {

@@ -132,7 +132,7 @@ func migrateAll(t *testing.T, w *simulator.World) {
 	defer j.Close()
 	env := w.Connect()
 	defer env.Close()
-	r := migrate.Runner[phases.View, phases.Hands]{Env: env, Journal: j, Spec: w.Spec.Fingerprint}
+	r := migrate.Runner[phases.Reader, phases.Writer]{Env: env, Journal: j, Spec: w.Spec.Fingerprint}
 	for _, p := range []phases.Phase{loadbalancer.Phase(), etcd.Phase().For(phases.InPlace.Choice()), controlplane.Phase()} {
 		if err := r.Run(t.Context(), p); err != nil {
 			t.Fatal(err)

@@ -82,7 +82,7 @@ func kubeconfigs(ctx context.Context, s *scene) (Seen, error) {
 var changedMaps = []string{"ConfigMap kube-public/cluster-info", "ConfigMap kube-system/kube-proxy", "ConfigMap kube-system/kubeadm-config"}
 
 func configMaps(ctx context.Context, s *scene) (Seen, error) {
-	values, err := phases.NamedValues(ctx, s.View)
+	values, err := phases.NamedValues(ctx, s.Reader)
 	if err != nil {
 		return Seen{}, err
 	}
@@ -97,7 +97,7 @@ func configMaps(ctx context.Context, s *scene) (Seen, error) {
 }
 
 func secrets(ctx context.Context, s *scene) (Seen, error) {
-	values, err := phases.NamedValues(ctx, s.View)
+	values, err := phases.NamedValues(ctx, s.Reader)
 	if err != nil {
 		return Seen{}, err
 	}
@@ -127,7 +127,7 @@ func workloadSettings(_ context.Context, s *scene) (Seen, error) {
 
 // apiAddresses goes by what a setting means, names as well as addresses.
 func apiAddresses(ctx context.Context, s *scene) (Seen, error) {
-	list, err := phases.APIElsewhere(ctx, s.View)
+	list, err := phases.APIElsewhere(ctx, s.Reader)
 	if err != nil {
 		return Seen{}, err
 	}

@@ -32,13 +32,13 @@ type Balancer struct {
 	Serves migrate.StepID
 	// Check and Verify are those of the step EndpointID. Check gets no further
 	// than to look, and says with Blocked what its owner has to do first.
-	Check  func(context.Context, phases.View) (migrate.Finding, error)
-	Verify func(context.Context, phases.View) error
+	Check  func(context.Context, phases.Reader) (migrate.Finding, error)
+	Verify func(context.Context, phases.Reader) error
 	// Begun says whether a host of it may have our configuration: one that does
 	// not answer may. Without it on any host, phase 1 was not begun.
-	Begun func(context.Context, phases.View) (bool, error)
+	Begun func(context.Context, phases.Reader) (bool, error)
 	// Forwards is what the target, a host of it, passes connections to.
-	Forwards func(context.Context, phases.View) (Forwards, error)
+	Forwards func(context.Context, phases.Reader) (Forwards, error)
 
 	Backends Backends
 	First    First
@@ -62,16 +62,16 @@ type Forwards struct {
 // Each method is about the API server of the target, a control-plane node.
 type Backends interface {
 	// Check is satisfied where the load balancer passes connections to it.
-	Check(context.Context, phases.View) (migrate.Finding, error)
+	Check(context.Context, phases.Reader) (migrate.Finding, error)
 	// Reached is the error that the load balancer's own way to it does not work.
-	Reached(context.Context, phases.View) error
+	Reached(context.Context, phases.Reader) error
 	// Add is called when it is ready. It may be called again.
-	Add(context.Context, phases.Hands) error
+	Add(context.Context, phases.Writer) error
 	// Remove returns when no new connection is passed to it. Connections that are
 	// open stay. It is refused where no other API server would answer.
-	Remove(context.Context, phases.Hands) error
+	Remove(context.Context, phases.Writer) error
 	// Removed is the error that connections may still be passed to it.
-	Removed(context.Context, phases.View) error
+	Removed(context.Context, phases.Reader) error
 }
 
 // First takes the first API server out for a moment, to prove that the endpoint
@@ -79,20 +79,20 @@ type Backends interface {
 type First interface {
 	// Missing lists the hosts that do not pass connections to it. One that was
 	// killed in Without is among them.
-	Missing(context.Context, phases.View) ([]string, error)
+	Missing(context.Context, phases.Reader) ([]string, error)
 	// PutBack lets every host pass connections to it again.
-	PutBack(context.Context, phases.Hands) error
+	PutBack(context.Context, phases.Writer) error
 	// Without calls try while it is out of the load balancer, and puts it back
 	// whatever becomes of that. Where it can't be taken out, try is called with out
 	// false.
-	Without(ctx context.Context, h phases.Hands, try func(ctx context.Context, out bool) error) error
+	Without(ctx context.Context, h phases.Writer, try func(ctx context.Context, out bool) error) error
 }
 
 // Ahead says what would stop the steps, for preflight. Each function looks at
 // the target, a host of the load balancer. Both are nil where there are no steps.
 type Ahead struct {
-	Configuration func(context.Context, phases.View) (Outlook, error)
-	Installation  func(context.Context, phases.View) (Outlook, error)
+	Configuration func(context.Context, phases.Reader) (Outlook, error)
+	Installation  func(context.Context, phases.Reader) (Outlook, error)
 }
 
 // Outlook is what is to be expected of a change.

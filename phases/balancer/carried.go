@@ -39,7 +39,7 @@ const meetsWithin = 5 * time.Second
 const showsWithin = 30 * time.Second
 
 // Meet opens a connection to the endpoint from a node, and shakes hands.
-func Meet(ctx context.Context, v phases.View, node string, roots *x509.CertPool) (net.Conn, *x509.Certificate, error) {
+func Meet(ctx context.Context, v phases.Reader, node string, roots *x509.CertPool) (net.Conn, *x509.Certificate, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, meetsWithin, fmt.Errorf("no answer within %s", meetsWithin))
 	defer cancel()
 	raw, err := v.On(node).DialContext(ctx, "tcp", v.EndpointAddress())
@@ -55,7 +55,7 @@ func Meet(ctx context.Context, v phases.View, node string, roots *x509.CertPool)
 }
 
 // hold opens connections to the endpoint from a node; let go closes them.
-func hold(ctx context.Context, v phases.View, node string, roots *x509.CertPool, n int) (letGo func(), err error) {
+func keepConnections(ctx context.Context, v phases.Reader, node string, roots *x509.CertPool, n int) (letGo func(), err error) {
 	var conns []net.Conn
 	letGo = func() {
 		for _, c := range conns {
@@ -118,7 +118,7 @@ type carriage struct {
 
 // lookAtCarriage opens connections from all nodes, and looks at both sides while they
 // are held.
-func lookAtCarriage(ctx context.Context, v phases.View, nodes []string, roots *x509.CertPool) (carriage, error) {
+func lookAtCarriage(ctx context.Context, v phases.Reader, nodes []string, roots *x509.CertPool) (carriage, error) {
 	c := carriage{before: make([]map[socket]bool, len(nodes)), held: make([]map[socket]bool, len(nodes)), failed: make([]error, len(nodes))}
 	// What one node can't do is no matter of the others.
 	each := func(do func(i int, node string) error) {
@@ -151,7 +151,7 @@ func lookAtCarriage(ctx context.Context, v phases.View, nodes []string, roots *x
 		}
 	}()
 	each(func(i int, node string) (err error) {
-		letGo[i], err = hold(ctx, v, node, roots, heldConnections)
+		letGo[i], err = keepConnections(ctx, v, node, roots, heldConnections)
 		return err
 	})
 	err = phases.SideBySide(
@@ -160,7 +160,7 @@ func lookAtCarriage(ctx context.Context, v phases.View, nodes []string, roots *x
 	return c, err
 }
 
-func balancedSockets(ctx context.Context, v phases.View) (map[socket]bool, error) {
+func balancedSockets(ctx context.Context, v phases.Reader) (map[socket]bool, error) {
 	hosts := v.Spec().LoadBalancer.Hosts
 	each := make([]map[socket]bool, len(hosts))
 	err := phases.ForEach(hosts, func(i int, lb cluster.Host) (err error) {
@@ -239,7 +239,7 @@ func (e AstrayError) Error() string { return e.text }
 // Carried wants connections to the endpoint from each of these nodes to be
 // carried by a load balancer's host. An external load balancer has none that
 // can be looked at; there the endpoint must at least lead to no node.
-func Carried(ctx context.Context, v phases.View, nodes []string) error {
+func Carried(ctx context.Context, v phases.Reader, nodes []string) error {
 	release, err := v.Alone(ctx)
 	if err != nil {
 		return fmt.Errorf("waiting for another look at connections to %s: %w", v.EndpointAddress(), err)
@@ -267,7 +267,7 @@ func Carried(ctx context.Context, v phases.View, nodes []string) error {
 // CarriedHere is Carried from the target alone, for checks that are done on every
 // node: those that ask at the same time are looked at together. An error that is
 // phases.ErrNotLooked is no verdict.
-func CarriedHere(ctx context.Context, v phases.View) error {
+func CarriedHere(ctx context.Context, v phases.Reader) error {
 	return v.Together(ctx, func(ctx context.Context, nodes []string) ([]error, error) {
 		return carriedEach(ctx, v, nodes, true)
 	})
@@ -284,7 +284,7 @@ func (e UnreachedError) Unwrap() error { return e.Err }
 // verdict is nil where one does, NotRisenError where none does, UnreachedError
 // where the endpoint does not answer, and any other error where it is not known.
 // err is that it could not be looked at. The caller has to be alone (View.Alone).
-func CarriedFrom(ctx context.Context, v phases.View, node string) (verdict, err error) {
+func CarriedFrom(ctx context.Context, v phases.Reader, node string) (verdict, err error) {
 	roots, err := ClusterRoots(ctx, v)
 	if err != nil {
 		return nil, err
@@ -308,7 +308,7 @@ const CarriedLimit = 5 * time.Minute
 // carriedEach is Carried with an error for each node, nil where all is well. It
 // has to be alone. Without every, connections are counted only where nothing else
 // is wrong, until the first node whose are missing.
-func carriedEach(ctx context.Context, v phases.View, nodes []string, every bool) ([]error, error) {
+func carriedEach(ctx context.Context, v phases.Reader, nodes []string, every bool) ([]error, error) {
 	roots, err := ClusterRoots(ctx, v)
 	if err != nil {
 		return nil, err
@@ -349,7 +349,7 @@ func carriedEach(ctx context.Context, v phases.View, nodes []string, every bool)
 }
 
 // astray says where a node's connections go that must not go there.
-func (c carriage) astray(v phases.View, i int, node string, people map[string]string) error {
+func (c carriage) astray(v phases.Reader, i int, node string, people map[string]string) error {
 	for _, host := range c.led(i) {
 		if who := people[host]; who != "" {
 			return AstrayError{fmt.Sprintf("from %s, connections to %s go straight to %s, which is %s, and not through a load balancer", node, v.EndpointAddress(), host, who)}
@@ -361,7 +361,7 @@ func (c carriage) astray(v phases.View, i int, node string, people map[string]st
 	return nil
 }
 
-func balancerNames(v phases.View) []string {
+func balancerNames(v phases.Reader) []string {
 	var out []string
 	for _, lb := range v.Spec().LoadBalancer.Hosts {
 		out = append(out, lb.Name)
@@ -371,7 +371,7 @@ func balancerNames(v phases.View) []string {
 
 // NodesAt are the nodes' names by their addresses, those of the load balancers'
 // hosts left out.
-func NodesAt(ctx context.Context, v phases.View) (map[string]string, error) {
+func NodesAt(ctx context.Context, v phases.Reader) (map[string]string, error) {
 	out := map[string]string{}
 	nodes, err := v.Nodes(ctx)
 	if err != nil {

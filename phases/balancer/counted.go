@@ -33,7 +33,7 @@ const (
 // each node whose connections are missing; without every, the first one's is the
 // last that is looked for. Others who look at the same time would be counted, too:
 // it has to be alone.
-func counted(ctx context.Context, v phases.View, nodes []string, roots *x509.CertPool, every bool) []error {
+func counted(ctx context.Context, v phases.Reader, nodes []string, roots *x509.CertPool, every bool) []error {
 	missing := make([]error, 0, len(nodes))
 	for group := range slices.Chunk(nodes, heldAtOnce/countedConnections) {
 		each := make([]error, len(group))
@@ -63,7 +63,7 @@ type NotRisenError struct{ Text string }
 func (e NotRisenError) Error() string { return e.Text }
 
 // countedFrom wants enough rounds to agree.
-func countedFrom(ctx context.Context, v phases.View, nodes []string, roots *x509.CertPool) error {
+func countedFrom(ctx context.Context, v phases.Reader, nodes []string, roots *x509.CertPool) error {
 	good, last := 0, error(nil)
 	for try := range countedTries {
 		if good+countedTries-try < countedRounds {
@@ -86,7 +86,7 @@ func countedFrom(ctx context.Context, v phases.View, nodes []string, roots *x509
 }
 
 // countedOnce is one rise and one fall.
-func countedOnce(ctx context.Context, v phases.View, nodes []string, roots *x509.CertPool) error {
+func countedOnce(ctx context.Context, v phases.Reader, nodes []string, roots *x509.CertPool) error {
 	count := func() (int, error) {
 		all, err := balancedSockets(ctx, v)
 		return len(all), err
@@ -106,7 +106,7 @@ func countedOnce(ctx context.Context, v phases.View, nodes []string, roots *x509
 	}
 	defer end()
 	err = phases.ForEach(nodes, func(i int, node string) (err error) {
-		letGo[i], err = hold(ctx, v, node, roots, countedConnections)
+		letGo[i], err = keepConnections(ctx, v, node, roots, countedConnections)
 		return err
 	})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // ClusterRoots are the cluster's CA certificates.
-func ClusterRoots(ctx context.Context, v phases.View) (*x509.CertPool, error) {
+func ClusterRoots(ctx context.Context, v phases.Reader) (*x509.CertPool, error) {
 	ca, err := v.AdminCA(ctx)
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func ClusterRoots(ctx context.Context, v phases.View) (*x509.CertPool, error) {
 }
 
 // ThroughHost goes from the first control-plane node to the API through one host.
-func ThroughHost(ctx context.Context, v phases.View, lb cluster.Host, roots *x509.CertPool) error {
+func ThroughHost(ctx context.Context, v phases.Reader, lb cluster.Host, roots *x509.CertPool) error {
 	address := net.JoinHostPort(lb.Address, strconv.Itoa(v.Spec().Endpoint.Port))
 	if _, err := kube.ServedCertificate(ctx, v.On(v.First().Name).DialContext, address, roots); err != nil {
 		return fmt.Errorf("reaching the API through %s: %w", lb.Name, err)
@@ -38,7 +38,7 @@ func ThroughHost(ctx context.Context, v phases.View, lb cluster.Host, roots *x50
 // CA and the endpoint's name, and a load balancer's host has to be seen to
 // carry it. A firewall, a hairpin that does not work, a name that only some
 // nodes know or that means a node shows here, before any client is moved.
-func VerifyEndpoint(ctx context.Context, v phases.View) error {
+func VerifyEndpoint(ctx context.Context, v phases.Reader) error {
 	nodes, err := NodesNow(ctx, v)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func VerifyEndpoint(ctx context.Context, v phases.View) error {
 
 // LeadsToAPI goes to the endpoint from every node and wants a certificate of
 // the cluster's CA, for whatever name.
-func LeadsToAPI(ctx context.Context, v phases.View) error {
+func LeadsToAPI(ctx context.Context, v phases.Reader) error {
 	roots, err := ClusterRoots(ctx, v)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func LeadsToAPI(ctx context.Context, v phases.View) error {
 }
 
 // nodesBefore are the nodes that are there before any has joined.
-func nodesBefore(ctx context.Context, v phases.View) ([]string, error) {
+func nodesBefore(ctx context.Context, v phases.Reader) ([]string, error) {
 	workers, err := v.Workers(ctx)
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func nodesBefore(ctx context.Context, v phases.View) ([]string, error) {
 }
 
 // NodesNow are nodesBefore and the control-plane nodes that have joined.
-func NodesNow(ctx context.Context, v phases.View) ([]string, error) {
+func NodesNow(ctx context.Context, v phases.Reader) ([]string, error) {
 	names, err := nodesBefore(ctx, v)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func NodesNow(ctx context.Context, v phases.View) ([]string, error) {
 // of its own, so that tells which one answers. Every connection must be
 // answered. A load balancer may choose by the client's address: asking from
 // all nodes finds a backend that one of them would never meet.
-func Serves(ctx context.Context, v phases.View, cert *x509.Certificate, tries int) (bool, error) {
+func Serves(ctx context.Context, v phases.Reader, cert *x509.Certificate, tries int) (bool, error) {
 	roots, err := ClusterRoots(ctx, v)
 	if err != nil {
 		return false, err
@@ -136,7 +136,7 @@ func Serves(ctx context.Context, v phases.View, cert *x509.Certificate, tries in
 
 // ThroughHosts goes from the first control-plane node to the API through each
 // host of the load balancer, by the host's own address and the endpoint's name.
-func ThroughHosts(ctx context.Context, v phases.View) error {
+func ThroughHosts(ctx context.Context, v phases.Reader) error {
 	roots, err := ClusterRoots(ctx, v)
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func ThroughHosts(ctx context.Context, v phases.View) error {
 
 // OthersReady wants every API server that has joined to be ready: with the first
 // one out they have all the clients.
-func OthersReady(ctx context.Context, v phases.View) error {
+func OthersReady(ctx context.Context, v phases.Reader) error {
 	for _, node := range v.Spec().ControlPlane.Joining {
 		cfg, err := v.AdminConfigOn(ctx, node.Name)
 		if err != nil {

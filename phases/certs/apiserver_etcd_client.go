@@ -29,7 +29,7 @@ func (o Options) apiserverEtcdClient() phases.Step {
 		On:      migrate.ControlPlanes,
 		Needs:   []migrate.StepID{MemberID},
 		Rolling: true,
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			p, running, err := clientPair(ctx, v)
 			if err != nil {
 				return migrate.Finding{}, err
@@ -41,8 +41,8 @@ func (o Options) apiserverEtcdClient() phases.Step {
 		},
 		Apply:  o.applyClient,
 		Verify: o.verifyClient,
-		Undo: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			p, running, err := clientPair(ctx, h.View)
+		Undo: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+			p, running, err := clientPair(ctx, h.Reader)
 			if err != nil || !running {
 				return orNotRunning(err, h.Target())
 			}
@@ -60,7 +60,7 @@ func orNotRunning(err error, node string) error {
 }
 
 // clientPair is the one that the node's running API server was started with.
-func clientPair(ctx context.Context, v phases.View) (p pair, running bool, err error) {
+func clientPair(ctx context.Context, v phases.Reader) (p pair, running bool, err error) {
 	api, running, err := v.APIServer(ctx, v.Target())
 	if err != nil || !running {
 		return pair{}, running, err
@@ -75,7 +75,7 @@ func clientPair(ctx context.Context, v phases.View) (p pair, running bool, err e
 
 // ClientFits wants the pair of the target's running API server to be one, of
 // etcd's CA and valid now.
-func ClientFits(ctx context.Context, v phases.View) (Ends, error) {
+func CheckClientCertificate(ctx context.Context, v phases.Reader) (Ends, error) {
 	p, running, err := clientPair(ctx, v)
 	if err != nil || !running {
 		return Ends{}, orNotRunning(err, v.Target())
@@ -110,8 +110,8 @@ func keyPair(ctx context.Context, r remote.Reader, p pair) (tls.Certificate, err
 	return key, err
 }
 
-func (o Options) applyClient(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	p, running, err := clientPair(ctx, h.View)
+func (o Options) applyClient(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	p, running, err := clientPair(ctx, h.Reader)
 	if err != nil || !running {
 		return orNotRunning(err, h.Target())
 	}
@@ -130,7 +130,7 @@ func (o Options) applyClient(ctx context.Context, h phases.Hands, _ migrate.Befo
 // signClient lets kubeadm sign a new pair on the first control-plane node,
 // where the CA's key is, and returns it for its place on the target. The files
 // there keep their mode and owner.
-func signClient(ctx context.Context, h phases.Hands, p pair) ([]remote.File, error) {
+func signClient(ctx context.Context, h phases.Writer, p pair) ([]remote.File, error) {
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return nil, err
@@ -170,7 +170,7 @@ func signClient(ctx context.Context, h phases.Hands, p pair) ([]remote.File, err
 // over connections of its own, as the API server will; and wants the API
 // server ready. What it shows on the connections that it has is not to be
 // seen: it showed that when they were made.
-func (o Options) verifyClient(ctx context.Context, v phases.View) error {
+func (o Options) verifyClient(ctx context.Context, v phases.Reader) error {
 	p, running, err := clientPair(ctx, v)
 	if err != nil || !running {
 		return orNotRunning(err, v.Target())

@@ -50,7 +50,7 @@ func TestPartialRenewalIsTakenBack(t *testing.T) {
 		if got := changed(); !slices.Equal(got, want) {
 			t.Errorf("new are %q, want %q", got, want)
 		}
-		r := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: w.Spec.Fingerprint}
+		r := migrate.Runner[phases.Reader, phases.Writer]{Env: o.Env, Journal: o.Journal, Spec: w.Spec.Fingerprint}
 		if err := r.Rollback(t.Context(), certs.Phase(renewing("one", 30))); err != nil {
 			t.Fatal(err)
 		}

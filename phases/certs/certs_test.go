@@ -127,7 +127,7 @@ func TestRenewal(t *testing.T) {
 				t.Errorf("%s is not new the second time", name)
 			}
 		}
-		r := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: w.Spec.Fingerprint}
+		r := migrate.Runner[phases.Reader, phases.Writer]{Env: o.Env, Journal: o.Journal, Spec: w.Spec.Fingerprint}
 		if err := r.Rollback(t.Context(), certs.Phase(renewing("second", 400))); err != nil {
 			t.Fatal(err)
 		}
@@ -163,13 +163,13 @@ func TestRenewalIsRefused(t *testing.T) {
 		defer w.Close()
 		env := w.Connect()
 		defer env.Close()
-		if err := certs.Fits(t.Context(), env.View(migrate.ClusterTarget)); err == nil || !strings.Contains(err.Error(), "kubeadm renews all certificates") {
+		if err := certs.CheckEtcd(t.Context(), env.Reader(migrate.ClusterTarget)); err == nil || !strings.Contains(err.Error(), "kubeadm renews all certificates") {
 			t.Errorf("before phase 2: %v", err)
 		}
 	})
 	start := migrated(t)
 	operate(t, start, func(t *testing.T, w *simulator.World, o *conformance.Operator) {
-		if err := certs.Fits(t.Context(), o.Env.View(migrate.ClusterTarget)); err != nil {
+		if err := certs.CheckEtcd(t.Context(), o.Env.Reader(migrate.ClusterTarget)); err != nil {
 			t.Error(err)
 		}
 		if err := w.Root("cp1", "rm /etc/kubernetes/pki/etcd/ca.key"); err != nil {

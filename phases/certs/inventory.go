@@ -87,8 +87,8 @@ type host struct {
 
 // Read reads them on all hosts side by side. A host that could not be read is
 // told in the inventory; the error is about what the program itself lacks.
-func Read(ctx context.Context, world *phases.World) (Inventory, error) {
-	v := world.View(migrate.ClusterTarget)
+func Read(ctx context.Context, world *phases.Access) (Inventory, error) {
+	v := world.Reader(migrate.ClusterTarget)
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return Inventory{}, err
@@ -113,7 +113,7 @@ func Read(ctx context.Context, world *phases.World) (Inventory, error) {
 	_ = phases.ForEach(hosts, func(_ int, h host) error {
 		room <- struct{}{}
 		defer func() { <-room }()
-		list, err := readHost(ctx, world.View(h.name), h, c)
+		list, err := readHost(ctx, world.Reader(h.name), h, c)
 		mu.Lock()
 		defer mu.Unlock()
 		out.Certificates = append(out.Certificates, list...)
@@ -135,7 +135,7 @@ func byEnd(a, b Certificate) int {
 }
 
 // allHosts lists the hosts that may have certificates, each once.
-func allHosts(ctx context.Context, world *phases.World) ([]host, error) {
+func allHosts(ctx context.Context, world *phases.Access) ([]host, error) {
 	var out []host
 	for _, role := range []migrate.Selector{migrate.FirstControlPlane, migrate.JoiningControlPlanes, migrate.EtcdHosts, migrate.Workers} {
 		names, err := world.Targets(ctx, role)
@@ -151,8 +151,8 @@ func allHosts(ctx context.Context, world *phases.World) ([]host, error) {
 
 // readHost reads one host's by one command. With an error the list is what could
 // be read.
-func readHost(ctx context.Context, v phases.View, h host, c classifier) ([]Certificate, error) {
-	if err := v.World().Reach(ctx, h.name); err != nil { // it may ask for a password: no deadline
+func readHost(ctx context.Context, v phases.Reader, h host, c classifier) ([]Certificate, error) {
+	if err := v.Access().Reach(ctx, h.name); err != nil { // it may ask for a password: no deadline
 		return nil, fmt.Errorf("reading the certificates of %s: %w", h.name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, hostLimit)

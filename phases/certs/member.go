@@ -29,7 +29,7 @@ func (o Options) member() phases.Step {
 		Why:     "An expired one ends every connection that is made anew, to its clients and between the members, and with the second member that is so the quorum.",
 		On:      migrate.EtcdHosts,
 		Rolling: true,
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			pairs, err := memberPairs(ctx, v)
 			if err != nil {
 				return migrate.Finding{}, err
@@ -38,8 +38,8 @@ func (o Options) member() phases.Step {
 		},
 		Apply:  o.applyMember,
 		Verify: o.verifyMember,
-		Undo: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			pairs, err := memberPairs(ctx, h.View)
+		Undo: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+			pairs, err := memberPairs(ctx, h.Reader)
 			if err != nil {
 				return err
 			}
@@ -51,7 +51,7 @@ func (o Options) member() phases.Step {
 
 // kinds are a member's certificates; the third one is for those who look
 // after its health by hand, and on hosts that have one only.
-func kinds(ctx context.Context, v phases.View) ([]string, error) {
+func kinds(ctx context.Context, v phases.Reader) ([]string, error) {
 	out := []string{"server", "peer"}
 	names, err := v.On(v.Target()).List(ctx, etcd.Of(v.Spec()).Files().PKI)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -63,7 +63,7 @@ func kinds(ctx context.Context, v phases.View) ([]string, error) {
 	return out, nil
 }
 
-func memberPairs(ctx context.Context, v phases.View) ([]pair, error) {
+func memberPairs(ctx context.Context, v phases.Reader) ([]pair, error) {
 	list, err := kinds(ctx, v)
 	dir := etcd.Of(v.Spec()).Files().PKI
 	var out []pair
@@ -73,13 +73,13 @@ func memberPairs(ctx context.Context, v phases.View) ([]pair, error) {
 	return out, err
 }
 
-func (o Options) applyMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func (o Options) applyMember(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	host := h.On(h.Target())
-	list, err := kinds(ctx, h.View)
+	list, err := kinds(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
-	pairs, err := memberPairs(ctx, h.View)
+	pairs, err := memberPairs(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (o Options) applyMember(ctx context.Context, h phases.Hands, _ migrate.Befo
 
 // verifyMember looks at the wire: both listeners show what the files hold, and
 // that is new and of the CA that all members trust.
-func (o Options) verifyMember(ctx context.Context, v phases.View) error {
+func (o Options) verifyMember(ctx context.Context, v phases.Reader) error {
 	pairs, err := memberPairs(ctx, v)
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func (o Options) verifyMember(ctx context.Context, v phases.View) error {
 // MemberShows wants the member on the target to show, to its clients and to
 // other members, the certificates in its files, of etcd's CA, for its address
 // and valid now.
-func MemberShows(ctx context.Context, v phases.View) error {
+func MemberShows(ctx context.Context, v phases.Reader) error {
 	roots, err := etcdRoots(ctx, v)
 	if err != nil {
 		return err
@@ -150,7 +150,7 @@ type Ends struct {
 
 // MemberEnds says when the certificates that MemberShows looks at end, the one
 // that ends first at the beginning.
-func MemberEnds(ctx context.Context, v phases.View) ([]Ends, error) {
+func MemberEnds(ctx context.Context, v phases.Reader) ([]Ends, error) {
 	var out []Ends
 	for _, kind := range []string{"server", "peer"} {
 		file := path.Join(etcd.Of(v.Spec()).Files().PKI, kind+".crt")
@@ -182,7 +182,7 @@ func (l look) better(host string) error {
 }
 
 // etcdRoots is etcd's CA, as the API servers know it.
-func etcdRoots(ctx context.Context, v phases.View) (*x509.CertPool, error) {
+func etcdRoots(ctx context.Context, v phases.Reader) (*x509.CertPool, error) {
 	files, err := v.EtcdFiles(ctx)
 	if err != nil {
 		return nil, err

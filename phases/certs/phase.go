@@ -49,19 +49,19 @@ func (o Options) due(c *x509.Certificate) bool { return c.NotAfter.Sub(o.Began) 
 // Phase declares the steps in their order.
 func Phase(o Options) phases.Phase {
 	return phases.Phase{
-		Number:      Number,
-		Name:        "certificates",
-		Title:       "Renew the certificates that nobody else renews",
-		Why:         "Nothing is restarted and no connection is cut; every new one is made with the new certificates.",
-		Steps:       []phases.Step{o.member(), o.apiserverEtcdClient()},
-		Guard:       phases.Guard,
-		GuardSettle: time.Minute,
+		Number:           Number,
+		Name:             "certificates",
+		Title:            "Renew the certificates that nobody else renews",
+		Why:              "Nothing is restarted and no connection is cut; every new one is made with the new certificates.",
+		Steps:            []phases.Step{o.member(), o.apiserverEtcdClient()},
+		Invariants:       phases.CheckInvariants,
+		InvariantsSettle: time.Minute,
 	}
 }
 
 // Fits says why there is nothing here to renew: as long as etcd is kubeadm's,
 // kubeadm renews all of them.
-func Fits(ctx context.Context, v phases.View) error {
+func CheckEtcd(ctx context.Context, v phases.Reader) error {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func (l look) first() *x509.Certificate {
 }
 
 // check is the finding of a step for the target's pairs.
-func (o Options) check(ctx context.Context, v phases.View, step migrate.StepID, pairs []pair) (migrate.Finding, error) {
+func (o Options) check(ctx context.Context, v phases.Reader, step migrate.StepID, pairs []pair) (migrate.Finding, error) {
 	l, err := o.lookAt(ctx, v.On(v.Target()), step, pairs)
 	if err != nil {
 		return migrate.Finding{}, err
@@ -178,7 +178,7 @@ func describe(c *x509.Certificate) string {
 
 // signable blocks where nothing better can be signed: the key is not there, or
 // the CA ends before a new certificate would.
-func signable(ctx context.Context, v phases.View, old *x509.Certificate) (migrate.Finding, bool, error) {
+func signable(ctx context.Context, v phases.Reader, old *x509.Certificate) (migrate.Finding, bool, error) {
 	files, err := v.EtcdFiles(ctx)
 	if err != nil {
 		return migrate.Finding{}, false, err

@@ -23,14 +23,14 @@ func lose(o *conformance.Operator, t *testing.T, list []phases.Phase) (*conforma
 		t.Fatal(err)
 	}
 	n := conformance.NewOperator(t, o.World, filepath.Join(t.TempDir(), "journal"))
-	traces, err := n.Env.Traces(t.Context())
+	traces, err := n.Env.PreImages(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	was := len(o.World.Faults.Ops())
 	out := map[string]migrate.Adopted{}
 	for _, p := range list {
-		steps, err := migrate.Adopt(t.Context(), n.Env, p, migrate.Adoption{Traces: traces, Ours: n.Env.Ours, Spec: o.World.Spec.Fingerprint}, n.Journal)
+		steps, err := migrate.Adopt(t.Context(), n.Env, p, migrate.Adoption{PreImages: traces, Ours: n.Env.Ours, Spec: o.World.Spec.Fingerprint}, n.Journal)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,11 +136,11 @@ func adoptedBack(t *testing.T, r conformance.Run, loses bool) map[string]string 
 		o, _ = lose(o, t, []phases.Phase{r.Phase})
 	}
 	defer o.Close()
-	runner := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: w.Spec.Fingerprint}
+	runner := migrate.Runner[phases.Reader, phases.Writer]{Env: o.Env, Journal: o.Journal, Spec: w.Spec.Fingerprint}
 	if err := runner.Rollback(t.Context(), r.Phase); err != nil {
 		t.Fatal(err)
 	}
-	traces, err := o.Env.Traces(t.Context())
+	traces, err := o.Env.PreImages(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

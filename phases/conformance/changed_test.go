@@ -68,7 +68,7 @@ func changedHosts(t *testing.T, strategy phases.Strategy) {
 	}
 	for _, p := range slices.Backward(all) {
 		allowed(p)
-		r := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: w.Spec.Fingerprint}
+		r := migrate.Runner[phases.Reader, phases.Writer]{Env: o.Env, Journal: o.Journal, Spec: w.Spec.Fingerprint}
 		if err := r.Rollback(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}

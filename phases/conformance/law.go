@@ -24,7 +24,7 @@ func (NoJournal) Records(int) ([]state.Record, error) { return nil, nil }
 type Law struct {
 	T      *testing.T
 	World  *simulator.World
-	Env    *phases.World
+	Env    *phases.Access
 	Step   phases.Step
 	Target string
 	Before migrate.Before
@@ -64,7 +64,7 @@ func (l Law) Hold() (before migrate.Before, changed bool) {
 
 // Undo does what the engine does on the way back.
 func (l Law) Undo(ctx context.Context) {
-	if err := l.Step.Undo(ctx, l.Env.Hands(l.Target), l.Before); err != nil {
+	if err := l.Step.Undo(ctx, l.Env.Writer(l.Target), l.Before); err != nil {
 		l.Fatal("undo: %v", err)
 	}
 	l.World.Pass(30 * time.Second)
@@ -78,7 +78,7 @@ func (l Law) check(ctx context.Context) (f migrate.Finding) {
 	l.same("Check", func() {
 		for range 2 {
 			var err error
-			if f, err = l.Step.Check(ctx, l.Env.View(l.Target)); err != nil {
+			if f, err = l.Step.Check(ctx, l.Env.Reader(l.Target)); err != nil {
 				l.Fatal("check: %v", err)
 			}
 		}
@@ -100,7 +100,7 @@ func (l Law) same(name string, do func()) {
 
 // apply does what the engine does, and then lets everything settle.
 func (l Law) apply(ctx context.Context, before migrate.Before) {
-	if err := l.Step.Apply(ctx, l.Env.Hands(l.Target), before); err != nil {
+	if err := l.Step.Apply(ctx, l.Env.Writer(l.Target), before); err != nil {
 		l.Fatal("apply: %v", err)
 	}
 	if err := l.verify(ctx); err != nil {
@@ -108,7 +108,7 @@ func (l Law) apply(ctx context.Context, before migrate.Before) {
 	}
 	l.World.Pass(30 * time.Second)
 	l.same("Verify", func() {
-		if err := l.Step.Verify(ctx, l.Env.View(l.Target)); err != nil {
+		if err := l.Step.Verify(ctx, l.Env.Reader(l.Target)); err != nil {
 			l.Fatal("verified, and half a minute later: %v", err)
 		}
 	})
@@ -120,7 +120,7 @@ func (l Law) apply(ctx context.Context, before migrate.Before) {
 func (l Law) verify(ctx context.Context) (err error) {
 	for end := time.Now().Add(l.Step.Settle); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 		ops := len(l.World.Faults.Ops())
-		err = l.Step.Verify(ctx, l.Env.View(l.Target))
+		err = l.Step.Verify(ctx, l.Env.Reader(l.Target))
 		if now := l.World.Faults.Ops(); len(now) != ops {
 			l.Fatal("Verify has made changes: %q", now[ops:])
 		}

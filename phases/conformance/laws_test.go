@@ -58,11 +58,11 @@ func laws(t *testing.T, strategy phases.Strategy) {
 			var changed bool
 			if l.Before, changed = l.Hold(); changed {
 				applied++
-				if l.Step.Bracket != "" {
+				if l.Step.Group != "" {
 					bracket = append(bracket, l)
 				}
 			}
-			if len(bracket) > 0 && (i == len(plan)-1 || steps[plan[i+1].Step].Bracket != l.Step.Bracket) {
+			if len(bracket) > 0 && (i == len(plan)-1 || steps[plan[i+1].Step].Group != l.Step.Group) {
 				undone += backAndForth(bracket, before)
 				bracket = nil
 			}

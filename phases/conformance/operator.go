@@ -34,7 +34,7 @@ type chain struct {
 // Operator is one run of the operator's program.
 type Operator struct {
 	World   *simulator.World
-	Env     *phases.World
+	Env     *phases.Access
 	Journal *state.Journal
 	Path    string
 }
@@ -64,7 +64,7 @@ func (o *Operator) JournalFile() []byte {
 
 // RunPhase runs a phase as `migrate run` does.
 func (o *Operator) RunPhase(ctx context.Context, p phases.Phase) error {
-	r := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint}
+	r := migrate.Runner[phases.Reader, phases.Writer]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint}
 	return r.Run(ctx, p)
 }
 
@@ -141,6 +141,6 @@ const Lasting = 3 * time.Hour
 
 // Rollback takes a phase back, as a new start of the program.
 func (o *Operator) Rollback(ctx context.Context, p phases.Phase) error {
-	r := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint}
+	r := migrate.Runner[phases.Reader, phases.Writer]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint}
 	return r.Rollback(ctx, p)
 }

@@ -30,7 +30,7 @@ func (h hears) Event(e migrate.Event) { h(e) }
 
 // heard is run with a listener.
 func heard(o *conformance.Operator, ctx context.Context, p phases.Phase, h hears) error {
-	r := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint, Events: h}
+	r := migrate.Runner[phases.Reader, phases.Writer]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint, Events: h}
 	return r.Run(ctx, p)
 }
 
@@ -50,11 +50,11 @@ func bracketSteps() []migrate.StepID {
 func takenBack(t *testing.T, err error, failed migrate.StepID, back ...migrate.StepID) {
 	t.Helper()
 	var e *migrate.StepError
-	if !errors.As(err, &e) || e.Step != failed || e.Back == nil || e.Back.Err != nil || len(e.Back.Left) > 0 {
+	if !errors.As(err, &e) || e.Step != failed || e.Unwound == nil || e.Unwound.Err != nil || len(e.Unwound.InPlace) > 0 {
 		t.Fatalf("got %v", err)
 	}
 	var got []migrate.StepID
-	for _, w := range e.Back.Back {
+	for _, w := range e.Unwound.Undone {
 		got = append(got, w.Step)
 	}
 	if diff := cmp.Diff(back, got); diff != "" {
@@ -178,14 +178,14 @@ func TestTheNodeIsAwayOnTheWayBack(t *testing.T) {
 				outages := s.Outages()
 				way := &away{World: s.World}
 				s.Env.Close()
-				s.Env = phases.NewWorld(s.Spec, way)
+				s.Env = phases.NewAccess(s.Spec, way)
 				err := heard(s.Operator, s.Context(), want.Phase, func(e migrate.Event) {
 					if e.Step == step && e.Kind == migrate.EventStepUndoing {
 						way.name = "cp1"
 					}
 				})
 				var e *migrate.StepError
-				if !errors.As(err, &e) || e.Back == nil || e.Back.Err == nil || len(e.Back.Back) != i || len(e.Back.Left) != 4-i || e.Back.Left[0].Step != step {
+				if !errors.As(err, &e) || e.Unwound == nil || e.Unwound.Err == nil || len(e.Unwound.Undone) != i || len(e.Unwound.InPlace) != 4-i || e.Unwound.InPlace[0].Step != step {
 					s.Fatalf("got %v", err)
 				}
 				s.Pass(15 * time.Minute)
@@ -226,7 +226,7 @@ func TestWhatTheWayBackLeavesAlone(t *testing.T) {
 					}
 				})
 				var e *migrate.StepError
-				if !errors.As(err, &e) || e.Back == nil || e.Back.Err == nil || len(e.Back.Left) != 4 || !strings.Contains(err.Error(), name) {
+				if !errors.As(err, &e) || e.Unwound == nil || e.Unwound.Err == nil || len(e.Unwound.InPlace) != 4 || !strings.Contains(err.Error(), name) {
 					s.Fatalf("got %v", err)
 				}
 				if got := s.State()["cp1 "+manifest]; got != left {
@@ -333,7 +333,7 @@ func resumeBack(t *testing.T, d conformance.Death, r conformance.Run, later time
 		// What the journal calls undone is not taken back twice.
 		err := o.RunPhase(t.Context(), r.Phase)
 		var e *migrate.StepError
-		if !errors.As(err, &e) || e.Back == nil || e.Back.Err != nil || len(e.Back.Back) != len(bracketSteps()) {
+		if !errors.As(err, &e) || e.Unwound == nil || e.Unwound.Err != nil || len(e.Unwound.Undone) != len(bracketSteps()) {
 			t.Fatalf("ill still: %v", err)
 		}
 	}

@@ -24,10 +24,10 @@ func backend() phases.Step {
 		Rolling: true,
 		Needs:   []migrate.StepID{joinID},
 		ByHand:  `{{template "balancer-add" .}}`,
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			return balancers.Of(v.Spec()).Backends.Check(ctx, v)
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			cfg, err := h.AdminConfigOn(ctx, h.Target())
 			if err != nil {
 				return err
@@ -38,7 +38,7 @@ func backend() phases.Step {
 			return balancers.Of(h.Spec()).Backends.Add(ctx, h)
 		},
 		Verify: verifyBackend,
-		Undo: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Undo: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			return balancers.Of(h.Spec()).Backends.Remove(ctx, h)
 		},
 		Settle: 30 * time.Second, WaitsFor: "the load balancer",
@@ -47,7 +47,7 @@ func backend() phases.Step {
 
 // verifyBackend wants the API server behind the load balancer, the load
 // balancer's own way to it, and the endpoint answering from every node as before.
-func verifyBackend(ctx context.Context, v phases.View) error {
+func verifyBackend(ctx context.Context, v phases.Reader) error {
 	b := balancers.Of(v.Spec()).Backends
 	f, err := b.Check(ctx, v)
 	if err != nil {

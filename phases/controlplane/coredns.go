@@ -33,7 +33,7 @@ func coreDNS() phases.Step {
 		On:     migrate.Once,
 		Needs:  []migrate.StepID{joinID},
 		ByHand: "```\nkubectl -n kube-system get pods -l k8s-app=kube-dns -o wide\nkubectl -n kube-system rollout restart deployment coredns\n```\n",
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			spread, nodes, err := coreDNSNodes(ctx, v)
 			if apierrors.IsNotFound(err) {
 				return phases.Done("this cluster has no Deployment coredns"), nil
@@ -50,13 +50,13 @@ func coreDNS() phases.Step {
 			}
 			return phases.Need(migrate.Before{"nodes": strings.Join(nodes, ","), "found": time.Now().UTC().Format(time.RFC3339)}, "CoreDNS runs on %s only", runsOn(nodes)), nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, before migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, before migrate.Before) error {
 			k, err := h.Kube(ctx)
 			if err != nil {
 				return err
 			}
 			// A roll-out that is under way, or was enough, is not begun again.
-			if spread, _, err := coreDNSNodes(ctx, h.View); err != nil || spread {
+			if spread, _, err := coreDNSNodes(ctx, h.Reader); err != nil || spread {
 				return err
 			}
 			d, err := k.Deployment(ctx, "kube-system", "coredns")
@@ -77,7 +77,7 @@ func coreDNS() phases.Step {
 
 // verifyCoreDNS wants the roll-out to be over, and pods on more than one node.
 // Once it is over nothing moves a pod any more, so waiting for that ends there.
-func verifyCoreDNS(ctx context.Context, v phases.View) error {
+func verifyCoreDNS(ctx context.Context, v phases.Reader) error {
 	d, ready, err := coreDNSReady(ctx, v)
 	if err != nil {
 		return err
@@ -125,7 +125,7 @@ func wantedPods(d *appsv1.Deployment) int32 {
 }
 
 // coreDNSTrouble is the error that a pod will not get ready.
-func coreDNSTrouble(ctx context.Context, v phases.View, d *appsv1.Deployment) error {
+func coreDNSTrouble(ctx context.Context, v phases.Reader, d *appsv1.Deployment) error {
 	pods, err := coreDNSPods(ctx, v, d)
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func coreDNSTrouble(ctx context.Context, v phases.View, d *appsv1.Deployment) er
 	return nil
 }
 
-func coreDNSPaused(ctx context.Context, v phases.View) (bool, error) {
+func coreDNSPaused(ctx context.Context, v phases.Reader) (bool, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return false, err
@@ -152,7 +152,7 @@ func coreDNSPaused(ctx context.Context, v phases.View) (bool, error) {
 
 // coreDNSPods lists those that the Deployment selects; kubeadm labels them
 // k8s-app=kube-dns.
-func coreDNSPods(ctx context.Context, v phases.View, d *appsv1.Deployment) ([]corev1.Pod, error) {
+func coreDNSPods(ctx context.Context, v phases.Reader, d *appsv1.Deployment) ([]corev1.Pod, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return nil, err
@@ -179,7 +179,7 @@ func spreadEnough(d *appsv1.Deployment, nodes []string) bool {
 
 // coreDNSNodes lists the nodes with a ready CoreDNS pod. One replica is
 // somebody's choice and counts as spread.
-func coreDNSNodes(ctx context.Context, v phases.View) (spread bool, nodes []string, err error) {
+func coreDNSNodes(ctx context.Context, v phases.Reader) (spread bool, nodes []string, err error) {
 	d, nodes, err := CoreDNSNodes(ctx, v)
 	if err != nil {
 		return false, nil, err
@@ -188,13 +188,13 @@ func coreDNSNodes(ctx context.Context, v phases.View) (spread bool, nodes []stri
 }
 
 // CoreDNSNodes lists the nodes with a ready CoreDNS pod, beside its Deployment.
-func CoreDNSNodes(ctx context.Context, v phases.View) (d *appsv1.Deployment, nodes []string, err error) {
+func CoreDNSNodes(ctx context.Context, v phases.Reader) (d *appsv1.Deployment, nodes []string, err error) {
 	d, ready, err := coreDNSReady(ctx, v)
 	return d, nodesOf(ready), err
 }
 
 // coreDNSReady lists the ready pods, beside the Deployment, which is read first.
-func coreDNSReady(ctx context.Context, v phases.View) (d *appsv1.Deployment, ready []corev1.Pod, err error) {
+func coreDNSReady(ctx context.Context, v phases.Reader) (d *appsv1.Deployment, ready []corev1.Pod, err error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -30,7 +30,7 @@ func hostFiles() phases.Step {
 			"grep -- '--[a-z-]*=/etc' /etc/kubernetes/manifests/kube-*.yaml    # and the files that flags name; no log, and no key of a CA\n```\n",
 		Check: checkHostFiles,
 		Apply: applyHostFiles,
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			f, err := checkHostFiles(ctx, v)
 			if err != nil {
 				return err
@@ -45,7 +45,7 @@ func hostFiles() phases.Step {
 	}
 }
 
-func checkHostFiles(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkHostFiles(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	t, err := lookTarget(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
@@ -66,12 +66,12 @@ func checkHostFiles(ctx context.Context, v phases.View) (migrate.Finding, error)
 	return f, nil
 }
 
-func applyHostFiles(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	t, err := lookTarget(ctx, h.View)
+func applyHostFiles(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	t, err := lookTarget(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
-	if list := t.hindrances(h.View); len(list) > 0 {
+	if list := t.hindrances(h.Reader); len(list) > 0 {
 		return fmt.Errorf("%s: %s", list[0].seen, list[0].remedy)
 	}
 	for _, i := range t.items {
@@ -136,7 +136,7 @@ func lines(text string) []string {
 // undoHostFiles removes what was not there, restores what was another file,
 // and removes the folders that were made. What a pod has written into one of
 // those meanwhile, a log, is nobody's to delete: such a folder is moved aside.
-func undoHostFiles(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func undoHostFiles(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	host := h.On(h.Target())
 	if joined, err := there(ctx, host, phases.APIServerManifest); err != nil || joined {
 		return errors.Join(err, fmt.Errorf("the API server of %s mounts these files: undo %s first", h.Target(), joinID))

@@ -10,7 +10,7 @@ import (
 )
 
 // bring carries one of them, with the folders above it.
-func (t target) bring(ctx context.Context, h phases.Hands, i item) error {
+func (t target) bring(ctx context.Context, h phases.Writer, i item) error {
 	for _, dir := range t.missingAbove(i.path) {
 		if err := makeFolder(ctx, h, dir); err != nil {
 			return err
@@ -27,8 +27,8 @@ func (t target) bring(ctx context.Context, h phases.Hands, i item) error {
 // bringBack makes what a reset has removed. What keeps a host from joining does
 // not keep it from being as it was: only what is not there is written, and
 // nothing through a link that the first node has not.
-func bringBack(ctx context.Context, h phases.Hands) error {
-	t, err := lookTarget(ctx, h.View)
+func bringBack(ctx context.Context, h phases.Writer) error {
+	t, err := lookTarget(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func bringBack(ctx context.Context, h phases.Hands) error {
 // carry makes one of them what it is on the first node. What stood there is in
 // the pre-image, or saved here. A link goes before a file is written: the file
 // would go to where it leads.
-func carry(ctx context.Context, h phases.Hands, i item, have remote.Standing) error {
+func carry(ctx context.Context, h phases.Writer, i item, have remote.Standing) error {
 	host := h.On(h.Target())
 	if have.Kind == remote.FilePath {
 		if err := phases.Backup(ctx, host, hostFilesID, i.path); err != nil {
@@ -81,7 +81,7 @@ func makeLink(ctx context.Context, host remote.Host, p, to string) error {
 }
 
 // makeFolder makes it with the mode and owner it has on the first node.
-func makeFolder(ctx context.Context, h phases.Hands, dir string) error {
+func makeFolder(ctx context.Context, h phases.Writer, dir string) error {
 	out, err := h.On(h.First().Name).Look(ctx, remote.Cmd("stat", "-c", "%a %u %g", dir))
 	if err != nil {
 		return err

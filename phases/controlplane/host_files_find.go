@@ -72,7 +72,7 @@ func (s source) ofKubeadm(p string) bool {
 }
 
 // readSource reads the three manifests of the first node.
-func readSource(ctx context.Context, v phases.View) (source, error) {
+func readSource(ctx context.Context, v phases.Reader) (source, error) {
 	first := v.On(v.First().Name)
 	var s source
 	k, err := v.Kube(ctx)

@@ -40,7 +40,7 @@ type carried struct {
 }
 
 // find says what is to be carried along.
-func find(ctx context.Context, v phases.View) (carried, error) {
+func find(ctx context.Context, v phases.Reader) (carried, error) {
 	first := v.On(v.First().Name)
 	s, err := readSource(ctx, v)
 	if err != nil {

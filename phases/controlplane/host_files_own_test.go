@@ -73,7 +73,7 @@ func TestHostFilesOfEachNode(t *testing.T) {
 				cp2 := w.Machine("cp2")
 				env := w.Connect()
 				defer env.Close()
-				found, err := hostFilesStep(t).Check(t.Context(), env.View("cp2"))
+				found, err := hostFilesStep(t).Check(t.Context(), env.Reader("cp2"))
 				if err != nil || found.Verdict == migrate.Blocked != (tt.blocked != "") {
 					t.Fatalf("%v: %+v", err, found)
 				}
@@ -83,7 +83,7 @@ func TestHostFilesOfEachNode(t *testing.T) {
 					}
 					return
 				}
-				if err := hostFilesStep(t).Apply(t.Context(), env.Hands("cp2"), found.Before); err != nil {
+				if err := hostFilesStep(t).Apply(t.Context(), env.Writer("cp2"), found.Before); err != nil {
 					t.Fatal(err)
 				}
 				now := cp2.Snapshot()
@@ -130,8 +130,8 @@ func TestLogsAsFiles(t *testing.T) {
 					cp2 := w.Machine("cp2")
 					env := w.Connect()
 					defer env.Close()
-					step, h := hostFilesStep(t), env.Hands("cp2")
-					found, err := step.Check(t.Context(), env.View("cp2"))
+					step, h := hostFilesStep(t), env.Writer("cp2")
+					found, err := step.Check(t.Context(), env.Reader("cp2"))
 					if err != nil || found.Verdict != migrate.Needed {
 						t.Fatalf("%v: %+v", err, found)
 					}
@@ -141,7 +141,7 @@ func TestLogsAsFiles(t *testing.T) {
 						}
 					}
 					logged(w, "of cp1\nmore\n")
-					if err := step.Verify(t.Context(), env.View("cp2")); err != nil {
+					if err := step.Verify(t.Context(), env.Reader("cp2")); err != nil {
 						t.Error(err)
 					}
 					f, is := cp2.Snapshot()[real]
@@ -215,11 +215,11 @@ func TestKeysThatStay(t *testing.T) {
 		env := w.Connect()
 		defer env.Close()
 		step := hostFilesStep(t)
-		found, err := step.Check(t.Context(), env.View("cp2"))
+		found, err := step.Check(t.Context(), env.Reader("cp2"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := step.Apply(t.Context(), env.Hands("cp2"), found.Before); err != nil {
+		if err := step.Apply(t.Context(), env.Writer("cp2"), found.Before); err != nil {
 			t.Fatal(err)
 		}
 		now := cp2.Snapshot()
@@ -235,7 +235,7 @@ func TestKeysThatStay(t *testing.T) {
 		}
 
 		cp1.Folder(dir + "own.crt") // no regular file: it can't be read
-		if _, err := step.Check(t.Context(), env.View("cp2")); err == nil || !strings.Contains(err.Error(), "own.crt") {
+		if _, err := step.Check(t.Context(), env.Reader("cp2")); err == nil || !strings.Contains(err.Error(), "own.crt") {
 			t.Errorf("a certificate that can't be read: %v", err)
 		}
 	})

@@ -18,7 +18,7 @@ type HostFilesReport struct {
 }
 
 // HostFiles looks at v's target.
-func HostFiles(ctx context.Context, v phases.View) (HostFilesReport, error) {
+func HostFiles(ctx context.Context, v phases.Reader) (HostFilesReport, error) {
 	t, err := lookTarget(ctx, v)
 	if err != nil {
 		return HostFilesReport{}, err

@@ -25,7 +25,7 @@ type target struct {
 }
 
 // lookTarget looks at both sides once.
-func lookTarget(ctx context.Context, v phases.View) (target, error) {
+func lookTarget(ctx context.Context, v phases.Reader) (target, error) {
 	t := target{above: map[string]remote.Standing{}}
 	var err error
 	if t.carried, err = find(ctx, v); err != nil {
@@ -85,7 +85,7 @@ func (t target) fault(i item, first string) string {
 }
 
 // faults are what is not as on the first node, and what the plan shows of it.
-func (t target) faults(v phases.View) (faults []string, changes []migrate.Change) {
+func (t target) faults(v phases.Reader) (faults []string, changes []migrate.Change) {
 	for _, i := range t.items {
 		fault := t.fault(i, v.First().Name)
 		if fault == "" {
@@ -114,7 +114,7 @@ type hindrance struct{ seen, remedy string }
 // hindrances lists what this tool does not decide: a file is never written
 // through a link of the target's, a folder is never replaced, a CA's key is
 // never copied.
-func (t target) hindrances(v phases.View) []hindrance {
+func (t target) hindrances(v phases.Reader) []hindrance {
 	var out []hindrance
 	first, self := v.First().Name, v.Target()
 	for _, p := range t.named {

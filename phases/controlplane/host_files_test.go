@@ -76,7 +76,7 @@ func TestHostFilesAsTheyAre(t *testing.T) {
 		fieldWorld(t, w)
 		env := w.Connect()
 		defer env.Close()
-		step, v, h, cp2 := hostFilesStep(t), env.View("cp2"), env.Hands("cp2"), w.Machine("cp2")
+		step, v, h, cp2 := hostFilesStep(t), env.Reader("cp2"), env.Writer("cp2"), w.Machine("cp2")
 		was := cp2.Snapshot()
 
 		found, err := step.Check(t.Context(), v)
@@ -157,7 +157,7 @@ func TestHostFilesHindered(t *testing.T) {
 				tt.arrange(w.Machine("cp1"), w.Machine("cp2"))
 				env := w.Connect()
 				defer env.Close()
-				found, err := hostFilesStep(t).Check(t.Context(), env.View("cp2"))
+				found, err := hostFilesStep(t).Check(t.Context(), env.Reader("cp2"))
 				if err != nil || found.Verdict != migrate.Blocked {
 					t.Fatalf("%v: %+v", err, found)
 				}
@@ -166,7 +166,7 @@ func TestHostFilesHindered(t *testing.T) {
 						t.Errorf("%q is not in %s: %s", word, found.Reason, found.Remedy)
 					}
 				}
-				if err := hostFilesStep(t).Apply(t.Context(), env.Hands("cp2"), nil); err == nil {
+				if err := hostFilesStep(t).Apply(t.Context(), env.Writer("cp2"), nil); err == nil {
 					t.Error("it was done all the same")
 				}
 			})

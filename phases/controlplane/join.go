@@ -50,7 +50,7 @@ type standing struct {
 	kubelet bool // the host's kubelet belongs to some cluster
 }
 
-func whereItStands(ctx context.Context, v phases.View) (standing, error) {
+func whereItStands(ctx context.Context, v phases.Reader) (standing, error) {
 	var s standing
 	err := phases.SideBySide(
 		func() error {
@@ -76,7 +76,7 @@ func there(ctx context.Context, r remote.Reader, file string) (bool, error) {
 	return err == nil, err
 }
 
-func checkJoin(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkJoin(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	s, err := whereItStands(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
@@ -101,7 +101,7 @@ func checkJoin(ctx context.Context, v phases.View) (migrate.Finding, error) {
 		return phases.Block("run `kubeadm reset` on it if nobody needs what it is part of, or name another host in spec.controlPlane.joining",
 			"%s has an /etc/kubernetes/kubelet.conf and is no node of this cluster", v.Target()), nil
 	}
-	switch has, err := phases.Says(ctx, v.On(v.Target()), remote.Command{Script: "command -v kubeadm kubelet >/dev/null"}); {
+	switch has, err := phases.Confirms(ctx, v.On(v.Target()), remote.Command{Script: "command -v kubeadm kubelet >/dev/null"}); {
 	case err != nil:
 		return migrate.Finding{}, err
 	case !has:
@@ -117,12 +117,12 @@ func checkJoin(ctx context.Context, v phases.View) (migrate.Finding, error) {
 // its state is at this moment: it may carry traffic. One that an attempt of
 // ours left half-joined is reset first, because kubeadm's preflight refuses to
 // go on from there.
-func applyJoin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyJoin(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return err
 	}
-	s, err := whereItStands(ctx, h.View)
+	s, err := whereItStands(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -174,14 +174,14 @@ func applyJoin(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 }
 
 // tidy removes what was made for the join, the marker last.
-func tidy(ctx context.Context, h phases.Hands, k kube.Client) error {
+func tidy(ctx context.Context, h phases.Writer, k kube.Client) error {
 	if err := tidySecrets(ctx, h, k); err != nil {
 		return err
 	}
 	return h.On(h.Target()).Remove(ctx, joinMarker)
 }
 
-func tidySecrets(ctx context.Context, h phases.Hands, k kube.Client) error {
+func tidySecrets(ctx context.Context, h phases.Writer, k kube.Client) error {
 	return errors.Join(
 		k.DeleteOwnTokens(ctx),
 		k.DeleteUploadedCerts(ctx),
@@ -194,7 +194,7 @@ func tidySecrets(ctx context.Context, h phases.Hands, k kube.Client) error {
 // as they run on the first node but for its own address (another advertise-address
 // or other etcd-servers break the Service or the HA: kubernetes/kubeadm#3175), and
 // a Ready node without an etcd of its own.
-func verifyJoin(ctx context.Context, v phases.View) error {
+func verifyJoin(ctx context.Context, v phases.Reader) error {
 	k, err := v.KubeOn(ctx, v.Target())
 	if err != nil {
 		return err
@@ -221,12 +221,12 @@ func verifyJoin(ctx context.Context, v phases.View) error {
 
 // undoJoin takes the node out of the cluster and makes its host what it was. A
 // host that the step did not join is left alone.
-func undoJoin(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func undoJoin(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return err
 	}
-	s, err := whereItStands(ctx, h.View)
+	s, err := whereItStands(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -244,7 +244,7 @@ func undoJoin(ctx context.Context, h phases.Hands, before migrate.Before) error 
 // unjoin takes back what an attempt of ours did, whole or in part: also before
 // another one, because kubeadm's preflight refuses to go on from there. The
 // markers go when all is as it was, so that it is begun again until then.
-func unjoin(ctx context.Context, h phases.Hands, k kube.Client, before migrate.Before) error {
+func unjoin(ctx context.Context, h phases.Writer, k kube.Client, before migrate.Before) error {
 	if err := leave(ctx, h, k); err != nil {
 		return err
 	}

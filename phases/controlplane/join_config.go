@@ -68,7 +68,7 @@ func tokenPart(n int) (string, error) {
 // joinWith uploads the certificates from the first node, makes the token and
 // runs kubeadm on the target. kubeadm is told where the cluster is by a file: a
 // join needs neither the ConfigMap cluster-info nor a right of everybody's.
-func joinWith(ctx context.Context, h phases.Hands, k kube.Client, cc kube.ClusterConfiguration, s joinSecrets) error {
+func joinWith(ctx context.Context, h phases.Writer, k kube.Client, cc kube.ClusterConfiguration, s joinSecrets) error {
 	if err := uploadCerts(ctx, h, cc, s.certificateKey); err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func joinWith(ctx context.Context, h phases.Hands, k kube.Client, cc kube.Cluste
 	if err != nil {
 		return err
 	}
-	config, err := joinDocument(h.View, cc, s, socket, port)
+	config, err := joinDocument(h.Reader, cc, s, socket, port)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func joinWith(ctx context.Context, h phases.Hands, k kube.Client, cc kube.Cluste
 
 // uploadCerts needs the configuration: without etcd.external in it kubeadm
 // leaves the etcd client certificate out and the join fails.
-func uploadCerts(ctx context.Context, h phases.Hands, cc kube.ClusterConfiguration, key string) error {
+func uploadCerts(ctx context.Context, h phases.Writer, cc kube.ClusterConfiguration, key string) error {
 	first := h.First()
 	node := h.On(first.Name)
 	socket, err := phases.CRISocket(ctx, node)
@@ -138,7 +138,7 @@ func uploadCerts(ctx context.Context, h phases.Hands, cc kube.ClusterConfigurati
 // joinDocument is the JoinConfiguration. Its fields are the same in v1beta3
 // and v1beta4. The runtime is the one that the first node's kubelet uses: where
 // a host has two, kubeadm does not choose.
-func joinDocument(v phases.View, cc kube.ClusterConfiguration, s joinSecrets, socket string, port int) ([]byte, error) {
+func joinDocument(v phases.Reader, cc kube.ClusterConfiguration, s joinSecrets, socket string, port int) ([]byte, error) {
 	spec, self := v.Spec().ControlPlane.Join, v.Self()
 	registration := map[string]any{"name": self.Name, "criSocket": socket}
 	if len(spec.IgnorePreflightErrors) > 0 {

@@ -41,7 +41,7 @@ func TestJoinDocument(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out, err := joinDocument(phases.NewWorld(spec, nil).View("cp2"), cc, secrets, "unix:///run/crio/crio.sock", 7443)
+			out, err := joinDocument(phases.NewAccess(spec, nil).Reader("cp2"), cc, secrets, "unix:///run/crio/crio.sock", 7443)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -42,7 +42,7 @@ func kubeadmConfig() phases.Step {
 			"rm -r $HOME/made $HOME/cluster.yaml $HOME/kubeadm.yaml\n```\n",
 		Check: checkKubeadmConfig,
 		Apply: applyKubeadmConfig,
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			f, err := checkKubeadmConfig(ctx, v)
 			if err == nil && f.Verdict != migrate.Satisfied {
 				err = errors.New(f.Reason)
@@ -55,7 +55,7 @@ func kubeadmConfig() phases.Step {
 }
 
 // allJoined says whether no node is left to join.
-func allJoined(ctx context.Context, v phases.View) (bool, error) {
+func allJoined(ctx context.Context, v phases.Reader) (bool, error) {
 	nodes, err := v.Nodes(ctx)
 	if err != nil {
 		return false, err
@@ -68,7 +68,7 @@ func allJoined(ctx context.Context, v phases.View) (bool, error) {
 	return true, nil
 }
 
-func checkKubeadmConfig(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkKubeadmConfig(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	o, err := LookAhead(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
@@ -122,8 +122,8 @@ func (o Outlook) reason(first string) string {
 
 // applyKubeadmConfig looks ahead once more: what it writes is what kubeadm has
 // been asked about, or nothing.
-func applyKubeadmConfig(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	o, err := LookAhead(ctx, h.View)
+func applyKubeadmConfig(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	o, err := LookAhead(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func applyKubeadmConfig(ctx context.Context, h phases.Hands, _ migrate.Before) e
 
 // undoKubeadmConfig puts the text of before back. Where kubeadm-config has got
 // other changes since, it would lose them, and refuses.
-func undoKubeadmConfig(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func undoKubeadmConfig(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return err

@@ -38,8 +38,8 @@ const (
 // to the first one's, it stops in its own orderly way, and when no kube-proxy
 // sends anybody there any more, the Node goes and kubeadm resets the host. It
 // may be begun again at any place.
-func leave(ctx context.Context, h phases.Hands, k kube.Client) error {
-	if err := mayLeave(ctx, h.View); err != nil {
+func leave(ctx context.Context, h phases.Writer, k kube.Client) error {
+	if err := mayLeave(ctx, h.Reader); err != nil {
 		return err
 	}
 	host := h.On(h.Target())
@@ -87,7 +87,7 @@ func leave(ctx context.Context, h phases.Hands, k kube.Client) error {
 }
 
 // mayLeave refuses what would hurt somebody.
-func mayLeave(ctx context.Context, v phases.View) error {
+func mayLeave(ctx context.Context, v phases.Reader) error {
 	if err := balancers.Of(v.Spec()).Backends.Removed(ctx, v); err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func mayLeave(ctx context.Context, v phases.View) error {
 
 // firstStays wants the API server that takes over: ready, and in the
 // kubernetes endpoints by a lease of its own. It is never the one that leaves.
-func firstStays(ctx context.Context, v phases.View) error {
+func firstStays(ctx context.Context, v phases.Reader) error {
 	first := v.First()
 	if first.Name == v.Target() {
 		return fmt.Errorf("%s is the first control-plane node: it stays", first.Name)
@@ -135,7 +135,7 @@ func firstStays(ctx context.Context, v phases.View) error {
 }
 
 // podsToMove lists the pods on the target that are not the node's own.
-func podsToMove(ctx context.Context, v phases.View) ([]corev1.Pod, error) {
+func podsToMove(ctx context.Context, v phases.Reader) ([]corev1.Pod, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return nil, err
@@ -149,12 +149,12 @@ func podsToMove(ctx context.Context, v phases.View) ([]corev1.Pod, error) {
 
 // evictAll evicts one pod at a time, and the next one only when CoreDNS is
 // whole again: both of its pods may be here and on the node that leaves next.
-func evictAll(ctx context.Context, h phases.Hands, k kube.Client) error {
-	pods, err := podsToMove(ctx, h.View)
+func evictAll(ctx context.Context, h phases.Writer, k kube.Client) error {
+	pods, err := podsToMove(ctx, h.Reader)
 	if err != nil || len(pods) == 0 {
 		return err
 	}
-	err = phases.Await(ctx, h.View, evictLimit, func(ctx context.Context) error {
+	err = phases.Await(ctx, h.Reader, evictLimit, func(ctx context.Context) error {
 		d, err := k.Deployment(ctx, "kube-system", "coredns")
 		if err == nil {
 			err = rolledOut(d)
@@ -162,7 +162,7 @@ func evictAll(ctx context.Context, h phases.Hands, k kube.Client) error {
 		if err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
-		pods, err := podsToMove(ctx, h.View)
+		pods, err := podsToMove(ctx, h.Reader)
 		if err != nil || len(pods) == 0 {
 			return err
 		}
@@ -184,7 +184,7 @@ func evictAll(ctx context.Context, h phases.Hands, k kube.Client) error {
 // connections from before the API server refuses any until no kube-proxy sends
 // one here. An orderly end takes the API server's lease away by itself; that
 // of one which had no such end would last for 15 s.
-func stopAPIServer(ctx context.Context, h phases.Hands) error {
+func stopAPIServer(ctx context.Context, h phases.Writer) error {
 	host, address := h.On(h.Target()), h.Self().Address
 	for _, name := range []string{"kube-controller-manager", "kube-scheduler"} {
 		if err := host.Remove(ctx, path.Join(kube.ManifestsDir, name+".yaml")); err != nil {
@@ -195,7 +195,7 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 	if err != nil {
 		return err
 	}
-	listed := listedAsEndpoint(ctx, h.View) != nil // or it can't be known
+	listed := listedAsEndpoint(ctx, h.Reader) != nil // or it can't be known
 	if len(running) > 0 || listed {
 		if err := redirectLeaving(ctx, h, h.First().Name); err != nil {
 			return err
@@ -212,7 +212,7 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 	if err != nil {
 		return err
 	}
-	if err := apiserver.AwaitEnd(ctx, h, own, stopLimit, func(ctx context.Context) error { return apiServerGone(ctx, h.View) }); err != nil {
+	if err := apiserver.AwaitEnd(ctx, h, own, stopLimit, func(ctx context.Context) error { return apiServerGone(ctx, h.Reader) }); err != nil {
 		return fmt.Errorf("stopping the API server of %s: %w", h.Target(), err)
 	}
 	e, err := h.Etcd(ctx)
@@ -229,7 +229,7 @@ func stopAPIServer(ctx context.Context, h phases.Hands) error {
 
 // endAPIServer lets the API server of the target end. Where its manifest is
 // gone, the kubelet has signalled it already.
-func endAPIServer(ctx context.Context, h phases.Hands) error {
+func endAPIServer(ctx context.Context, h phases.Writer) error {
 	host := h.On(h.Target())
 	if _, err := host.ReadFile(ctx, phases.APIServerManifest); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -242,7 +242,7 @@ func endAPIServer(ctx context.Context, h phases.Hands) error {
 	return host.Remove(ctx, phases.APIServerManifest)
 }
 
-func apiServerGone(ctx context.Context, v phases.View) error {
+func apiServerGone(ctx context.Context, v phases.Reader) error {
 	list, err := apiserver.Processes(ctx, v.On(v.Target()))
 	if err == nil && len(list) > 0 {
 		err = fmt.Errorf("it still runs, as process %d", list[0].PID)

@@ -31,8 +31,8 @@ type leaving struct {
 // one of node to, which stays, and proves it along every path that clients
 // take. Where it can't be proven, it is taken away again, and the error says
 // which path it was. Done twice it is done once.
-func redirectLeaving(ctx context.Context, h phases.Hands, to string) error {
-	from, err := apiserver.FrontOf(ctx, h.View, h.Target())
+func redirectLeaving(ctx context.Context, h phases.Writer, to string) error {
+	from, err := apiserver.FrontOf(ctx, h.Reader, h.Target())
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func redirectLeaving(ctx context.Context, h phases.Hands, to string) error {
 	if err := r.Add(ctx, host); err != nil {
 		return fmt.Errorf("redirecting %s to %s: %w", from.Address, stays, err)
 	}
-	err = phases.Await(ctx, h.View, 20*time.Second, func(ctx context.Context) error { return l.proven(ctx, h.View, to) })
+	err = phases.Await(ctx, h.Reader, 20*time.Second, func(ctx context.Context) error { return l.proven(ctx, h.Reader, to) })
 	if err != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
@@ -62,7 +62,7 @@ func redirectLeaving(ctx context.Context, h phases.Hands, to string) error {
 // proven asks along every path who answers: at the address that leaves it must
 // be the API server that stays, and at the Service none but the one that
 // leaves. One that answers no more has no clients to lose.
-func (l leaving) proven(ctx context.Context, v phases.View, to string) error {
+func (l leaving) proven(ctx context.Context, v phases.Reader, to string) error {
 	cfg, err := v.AdminConfigOn(ctx, to)
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (l leaving) proven(ctx context.Context, v phases.View, to string) error {
 
 // identity says which the API server is that leaves, "" for one that does not
 // answer.
-func (l leaving) identity(ctx context.Context, v phases.View, identify apiserver.Identifier) (string, error) {
+func (l leaving) identity(ctx context.Context, v phases.Reader, identify apiserver.Identifier) (string, error) {
 	cfg, err := apiserver.Config(ctx, v, v.Target())
 	if err != nil {
 		return "", err

@@ -31,8 +31,8 @@ func Phase() phases.Phase {
 		},
 		// The first node has the keys and the trail; the load balancers get the new
 		// backends; on the way back all nodes forget connections to who leaves.
-		Also:        []migrate.Selector{migrate.FirstControlPlane, migrate.LoadBalancers, migrate.Workers},
-		Guard:       phases.Guard,
-		GuardSettle: 2 * time.Minute,
+		Also:             []migrate.Selector{migrate.FirstControlPlane, migrate.LoadBalancers, migrate.Workers},
+		Invariants:       phases.CheckInvariants,
+		InvariantsSettle: 2 * time.Minute,
 	}
 }

@@ -28,13 +28,13 @@ const (
 // handOver ends the redirect of the target when no node sends anybody to its
 // API server any more: neither by kube-proxy's rules nor by what the kernel
 // remembers of connections that it has reset.
-func handOver(ctx context.Context, h phases.Hands) error {
+func handOver(ctx context.Context, h phases.Writer) error {
 	host := h.On(h.Target())
 	redirected, err := leavingTable().Loaded(ctx, host)
 	if err != nil {
 		return err
 	}
-	nodes, err := otherNodes(ctx, h.View)
+	nodes, err := otherNodes(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func handOver(ctx context.Context, h phases.Hands) error {
 
 // forgetResetOn makes nodes forget the connections that the API server of the
 // target has reset.
-func forgetResetOn(ctx context.Context, h phases.Hands, nodes []string) error {
+func forgetResetOn(ctx context.Context, h phases.Writer, nodes []string) error {
 	address, err := h.APIAddress(ctx, h.Target())
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func forgetResetOn(ctx context.Context, h phases.Hands, nodes []string) error {
 // otherNodes lists the names of the nodes but for the target: the workers and
 // the control-plane nodes that are left. One that joined and is not Ready has
 // no clients to be sent anywhere, and may be off.
-func otherNodes(ctx context.Context, v phases.View) ([]string, error) {
+func otherNodes(ctx context.Context, v phases.Reader) ([]string, error) {
 	workers, err := v.Workers(ctx)
 	if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func otherNodes(ctx context.Context, v phases.View) ([]string, error) {
 }
 
 // listedAsEndpoint is the error that the kubernetes endpoints name the target.
-func listedAsEndpoint(ctx context.Context, v phases.View) error {
+func listedAsEndpoint(ctx context.Context, v phases.Reader) error {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return err
@@ -103,16 +103,16 @@ func listedAsEndpoint(ctx context.Context, v phases.View) error {
 // awaitProxies waits for the endpoints, and then for the rules and the memory
 // of every node: as long as there is a redirect to carry those who are sent
 // here.
-func awaitProxies(ctx context.Context, h phases.Hands, nodes []string, redirected bool) error {
+func awaitProxies(ctx context.Context, h phases.Writer, nodes []string, redirected bool) error {
 	var since time.Time
-	return phases.Await(ctx, h.View, followLimit, func(ctx context.Context) error {
-		if err := listedAsEndpoint(ctx, h.View); err != nil || !redirected {
+	return phases.Await(ctx, h.Reader, followLimit, func(ctx context.Context) error {
+		if err := listedAsEndpoint(ctx, h.Reader); err != nil || !redirected {
 			return err
 		}
 		if since.IsZero() {
 			since = time.Now()
 		}
-		if err := proxiesFollow(ctx, h.View, nodes, time.Since(since)); err != nil {
+		if err := proxiesFollow(ctx, h.Reader, nodes, time.Since(since)); err != nil {
 			return err
 		}
 		return forgetResetOn(ctx, h, nodes)
@@ -131,7 +131,7 @@ if [ -n "$seen" ]; then echo $n; else echo blind; fi`
 
 // proxiesFollow is the error that some node's rules still lead to the target;
 // stable is for how long the endpoints have not named it.
-func proxiesFollow(ctx context.Context, v phases.View, nodes []string, stable time.Duration) error {
+func proxiesFollow(ctx context.Context, v phases.Reader, nodes []string, stable time.Duration) error {
 	address, err := v.APIAddress(ctx, v.Target())
 	if err != nil {
 		return err

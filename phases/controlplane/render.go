@@ -75,7 +75,7 @@ type joiningNode struct {
 
 // lookAtJoining reads it. The patches are on the joining node, and kubeadm has
 // to see them where it renders.
-func lookAtJoining(ctx context.Context, v phases.View, node cluster.Host) (joiningNode, error) {
+func lookAtJoining(ctx context.Context, v phases.Reader, node cluster.Host) (joiningNode, error) {
 	j := joiningNode{Host: node}
 	address, err := v.APIAddress(ctx, node.Name)
 	if err != nil {
@@ -123,7 +123,7 @@ func lookAtJoining(ctx context.Context, v phases.View, node cluster.Host) (joini
 
 // render are the manifests that a join of a node would make from a
 // ClusterConfiguration, made by kubeadm on the first control-plane node.
-func render(ctx context.Context, v phases.View, cc kube.ClusterConfiguration, j joiningNode) (map[kube.Component]kube.Manifest, error) {
+func render(ctx context.Context, v phases.Reader, cc kube.ClusterConfiguration, j joiningNode) (map[kube.Component]kube.Manifest, error) {
 	if version := cc.KubernetesVersion(); !strings.HasPrefix(version, "v1.") {
 		k, err := v.Kube(ctx)
 		if err != nil {
@@ -182,7 +182,7 @@ type running struct {
 }
 
 // componentsOn reads all three of a control-plane node.
-func componentsOn(ctx context.Context, v phases.View, node string) (map[kube.Component]running, error) {
+func componentsOn(ctx context.Context, v phases.Reader, node string) (map[kube.Component]running, error) {
 	list := kube.Components()
 	found := make([]running, len(list))
 	err := phases.ForEach(list, func(i int, c kube.Component) error {
@@ -209,7 +209,7 @@ func componentsOn(ctx context.Context, v phases.View, node string) (map[kube.Com
 // processFlags are those of a component's process. Others of that name may run
 // in some pod, a virtual cluster's, say: the one is taken that has the flags of
 // the manifest, or else the most of them.
-func processFlags(ctx context.Context, v phases.View, node string, c kube.Component, m kube.Manifest) (kube.Flags, error) {
+func processFlags(ctx context.Context, v phases.Reader, node string, c kube.Component, m kube.Manifest) (kube.Flags, error) {
 	if c == kube.APIServer { // a second one may run beside it
 		p, _, err := v.APIServer(ctx, node)
 		return p.Flags, err

@@ -47,7 +47,7 @@ type Obstacle struct {
 
 // outlook is one look ahead.
 type outlook struct {
-	phases.View
+	phases.Reader
 	Outlook
 	live    map[kube.Component]running
 	joining []joiningNode
@@ -57,8 +57,8 @@ type outlook struct {
 // LookAhead lets kubeadm render what a join of each joining node would make,
 // and compares it with what runs on the first one. `kubeadm join` works from
 // kubeadm-config alone (kubernetes/kubeadm#929).
-func LookAhead(ctx context.Context, v phases.View) (Outlook, error) {
-	o := &outlook{View: v}
+func LookAhead(ctx context.Context, v phases.Reader) (Outlook, error) {
+	o := &outlook{Reader: v}
 	if err := o.read(ctx); err != nil {
 		return Outlook{}, err
 	}
@@ -104,11 +104,11 @@ func (o *outlook) read(ctx context.Context) error {
 			o.pinned = o.want.DropAdvertiseAddress()
 			return nil
 		},
-		func() (err error) { o.Joined, err = allJoined(ctx, o.View); return err },
-		func() (err error) { o.live, err = componentsOn(ctx, o.View, o.First().Name); return err },
+		func() (err error) { o.Joined, err = allJoined(ctx, o.Reader); return err },
+		func() (err error) { o.live, err = componentsOn(ctx, o.Reader, o.First().Name); return err },
 		func() error {
 			return phases.ForEach(o.Spec().ControlPlane.Joining, func(i int, h cluster.Host) (err error) {
-				o.joining[i], err = lookAtJoining(ctx, o.View, h)
+				o.joining[i], err = lookAtJoining(ctx, o.Reader, h)
 				return err
 			})
 		})
@@ -118,7 +118,7 @@ func (o *outlook) render(ctx context.Context) error {
 	o.made = make([]map[kube.Component]kube.Manifest, len(o.joining))
 	for i, j := range o.joining { // one after the other: it is one node's CPU
 		var err error
-		if o.made[i], err = render(ctx, o.View, o.want, j); err != nil {
+		if o.made[i], err = render(ctx, o.Reader, o.want, j); err != nil {
 			return err
 		}
 	}

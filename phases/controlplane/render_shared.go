@@ -131,7 +131,7 @@ func (o *outlook) electionInFile(ctx context.Context, c kube.Component) (bool, e
 // SameComponents is the error that a joined node's control plane is not the
 // first node's: by the manifests, from which the next processes are started,
 // and by the processes.
-func SameComponents(ctx context.Context, v phases.View, node string) error {
+func SameComponents(ctx context.Context, v phases.Reader, node string) error {
 	var mine, theirs map[kube.Component]running
 	err := phases.SideBySide(
 		func() (err error) { mine, err = componentsOn(ctx, v, node); return err },

@@ -45,7 +45,7 @@ func configText(s conformance.Stage) string {
 
 func ahead(s conformance.Stage) controlplane.Outlook {
 	s.T.Helper()
-	o, err := controlplane.LookAhead(s.Context(), s.Env.View("cluster"))
+	o, err := controlplane.LookAhead(s.Context(), s.Env.Reader("cluster"))
 	if err != nil {
 		s.Fatal(err)
 	}

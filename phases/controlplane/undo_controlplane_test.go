@@ -284,7 +284,7 @@ func TestNodesThatMayNotLeave(t *testing.T) {
 				p := controlplane.Phase()
 				undo := func(id migrate.StepID, target string) error {
 					i := slices.IndexFunc(p.Steps, func(step phases.Step) bool { return step.ID == id })
-					return p.Steps[i].Undo(s.Context(), s.Env.Hands(target), nil)
+					return p.Steps[i].Undo(s.Context(), s.Env.Writer(target), nil)
 				}
 				if !c.behind {
 					if err := undo("controlplane/backend", "cp2"); err != nil {

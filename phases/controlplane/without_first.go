@@ -47,7 +47,7 @@ func withoutFirst() phases.Step {
 }
 
 // proven is the content of provenFile for this spec.
-func proven(v phases.View) string {
+func proven(v phases.Reader) string {
 	out := "endpoint " + v.EndpointAddress() + "\n"
 	for _, lb := range v.Spec().LoadBalancer.Hosts {
 		out += "load balancer " + lb.Address + "\n"
@@ -57,7 +57,7 @@ func proven(v phases.View) string {
 
 // checkWithoutFirst looks for the proof, and for a run that was killed while the
 // first API server was out of a load balancer.
-func checkWithoutFirst(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkWithoutFirst(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	f, err := v.On(v.First().Name).ReadFile(ctx, provenFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return migrate.Finding{}, err
@@ -76,7 +76,7 @@ func checkWithoutFirst(ctx context.Context, v phases.View) (migrate.Finding, err
 	return phases.Done("%s has answered from every node without the API server of %s", v.EndpointAddress(), v.First().Name), nil
 }
 
-func applyWithoutFirst(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyWithoutFirst(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	first := balancers.Of(h.Spec()).First
 	// A run that was killed may have left it out: whatever else fails here, the
 	// clients are to have it.
@@ -85,14 +85,14 @@ func applyWithoutFirst(ctx context.Context, h phases.Hands, _ migrate.Before) er
 	}
 	// All that can fail with the first API server in its place does so here: while
 	// it is out, the others have all the clients.
-	if err := balancer.VerifyEndpoint(ctx, h.View); err != nil {
+	if err := balancer.VerifyEndpoint(ctx, h.Reader); err != nil {
 		return err
 	}
-	m, err := meetingsOf(ctx, h.View)
+	m, err := meetingsOf(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
-	err = first.Without(ctx, h, func(ctx context.Context, out bool) error { return m.anotherAnswers(ctx, h.View, out) })
+	err = first.Without(ctx, h, func(ctx context.Context, out bool) error { return m.anotherAnswers(ctx, h.Reader, out) })
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ type meetings struct {
 	roots *x509.CertPool
 }
 
-func meetingsOf(ctx context.Context, v phases.View) (m meetings, err error) {
+func meetingsOf(ctx context.Context, v phases.Reader) (m meetings, err error) {
 	address, err := v.APIAddress(ctx, v.First().Name)
 	if err != nil {
 		return m, err
@@ -138,7 +138,7 @@ func meetingsOf(ctx context.Context, v phases.View) (m meetings, err error) {
 // answered, and never by the first API server; or, where that is not out of the
 // load balancer, one of them all by another. Where it is out, waiting mends only
 // an answer by it.
-func (m meetings) anotherAnswers(ctx context.Context, v phases.View, never bool) error {
+func (m meetings) anotherAnswers(ctx context.Context, v phases.Reader, never bool) error {
 	tries := firstTries
 	if !never {
 		tries = anotherTries
@@ -171,16 +171,16 @@ func (m meetings) anotherAnswers(ctx context.Context, v phases.View, never bool)
 }
 
 // noteProof writes down for what the proof was made.
-func noteProof(ctx context.Context, h phases.Hands) error {
+func noteProof(ctx context.Context, h phases.Writer) error {
 	host := h.On(h.First().Name)
 	if err := phases.MakeStateDir(ctx, host); err != nil {
 		return err
 	}
-	return host.WriteFile(ctx, remote.File{Path: provenFile, Data: []byte(proven(h.View)), Mode: 0o600})
+	return host.WriteFile(ctx, remote.File{Path: provenFile, Data: []byte(proven(h.Reader)), Mode: 0o600})
 }
 
 // verifyWithoutFirst wants the first API server back behind every load balancer.
-func verifyWithoutFirst(ctx context.Context, v phases.View) error {
+func verifyWithoutFirst(ctx context.Context, v phases.Reader) error {
 	f, err := checkWithoutFirst(ctx, v)
 	if err != nil {
 		return err
@@ -193,7 +193,7 @@ func verifyWithoutFirst(ctx context.Context, v phases.View) error {
 
 // undoWithoutFirst puts the first API server back where a run was killed, and
 // forgets the proof.
-func undoWithoutFirst(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func undoWithoutFirst(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	if err := balancers.Of(h.Spec()).First.PutBack(ctx, h); err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func TestRemovalNamesOthers(t *testing.T) {
 	conformance.On(t, 1, phases.Overlap, func(s conformance.Stage) {
 		metricsOpen(s, "http://0.0.0.0:2381")
 		s.Script("cp1", "mkdir -p /etc/cron.d; echo '0 3 * * * root etcdctl snapshot save /x' > /etc/cron.d/backup")
-		f, err := conformance.StepOf(conformance.AllPhases(phases.Overlap)[1], "etcd/remove-member").Check(s.Context(), s.Operator.Env.View("cp1"))
+		f, err := conformance.StepOf(conformance.AllPhases(phases.Overlap)[1], "etcd/remove-member").Check(s.Context(), s.Operator.Env.Reader("cp1"))
 		if err != nil || f.Verdict != migrate.Needed {
 			s.Fatal(f, err)
 		}
@@ -107,7 +107,7 @@ func TestRemovalWaitsForNobody(t *testing.T) {
 		check := conformance.StepOf(conformance.AllPhases(phases.Overlap)[1], "etcd/remove-member").Check
 		for i, most := range []time.Duration{phases.EtcdClientsLimit + 2*time.Second, 2 * time.Second} {
 			began := time.Now()
-			f, err := check(s.Context(), s.Operator.Env.View("cp1"))
+			f, err := check(s.Context(), s.Operator.Env.Reader("cp1"))
 			if err != nil || f.Verdict != migrate.Needed || !strings.Contains(f.Reason, "not looked at in files of cp1") {
 				s.Errorf("look %d: %+v, %v", i+1, f, err)
 			}

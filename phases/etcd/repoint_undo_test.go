@@ -225,7 +225,7 @@ func TestOthersEditsStayOnTheWayBack(t *testing.T) {
 // editConfig edits the text of kubeadm-config as somebody else.
 func editConfig(s conformance.Stage, edit func(string) string) {
 	s.T.Helper()
-	k, err := s.Env.Hands("cluster").Kube(s.Context())
+	k, err := s.Env.Writer("cluster").Kube(s.Context())
 	if err != nil {
 		s.Fatal(err)
 	}

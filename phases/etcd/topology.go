@@ -43,9 +43,9 @@ type Nodes interface {
 	MayJoin(c kube.ClusterConfiguration) bool
 	// Joined is the error that a node which has joined has not, of etcd, what it
 	// is to have, or has more.
-	Joined(ctx context.Context, v phases.View) error
+	Joined(ctx context.Context, v phases.Reader) error
 	// MayLeave is the error that a reset of the node could take etcd's data.
-	MayLeave(ctx context.Context, v phases.View) error
+	MayLeave(ctx context.Context, v phases.Reader) error
 }
 
 // Member is the member on the target, with what certificates and restore do to
@@ -57,22 +57,22 @@ type Member interface {
 	// "healthcheck-client") with etcd's CA, names by kind besides the host's own
 	// in those of "server" and "peer". It returns certificates and keys as they
 	// belong on their host, and puts nothing there.
-	Sign(ctx context.Context, h phases.Hands, names map[string][]string, kinds ...string) ([]remote.File, error)
+	Sign(ctx context.Context, h phases.Writer, names map[string][]string, kinds ...string) ([]remote.File, error)
 	// Serves says in a clause how it is started, and whether that is as it is to
 	// be: now, and with its host.
-	Serves(ctx context.Context, v phases.View) (says string, ok bool, err error)
+	Serves(ctx context.Context, v phases.Reader) (says string, ok bool, err error)
 	// State is what starts it calls it on a host: "active", "inactive".
-	State(ctx context.Context, v phases.View, host string) (string, error)
+	State(ctx context.Context, v phases.Reader, host string) (string, error)
 	// Version is that of its program on a host, where it could be started by
 	// that: what is missing otherwise.
-	Version(ctx context.Context, v phases.View, host string) (version, missing string, err error)
+	Version(ctx context.Context, v phases.Reader, host string) (version, missing string, err error)
 	// Stop ends it, and keeps it from starting with its host.
-	Stop(ctx context.Context, h phases.Hands) error
+	Stop(ctx context.Context, h phases.Writer) error
 	// Stopped is the error that it runs, or would start with its host.
-	Stopped(ctx context.Context, v phases.View) error
+	Stopped(ctx context.Context, v phases.Reader) error
 	// Start starts it on a host, and with it from then on. Where it has no data,
 	// initialCluster are the members it looks for. It does not wait until it serves.
-	Start(ctx context.Context, h phases.Hands, host, initialCluster string) error
+	Start(ctx context.Context, h phases.Writer, host, initialCluster string) error
 }
 
 // Of is the topology of a spec. There is one so far; the parser of specs refuses

@@ -27,7 +27,7 @@ func undoOne(s conformance.Stage, ctx context.Context, id migrate.StepID, target
 	step := conformance.StepOf(conformance.AllPhases(phases.Overlap)[1], id)
 	for _, r := range records {
 		if r.Step == string(id) && r.Target == target {
-			return step.Undo(ctx, s.Env.Hands(target), r.Before)
+			return step.Undo(ctx, s.Env.Writer(target), r.Before)
 		}
 	}
 	s.Fatalf("%s on %s is not in the journal", id, target)
@@ -72,7 +72,7 @@ func TestAVoterWhoseUnitIsDisabled(t *testing.T) {
 		if err := s.Operator.RunPhase(s.Context(), p); err != nil {
 			s.Fatal(err)
 		}
-		out, err := s.Env.View("e2").On("e2").Look(s.Context(), remote.Command{Script: "systemctl is-enabled etcd.service; systemctl is-active etcd.service"})
+		out, err := s.Env.Reader("e2").On("e2").Look(s.Context(), remote.Command{Script: "systemctl is-enabled etcd.service; systemctl is-active etcd.service"})
 		if out != "enabled\nactive\n" || err != nil {
 			s.Errorf("%q, %v", out, err)
 		}

@@ -31,7 +31,7 @@ func takesBack(strategy phases.Strategy, ids ...migrate.StepID) phases.Phase {
 	p.Steps = slices.Clone(p.Steps)
 	for i := range p.Steps {
 		if s := &p.Steps[i]; !slices.Contains(ids, s.ID) {
-			s.Undo, s.OneWay, s.Bracket = nil, "not of this test", ""
+			s.Undo, s.OneWay, s.Group = nil, "not of this test", ""
 		}
 	}
 	return p

@@ -28,10 +28,10 @@ func adminConf() phases.Step {
 		On:     migrate.FirstControlPlane,
 		Needs:  []migrate.StepID{endpointID, endpointNameID},
 		ByHand: "```\nsed -i 's#server: .*#server: https://{{.Endpoint}}#' /etc/kubernetes/admin.conf /etc/kubernetes/super-admin.conf\n```\n",
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			return checkServers(ctx, v, adminKubeconfigs)
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			for _, file := range adminKubeconfigs {
 				if err := phases.SetKubeconfigServer(ctx, h.On(h.Target()), file, h.EndpointURL()); err != nil {
 					return err
@@ -39,7 +39,7 @@ func adminConf() phases.Step {
 			}
 			return nil
 		},
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			f, err := checkServers(ctx, v, adminKubeconfigs)
 			if err != nil {
 				return err
@@ -49,7 +49,7 @@ func adminConf() phases.Step {
 			}
 			return nil
 		},
-		Undo: func(ctx context.Context, h phases.Hands, before migrate.Before) error {
+		Undo: func(ctx context.Context, h phases.Writer, before migrate.Before) error {
 			_, err := serversBack(ctx, h, adminKubeconfigs, before)
 			return err
 		},
@@ -60,7 +60,7 @@ func adminConf() phases.Step {
 // checkServers compares the servers of kubeconfig files on the target with
 // the endpoint. Before holds the old server of each file: the rest of the
 // file is secret, and is not changed.
-func checkServers(ctx context.Context, v phases.View, files []string) (migrate.Finding, error) {
+func checkServers(ctx context.Context, v phases.Reader, files []string) (migrate.Finding, error) {
 	before := migrate.Before{}
 	var changes []migrate.Change
 	var names []string

@@ -28,7 +28,7 @@ func recorded(before migrate.Before, key, what string) (string, error) {
 // without a pre-image, as on a worker that joined later, gets the first API
 // server's own address: the endpoint will not answer for ever. One that named the
 // endpoint before stays as it is, see nameBack.
-func serversBack(ctx context.Context, h phases.Hands, files []string, before migrate.Before) (changed bool, err error) {
+func serversBack(ctx context.Context, h phases.Writer, files []string, before migrate.Before) (changed bool, err error) {
 	host := h.On(h.Target())
 	first, err := h.APIAddress(ctx, h.First().Name)
 	if err != nil {
@@ -46,7 +46,7 @@ func serversBack(ctx context.Context, h phases.Hands, files []string, before mig
 			continue
 		}
 		old := before[file]
-		if followedBefore(h.View, old) {
+		if followedBefore(h.Reader, old) {
 			continue
 		}
 		if old == "" || old == h.EndpointURL() {

@@ -33,7 +33,7 @@ func clusterInfo() phases.Step {
 	}
 }
 
-func clusterInfoServer(ctx context.Context, v phases.View) (server, content string, data map[string]string, err error) {
+func clusterInfoServer(ctx context.Context, v phases.Reader) (server, content string, data map[string]string, err error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return "", "", nil, err
@@ -50,7 +50,7 @@ func clusterInfoServer(ctx context.Context, v phases.View) (server, content stri
 	return server, content, cm.Data, nil
 }
 
-func checkClusterInfo(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkClusterInfo(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	server, _, _, err := clusterInfoServer(ctx, v)
 	if apierrors.IsNotFound(err) {
 		return phases.Done("there is no ConfigMap kube-public/cluster-info: nobody learns a wrong address from it"), nil
@@ -66,7 +66,7 @@ func checkClusterInfo(ctx context.Context, v phases.View) (migrate.Finding, erro
 	return f, nil
 }
 
-func applyClusterInfo(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyClusterInfo(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return err
@@ -80,8 +80,8 @@ func applyClusterInfo(ctx context.Context, h phases.Hands, _ migrate.Before) err
 
 // undoClusterInfo names the server of before again, and waits for the
 // signatures like the way there.
-func undoClusterInfo(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	server, _, _, err := clusterInfoServer(ctx, h.View)
+func undoClusterInfo(ctx context.Context, h phases.Writer, before migrate.Before) error {
+	server, _, _, err := clusterInfoServer(ctx, h.Reader)
 	if apierrors.IsNotFound(err) {
 		return nil // somebody has deleted it since
 	}
@@ -106,10 +106,10 @@ func undoClusterInfo(ctx context.Context, h phases.Hands, before migrate.Before)
 			return err
 		}
 	}
-	return phases.AwaitOrStop(ctx, h.View, time.Minute, func(ctx context.Context) error { return clusterInfoSigned(ctx, h.View) })
+	return phases.AwaitOrStop(ctx, h.Reader, time.Minute, func(ctx context.Context) error { return clusterInfoSigned(ctx, h.Reader) })
 }
 
-func verifyClusterInfo(ctx context.Context, v phases.View) error {
+func verifyClusterInfo(ctx context.Context, v phases.Reader) error {
 	server, _, _, err := clusterInfoServer(ctx, v)
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -125,12 +125,12 @@ func verifyClusterInfo(ctx context.Context, v phases.View) error {
 
 // VerifyClusterInfo wants cluster-info to name the endpoint, with a signature of
 // every token that signs.
-func VerifyClusterInfo(ctx context.Context, v phases.View) error { return verifyClusterInfo(ctx, v) }
+func VerifyClusterInfo(ctx context.Context, v phases.Reader) error { return verifyClusterInfo(ctx, v) }
 
 // clusterInfoSigned wants the signatures over the new text: until every living
 // token has one, a join by that token would be refused. A cluster older than a
 // day may have no token, and then there is nothing to wait for.
-func clusterInfoSigned(ctx context.Context, v phases.View) error {
+func clusterInfoSigned(ctx context.Context, v phases.Reader) error {
 	_, content, data, err := clusterInfoServer(ctx, v)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func TestClusterInfoIsMissing(t *testing.T) {
 				s.Errorf("%s on %s: %s", e.Step, e.Target, e.Finding.Reason)
 			}
 		}
-		if err := loadbalancer.VerifyClusterInfo(s.Context(), s.Env.View(migrate.ClusterTarget)); err != nil {
+		if err := loadbalancer.VerifyClusterInfo(s.Context(), s.Env.Reader(migrate.ClusterTarget)); err != nil {
 			s.Error(err)
 		}
 		for _, w := range waysBack(s.Operator, s.T) {

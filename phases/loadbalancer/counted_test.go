@@ -58,7 +58,7 @@ func TestCountsAmongOthers(t *testing.T) {
 		began := time.Now()
 		all := [][]string{{"cp1", "w1", "w2"}, {"cp1"}, {"w1"}, {"w2"}}
 		err := phases.ForEach(all, func(_ int, nodes []string) error {
-			return balancer.Carried(s.Context(), s.Env.View("cp1"), nodes)
+			return balancer.Carried(s.Context(), s.Env.Reader("cp1"), nodes)
 		})
 		if err != nil {
 			t.Error(err)
@@ -88,7 +88,7 @@ func TestCountsFindTheOneNode(t *testing.T) {
 		if _, err := env.Targets(s.Context(), migrate.Workers); err != nil {
 			t.Fatal(err)
 		}
-		err := balancer.Carried(s.Context(), env.View("cp1"), []string{"cp1", "w1", "w2"})
+		err := balancer.Carried(s.Context(), env.Reader("cp1"), []string{"cp1", "w1", "w2"})
 		if err == nil || !strings.Contains(err.Error(), "connections from w2 ") || !strings.Contains(err.Error(), "10.88.0.6") {
 			t.Errorf("got %v", err)
 		}
@@ -103,7 +103,7 @@ func TestCountsInGroups(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Script("lb1", "sed 's/worker_connections [0-9]*;//' /etc/nginx/nginx.conf >/tmp/n; cp /tmp/n /etc/nginx/nginx.conf; systemctl reload nginx") // 512 are left
-		if err := balancer.Carried(s.Context(), s.Env.View("cp1"), slices.Repeat([]string{"cp1", "w1", "w2"}, 22)); err != nil {
+		if err := balancer.Carried(s.Context(), s.Env.Reader("cp1"), slices.Repeat([]string{"cp1", "w1", "w2"}, 22)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -125,7 +125,7 @@ func TestChecksOfManyNodes(t *testing.T) {
 		_ = phases.ForEach(slices.Repeat([]string{"cp1", "w1", "w2"}, 8), func(i int, node string) error {
 			ctx, cancel := context.WithTimeout(s.Context(), 30*time.Second)
 			defer cancel()
-			err := balancer.CarriedHere(ctx, s.Env.View(node))
+			err := balancer.CarriedHere(ctx, s.Env.Reader(node))
 			if astray := err != nil && strings.Contains(err.Error(), "from w2, ") && strings.Contains(err.Error(), "which is cp1"); astray != (node == "w2") || err != nil && !astray {
 				t.Errorf("from %s after %s: %v", node, time.Since(began), err)
 			}

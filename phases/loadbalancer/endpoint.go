@@ -22,11 +22,11 @@ func endpoint() phases.Step {
 		On:     migrate.Once,
 		Needs:  append([]migrate.StepID{servingCertificateID}, serving()...),
 		ByHand: `{{template "balancer-prove" .}}`,
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			return balancers.Of(v.Spec()).Check(ctx, v)
 		},
-		Apply: func(context.Context, phases.Hands, migrate.Before) error { return nil },
-		Verify: func(ctx context.Context, v phases.View) error {
+		Apply: func(context.Context, phases.Writer, migrate.Before) error { return nil },
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			return balancers.Of(v.Spec()).Verify(ctx, v)
 		},
 		OneWay: "it changes nothing",

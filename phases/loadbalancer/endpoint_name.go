@@ -41,7 +41,7 @@ func endpointName() phases.Step {
 
 // checkEndpointName: with somebody else's load balancer the step before is the
 // whole proof.
-func checkEndpointName(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkEndpointName(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	if !balancers.Of(v.Spec()).Configured() {
 		return phases.Done("the step before proves it"), nil
 	}
@@ -71,7 +71,7 @@ func lines(list []string) string {
 }
 
 // wrongMeanings are the nodes on which the endpoint means no load balancer.
-func wrongMeanings(ctx context.Context, v phases.View) ([]Meaning, error) {
+func wrongMeanings(ctx context.Context, v phases.Reader) ([]Meaning, error) {
 	nodes, err := balancer.NodesNow(ctx, v)
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func wrongMeanings(ctx context.Context, v phases.View) ([]Meaning, error) {
 }
 
 // wrongOn is wrongMeanings of these nodes.
-func wrongOn(ctx context.Context, v phases.View, nodes []string) ([]Meaning, error) {
+func wrongOn(ctx context.Context, v phases.Reader, nodes []string) ([]Meaning, error) {
 	all, err := Meanings(ctx, v, nodes)
 	return slices.DeleteFunc(all, func(m Meaning) bool { return m.Wrong == "" }), err
 }
@@ -94,24 +94,24 @@ func sentences(wrong []Meaning) string {
 }
 
 // applyEndpointName asks for what only a person can do, and waits for it.
-func applyEndpointName(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	nodes, err := balancer.NodesNow(ctx, h.View)
+func applyEndpointName(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	nodes, err := balancer.NodesNow(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
-	wrong, err := wrongOn(ctx, h.View, nodes)
+	wrong, err := wrongOn(ctx, h.Reader, nodes)
 	if err != nil || len(wrong) == 0 {
 		return err
 	}
 	var asked strings.Builder
 	fmt.Fprintf(&asked, "The load balancer listens. Let %s mean %s now, in DNS, or on each node with the line below. This waits, at most %s, until it does.",
-		h.Spec().Endpoint.Host, balancerAddress(h.View), h.AskWait())
+		h.Spec().Endpoint.Host, balancerAddress(h.Reader), h.AskWait())
 	for _, m := range wrong {
 		fmt.Fprintf(&asked, "\n  on %s: %s", m.Node, m.Fix)
 	}
 	h.Ask(asked.String())
 	said, err := awaitName(ctx, h, nodes,
-		func(ctx context.Context, nodes []string) ([]Meaning, error) { return wrongOn(ctx, h.View, nodes) }, sentences)
+		func(ctx context.Context, nodes []string) ([]Meaning, error) { return wrongOn(ctx, h.Reader, nodes) }, sentences)
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("waiting for %s to mean the load balancer (%s); change it and run again, --wait-backend waits longer: %w", h.Spec().Endpoint.Host, said, err)
 	}

@@ -96,7 +96,7 @@ func TestExternalLoadBalancer(t *testing.T) {
 		}
 
 		lb.asked = nil
-		r := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint}
+		r := migrate.Runner[phases.Reader, phases.Writer]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint}
 		if err := r.Rollback(t.Context(), all[2]); err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +204,7 @@ func TestBackendThatShowsNothing(t *testing.T) {
 			lb.asked = nil
 			for _, s := range controlplane.Phase().Steps {
 				if s.ID == step {
-					return s.Undo(t.Context(), o.Env.Hands("cp3"), nil)
+					return s.Undo(t.Context(), o.Env.Writer("cp3"), nil)
 				}
 			}
 			return errors.New("there is no step " + string(step))

@@ -57,7 +57,7 @@ type proxySetup struct {
 	ds     *appsv1.DaemonSet // nil: there is none
 }
 
-func readProxySetup(ctx context.Context, v phases.View) (proxySetup, error) {
+func readProxySetup(ctx context.Context, v phases.Reader) (proxySetup, error) {
 	var p proxySetup
 	k, err := v.Kube(ctx)
 	if err != nil {
@@ -103,7 +103,7 @@ func (p proxySetup) nobody() string {
 	return ""
 }
 
-func checkKubeProxy(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkKubeProxy(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	p, err := readProxySetup(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
@@ -130,7 +130,7 @@ func checkKubeProxy(ctx context.Context, v phases.View) (migrate.Finding, error)
 	return f, nil
 }
 
-func applyKubeProxy(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyKubeProxy(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return err
@@ -153,8 +153,8 @@ func applyKubeProxy(ctx context.Context, h phases.Hands, _ migrate.Before) error
 // undoKubeProxy names the server of before again, makes the pod template what
 // it was, and waits until every Ready node has the pod of before: the endpoint
 // answers meanwhile.
-func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	p, err := readProxySetup(ctx, h.View)
+func undoKubeProxy(ctx context.Context, h phases.Writer, before migrate.Before) error {
+	p, err := readProxySetup(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) e
 	}
 	if p.there && p.server == h.EndpointURL() {
 		// Its pods keep the /etc/hosts that they were started with.
-		if followedBefore(h.View, before["server"]) {
+		if followedBefore(h.Reader, before["server"]) {
 			if err := nameBack(ctx, h, before); err != nil {
 				return err
 			}
@@ -196,12 +196,12 @@ func undoKubeProxy(ctx context.Context, h phases.Hands, before migrate.Before) e
 	if err != nil {
 		return err
 	}
-	return phases.AwaitOrStop(ctx, h.View, kubeProxyRollOut, func(ctx context.Context) error {
-		p, err := readProxySetup(ctx, h.View)
+	return phases.AwaitOrStop(ctx, h.Reader, kubeProxyRollOut, func(ctx context.Context) error {
+		p, err := readProxySetup(ctx, h.Reader)
 		if err != nil {
 			return err
 		}
-		return rolledOut(ctx, h.View, p.ds, annotation)
+		return rolledOut(ctx, h.Reader, p.ds, annotation)
 	})
 }
 
@@ -213,7 +213,7 @@ var ErrOtherKubeProxy = errors.New("kube-proxy is not set up by a kubeconfig in 
 // that is to have one a Ready pod that was started with it. Where there is no
 // kube-proxy its error is the API's NotFound, and where there is one that is set
 // up in another way ErrOtherKubeProxy.
-func VerifyKubeProxy(ctx context.Context, v phases.View) error {
+func VerifyKubeProxy(ctx context.Context, v phases.Reader) error {
 	p, err := readProxySetup(ctx, v)
 	switch {
 	case err != nil:
@@ -232,7 +232,7 @@ func VerifyKubeProxy(ctx context.Context, v phases.View) error {
 // every Ready node that the DaemonSet wants one on. It goes by the nodes that
 // are Ready: one that has been down for weeks must not hold up the migration;
 // its kube-proxy starts with the new configuration when it comes back.
-func rolledOut(ctx context.Context, v phases.View, ds *appsv1.DaemonSet, annotation string) error {
+func rolledOut(ctx context.Context, v phases.Reader, ds *appsv1.DaemonSet, annotation string) error {
 	if ds == nil {
 		return nil
 	}

@@ -21,7 +21,7 @@ func proxyState(s conformance.Stage) (server string, f migrate.Finding) {
 	s.T.Helper()
 	env := s.Connect()
 	defer env.Close()
-	k, err := env.View(migrate.ClusterTarget).Kube(s.Context())
+	k, err := env.Reader(migrate.ClusterTarget).Kube(s.Context())
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func proxyState(s conformance.Stage) (server string, f migrate.Finding) {
 			}
 		}
 	}
-	f, err = conformance.StepOf(loadbalancer.Phase(), "loadbalancer/kube-proxy").Check(s.Context(), env.View(migrate.ClusterTarget))
+	f, err = conformance.StepOf(loadbalancer.Phase(), "loadbalancer/kube-proxy").Check(s.Context(), env.Reader(migrate.ClusterTarget))
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestKubeProxyThatNobodyRuns(t *testing.T) {
 				if f.Verdict != migrate.Satisfied || !strings.Contains(f.Reason, tt.says) || tt.changed && (after == before || after == "") {
 					s.Errorf("then: %s, %+v", after, f)
 				}
-				err := loadbalancer.VerifyKubeProxy(s.Context(), s.Env.View(migrate.ClusterTarget))
+				err := loadbalancer.VerifyKubeProxy(s.Context(), s.Env.Reader(migrate.ClusterTarget))
 				other := strings.Contains(tt.says, "not set up")
 				if errors.Is(err, loadbalancer.ErrOtherKubeProxy) != other || apierrors.IsNotFound(err) == (tt.changed || other) {
 					s.Errorf("verified: %v", err)

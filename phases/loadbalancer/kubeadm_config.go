@@ -24,18 +24,18 @@ func kubeadmConfig() phases.Step {
 		ByHand: "```\nkubectl -n kube-system edit cm kubeadm-config\n" +
 			"# controlPlaneEndpoint: {{.Endpoint}}\n# apiServer.certSANs: add the endpoint's host and the load balancer's address\n```\n",
 		Check: checkKubeadmConfig,
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			k, err := h.Kube(ctx)
 			if err != nil {
 				return err
 			}
-			names, err := handMadeNames(ctx, h.View)
+			names, err := handMadeNames(ctx, h.Reader)
 			if err != nil {
 				return err
 			}
-			return k.EditClusterConfiguration(ctx, func(cc kube.ClusterConfiguration) { editEndpoint(cc, h.View, names) })
+			return k.EditClusterConfiguration(ctx, func(cc kube.ClusterConfiguration) { editEndpoint(cc, h.Reader, names) })
 		},
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			k, err := v.Kube(ctx)
 			if err != nil {
 				return err
@@ -54,7 +54,7 @@ func kubeadmConfig() phases.Step {
 	}
 }
 
-func checkKubeadmConfig(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkKubeadmConfig(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return migrate.Finding{}, err
@@ -82,7 +82,7 @@ func checkKubeadmConfig(ctx context.Context, v phases.View) (migrate.Finding, er
 }
 
 // undoKubeadmConfig brings the text of before back.
-func undoKubeadmConfig(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func undoKubeadmConfig(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return err
@@ -95,12 +95,12 @@ func undoKubeadmConfig(ctx context.Context, h phases.Hands, before migrate.Befor
 	if err != nil {
 		return err
 	}
-	text, err := withoutEndpoint(h.View, cm.Data[clusterConfiguration], old)
+	text, err := withoutEndpoint(h.Reader, cm.Data[clusterConfiguration], old)
 	if err != nil || text == cm.Data[clusterConfiguration] {
 		return err
 	}
 	return k.EditConfigMap(ctx, "kube-system", "kubeadm-config", func(data map[string]string) (err error) {
-		data[clusterConfiguration], err = withoutEndpoint(h.View, data[clusterConfiguration], old)
+		data[clusterConfiguration], err = withoutEndpoint(h.Reader, data[clusterConfiguration], old)
 		return err
 	})
 }
@@ -108,7 +108,7 @@ func undoKubeadmConfig(ctx context.Context, h phases.Hands, before migrate.Befor
 // withoutEndpoint returns the text of before where nothing but our edit was
 // made since. Where kubeadm upgraded the cluster meanwhile, or somebody edited
 // it, only controlPlaneEndpoint goes back: more names harm nobody.
-func withoutEndpoint(v phases.View, now, old string) (string, error) {
+func withoutEndpoint(v phases.Reader, now, old string) (string, error) {
 	cc, err := kube.ParseClusterConfiguration(now)
 	if err != nil {
 		return "", err
@@ -139,8 +139,8 @@ const clusterConfiguration = "ClusterConfiguration"
 // handMadeNames are those names of the first API server's certificate that
 // kubeadm would not put into one of another node: somebody added them, and
 // clients use them through the load balancer, too.
-func handMadeNames(ctx context.Context, v phases.View) ([]string, error) {
-	cert, err := served(ctx, v.World().View(v.First().Name))
+func handMadeNames(ctx context.Context, v phases.Reader) ([]string, error) {
+	cert, err := served(ctx, v.Access().Reader(v.First().Name))
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func handMadeNames(ctx context.Context, v phases.View) ([]string, error) {
 }
 
 // editEndpoint makes the edit and says whether there was one to make.
-func editEndpoint(cc kube.ClusterConfiguration, v phases.View, more []string) bool {
+func editEndpoint(cc kube.ClusterConfiguration, v phases.Reader, more []string) bool {
 	changed := cc.AddCertSANs(append(wantedNames(v), more...)...)
 	if old, _, err := net.SplitHostPort(cc.ControlPlaneEndpoint()); err == nil {
 		// Clients that still use the endpoint of before come to any API server.

@@ -38,7 +38,7 @@ func kubelet() phases.Step {
 	}
 }
 
-func checkKubelet(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkKubelet(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	f, err := checkServers(ctx, v, kubeletKubeconfigs)
 	if err != nil || f.Verdict != migrate.Satisfied {
 		return f, err
@@ -73,7 +73,7 @@ func checkKubelet(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	return phases.Need(before, "kubelet.conf names the endpoint, but the kubelet is not connected to it"), nil
 }
 
-func applyKubelet(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyKubelet(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	host := h.On(h.Target())
 	for _, file := range kubeletKubeconfigs {
 		if err := phases.SetKubeconfigServer(ctx, host, file, h.EndpointURL()); err != nil {
@@ -88,7 +88,7 @@ func applyKubelet(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 
 // verifyKubelet wants the node Ready, its lease renewed since the kubelet
 // started, and the kubelet's own sockets at the endpoint.
-func verifyKubelet(ctx context.Context, v phases.View) error {
+func verifyKubelet(ctx context.Context, v phases.Reader) error {
 	return phases.SideBySide(
 		func() error {
 			f, err := checkServers(ctx, v, kubeletKubeconfigs)
@@ -109,14 +109,14 @@ func verifyKubelet(ctx context.Context, v phases.View) error {
 
 // KubeletTalks says how the kubelet on the target is connected: to the endpoint,
 // and to which addresses of the first API server besides.
-func KubeletTalks(ctx context.Context, v phases.View) (toEndpoint bool, others []string, err error) {
+func KubeletTalks(ctx context.Context, v phases.Reader) (toEndpoint bool, others []string, err error) {
 	return endpointPeers(ctx, v)
 }
 
 // endpointPeers is kubeletPeers on the way there: to the endpoint, and no
 // longer to the API server's old address. A name that means the old address is no
 // way through the load balancer.
-func endpointPeers(ctx context.Context, v phases.View) (connected bool, others []string, err error) {
+func endpointPeers(ctx context.Context, v phases.Reader) (connected bool, others []string, err error) {
 	old, err := v.APIAddress(ctx, v.First().Name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, nil, err
@@ -131,7 +131,7 @@ func endpointPeers(ctx context.Context, v phases.View) (connected bool, others [
 // kubeletPeers reads the kubelet's established connections: is there one to
 // the wanted address (host:port), and are there others to one of the unwanted?
 // What both mean is wanted. Names are resolved on the node.
-func kubeletPeers(ctx context.Context, v phases.View, wanted string, unwanted ...string) (connected bool, others []string, err error) {
+func kubeletPeers(ctx context.Context, v phases.Reader, wanted string, unwanted ...string) (connected bool, others []string, err error) {
 	var script strings.Builder
 	for i, address := range append([]string{wanted}, unwanted...) {
 		host, port, err := net.SplitHostPort(address)

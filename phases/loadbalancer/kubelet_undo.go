@@ -25,8 +25,8 @@ const kubeletBack = 3 * time.Minute
 // way there, until the node is Ready, its lease renewed and the kubelet
 // connected there alone. A kubelet that is so already is not restarted. before
 // may be nil: a worker that joined later has no record.
-func undoKubelet(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	before, err := withNamed(ctx, h.View, before)
+func undoKubelet(ctx context.Context, h phases.Writer, before migrate.Before) error {
+	before, err := withNamed(ctx, h.Reader, before)
 	if err != nil {
 		return err
 	}
@@ -52,15 +52,15 @@ func undoKubelet(ctx context.Context, h phases.Hands, before migrate.Before) err
 		}
 	}
 	// A run that was killed may have changed the file and no more.
-	if moved || kubeletAt(ctx, h.View, to) != nil {
+	if moved || kubeletAt(ctx, h.Reader, to) != nil {
 		if _, err := host.Run(ctx, remote.Cmd("systemctl", "restart", "kubelet")); err != nil {
 			return fmt.Errorf("restarting the kubelet on %s: %w", h.Target(), err)
 		}
 	}
-	err = phases.Await(ctx, h.View, kubeletBack, func(ctx context.Context) error {
+	err = phases.Await(ctx, h.Reader, kubeletBack, func(ctx context.Context) error {
 		return phases.SideBySide(
-			func() error { return phases.KubeletSeen(ctx, h.View, h.Target()) },
-			func() error { return kubeletAt(ctx, h.View, to) })
+			func() error { return phases.KubeletSeen(ctx, h.Reader, h.Target()) },
+			func() error { return kubeletAt(ctx, h.Reader, to) })
 	})
 	if err != nil {
 		return fmt.Errorf("waiting for the kubelet on %s to be back at %s: %w", h.Target(), server, err)
@@ -71,7 +71,7 @@ func undoKubelet(ctx context.Context, h phases.Hands, before migrate.Before) err
 // withNamed adds to a pre-image which of the target's files named the endpoint
 // before this phase. The step itself can't tell where the kubelet was connected to
 // an address that is not the API server's own.
-func withNamed(ctx context.Context, v phases.View, before migrate.Before) (migrate.Before, error) {
+func withNamed(ctx context.Context, v phases.Reader, before migrate.Before) (migrate.Before, error) {
 	old, err := oldName(ctx, v, before)
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func withNamed(ctx context.Context, v phases.View, before migrate.Before) (migra
 // kubeletAt wants the kubelet connected to a server and not to the endpoint; or,
 // where the server is the endpoint by its name's old meaning, not to a load
 // balancer.
-func kubeletAt(ctx context.Context, v phases.View, server *url.URL) error {
+func kubeletAt(ctx context.Context, v phases.Reader, server *url.URL) error {
 	wanted, unwanted := server.Host, []string{v.EndpointAddress()}
 	if server.Port() == "" {
 		wanted += ":443"

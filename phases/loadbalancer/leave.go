@@ -22,19 +22,19 @@ import (
 // their own: they are moved here, like the others. Those who named the endpoint
 // before this phase go on naming it, and its name gets its old meaning back.
 // Whoever else is found is named, and nothing is changed.
-func leaveEndpoint(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	old, err := oldName(ctx, h.View, before)
+func leaveEndpoint(ctx context.Context, h phases.Writer, before migrate.Before) error {
+	old, err := oldName(ctx, h.Reader, before)
 	if err != nil {
 		return err
 	}
 	since := func(named []string) []string {
 		return slices.DeleteFunc(slices.Clone(named), func(what string) bool { return slices.Contains(old.Named, what) })
 	}
-	named, err := namesEndpoint(ctx, h.View)
+	named, err := namesEndpoint(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(stillNamed(ctx, h.View, since(named)), strangers(ctx, h.View)); err != nil {
+	if err := errors.Join(stillNamed(ctx, h.Reader, since(named)), unknownClients(ctx, h.Reader)); err != nil {
 		return err
 	}
 	workers, err := h.Workers(ctx)
@@ -42,7 +42,7 @@ func leaveEndpoint(ctx context.Context, h phases.Hands, before migrate.Before) e
 		return err
 	}
 	for _, w := range workers {
-		on, err := filesNaming(ctx, h.View, w.Name, kubeletKubeconfigs)
+		on, err := filesNaming(ctx, h.Reader, w.Name, kubeletKubeconfigs)
 		if err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func leaveEndpoint(ctx context.Context, h phases.Hands, before migrate.Before) e
 		}
 		was := migrate.Before{}
 		old.into(was)
-		if err := undoKubelet(ctx, h.World().Hands(w.Name), was); err != nil {
+		if err := undoKubelet(ctx, h.Access().Writer(w.Name), was); err != nil {
 			return err
 		}
 	}
@@ -71,7 +71,7 @@ func firstKubeconfigs() []string {
 
 // namesEndpoint lists the files on the first node and the objects that lead
 // clients to the endpoint.
-func namesEndpoint(ctx context.Context, v phases.View) ([]string, error) {
+func namesEndpoint(ctx context.Context, v phases.Reader) ([]string, error) {
 	named, err := filesNaming(ctx, v, v.First().Name, firstKubeconfigs())
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func namesEndpoint(ctx context.Context, v phases.View) ([]string, error) {
 }
 
 // stillNamed is the error that these still lead clients to the endpoint.
-func stillNamed(ctx context.Context, v phases.View, named []string) error {
+func stillNamed(ctx context.Context, v phases.Reader, named []string) error {
 	if len(named) == 0 {
 		return nil
 	}
@@ -107,7 +107,7 @@ func stillNamed(ctx context.Context, v phases.View, named []string) error {
 }
 
 // filesNaming lists those kubeconfigs of a host that name the endpoint.
-func filesNaming(ctx context.Context, v phases.View, host string, files []string) ([]string, error) {
+func filesNaming(ctx context.Context, v phases.Reader, host string, files []string) ([]string, error) {
 	is := make([]bool, len(files))
 	err := phases.ForEach(files, func(i int, file string) error {
 		server, err := phases.KubeconfigServer(ctx, v.On(host), file)
@@ -128,7 +128,7 @@ func filesNaming(ctx context.Context, v phases.View, host string, files []string
 
 // strangers is the error that a node which is no target of ours, so that its
 // files are not seen, has a connection to the API through the load balancer.
-func strangers(ctx context.Context, v phases.View) error {
+func unknownClients(ctx context.Context, v phases.Reader) error {
 	nodes, err := v.Nodes(ctx)
 	if err != nil {
 		return err

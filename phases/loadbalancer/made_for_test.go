@@ -93,7 +93,7 @@ func TestTheNameGetsItsOldMeaningBack(t *testing.T) {
 				t.Errorf("%s: no answer for %s", path, out)
 			}
 		}
-		nodes, err := s.Env.View("cp1").Nodes(s.Context())
+		nodes, err := s.Env.Reader("cp1").Nodes(s.Context())
 		if err != nil || !kube.Ready(nodes["w1"]) || !kube.Ready(nodes["w2"]) {
 			t.Errorf("the workers are not Ready without load balancers (%v)", err)
 		}

@@ -46,7 +46,7 @@ type hostsLine struct {
 
 // Meanings asks each of these nodes what the endpoint's host means there, and
 // the load balancers' hosts which addresses they have: a virtual one counts.
-func Meanings(ctx context.Context, v phases.View, nodes []string) ([]Meaning, error) {
+func Meanings(ctx context.Context, v phases.Reader, nodes []string) ([]Meaning, error) {
 	people, err := balancer.NodesAt(ctx, v)
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func Meanings(ctx context.Context, v phases.View, nodes []string) ([]Meaning, er
 	return out, nil
 }
 
-func meaningOn(ctx context.Context, v phases.View, node string) (Meaning, error) {
+func meaningOn(ctx context.Context, v phases.Reader, node string) (Meaning, error) {
 	name := v.Spec().Endpoint.Host
 	script := fmt.Sprintf("getent ahosts %s || true\necho @@own\nip -o addr show scope global\necho @@followed\ngrep -F %s /etc/kubernetes/*.conf 2>/dev/null || true\necho @@hosts\ncat /etc/hosts 2>/dev/null || true\n",
 		remote.Quote(name), remote.Quote("server: "+v.EndpointURL()))
@@ -146,7 +146,7 @@ func deviceAddresses(text string) []string {
 }
 
 // judge compares what the name means with where the load balancer is.
-func (m *Meaning) judge(v phases.View, balanced map[string]bool, people map[string]string) {
+func (m *Meaning) judge(v phases.Reader, balanced map[string]bool, people map[string]string) {
 	name := v.Spec().Endpoint.Host
 	if len(m.Addresses) == 0 {
 		m.Wrong = name + " does not resolve"
@@ -176,7 +176,7 @@ func (m *Meaning) judge(v phases.View, balanced map[string]bool, people map[stri
 	}
 }
 
-func addressesOf(v phases.View) string {
+func addressesOf(v phases.Reader) string {
 	var out []string
 	for _, lb := range v.Spec().LoadBalancer.Hosts {
 		out = append(out, lb.Name+", "+lb.Address)
@@ -186,7 +186,7 @@ func addressesOf(v phases.View) string {
 
 // balancerAddress is what the name is to mean: the first host's; of somebody
 // else's load balancer only they know it.
-func balancerAddress(v phases.View) string {
+func balancerAddress(v phases.Reader) string {
 	if !balancers.Of(v.Spec()).Configured() {
 		return "ADDRESS-OF-THE-LOAD-BALANCER"
 	}

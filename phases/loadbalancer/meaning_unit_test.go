@@ -56,7 +56,7 @@ func TestFixElsewhere(t *testing.T) {
 	const name = "cluster-endpoint"
 	spec := cluster.Spec{Endpoint: cluster.Endpoint{Host: name, Port: 6443},
 		LoadBalancer: cluster.LoadBalancer{Kind: cluster.LoadBalancerNginx, Hosts: []cluster.Host{{Name: "lb1", Address: "10.0.0.5"}}}}
-	v := phases.NewWorld(spec, nil).View("w1")
+	v := phases.NewAccess(spec, nil).Reader("w1")
 	for title, tt := range map[string]struct {
 		hosts     string
 		elsewhere bool

@@ -23,7 +23,7 @@ import (
 
 // followedBefore says of a server that was recorded before a change whether it
 // is the endpoint by a name that had another meaning then.
-func followedBefore(v phases.View, server string) bool {
+func followedBefore(v phases.Reader, server string) bool {
 	return server == v.EndpointURL() && net.ParseIP(v.Spec().Endpoint.Host) == nil
 }
 
@@ -52,7 +52,7 @@ func (m Meaning) isBack(first string, people map[string]string, firsts []string,
 
 // otherMeanings are those of the nodes on which the endpoint's name does not mean
 // what it meant before.
-func otherMeanings(ctx context.Context, v phases.View, nodes []string, old nameRecord) ([]Meaning, error) {
+func otherMeanings(ctx context.Context, v phases.Reader, nodes []string, old nameRecord) ([]Meaning, error) {
 	people, err := balancer.NodesAt(ctx, v)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func otherMeanings(ctx context.Context, v phases.View, nodes []string, old nameR
 			}
 		}
 		if !is || m.through != "" {
-			m.back = m.formerly(first, people, old)
+			m.back = m.previously(first, people, old)
 			out = append(out, m)
 		}
 	}
@@ -85,7 +85,7 @@ func otherMeanings(ctx context.Context, v phases.View, nodes []string, old nameR
 // followsOldName says whether the endpoint's name means on the target what the
 // cluster's record says that it meant before: any address of the first node, or a
 // translated one.
-func followsOldName(ctx context.Context, v phases.View) (bool, error) {
+func followsOldName(ctx context.Context, v phases.Reader) (bool, error) {
 	old, err := readName(ctx, v)
 	if err != nil || len(old.Named) == 0 {
 		return false, err
@@ -97,7 +97,7 @@ func followsOldName(ctx context.Context, v phases.View) (bool, error) {
 // stillThrough says what is wrong with an address that only the record knows:
 // somebody may have moved the address to the load balancer, instead of the name.
 // "" where connections to it are answered and no load balancer carries them.
-func stillThrough(ctx context.Context, v phases.View, node string) (string, error) {
+func stillThrough(ctx context.Context, v phases.Reader, node string) (string, error) {
 	release, err := v.Alone(ctx)
 	if err != nil {
 		return "", err
@@ -130,7 +130,7 @@ func countSays(err error) string {
 // formerly is the address that the name is to have again on a node by the record,
 // "" where it says none: one of IPv4, if it can be, that is neither a load
 // balancer's by now nor another node's.
-func (m Meaning) formerly(first string, people map[string]string, old nameRecord) string {
+func (m Meaning) previously(first string, people map[string]string, old nameRecord) string {
 	usable := slices.DeleteFunc(slices.Clone(old.Meant[m.Node]), func(a string) bool {
 		return m.balanced[a] || people[a] != "" && people[a] != first
 	})
@@ -146,9 +146,9 @@ const nameEvery = 5 * time.Second
 
 // awaitName waits until look finds no node any more. It asks those that are left
 // again, and at the end all of them once more.
-func awaitName(ctx context.Context, h phases.Hands, nodes []string, look func(ctx context.Context, nodes []string) ([]Meaning, error), describe func([]Meaning) string) (said string, err error) {
+func awaitName(ctx context.Context, h phases.Writer, nodes []string, look func(ctx context.Context, nodes []string) ([]Meaning, error), describe func([]Meaning) string) (said string, err error) {
 	left, asked := nodes, time.Time{}
-	err = phases.AwaitOrStop(ctx, h.View, h.AskWait(), func(ctx context.Context) error {
+	err = phases.AwaitOrStop(ctx, h.Reader, h.AskWait(), func(ctx context.Context) error {
 		if said != "" && time.Since(asked) < nameEvery {
 			return errors.New(said)
 		}
@@ -180,16 +180,16 @@ func nodesOf(list []Meaning) []string {
 // nameBack asks for the old meaning of the endpoint's name, and waits for it.
 // The first API server answers by this name all the time, so clients notice
 // nothing. Whoever asks first in a way back waits; the others find it so.
-func nameBack(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	nodes, err := balancer.NodesNow(ctx, h.View)
+func nameBack(ctx context.Context, h phases.Writer, before migrate.Before) error {
+	nodes, err := balancer.NodesNow(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
-	old, err := oldName(ctx, h.View, before)
+	old, err := oldName(ctx, h.Reader, before)
 	if err != nil {
 		return err
 	}
-	found, err := otherMeanings(ctx, h.View, nodes, old)
+	found, err := otherMeanings(ctx, h.Reader, nodes, old)
 	if err != nil || len(found) == 0 {
 		return err
 	}
@@ -223,7 +223,7 @@ func nameBack(ctx context.Context, h phases.Hands, before migrate.Before) error 
 	h.Ask(ask.String())
 	said, err := awaitName(ctx, h, nodes,
 		func(ctx context.Context, nodes []string) ([]Meaning, error) {
-			return otherMeanings(ctx, h.View, nodes, old)
+			return otherMeanings(ctx, h.Reader, nodes, old)
 		},
 		func(list []Meaning) string {
 			var out []string

@@ -53,7 +53,7 @@ func (r nameRecord) into(before migrate.Before) {
 // oldName is the record of the cluster and that of a pre-image together: the
 // journal may be of an earlier version, and the file goes before the last load
 // balancer is recorded as taken back.
-func oldName(ctx context.Context, v phases.View, before migrate.Before) (nameRecord, error) {
+func oldName(ctx context.Context, v phases.Reader, before migrate.Before) (nameRecord, error) {
 	r, err := readName(ctx, v)
 	if err != nil {
 		return nameRecord{}, err
@@ -78,7 +78,7 @@ func oldName(ctx context.Context, v phases.View, before migrate.Before) (nameRec
 }
 
 // readName reads the cluster's record; one of another endpoint is none.
-func readName(ctx context.Context, v phases.View) (nameRecord, error) {
+func readName(ctx context.Context, v phases.Reader) (nameRecord, error) {
 	if !followedBefore(v, v.EndpointURL()) {
 		return nameRecord{}, nil
 	}
@@ -101,7 +101,7 @@ func readName(ctx context.Context, v phases.View) (nameRecord, error) {
 
 // noteNamed writes the cluster's record into the pre-image, or, before there is
 // one, what can be seen.
-func noteNamed(ctx context.Context, v phases.View, before migrate.Before) error {
+func noteNamed(ctx context.Context, v phases.Reader, before migrate.Before) error {
 	if !followedBefore(v, v.EndpointURL()) {
 		return nil
 	}
@@ -117,7 +117,7 @@ func noteNamed(ctx context.Context, v phases.View, before migrate.Before) error 
 }
 
 // seeName looks at who names the endpoint while its name means no load balancer.
-func seeName(ctx context.Context, v phases.View) (nameRecord, error) {
+func seeName(ctx context.Context, v phases.Reader) (nameRecord, error) {
 	meant, err := meantNow(ctx, v)
 	if err != nil || len(meant) == 0 {
 		return nameRecord{}, err
@@ -149,7 +149,7 @@ func seeName(ctx context.Context, v phases.View) (nameRecord, error) {
 // meantNow are the nodes on which the name means something else than the load
 // balancer, with the addresses. An address that nobody in the spec has may be a
 // translated one of the first node; or of a load balancer, once one is configured.
-func meantNow(ctx context.Context, v phases.View) (map[string][]string, error) {
+func meantNow(ctx context.Context, v phases.Reader) (map[string][]string, error) {
 	nodes, err := balancer.NodesNow(ctx, v)
 	if err != nil {
 		return nil, err
@@ -176,15 +176,15 @@ func meantNow(ctx context.Context, v phases.View) (map[string][]string, error) {
 
 // keepName writes the record of a pre-image to the first node, for the other load
 // balancers. One that is there stays: it is of before.
-func keepName(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func keepName(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	if before[namedKey] == "" {
 		return nil
 	}
-	have, err := readName(ctx, h.View)
+	have, err := readName(ctx, h.Reader)
 	if err != nil || len(have.Named) > 0 {
 		return err
 	}
-	r, err := oldName(ctx, h.View, before)
+	r, err := oldName(ctx, h.Reader, before)
 	if err != nil {
 		return err
 	}
@@ -202,14 +202,14 @@ func keepName(ctx context.Context, h phases.Hands, before migrate.Before) error 
 
 // forgetName removes the record when no load balancer's host has our file. One
 // that does not answer may have it: then the record stays.
-func forgetName(ctx context.Context, h phases.Hands) error {
+func forgetName(ctx context.Context, h phases.Writer) error {
 	first := h.On(h.First().Name)
 	if _, err := first.ReadFile(ctx, nameFile); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	begun, err := balancers.Of(h.Spec()).Begun(ctx, h.View)
+	begun, err := balancers.Of(h.Spec()).Begun(ctx, h.Reader)
 	if err != nil || begun {
 		return err
 	}

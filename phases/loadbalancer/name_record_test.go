@@ -147,11 +147,11 @@ func othersNameTheNode(s conformance.Stage) {
 	s.T.Helper()
 	const from, to = "https://cluster-endpoint:6443", "https://10.88.0.11:6443"
 	for _, file := range []string{"admin.conf", "super-admin.conf"} {
-		if err := phases.SetKubeconfigServer(s.Context(), s.Env.Hands("cp1").On("cp1"), "/etc/kubernetes/"+file, to); err != nil {
+		if err := phases.SetKubeconfigServer(s.Context(), s.Env.Writer("cp1").On("cp1"), "/etc/kubernetes/"+file, to); err != nil {
 			s.Fatal(err)
 		}
 	}
-	k, err := s.Env.Hands(migrate.ClusterTarget).Kube(s.Context())
+	k, err := s.Env.Writer(migrate.ClusterTarget).Kube(s.Context())
 	if err != nil {
 		s.Fatal(err)
 	}

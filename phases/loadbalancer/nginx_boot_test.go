@@ -42,11 +42,11 @@ func TestNginxStartsAtBoot(t *testing.T) {
 			t.Fatal(err)
 		}
 		step := conformance.StepOf(loadbalancer.Phase(), "loadbalancer/nginx-stream")
-		f, err := step.Check(t.Context(), o.Env.View("lb2"))
+		f, err := step.Check(t.Context(), o.Env.Reader("lb2"))
 		if err != nil || f.Verdict != migrate.Needed || !strings.Contains(f.Reason, "does not start at boot") {
 			t.Errorf("disabled by somebody, it is %s: %s (%v)", f.Verdict, f.Reason, err)
 		}
-		if err := step.Verify(t.Context(), o.Env.View("lb2")); err == nil || !strings.Contains(err.Error(), "does not start at boot") {
+		if err := step.Verify(t.Context(), o.Env.Reader("lb2")); err == nil || !strings.Contains(err.Error(), "does not start at boot") {
 			t.Errorf("verified: %v", err)
 		}
 	})

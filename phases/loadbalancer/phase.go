@@ -36,8 +36,8 @@ func Phase() phases.Phase {
 				kubelet(),
 			},
 		),
-		Also:        []migrate.Selector{migrate.FirstControlPlane}, // the trail, and copies of what it changes
-		Guard:       phases.Guard,
-		GuardSettle: 2 * time.Minute,
+		Also:             []migrate.Selector{migrate.FirstControlPlane}, // the trail, and copies of what it changes
+		Invariants:       phases.CheckInvariants,
+		InvariantsSettle: 2 * time.Minute,
 	}
 }

@@ -41,7 +41,7 @@ func serving() []migrate.StepID {
 func serves(s phases.Step) phases.Step {
 	check, apply, undo := s.Check, s.Apply, s.Undo
 	s.Needs = append([]migrate.StepID{servingCertificateID}, s.Needs...)
-	s.Check = func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+	s.Check = func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 		f, err := check(ctx, v)
 		if err != nil || f.Verdict != migrate.Needed {
 			return f, err
@@ -54,13 +54,13 @@ func serves(s phases.Step) phases.Step {
 		}
 		return f, nil
 	}
-	s.Apply = func(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	s.Apply = func(ctx context.Context, h phases.Writer, before migrate.Before) error {
 		if err := keepName(ctx, h, before); err != nil {
 			return err
 		}
 		return apply(ctx, h, before)
 	}
-	s.Undo = func(ctx context.Context, h phases.Hands, before migrate.Before) error {
+	s.Undo = func(ctx context.Context, h phases.Writer, before migrate.Before) error {
 		if err := leaveEndpoint(ctx, h, before); err != nil {
 			return err
 		}

@@ -48,10 +48,10 @@ func servingCertificate() phases.Step {
 
 // EndpointNames are the names and addresses by which clients call the API
 // through the load balancers.
-func EndpointNames(v phases.View) []string { return wantedNames(v) }
+func EndpointNames(v phases.Reader) []string { return wantedNames(v) }
 
 // wantedNames are what clients will call the API from now on.
-func wantedNames(v phases.View) []string {
+func wantedNames(v phases.Reader) []string {
 	names := []string{v.Spec().Endpoint.Host}
 	for _, lb := range v.Spec().LoadBalancer.Hosts {
 		if lb.Address != names[0] {
@@ -61,7 +61,7 @@ func wantedNames(v phases.View) []string {
 	return names
 }
 
-func served(ctx context.Context, v phases.View) (*x509.Certificate, error) {
+func served(ctx context.Context, v phases.Reader) (*x509.Certificate, error) {
 	address, err := v.APIAddress(ctx, v.Target())
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func served(ctx context.Context, v phases.View) (*x509.Certificate, error) {
 	return kube.ServedCertificate(ctx, v.On(v.Target()).DialContext, address, nil)
 }
 
-func checkServingCertificate(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkServingCertificate(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	cert, err := served(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
@@ -86,7 +86,7 @@ func checkServingCertificate(ctx context.Context, v phases.View) (migrate.Findin
 	if err != nil {
 		return migrate.Finding{}, err
 	}
-	switch has, err := phases.Says(ctx, v.On(v.Target()), remote.Cmd("test", "-s", path.Join(cc.CertificatesDir(), "ca.key"))); {
+	switch has, err := phases.Confirms(ctx, v.On(v.Target()), remote.Cmd("test", "-s", path.Join(cc.CertificatesDir(), "ca.key"))); {
 	case err != nil:
 		return migrate.Finding{}, err
 	case !has:
@@ -105,7 +105,7 @@ func checkServingCertificate(ctx context.Context, v phases.View) (migrate.Findin
 	return f, nil
 }
 
-func applyServingCertificate(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func applyServingCertificate(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func applyServingCertificate(ctx context.Context, h phases.Hands, before migrate
 	// Names that somebody added by hand live only in the certificate; kubeadm
 	// would drop them (kubernetes/kubeadm#1447).
 	cc.AddCertSANs(strings.Fields(before["names"])...)
-	cc.AddCertSANs(wantedNames(h.View)...)
+	cc.AddCertSANs(wantedNames(h.Reader)...)
 	if err := phases.Backup(ctx, host, servingCertificateID, crt, key); err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ rm -rf %[3]s`, remote.Quote(pki), remote.Quote(path.Dir(crt)), remote.Quote(dir)
 
 // verifyServingCertificate looks at the wire: the names are there, and what
 // is served is what the file holds.
-func verifyServingCertificate(ctx context.Context, v phases.View) error {
+func verifyServingCertificate(ctx context.Context, v phases.Reader) error {
 	cert, err := served(ctx, v)
 	if err != nil {
 		return err

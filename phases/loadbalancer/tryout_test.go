@@ -42,7 +42,7 @@ func TestPlanWritesThroughNoLink(t *testing.T) {
 						t.Errorf("%s: %s", e.Step, e.Finding.Reason)
 					}
 				}
-				ahead, err := nginx.LookAhead(s.Context(), env.View("lb2"))
+				ahead, err := nginx.LookAhead(s.Context(), env.Reader("lb2"))
 				if err != nil || ahead.Tried != (name == "no link") {
 					t.Errorf("tried: %t (%v)", ahead.Tried, err)
 				}

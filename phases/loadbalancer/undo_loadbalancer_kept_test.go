@@ -63,7 +63,7 @@ func TestTheLoadBalancerStaysWhileItIsNamed(t *testing.T) {
 // kubeadm-config since stays.
 func TestKubeadmUpgradedBetween(t *testing.T) {
 	conformance.On(t, 1, phases.Overlap, func(s conformance.Stage) {
-		k, err := s.Env.Hands("cluster").Kube(s.Context())
+		k, err := s.Env.Writer("cluster").Kube(s.Context())
 		if err != nil {
 			s.Fatal(err)
 		}
@@ -128,16 +128,16 @@ func TestFewerClientsThanOnceDoNotHideTheStep(t *testing.T) {
 		s.Script("lb2", "sed 's/ 768;/ 900;/' /etc/nginx/nginx.conf > /x; mv /x /etc/nginx/nginx.conf")
 		step := conformance.StepOf(loadbalancer.Phase(), "loadbalancer/worker-connections")
 		for _, want := range []migrate.Verdict{migrate.Satisfied, migrate.Needed} {
-			f, err := step.Check(s.Context(), s.Env.View("lb2"))
+			f, err := step.Check(s.Context(), s.Env.Reader("lb2"))
 			if err != nil || f.Verdict != want {
 				s.Errorf("it is %s: %s (%v), wanted %s", f.Verdict, f.Reason, err, want)
 			}
 			s.Script("lb2", "mkdir -p "+dir+"; cp -p /etc/nginx/nginx.conf "+dir+"/nginx.conf")
 		}
-		if err := step.Apply(s.Context(), s.Env.Hands("lb2"), nil); err != nil {
+		if err := step.Apply(s.Context(), s.Env.Writer("lb2"), nil); err != nil {
 			s.Fatal(err)
 		}
-		if f, err := step.Check(s.Context(), s.Env.View("lb2")); err != nil || f.Verdict != migrate.Satisfied {
+		if f, err := step.Check(s.Context(), s.Env.Reader("lb2")); err != nil || f.Verdict != migrate.Satisfied {
 			s.Errorf("applied, it is %s: %s (%v)", f.Verdict, f.Reason, err)
 		}
 	})

@@ -51,15 +51,15 @@ func waysBack(o *conformance.Operator, t *testing.T) []way {
 }
 
 // undo does what the engine does.
-func (w way) undo(ctx context.Context, env *phases.World) error {
-	if err := w.step.Undo(ctx, env.Hands(w.target), w.before); err != nil {
+func (w way) undo(ctx context.Context, env *phases.Access) error {
+	if err := w.step.Undo(ctx, env.Writer(w.target), w.before); err != nil {
 		return fmt.Errorf("%s: %w", w, err)
 	}
 	var f migrate.Finding
 	var err error
 	for end := time.Now().Add(w.step.Settle); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
-		if f, err = w.step.Check(ctx, env.View(w.target)); err == nil && f.Verdict == migrate.Needed {
-			return loadbalancer.Phase().Guard(ctx, env.View(migrate.ClusterTarget))
+		if f, err = w.step.Check(ctx, env.Reader(w.target)); err == nil && f.Verdict == migrate.Needed {
+			return loadbalancer.Phase().Invariants(ctx, env.Reader(migrate.ClusterTarget))
 		}
 	}
 	return fmt.Errorf("%s: its check says %s: %s (%w)", w, f.Verdict, f.Reason, err)

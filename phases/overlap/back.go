@@ -19,15 +19,15 @@ func (r Restart) back(needs migrate.StepID) phases.Step {
 		On:     migrate.FirstControlPlane,
 		Needs:  []migrate.StepID{needs},
 		ByHand: "The redirect leaves 127.0.0.1 alone; this asks the real one:\n\n```\ncurl -sk -o /dev/null -w '%{http_code}' https://127.0.0.1:6443/readyz    # 200\nnft delete table ip " + redirectName + "\n```\n",
-		Check: r.teardown(func(ctx context.Context, v phases.View) (bool, error) {
+		Check: r.teardown(func(ctx context.Context, v phases.Reader) (bool, error) {
 			there, err := Redirected(ctx, v.On(v.Target()))
 			if err != nil || there {
 				return there, err
 			}
 			return apiserver.WatchdogArmed(ctx, v.On(v.Target()))
 		}, "new connections go to the second API server"),
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			if err := apiserver.Readyz(ctx, h.View, h.Target()); err != nil {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+			if err := apiserver.Readyz(ctx, h.Reader, h.Target()); err != nil {
 				return err
 			}
 			host := h.On(h.Target())
@@ -36,7 +36,7 @@ func (r Restart) back(needs migrate.StepID) phases.Step {
 			}
 			return table().Remove(ctx, host)
 		},
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			return phases.SideBySide(
 				func() error {
 					is, err := apiserver.WatchdogArmed(ctx, v.On(v.Target()))
@@ -62,13 +62,13 @@ func (r Restart) back(needs migrate.StepID) phases.Step {
 // undoBack sends new connections to the temporary API server again. Where the
 // step was cut off before its end, that has the new arguments still: they prove
 // nothing for the former ones, so it is made anew.
-func (r Restart) undoBack(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func (r Restart) undoBack(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	is, err := Redirected(ctx, h.On(h.Target()))
 	if err != nil {
 		return err
 	}
 	if !is {
-		if err := r.startFormer(ctx, h); err != nil {
+		if err := r.startPrevious(ctx, h); err != nil {
 			return err
 		}
 	}

@@ -23,7 +23,7 @@ func (r Restart) end() phases.Step {
 		On:     migrate.FirstControlPlane,
 		Needs:  []migrate.StepID{r.id("overlap-back")},
 		ByHand: "```\nrm " + ManifestPath + "    # after some seconds, for connections that are on their way\netcdctl del " + temporaryLease + "\n```\n",
-		Check: r.teardown(func(ctx context.Context, v phases.View) (bool, error) {
+		Check: r.teardown(func(ctx context.Context, v phases.Reader) (bool, error) {
 			there, err := temporaryThere(ctx, v.On(v.Target()))
 			if err != nil || there {
 				return there, err
@@ -42,7 +42,7 @@ func (r Restart) end() phases.Step {
 	}
 }
 
-func applyEnd(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyEnd(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	host := h.On(h.Target())
 	if is, err := Redirected(ctx, host); err != nil || is {
 		return errors.Join(err, errors.New("connections are still redirected to the second API server"))
@@ -73,7 +73,7 @@ func applyEnd(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	return apiserver.IgnoreTimeout(ctx, awaitTemporaryEnd(ctx, h))
 }
 
-func verifyEnd(ctx context.Context, v phases.View) error {
+func verifyEnd(ctx context.Context, v phases.Reader) error {
 	if err := temporaryGone(ctx, v); err != nil {
 		return err
 	}
@@ -101,13 +101,13 @@ func verifyEnd(ctx context.Context, v phases.View) error {
 
 // undoEnd brings the temporary API server back, with the former arguments, and
 // then the temporary lease. One that is ready already was not taken away.
-func (r Restart) undoEnd(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	ready, err := temporaryReady(ctx, h.View)
+func (r Restart) undoEnd(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	ready, err := temporaryReady(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
 	if !ready {
-		if err := r.startFormer(ctx, h); err != nil {
+		if err := r.startPrevious(ctx, h); err != nil {
 			return err
 		}
 	}

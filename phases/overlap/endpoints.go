@@ -35,7 +35,7 @@ func (r Restart) endpoints() phases.Step {
 		ByHand: "```\nLEASE=$($ETCDCTL lease grant 1200 | cut -d' ' -f2)\n" +
 			"$ETCDCTL get " + apiserver.Leases + "{{.First.Address}} --print-value-only | head -c -1 > $HOME/lease\n" +
 			"$ETCDCTL put --lease=$LEASE " + temporaryLease + " < $HOME/lease\n```\n",
-		Check: r.setup(func(ctx context.Context, v phases.View) (bool, error) {
+		Check: r.setup(func(ctx context.Context, v phases.Reader) (bool, error) {
 			e, err := v.Etcd(ctx)
 			if err != nil {
 				return false, err
@@ -43,8 +43,8 @@ func (r Restart) endpoints() phases.Step {
 			_, there, err := e.Get(ctx, temporaryLease)
 			return there, err
 		}, "the endpoints depend on the real API server's lease alone"),
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error { return fillEndpoints(ctx, h) },
-		Verify: func(ctx context.Context, v phases.View) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error { return fillEndpoints(ctx, h) },
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			e, err := v.Etcd(ctx)
 			if err != nil {
 				return err
@@ -54,13 +54,13 @@ func (r Restart) endpoints() phases.Step {
 			}
 			return nil
 		},
-		Undo: undoEndpoints, Bracket: r.StepGroup(),
+		Undo: undoEndpoints, Group: r.StepGroup(),
 		Settle: 20 * time.Second,
 	}
 }
 
 // fillEndpoints writes the temporary lease, anew if it is there.
-func fillEndpoints(ctx context.Context, h phases.Hands) error {
+func fillEndpoints(ctx context.Context, h phases.Writer) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func fillEndpoints(ctx context.Context, h phases.Hands) error {
 
 // undoEndpoints leaves the endpoints to the real API server's lease, when that
 // is there: without both they would be emptied.
-func undoEndpoints(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func undoEndpoints(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func undoEndpoints(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 	if err != nil || !there {
 		return err
 	}
-	err = phases.Await(ctx, h.View, leaseRenewal, func(ctx context.Context) error {
+	err = phases.Await(ctx, h.Reader, leaseRenewal, func(ctx context.Context) error {
 		if _, there, err := e.Get(ctx, apiserver.LeaseKey(h.First().Address)); err != nil || !there {
 			return errors.Join(err, errors.New("the lease is not there"))
 		}

@@ -109,7 +109,7 @@ type Node struct {
 
 // makeManifest is Manifest for a node, with a CPU request where there
 // is room for it.
-func makeManifest(ctx context.Context, v phases.View, node string, flags map[string]string) ([]byte, error) {
+func makeManifest(ctx context.Context, v phases.Reader, node string, flags map[string]string) ([]byte, error) {
 	live, err := v.On(node).ReadFile(ctx, phases.APIServerManifest)
 	if err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func makeManifest(ctx context.Context, v phases.View, node string, flags map[str
 // real API server does. The kubelet evicts others to admit a static pod that
 // does not fit, so there has to be twice the room: somebody else may come in
 // between.
-func mayAsk(ctx context.Context, v phases.View, node string, live []byte) (bool, error) {
+func mayAsk(ctx context.Context, v phases.Reader, node string, live []byte) (bool, error) {
 	var pod corev1.Pod
 	if err := yaml.Unmarshal(live, &pod); err != nil {
 		return false, fmt.Errorf("reading the API server's manifest: %w", err)

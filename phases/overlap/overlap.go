@@ -42,12 +42,12 @@ type Restart struct {
 	Prefix string
 	// Done says whether the API server already runs as wanted, so that there
 	// is nothing to overlap.
-	Done func(context.Context, phases.View) (bool, error)
+	Done func(context.Context, phases.Reader) (bool, error)
 	// Flags are the arguments it is to get; the temporary one has them first.
-	Flags func(phases.View) map[string]string
+	Flags func(phases.Reader) map[string]string
 	// Former are the arguments that it had before, for the undo: then the
 	// temporary one has these. The error says why it can't have them again.
-	Former func(context.Context, phases.View) (map[string]string, error)
+	Former func(context.Context, phases.Reader) (map[string]string, error)
 	// Needs are the steps before the first one here.
 	Needs []migrate.StepID
 }
@@ -75,8 +75,8 @@ func (r Restart) After(needs migrate.StepID) []phases.Step {
 
 // setup makes the check of a step that prepares the overlap: nothing to do
 // where the restart is done.
-func (r Restart) setup(there func(context.Context, phases.View) (bool, error), missing string) func(context.Context, phases.View) (migrate.Finding, error) {
-	return func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func (r Restart) setup(there func(context.Context, phases.Reader) (bool, error), missing string) func(context.Context, phases.Reader) (migrate.Finding, error) {
+	return func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 		done, err := r.Done(ctx, v)
 		if err != nil {
 			return migrate.Finding{}, err
@@ -97,8 +97,8 @@ func (r Restart) setup(there func(context.Context, phases.View) (bool, error), m
 
 // teardown makes the check of a step that takes the overlap away. In the plan
 // of a whole phase it says what will have been set up by then.
-func (r Restart) teardown(there func(context.Context, phases.View) (bool, error), present string) func(context.Context, phases.View) (migrate.Finding, error) {
-	return func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func (r Restart) teardown(there func(context.Context, phases.Reader) (bool, error), present string) func(context.Context, phases.Reader) (migrate.Finding, error) {
+	return func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 		ok, err := there(ctx, v)
 		if err != nil {
 			return migrate.Finding{}, err

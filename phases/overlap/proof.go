@@ -11,7 +11,7 @@ import (
 
 // temporaryAnswers proves from every path that the temporary API server answers
 // (or, with want false, that it does not any more).
-func temporaryAnswers(ctx context.Context, v phases.View, want bool) error {
+func temporaryAnswers(ctx context.Context, v phases.Reader, want bool) error {
 	cfg, err := temporaryConfig(ctx, v)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func temporaryAnswers(ctx context.Context, v phases.View, want bool) error {
 // temporaryReachable opens a connection to the temporary API server's own port
 // along every path: a firewall between the hosts may know the API's port only,
 // and behind the redirect all clients would find out at once.
-func temporaryReachable(ctx context.Context, v phases.View) error {
+func temporaryReachable(ctx context.Context, v phases.Reader) error {
 	paths, err := apiserver.Paths(ctx, v, v.Target())
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func temporaryReachable(ctx context.Context, v phases.View) error {
 
 // oneStore proves that what is written through the temporary API server is there
 // for the real one.
-func oneStore(ctx context.Context, v phases.View) error {
+func oneStore(ctx context.Context, v phases.Reader) error {
 	temporary, err := temporaryConfig(ctx, v)
 	if err != nil {
 		return err

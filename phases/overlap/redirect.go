@@ -44,12 +44,12 @@ func (r Restart) redirect() phases.Step {
 		On:     migrate.FirstControlPlane,
 		Needs:  []migrate.StepID{r.id("overlap-twin"), r.id("overlap-endpoints")},
 		ByHand: redirectByHand(),
-		Check: r.setup(func(ctx context.Context, v phases.View) (bool, error) { return Redirected(ctx, v.On(v.Target())) },
+		Check: r.setup(func(ctx context.Context, v phases.Reader) (bool, error) { return Redirected(ctx, v.On(v.Target())) },
 			"connections go to the real API server"),
 		Apply:  applyRedirect,
-		Verify: func(ctx context.Context, v phases.View) error { return temporaryAnswers(ctx, v, true) },
+		Verify: func(ctx context.Context, v phases.Reader) error { return temporaryAnswers(ctx, v, true) },
 		Undo:   undoRedirect,
-		Settle: time.Minute, Bracket: r.StepGroup(),
+		Settle: time.Minute, Group: r.StepGroup(),
 	}
 }
 
@@ -68,18 +68,18 @@ func redirectByHand() string {
 
 // applyRedirect proves the temporary API server first and takes the redirect
 // away again when not every path ends there: behind it clients would fail.
-func applyRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	cfg, err := temporaryConfig(ctx, h.View)
+func applyRedirect(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	cfg, err := temporaryConfig(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
 	if err := kube.WriteAndRead(ctx, cfg, checkName); err != nil {
 		return err
 	}
-	if err := temporaryReachable(ctx, h.View); err != nil {
+	if err := temporaryReachable(ctx, h.Reader); err != nil {
 		return err
 	}
-	to, err := apiserver.FrontOf(ctx, h.View, h.Target())
+	to, err := apiserver.FrontOf(ctx, h.Reader, h.Target())
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func applyRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 	}
 	var last error
 	err = wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
-		last = temporaryAnswers(ctx, h.View, true)
+		last = temporaryAnswers(ctx, h.Reader, true)
 		return last == nil, nil
 	})
 	if err != nil {
@@ -115,8 +115,8 @@ func addRedirect(ctx context.Context, h remote.Host, f apiserver.Front) error {
 // Ready is asked in the moment before the real API server is changed: the
 // temporary one answers on every path, and the kubernetes endpoints stay filled
 // for long enough.
-func Ready(ctx context.Context, h phases.Hands) error {
-	if err := temporaryAnswers(ctx, h.View, true); err != nil {
+func Ready(ctx context.Context, h phases.Writer) error {
+	if err := temporaryAnswers(ctx, h.Reader, true); err != nil {
 		return err
 	}
 	return fillEndpoints(ctx, h)
@@ -124,7 +124,7 @@ func Ready(ctx context.Context, h phases.Hands) error {
 
 // undoRedirect gives the clients back to the real API server when that
 // answers.
-func undoRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func undoRedirect(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	host := h.On(h.Target())
 	is, err := Redirected(ctx, host)
 	if err != nil {
@@ -133,7 +133,7 @@ func undoRedirect(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if !is {
 		return nil
 	}
-	if err := apiserver.Readyz(ctx, h.View, h.Target()); err != nil {
+	if err := apiserver.Readyz(ctx, h.Reader, h.Target()); err != nil {
 		return fmt.Errorf("the API server on %s is not ready, so the redirect stays and the second one goes on carrying the clients: %w", h.Target(), err)
 	}
 	return table().Remove(ctx, host)

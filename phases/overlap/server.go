@@ -26,7 +26,7 @@ const podEnd = 90 * time.Second
 // temporaryConfig reaches the temporary API server of the target from that node.
 // Its certificate is the real one's, which holds the node's address and not the
 // loopback one.
-func temporaryConfig(ctx context.Context, v phases.View) (*rest.Config, error) {
+func temporaryConfig(ctx context.Context, v phases.Reader) (*rest.Config, error) {
 	return apiserver.ConfigAt(ctx, v, v.Target(), Port)
 }
 
@@ -42,7 +42,7 @@ func beside(address string) (string, error) {
 
 // temporaryAddress is where the target's temporary API server answers, as
 // host:port.
-func temporaryAddress(ctx context.Context, v phases.View) (string, error) {
+func temporaryAddress(ctx context.Context, v phases.Reader) (string, error) {
 	address, err := v.APIAddress(ctx, v.Target())
 	if err != nil {
 		return "", err
@@ -61,7 +61,7 @@ func temporaryThere(ctx context.Context, r remote.Reader) (bool, error) {
 
 // temporaryReady says that the temporary API server's manifest is in place and
 // it answers: a file alone serves nobody.
-func temporaryReady(ctx context.Context, v phases.View) (bool, error) {
+func temporaryReady(ctx context.Context, v phases.Reader) (bool, error) {
 	there, err := temporaryThere(ctx, v.On(v.Target()))
 	if err != nil || !there {
 		return false, err
@@ -75,7 +75,7 @@ func temporaryReady(ctx context.Context, v phases.View) (bool, error) {
 
 // temporaryProcess is the process of the temporary API server, ready or not;
 // runs is false where there is none.
-func temporaryProcess(ctx context.Context, v phases.View) (p phases.Process, runs bool, err error) {
+func temporaryProcess(ctx context.Context, v phases.Reader) (p phases.Process, runs bool, err error) {
 	list, err := apiserver.Processes(ctx, v.On(v.Target()))
 	i := slices.IndexFunc(list, func(p phases.Process) bool {
 		port, _ := p.Flags.Get("secure-port")
@@ -89,14 +89,14 @@ func temporaryProcess(ctx context.Context, v phases.View) (p phases.Process, run
 
 // temporaryRuns says whether a process of the temporary API server runs, ready
 // or not.
-func temporaryRuns(ctx context.Context, v phases.View) (bool, error) {
+func temporaryRuns(ctx context.Context, v phases.Reader) (bool, error) {
 	_, runs, err := temporaryProcess(ctx, v)
 	return runs, err
 }
 
 // temporaryHas is the error that no process of the temporary API server runs with
 // these arguments.
-func temporaryHas(ctx context.Context, v phases.View, flags map[string]string) error {
+func temporaryHas(ctx context.Context, v phases.Reader, flags map[string]string) error {
 	p, runs, err := temporaryProcess(ctx, v)
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func temporaryHas(ctx context.Context, v phases.View, flags map[string]string) e
 }
 
 // temporaryGone is the error that the temporary API server still runs.
-func temporaryGone(ctx context.Context, v phases.View) error {
+func temporaryGone(ctx context.Context, v phases.Reader) error {
 	runs, err := temporaryRuns(ctx, v)
 	if err == nil && runs {
 		err = fmt.Errorf("the second API server still runs on %s", v.Target())
@@ -123,15 +123,15 @@ func temporaryGone(ctx context.Context, v phases.View) error {
 
 // stopTemporary is apiserver.Stop for the temporary API server, right before its
 // manifest is removed. Where that is gone, the kubelet has signalled it already.
-func stopTemporary(ctx context.Context, h phases.Hands) error {
+func stopTemporary(ctx context.Context, h phases.Writer) error {
 	if there, err := temporaryThere(ctx, h.On(h.Target())); err != nil || !there {
 		return err
 	}
-	address, err := temporaryAddress(ctx, h.View)
+	address, err := temporaryAddress(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
-	p, runs, err := temporaryProcess(ctx, h.View)
+	p, runs, err := temporaryProcess(ctx, h.Reader)
 	if err != nil || !runs {
 		return err
 	}
@@ -139,10 +139,10 @@ func stopTemporary(ctx context.Context, h phases.Hands) error {
 }
 
 // awaitTemporaryEnd is apiserver.AwaitEnd for the temporary API server.
-func awaitTemporaryEnd(ctx context.Context, h phases.Hands) error {
-	address, err := temporaryAddress(ctx, h.View)
+func awaitTemporaryEnd(ctx context.Context, h phases.Writer) error {
+	address, err := temporaryAddress(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
-	return apiserver.AwaitEnd(ctx, h, address, podEnd, func(ctx context.Context) error { return temporaryGone(ctx, h.View) })
+	return apiserver.AwaitEnd(ctx, h, address, podEnd, func(ctx context.Context) error { return temporaryGone(ctx, h.Reader) })
 }

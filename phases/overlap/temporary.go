@@ -32,7 +32,7 @@ func (r Restart) temporary() phases.Step {
 			"- another file for `--audit-log-path`\n\n```\nmv $HOME/twin.yaml " + ManifestPath + "\ncurl -sk -o /dev/null -w '%{http_code}' https://{{.First.Address}}:6444/readyz    # 200\n```\n",
 		Check: r.checkTemporary,
 		Apply: r.applyTemporary,
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			if err := temporaryHas(ctx, v, r.Flags(v)); err != nil {
 				if is, lookErr := Redirected(ctx, v.On(v.Target())); lookErr != nil || !is {
 					return errors.Join(err, lookErr)
@@ -46,13 +46,13 @@ func (r Restart) temporary() phases.Step {
 			// may answer wrongly.
 			return kube.Readyz(ctx, cfg)
 		},
-		Undo: undoTemporary, Bracket: r.StepGroup(),
+		Undo: undoTemporary, Group: r.StepGroup(),
 		Settle: 4 * time.Minute, WaitsFor: "kubelet",
 	}
 }
 
 // checkTemporary also says where an overlap is not possible.
-func (r Restart) checkTemporary(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func (r Restart) checkTemporary(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	f, err := r.setup(r.inPlace, "one API server runs")(ctx, v)
 	if err != nil || f.Verdict != migrate.Needed {
 		return f, err
@@ -68,7 +68,7 @@ func (r Restart) checkTemporary(ctx context.Context, v phases.View) (migrate.Fin
 // arguments, or clients are sent to it. One that carries clients since an undo
 // of the restart was begun has the former arguments; the real one had these a
 // moment ago, so they are proven.
-func (r Restart) inPlace(ctx context.Context, v phases.View) (bool, error) {
+func (r Restart) inPlace(ctx context.Context, v phases.Reader) (bool, error) {
 	ready, err := temporaryReady(ctx, v)
 	if err != nil || !ready {
 		return false, err
@@ -81,7 +81,7 @@ func (r Restart) inPlace(ctx context.Context, v phases.View) (bool, error) {
 
 // noRoom is a finding that blocks where the node has no room for it, and
 // an empty one where it has.
-func noRoom(ctx context.Context, v phases.View) (f migrate.Finding, err error) {
+func noRoom(ctx context.Context, v phases.Reader) (f migrate.Finding, err error) {
 	const remedy = "free it, or restart the API server in place with `--strategy in-place`"
 	r := v.On(v.Target())
 	script := fmt.Sprintf(`ss -Hltn 'sport = :%d' | head -n 1; echo --; awk '/MemAvailable/ {print $2}' /proc/meminfo; ps -C kube-apiserver -o rss= | sort -n | tail -n 1`, Port)
@@ -129,8 +129,8 @@ func noRoom(ctx context.Context, v phases.View) (f migrate.Finding, err error) {
 	return f, nil
 }
 
-func (r Restart) applyTemporary(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	manifest, err := makeManifest(ctx, h.View, h.Target(), r.Flags(h.View))
+func (r Restart) applyTemporary(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	manifest, err := makeManifest(ctx, h.Reader, h.Target(), r.Flags(h.Reader))
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (r Restart) applyTemporary(ctx context.Context, h phases.Hands, _ migrate.B
 // place writes the temporary API server's manifest. One that is there with other
 // arguments has ended before, unless it carries clients: it would be taken for
 // the new one for as long as it takes the kubelet to stop it.
-func place(ctx context.Context, h phases.Hands, manifest []byte) error {
+func place(ctx context.Context, h phases.Writer, manifest []byte) error {
 	host := h.On(h.Target())
 	have, err := host.ReadFile(ctx, ManifestPath)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -164,7 +164,7 @@ func place(ctx context.Context, h phases.Hands, manifest []byte) error {
 // undoTemporary waits for the end of the process: one that is on its way out
 // still has the port and answers for a moment, which the next attempt would take
 // for a new one.
-func undoTemporary(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func undoTemporary(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	host := h.On(h.Target())
 	if is, err := Redirected(ctx, host); err != nil || is {
 		return errors.Join(err, errors.New("connections are still redirected to the second API server"))
@@ -183,7 +183,7 @@ func undoTemporary(ctx context.Context, h phases.Hands, _ migrate.Before) error 
 
 // forgetCheck deletes what a program left that was killed between writing
 // through the temporary API server and taking it away again.
-func forgetCheck(ctx context.Context, h phases.Hands) error {
+func forgetCheck(ctx context.Context, h phases.Writer) error {
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return err

@@ -25,12 +25,12 @@ func balancerChecks() []Check {
 }
 
 func balancerConfig(ctx context.Context, s Scene) ([]Finding, error) {
-	o, err := balancers.Of(s.Spec()).Ahead.Configuration(ctx, s.View)
+	o, err := balancers.Of(s.Spec()).Ahead.Configuration(ctx, s.Reader)
 	if err != nil {
 		return nil, err
 	}
 	var looksOnly *remote.LooksOnlyError
-	if o.NotTried != "" && errors.As(s.World().MayChange(ctx, s.Target()), &looksOnly) {
+	if o.NotTried != "" && errors.As(s.Access().MayChange(ctx, s.Target()), &looksOnly) {
 		f := notLooked(looksOnly)
 		f.Seen += ", and so " + o.NotTried
 		return append(expected(o.Found), f), nil
@@ -39,7 +39,7 @@ func balancerConfig(ctx context.Context, s Scene) ([]Finding, error) {
 }
 
 func balancerInstall(ctx context.Context, s Scene) ([]Finding, error) {
-	o, err := balancers.Of(s.Spec()).Ahead.Installation(ctx, s.View)
+	o, err := balancers.Of(s.Spec()).Ahead.Installation(ctx, s.Reader)
 	if err != nil {
 		return nil, err
 	}

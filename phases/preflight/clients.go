@@ -35,7 +35,7 @@ func clientChecks() []Check {
 // apiElsewhere names each setting. It only warns: the address goes on answering
 // until its machine is gone.
 func apiElsewhere(ctx context.Context, s Scene) ([]Finding, error) {
-	list, err := phases.APIElsewhere(ctx, s.View)
+	list, err := phases.APIElsewhere(ctx, s.Reader)
 	if err != nil {
 		return nil, err
 	}

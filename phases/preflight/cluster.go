@@ -40,9 +40,9 @@ func versions(ctx context.Context, s Scene) ([]Finding, error) {
 	}
 	for _, f := range s.Answered(migrate.FirstControlPlane, migrate.JoiningControlPlanes, migrate.Workers) {
 		if f.role != migrate.Workers {
-			out = append(out, kubeadmFits(f, api)...)
+			out = append(out, checkKubeadm(f, api)...)
 		}
-		out = append(out, kubeletFits(f, api)...)
+		out = append(out, checkKubelet(f, api)...)
 	}
 	if len(out) == 0 {
 		out = append(out, fine("Kubernetes is %s, and the kubelets and kubeadm go with it", text))
@@ -52,7 +52,7 @@ func versions(ctx context.Context, s Scene) ([]Finding, error) {
 
 // kubeadmFits: to join, kubeadm must have the cluster's minor version; to
 // sign, one more will do (kubernetes.io: version skew policy).
-func kubeadmFits(f *Facts, api *version.Version) []Finding {
+func checkKubeadm(f *Facts, api *version.Version) []Finding {
 	have, err := version.ParseGeneric(f.Kubeadm)
 	phases, most := []int{1, 2, 3}, api.Minor()+1
 	if f.role == migrate.JoiningControlPlanes {
@@ -73,7 +73,7 @@ func kubeadmFits(f *Facts, api *version.Version) []Finding {
 
 // kubeletFits: never newer than the API server, and at most three minor
 // versions older.
-func kubeletFits(f *Facts, api *version.Version) []Finding {
+func checkKubelet(f *Facts, api *version.Version) []Finding {
 	phases := []int{1, 2, 3}
 	if f.role == migrate.JoiningControlPlanes {
 		phases = []int{3}

@@ -57,7 +57,7 @@ const (
 // diskSync times synced writes, and those of a disk that seems too slow once
 // more: with a hundred of them one pause of the disk, while something else is
 // written out, is the 99th percentile.
-func diskSync(ctx context.Context, s Scene, h phases.Hands) ([]Finding, error) {
+func diskSync(ctx context.Context, s Scene, h phases.Writer) ([]Finding, error) {
 	took, err := syncs(ctx, s, h)
 	if err != nil {
 		return nil, err
@@ -90,14 +90,14 @@ func (d durations) String() string {
 
 // cleanUp removes the folder of a script that was cut or killed: then its own
 // trap did not. What it cannot remove a later look does.
-func cleanUp(ctx context.Context, s Scene, h phases.Hands, id string) {
+func cleanUp(ctx context.Context, s Scene, h phases.Writer, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	_, _ = h.On(s.Target()).Run(ctx, remote.Command{Script: id + removeSyncs}) // what was wrong is told already
 }
 
 // syncs writes and times; fewer than ten writes tell nothing and are an error.
-func syncs(ctx context.Context, s Scene, h phases.Hands) (durations, error) {
+func syncs(ctx context.Context, s Scene, h phases.Writer) (durations, error) {
 	id := "id=" + rand.Text() + "; "
 	out, err := h.On(s.Target()).Run(ctx, remote.Command{Script: id + syncScript})
 	if err != nil {

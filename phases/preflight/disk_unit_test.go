@@ -72,8 +72,8 @@ func TestKilledSyncsLeaveNothing(t *testing.T) {
 				}
 			}()
 			defer cancel()
-			w := phases.NewWorld(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, shellHosts{h})
-			if _, err := syncs(ctx, Scene{View: w.View("cp1")}, w.Hands("cp1")); !errors.Is(err, context.Canceled) {
+			w := phases.NewAccess(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, shellHosts{h})
+			if _, err := syncs(ctx, Scene{Reader: w.Reader("cp1")}, w.Writer("cp1")); !errors.Is(err, context.Canceled) {
 				t.Fatalf("got %v", err)
 			}
 			if left, err := filepath.Glob(filepath.Join(where, syncName+"*")); err != nil || len(left) != 1 || left[0] != others {

@@ -71,14 +71,14 @@ func TestDeadLoadBalancer(t *testing.T) {
 }
 
 // balance does phase 1.
-func balance(t *testing.T, w *simulator.World, env *phases.World) {
+func balance(t *testing.T, w *simulator.World, env *phases.Access) {
 	t.Helper()
 	journal, err := state.Open(filepath.Join(t.TempDir(), "journal"), state.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer journal.Close()
-	r := migrate.Runner[phases.View, phases.Hands]{Env: env, Journal: journal, Spec: w.Spec.Fingerprint}
+	r := migrate.Runner[phases.Reader, phases.Writer]{Env: env, Journal: journal, Spec: w.Spec.Fingerprint}
 	if err := r.Run(t.Context(), loadbalancer.Phase()); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestNoTimeForTheEndpoint(t *testing.T) {
 		env := w.Connect()
 		defer env.Close()
 		balance(t, w, env)
-		release, err := env.View("cp1").Alone(t.Context())
+		release, err := env.Reader("cp1").Alone(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,7 +31,7 @@ func etcdUseChecks() []Check {
 }
 
 func etcdRescueFlags(ctx context.Context, s Scene) ([]Finding, error) {
-	troubles, gone, err := phases.EtcdTroubles(ctx, s.View)
+	troubles, gone, err := phases.EtcdTroubles(ctx, s.Reader)
 	if err != nil {
 		return nil, err
 	}
@@ -64,11 +64,11 @@ func etcdClients(ctx context.Context, s Scene) ([]Finding, error) {
 	if !running {
 		return []Finding{fine("no old etcd runs on %s any more", s.Target())}, nil
 	}
-	use, err := phases.EtcdClients(ctx, s.View, phases.EtcdClientsLimit)
+	use, err := phases.EtcdClients(ctx, s.Reader, phases.EtcdClientsLimit)
 	if err != nil {
 		use.Unseen = append(use.Unseen, fmt.Sprintf("anything: %v", err))
 	}
-	clients, metrics := phases.EtcdClientsInstead(s.View, old.Flags)
+	clients, metrics := phases.EtcdClientsInstead(s.Reader, old.Flags)
 	var out []Finding
 	if reached := phases.ReachableListeners(old.Flags, s.First().Address); len(reached) > 0 {
 		how := ""

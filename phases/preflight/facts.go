@@ -82,7 +82,7 @@ echo @@end
 :`
 
 // readFacts connects, asks for the time and reads the facts.
-func readFacts(ctx context.Context, v phases.View) (*Facts, error) {
+func readFacts(ctx context.Context, v phases.Reader) (*Facts, error) {
 	host := v.On(v.Target())
 	c, err := readClock(ctx, host)
 	if err != nil {

@@ -62,7 +62,7 @@ func backupFiles(ctx context.Context, s Scene) ([]Finding, error) {
 // hostFiles says what phase 3 will bring, what it will replace, and what it
 // leaves.
 func hostFiles(ctx context.Context, s Scene) ([]Finding, error) {
-	report, err := controlplane.HostFiles(ctx, s.View)
+	report, err := controlplane.HostFiles(ctx, s.Reader)
 	if err != nil {
 		return []Finding{block("", "%v", err)}, nil
 	}

@@ -40,7 +40,7 @@ type lookingAhead struct {
 func (l *lookingAhead) look(ctx context.Context, s Scene) (controlplane.Outlook, error) {
 	if l.first.CompareAndSwap(false, true) {
 		defer close(l.looked)
-		l.outlook, l.err = controlplane.LookAhead(ctx, s.View)
+		l.outlook, l.err = controlplane.LookAhead(ctx, s.Reader)
 		return l.outlook, l.err
 	}
 	select {

@@ -68,7 +68,7 @@ func endpointName(ctx context.Context, s Scene) ([]Finding, error) {
 	for _, f := range s.Answered(migrate.FirstControlPlane, migrate.JoiningControlPlanes, migrate.Workers) {
 		nodes = append(nodes, f.host)
 	}
-	all, err := loadbalancer.Meanings(ctx, s.View, nodes)
+	all, err := loadbalancer.Meanings(ctx, s.Reader, nodes)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func endpointReached(ctx context.Context, s Scene) ([]Finding, error) {
 	// something else until there is a load balancer. One that has our file and is
 	// dead is no such thing.
 	if lb.Configured() && made {
-		if made, err = lb.Begun(ctx, s.View); err != nil {
+		if made, err = lb.Begun(ctx, s.Reader); err != nil {
 			return nil, err
 		}
 	}
@@ -180,7 +180,7 @@ func endpointReached(ctx context.Context, s Scene) ([]Finding, error) {
 		return []Finding{block(remedy, "%s does not lead to the API server from here: %v", s.EndpointAddress(), err)}, nil
 	}
 	if made {
-		err := balancer.CarriedHere(ctx, s.View)
+		err := balancer.CarriedHere(ctx, s.Reader)
 		if errors.Is(err, phases.ErrNotLooked) {
 			return []Finding{warn("run `migrate preflight` again", "%s answers; whether a load balancer carries connections from here was not looked at: %v", s.EndpointAddress(), err)}, nil
 		}

@@ -80,7 +80,7 @@ func waysNeeded(ctx context.Context, s Scene) ([]way, error) {
 // ports connects along all ways. Where nothing listens yet, a listener is
 // made for it, which takes a connection and says nothing: a port that refuses
 // looks the same behind some firewalls.
-func ports(ctx context.Context, s Scene, h phases.Hands) ([]Finding, error) {
+func ports(ctx context.Context, s Scene, h phases.Writer) ([]Finding, error) {
 	ways, err := waysNeeded(ctx, s)
 	if err != nil {
 		return nil, err
@@ -204,7 +204,7 @@ func listenScript(unit string, addresses []string) string {
 }
 
 // listenOn makes the listeners and says where that was not possible.
-func listenOn(ctx context.Context, h phases.Hands, unit string, free map[string][]string) map[string]error {
+func listenOn(ctx context.Context, h phases.Writer, unit string, free map[string][]string) map[string]error {
 	var mu sync.Mutex
 	failed := map[string]error{}
 	_ = phases.ForEach(hostsOf(free), func(_ int, host string) error {
@@ -220,7 +220,7 @@ func listenOn(ctx context.Context, h phases.Hands, unit string, free map[string]
 
 // stopListening also stops what was half made. What it cannot stop ends by
 // itself.
-func stopListening(ctx context.Context, h phases.Hands, unit string, free map[string][]string) {
+func stopListening(ctx context.Context, h phases.Writer, unit string, free map[string][]string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	_ = phases.ForEach(hostsOf(free), func(_ int, host string) error {

@@ -38,7 +38,7 @@ type Check struct {
 	Look func(context.Context, Scene) ([]Finding, error)
 	// Try is a Look that has to make something for a moment. Exactly one of
 	// the two is set.
-	Try func(context.Context, Scene, phases.Hands) ([]Finding, error)
+	Try func(context.Context, Scene, phases.Writer) ([]Finding, error)
 	// Limit bounds it; 0: checkLimit, or tryLimit.
 	Limit time.Duration
 }
@@ -137,7 +137,7 @@ const (
 
 // Run looks at all hosts side by side. Its error is about the program's own
 // trouble; what is wrong with the cluster is in the report.
-func Run(ctx context.Context, world *phases.World, o Options) (Report, error) {
+func Run(ctx context.Context, world *phases.Access, o Options) (Report, error) {
 	if err := Validate(o.Ignore); err != nil {
 		return Report{}, err
 	}
@@ -150,7 +150,7 @@ func Run(ctx context.Context, world *phases.World, o Options) (Report, error) {
 	}
 	// Listing the workers goes through this host and has a deadline. That the
 	// login fails is said when the host is visited.
-	_ = world.Reach(ctx, world.View(migrate.ClusterTarget).First().Name)
+	_ = world.Reach(ctx, world.Reader(migrate.ClusterTarget).First().Name)
 	s.findHosts(ctx)
 	s.visitAll(ctx)
 	if err := context.Cause(ctx); err != nil {
@@ -165,7 +165,7 @@ func Run(ctx context.Context, world *phases.World, o Options) (Report, error) {
 
 // survey is one run of the checks.
 type survey struct {
-	world   *phases.World
+	world   *phases.Access
 	options Options
 	checks  []Check
 	hosts   []target
@@ -246,7 +246,7 @@ func (s *survey) arrive(ctx context.Context, t target) bool {
 	if err == nil {
 		limited, cancel := context.WithTimeout(ctx, checkLimit+othersTime)
 		defer cancel()
-		facts, err = readFacts(limited, s.world.View(t.name))
+		facts, err = readFacts(limited, s.world.Reader(t.name))
 	}
 	if err != nil {
 		f := Finding{Severity: Blocking, Seen: fmt.Sprintf("%v; no other check was done on it", err)}
@@ -266,7 +266,7 @@ func (s *survey) look(ctx context.Context, name string) {
 	role := migrate.Once
 	if i := slices.IndexFunc(s.hosts, func(t target) bool { return t.name == name }); i >= 0 {
 		role = s.hosts[i].role
-	} else if s.facts[s.world.View(name).First().Name] == nil {
+	} else if s.facts[s.world.Reader(name).First().Name] == nil {
 		return // the login to it has failed, and says so
 	}
 	t := target{name, role}
@@ -309,11 +309,11 @@ func (s *survey) one(ctx context.Context, c Check, t target) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	scene := Scene{View: s.world.View(t.name), survey: s}
+	scene := Scene{Reader: s.world.Reader(t.name), survey: s}
 	var found []Finding
 	var err error
 	if c.Try != nil {
-		found, err = c.Try(ctx, scene, s.world.Hands(t.name))
+		found, err = c.Try(ctx, scene, s.world.Writer(t.name))
 	} else {
 		found, err = c.Look(ctx, scene)
 	}

@@ -299,7 +299,7 @@ func TestComparedWithALateNode(t *testing.T) {
 		w := from.World(t)
 		defer w.Close()
 		root("e2", "echo aarch64 > /proc/sys/kernel/arch")(t, w)
-		env := phases.NewWorld(w.Spec, lateHosts{w, w.Spec.ControlPlane.First.Name})
+		env := phases.NewAccess(w.Spec, lateHosts{w, w.Spec.ControlPlane.First.Name})
 		defer env.Close()
 		r, err := preflight.Run(t.Context(), env, preflight.Options{})
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 // Scene is what a check looks at: the cluster, through the View of its host,
 // and the facts of all hosts that answered.
 type Scene struct {
-	phases.View
+	phases.Reader
 	survey *survey
 }
 

@@ -17,7 +17,7 @@ func (o Options) apiServer() phases.Step {
 		Why:   "One at a time, and the first one tells whether the restored data can be served at all.",
 		On:    migrate.ControlPlanes,
 		Needs: []migrate.StepID{masterLeasesID},
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			if err := manifestSomewhere(ctx, v); err != nil {
 				return phases.Block("put the manifest back from the backup's archive", "%v", err), nil
 			}
@@ -26,7 +26,7 @@ func (o Options) apiServer() phases.Step {
 			}
 			return phases.Done("it answers /readyz with 200"), nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			return o.bringBack(ctx, h, apiServerPod)
 		},
 		Verify: o.serves,
@@ -37,7 +37,7 @@ func (o Options) apiServer() phases.Step {
 
 // serves wants the mark of this restore, too: an API server that was not
 // stopped yet may answer.
-func (o Options) serves(ctx context.Context, v phases.View) error {
+func (o Options) serves(ctx context.Context, v phases.Reader) error {
 	if err := o.back(ctx, v, apiServerPod); err != nil {
 		return err
 	}

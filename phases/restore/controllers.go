@@ -9,7 +9,7 @@ import (
 )
 
 func (o Options) controllers() phases.Step {
-	run := func(ctx context.Context, v phases.View) error {
+	run := func(ctx context.Context, v phases.Reader) error {
 		for _, p := range controllerPods {
 			if err := o.back(ctx, v, p); err != nil {
 				return err
@@ -27,13 +27,13 @@ func (o Options) controllers() phases.Step {
 		Why:   "They start anew and with the API's present state: before the API serves they would only fail.",
 		On:    migrate.ControlPlanes,
 		Needs: []migrate.StepID{apiServerID},
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			if err := run(ctx, v); err != nil {
 				return phases.Need(migrate.Before{}, "%v", err), nil
 			}
 			return phases.Done("both run"), nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			return o.bringBack(ctx, h, controllerPods...)
 		},
 		Verify: run,

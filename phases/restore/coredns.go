@@ -10,7 +10,7 @@ import (
 )
 
 func (o Options) coreDNS() phases.Step {
-	rolledOut := func(ctx context.Context, v phases.View) error {
+	rolledOut := func(ctx context.Context, v phases.Reader) error {
 		k, err := v.Kube(ctx)
 		if err != nil {
 			return err
@@ -32,7 +32,7 @@ func (o Options) coreDNS() phases.Step {
 		On:    migrate.Once,
 		Needs: []migrate.StepID{kubeProxyID},
 		Check: o.checkRollOut("CoreDNS pod", rolledOut),
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			k, err := h.Kube(ctx)
 			if err != nil {
 				return err

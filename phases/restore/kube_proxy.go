@@ -26,7 +26,7 @@ func (o Options) kubeProxy() phases.Step {
 		On:    migrate.Once,
 		Needs: []migrate.StepID{kubeletsID},
 		Check: o.checkRollOut("kube-proxy", o.proxiesNew),
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			k, err := h.Kube(ctx)
 			if err != nil {
 				return err
@@ -40,8 +40,8 @@ func (o Options) kubeProxy() phases.Step {
 }
 
 // checkRollOut finds a roll-out done, still to be done, or nothing to roll out.
-func (o Options) checkRollOut(what string, isNew func(context.Context, phases.View) error) func(context.Context, phases.View) (migrate.Finding, error) {
-	return func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func (o Options) checkRollOut(what string, isNew func(context.Context, phases.Reader) error) func(context.Context, phases.Reader) (migrate.Finding, error) {
+	return func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 		switch err := isNew(ctx, v); {
 		case apierrors.IsNotFound(err):
 			return phases.Done("this cluster has no %s", what), nil
@@ -53,7 +53,7 @@ func (o Options) checkRollOut(what string, isNew func(context.Context, phases.Vi
 }
 
 // proxiesNew wants a new kube-proxy on every Ready node.
-func (o Options) proxiesNew(ctx context.Context, v phases.View) error {
+func (o Options) proxiesNew(ctx context.Context, v phases.Reader) error {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return err

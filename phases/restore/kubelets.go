@@ -29,14 +29,14 @@ func (o Options) kubelets() phases.Step {
 		Why:   "A kubelet goes on with pods that the restored cluster does not know, and does not start those it should.",
 		On:    migrate.Once,
 		Needs: []migrate.StepID{controllersID},
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			if err := o.kubeletsSeen(ctx, v); err != nil {
 				return phases.Need(migrate.Before{}, "%v", err), nil
 			}
 			return phases.Done("all were restarted, and their nodes are Ready"), nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			nodes, err := o.nodes(ctx, h.View)
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+			nodes, err := o.nodes(ctx, h.Reader)
 			if err != nil {
 				return err
 			}
@@ -55,8 +55,8 @@ func (o Options) kubelets() phases.Step {
 
 // nodes are the control-plane nodes and the workers. The workers may have to
 // be asked of the API.
-func (o Options) nodes(ctx context.Context, v phases.View) ([]string, error) {
-	nodes, err := v.World().Targets(ctx, migrate.ControlPlanes)
+func (o Options) nodes(ctx context.Context, v phases.Reader) ([]string, error) {
+	nodes, err := v.Access().Targets(ctx, migrate.ControlPlanes)
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +88,8 @@ func ifGone(spec cluster.Spec, node string) string {
 
 // restartKubelet restarts one that this restore has not restarted, and waits
 // until its node is seen.
-func (o Options) restartKubelet(ctx context.Context, h phases.Hands, node string) error {
-	done, err := o.marked(ctx, h.View, node, kubeletMark)
+func (o Options) restartKubelet(ctx context.Context, h phases.Writer, node string) error {
+	done, err := o.marked(ctx, h.Reader, node, kubeletMark)
 	if err != nil {
 		return fmt.Errorf("restarting the kubelet on %s (%s): %w", node, ifGone(h.Spec(), node), err)
 	}
@@ -100,10 +100,10 @@ func (o Options) restartKubelet(ctx context.Context, h phases.Hands, node string
 	if _, err := h.On(node).Run(ctx, remote.Command{Script: script}); err != nil {
 		return fmt.Errorf("restarting the kubelet on %s (%s): %w", node, ifGone(h.Spec(), node), err)
 	}
-	return phases.Await(ctx, h.View, 3*time.Minute, func(ctx context.Context) error { return o.kubeletSeen(ctx, h.View, node) })
+	return phases.Await(ctx, h.Reader, 3*time.Minute, func(ctx context.Context) error { return o.kubeletSeen(ctx, h.Reader, node) })
 }
 
-func (o Options) kubeletsSeen(ctx context.Context, v phases.View) error {
+func (o Options) kubeletsSeen(ctx context.Context, v phases.Reader) error {
 	nodes, err := o.nodes(ctx, v)
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func (o Options) kubeletsSeen(ctx context.Context, v phases.View) error {
 
 // kubeletSeen wants a node Ready and its lease renewed since its kubelet was
 // restarted: what the snapshot says of it is of the past.
-func (o Options) kubeletSeen(ctx context.Context, v phases.View, node string) error {
+func (o Options) kubeletSeen(ctx context.Context, v phases.Reader, node string) error {
 	done, err := o.marked(ctx, v, node, kubeletMark)
 	if err != nil {
 		return fmt.Errorf("looking at the kubelet on %s (%s): %w", node, ifGone(v.Spec(), node), err)

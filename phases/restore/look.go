@@ -35,10 +35,10 @@ type Member struct {
 }
 
 // See looks at what is there and says why a restore must be refused.
-func (o Options) See(ctx context.Context, v phases.View) (Look, error) {
+func (o Options) See(ctx context.Context, v phases.Reader) (Look, error) {
 	var l Look
 	var err error
-	if l.Planes, err = v.World().Targets(ctx, migrate.ControlPlanes); err != nil {
+	if l.Planes, err = v.Access().Targets(ctx, migrate.ControlPlanes); err != nil {
 		return l, err
 	}
 	for _, node := range l.Planes {
@@ -64,7 +64,7 @@ const membersTimeout = 15 * time.Second
 
 // quorumRefuses: where a quorum of another cluster than the restored one
 // answers, a restore would only lose what was written since the snapshot.
-func (o Options) quorumRefuses(ctx context.Context, v phases.View) (string, error) {
+func (o Options) quorumRefuses(ctx context.Context, v phases.Reader) (string, error) {
 	e, err := v.Etcd(ctx)
 	if err != nil {
 		return "", err
@@ -97,7 +97,7 @@ func (o Options) quorumRefuses(ctx context.Context, v phases.View) (string, erro
 // listen, or that say that they know no leader. Those of this very restore hold
 // what it gave them; one that says that it is of another cluster is none of
 // them, whatever the marks say: somebody else has restored it since.
-func (o Options) perhapsQuorum(ctx context.Context, v phases.View, answers []adapter.Answer) (string, error) {
+func (o Options) perhapsQuorum(ctx context.Context, v phases.Reader, answers []adapter.Answer) (string, error) {
 	var perhaps, why []string
 	for _, a := range answers {
 		switch {
@@ -122,13 +122,13 @@ func (o Options) perhapsQuorum(ctx context.Context, v phases.View, answers []ada
 }
 
 // notExternal refuses a cluster whose etcd is not on the etcd hosts.
-func notExternal(ctx context.Context, v phases.View, node string) (string, error) {
+func notExternal(ctx context.Context, v phases.Reader, node string) (string, error) {
 	if temporary, err := exists(ctx, v.On(node), overlap.ManifestPath); err != nil || temporary {
 		return fmt.Sprintf("a second API server runs on %s, of a phase 2 that is half done: remove %s there first, and run again", node, overlap.ManifestPath), err
 	}
 	f, err := v.APIServerManifest(ctx, node)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Sprintf("there is no kube-apiserver.yaml on %s, neither in %s nor in %s: put it back from the backup's archive first", node, kube.ManifestsDir, phases.ParkedDir), nil
+		return fmt.Sprintf("there is no kube-apiserver.yaml on %s, neither in %s nor in %s: put it back from the backup's archive first", node, kube.ManifestsDir, phases.DisabledDir), nil
 	}
 	if err != nil {
 		return "", err
@@ -146,7 +146,7 @@ func notExternal(ctx context.Context, v phases.View, node string) (string, error
 	return "", nil
 }
 
-func (o Options) hostRefuses(ctx context.Context, v phases.View, host string) (string, error) {
+func (o Options) hostRefuses(ctx context.Context, v phases.Reader, host string) (string, error) {
 	version, missing, err := etcd.Of(v.Spec()).Version(ctx, v, host)
 	if err != nil {
 		return "", err
@@ -164,7 +164,7 @@ func (o Options) hostRefuses(ctx context.Context, v phases.View, host string) (s
 
 // machineRefuses: a program that does not run there would be found out when
 // everything is stopped and set aside.
-func (o Options) machineRefuses(ctx context.Context, v phases.View, host string) (string, error) {
+func (o Options) machineRefuses(ctx context.Context, v phases.Reader, host string) (string, error) {
 	if o.RunsOn == nil {
 		return "", nil
 	}
@@ -178,7 +178,7 @@ func (o Options) machineRefuses(ctx context.Context, v phases.View, host string)
 	return "", nil
 }
 
-func seeMembers(ctx context.Context, v phases.View) ([]Member, error) {
+func seeMembers(ctx context.Context, v phases.Reader) ([]Member, error) {
 	e, err := v.Etcd(ctx)
 	if err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ func (o Options) masterLeases() phases.Step {
 		Why:   "An API server that is no more would stay among the kubernetes Service's endpoints, and every n-th connection would hang.",
 		On:    migrate.Once,
 		Needs: []migrate.StepID{startID},
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			stale, err := o.staleLeases(ctx, v)
 			switch {
 			case err != nil:
@@ -27,8 +27,8 @@ func (o Options) masterLeases() phases.Step {
 			}
 			return phases.Done("every lease is of an API server that runs"), nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			stale, err := o.staleLeases(ctx, h.View)
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+			stale, err := o.staleLeases(ctx, h.Reader)
 			if err != nil {
 				return err
 			}
@@ -43,7 +43,7 @@ func (o Options) masterLeases() phases.Step {
 			}
 			return nil
 		},
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			stale, err := o.staleLeases(ctx, v)
 			if err != nil || len(stale) > 0 {
 				return orErr(err, "still there: %s", strings.Join(stale, ", "))
@@ -56,7 +56,7 @@ func (o Options) masterLeases() phases.Step {
 }
 
 // staleLeases lists those of addresses at which no API server runs.
-func (o Options) staleLeases(ctx context.Context, v phases.View) ([]string, error) {
+func (o Options) staleLeases(ctx context.Context, v phases.Reader) ([]string, error) {
 	e, err := v.Etcd(ctx)
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (o Options) staleLeases(ctx context.Context, v phases.View) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
-	planes, err := v.World().Targets(ctx, migrate.ControlPlanes)
+	planes, err := v.Access().Targets(ctx, migrate.ControlPlanes)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (o Options) staleLeases(ctx context.Context, v phases.View) ([]string, erro
 		if address, ok := p.Flags.Get("advertise-address"); running && ok {
 			live[apiserver.Leases+address] = true
 		} else if running {
-			live[apiserver.Leases+v.World().View(node).Self().Address] = true
+			live[apiserver.Leases+v.Access().Reader(node).Self().Address] = true
 		}
 	}
 	var stale []string

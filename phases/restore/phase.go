@@ -102,8 +102,8 @@ func Phase(o Options) phases.Phase {
 			o.prove(),
 			o.cleanUp(),
 		},
-		Guard:       o.guard,
-		GuardSettle: 2 * time.Minute,
+		Invariants:       o.invariants,
+		InvariantsSettle: 2 * time.Minute,
 	}
 }
 
@@ -131,8 +131,8 @@ var ErrOtherQuorum = errors.New("etcd serves again, and not from this restore")
 // restore's own: the look before the first step is old when the last members
 // are stopped, and somebody else may have restored them meanwhile. Nothing else
 // can be wanted of etcd and the API until the end.
-func (o Options) guard(ctx context.Context, v phases.View) error {
-	hosts, err := v.World().Targets(ctx, migrate.ControlPlanes)
+func (o Options) invariants(ctx context.Context, v phases.Reader) error {
+	hosts, err := v.Access().Targets(ctx, migrate.ControlPlanes)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (o Options) setMark(name string) string {
 }
 
 // marked says whether a host has a mark.
-func (o Options) marked(ctx context.Context, v phases.View, host, name string) (bool, error) {
+func (o Options) marked(ctx context.Context, v phases.Reader, host, name string) (bool, error) {
 	return exists(ctx, v.On(host), o.mark(name))
 }
 
@@ -181,8 +181,8 @@ func exists(ctx context.Context, r remote.Reader, file string) (bool, error) {
 }
 
 // onMark is the check of a step whose end is a mark on its target.
-func (o Options) onMark(name, done, needed string) func(context.Context, phases.View) (migrate.Finding, error) {
-	return func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func (o Options) onMark(name, done, needed string) func(context.Context, phases.Reader) (migrate.Finding, error) {
+	return func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 		there, err := o.marked(ctx, v, o.host(v), name)
 		if err != nil {
 			return migrate.Finding{}, err
@@ -195,7 +195,7 @@ func (o Options) onMark(name, done, needed string) func(context.Context, phases.
 }
 
 // host is the target, or the first control-plane node for what is done once.
-func (o Options) host(v phases.View) string {
+func (o Options) host(v phases.Reader) string {
 	if v.Target() == migrate.ClusterTarget {
 		return v.First().Name
 	}
@@ -203,8 +203,8 @@ func (o Options) host(v phases.View) string {
 }
 
 // verifyMark is the verification of such a step.
-func (o Options) verifyMark(name string) func(context.Context, phases.View) error {
-	return func(ctx context.Context, v phases.View) error {
+func (o Options) verifyMark(name string) func(context.Context, phases.Reader) error {
+	return func(ctx context.Context, v phases.Reader) error {
 		there, err := o.marked(ctx, v, o.host(v), name)
 		if err == nil && !there {
 			err = fmt.Errorf("%s is not on %s", o.mark(name), o.host(v))

@@ -23,8 +23,8 @@ func (o Options) prove() phases.Step {
 		On:    migrate.Once,
 		Needs: []migrate.StepID{coreDNSID},
 		Check: o.onMark(provedMark, "it was done, and every node was Ready", "it was not done yet"),
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			planes, err := h.World().Targets(ctx, migrate.ControlPlanes)
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+			planes, err := h.Access().Targets(ctx, migrate.ControlPlanes)
 			if err != nil {
 				return err
 			}
@@ -37,7 +37,7 @@ func (o Options) prove() phases.Step {
 					return err
 				}
 			}
-			if err := o.allReady(ctx, h.View); err != nil {
+			if err := o.allReady(ctx, h.Reader); err != nil {
 				return err
 			}
 			if _, err := h.On(h.First().Name).Run(ctx, remote.Command{Script: "set -eu; umask 077\n" + o.setMark(provedMark)}); err != nil {
@@ -45,8 +45,8 @@ func (o Options) prove() phases.Step {
 			}
 			return nil
 		},
-		Verify: func(ctx context.Context, v phases.View) error {
-			if err := phases.Guard(ctx, v); err != nil {
+		Verify: func(ctx context.Context, v phases.Reader) error {
+			if err := phases.CheckInvariants(ctx, v); err != nil {
 				return err
 			}
 			if err := o.oneCluster(ctx, v); err != nil {
@@ -62,7 +62,7 @@ func (o Options) prove() phases.Step {
 // allReady wants every node Ready whose kubelet the restore has restarted.
 // Others came with the snapshot: nodes that were removed after it, or that the
 // spec does not name.
-func (o Options) allReady(ctx context.Context, v phases.View) error {
+func (o Options) allReady(ctx context.Context, v phases.Reader) error {
 	ours, err := o.nodes(ctx, v)
 	if err != nil {
 		return err

@@ -21,12 +21,12 @@ import (
 
 // restores runs a restore as the program does.
 func restores(o *conformance.Operator, ctx context.Context, options restore.Options, events migrate.Events) error {
-	r := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: restore.Fingerprint(o.World.Spec), Events: events}
+	r := migrate.Runner[phases.Reader, phases.Writer]{Env: o.Env, Journal: o.Journal, Spec: restore.Fingerprint(o.World.Spec), Events: events}
 	return r.Run(ctx, restore.Phase(options))
 }
 
 // reconnect is the program as it starts, over other connections.
-func reconnect(o *conformance.Operator, env *phases.World) {
+func reconnect(o *conformance.Operator, env *phases.Access) {
 	_ = o.Env.Close()
 	o.Env = env
 }
@@ -96,13 +96,13 @@ func TestRestoreEndsWithoutAWorker(t *testing.T) {
 				c.before(t, w)
 				o := conformance.NewOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 				defer o.Close()
-				reconnect(o, phases.NewWorld(w.Spec, without{w, "w2"}))
+				reconnect(o, phases.NewAccess(w.Spec, without{w, "w2"}))
 				err := restores(o, t.Context(), restoring(), nil)
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Fatalf("without w2 the restore ends with %v; want %q", err, c.want)
 				}
 				c.after(t, w)
-				reconnect(o, phases.NewWorld(w.Spec, without{w, "w2"}))
+				reconnect(o, phases.NewAccess(w.Spec, without{w, "w2"}))
 				if err := restores(o, t.Context(), restoring(), nil); err != nil {
 					t.Fatalf("run again as it says: %v", err)
 				}
@@ -184,7 +184,7 @@ func TestRestoreByTwoOperators(t *testing.T) {
 					t.Fatalf("the restore that is late ends with %v", err)
 				}
 				leftAlone(t, w, theirs)
-				look, err := restoring().See(t.Context(), first.Env.View(migrate.ClusterTarget))
+				look, err := restoring().See(t.Context(), first.Env.Reader(migrate.ClusterTarget))
 				if err != nil || !strings.Contains(look.Refused, "a quorum of etcd's members answers") {
 					t.Errorf("run again it is refused with %q, %v", look.Refused, err)
 				}
@@ -199,10 +199,10 @@ func leftAlone(t *testing.T, w *simulator.World, restored restore.Options) {
 	w.Pass(2 * time.Minute)
 	env := w.Connect()
 	defer env.Close()
-	if err := phases.Guard(t.Context(), env.View(migrate.ClusterTarget)); err != nil {
+	if err := phases.CheckInvariants(t.Context(), env.Reader(migrate.ClusterTarget)); err != nil {
 		t.Error(err)
 	}
-	e, err := env.View(migrate.ClusterTarget).Etcd(t.Context())
+	e, err := env.Reader(migrate.ClusterTarget).Etcd(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ func restoredEnd(t *testing.T, name string, start *simulator.Saved, watch func(*
 		defer w.Close()
 		o := conformance.NewOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 		defer o.Close()
-		look, err := restoring().See(t.Context(), o.Env.View(migrate.ClusterTarget))
+		look, err := restoring().See(t.Context(), o.Env.Reader(migrate.ClusterTarget))
 		if err != nil || look.Refused != "" {
 			t.Fatalf("%s: refused: %q, %v", name, look.Refused, err)
 		}
@@ -113,10 +113,10 @@ func restoredEnd(t *testing.T, name string, start *simulator.Saved, watch func(*
 			t.Fatalf("%s: %v; never may be: %q", name, err, w.Broken())
 		}
 		w.Watch = nil
-		if err := phases.Guard(t.Context(), o.Env.View(migrate.ClusterTarget)); err != nil {
+		if err := phases.CheckInvariants(t.Context(), o.Env.Reader(migrate.ClusterTarget)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		e, err := o.Env.View(migrate.ClusterTarget).Etcd(t.Context())
+		e, err := o.Env.Reader(migrate.ClusterTarget).Etcd(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +182,7 @@ func resumeRestore(t *testing.T, d conformance.Death, end map[string]string) {
 	}
 	o := conformance.NewOperator(t, w, path)
 	defer o.Close()
-	look, err := restoring().See(t.Context(), o.Env.View(migrate.ClusterTarget))
+	look, err := restoring().See(t.Context(), o.Env.Reader(migrate.ClusterTarget))
 	if err != nil || look.Refused != "" {
 		t.Fatalf("refused: %q, %v", look.Refused, err)
 	}
@@ -209,7 +209,7 @@ func TestRestoreIsRefused(t *testing.T) {
 		t.Helper()
 		env := w.Connect()
 		defer env.Close()
-		look, err := restoring().See(t.Context(), env.View(migrate.ClusterTarget))
+		look, err := restoring().See(t.Context(), env.Reader(migrate.ClusterTarget))
 		if err != nil || !strings.Contains(look.Refused, want) {
 			t.Errorf("refused with %q, %v; want %q", look.Refused, err, want)
 		}
@@ -272,7 +272,7 @@ func TestRestoreIsRefused(t *testing.T) {
 		w.Pass(time.Minute)
 		env := w.Connect()
 		defer env.Close()
-		if look, err := restoring().See(t.Context(), env.View(migrate.ClusterTarget)); err != nil || look.Refused != "" {
+		if look, err := restoring().See(t.Context(), env.Reader(migrate.ClusterTarget)); err != nil || look.Refused != "" {
 			t.Errorf("with all members stopped it is refused with %q, %v", look.Refused, err)
 		}
 	})

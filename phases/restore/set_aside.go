@@ -19,7 +19,7 @@ func (o Options) setAside() phases.Step {
 		Why:   "Nothing is deleted: it may be all that is left of the writes since the snapshot.",
 		On:    migrate.EtcdHosts,
 		Needs: []migrate.StepID{stopEtcdID},
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			lost, err := o.lostDir(ctx, v)
 			if err != nil {
 				return migrate.Finding{}, err
@@ -33,7 +33,7 @@ func (o Options) setAside() phases.Step {
 			return phases.Need(migrate.Before{"goes to": lost}, "there is %s; it goes to %s", dataOf(v), lost), nil
 		},
 		Apply: o.applySetAside,
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			there, err := exists(ctx, v.On(v.Target()), dataOf(v))
 			if err != nil || there {
 				return orErr(err, "%s is still on %s", dataOf(v), v.Target())
@@ -46,13 +46,13 @@ func (o Options) setAside() phases.Step {
 }
 
 // dataOf is what etcd's data folder holds of a member.
-func dataOf(v phases.View) string { return path.Join(etcd.Of(v.Spec()).Files().Data, "member") }
+func dataOf(v phases.Reader) string { return path.Join(etcd.Of(v.Spec()).Files().Data, "member") }
 
 // lostDir is where what is left of the old data goes on a host. From a disk of
 // its own it goes to another name in the data folder, where etcd does not look
 // for it: to copy gigabytes to another disk takes minutes, and may fill that
 // one.
-func (o Options) lostDir(ctx context.Context, v phases.View) (string, error) {
+func (o Options) lostDir(ctx context.Context, v phases.Reader) (string, error) {
 	data := etcd.Of(v.Spec()).Files().Data
 	same, err := phases.SameDisk(ctx, v.On(v.Target()), data, phases.StateDir)
 	if err != nil || same {
@@ -61,12 +61,12 @@ func (o Options) lostDir(ctx context.Context, v phases.View) (string, error) {
 	return path.Join(data, "migrate-lost", o.ID), nil
 }
 
-func (o Options) applySetAside(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func (o Options) applySetAside(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	host := h.On(h.Target())
-	if there, err := exists(ctx, host, dataOf(h.View)); err != nil || !there {
+	if there, err := exists(ctx, host, dataOf(h.Reader)); err != nil || !there {
 		return err
 	}
-	lost, err := o.lostDir(ctx, h.View)
+	lost, err := o.lostDir(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -79,5 +79,5 @@ func (o Options) applySetAside(ctx context.Context, h phases.Hands, _ migrate.Be
 		return err
 	}
 	// What a run that was killed has moved stays beside it.
-	return host.Rename(ctx, dataOf(h.View), path.Join(lost, fmt.Sprintf("member-%d", len(names)+1)))
+	return host.Rename(ctx, dataOf(h.Reader), path.Join(lost, fmt.Sprintf("member-%d", len(names)+1)))
 }

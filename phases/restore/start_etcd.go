@@ -19,7 +19,7 @@ func (o Options) startEtcd() phases.Step {
 		Why:   "They must be one cluster, with one leader and the same data, before anything writes.",
 		On:    migrate.Once,
 		Needs: []migrate.StepID{memberID},
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			if err := o.oneCluster(ctx, v); err != nil {
 				return phases.Need(migrate.Before{}, "%v", err), nil
 			}
@@ -32,20 +32,20 @@ func (o Options) startEtcd() phases.Step {
 	}
 }
 
-func (o Options) applyStart(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	planes, err := h.World().Targets(ctx, migrate.ControlPlanes)
+func (o Options) applyStart(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	planes, err := h.Access().Targets(ctx, migrate.ControlPlanes)
 	if err != nil {
 		return err
 	}
 	for _, node := range planes {
-		back, err := o.marked(ctx, h.View, node, backMark(apiServerPod))
+		back, err := o.marked(ctx, h.Reader, node, backMark(apiServerPod))
 		if err != nil {
 			return err
 		}
 		if back {
 			continue // a later attempt: it was stopped before the first one
 		}
-		if err := o.stopped(ctx, h.View, node); err != nil {
+		if err := o.stopped(ctx, h.Reader, node); err != nil {
 			return fmt.Errorf("starting the members: nothing may write yet, but %w", err)
 		}
 	}
@@ -59,7 +59,7 @@ func (o Options) applyStart(ctx context.Context, h phases.Hands, _ migrate.Befor
 
 // oneCluster wants all members to answer, to be of the restored cluster, to
 // know one leader and to hold the same data.
-func (o Options) oneCluster(ctx context.Context, v phases.View) error {
+func (o Options) oneCluster(ctx context.Context, v phases.Reader) error {
 	e, err := v.Etcd(ctx)
 	if err != nil {
 		return err

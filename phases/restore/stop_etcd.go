@@ -16,7 +16,7 @@ func (o Options) stopEtcd() phases.Step {
 		Why:   "A member of the old cluster must not meet those of the new one; disabled, its host may be rebooted meanwhile.",
 		On:    migrate.EtcdHosts,
 		Needs: []migrate.StepID{stopControlPlaneID},
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			if restored, err := o.marked(ctx, v, v.Target(), restoredMark); err != nil || restored {
 				return phases.Done("it was stopped, and its data is restored already"), err
 			}
@@ -25,7 +25,7 @@ func (o Options) stopEtcd() phases.Step {
 			}
 			return phases.Done("etcd.service is stopped and disabled"), nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			return etcd.Of(h.Spec()).Stop(ctx, h)
 		},
 		Verify: etcdStopped,
@@ -34,6 +34,6 @@ func (o Options) stopEtcd() phases.Step {
 	}
 }
 
-func etcdStopped(ctx context.Context, v phases.View) error {
+func etcdStopped(ctx context.Context, v phases.Reader) error {
 	return etcd.Of(v.Spec()).Stopped(ctx, v)
 }

@@ -18,7 +18,7 @@ func (o Options) upload() phases.Step {
 		Why:   "All members are made from one snapshot, by etcd's own code that is built into this program.",
 		On:    migrate.EtcdHosts,
 		Needs: []migrate.StepID{setAsideID},
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			if restored, err := o.marked(ctx, v, v.Target(), restoredMark); err != nil || restored {
 				return phases.Done("the data is restored already"), err
 			}
@@ -27,7 +27,7 @@ func (o Options) upload() phases.Step {
 			}
 			return phases.Done("both are there, with the right checksums"), nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			host := h.On(h.Target())
 			script := fmt.Sprintf("install -d -m 0700 %[1]s %[1]s/restore %[2]s", phases.StateDir, o.dir())
 			if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
@@ -48,7 +48,7 @@ func (o Options) snapshotFile() string { return o.mark("etcd.db") }
 
 func (o Options) programFile() string { return o.mark("migrate") }
 
-func (o Options) uploaded(ctx context.Context, v phases.View) error {
+func (o Options) uploaded(ctx context.Context, v phases.Reader) error {
 	for file, want := range map[string]string{o.snapshotFile(): o.Snapshot.SHA256, o.programFile(): o.Program.SHA256} {
 		sum, err := v.Digest(ctx, v.Target(), file)
 		if err != nil {

@@ -140,7 +140,7 @@ type natTable struct {
 // flow is a connection to the kubernetes Service that an API server has reset,
 // and that the kernel of a host still knows: whoever uses its port again is
 // sent to the same address. For ever, since no test may depend on 10 s.
-type flow struct{ answeredBy string } // host:port
+type conntrackEntry struct{ answeredBy string } // host:port
 
 // openSocket is a connection that the operator's program has opened from a
 // machine, as `ss` there and on a load balancer's machine shows it.
@@ -335,20 +335,20 @@ type Host struct {
 	// What follows, and every change of files that is not an operation, is
 	// guarded by world.mu.
 
-	folders  map[string]folder // those that are not root:root 0755
-	users    map[string]bool
-	units    map[string]*unit
-	procs    map[int]*process
-	pods     map[string]*staticPod // by the manifest's file name
-	nginx    nginxState
-	kubelet  kubeletState
-	journal  []string // what etcd.service said
-	clients  int      // connections that `ss` counts at the API server's port
-	boots    map[string]*bootedServer
-	mtimes   map[string]time.Time
-	nat      map[string]natTable // nft's tables, by name
-	flows    []flow              // reset ones that the kernel still knows
-	hardware Hardware
+	folders   map[string]folder // those that are not root:root 0755
+	users     map[string]bool
+	units     map[string]*unit
+	procs     map[int]*process
+	pods      map[string]*staticPod // by the manifest's file name
+	nginx     nginxState
+	kubelet   kubeletState
+	journal   []string // what etcd.service said
+	clients   int      // connections that `ss` counts at the API server's port
+	boots     map[string]*bootedServer
+	mtimes    map[string]time.Time
+	nat       map[string]natTable // nft's tables, by name
+	conntrack []conntrackEntry    // reset ones that the kernel still knows
+	hardware  Hardware
 }
 
 // Hardware is what a machine is made of, as far as somebody asks for it.

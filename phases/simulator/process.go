@@ -75,7 +75,7 @@ func (h *Host) cut(kinds []kind, port string) {
 func (h *Host) Reset() (out []string) {
 	h.world.mu.Lock()
 	defer h.world.mu.Unlock()
-	for _, f := range h.flows {
+	for _, f := range h.conntrack {
 		out = append(out, f.answeredBy)
 	}
 	return out
@@ -85,6 +85,6 @@ func (h *Host) Reset() (out []string) {
 // every host.
 func (w *World) resetAll(h *Host, port string) {
 	for _, from := range w.all() {
-		from.flows = append(from.flows, flow{answeredBy: net.JoinHostPort(h.address, port)})
+		from.conntrack = append(from.conntrack, conntrackEntry{answeredBy: net.JoinHostPort(h.address, port)})
 	}
 }

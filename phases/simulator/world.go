@@ -33,7 +33,7 @@ func (w *World) Lost() int { return w.Faults.Lost() }
 func (w *World) Machine(name string) *Host { return w.hosts[name] }
 
 // Connect is the operator's program as it starts: it knows nothing yet.
-func (w *World) Connect() *phases.World { return phases.NewWorld(w.Spec, w) }
+func (w *World) Connect() *phases.Access { return phases.NewAccess(w.Spec, w) }
 
 // Close ends the servers.
 func (w *World) Close() {

@@ -39,7 +39,7 @@ func modeAndOwner(mode, owner, file string) []fileItem {
 }
 
 // cis looks at the target for what it is to the cluster.
-func cis(ctx context.Context, v phases.View) ([]Finding, error) {
+func cis(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	plane, first := slices.Contains(planes(v), v.Target()), v.Target() == v.First().Name
 	member := slices.ContainsFunc(v.Spec().EtcdMembers(), func(h cluster.Host) bool { return h.Name == v.Target() })
 	var found []Finding
@@ -75,7 +75,7 @@ func kubeletItems() []fileItem {
 }
 
 // planeItems are those of a control-plane node.
-func planeItems(ctx context.Context, v phases.View) ([]Finding, error) {
+func planeItems(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	items := slices.Concat(
 		modeAndOwner("1.1.1", "1.1.2", kube.APIServer.ManifestPath()),
 		modeAndOwner("1.1.3", "1.1.4", kube.ControllerManager.ManifestPath()),
@@ -99,7 +99,7 @@ func planeItems(ctx context.Context, v phases.View) ([]Finding, error) {
 }
 
 // pkiItems are those of the folder of certificates and of all in it.
-func pkiItems(ctx context.Context, v phases.View) ([]fileItem, error) {
+func pkiItems(ctx context.Context, v phases.Reader) ([]fileItem, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ func pkiItems(ctx context.Context, v phases.View) ([]fileItem, error) {
 
 // fileItems looks at all files by one command. What is not there has no wrong
 // mode; that it is there is asked by other checks.
-func fileItems(ctx context.Context, v phases.View, items []fileItem) ([]Finding, error) {
+func fileItems(ctx context.Context, v phases.Reader, items []fileItem) ([]Finding, error) {
 	var files []string
 	for _, i := range items {
 		if !slices.Contains(files, i.file) {
@@ -190,7 +190,7 @@ func have(item string, flags kube.Flags, remedy string, names ...string) Finding
 }
 
 // apiServerItems are those of the running API server.
-func apiServerItems(ctx context.Context, v phases.View) ([]Finding, error) {
+func apiServerItems(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	p, running, err := v.APIServer(ctx, v.Target())
 	if err != nil || !running { // that one runs is asked by another check
 		return nil, err
@@ -208,7 +208,7 @@ func apiServerItems(ctx context.Context, v phases.View) ([]Finding, error) {
 // sameEncryption compares the encryption of Secrets with that of the first
 // node: where they differ, one of them cannot read what the other has written.
 // Whether there is any is the owner's to decide.
-func sameEncryption(ctx context.Context, v phases.View, here phases.Process) ([]Finding, error) {
+func sameEncryption(ctx context.Context, v phases.Reader, here phases.Process) ([]Finding, error) {
 	const flag = "encryption-provider-config"
 	first, running, err := v.APIServer(ctx, v.First().Name)
 	if err != nil || !running {
@@ -248,7 +248,7 @@ func sameEncryption(ctx context.Context, v phases.View, here phases.Process) ([]
 
 // mounted is where a node has what its API server sees at a path. What is in
 // there stays on the node: it holds keys.
-func mounted(ctx context.Context, v phases.View, node, inside string) (string, error) {
+func mounted(ctx context.Context, v phases.Reader, node, inside string) (string, error) {
 	file, err := v.APIServerManifest(ctx, node)
 	if err != nil {
 		return "", err
@@ -264,7 +264,7 @@ func mounted(ctx context.Context, v phases.View, node, inside string) (string, e
 }
 
 // memberItems are those of an etcd host.
-func memberItems(ctx context.Context, v phases.View) ([]Finding, error) {
+func memberItems(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	list, err := phases.Processes(ctx, v.On(v.Target()), "etcd")
 	if err != nil || len(list) == 0 { // that one runs is asked by another check
 		return nil, err
@@ -297,7 +297,7 @@ func memberItems(ctx context.Context, v phases.View) ([]Finding, error) {
 
 // ownCA wants etcd's CA to be another one than the cluster's, whose
 // certificates are in many hands.
-func ownCA(ctx context.Context, v phases.View, flags kube.Flags) (Finding, error) {
+func ownCA(ctx context.Context, v phases.Reader, flags kube.Flags) (Finding, error) {
 	file, _ := flags.Get("trusted-ca-file")
 	if file == "" {
 		return argument("2.7", false, "set it in the unit of etcd", "the running process has no --trusted-ca-file"), nil

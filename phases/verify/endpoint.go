@@ -19,7 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-func loadBalancer(ctx context.Context, v phases.View) ([]Finding, error) {
+func loadBalancer(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	want, err := apiAddresses(ctx, v)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func loadBalancer(ctx context.Context, v phases.View) ([]Finding, error) {
 	if f.Stale != "" {
 		wrong = append(wrong, f.Stale)
 	}
-	return judged(wrong, "it forwards to %s", strings.Join(f.Backends, ", ")), nil
+	return passOrFail(wrong, "it forwards to %s", strings.Join(f.Backends, ", ")), nil
 }
 
 // spreadTries bounds the connections that are held open at once: nginx counts
@@ -52,7 +52,7 @@ const spreadTries = 60
 // spread holds connections to the endpoint until every API server has shown
 // its certificate. They are opened from all nodes in turn: a load balancer may
 // choose by the client's address.
-func spread(ctx context.Context, v phases.View) ([]Finding, error) {
+func spread(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	roots, err := clusterRoots(ctx, v)
 	if err != nil {
 		return nil, err
@@ -95,10 +95,10 @@ func spread(ctx context.Context, v phases.View) ([]Finding, error) {
 		wrong = append(wrong, fmt.Sprintf("none of %d connections met the API server of %s", tries, node))
 	}
 	slices.Sort(wrong)
-	return judged(wrong, "%d connections met all %d", tries, len(serials)), nil
+	return passOrFail(wrong, "%d connections met all %d", tries, len(serials)), nil
 }
 
-func endpoint(ctx context.Context, v phases.View) ([]Finding, error) {
+func endpoint(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	err := balancer.CarriedHere(ctx, v)
 	if errors.Is(err, phases.ErrNotLooked) {
 		return []Finding{not("run `migrate verify` again", "whether this node reaches the API through %s was not looked at: %v", v.EndpointAddress(), err)}, nil
@@ -111,7 +111,7 @@ func endpoint(ctx context.Context, v phases.View) ([]Finding, error) {
 
 // ownOrEndpoint says whether a client on a node may use a server: the
 // endpoint, or on a control-plane node the API server beside it.
-func ownOrEndpoint(ctx context.Context, v phases.View, server string) (bool, error) {
+func ownOrEndpoint(ctx context.Context, v phases.Reader, server string) (bool, error) {
 	if server == v.EndpointURL() {
 		return true, nil
 	}
@@ -122,7 +122,7 @@ func ownOrEndpoint(ctx context.Context, v phases.View, server string) (bool, err
 	return server == "https://"+own, err
 }
 
-func kubelet(ctx context.Context, v phases.View) ([]Finding, error) {
+func kubelet(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	const file = "/etc/kubernetes/kubelet.conf"
 	server, err := phases.KubeconfigServer(ctx, v.On(v.Target()), file)
 	if err != nil {
@@ -154,7 +154,7 @@ func kubelet(ctx context.Context, v phases.View) ([]Finding, error) {
 
 // kubeconfigs: those of administrators name the endpoint; controller-manager
 // and scheduler may use the API server beside them, which is kubeadm's rule.
-func kubeconfigs(ctx context.Context, v phases.View) ([]Finding, error) {
+func kubeconfigs(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	var wrong []string
 	seen := 0
 	for _, f := range []struct {
@@ -180,15 +180,15 @@ func kubeconfigs(ctx context.Context, v phases.View) ([]Finding, error) {
 			wrong = append(wrong, fmt.Sprintf("%s names %s", file, server))
 		}
 	}
-	return judged(wrong, "%d files", seen), nil
+	return passOrFail(wrong, "%d files", seen), nil
 }
 
-func clusterInfo(ctx context.Context, v phases.View) ([]Finding, error) {
+func clusterInfo(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	return wanted(loadbalancer.VerifyClusterInfo(ctx, v), "it names %s", v.EndpointURL()), nil
 }
 
 // kubeProxy looks at the pods as well: the ConfigMap is what the next one reads.
-func kubeProxy(ctx context.Context, v phases.View) ([]Finding, error) {
+func kubeProxy(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	err := loadbalancer.VerifyKubeProxy(ctx, v)
 	if apierrors.IsNotFound(err) {
 		return []Finding{so("this cluster has no kube-proxy")}, nil
@@ -202,7 +202,7 @@ func kubeProxy(ctx context.Context, v phases.View) ([]Finding, error) {
 // coreDNS wants two nodes also where somebody has chosen one replica: the
 // migration leaves that alone, and the loss of its node is an outage all the
 // same.
-func coreDNS(ctx context.Context, v phases.View) ([]Finding, error) {
+func coreDNS(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	d, nodes, err := controlplane.CoreDNSNodes(ctx, v)
 	if apierrors.IsNotFound(err) {
 		return []Finding{so("this cluster has no Deployment coredns")}, nil
@@ -226,7 +226,7 @@ func some(nodes []string) string {
 	return strings.Join(nodes, ", ")
 }
 
-func kubeadmConfig(ctx context.Context, v phases.View) ([]Finding, error) {
+func kubeadmConfig(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return nil, err
@@ -243,10 +243,10 @@ func kubeadmConfig(ctx context.Context, v phases.View) ([]Finding, error) {
 	if !ok {
 		wrong = append(wrong, says)
 	}
-	return judged(wrong, "controlPlaneEndpoint is %s, and %s", v.EndpointAddress(), says), nil
+	return passOrFail(wrong, "controlPlaneEndpoint is %s, and %s", v.EndpointAddress(), says), nil
 }
 
-func kubernetesService(ctx context.Context, v phases.View) ([]Finding, error) {
+func kubernetesService(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return nil, err

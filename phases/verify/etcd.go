@@ -15,7 +15,7 @@ import (
 	"hamigrate/phases/etcd/membership"
 )
 
-func etcdMembers(ctx context.Context, v phases.View) ([]Finding, error) {
+func etcdMembers(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	e, err := v.Etcd(ctx)
 	if err != nil {
 		return nil, err
@@ -79,10 +79,10 @@ func etcdMembers(ctx context.Context, v phases.View) ([]Finding, error) {
 		wrong = append(wrong, fmt.Sprintf("the voter on %s does not answer", host))
 	}
 	slices.Sort(wrong)
-	return judged(slices.Compact(wrong), "%d voters of cluster %x, %s leads", len(look.Members), cluster, leader), nil
+	return passOrFail(slices.Compact(wrong), "%d voters of cluster %x, %s leads", len(look.Members), cluster, leader), nil
 }
 
-func etcdData(ctx context.Context, v phases.View) ([]Finding, error) {
+func etcdData(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	e, err := v.Etcd(ctx)
 	if err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func etcdData(ctx context.Context, v phases.View) ([]Finding, error) {
 	return wanted(membership.SameHistory(ctx, e), "their hashes at one revision are equal"), nil
 }
 
-func etcdService(ctx context.Context, v phases.View) ([]Finding, error) {
+func etcdService(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	says, ok, err := etcd.Of(v.Spec()).Serves(ctx, v)
 	if err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func ending(list ...certs.Ends) []string {
 	return wrong
 }
 
-func etcdCertificates(ctx context.Context, v phases.View) ([]Finding, error) {
+func etcdCertificates(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	if err := certs.MemberShows(ctx, v); err != nil {
 		return wanted(err, ""), nil
 	}
@@ -134,15 +134,15 @@ func etcdCertificates(ctx context.Context, v phases.View) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	return judged(ending(list...), "both listeners show what its files hold, until %s", list[0].At.Format(time.DateOnly)), nil
+	return passOrFail(ending(list...), "both listeners show what its files hold, until %s", list[0].At.Format(time.DateOnly)), nil
 }
 
-func etcdClientCertificate(ctx context.Context, v phases.View) ([]Finding, error) {
-	c, err := certs.ClientFits(ctx, v)
+func etcdClientCertificate(ctx context.Context, v phases.Reader) ([]Finding, error) {
+	c, err := certs.CheckClientCertificate(ctx, v)
 	if err != nil {
 		return wanted(err, ""), nil
 	}
-	return judged(ending(c), "%s is of etcd's CA and fits its key, until %s", c.File, c.At.Format(time.DateOnly)), nil
+	return passOrFail(ending(c), "%s is of etcd's CA and fits its key, until %s", c.File, c.At.Format(time.DateOnly)), nil
 }
 
 // holds says whether a file's first certificate is cert.

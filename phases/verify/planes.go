@@ -23,7 +23,7 @@ import (
 )
 
 // planes are the names of the control-plane nodes of the spec.
-func planes(v phases.View) []string {
+func planes(v phases.Reader) []string {
 	out := []string{v.First().Name}
 	for _, h := range v.Spec().ControlPlane.Joining {
 		out = append(out, h.Name)
@@ -32,7 +32,7 @@ func planes(v phases.View) []string {
 }
 
 // apiAddresses are host:port of all API servers, in the order of planes.
-func apiAddresses(ctx context.Context, v phases.View) ([]string, error) {
+func apiAddresses(ctx context.Context, v phases.Reader) ([]string, error) {
 	var out []string
 	for _, node := range planes(v) {
 		address, err := v.APIAddress(ctx, node)
@@ -45,7 +45,7 @@ func apiAddresses(ctx context.Context, v phases.View) ([]string, error) {
 }
 
 // clusterRoots are the cluster's CA certificates.
-func clusterRoots(ctx context.Context, v phases.View) (*x509.CertPool, error) {
+func clusterRoots(ctx context.Context, v phases.Reader) (*x509.CertPool, error) {
 	ca, err := v.AdminCA(ctx)
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func clusterRoots(ctx context.Context, v phases.View) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-func controlPlaneNode(ctx context.Context, v phases.View) ([]Finding, error) {
+func controlPlaneNode(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	nodes, err := v.Nodes(ctx)
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func controlPlaneNode(ctx context.Context, v phases.View) ([]Finding, error) {
 
 // apiServer asks it itself, from its own node, and compares what it serves
 // with what the first one serves: an API server on another etcd is ready, too.
-func apiServer(ctx context.Context, v phases.View) ([]Finding, error) {
+func apiServer(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	cfg, err := v.AdminConfigOn(ctx, v.Target())
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func apiServer(ctx context.Context, v phases.View) ([]Finding, error) {
 
 // apiServerEtcd reads the arguments of the process, and those of the manifest
 // from which the next one will be started.
-func apiServerEtcd(ctx context.Context, v phases.View) ([]Finding, error) {
+func apiServerEtcd(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	want := slices.Sorted(slices.Values(etcd.Of(v.Spec()).Servers(v.Spec(), v.Target())))
 	p, running, err := v.APIServer(ctx, v.Target())
 	if err != nil {
@@ -137,11 +137,11 @@ func apiServerEtcd(ctx context.Context, v phases.View) ([]Finding, error) {
 			wrong = append(wrong, fmt.Sprintf("%s --etcd-servers=%s, not %s", place.what, text, strings.Join(want, ",")))
 		}
 	}
-	return judged(wrong, "--etcd-servers names all %d members", len(want)), nil
+	return passOrFail(wrong, "--etcd-servers names all %d members", len(want)), nil
 }
 
 // components compares manifests and processes with the first node's.
-func components(ctx context.Context, v phases.View) ([]Finding, error) {
+func components(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	err := controlplane.SameComponents(ctx, v, v.Target())
 	if errors.Is(err, fs.ErrNotExist) {
 		return []Finding{not("`migrate run --phase 3` joins it", "it has no control plane: %v", err)}, nil
@@ -153,7 +153,7 @@ func components(ctx context.Context, v phases.View) ([]Finding, error) {
 }
 
 // servingCertificate looks at the wire and at the file behind it.
-func servingCertificate(ctx context.Context, v phases.View) ([]Finding, error) {
+func servingCertificate(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	address, err := v.APIAddress(ctx, v.Target())
 	if err != nil {
 		return nil, err
@@ -196,12 +196,12 @@ func servingCertificate(ctx context.Context, v phases.View) ([]Finding, error) {
 	if !same {
 		wrong = append(wrong, "it does not show what "+file+" holds")
 	}
-	return judged(wrong, "until %s, with %s", cert.NotAfter.Format(time.DateOnly), strings.Join(names, ", ")), nil
+	return passOrFail(wrong, "until %s, with %s", cert.NotAfter.Format(time.DateOnly), strings.Join(names, ", ")), nil
 }
 
 // noEtcd looks for what kubeadm's etcd consists of: process, manifest, mirror
 // pod, data, and listeners.
-func noEtcd(ctx context.Context, v phases.View) ([]Finding, error) {
+func noEtcd(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	var wrong []string
 	host := v.On(v.Target())
 	if _, err := host.ReadFile(ctx, phases.EtcdManifest); err == nil {
@@ -248,12 +248,12 @@ func noEtcd(ctx context.Context, v phases.View) ([]Finding, error) {
 			wrong = append(wrong, "there is the pod "+p.Name)
 		}
 	}
-	return judged(wrong, "no process, manifest, data, listener or pod"), nil
+	return passOrFail(wrong, "no process, manifest, data, listener or pod"), nil
 }
 
 // kubeadmData is where kubeadm's etcd would have its data on the target: for
 // the old member what its archived manifest says.
-func kubeadmData(ctx context.Context, v phases.View) (string, error) {
+func kubeadmData(ctx context.Context, v phases.Reader) (string, error) {
 	const usual = "/var/lib/etcd/member"
 	if v.Target() != v.First().Name {
 		return usual, nil
@@ -271,7 +271,7 @@ func kubeadmData(ctx context.Context, v phases.View) (string, error) {
 
 // leftovers looks for the temporary API server of an overlap and, on the first
 // node, for what a join was given.
-func leftovers(ctx context.Context, v phases.View) ([]Finding, error) {
+func leftovers(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	var wrong []string
 	if _, err := v.On(v.Target()).ReadFile(ctx, overlap.ManifestPath); err == nil {
 		wrong = append(wrong, overlap.ManifestPath+" is there")
@@ -298,5 +298,5 @@ func leftovers(ctx context.Context, v phases.View) ([]Finding, error) {
 			wrong = append(wrong, "the Secret kube-system/kubeadm-certs is there")
 		}
 	}
-	return judged(wrong, "nothing"), nil
+	return passOrFail(wrong, "nothing"), nil
 }

@@ -31,7 +31,7 @@ type Check struct {
 	On     []migrate.Selector
 	Limit  time.Duration // of Look; 0: checkLimit
 	// Look looks at the View's target, a host or the cluster as a whole.
-	Look func(context.Context, phases.View) ([]Finding, error)
+	Look func(context.Context, phases.Reader) ([]Finding, error)
 }
 
 // Finding is what a check saw.
@@ -91,10 +91,10 @@ const (
 // Run looks at all hosts side by side; tell, which may be nil, hears how many
 // of how many are done. Its error is about the program's own trouble; what is
 // not so on the cluster is in the report.
-func Run(ctx context.Context, world *phases.World, tell func(done, total int)) (Report, error) {
+func Run(ctx context.Context, world *phases.Access, tell func(done, total int)) (Report, error) {
 	start := time.Now()
 	s := &survey{world: world, tell: tell}
-	first := world.View(migrate.ClusterTarget).First().Name
+	first := world.Reader(migrate.ClusterTarget).First().Name
 	if s.arrive(ctx, target{first, migrate.FirstControlPlane}) {
 		s.hosts = nil
 		s.findHosts(ctx)
@@ -117,7 +117,7 @@ type target struct {
 
 // survey is one run of the checks.
 type survey struct {
-	world *phases.World
+	world *phases.Access
 	tell  func(done, total int)
 	hosts []target
 
@@ -174,7 +174,7 @@ func (s *survey) arrive(ctx context.Context, t target) bool {
 	if err == nil {
 		limited, cancel := context.WithTimeout(ctx, loginLimit)
 		defer cancel()
-		_, err = s.world.View(t.name).On(t.name).Look(limited, remote.Cmd("true"))
+		_, err = s.world.Reader(t.name).On(t.name).Look(limited, remote.Cmd("true"))
 	}
 	c := named(reachedName)
 	switch {
@@ -216,7 +216,7 @@ func (s *survey) one(ctx context.Context, c Check, t target) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	found, err := c.Look(ctx, s.world.View(t.name))
+	found, err := c.Look(ctx, s.world.Reader(t.name))
 	if err != nil {
 		found = append(found, not("", "it could not be looked at: %v", err))
 	}
@@ -239,7 +239,7 @@ func (s *survey) add(c Check, host string, found ...Finding) {
 }
 
 func (s *survey) report(took time.Duration) Report {
-	r := Report{Cluster: s.world.View(migrate.ClusterTarget).Spec().Name, Results: s.results, Seconds: took.Seconds()}
+	r := Report{Cluster: s.world.Reader(migrate.ClusterTarget).Spec().Name, Results: s.results, Seconds: took.Seconds()}
 	place := map[string]int{migrate.ClusterTarget: -1}
 	for i, t := range s.hosts {
 		r.Hosts = append(r.Hosts, t.name)
@@ -270,7 +270,7 @@ func not(remedy, format string, args ...any) Finding {
 }
 
 // judged is a finding from a list of what is wrong: none is all well.
-func judged(wrong []string, format string, args ...any) []Finding {
+func passOrFail(wrong []string, format string, args ...any) []Finding {
 	if len(wrong) == 0 {
 		return []Finding{so(format, args...)}
 	}

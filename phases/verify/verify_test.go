@@ -42,7 +42,7 @@ func migrated(t *testing.T) *simulator.Saved {
 			defer j.Close()
 			env := w.Connect()
 			defer env.Close()
-			r := migrate.Runner[phases.View, phases.Hands]{Env: env, Journal: j, Spec: w.Spec.Fingerprint}
+			r := migrate.Runner[phases.Reader, phases.Writer]{Env: env, Journal: j, Spec: w.Spec.Fingerprint}
 			for _, p := range []phases.Phase{loadbalancer.Phase(), etcd.Phase().For(phases.InPlace.Choice()), controlplane.Phase()} {
 				if err := r.Run(t.Context(), p); err != nil {
 					t.Fatal(err)
@@ -203,7 +203,7 @@ func TestNoTimeForTheEndpoint(t *testing.T) {
 		defer w.Close()
 		env := w.Connect()
 		defer env.Close()
-		release, err := env.View("cp1").Alone(t.Context())
+		release, err := env.Reader("cp1").Alone(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

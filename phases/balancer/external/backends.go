@@ -31,7 +31,7 @@ const (
 type backends struct{}
 
 // ownCertificate is what the target's API server shows on its own address.
-func ownCertificate(ctx context.Context, v phases.View) (address string, cert *x509.Certificate, err error) {
+func ownCertificate(ctx context.Context, v phases.Reader) (address string, cert *x509.Certificate, err error) {
 	if address, err = v.APIAddress(ctx, v.Target()); err != nil {
 		return "", nil, err
 	}
@@ -42,7 +42,7 @@ func ownCertificate(ctx context.Context, v phases.View) (address string, cert *x
 // toLeave is ownCertificate where an API server is about to end; nil: none runs
 // there. A connection that fails proves nothing: clients may come through a
 // load balancer all the same. Only where there is no process nobody is answered.
-func toLeave(ctx context.Context, v phases.View) (address string, cert *x509.Certificate, err error) {
+func toLeave(ctx context.Context, v phases.Reader) (address string, cert *x509.Certificate, err error) {
 	err = phases.Await(ctx, v, shownWithin, func(ctx context.Context) error {
 		var shown error
 		if address, cert, shown = ownCertificate(ctx, v); shown == nil {
@@ -61,7 +61,7 @@ func toLeave(ctx context.Context, v phases.View) (address string, cert *x509.Cer
 }
 
 // Check looks at who answers new connections to the endpoint.
-func (backends) Check(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func (backends) Check(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	address, cert, err := ownCertificate(ctx, v)
 	if address == "" {
 		return migrate.Finding{}, err
@@ -82,18 +82,18 @@ func (backends) Check(ctx context.Context, v phases.View) (migrate.Finding, erro
 }
 
 // Add tells the operator what to add, and waits until it serves.
-func (backends) Add(ctx context.Context, h phases.Hands) error {
-	address, cert, err := ownCertificate(ctx, h.View)
+func (backends) Add(ctx context.Context, h phases.Writer) error {
+	address, cert, err := ownCertificate(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
-	if there, err := balancer.Serves(ctx, h.View, cert, lookTries); err != nil || there {
+	if there, err := balancer.Serves(ctx, h.Reader, cert, lookTries); err != nil || there {
 		return err
 	}
 	h.Ask(fmt.Sprintf("Add %s to the backends of %s now: %s. This waits, at most %s, until new connections to the endpoint are answered by it.",
 		address, h.EndpointAddress(), HealthCheck, h.AskWait()))
-	err = phases.AwaitOrStop(ctx, h.View, h.AskWait(), func(ctx context.Context) error {
-		there, err := balancer.Serves(ctx, h.View, cert, lookTries)
+	err = phases.AwaitOrStop(ctx, h.Reader, h.AskWait(), func(ctx context.Context) error {
+		there, err := balancer.Serves(ctx, h.Reader, cert, lookTries)
 		if err == nil && !there {
 			err = fmt.Errorf("no new connection to %s is answered by %s", h.EndpointAddress(), address)
 		}
@@ -107,8 +107,8 @@ func (backends) Add(ctx context.Context, h phases.Hands) error {
 
 // Remove tells the operator what to take out, and waits until no new
 // connection meets it: only then may the API server end.
-func (backends) Remove(ctx context.Context, h phases.Hands) error {
-	address, cert, err := toLeave(ctx, h.View)
+func (backends) Remove(ctx context.Context, h phases.Writer) error {
+	address, cert, err := toLeave(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (backends) Remove(ctx context.Context, h phases.Hands) error {
 		return nil
 	}
 	gone := func(ctx context.Context) error {
-		there, err := balancer.Serves(ctx, h.View, cert, goneTries)
+		there, err := balancer.Serves(ctx, h.Reader, cert, goneTries)
 		if err == nil && there {
 			err = fmt.Errorf("new connections to %s are still answered by %s", h.EndpointAddress(), address)
 		}
@@ -129,7 +129,7 @@ func (backends) Remove(ctx context.Context, h phases.Hands) error {
 			address, h.EndpointAddress(), h.AskWait()))
 	}
 	missed := 0
-	err = phases.AwaitOrStop(ctx, h.View, h.AskWait(), func(ctx context.Context) error {
+	err = phases.AwaitOrStop(ctx, h.Reader, h.AskWait(), func(ctx context.Context) error {
 		if err := gone(ctx); err != nil {
 			missed = 0
 			return err
@@ -146,7 +146,7 @@ func (backends) Remove(ctx context.Context, h phases.Hands) error {
 }
 
 // Removed refuses to end an API server that clients are sent to.
-func (backends) Removed(ctx context.Context, v phases.View) error {
+func (backends) Removed(ctx context.Context, v phases.Reader) error {
 	address, cert, err := toLeave(ctx, v)
 	if err != nil || cert == nil {
 		return err
@@ -161,4 +161,4 @@ func (backends) Removed(ctx context.Context, v phases.View) error {
 
 // Reached is not asked of a host on which nobody logs in: Check has met the API
 // server through it.
-func (backends) Reached(context.Context, phases.View) error { return nil }
+func (backends) Reached(context.Context, phases.Reader) error { return nil }

@@ -22,8 +22,8 @@ func Balancer() balancer.Balancer {
 		Serves:   balancer.EndpointID,
 		Check:    checkEndpoint,
 		Verify:   balancer.VerifyEndpoint,
-		Begun:    func(context.Context, phases.View) (bool, error) { return false, nil },
-		Forwards: func(context.Context, phases.View) (balancer.Forwards, error) { return balancer.Forwards{}, nil },
+		Begun:    func(context.Context, phases.Reader) (bool, error) { return false, nil },
+		Forwards: func(context.Context, phases.Reader) (balancer.Forwards, error) { return balancer.Forwards{}, nil },
 		Backends: backends{},
 		First:    first{},
 		ByHand:   byHand,
@@ -36,7 +36,7 @@ const HealthCheck = "TCP passed through, not ended; health check HTTPS GET /read
 // checkEndpoint is satisfied by the whole proof. Before the certificate has
 // the endpoint's name, an answer of this cluster's API server is enough to go
 // on with: the name comes with the step before.
-func checkEndpoint(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkEndpoint(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	if err := balancer.LeadsToAPI(ctx, v); err != nil {
 		first, addressErr := v.APIAddress(ctx, v.First().Name)
 		if addressErr != nil {
@@ -69,10 +69,10 @@ func byHand(cluster.Spec) balancer.ByHand {
 // first can't take anything out: that is its owner's to do.
 type first struct{}
 
-func (first) Missing(context.Context, phases.View) ([]string, error) { return nil, nil }
+func (first) Missing(context.Context, phases.Reader) ([]string, error) { return nil, nil }
 
-func (first) PutBack(context.Context, phases.Hands) error { return nil }
+func (first) PutBack(context.Context, phases.Writer) error { return nil }
 
-func (first) Without(ctx context.Context, _ phases.Hands, try func(ctx context.Context, out bool) error) error {
+func (first) Without(ctx context.Context, _ phases.Writer, try func(ctx context.Context, out bool) error) error {
 	return try(ctx, false)
 }

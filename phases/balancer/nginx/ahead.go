@@ -23,7 +23,7 @@ type Ahead struct {
 }
 
 // LookAhead asks the steps that configure nginx what they would do.
-func LookAhead(ctx context.Context, v phases.View) (Ahead, error) {
+func LookAhead(ctx context.Context, v phases.Reader) (Ahead, error) {
 	var a Ahead
 	l, err := findLayout(ctx, v.On(v.Target()), v.Spec().Endpoint.Port)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -47,7 +47,7 @@ func LookAhead(ctx context.Context, v phases.View) (Ahead, error) {
 // begun says whether a load balancer's host may have our file: one that does not
 // answer may. Without the file on any of them this phase was not begun, and what
 // answers at the endpoint is something else.
-func begun(ctx context.Context, v phases.View) (bool, error) {
+func begun(ctx context.Context, v phases.Reader) (bool, error) {
 	hosts := v.Spec().LoadBalancer.Hosts
 	have := make([]bool, len(hosts))
 	err := phases.ForEach(hosts, func(i int, lb cluster.Host) error {
@@ -55,7 +55,7 @@ func begun(ctx context.Context, v phases.View) (bool, error) {
 		list, err := PresentBackends(ctx, r, v)
 		have[i] = len(list) > 0
 		if errors.As(err, new(refusedError)) { // nginx does not say where it would be
-			have[i], err = phases.Says(ctx, r, remote.Command{Script: "[ -e " + StreamFile + " ] || [ -e " + ownFile + " ] || grep -rqsF '" + ownHeader + "' /etc/nginx"})
+			have[i], err = phases.Confirms(ctx, r, remote.Command{Script: "[ -e " + StreamFile + " ] || [ -e " + ownFile + " ] || grep -rqsF '" + ownHeader + "' /etc/nginx"})
 		}
 		switch {
 		case errors.As(err, new(streamBlockError)):

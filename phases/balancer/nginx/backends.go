@@ -17,7 +17,7 @@ import (
 // backends are the API servers in the upstream of each host's file.
 type backends struct{}
 
-func (backends) Check(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func (backends) Check(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	address, err := v.APIAddress(ctx, v.Target())
 	if err != nil {
 		return migrate.Finding{}, err
@@ -54,7 +54,7 @@ func (backends) Check(ctx context.Context, v phases.View) (migrate.Finding, erro
 }
 
 // Reached goes from each host to the API server.
-func (backends) Reached(ctx context.Context, v phases.View) error {
+func (backends) Reached(ctx context.Context, v phases.Reader) error {
 	address, err := v.APIAddress(ctx, v.Target())
 	if err != nil {
 		return err
@@ -68,18 +68,18 @@ func (backends) Reached(ctx context.Context, v phases.View) error {
 }
 
 // Add writes a line more on each host. nginx can't see /readyz.
-func (backends) Add(ctx context.Context, h phases.Hands) error {
+func (backends) Add(ctx context.Context, h phases.Writer) error {
 	address, err := h.APIAddress(ctx, h.Target())
 	if err != nil {
 		return err
 	}
 	for _, lb := range h.Spec().LoadBalancer.Hosts {
 		host := h.On(lb.Name)
-		list, err := PresentBackends(ctx, host, h.View)
+		list, err := PresentBackends(ctx, host, h.Reader)
 		if err != nil {
 			return err
 		}
-		if err := Configure(ctx, host, h.View, WithBackend(list, address)); err != nil {
+		if err := Configure(ctx, host, h.Reader, WithBackend(list, address)); err != nil {
 			return err
 		}
 	}
@@ -92,14 +92,14 @@ func (backends) Add(ctx context.Context, h phases.Hands) error {
 // is no end to wait for, and nginx can only cut them. Their clients are asked
 // to leave by the API server itself when it stops in order (HTTP/2 GOAWAY,
 // watches ended), which the way back of the join lets it do.
-func (backends) Remove(ctx context.Context, h phases.Hands) error {
+func (backends) Remove(ctx context.Context, h phases.Writer) error {
 	address, err := h.APIAddress(ctx, h.Target())
 	if err != nil {
 		return err
 	}
 	for _, lb := range h.Spec().LoadBalancer.Hosts {
 		host := h.On(lb.Name)
-		list, loaded, err := Forwarding(ctx, host, h.View)
+		list, loaded, err := Forwarding(ctx, host, h.Reader)
 		if err != nil {
 			return err
 		}
@@ -110,7 +110,7 @@ func (backends) Remove(ctx context.Context, h phases.Hands) error {
 		if err := someoneAnswers(ctx, host, rest); err != nil {
 			return fmt.Errorf("the API server of %s stays behind %s: %w", h.Target(), lb.Name, err)
 		}
-		if err := Configure(ctx, host, h.View, rest); err != nil {
+		if err := Configure(ctx, host, h.Reader, rest); err != nil {
 			return err
 		}
 	}
@@ -129,7 +129,7 @@ func someoneAnswers(ctx context.Context, lb remote.Reader, backends []string) er
 }
 
 // Removed looks into each host's file, and whether nginx has loaded it.
-func (backends) Removed(ctx context.Context, v phases.View) error {
+func (backends) Removed(ctx context.Context, v phases.Reader) error {
 	address, err := v.APIAddress(ctx, v.Target())
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func (backends) Removed(ctx context.Context, v phases.View) error {
 }
 
 // forwards is what the target's file says.
-func forwards(ctx context.Context, v phases.View) (balancer.Forwards, error) {
+func forwards(ctx context.Context, v phases.Reader) (balancer.Forwards, error) {
 	list, loaded, err := Forwarding(ctx, v.On(v.Target()), v)
 	f := balancer.Forwards{Backends: list}
 	if len(list) > 0 && !loaded {

@@ -36,7 +36,7 @@ func Balancer() balancer.Balancer {
 
 // checkHosts wants an answer of the cluster's API server through each host, by
 // its own address: what the endpoint's name means is asked later.
-func checkHosts(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkHosts(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	if err := balancer.ThroughHosts(ctx, v); err != nil {
 		return phases.Need(migrate.Before{}, "it does not lead there yet: %v", err), nil
 	}

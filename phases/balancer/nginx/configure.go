@@ -29,7 +29,7 @@ func present(ctx context.Context, r remote.Reader, l layout) (string, []string, 
 
 // PresentBackends lists the API servers that a load balancer forwards to by
 // our file.
-func PresentBackends(ctx context.Context, r remote.Reader, v phases.View) ([]string, error) {
+func PresentBackends(ctx context.Context, r remote.Reader, v phases.Reader) ([]string, error) {
 	l, err := findLayout(ctx, r, v.Spec().Endpoint.Port)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -43,7 +43,7 @@ func PresentBackends(ctx context.Context, r remote.Reader, v phases.View) ([]str
 
 // Forwarding is PresentBackends, and says besides whether nginx has read our
 // file since it was last written.
-func Forwarding(ctx context.Context, r remote.Reader, v phases.View) (backends []string, loaded bool, err error) {
+func Forwarding(ctx context.Context, r remote.Reader, v phases.Reader) (backends []string, loaded bool, err error) {
 	l, err := findLayout(ctx, r, v.Spec().Endpoint.Port)
 	if errors.Is(err, fs.ErrNotExist) || errors.As(err, new(streamBlockError)) {
 		return nil, false, nil
@@ -80,7 +80,7 @@ type written struct {
 }
 
 // plan says what Configure would write for these backends.
-func plan(ctx context.Context, r remote.Reader, v phases.View, l layout, backends []string) (written, error) {
+func plan(ctx context.Context, r remote.Reader, v phases.Reader, l layout, backends []string) (written, error) {
 	w := written{layout: l}
 	var conf remote.File
 	err := phases.SideBySide(
@@ -113,7 +113,7 @@ func (w written) files() []remote.File {
 // it is stopped, and has to listen on the port. When one of these fails, all
 // that was written is put back, nginx.conf byte for byte. A reload keeps every
 // open connection: old workers serve theirs to the end.
-func Configure(ctx context.Context, h remote.Host, v phases.View, backends []string) error {
+func Configure(ctx context.Context, h remote.Host, v phases.Reader, backends []string) error {
 	l, err := findLayout(ctx, h, v.Spec().Endpoint.Port)
 	if err != nil {
 		return fmt.Errorf("reading the configuration of nginx on %s: %w", h.Name(), err)
@@ -153,7 +153,7 @@ const listensWithin = 10 * time.Second
 // killed between the two must not leave one that serves and does not come back.
 // A reload says nothing of a port that can't be had: nginx goes on with what it
 // had, and would not start at the next boot.
-func (w written) reload(ctx context.Context, h remote.Host, v phases.View) error {
+func (w written) reload(ctx context.Context, h remote.Host, v phases.Reader) error {
 	active, enabled, err := serviceState(ctx, h)
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ type first struct{}
 
 // Missing lists the load balancers that do not forward to the first API
 // server, or have not loaded the file by which they do.
-func (first) Missing(ctx context.Context, v phases.View) ([]string, error) {
+func (first) Missing(ctx context.Context, v phases.Reader) ([]string, error) {
 	first, err := v.APIAddress(ctx, v.First().Name)
 	if err != nil {
 		return nil, err
@@ -43,8 +43,8 @@ const goneWithin = 20 * time.Second
 
 // Without takes the line out on every host. The others get all clients meanwhile,
 // so each of them has to be ready.
-func (f first) Without(ctx context.Context, h phases.Hands, try func(ctx context.Context, out bool) error) (err error) {
-	if err := balancer.OthersReady(ctx, h.View); err != nil {
+func (f first) Without(ctx context.Context, h phases.Writer, try func(ctx context.Context, out bool) error) (err error) {
+	if err := balancer.OthersReady(ctx, h.Reader); err != nil {
 		return err
 	}
 	address, err := h.APIAddress(ctx, h.First().Name)
@@ -53,7 +53,7 @@ func (f first) Without(ctx context.Context, h phases.Hands, try func(ctx context
 	}
 	rest := make([][]string, len(h.Spec().LoadBalancer.Hosts))
 	for i, lb := range h.Spec().LoadBalancer.Hosts {
-		list, err := PresentBackends(ctx, h.On(lb.Name), h.View)
+		list, err := PresentBackends(ctx, h.On(lb.Name), h.Reader)
 		if err != nil {
 			return err
 		}
@@ -69,14 +69,14 @@ func (f first) Without(ctx context.Context, h phases.Hands, try func(ctx context
 		err = errors.Join(err, f.PutBack(back, h))
 	}()
 	for i, lb := range h.Spec().LoadBalancer.Hosts {
-		if err := Configure(ctx, h.On(lb.Name), h.View, rest[i]); err != nil {
+		if err := Configure(ctx, h.On(lb.Name), h.Reader, rest[i]); err != nil {
 			return err
 		}
 	}
 	// The workers of before a reload serve no new connection, and end
 	// some tenths of a second later. Nothing else is waited for: an endpoint that
 	// does not answer now ends the proof, and the first API server is put back.
-	return phases.Await(ctx, h.View, goneWithin, func(ctx context.Context) error { return try(ctx, true) })
+	return phases.Await(ctx, h.Reader, goneWithin, func(ctx context.Context) error { return try(ctx, true) })
 }
 
 // everyoneAnswers wants all of these API servers, and one at least.
@@ -94,7 +94,7 @@ func everyoneAnswers(ctx context.Context, lb remote.Reader, backends []string) e
 
 // PutBack lets every load balancer forward to the first API server again,
 // in its place: the first.
-func (first) PutBack(ctx context.Context, h phases.Hands) error {
+func (first) PutBack(ctx context.Context, h phases.Writer) error {
 	first, err := h.APIAddress(ctx, h.First().Name)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (first) PutBack(ctx context.Context, h phases.Hands) error {
 	var errs []error
 	for _, lb := range h.Spec().LoadBalancer.Hosts {
 		host := h.On(lb.Name)
-		list, loaded, err := Forwarding(ctx, host, h.View)
+		list, loaded, err := Forwarding(ctx, host, h.Reader)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
@@ -110,7 +110,7 @@ func (first) PutBack(ctx context.Context, h phases.Hands) error {
 			if !slices.Contains(list, first) {
 				list = slices.Insert(list, 0, first)
 			}
-			errs = append(errs, Configure(ctx, host, h.View, list))
+			errs = append(errs, Configure(ctx, host, h.Reader, list))
 		}
 	}
 	return errors.Join(errs...)

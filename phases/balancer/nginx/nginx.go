@@ -25,7 +25,7 @@ func nginx() phases.Step {
 			"Where port 80 is taken or there is no IPv6, Debian's package fails when it starts nginx with its default site. Then: `rm /etc/nginx/sites-enabled/default`, and `apt-get install -f`. " +
 			"With dnf nginx is not started, and there take the `server { }` out of /etc/nginx/nginx.conf before it is.\n",
 		Check: checkNginx,
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			// An installed nginx that is stopped stays stopped here; the step
 			// that writes its configuration starts it.
 			if err := install(ctx, h); err != nil {
@@ -33,7 +33,7 @@ func nginx() phases.Step {
 			}
 			return nil
 		},
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			f, err := checkNginx(ctx, v)
 			if err != nil {
 				return err
@@ -90,7 +90,7 @@ func debianPackages() []string { return []string{"nginx", "nginx-common", "libng
 func leftScript() string { return platform.HalfInstalled(debianPackages()...) }
 
 // install runs the script, and says of one that failed what is left.
-func install(ctx context.Context, h phases.Hands) error {
+func install(ctx context.Context, h phases.Writer) error {
 	host := h.On(h.Target())
 	_, err := host.Run(ctx, remote.Command{Script: installScript(), Detach: "install-nginx"})
 	if err == nil || ctx.Err() != nil || errors.Is(err, remote.ErrUnknownOutcome) {
@@ -123,7 +123,7 @@ case "$v" in
 esac`
 }
 
-func checkNginx(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkNginx(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: streamScript()})
 	if err != nil {
 		return migrate.Finding{}, fmt.Errorf("looking for nginx on %s: %w", v.Target(), err)

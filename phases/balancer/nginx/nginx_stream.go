@@ -30,13 +30,13 @@ func nginxStream() phases.Step {
 			"nginx takes one `stream` block. Where `nginx -T` shows one already, write what is inside of this one into a file that it includes.\n\n```\nnginx -t && systemctl enable nginx && systemctl reload-or-restart nginx\n" +
 			"curl --cacert /etc/kubernetes/pki/ca.crt https://{{.Endpoint}}/readyz    # from every node\n```\n",
 		Check: checkNginxStream,
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			host := h.On(h.Target())
-			list, err := wantedBackends(ctx, h.View)
+			list, err := wantedBackends(ctx, h.Reader)
 			if err != nil {
 				return err
 			}
-			return Configure(ctx, host, h.View, list)
+			return Configure(ctx, host, h.Reader, list)
 		},
 		Verify: verifyNginxStream,
 		Undo:   undoNginxStream,
@@ -46,7 +46,7 @@ func nginxStream() phases.Step {
 
 // wantedBackends is what is there already and the first API server. Phase 3
 // adds the others; running phase 1 again must not take them out.
-func wantedBackends(ctx context.Context, v phases.View) ([]string, error) {
+func wantedBackends(ctx context.Context, v phases.Reader) ([]string, error) {
 	first, err := v.APIAddress(ctx, v.First().Name)
 	if err != nil {
 		return nil, err
@@ -58,14 +58,14 @@ func wantedBackends(ctx context.Context, v phases.View) ([]string, error) {
 	return WithBackend(list, first), nil
 }
 
-func checkNginxStream(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkNginxStream(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	f, _, err := tryNginxStream(ctx, v)
 	return f, err
 }
 
 // tryNginxStream is the check, and says whether nginx has judged the new
 // configuration, or has it already.
-func tryNginxStream(ctx context.Context, v phases.View) (f migrate.Finding, tried bool, err error) {
+func tryNginxStream(ctx context.Context, v phases.Reader) (f migrate.Finding, tried bool, err error) {
 	r := v.On(v.Target())
 	port := v.Spec().Endpoint.Port
 	l, err := findLayout(ctx, r, port)
@@ -131,7 +131,7 @@ func tryNginxStream(ctx context.Context, v phases.View) (f migrate.Finding, trie
 }
 
 // portTaken is the finding that somebody else has the endpoint's port.
-func portTaken(v phases.View, l layout, holder, before string) (migrate.Finding, bool) {
+func portTaken(v phases.Reader, l layout, holder, before string) (migrate.Finding, bool) {
 	port := v.Spec().Endpoint.Port
 	free := fmt.Sprintf("free port %d there or choose another port for spec.endpoint", port)
 	switch {
@@ -176,7 +176,7 @@ func portHolder(ctx context.Context, r remote.Reader, port int) (string, error) 
 // verifyNginxStream goes to the API through this load balancer. Whether the
 // endpoint leads there from every node is the next step's question: a name may
 // still be on its way.
-func verifyNginxStream(ctx context.Context, v phases.View) error {
+func verifyNginxStream(ctx context.Context, v phases.Reader) error {
 	r := v.On(v.Target())
 	l, err := findLayout(ctx, r, v.Spec().Endpoint.Port)
 	if err != nil {
@@ -214,7 +214,7 @@ func verifyNginxStream(ctx context.Context, v phases.View) error {
 // place. The phase calls it when nobody follows the endpoint any more.
 // Connections that are open stay: a reload lets the old workers serve theirs to
 // the end.
-func undoNginxStream(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func undoNginxStream(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	host := h.On(h.Target())
 	l, err := findLayout(ctx, host, h.Spec().Endpoint.Port)
 	if errors.Is(err, fs.ErrNotExist) {

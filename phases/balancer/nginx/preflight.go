@@ -27,7 +27,7 @@ func fine(format string, args ...any) balancer.Outlook {
 
 // aheadOfConfiguration asks the steps what they would do, which lets nginx try
 // the new configuration, and looks for what nginx itself can't say.
-func aheadOfConfiguration(ctx context.Context, v phases.View) (balancer.Outlook, error) {
+func aheadOfConfiguration(ctx context.Context, v phases.Reader) (balancer.Outlook, error) {
 	o, err := LookAhead(ctx, v)
 	if err != nil {
 		return balancer.Outlook{}, err
@@ -56,7 +56,7 @@ func aheadOfConfiguration(ctx context.Context, v phases.View) (balancer.Outlook,
 
 // guarded looks for SELinux and AppArmor: as root `nginx -t` is fine, and the
 // service may not listen.
-func guarded(ctx context.Context, v phases.View, file string) ([]balancer.Finding, error) {
+func guarded(ctx context.Context, v phases.Reader, file string) ([]balancer.Finding, error) {
 	c, err := platform.LookConfined(ctx, v.On(v.Target()), "nginx")
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func guarded(ctx context.Context, v phases.View, file string) ([]balancer.Findin
 
 // wouldStart: phase 1 starts an nginx that is stopped, with all that its
 // configuration has.
-func wouldStart(ctx context.Context, v phases.View, listens []int) ([]balancer.Finding, error) {
+func wouldStart(ctx context.Context, v phases.Reader, listens []int) ([]balancer.Finding, error) {
 	if len(listens) == 0 {
 		return nil, nil
 	}
@@ -122,7 +122,7 @@ echo @@ipv6; [ -e /proc/net/if_inet6 ] && echo yes; grep -hs '^RestrictAddressFa
 
 // aheadOfInstallation says what installing nginx would meet. A taken port 80 and a
 // host without IPv6 are provided for: nginx is not started by its package.
-func aheadOfInstallation(ctx context.Context, v phases.View) (balancer.Outlook, error) {
+func aheadOfInstallation(ctx context.Context, v phases.Reader) (balancer.Outlook, error) {
 	have, err := checkNginx(ctx, v)
 	if err != nil {
 		return balancer.Outlook{}, err

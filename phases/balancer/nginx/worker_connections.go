@@ -45,7 +45,7 @@ var workerConnectionsLine = regexp.MustCompile(`(?m)^([^#\n]*\bworker_connection
 
 // neededConnections is twice what the clients of the API take now (two each),
 // and some for everything else that nginx serves.
-func neededConnections(ctx context.Context, v phases.View) (int, error) {
+func neededConnections(ctx context.Context, v phases.Reader) (int, error) {
 	address, err := v.APIAddress(ctx, v.First().Name)
 	if err != nil {
 		return 0, err
@@ -65,7 +65,7 @@ func neededConnections(ctx context.Context, v phases.View) (int, error) {
 // wantedConnections is neededConnections, and more than there are now where
 // they are what an earlier run has found too few: the number was brought back
 // since, and the clients of this moment may be fewer by chance.
-func wantedConnections(ctx context.Context, v phases.View, conf []byte) (int, error) {
+func wantedConnections(ctx context.Context, v phases.Reader, conf []byte) (int, error) {
 	need, err := neededConnections(ctx, v)
 	have := configuredConnections(conf)
 	if err != nil || have < need {
@@ -95,7 +95,7 @@ func configuredConnections(conf []byte) int {
 	return n
 }
 
-func checkWorkerConnections(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkWorkerConnections(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	f, err := v.On(v.Target()).ReadFile(ctx, nginxConf)
 	if err != nil {
 		// Without an nginx.conf nginx is still to be installed, and its
@@ -161,13 +161,13 @@ func raiseConnections(conf []byte, need int) ([]byte, error) {
 	return slices.Concat(conf[:at[1]], fmt.Appendf(nil, " worker_connections %d;", n), conf[at[1]:]), nil
 }
 
-func applyWorkerConnections(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyWorkerConnections(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	host := h.On(h.Target())
 	f, err := host.ReadFile(ctx, nginxConf)
 	if err != nil {
 		return err
 	}
-	need, err := wantedConnections(ctx, h.View, f.Data)
+	need, err := wantedConnections(ctx, h.Reader, f.Data)
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func applyWorkerConnections(ctx context.Context, h phases.Hands, _ migrate.Befor
 
 // verifyWorkerConnections asks nginx itself whether the file is sound; the
 // next step reloads it.
-func verifyWorkerConnections(ctx context.Context, v phases.View) error {
+func verifyWorkerConnections(ctx context.Context, v phases.Reader) error {
 	if _, err := v.On(v.Target()).Look(ctx, remote.Cmd("nginx", "-t")); err != nil {
 		return fmt.Errorf("testing the configuration of nginx on %s: %w", v.Target(), err)
 	}
@@ -194,7 +194,7 @@ func verifyWorkerConnections(ctx context.Context, v phases.View) error {
 
 // undoWorkerConnections brings the number of before back, and has nginx load
 // it. The copy of nginx.conf stays: see wantedConnections.
-func undoWorkerConnections(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func undoWorkerConnections(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	host := h.On(h.Target())
 	f, err := host.ReadFile(ctx, nginxConf)
 	if errors.Is(err, fs.ErrNotExist) || before["worker_connections"] == "" {
@@ -220,7 +220,7 @@ func undoWorkerConnections(ctx context.Context, h phases.Hands, before migrate.B
 		if err := host.WriteFile(ctx, former); err != nil {
 			return err
 		}
-		if err := verifyWorkerConnections(ctx, h.View); err != nil {
+		if err := verifyWorkerConnections(ctx, h.Reader); err != nil {
 			return errors.Join(fmt.Errorf("%w (not loaded, the one that runs is put back)", err), host.WriteFile(ctx, f))
 		}
 	}

@@ -26,7 +26,7 @@ func addLearner() phases.Step {
 		KeepGoing: true,
 		Needs:     []migrate.StepID{unitID, peerURLID},
 		ByHand:    "```\n$ETCDCTL member add {{.Target}} --learner --peer-urls=https://{{.Address}}:2380    # its answer goes into the next step\n```\n",
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			members, _, err := membership.List(ctx, v)
 			if err != nil {
 				return migrate.Finding{}, err
@@ -46,7 +46,7 @@ func addLearner() phases.Step {
 			return f, nil
 		},
 		Apply: applyAddLearner,
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			members, _, err := membership.List(ctx, v)
 			if err != nil {
 				return err
@@ -61,11 +61,11 @@ func addLearner() phases.Step {
 	}
 }
 
-func applyAddLearner(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyAddLearner(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	return membership.AddLearner(ctx, h, h.Self())
 }
 
 // undoAddLearner takes the learner off the list.
-func undoAddLearner(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func undoAddLearner(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	return membership.RemoveLearner(ctx, h, membership.PeerURL(h.Self()))
 }

@@ -39,7 +39,7 @@ const kubeletActs = 90 * time.Second
 // its manifest names. One that does is about to be stopped. If the manifest
 // were changed in that moment to what it runs with, it would answer, pass for
 // the new one, and stop after the clients were sent to it.
-func awaitKubelet(ctx context.Context, v phases.View) error {
+func awaitKubelet(ctx context.Context, v phases.Reader) error {
 	f, err := v.On(v.Target()).ReadFile(ctx, phases.APIServerManifest)
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func awaitKubelet(ctx context.Context, v phases.View) error {
 
 // formerManifest is the manifest of before, byte for byte, where nothing but our
 // edit was made since; otherwise it is nil.
-func formerManifest(ctx context.Context, v phases.View, now remote.File) ([]byte, error) {
+func previousManifest(ctx context.Context, v phases.Reader, now remote.File) ([]byte, error) {
 	for _, path := range []string{lastGood, backupOfManifest()} {
 		f, err := v.On(v.Target()).ReadFile(ctx, path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -93,13 +93,13 @@ func formerManifest(ctx context.Context, v phases.View, now remote.File) ([]byte
 // editedByOthers is a manifest that somebody has edited, too. All of it is kept
 // but our edit, if the API server works with it: what does not, somebody is
 // mending.
-func editedByOthers(ctx context.Context, v phases.View, m kube.Manifest, before migrate.Before) ([]byte, error) {
+func editedByOthers(ctx context.Context, v phases.Reader, m kube.Manifest, before migrate.Before) ([]byte, error) {
 	err := phases.Await(ctx, v, restarting, func(ctx context.Context) error { return verifyRepoint(ctx, v) })
 	if err != nil {
 		return nil, fmt.Errorf("%s on %s was changed by somebody else meanwhile and is left as it is: mend it there, or copy %s over it: %w",
 			phases.APIServerManifest, v.Target(), backupOfManifest(), err)
 	}
-	servers, err := formerServers(ctx, v, before)
+	servers, err := previousServers(ctx, v, before)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func serversIn(node string, manifest []byte) (string, error) {
 
 // formerServers is the --etcd-servers of before: by the copies on the node, or
 // the journal, or as kubeadm writes it for the member that runs there.
-func formerServers(ctx context.Context, v phases.View, before migrate.Before) (string, error) {
+func previousServers(ctx context.Context, v phases.Reader, before migrate.Before) (string, error) {
 	for _, path := range []string{lastGood, backupOfManifest()} {
 		f, err := v.On(v.Target()).ReadFile(ctx, path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -152,7 +152,7 @@ func formerServers(ctx context.Context, v phases.View, before migrate.Before) (s
 
 // oldMemberKeepsAll is oldMemberServes with the proof that it holds what the
 // others do.
-func oldMemberKeepsAll(ctx context.Context, v phases.View) error {
+func oldMemberKeepsAll(ctx context.Context, v phases.Reader) error {
 	if err := membership.OldMemberServes(ctx, v); err != nil {
 		return err
 	}
@@ -165,8 +165,8 @@ func oldMemberKeepsAll(ctx context.Context, v phases.View) error {
 
 // usesOldMemberAlone is the error that an API server depends on a new member,
 // or may again: while it does, none may be removed.
-func usesOldMemberAlone(ctx context.Context, v phases.View) error {
-	first := v.World().View(v.First().Name)
+func usesOldMemberAlone(ctx context.Context, v phases.Reader) error {
+	first := v.Access().Reader(v.First().Name)
 	if err := apiserver.RequireDisarmed(ctx, first.On(first.Target())); err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (a around) write(ctx context.Context, host remote.Host, f remote.File) erro
 
 // gracefully stops the API server of the target so that its clients, which the
 // second one serves by then, notice nothing.
-func gracefully(ctx context.Context, h phases.Hands) around {
+func gracefully(ctx context.Context, h phases.Writer) around {
 	var was phases.Process
 	return around{
 		before: func() (err error) {
@@ -218,12 +218,12 @@ func gracefully(ctx context.Context, h phases.Hands) around {
 
 // etcdServers is the API server's list: the members alone, no load balancer
 // (kubernetes/kubernetes#67341) and never a learner.
-func etcdServers(v phases.View) string {
+func etcdServers(v phases.Reader) string {
 	return strings.Join(Topology{}.Servers(v.Spec(), v.First().Name), ",")
 }
 
 // runningServers compares what the running process was started with.
-func runningServers(ctx context.Context, v phases.View, want string) error {
+func runningServers(ctx context.Context, v phases.Reader, want string) error {
 	p, running, err := v.APIServer(ctx, v.Target())
 	if err != nil {
 		return err
@@ -238,8 +238,8 @@ func runningServers(ctx context.Context, v phases.View, want string) error {
 }
 
 // changeEtcdServers edits the manifest.
-func changeEtcdServers(ctx context.Context, h phases.Hands, edit around) error {
-	if err := membersReady(ctx, h.View); err != nil {
+func changeEtcdServers(ctx context.Context, h phases.Writer, edit around) error {
+	if err := membersReady(ctx, h.Reader); err != nil {
 		return err
 	}
 	host := h.On(h.Target())
@@ -251,13 +251,13 @@ func changeEtcdServers(ctx context.Context, h phases.Hands, edit around) error {
 	if err != nil {
 		return fmt.Errorf("on %s: %w", h.Target(), err)
 	}
-	if have, _ := m.Flags().Get("etcd-servers"); have == etcdServers(h.View) {
+	if have, _ := m.Flags().Get("etcd-servers"); have == etcdServers(h.Reader) {
 		return nil
 	}
 	if err := phases.Backup(ctx, host, repointID, phases.APIServerManifest); err != nil {
 		return err
 	}
-	changed, err := m.SetFlag("etcd-servers", etcdServers(h.View))
+	changed, err := m.SetFlag("etcd-servers", etcdServers(h.Reader))
 	if err != nil {
 		return err
 	}
@@ -266,9 +266,9 @@ func changeEtcdServers(ctx context.Context, h phases.Hands, edit around) error {
 
 // replaceManifest writes the API server's manifest with a timer on the node
 // that brings back the one that worked.
-func replaceManifest(ctx context.Context, h phases.Hands, f remote.File, changed []byte, edit around) error {
+func replaceManifest(ctx context.Context, h phases.Writer, f remote.File, changed []byte, edit around) error {
 	host := h.On(h.Target())
-	keep, err := worked(ctx, h.View, changed)
+	keep, err := worked(ctx, h.Reader, changed)
 	if err != nil {
 		return err
 	}
@@ -287,7 +287,7 @@ func replaceManifest(ctx context.Context, h phases.Hands, f remote.File, changed
 // worked says that the last good manifest on the node is the one to be
 // written, and that the one in its place does not work: forward again from a
 // way back that failed, and the other way round.
-func worked(ctx context.Context, v phases.View, changed []byte) (bool, error) {
+func worked(ctx context.Context, v phases.Reader, changed []byte) (bool, error) {
 	good, err := v.On(v.Target()).ReadFile(ctx, lastGood)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -301,7 +301,7 @@ func worked(ctx context.Context, v phases.View, changed []byte) (bool, error) {
 // membersReady: an API server that reads from one cluster and writes to
 // another destroys both, so one cluster and one history are proven in the
 // moment before.
-func membersReady(ctx context.Context, v phases.View) error {
+func membersReady(ctx context.Context, v phases.Reader) error {
 	members, e, err := membership.List(ctx, v)
 	if err != nil {
 		return err

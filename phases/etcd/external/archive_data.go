@@ -27,7 +27,7 @@ func archiveData() phases.Step {
 		On:     migrate.FirstControlPlane,
 		Needs:  []migrate.StepID{retireManifestID},
 		ByHand: "```\nmv /var/lib/etcd/member " + phases.EtcdArchive + "/member\n```\n",
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			dir, err := oldDataDir(ctx, v)
 			if errors.Is(err, fs.ErrNotExist) {
 				return phases.Done("there was no etcd on %s", v.Target()), nil
@@ -49,13 +49,13 @@ func archiveData() phases.Step {
 			return phases.Need(migrate.Before{"data": path.Join(dir, "member"), "archive": archive},
 				"%s/member is there (%s); it goes to %s", dir, strings.Join(names, ", "), archive), nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			if err := oldPodGone(ctx, h.View); err != nil {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+			if err := oldPodGone(ctx, h.Reader); err != nil {
 				return err
 			}
 			return putDataAway(ctx, h)
 		},
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			dir, err := oldDataDir(ctx, v)
 			if err != nil {
 				return err
@@ -76,7 +76,7 @@ func archiveData() phases.Step {
 
 // oldDataDir is the folder on the node that has etcd's data: where the manifest
 // mounts it from, which need not be the path that --data-dir names inside.
-func oldDataDir(ctx context.Context, v phases.View) (string, error) {
+func oldDataDir(ctx context.Context, v phases.Reader) (string, error) {
 	m, err := v.OldEtcdManifest(ctx)
 	if err != nil {
 		return "", err
@@ -85,7 +85,7 @@ func oldDataDir(ctx context.Context, v phases.View) (string, error) {
 }
 
 // hasOldData says whether a member's data is in the old member's folder.
-func hasOldData(ctx context.Context, v phases.View) (bool, error) {
+func hasOldData(ctx context.Context, v phases.Reader) (bool, error) {
 	dir, err := oldDataDir(ctx, v)
 	if err != nil {
 		return false, err
@@ -106,12 +106,12 @@ func makeArchive(ctx context.Context, host remote.Host) error {
 
 // putDataAway moves the data beside what was moved there before: each time
 // the phase is taken back and done again there is one more.
-func putDataAway(ctx context.Context, h phases.Hands) error {
-	data, err := hasOldData(ctx, h.View)
+func putDataAway(ctx context.Context, h phases.Writer) error {
+	data, err := hasOldData(ctx, h.Reader)
 	if err != nil || !data {
 		return err
 	}
-	dir, err := oldDataDir(ctx, h.View)
+	dir, err := oldDataDir(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func putDataAway(ctx context.Context, h phases.Hands) error {
 	if err := makeArchive(ctx, host); err != nil {
 		return err
 	}
-	archive, err := dataArchive(ctx, h.View, dir)
+	archive, err := dataArchive(ctx, h.Reader, dir)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ const archiveOnDisk = "migrate-archive"
 // from a disk of its own, to another name in the data folder, where etcd does
 // not look for it. Data is moved by a rename: to copy gigabytes to another disk
 // takes minutes, and may fill that one.
-func dataArchive(ctx context.Context, v phases.View, dir string) (string, error) {
+func dataArchive(ctx context.Context, v phases.Reader, dir string) (string, error) {
 	same, err := phases.SameDisk(ctx, v.On(v.First().Name), dir, phases.StateDir)
 	if err != nil || same {
 		return phases.EtcdArchive, err
@@ -156,13 +156,13 @@ func dataArchive(ctx context.Context, v phases.View, dir string) (string, error)
 
 // undoArchiveData has nothing to do where the data was not moved yet. It is
 // that of the removed member, and is moved when that joins again.
-func undoArchiveData(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	data, err := hasOldData(ctx, h.View)
+func undoArchiveData(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	data, err := hasOldData(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
 	if data {
-		if listed, err := oldListed(ctx, h.View); err != nil || !listed {
+		if listed, err := oldListed(ctx, h.Reader); err != nil || !listed {
 			return err
 		}
 	}

@@ -44,7 +44,7 @@ func binary() phases.Step {
 }
 
 // source says where etcd comes from; "" means that what the host has is taken.
-func source(ctx context.Context, v phases.View) (string, error) {
+func source(ctx context.Context, v phases.Reader) (string, error) {
 	switch from := v.Spec().Etcd.Binary; from {
 	case cluster.BinaryPreinstalled:
 		return "", nil
@@ -86,7 +86,7 @@ func readBinary(file string) ([]byte, error) {
 }
 
 // wantedPrograms reads them at their source.
-func wantedPrograms(ctx context.Context, v phases.View) (programs, error) {
+func wantedPrograms(ctx context.Context, v phases.Reader) (programs, error) {
 	file, err := source(ctx, v)
 	if err != nil || file == "" {
 		return programs{}, err
@@ -103,7 +103,7 @@ func wantedPrograms(ctx context.Context, v phases.View) (programs, error) {
 }
 
 // programsAt reads those of a host, where etcdctl lies beside etcd.
-func programsAt(ctx context.Context, v phases.View, host, etcd string) (programs, error) {
+func programsAt(ctx context.Context, v phases.Reader, host, etcd string) (programs, error) {
 	var p programs
 	err := phases.SideBySide(
 		func() (err error) { p.etcd, err = v.Digest(ctx, host, etcd); return err },
@@ -111,7 +111,7 @@ func programsAt(ctx context.Context, v phases.View, host, etcd string) (programs
 	return p, err
 }
 
-func checkBinary(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkBinary(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	var have, want programs
 	err := phases.SideBySide(
 		func() (err error) { have, err = programsAt(ctx, v, v.Target(), Binary); return err },
@@ -142,9 +142,9 @@ func checkBinary(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	return f, nil
 }
 
-func applyBinary(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func applyBinary(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	host := h.On(h.Target())
-	have, err := programsAt(ctx, h.View, h.Target(), Binary)
+	have, err := programsAt(ctx, h.Reader, h.Target(), Binary)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func applyBinary(ctx context.Context, h phases.Hands, before migrate.Before) err
 			return err
 		}
 	}
-	file, err := source(ctx, h.View)
+	file, err := source(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func applyBinary(ctx context.Context, h phases.Hands, before migrate.Before) err
 		}
 		return host.WriteFile(ctx, to)
 	}
-	want, err := programsAt(ctx, h.View, h.First().Name, file)
+	want, err := programsAt(ctx, h.Reader, h.First().Name, file)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func applyBinary(ctx context.Context, h phases.Hands, before migrate.Before) err
 }
 
 // verifyBinary runs it: a wrong architecture or C library shows here.
-func verifyBinary(ctx context.Context, v phases.View) error {
+func verifyBinary(ctx context.Context, v phases.Reader) error {
 	var out string
 	err := phases.SideBySide(
 		func() error {
@@ -224,15 +224,15 @@ func verifyBinary(ctx context.Context, v phases.View) error {
 
 // undoBinary removes etcd and etcdctl, or brings back those of before. What
 // somebody has put in their place since is left.
-func undoBinary(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	if err := notRunning(ctx, h.View, Binary); err != nil {
+func undoBinary(ctx context.Context, h phases.Writer, before migrate.Before) error {
+	if err := notRunning(ctx, h.Reader, Binary); err != nil {
 		return err
 	}
-	have, err := programsAt(ctx, h.View, h.Target(), Binary)
+	have, err := programsAt(ctx, h.Reader, h.Target(), Binary)
 	if err != nil {
 		return err
 	}
-	want, err := wantedPrograms(ctx, h.View)
+	want, err := wantedPrograms(ctx, h.Reader)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func signingDir(host string) string { return "sign-" + host }
 
 // certificateFault says what is wrong with a host's certificates, "" for
 // nothing; ca is what etcdCA reads.
-func certificateFault(ctx context.Context, v phases.View, ca []byte) (string, error) {
+func certificateFault(ctx context.Context, v phases.Reader, ca []byte) (string, error) {
 	read := make([]remote.File, len(certificateFiles))
 	var left []string
 	err := phases.SideBySide(
@@ -137,7 +137,7 @@ func leafFault(leaf *x509.Certificate, roots *x509.CertPool, h cluster.Host) str
 }
 
 // etcdCA reads the CA's certificate and returns the certificates folder.
-func etcdCA(ctx context.Context, v phases.View) (ca []byte, dir string, err error) {
+func etcdCA(ctx context.Context, v phases.Reader) (ca []byte, dir string, err error) {
 	files, err := v.EtcdFiles(ctx)
 	if err != nil {
 		return nil, "", err
@@ -149,7 +149,7 @@ func etcdCA(ctx context.Context, v phases.View) (ca []byte, dir string, err erro
 	return f.Data, path.Dir(path.Dir(files.CAFile)), nil
 }
 
-func checkCertificates(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkCertificates(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	ca, dir, err := etcdCA(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
@@ -162,7 +162,7 @@ func checkCertificates(ctx context.Context, v phases.View) (migrate.Finding, err
 		return phases.Done("the certificates in %s are good", PKIDir), nil
 	}
 	key := path.Join(dir, "etcd/ca.key")
-	switch has, err := phases.Says(ctx, v.On(v.First().Name), remote.Cmd("test", "-s", key)); {
+	switch has, err := phases.Confirms(ctx, v.On(v.First().Name), remote.Cmd("test", "-s", key)); {
 	case err != nil:
 		return migrate.Finding{}, err
 	case !has:
@@ -180,7 +180,7 @@ func checkCertificates(ctx context.Context, v phases.View) (migrate.Finding, err
 	return f, nil
 }
 
-func applyCertificates(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func applyCertificates(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	if err := keepCertificates(ctx, h, before); err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func applyCertificates(ctx context.Context, h phases.Hands, before migrate.Befor
 // that lives. names, by kind, are put into those of "server" and "peer" besides
 // the host's own. It returns them and their keys as they belong on their host;
 // it has put nothing there, and the scratch folder is gone.
-func SignMember(ctx context.Context, h phases.Hands, names map[string][]string, kinds ...string) ([]remote.File, error) {
+func SignMember(ctx context.Context, h phases.Writer, names map[string][]string, kinds ...string) ([]remote.File, error) {
 	files, scratch, err := signMember(ctx, h, names, kinds...)
 	if err != nil {
 		return nil, err
@@ -211,7 +211,7 @@ func SignMember(ctx context.Context, h phases.Hands, names map[string][]string, 
 }
 
 // signMember returns the CA's certificate, too, and the scratch folder.
-func signMember(ctx context.Context, h phases.Hands, names map[string][]string, kinds ...string) (files []remote.File, scratch string, err error) {
+func signMember(ctx context.Context, h phases.Writer, names map[string][]string, kinds ...string) (files []remote.File, scratch string, err error) {
 	k, err := h.Kube(ctx)
 	if err != nil {
 		return nil, "", err
@@ -263,7 +263,7 @@ func with(own, more []string) []string {
 	return out
 }
 
-func dropScratch(ctx context.Context, h phases.Hands, dir string) error {
+func dropScratch(ctx context.Context, h phases.Writer, dir string) error {
 	first := h.On(h.First().Name)
 	if _, err := first.Run(ctx, remote.Cmd("rm", "-rf", dir)); err != nil {
 		return fmt.Errorf("removing the scratch folder on %s: %w", first.Name(), err)
@@ -273,7 +273,7 @@ func dropScratch(ctx context.Context, h phases.Hands, dir string) error {
 
 // keepCertificates copies those that were there before the first attempt; what
 // an attempt that was cut has written is not among them.
-func keepCertificates(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func keepCertificates(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	if before["files"] == "" {
 		return nil
 	}
@@ -284,7 +284,7 @@ func keepCertificates(ctx context.Context, h phases.Hands, before migrate.Before
 	return phases.Backup(ctx, h.On(h.Target()), certificatesID, files...)
 }
 
-func verifyCertificates(ctx context.Context, v phases.View) error {
+func verifyCertificates(ctx context.Context, v phases.Reader) error {
 	ca, _, err := etcdCA(ctx, v)
 	if err != nil {
 		return err
@@ -302,8 +302,8 @@ func verifyCertificates(ctx context.Context, v phases.View) error {
 // undoCertificates takes the member's keys and certificates off its host, and
 // what an attempt that was cut has left where they are signed. The CA's key
 // was never here.
-func undoCertificates(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	if err := notRunning(ctx, h.View, PKIDir); err != nil {
+func undoCertificates(ctx context.Context, h phases.Writer, before migrate.Before) error {
+	if err := notRunning(ctx, h.Reader, PKIDir); err != nil {
 		return err
 	}
 	first := h.On(h.First().Name)

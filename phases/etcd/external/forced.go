@@ -10,7 +10,7 @@ import (
 // notForced is Blocked where the old member's next start would make a cluster
 // of its own. Preflight says so as well, and can be told to let it pass: this
 // can't.
-func notForced(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func notForced(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	trouble, err := phases.EtcdForcesNewCluster(ctx, v)
 	if err != nil || trouble == nil {
 		return migrate.Finding{}, err

@@ -38,7 +38,7 @@ func fileBack(ctx context.Context, h remote.Host, id migrate.StepID, file string
 }
 
 // notRunning refuses to take away what a running member needs.
-func notRunning(ctx context.Context, v phases.View, what string) error {
+func notRunning(ctx context.Context, v phases.Reader, what string) error {
 	state, err := unitState(ctx, v)
 	if err == nil && slices.Contains([]string{"active", "activating", "reloading"}, state) {
 		err = fmt.Errorf("%s on %s stays: etcd.service there is %s; take its member away first", what, v.Target(), state)

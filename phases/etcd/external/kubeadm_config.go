@@ -22,7 +22,7 @@ func kubeadmConfig() phases.Step {
 		On:     migrate.Once,
 		Needs:  []migrate.StepID{repointID},
 		ByHand: "```\nkubectl -n kube-system edit cm kubeadm-config\n# etcd:\n#   external:\n#     endpoints: [{{.EtcdServers}}]\n#     caFile: /etc/kubernetes/pki/etcd/ca.crt\n#     certFile: /etc/kubernetes/pki/apiserver-etcd-client.crt\n#     keyFile: /etc/kubernetes/pki/apiserver-etcd-client.key\n```\n",
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			text, want, err := wantedConfig(ctx, v)
 			if err != nil {
 				return migrate.Finding{}, err
@@ -40,8 +40,8 @@ func kubeadmConfig() phases.Step {
 			f.Changes = []migrate.Change{{Object: "ConfigMap kube-system/kubeadm-config", Before: before, After: cc.Shown()}}
 			return f, nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-			_, want, err := wantedConfig(ctx, h.View)
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+			_, want, err := wantedConfig(ctx, h.Reader)
 			if err != nil {
 				return err
 			}
@@ -51,7 +51,7 @@ func kubeadmConfig() phases.Step {
 			}
 			return k.EditClusterConfiguration(ctx, func(cc kube.ClusterConfiguration) { cc.SetExternalEtcd(want) })
 		},
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			text, want, err := wantedConfig(ctx, v)
 			if err != nil {
 				return err
@@ -76,7 +76,7 @@ const clusterConfiguration = "ClusterConfiguration"
 // wantedConfig returns what is there as well. It uses the files that the API
 // server uses: they are where every joining node will have them, because
 // kubeadm uploads them from there.
-func wantedConfig(ctx context.Context, v phases.View) (text string, want kube.ExternalEtcd, err error) {
+func wantedConfig(ctx context.Context, v phases.Reader) (text string, want kube.ExternalEtcd, err error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return "", want, err
@@ -96,12 +96,12 @@ func wantedConfig(ctx context.Context, v phases.View) (text string, want kube.Ex
 
 // undoKubeadmConfig brings the text of before back, or its etcd section alone
 // where kubeadm or somebody has edited the rest meanwhile.
-func undoKubeadmConfig(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func undoKubeadmConfig(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	old := before[clusterConfiguration]
 	if old == "" {
 		return errors.New("the journal does not say what kubeadm-config was before: put etcd.local back with `kubectl -n kube-system edit cm kubeadm-config`, and roll back again")
 	}
-	now, want, err := wantedConfig(ctx, h.View)
+	now, want, err := wantedConfig(ctx, h.Reader)
 	if err != nil {
 		return err
 	}

@@ -16,14 +16,14 @@ import (
 // mayLeave refuses where a member that goes would take more with it: an API
 // server that uses it, or the quorum of those that stay. One that leads has
 // handed over then: it may have come to it since the leader was moved.
-func mayLeave(ctx context.Context, h phases.Hands) error {
-	if err := usesOldMemberAlone(ctx, h.View); err != nil {
+func mayLeave(ctx context.Context, h phases.Writer) error {
+	if err := usesOldMemberAlone(ctx, h.Reader); err != nil {
 		return err
 	}
-	if err := noAPIServerUses(ctx, h.View, h.Self().Address); err != nil {
+	if err := noAPIServerUses(ctx, h.Reader, h.Self().Address); err != nil {
 		return err
 	}
-	if err := membership.OthersServe(ctx, h.View, h.Target()); err != nil {
+	if err := membership.OthersServe(ctx, h.Reader, h.Target()); err != nil {
 		return err
 	}
 	return membership.LeaderToOldMember(ctx, h)
@@ -31,7 +31,7 @@ func mayLeave(ctx context.Context, h phases.Hands) error {
 
 // noAPIServerUses looks at the manifests and at all API servers that run, the
 // second one of an overlap included.
-func noAPIServerUses(ctx context.Context, v phases.View, address string) error {
+func noAPIServerUses(ctx context.Context, v phases.Reader, address string) error {
 	nodes, err := v.Nodes(ctx)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func noAPIServerUses(ctx context.Context, v phases.View, address string) error {
 
 // alone refuses as long as the old member has others beside it: they reach it
 // by what is about to be taken away.
-func alone(ctx context.Context, v phases.View) error {
+func alone(ctx context.Context, v phases.Reader) error {
 	members, _, err := membership.List(ctx, v)
 	if err != nil {
 		return err

@@ -63,7 +63,7 @@ func listenByHand() string {
 		"curl -sk -o /dev/null -w '%{http_code}' https://127.0.0.1:6443/readyz    # 200 again after a good minute\n```\n"
 }
 
-func checkListen(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkListen(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	m, _, err := listenManifest(ctx, v)
 	if errors.Is(err, fs.ErrNotExist) {
 		return phases.Done("there is no etcd.yaml in the manifests folder"), nil
@@ -110,7 +110,7 @@ func checkListen(ctx context.Context, v phases.View) (migrate.Finding, error) {
 // checkStopped judges an etcd that does not run, though its manifest is
 // there: a member that was removed ends by itself, and one that was just
 // edited is on its way.
-func checkStopped(ctx context.Context, v phases.View, local bool) (migrate.Finding, error) {
+func checkStopped(ctx context.Context, v phases.Reader, local bool) (migrate.Finding, error) {
 	members, _, err := membership.List(ctx, v)
 	if err == nil {
 		if _, ok := membership.OldMember(members, v); !ok {
@@ -125,7 +125,7 @@ func checkStopped(ctx context.Context, v phases.View, local bool) (migrate.Findi
 
 // mayRestart is Blocked where etcd, once restarted with the new listener,
 // would take the cluster with it or not come back.
-func mayRestart(ctx context.Context, v phases.View, old phases.OldEtcd) (migrate.Finding, error) {
+func mayRestart(ctx context.Context, v phases.Reader, old phases.OldEtcd) (migrate.Finding, error) {
 	const relay = "leave out --strategy in-place: a relay needs no restart of etcd"
 	members, _, err := membership.List(ctx, v)
 	if err != nil {
@@ -135,7 +135,7 @@ func mayRestart(ctx context.Context, v phases.View, old phases.OldEtcd) (migrate
 	if _, ok := membership.OldMember(voters, v); !ok || len(voters) != 1 {
 		return phases.Block(relay, "the old member is not the only voter, and writes would stop while it restarts: %s", membership.Describe(members)), nil
 	}
-	if blocked, err := peerCertificateFits(ctx, v, old); err != nil || blocked.Verdict == migrate.Blocked {
+	if blocked, err := checkPeerCertificate(ctx, v, old); err != nil || blocked.Verdict == migrate.Blocked {
 		return blocked, err
 	}
 	address := v.First().Address
@@ -156,8 +156,8 @@ func mayRestart(ctx context.Context, v phases.View, old phases.OldEtcd) (migrate
 	return migrate.Finding{}, nil
 }
 
-func applyListen(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	m, f, err := listenManifest(ctx, h.View)
+func applyListen(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	m, f, err := listenManifest(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func applyListen(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if !running {
 		return errors.New("the old member has stopped")
 	}
-	if blocked, err := mayRestart(ctx, h.View, old); err != nil {
+	if blocked, err := mayRestart(ctx, h.Reader, old); err != nil {
 		return err
 	} else if blocked.Verdict == migrate.Blocked {
 		return fmt.Errorf("%s; %s", blocked.Reason, blocked.Remedy)
@@ -188,7 +188,7 @@ func applyListen(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 
 // verifyListen asks etcd before the API server, which has to find it again
 // first: what fails is then named by its cause.
-func verifyListen(ctx context.Context, v phases.View) error {
+func verifyListen(ctx context.Context, v phases.Reader) error {
 	old, running, err := v.OldEtcd(ctx)
 	if err != nil {
 		return err
@@ -217,13 +217,13 @@ func verifyListen(ctx context.Context, v phases.View) error {
 
 // undoListen puts the manifest of before back, byte for byte, and waits until
 // the member runs by it: once more a restart in which the API has no etcd.
-func undoListen(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func undoListen(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	host := h.On(h.Target())
-	m, f, err := listenManifest(ctx, h.View)
+	m, f, err := listenManifest(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
-	if err := etcdFollows(ctx, h.View, m); err != nil {
+	if err := etcdFollows(ctx, h.Reader, m); err != nil {
 		return err
 	}
 	kept := path.Join(phases.BackupDir(listenID), phases.EtcdManifest)
@@ -232,7 +232,7 @@ func undoListen(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 			return err
 		}
 	}
-	err = phases.Await(ctx, h.View, 5*time.Minute, func(ctx context.Context) error { return runsLocalOnly(ctx, h.View) })
+	err = phases.Await(ctx, h.Reader, 5*time.Minute, func(ctx context.Context) error { return runsLocalOnly(ctx, h.Reader) })
 	if err != nil {
 		return fmt.Errorf("waiting for the old member with the manifest of before: %w", err)
 	}
@@ -240,7 +240,7 @@ func undoListen(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 }
 
 // listenerBack writes the copy, unless the manifest was changed since.
-func listenerBack(ctx context.Context, h phases.Hands, now remote.File, kept string) error {
+func listenerBack(ctx context.Context, h phases.Writer, now remote.File, kept string) error {
 	f, err := h.On(h.Target()).ReadFile(ctx, kept)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s on %s is not there: take %s out of --%s in %s yourself", kept, h.Target(), membership.PeerURL(h.First()), listenPeers, now.Path)
@@ -255,7 +255,7 @@ func listenerBack(ctx context.Context, h phases.Hands, now remote.File, kept str
 	if ours, err := withListener(m, h.First()); err != nil || !bytes.Equal(ours, now.Data) {
 		return errors.Join(err, fmt.Errorf("%s on %s was changed by somebody else meanwhile and is left as it is: mend it there, or copy %s over it", now.Path, h.Target(), kept))
 	}
-	if err := alone(ctx, h.View); err != nil {
+	if err := alone(ctx, h.Reader); err != nil {
 		return fmt.Errorf("the listener stays: %w", err)
 	}
 	f.Path, f.Mode, f.Owner = now.Path, now.Mode, now.Owner
@@ -264,7 +264,7 @@ func listenerBack(ctx context.Context, h phases.Hands, now remote.File, kept str
 
 // etcdFollows waits until no etcd runs by another manifest than the one in
 // place: one that is about to be stopped would pass for the next one.
-func etcdFollows(ctx context.Context, v phases.View, m kube.Manifest) error {
+func etcdFollows(ctx context.Context, v phases.Reader, m kube.Manifest) error {
 	want, _ := m.Flags().Get(listenPeers)
 	err := phases.Await(ctx, v, kubeletActs, func(ctx context.Context) error {
 		old, running, err := v.OldEtcd(ctx)
@@ -282,7 +282,7 @@ func etcdFollows(ctx context.Context, v phases.View, m kube.Manifest) error {
 	return nil
 }
 
-func runsLocalOnly(ctx context.Context, v phases.View) error {
+func runsLocalOnly(ctx context.Context, v phases.Reader) error {
 	old, running, err := v.OldEtcd(ctx)
 	if err != nil {
 		return err

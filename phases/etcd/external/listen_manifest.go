@@ -13,7 +13,7 @@ import (
 	"hamigrate/phases/etcd/membership"
 )
 
-func listenManifest(ctx context.Context, v phases.View) (kube.Manifest, remote.File, error) {
+func listenManifest(ctx context.Context, v phases.Reader) (kube.Manifest, remote.File, error) {
 	f, err := v.On(v.Target()).ReadFile(ctx, phases.EtcdManifest)
 	if err != nil {
 		return kube.Manifest{}, remote.File{}, err

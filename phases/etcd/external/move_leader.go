@@ -24,7 +24,7 @@ func moveLeader() phases.Step {
 		Needs: []migrate.StepID{promoteID},
 		ByHand: "A write that falls into this moment is answered with status 500, because a leader that hands over drops what is proposed to it; nothing acknowledged is lost.\n\n" +
 			"```\n$ETCDCTL move-leader <ID of a new member>    # asked of the present leader\n```\n",
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			members, e, err := membership.List(ctx, v)
 			if err != nil {
 				return migrate.Finding{}, err
@@ -43,7 +43,7 @@ func moveLeader() phases.Step {
 			return phases.Need(migrate.Before{"leader": fmt.Sprintf("%x", s.Leader)}, "the old member is the leader"), nil
 		},
 		Apply: applyMoveLeader,
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			members, e, err := membership.List(ctx, v)
 			if err != nil {
 				return err
@@ -57,14 +57,14 @@ func moveLeader() phases.Step {
 			}
 			return nil
 		},
-		Undo: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Undo: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			return membership.LeaderToOldMember(ctx, h)
 		},
 		Settle: 30 * time.Second, WaitsFor: "etcd",
 	}
 }
 
-func applyMoveLeader(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyMoveLeader(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func applyMoveLeader(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 	if err != nil {
 		return err
 	}
-	old, ok := membership.OldMember(members, h.View)
+	old, ok := membership.OldMember(members, h.Reader)
 	host, s, err := membership.Voter(ctx, &e.Reader)
 	if err != nil || !ok || s.Leader != old.ID {
 		return err

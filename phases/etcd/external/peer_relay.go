@@ -44,7 +44,7 @@ func peerRelay() phases.Step {
 }
 
 // firstPeerAddress is where members on other hosts reach the old member.
-func firstPeerAddress(v phases.View) string {
+func firstPeerAddress(v phases.Reader) string {
 	return net.JoinHostPort(v.First().Address, strconv.Itoa(phases.EtcdPeerPort))
 }
 
@@ -81,7 +81,7 @@ PrivateTmp=yes
 	return socket, service
 }
 
-func checkPeerRelay(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkPeerRelay(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	old, running, err := v.OldEtcd(ctx)
 	if err != nil {
 		return migrate.Finding{}, err
@@ -102,7 +102,7 @@ func checkPeerRelay(ctx context.Context, v phases.View) (migrate.Finding, error)
 	} else if strings.TrimSpace(state) == "active" {
 		return phases.Done("%s is relayed to %s", firstPeerAddress(v), old.PeerAddress), nil
 	}
-	switch has, err := phases.Says(ctx, r, remote.Command{Script: "[ -x /usr/lib/systemd/systemd-socket-proxyd ] || [ -x /lib/systemd/systemd-socket-proxyd ]"}); {
+	switch has, err := phases.Confirms(ctx, r, remote.Command{Script: "[ -x /usr/lib/systemd/systemd-socket-proxyd ] || [ -x /lib/systemd/systemd-socket-proxyd ]"}); {
 	case err != nil:
 		return migrate.Finding{}, err
 	case !has:
@@ -116,7 +116,7 @@ func checkPeerRelay(ctx context.Context, v phases.View) (migrate.Finding, error)
 	return f, nil
 }
 
-func applyPeerRelay(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyPeerRelay(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	old, running, err := h.OldEtcd(ctx)
 	if err != nil {
 		return err
@@ -128,9 +128,9 @@ func applyPeerRelay(ctx context.Context, h phases.Hands, _ migrate.Before) error
 }
 
 // setUpRelay passes the host's address on to target.
-func setUpRelay(ctx context.Context, h phases.Hands, target string) error {
+func setUpRelay(ctx context.Context, h phases.Writer, target string) error {
 	host := h.On(h.Target())
-	socket, service := relayUnits(firstPeerAddress(h.View), target)
+	socket, service := relayUnits(firstPeerAddress(h.Reader), target)
 	for _, f := range []remote.File{
 		{Path: path.Join(unitDir, relayName+".service"), Data: []byte(service), Mode: 0o644},
 		{Path: path.Join(unitDir, relayName+".socket"), Data: []byte(socket), Mode: 0o644},
@@ -148,7 +148,7 @@ func setUpRelay(ctx context.Context, h phases.Hands, target string) error {
 
 // oldMemberReached goes from every etcd host to the old member, through the
 // relay where there is one, up to the certificate that it shows there.
-func oldMemberReached(ctx context.Context, v phases.View) error {
+func oldMemberReached(ctx context.Context, v phases.Reader) error {
 	for _, h := range v.Spec().Etcd.Hosts {
 		if _, err := kube.ServedCertificate(ctx, v.On(h.Name).DialContext, firstPeerAddress(v), nil); err != nil {
 			return fmt.Errorf("reaching the old member's peer port from %s: %w", h.Name, err)
@@ -158,8 +158,8 @@ func oldMemberReached(ctx context.Context, v phases.View) error {
 }
 
 // undoPeerRelay removes the relay when nobody needs it any more.
-func undoPeerRelay(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	if err := alone(ctx, h.View); err != nil {
+func undoPeerRelay(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	if err := alone(ctx, h.Reader); err != nil {
 		return fmt.Errorf("the relay stays: %w", err)
 	}
 	return takeRelayDown(ctx, h)

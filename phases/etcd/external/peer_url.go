@@ -38,7 +38,7 @@ func peerURL(with migrate.When, listener migrate.StepID) phases.Step {
 	}
 }
 
-func checkPeerURL(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkPeerURL(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	members, _, err := membership.List(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
@@ -57,7 +57,7 @@ func checkPeerURL(ctx context.Context, v phases.View) (migrate.Finding, error) {
 		return migrate.Finding{}, err
 	}
 	if up {
-		if blocked, err := peerCertificateFits(ctx, v, running); err != nil || blocked.Verdict == migrate.Blocked {
+		if blocked, err := checkPeerCertificate(ctx, v, running); err != nil || blocked.Verdict == migrate.Blocked {
 			return blocked, err
 		}
 	}
@@ -68,7 +68,7 @@ func checkPeerURL(ctx context.Context, v phases.View) (migrate.Finding, error) {
 
 // peerCertificateFits is Blocked where the old member's peer certificate lacks
 // the address: newcomers check the name they dial against it.
-func peerCertificateFits(ctx context.Context, v phases.View, old phases.OldEtcd) (migrate.Finding, error) {
+func checkPeerCertificate(ctx context.Context, v phases.Reader, old phases.OldEtcd) (migrate.Finding, error) {
 	cert, err := kube.ServedCertificate(ctx, v.On(v.Target()).DialContext, old.PeerAddress, nil)
 	if err != nil {
 		return migrate.Finding{}, err
@@ -80,7 +80,7 @@ func peerCertificateFits(ctx context.Context, v phases.View, old phases.OldEtcd)
 	return migrate.Finding{}, nil
 }
 
-func applyPeerURL(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyPeerURL(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func applyPeerURL(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err != nil {
 		return err
 	}
-	old, ok := membership.OldMember(members, h.View)
+	old, ok := membership.OldMember(members, h.Reader)
 	if !ok {
 		return errors.New("the old member is not in the member list")
 	}
@@ -99,7 +99,7 @@ func applyPeerURL(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	return e.SetPeerURL(ctx, h.Target(), old.ID, membership.PeerURL(h.First()))
 }
 
-func verifyPeerURL(ctx context.Context, v phases.View) error {
+func verifyPeerURL(ctx context.Context, v phases.Reader) error {
 	members, _, err := membership.List(ctx, v)
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func verifyPeerURL(ctx context.Context, v phases.View) error {
 
 // undoPeerURL stores the URL of before. Others would not find the member by
 // it, so it has to be the only one; and never a learner's (SetPeerURL).
-func undoPeerURL(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func undoPeerURL(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	if before["peerURLs"] == "" {
 		return errors.New("the journal does not say what the stored peer URL was before: set it back by hand with `etcdctl member update`, and run again")
 	}
@@ -125,7 +125,7 @@ func undoPeerURL(ctx context.Context, h phases.Hands, before migrate.Before) err
 	if err != nil {
 		return err
 	}
-	old, ok := membership.OldMember(members, h.View)
+	old, ok := membership.OldMember(members, h.Reader)
 	switch {
 	case !ok:
 		return errors.New("the old member is not in the member list")
@@ -134,7 +134,7 @@ func undoPeerURL(ctx context.Context, h phases.Hands, before migrate.Before) err
 	case old.Learner:
 		return errors.New("the old member is a learner: updating one would promote it silently (etcd-io/etcd#21694)")
 	}
-	if err := alone(ctx, h.View); err != nil {
+	if err := alone(ctx, h.Reader); err != nil {
 		return fmt.Errorf("the stored peer URL stays: %w", err)
 	}
 	return e.SetPeerURL(ctx, h.Target(), old.ID, strings.Split(before["peerURLs"], ",")...)

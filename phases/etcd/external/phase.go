@@ -64,9 +64,9 @@ func Phase() phases.Phase {
 				removeRelay(),
 			},
 		),
-		Also:        []migrate.Selector{migrate.FirstControlPlane}, // it signs, and holds the trail
-		Guard:       phases.Guard,
-		GuardSettle: 2 * time.Minute,
+		Also:             []migrate.Selector{migrate.FirstControlPlane}, // it signs, and holds the trail
+		Invariants:       phases.CheckInvariants,
+		InvariantsSettle: 2 * time.Minute,
 	}
 }
 
@@ -86,10 +86,10 @@ func when(w migrate.When, steps ...phases.Step) []phases.Step {
 // API server: what it would need is not set up again.
 func withoutSecond(after []phases.Step) []phases.Step {
 	for i := range after {
-		after[i].Check = func(context.Context, phases.View) (migrate.Finding, error) {
+		after[i].Check = func(context.Context, phases.Reader) (migrate.Finding, error) {
 			return phases.Need(migrate.Before{}, "no second API server is set up for the way back"), nil
 		}
-		after[i].Undo = func(context.Context, phases.Hands, migrate.Before) error { return nil }
+		after[i].Undo = func(context.Context, phases.Writer, migrate.Before) error { return nil }
 	}
 	return after
 }

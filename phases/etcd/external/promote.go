@@ -25,7 +25,7 @@ func promote() phases.Step {
 		KeepGoing: true,
 		Needs:     []migrate.StepID{startMemberID},
 		ByHand:    "```\n$ETCDCTL member promote <ID>\n$ETCDCTL endpoint hashkv --cluster -w table    # equal hashes\n```\n",
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			members, _, err := membership.List(ctx, v)
 			if err != nil {
 				return migrate.Finding{}, err
@@ -45,14 +45,14 @@ func promote() phases.Step {
 
 // applyPromote asks again while etcd finds the learner not in sync: under
 // steady writes it may be a few entries behind at any one moment.
-func applyPromote(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyPromote(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	return membership.Promote(ctx, h, h.Target(), func(members []etcd.Member) (etcd.Member, bool) { return membership.MemberOn(members, h.Self()) })
 }
 
 // verifyPromote wants a voter that knows it is one. That all members hold one
 // history is proven before anything depends on the new ones: hashing holds up
 // a large database, so it is done once and not polled.
-func verifyPromote(ctx context.Context, v phases.View) error {
+func verifyPromote(ctx context.Context, v phases.Reader) error {
 	members, e, err := membership.List(ctx, v)
 	if err != nil {
 		return err
@@ -75,8 +75,8 @@ func verifyPromote(ctx context.Context, v phases.View) error {
 // disabled before, so that a removed member does not come back with its host,
 // and stopped after, so that the votes of those that stay are enough at every
 // moment.
-func undoPromote(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	members, _, err := membership.List(ctx, h.View)
+func undoPromote(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	members, _, err := membership.List(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func undoPromote(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	if err := membership.RemoveVoter(ctx, h, m); err != nil {
 		return err
 	}
-	err = phases.Await(ctx, h.View, time.Minute, func(ctx context.Context) error { return membership.OthersServe(ctx, h.View, h.Target()) })
+	err = phases.Await(ctx, h.Reader, time.Minute, func(ctx context.Context) error { return membership.OthersServe(ctx, h.Reader, h.Target()) })
 	if err != nil {
 		return fmt.Errorf("waiting for the members that stay: %w", err)
 	}

@@ -45,15 +45,15 @@ const (
 
 // rejoin brings the old member to a stage. Until it is a voter its data is
 // disposable, and clients are served by the new members alone.
-func rejoin(ctx context.Context, h phases.Hands, to stage) error {
-	if err := newMembersCarry(ctx, h.View); err != nil {
+func rejoin(ctx context.Context, h phases.Writer, to stage) error {
+	if err := newMembersCarry(ctx, h.Reader); err != nil {
 		return fmt.Errorf("the old member on %s is left as it is: %w", h.First().Name, err)
 	}
-	members, _, err := membership.List(ctx, h.View)
+	members, _, err := membership.List(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
-	if old, ok := membership.OldMember(members, h.View); !ok || old.Learner {
+	if old, ok := membership.OldMember(members, h.Reader); !ok || old.Learner {
 		if err := joinAsLearner(ctx, h); err != nil {
 			return err
 		}
@@ -72,7 +72,7 @@ func rejoin(ctx context.Context, h phases.Hands, to stage) error {
 
 // newMembersCarry wants the new members to be voters that answer, and the API
 // server to use none but them: the old one is restarted on its way.
-func newMembersCarry(ctx context.Context, v phases.View) error {
+func newMembersCarry(ctx context.Context, v phases.Reader) error {
 	members, e, err := membership.List(ctx, v)
 	if err != nil {
 		return err
@@ -105,16 +105,16 @@ func newMembersCarry(ctx context.Context, v phases.View) error {
 }
 
 // joinAsLearner goes on from wherever an attempt before was cut.
-func joinAsLearner(ctx context.Context, h phases.Hands) error {
-	members, _, err := membership.List(ctx, h.View)
+func joinAsLearner(ctx context.Context, h phases.Writer) error {
+	members, _, err := membership.List(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
-	old, listed := membership.OldMember(members, h.View)
+	old, listed := membership.OldMember(members, h.Reader)
 	if listed && !slices.Equal(old.PeerURLs, []string{membership.PeerURL(h.First())}) {
 		return fmt.Errorf("another learner is in the list, promote or remove it first: %s", membership.Describe(members))
 	}
-	data, err := hasOldData(ctx, h.View)
+	data, err := hasOldData(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func joinAsLearner(ctx context.Context, h phases.Hands) error {
 		}
 		listed = false
 	}
-	starts, err := joinsAlready(ctx, h.View, members)
+	starts, err := joinsAlready(ctx, h.Reader, members)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func joinAsLearner(ctx context.Context, h phases.Hands) error {
 			return err
 		}
 	default:
-		if _, there, err := oldManifest(ctx, h.View); err != nil {
+		if _, there, err := oldManifest(ctx, h.Reader); err != nil {
 			return err
 		} else if there {
 			break
@@ -150,7 +150,7 @@ func joinAsLearner(ctx context.Context, h phases.Hands) error {
 			return err
 		}
 	}
-	err = phases.Await(ctx, h.View, learnerJoins, func(ctx context.Context) error { return oldCaughtUp(ctx, h.View) })
+	err = phases.Await(ctx, h.Reader, learnerJoins, func(ctx context.Context) error { return oldCaughtUp(ctx, h.Reader) })
 	if err != nil {
 		return fmt.Errorf("waiting for the old member on %s, which joins as a learner: %w", h.First().Name, err)
 	}
@@ -159,7 +159,7 @@ func joinAsLearner(ctx context.Context, h phases.Hands) error {
 
 // oldCaughtUp wants the old member's process to be what its manifest says, and
 // its member to be the one of the list, with all data.
-func oldCaughtUp(ctx context.Context, v phases.View) error {
+func oldCaughtUp(ctx context.Context, v phases.Reader) error {
 	if err := oldRunsItsManifest(ctx, v); err != nil {
 		return err
 	}
@@ -176,17 +176,17 @@ func oldCaughtUp(ctx context.Context, v phases.View) error {
 
 // promoteOld gives it its vote, and proves that it holds what the others hold
 // before anything depends on it.
-func promoteOld(ctx context.Context, h phases.Hands) error {
+func promoteOld(ctx context.Context, h phases.Writer) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err
 	}
-	err = membership.Promote(ctx, h, h.First().Name, func(members []etcd.Member) (etcd.Member, bool) { return membership.OldMember(members, h.View) })
+	err = membership.Promote(ctx, h, h.First().Name, func(members []etcd.Member) (etcd.Member, bool) { return membership.OldMember(members, h.Reader) })
 	if err != nil {
 		return err
 	}
-	err = phases.Await(ctx, h.View, 2*time.Minute, func(ctx context.Context) error {
-		if err := membership.OldMemberServes(ctx, h.View); err != nil {
+	err = phases.Await(ctx, h.Reader, 2*time.Minute, func(ctx context.Context) error {
+		if err := membership.OldMemberServes(ctx, h.Reader); err != nil {
 			return err
 		}
 		if s, err := e.Status(ctx, h.First().Name); err != nil || s.Learner {
@@ -204,7 +204,7 @@ func promoteOld(ctx context.Context, h phases.Hands) error {
 	return err
 }
 
-func oldListed(ctx context.Context, v phases.View) (bool, error) {
+func oldListed(ctx context.Context, v phases.Reader) (bool, error) {
 	members, _, err := membership.List(ctx, v)
 	_, ok := membership.OldMember(members, v)
 	return ok, err

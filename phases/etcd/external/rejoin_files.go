@@ -73,7 +73,7 @@ func ofBirth(variable string) bool {
 }
 
 // oldManifest is what the kubelet has for the old member.
-func oldManifest(ctx context.Context, v phases.View) (remote.File, bool, error) {
+func oldManifest(ctx context.Context, v phases.Reader) (remote.File, bool, error) {
 	f, err := v.On(v.First().Name).ReadFile(ctx, phases.EtcdManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return remote.File{}, false, nil
@@ -84,7 +84,7 @@ func oldManifest(ctx context.Context, v phases.View) (remote.File, bool, error) 
 const archivedManifest = phases.EtcdArchive + "/etcd.yaml"
 
 // originalManifest is the one of before, from the archive or still in place.
-func originalManifest(ctx context.Context, v phases.View) (remote.File, error) {
+func originalManifest(ctx context.Context, v phases.Reader) (remote.File, error) {
 	f, there, err := oldManifest(ctx, v)
 	if err != nil || there && !isJoining(f.Data) {
 		return f, err
@@ -97,7 +97,7 @@ func originalManifest(ctx context.Context, v phases.View) (remote.File, error) {
 }
 
 // wantedJoining is the manifest for the members as they are.
-func wantedJoining(ctx context.Context, v phases.View, members []etcd.Member) (remote.File, error) {
+func wantedJoining(ctx context.Context, v phases.Reader, members []etcd.Member) (remote.File, error) {
 	f, err := originalManifest(ctx, v)
 	if err != nil {
 		return remote.File{}, err
@@ -121,7 +121,7 @@ func wantedJoining(ctx context.Context, v phases.View, members []etcd.Member) (r
 
 // joinsAlready says that the manifest with which it joins is in place and fits
 // the members: what is in the data folder is then the new member's own.
-func joinsAlready(ctx context.Context, v phases.View, members []etcd.Member) (bool, error) {
+func joinsAlready(ctx context.Context, v phases.Reader, members []etcd.Member) (bool, error) {
 	f, there, err := oldManifest(ctx, v)
 	if err != nil || !there || !isJoining(f.Data) {
 		return false, err
@@ -134,12 +134,12 @@ func joinsAlready(ctx context.Context, v phases.View, members []etcd.Member) (bo
 }
 
 // writeJoining starts it.
-func writeJoining(ctx context.Context, h phases.Hands) error {
-	members, _, err := membership.List(ctx, h.View)
+func writeJoining(ctx context.Context, h phases.Writer) error {
+	members, _, err := membership.List(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
-	f, err := wantedJoining(ctx, h.View, members)
+	f, err := wantedJoining(ctx, h.Reader, members)
 	if err != nil {
 		return err
 	}
@@ -151,11 +151,11 @@ func writeJoining(ctx context.Context, h phases.Hands) error {
 // go of the pod: between two starts of a process that ends again and again, a
 // start from the manifest of before on a folder that is just empty would found
 // a cluster.
-func clearOld(ctx context.Context, h phases.Hands) error {
+func clearOld(ctx context.Context, h phases.Writer) error {
 	if err := putManifestAway(ctx, h); err != nil {
 		return err
 	}
-	err := phases.Await(ctx, h.View, kubeletStarts, func(ctx context.Context) error { return oldPodGone(ctx, h.View) })
+	err := phases.Await(ctx, h.Reader, kubeletStarts, func(ctx context.Context) error { return oldPodGone(ctx, h.Reader) })
 	if err != nil {
 		return fmt.Errorf("waiting for the end of the old member's pod: %w", err)
 	}
@@ -164,9 +164,9 @@ func clearOld(ctx context.Context, h phases.Hands) error {
 
 // putManifestAway moves the old member's manifest to the archive; one made for
 // joining is removed.
-func putManifestAway(ctx context.Context, h phases.Hands) error {
+func putManifestAway(ctx context.Context, h phases.Writer) error {
 	host := h.On(h.First().Name)
-	f, there, err := oldManifest(ctx, h.View)
+	f, there, err := oldManifest(ctx, h.Reader)
 	if err != nil || !there {
 		return err
 	}
@@ -188,7 +188,7 @@ func putManifestAway(ctx context.Context, h phases.Hands) error {
 // oldPodGone wants no process of the old member, and none to come: the kubelet
 // deletes the pod's mirror in the API when it has seen that the manifest is
 // gone and has ended the pod (pkg/kubelet: HandlePodCleanups).
-func oldPodGone(ctx context.Context, v phases.View) error {
+func oldPodGone(ctx context.Context, v phases.Reader) error {
 	_, running, err := v.OldEtcd(ctx)
 	if err != nil {
 		return err
@@ -217,18 +217,18 @@ func oldPodGone(ctx context.Context, v phases.View) error {
 
 // originalBack puts the manifest of before in place, byte for byte, when the
 // member runs and holds its data, and waits until it runs by it.
-func originalBack(ctx context.Context, h phases.Hands) error {
+func originalBack(ctx context.Context, h phases.Writer) error {
 	first := h.First().Name
-	f, there, err := oldManifest(ctx, h.View)
+	f, there, err := oldManifest(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
 	host := h.On(first)
 	if !there || isJoining(f.Data) {
-		if err := oldCaughtUp(ctx, h.View); err != nil {
+		if err := oldCaughtUp(ctx, h.Reader); err != nil {
 			return fmt.Errorf("the manifest of before stays in %s: %w", archivedManifest, err)
 		}
-		if f, err = originalManifest(ctx, h.View); err != nil {
+		if f, err = originalManifest(ctx, h.Reader); err != nil {
 			return err
 		}
 		f.Path = phases.EtcdManifest
@@ -236,7 +236,7 @@ func originalBack(ctx context.Context, h phases.Hands) error {
 			return err
 		}
 	}
-	err = phases.Await(ctx, h.View, kubeletStarts, func(ctx context.Context) error { return oldCaughtUp(ctx, h.View) })
+	err = phases.Await(ctx, h.Reader, kubeletStarts, func(ctx context.Context) error { return oldCaughtUp(ctx, h.Reader) })
 	if err != nil {
 		return fmt.Errorf("waiting for the old member on %s with the manifest of before: %w", first, err)
 	}
@@ -244,7 +244,7 @@ func originalBack(ctx context.Context, h phases.Hands) error {
 }
 
 // oldRunsItsManifest compares the process with the manifest in place.
-func oldRunsItsManifest(ctx context.Context, v phases.View) error {
+func oldRunsItsManifest(ctx context.Context, v phases.Reader) error {
 	f, there, err := oldManifest(ctx, v)
 	switch {
 	case err != nil:

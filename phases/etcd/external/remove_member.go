@@ -26,7 +26,7 @@ func removeMember() phases.Step {
 		On:     migrate.FirstControlPlane,
 		Needs:  []migrate.StepID{repointID, kubeadmConfigID},
 		ByHand: "```\n$ETCDCTL member remove <ID of {{.First.Name}}>    # through a new member\n```\n",
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			members, _, err := membership.List(ctx, v)
 			if err != nil {
 				return migrate.Finding{}, err
@@ -49,7 +49,7 @@ func removeMember() phases.Step {
 }
 
 // applyRemoveMember never removes a member that an API server depends on.
-func applyRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyRemoveMember(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err
@@ -58,21 +58,21 @@ func applyRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) er
 	if err != nil {
 		return err
 	}
-	old, ok := membership.OldMember(members, h.View)
+	old, ok := membership.OldMember(members, h.Reader)
 	if !ok {
 		return nil
 	}
-	if err := membersReady(ctx, h.View); err != nil {
+	if err := membersReady(ctx, h.Reader); err != nil {
 		return err
 	}
 	// The timer would put back a manifest that needs this member.
-	if err := apiserver.Readyz(ctx, h.View, h.Target()); err != nil {
+	if err := apiserver.Readyz(ctx, h.Reader, h.Target()); err != nil {
 		return err
 	}
 	if err := apiserver.DisarmWatchdog(ctx, h.On(h.Target())); err != nil {
 		return err
 	}
-	if err := runningServers(ctx, h.View, etcdServers(h.View)); err != nil {
+	if err := runningServers(ctx, h.Reader, etcdServers(h.Reader)); err != nil {
 		return err
 	}
 	host, s, err := membership.Voter(ctx, &e.Reader)
@@ -86,12 +86,12 @@ func applyRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) er
 	if host == h.First().Name {
 		host = h.Spec().Etcd.Hosts[0].Name
 	}
-	return membership.Change(ctx, h.World(), func(ctx context.Context) error {
+	return membership.Change(ctx, h.Access(), func(ctx context.Context) error {
 		members, err := e.Members(ctx)
 		if err != nil {
 			return err
 		}
-		if _, ok := membership.OldMember(members, h.View); !ok {
+		if _, ok := membership.OldMember(members, h.Reader); !ok {
 			return nil
 		}
 		return e.Remove(ctx, host, old.ID)
@@ -100,7 +100,7 @@ func applyRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) er
 
 // verifyRemoveMember asks every member: one that has not seen the removal
 // would still count the old one for its quorum.
-func verifyRemoveMember(ctx context.Context, v phases.View) error {
+func verifyRemoveMember(ctx context.Context, v phases.Reader) error {
 	members, e, err := membership.List(ctx, v)
 	if err != nil {
 		return err
@@ -131,7 +131,7 @@ const namedAtMost = 8
 // plan and in the report is all that can be done. It is no Change: those of a
 // saved plan are compared with what is true later, and what others do with
 // their objects must not stop a run.
-func othersOfOld(ctx context.Context, v phases.View) string {
+func othersOfOld(ctx context.Context, v phases.Reader) string {
 	old, running, err := v.OldEtcd(ctx)
 	if err != nil || !running {
 		return ""
@@ -168,6 +168,6 @@ func othersOfOld(ctx context.Context, v phases.View) string {
 }
 
 // undoRemoveMember is the whole way: the old member is a voter again.
-func undoRemoveMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func undoRemoveMember(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	return rejoin(ctx, h, votes)
 }

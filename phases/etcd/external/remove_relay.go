@@ -23,8 +23,8 @@ func removeRelay() phases.Step {
 		When:   overlapped(),
 		ByHand: "```\nsystemctl disable --now " + relayName + ".socket " + relayName + ".service\nrm /etc/systemd/system/" + relayName + ".*; systemctl daemon-reload\n```\n",
 		Check:  checkRemoveRelay,
-		Apply:  func(ctx context.Context, h phases.Hands, _ migrate.Before) error { return takeRelayDown(ctx, h) },
-		Verify: func(ctx context.Context, v phases.View) error {
+		Apply:  func(ctx context.Context, h phases.Writer, _ migrate.Before) error { return takeRelayDown(ctx, h) },
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			f, err := checkRemoveRelay(ctx, v)
 			if err != nil {
 				return err
@@ -39,7 +39,7 @@ func removeRelay() phases.Step {
 	}
 }
 
-func takeRelayDown(ctx context.Context, h phases.Hands) error {
+func takeRelayDown(ctx context.Context, h phases.Writer) error {
 	script := fmt.Sprintf(`set -eu; cd %s
 [ ! -e %[2]s.socket ] || systemctl disable --now --quiet %[2]s.socket
 systemctl stop %[2]s.service 2>/dev/null || true
@@ -52,7 +52,7 @@ rm -f %[2]s.socket %[2]s.service; systemctl daemon-reload`, unitDir, relayName)
 
 // checkRemoveRelay says "needed" already while the relay is still to be set
 // up, so that the plan of a whole phase shows both.
-func checkRemoveRelay(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkRemoveRelay(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	script := fmt.Sprintf("ls %s 2>/dev/null | grep -c '^%s' || true; systemctl is-active %s.service %s.socket | grep -cx active || true", unitDir, relayName, relayName, relayName)
 	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: script})
 	if err != nil {
@@ -73,7 +73,7 @@ func checkRemoveRelay(ctx context.Context, v phases.View) (migrate.Finding, erro
 
 // undoRemoveRelay sets the relay up again before the old member runs, so that
 // the others reach it from its first moment on.
-func undoRemoveRelay(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func undoRemoveRelay(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	old, running, err := h.OldEtcd(ctx)
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func repointOverlapped() phases.Step {
 	s := repointAPIServer()
 	s.When = phases.When(phases.Overlap)
 	s.Needs = append(s.Needs, restart().RedirectID())
-	s.Apply, s.Undo, s.Bracket = applyRepointOverlapped, undoRepointOverlapped, restart().StepGroup()
+	s.Apply, s.Undo, s.Group = applyRepointOverlapped, undoRepointOverlapped, restart().StepGroup()
 	return s
 }
 
@@ -72,17 +72,17 @@ func restart() overlap.Restart {
 	return overlap.Restart{
 		Prefix: "etcd",
 		Needs:  []migrate.StepID{promoteID, moveLeaderID},
-		Done: func(ctx context.Context, v phases.View) (bool, error) {
-			first := v.World().View(v.First().Name)
+		Done: func(ctx context.Context, v phases.Reader) (bool, error) {
+			first := v.Access().Reader(v.First().Name)
 			f, err := checkRepoint(ctx, first)
 			return f.Verdict == migrate.Satisfied, err
 		},
-		Flags: func(v phases.View) map[string]string { return map[string]string{"etcd-servers": etcdServers(v)} },
-		Former: func(ctx context.Context, v phases.View) (map[string]string, error) {
+		Flags: func(v phases.Reader) map[string]string { return map[string]string{"etcd-servers": etcdServers(v)} },
+		Former: func(ctx context.Context, v phases.Reader) (map[string]string, error) {
 			if err := oldMemberKeepsAll(ctx, v); err != nil {
 				return nil, err
 			}
-			servers, err := formerServers(ctx, v, nil)
+			servers, err := previousServers(ctx, v, nil)
 			return map[string]string{"etcd-servers": servers}, err
 		},
 	}
@@ -92,17 +92,17 @@ func restart() overlap.Restart {
 // server carries all clients. An attempt before may have been taken back just
 // now: a process that runs with the arguments wanted and is about to be
 // stopped would be taken for the new one.
-func applyRepointOverlapped(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyRepointOverlapped(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	if err := overlap.Ready(ctx, h); err != nil {
 		return err
 	}
-	if err := awaitKubelet(ctx, h.View); err != nil {
+	if err := awaitKubelet(ctx, h.Reader); err != nil {
 		return err
 	}
 	return changeEtcdServers(ctx, h, gracefully(ctx, h))
 }
 
-func checkRepoint(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkRepoint(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	f, err := v.On(v.Target()).ReadFile(ctx, phases.APIServerManifest)
 	if err != nil {
 		return migrate.Finding{}, err
@@ -134,13 +134,13 @@ func checkRepoint(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	return finding, nil
 }
 
-func applyRepoint(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyRepoint(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	return changeEtcdServers(ctx, h, around{})
 }
 
 // verifyRepoint reads the running arguments: the kubelet may not have seen
 // the change, or the old process may be on its way out still.
-func verifyRepoint(ctx context.Context, v phases.View) error {
+func verifyRepoint(ctx context.Context, v phases.Reader) error {
 	if err := runningServers(ctx, v, etcdServers(v)); err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func verifyRepoint(ctx context.Context, v phases.View) error {
 
 // undoRepointOverlapped is undoRepoint while the second API server carries the
 // clients.
-func undoRepointOverlapped(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func undoRepointOverlapped(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	err := takeRepointBack(ctx, h, before, func(standing bool) error {
 		is, err := overlap.Redirected(ctx, h.On(h.Target()))
 		if err != nil || is && !standing {
@@ -167,7 +167,7 @@ func undoRepointOverlapped(ctx context.Context, h phases.Hands, before migrate.B
 }
 
 // undoRepoint brings the manifest of before back in place, as it was changed.
-func undoRepoint(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func undoRepoint(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	return takeRepointBack(ctx, h, before, func(bool) error { return nil }, around{})
 }
 
@@ -176,20 +176,20 @@ func undoRepoint(ctx context.Context, h phases.Hands, before migrate.Before) err
 // which acts were this run to die here. may is asked before anything is
 // changed, and told whether the API server works with the new members; edit is
 // around the change.
-func takeRepointBack(ctx context.Context, h phases.Hands, before migrate.Before, may func(standing bool) error, edit around) error {
+func takeRepointBack(ctx context.Context, h phases.Writer, before migrate.Before, may func(standing bool) error, edit around) error {
 	host := h.On(h.Target())
-	if err := awaitKubelet(ctx, h.View); err != nil {
+	if err := awaitKubelet(ctx, h.Reader); err != nil {
 		return err
 	}
 	servers, err := putBack(ctx, h, before, may, edit)
 	if err != nil {
 		return err
 	}
-	err = phases.Await(ctx, h.View, oldReady, func(ctx context.Context) error {
-		if err := runningServers(ctx, h.View, servers); err != nil {
+	err = phases.Await(ctx, h.Reader, oldReady, func(ctx context.Context) error {
+		if err := runningServers(ctx, h.Reader, servers); err != nil {
 			return err
 		}
-		if err := apiserver.Readyz(ctx, h.View, h.Target()); err != nil {
+		if err := apiserver.Readyz(ctx, h.Reader, h.Target()); err != nil {
 			return err
 		}
 		return apiserver.DisarmWatchdog(ctx, host)
@@ -205,7 +205,7 @@ func takeRepointBack(ctx context.Context, h phases.Hands, before migrate.Before,
 // putBack writes the manifest of before where one with the new members is, and
 // returns the etcd that it names. One that names another is left as it is: it
 // was not edited, or is back already.
-func putBack(ctx context.Context, h phases.Hands, before migrate.Before, may func(bool) error, edit around) (servers string, err error) {
+func putBack(ctx context.Context, h phases.Writer, before migrate.Before, may func(bool) error, edit around) (servers string, err error) {
 	host := h.On(h.Target())
 	now, err := host.ReadFile(ctx, phases.APIServerManifest)
 	if err != nil {
@@ -215,17 +215,17 @@ func putBack(ctx context.Context, h phases.Hands, before migrate.Before, may fun
 	if err != nil {
 		return "", fmt.Errorf("on %s: %w", h.Target(), err)
 	}
-	if have, _ := m.Flags().Get("etcd-servers"); have != etcdServers(h.View) {
+	if have, _ := m.Flags().Get("etcd-servers"); have != etcdServers(h.Reader) {
 		return have, nil
 	}
-	standing := verifyRepoint(ctx, h.View) == nil
-	former, err := formerManifest(ctx, h.View, now)
+	standing := verifyRepoint(ctx, h.Reader) == nil
+	former, err := previousManifest(ctx, h.Reader, now)
 	if err != nil {
 		return "", err
 	}
 	if former == nil {
 		// It worked, or the error says what to do.
-		if former, err = editedByOthers(ctx, h.View, m, before); err != nil {
+		if former, err = editedByOthers(ctx, h.Reader, m, before); err != nil {
 			return "", err
 		}
 		standing = true
@@ -234,7 +234,7 @@ func putBack(ctx context.Context, h phases.Hands, before migrate.Before, may fun
 	if standing {
 		serves = oldMemberKeepsAll
 	}
-	if err := serves(ctx, h.View); err != nil {
+	if err := serves(ctx, h.Reader); err != nil {
 		return "", fmt.Errorf("%s on %s is left as it is: the one before it needs the old etcd member: %w", phases.APIServerManifest, h.Target(), err)
 	}
 	if err := may(standing); err != nil {

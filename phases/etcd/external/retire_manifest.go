@@ -24,7 +24,7 @@ func retireManifest() phases.Step {
 		On:     migrate.FirstControlPlane,
 		Needs:  []migrate.StepID{removeMemberID},
 		ByHand: "```\nmkdir -p -m 0700 " + phases.EtcdArchive + "\nmv /etc/kubernetes/manifests/etcd.yaml " + phases.EtcdArchive + "/\npgrep -x etcd    # until there is none\n```\n",
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			f, err := v.On(v.Target()).ReadFile(ctx, phases.EtcdManifest)
 			if errors.Is(err, fs.ErrNotExist) {
 				return phases.Done("there is no etcd.yaml in the manifests folder"), nil
@@ -42,13 +42,13 @@ func retireManifest() phases.Step {
 			}
 			return finding, nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			// A live voter's manifest is never taken away.
-			members, _, err := membership.List(ctx, h.View)
+			members, _, err := membership.List(ctx, h.Reader)
 			if err != nil {
 				return err
 			}
-			if m, ok := membership.OldMember(members, h.View); ok {
+			if m, ok := membership.OldMember(members, h.Reader); ok {
 				return fmt.Errorf("member %s (%s) is none of the etcd hosts' and is still in the list", m.Name, m.PeerHost())
 			}
 			return putManifestAway(ctx, h)
@@ -63,13 +63,13 @@ func retireManifest() phases.Step {
 
 // undoRetireManifest has nothing to do where the manifest was not moved yet;
 // what runs by it is then the removed member, which the step before sees to.
-func undoRetireManifest(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	f, there, err := oldManifest(ctx, h.View)
+func undoRetireManifest(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	f, there, err := oldManifest(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
 	if there && !isJoining(f.Data) {
-		if listed, err := oldListed(ctx, h.View); err != nil || !listed {
+		if listed, err := oldListed(ctx, h.Reader); err != nil || !listed {
 			return err
 		}
 	}

@@ -10,18 +10,18 @@ import (
 	"hamigrate/phases"
 )
 
-func unitActive(ctx context.Context, v phases.View) (bool, error) {
+func unitActive(ctx context.Context, v phases.Reader) (bool, error) {
 	state, err := unitState(ctx, v)
 	return state == "active", err
 }
 
 // unitState is systemd's word for it: "active", "activating", "inactive" …
-func unitState(ctx context.Context, v phases.View) (string, error) {
+func unitState(ctx context.Context, v phases.Reader) (string, error) {
 	return stateOn(ctx, v, v.Target())
 }
 
 // stateOn is unitState of a host.
-func stateOn(ctx context.Context, v phases.View, host string) (string, error) {
+func stateOn(ctx context.Context, v phases.Reader, host string) (string, error) {
 	out, err := v.On(host).Look(ctx, remote.Command{Script: "systemctl is-active etcd.service || true"})
 	if err != nil {
 		return "", fmt.Errorf("asking systemd on %s for etcd.service: %w", host, err)
@@ -31,7 +31,7 @@ func stateOn(ctx context.Context, v phases.View, host string) (string, error) {
 
 // lastWords is what etcd said last, for whoever has to find out why it does
 // not answer.
-func lastWords(ctx context.Context, v phases.View) error {
+func lastWords(ctx context.Context, v phases.Reader) error {
 	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "journalctl -q --no-pager -o cat -n 3 -u etcd.service | cut -c1-300"})
 	if err != nil || strings.TrimSpace(out) == "" {
 		return nil
@@ -40,12 +40,12 @@ func lastWords(ctx context.Context, v phases.View) error {
 }
 
 // disableUnit keeps the member from starting with its host.
-func disableUnit(ctx context.Context, h phases.Hands) error {
+func disableUnit(ctx context.Context, h phases.Writer) error {
 	return unitVerb(ctx, h, "disable", "enabled", "systemctl is-enabled etcd.service 2>/dev/null || true")
 }
 
 // stopUnit ends the member, and systemd's attempts to start one that ends.
-func stopUnit(ctx context.Context, h phases.Hands) error {
+func stopUnit(ctx context.Context, h phases.Writer) error {
 	if err := disableUnit(ctx, h); err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func stopUnit(ctx context.Context, h phases.Hands) error {
 
 // unitVerb does something to etcd.service on the target where its state is
 // one of those, and wants another state then.
-func unitVerb(ctx context.Context, h phases.Hands, verb, while, question string) error {
+func unitVerb(ctx context.Context, h phases.Writer, verb, while, question string) error {
 	host := h.On(h.Target())
 	for _, again := range []bool{false, true} {
 		out, err := host.Look(ctx, remote.Command{Script: question})
@@ -76,7 +76,7 @@ func unitVerb(ctx context.Context, h phases.Hands, verb, while, question string)
 }
 
 // Serves wants etcd.service to be enabled and active.
-func (Topology) Serves(ctx context.Context, v phases.View) (says string, ok bool, err error) {
+func (Topology) Serves(ctx context.Context, v phases.Reader) (says string, ok bool, err error) {
 	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service || true; systemctl is-active etcd.service || true"})
 	if err != nil {
 		return "", false, fmt.Errorf("asking systemd on %s for etcd: %w", v.Target(), err)
@@ -89,12 +89,12 @@ func (Topology) Serves(ctx context.Context, v phases.View) (says string, ok bool
 }
 
 // State is systemd's word for etcd.service.
-func (Topology) State(ctx context.Context, v phases.View, host string) (string, error) {
+func (Topology) State(ctx context.Context, v phases.Reader, host string) (string, error) {
 	return stateOn(ctx, v, host)
 }
 
 // Version asks the program that the unit starts.
-func (Topology) Version(ctx context.Context, v phases.View, host string) (version, missing string, err error) {
+func (Topology) Version(ctx context.Context, v phases.Reader, host string) (version, missing string, err error) {
 	out, err := v.On(host).Look(ctx, remote.Command{Script: "if [ -e /etc/systemd/system/etcd.service ] && [ -x " + Binary + " ]; then " + Binary + " --version; fi"})
 	if err != nil {
 		return "", "", fmt.Errorf("asking %s for its etcd: %w", host, err)
@@ -107,7 +107,7 @@ func (Topology) Version(ctx context.Context, v phases.View, host string) (versio
 }
 
 // Stop disables it first: its host may be rebooted meanwhile.
-func (Topology) Stop(ctx context.Context, h phases.Hands) error {
+func (Topology) Stop(ctx context.Context, h phases.Writer) error {
 	script := "set -e; systemctl disable --quiet etcd.service; systemctl stop etcd.service"
 	if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: script}); err != nil {
 		return fmt.Errorf("stopping etcd on %s: %w", h.Target(), err)
@@ -117,7 +117,7 @@ func (Topology) Stop(ctx context.Context, h phases.Hands) error {
 
 // Stopped wants etcd.service to be stopped and disabled, and no process on the
 // member's data.
-func (Topology) Stopped(ctx context.Context, v phases.View) error {
+func (Topology) Stopped(ctx context.Context, v phases.Reader) error {
 	r := v.On(v.Target())
 	out, err := r.Look(ctx, remote.Command{Script: "systemctl is-active etcd.service || true; systemctl is-enabled etcd.service || true"})
 	if err != nil {
@@ -141,7 +141,7 @@ func (Topology) Stopped(ctx context.Context, v phases.View) error {
 
 // Start does not wait (--no-block): with Type=notify a start lasts until there
 // is a quorum.
-func (Topology) Start(ctx context.Context, h phases.Hands, host, initialCluster string) error {
+func (Topology) Start(ctx context.Context, h phases.Writer, host, initialCluster string) error {
 	on := h.On(host)
 	if err := on.WriteFile(ctx, remote.File{Path: EnvFile, Data: []byte(environmentOf(initialCluster)), Mode: 0o640, Owner: "root:etcd"}); err != nil {
 		return err

@@ -46,7 +46,7 @@ func startMember() phases.Step {
 const environmentMark = "# Read once, when the data folder is empty."
 
 // environment is the content of EnvFile.
-func environment(members []etcd.Member, v phases.View) (string, error) {
+func environment(members []etcd.Member, v phases.Reader) (string, error) {
 	is, err := membership.InitialCluster(members, v.Self(), v.Target())
 	if err != nil {
 		return "", err
@@ -59,7 +59,7 @@ func environmentOf(initialCluster string) string {
 	return environmentMark + " \"existing\" keeps a member that lost\n# its data from founding a cluster of its own.\nETCD_INITIAL_CLUSTER_STATE=existing\nETCD_INITIAL_CLUSTER=" + initialCluster + "\n"
 }
 
-func checkStartMember(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkStartMember(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	active, err := unitActive(ctx, v)
 	if err != nil {
 		return migrate.Finding{}, err
@@ -82,7 +82,7 @@ func checkStartMember(ctx context.Context, v phases.View) (migrate.Finding, erro
 
 // enabledVoter: a way back that was cut after it disabled the unit, and before
 // it removed the member, left a voter that would not outlive its host's restart.
-func enabledVoter(ctx context.Context, v phases.View, m etcd.Member) (migrate.Finding, error) {
+func enabledVoter(ctx context.Context, v phases.Reader, m etcd.Member) (migrate.Finding, error) {
 	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service || true"})
 	if err != nil {
 		return migrate.Finding{}, fmt.Errorf("asking systemd on %s for etcd.service: %w", v.Target(), err)
@@ -93,7 +93,7 @@ func enabledVoter(ctx context.Context, v phases.View, m etcd.Member) (migrate.Fi
 	return phases.Done("etcd runs, and member %x is a voter", m.ID), nil
 }
 
-func applyStartMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+func applyStartMember(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func applyStartMember(ctx context.Context, h phases.Hands, _ migrate.Before) err
 	if err != nil {
 		return err
 	}
-	env, err := environment(members, h.View)
+	env, err := environment(members, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func applyStartMember(ctx context.Context, h phases.Hands, _ migrate.Before) err
 // verifyStartMember wants the member in this cluster and its applied index
 // at the leader's. etcd itself would promote at 90 % of the log index, which
 // says little on a large log.
-func verifyStartMember(ctx context.Context, v phases.View) error {
+func verifyStartMember(ctx context.Context, v phases.Reader) error {
 	// Until it has told systemd that it serves, it takes connections and
 	// answers none of them.
 	state, err := unitState(ctx, v)
@@ -160,15 +160,15 @@ func verifyStartMember(ctx context.Context, v phases.View) error {
 
 // undoStartMember stops the member and removes its data. Only a learner, or
 // one that is removed, is stopped.
-func undoStartMember(ctx context.Context, h phases.Hands, _ migrate.Before) error {
-	members, e, err := membership.List(ctx, h.View)
+func undoStartMember(ctx context.Context, h phases.Writer, _ migrate.Before) error {
+	members, e, err := membership.List(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
 	if m, ok := membership.MemberOn(members, h.Self()); ok && !m.Learner {
 		return fmt.Errorf("the member on %s is not stopped: it is a voter, %s", h.Target(), membership.Describe(members))
 	}
-	if err := ownCluster(ctx, h.View, e); err != nil {
+	if err := ownCluster(ctx, h.Reader, e); err != nil {
 		return err
 	}
 	if err := errors.Join(disableUnit(ctx, h), stopUnit(ctx, h)); err != nil {
@@ -181,7 +181,7 @@ func undoStartMember(ctx context.Context, h phases.Hands, _ migrate.Before) erro
 }
 
 // ownCluster refuses to stop an etcd that belongs to another cluster.
-func ownCluster(ctx context.Context, v phases.View, e *etcd.Reader) error {
+func ownCluster(ctx context.Context, v phases.Reader, e *etcd.Reader) error {
 	if !slices.Contains(e.Hosts(), v.Target()) {
 		return nil
 	}
@@ -198,7 +198,7 @@ func ownCluster(ctx context.Context, v phases.View, e *etcd.Reader) error {
 
 // removeData removes what the unit that is ours has made: the steps that wrote
 // it stop where the folder holds anybody else's.
-func removeData(ctx context.Context, h phases.Hands) error {
+func removeData(ctx context.Context, h phases.Writer) error {
 	host := h.On(h.Target())
 	names, err := host.List(ctx, DataDir)
 	if err != nil || !slices.Contains(names, "member") {
@@ -219,7 +219,7 @@ func removeData(ctx context.Context, h phases.Hands) error {
 
 // environmentBack removes the file with the initial cluster, or brings back
 // what stood in its place.
-func environmentBack(ctx context.Context, h phases.Hands) error {
+func environmentBack(ctx context.Context, h phases.Writer) error {
 	host := h.On(h.Target())
 	f, err := host.ReadFile(ctx, EnvFile)
 	if err != nil || !strings.HasPrefix(string(f.Data), environmentMark) {

@@ -49,7 +49,7 @@ func (Topology) MayJoin(c kube.ClusterConfiguration) bool {
 }
 
 // Joined wants no member on the node.
-func (Topology) Joined(ctx context.Context, v phases.View) error {
+func (Topology) Joined(ctx context.Context, v phases.Reader) error {
 	names, err := v.On(v.Target()).List(ctx, kube.ManifestsDir)
 	if err == nil && slices.Contains(names, "etcd.yaml") {
 		err = fmt.Errorf("%s got an etcd member of its own", v.Target())
@@ -59,7 +59,7 @@ func (Topology) Joined(ctx context.Context, v phases.View) error {
 
 // MayLeave refuses hosts with a member, or anybody's etcd: a reset has wiped
 // data folders of external members before (kubernetes/kubeadm#3225).
-func (Topology) MayLeave(ctx context.Context, v phases.View) error {
+func (Topology) MayLeave(ctx context.Context, v phases.Reader) error {
 	for _, e := range v.Spec().EtcdMembers() {
 		if e.Name == v.Target() || e.Address == v.Self().Address {
 			return fmt.Errorf("%s is the etcd host %s: it is never reset", v.Target(), e.Name)
@@ -85,6 +85,6 @@ func (Topology) Files() membership.Files {
 }
 
 // Sign lets kubeadm do it, where the CA lives.
-func (Topology) Sign(ctx context.Context, h phases.Hands, names map[string][]string, kinds ...string) ([]remote.File, error) {
+func (Topology) Sign(ctx context.Context, h phases.Writer, names map[string][]string, kinds ...string) ([]remote.File, error) {
 	return SignMember(ctx, h, names, kinds...)
 }

@@ -126,7 +126,7 @@ func quoteForSystemd(s string) string {
 }
 
 // wantedUnit is "" when there is no old member left to inherit from.
-func wantedUnit(ctx context.Context, v phases.View) (string, phases.OldEtcd, error) {
+func wantedUnit(ctx context.Context, v phases.Reader) (string, phases.OldEtcd, error) {
 	old, running, err := v.OldEtcd(ctx)
 	if err != nil || !running {
 		return "", phases.OldEtcd{}, err
@@ -134,7 +134,7 @@ func wantedUnit(ctx context.Context, v phases.View) (string, phases.OldEtcd, err
 	return renderUnit(memberFlags(v.Self(), old.Flags)), old, nil
 }
 
-func checkUnit(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func checkUnit(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	r := v.On(v.Target())
 	f, err := r.ReadFile(ctx, unitFile)
 	if ignoreMissing(err) != nil {
@@ -165,7 +165,7 @@ func checkUnit(ctx context.Context, v phases.View) (migrate.Finding, error) {
 
 // unitBlocked is Blocked where the unit can't be written, or would start what
 // must not be.
-func unitBlocked(ctx context.Context, v phases.View, have, want string) (migrate.Finding, error) {
+func unitBlocked(ctx context.Context, v phases.Reader, have, want string) (migrate.Finding, error) {
 	if want == "" {
 		return phases.Block("write the unit by hand, see `migrate playbook --phase 2`", "%s has no %s and the old member it would inherit from is gone", v.Target(), unitFile), nil
 	}
@@ -191,7 +191,7 @@ func unitBlocked(ctx context.Context, v phases.View, have, want string) (migrate
 
 // notInherited says what of the old member's settings a new one has in another
 // form, or not at all.
-func notInherited(v phases.View, old phases.OldEtcd) string {
+func notInherited(v phases.Reader, old phases.OldEtcd) string {
 	var b strings.Builder
 	if reached := phases.ReachableListeners(old.Flags, v.First().Address); len(reached) > 0 {
 		fmt.Fprintf(&b, "; who asks %s for metrics is to ask %s", strings.Join(reached, ", "), strings.Join(phases.ReachableListeners(old.Flags, v.Self().Address), ", "))
@@ -228,7 +228,7 @@ func namesFile(unit string) string {
 // foreignData stops where the data folder holds a member's data and the host
 // is no member: another cluster's data must not be joined to this one, nor
 // wiped.
-func foreignData(ctx context.Context, v phases.View) (migrate.Finding, error) {
+func foreignData(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	names, err := v.On(v.Target()).List(ctx, DataDir)
 	if ignoreMissing(err) != nil {
 		return migrate.Finding{}, err
@@ -248,14 +248,14 @@ func foreignData(ctx context.Context, v phases.View) (migrate.Finding, error) {
 	return phases.Block(remedy, "%s", seen), nil
 }
 
-func applyUnit(ctx context.Context, h phases.Hands, before migrate.Before) error {
+func applyUnit(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	host := h.On(h.Target())
 	if before["unit"] != "" {
 		if err := phases.Backup(ctx, host, unitID, unitFile); err != nil {
 			return err
 		}
 	}
-	want, _, err := wantedUnit(ctx, h.View)
+	want, _, err := wantedUnit(ctx, h.Reader)
 	if err != nil {
 		return err
 	}
@@ -271,7 +271,7 @@ func applyUnit(ctx context.Context, h phases.Hands, before migrate.Before) error
 	return nil
 }
 
-func verifyUnit(ctx context.Context, v phases.View) error {
+func verifyUnit(ctx context.Context, v phases.Reader) error {
 	out, err := v.On(v.Target()).Look(ctx, remote.Cmd("systemctl", "show", "-p", "LoadState", "-p", "NeedDaemonReload", "etcd.service"))
 	if err != nil {
 		return fmt.Errorf("asking systemd on %s for the unit: %w", v.Target(), err)
@@ -284,8 +284,8 @@ func verifyUnit(ctx context.Context, v phases.View) error {
 
 // undoUnit removes the unit, or writes the one of before. One that somebody
 // else wrote meanwhile is left as it is.
-func undoUnit(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	if err := notRunning(ctx, h.View, unitFile); err != nil {
+func undoUnit(ctx context.Context, h phases.Writer, before migrate.Before) error {
+	if err := notRunning(ctx, h.Reader, unitFile); err != nil {
 		return err
 	}
 	host := h.On(h.Target())

@@ -29,7 +29,7 @@ func user() phases.Step {
 		Why:    "The member runs without root's rights, and its data is nobody else's to read.",
 		On:     migrate.EtcdHosts,
 		ByHand: "```\nuseradd --system --home-dir " + DataDir + " --no-create-home --shell /usr/sbin/nologin etcd\ninstall -d -m 0700 -o etcd -g etcd " + DataDir + "\ninstall -d -m 0750 -o root -g etcd " + ConfigDir + " " + PKIDir + "\n```\n",
-		Check: func(ctx context.Context, v phases.View) (migrate.Finding, error) {
+		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: userState})
 			if err != nil {
 				return migrate.Finding{}, fmt.Errorf("looking at the user etcd on %s: %w", v.Target(), err)
@@ -39,13 +39,13 @@ func user() phases.Step {
 			}
 			return phases.Need(migrate.Before{"state": strings.TrimSpace(out)}, "the user etcd or its folders are missing"), nil
 		},
-		Apply: func(ctx context.Context, h phases.Hands, _ migrate.Before) error {
+		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: makeUser}); err != nil {
 				return fmt.Errorf("making the user etcd on %s: %w", h.Target(), err)
 			}
 			return nil
 		},
-		Verify: func(ctx context.Context, v phases.View) error {
+		Verify: func(ctx context.Context, v phases.Reader) error {
 			out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: userState})
 			if err != nil {
 				return err
@@ -72,8 +72,8 @@ install -d -m 0750 -o root -g etcd ` + ConfigDir + ` ` + PKIDir
 
 // undoUser removes the folders that are empty by now, the user and the group,
 // those of them that were not there before.
-func undoUser(ctx context.Context, h phases.Hands, before migrate.Before) error {
-	if err := notRunning(ctx, h.View, "the user etcd"); err != nil {
+func undoUser(ctx context.Context, h phases.Writer, before migrate.Before) error {
+	if err := notRunning(ctx, h.Reader, "the user etcd"); err != nil {
 		return err
 	}
 	was := map[string]string{}

@@ -15,8 +15,8 @@ import (
 // is done once. On the way back the members' own steps need it, too: a leader
 // that is removed costs an election, and one may have been elected among the
 // new members at any time.
-func LeaderToOldMember(ctx context.Context, h phases.Hands) error {
-	if err := OldMemberServes(ctx, h.View); err != nil {
+func LeaderToOldMember(ctx context.Context, h phases.Writer) error {
+	if err := OldMemberServes(ctx, h.Reader); err != nil {
 		return fmt.Errorf("the leader can't be moved to the old member: %w", err)
 	}
 	e, err := h.Etcd(ctx)
@@ -27,7 +27,7 @@ func LeaderToOldMember(ctx context.Context, h phases.Hands) error {
 	if err != nil {
 		return err
 	}
-	old, _ := OldMember(members, h.View)
+	old, _ := OldMember(members, h.Reader)
 	host, s, err := Voter(ctx, &e.Reader)
 	if err != nil || s.Leader == old.ID {
 		return err
@@ -36,7 +36,7 @@ func LeaderToOldMember(ctx context.Context, h phases.Hands) error {
 }
 
 // HandOver is handOverNow while the API server stands still.
-func HandOver(ctx context.Context, h phases.Hands, e *etcd.Cluster, host string, to uint64) error {
+func HandOver(ctx context.Context, h phases.Writer, e *etcd.Cluster, host string, to uint64) error {
 	release, err := apiserver.Pause(ctx, h, h.First().Name)
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func HandOver(ctx context.Context, h phases.Hands, e *etcd.Cluster, host string,
 }
 
 // handOverNow moves the leader once nothing more is proposed to it.
-func handOverNow(ctx context.Context, h phases.Hands, e *etcd.Cluster, host string, to uint64) error {
+func handOverNow(ctx context.Context, h phases.Writer, e *etcd.Cluster, host string, to uint64) error {
 	if err := untilQuiet(ctx, h, e, host); err != nil {
 		return err
 	}
@@ -62,8 +62,8 @@ const quietLooks = 10
 
 // untilQuiet waits until what was under way when the API server was held has
 // found its way into the log.
-func untilQuiet(ctx context.Context, h phases.Hands, e *etcd.Cluster, host string) error {
-	defer h.World().Waiting()()
+func untilQuiet(ctx context.Context, h phases.Writer, e *etcd.Cluster, host string) error {
+	defer h.Access().Waiting()()
 	var last uint64
 	for range quietLooks {
 		s, err := e.Status(ctx, host)

@@ -12,12 +12,12 @@ import (
 )
 
 // AddLearner adds a host as a learner; one that is a member is left as it is.
-func AddLearner(ctx context.Context, h phases.Hands, host cluster.Host) error {
+func AddLearner(ctx context.Context, h phases.Writer, host cluster.Host) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err
 	}
-	return Change(ctx, h.World(), func(ctx context.Context) error {
+	return Change(ctx, h.Access(), func(ctx context.Context) error {
 		members, err := e.Members(ctx)
 		if err != nil {
 			return err
@@ -35,12 +35,12 @@ func AddLearner(ctx context.Context, h phases.Hands, host cluster.Host) error {
 
 // RemoveLearner removes the learner with a peer URL; one that is not there is
 // success, and a voter is never removed by it.
-func RemoveLearner(ctx context.Context, h phases.Hands, peerURL string) error {
+func RemoveLearner(ctx context.Context, h phases.Writer, peerURL string) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err
 	}
-	return Change(ctx, h.World(), func(ctx context.Context) error {
+	return Change(ctx, h.Access(), func(ctx context.Context) error {
 		members, err := e.Members(ctx)
 		if err != nil {
 			return err
@@ -103,12 +103,12 @@ const closeEnough = 100
 
 // Promote promotes the learner that find picks, which is on a host; one that is
 // a voter is left as it is.
-func Promote(ctx context.Context, h phases.Hands, host string, find func([]etcd.Member) (etcd.Member, bool)) error {
+func Promote(ctx context.Context, h phases.Writer, host string, find func([]etcd.Member) (etcd.Member, bool)) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err
 	}
-	return Change(ctx, h.World(), func(ctx context.Context) error {
+	return Change(ctx, h.Access(), func(ctx context.Context) error {
 		members, err := e.Members(ctx)
 		if err != nil {
 			return err

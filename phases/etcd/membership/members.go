@@ -37,7 +37,7 @@ func MemberOn(members []etcd.Member, h cluster.Host) (etcd.Member, bool) {
 // OldMember finds the member of the first control-plane node: the one that is
 // on none of the etcd hosts. Its stored peer URL may hold anything (localhost,
 // a host name, another interface's address), and before phase 2 there is one.
-func OldMember(members []etcd.Member, v phases.View) (etcd.Member, bool) {
+func OldMember(members []etcd.Member, v phases.Reader) (etcd.Member, bool) {
 	i := slices.IndexFunc(members, func(m etcd.Member) bool {
 		return !slices.ContainsFunc(v.Spec().EtcdMembers(), func(h cluster.Host) bool { return slices.Contains(m.PeerURLs, PeerURL(h)) })
 	})
@@ -48,7 +48,7 @@ func OldMember(members []etcd.Member, v phases.View) (etcd.Member, bool) {
 }
 
 // List returns the members with the reader that listed them.
-func List(ctx context.Context, v phases.View) ([]etcd.Member, *etcd.Reader, error) {
+func List(ctx context.Context, v phases.Reader) ([]etcd.Member, *etcd.Reader, error) {
 	e, err := v.Etcd(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -173,7 +173,7 @@ func InitialCluster(members []etcd.Member, self cluster.Host, name string) (stri
 }
 
 // HostOf finds an etcd host by its name.
-func HostOf(v phases.View, name string) cluster.Host {
+func HostOf(v phases.Reader, name string) cluster.Host {
 	i := slices.IndexFunc(v.Spec().EtcdMembers(), func(h cluster.Host) bool { return h.Name == name })
 	if i < 0 {
 		return cluster.Host{Name: name}
@@ -183,7 +183,7 @@ func HostOf(v phases.View, name string) cluster.Host {
 
 // OnEtcdHost says whether the address of a peer URL is that of a host with a
 // member.
-func OnEtcdHost(peerHost string, v phases.View) bool {
+func OnEtcdHost(peerHost string, v phases.Reader) bool {
 	for _, h := range v.Spec().EtcdMembers() {
 		if h.Address == peerHost {
 			return true

@@ -8,11 +8,11 @@ import (
 	"hamigrate/phases"
 )
 
-func viewOf(target string) phases.View {
-	return phases.NewWorld(cluster.Spec{
+func viewOf(target string) phases.Reader {
+	return phases.NewAccess(cluster.Spec{
 		ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1", Address: "10.88.0.11"}},
 		Etcd:         cluster.Etcd{Hosts: []cluster.Host{{Name: "e1", Address: "10.88.0.21"}, {Name: "e2", Address: "10.88.0.22"}, {Name: "e3", Address: "10.88.0.23"}}},
-	}, nil).View(target)
+	}, nil).Reader(target)
 }
 
 func memberWith(id uint64, name string, urls ...string) etcd.Member {

@@ -25,7 +25,7 @@ var notYet = []error{
 // minutes. change must look at the member list first: an answer that was
 // lost is no reason to do a thing twice. The time between a refusal and the
 // next attempt is a wait for etcd.
-func Change(ctx context.Context, w *phases.World, change func(context.Context) error) error {
+func Change(ctx context.Context, w *phases.Access, change func(context.Context) error) error {
 	var last error
 	waited := func() {}
 	defer func() { waited() }()

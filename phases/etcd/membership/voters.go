@@ -11,7 +11,7 @@ import (
 
 // OthersServe wants every voter but the one on a host to answer and to know
 // the leader, all of one cluster.
-func OthersServe(ctx context.Context, v phases.View, but string) error {
+func OthersServe(ctx context.Context, v phases.Reader, but string) error {
 	members, e, err := List(ctx, v)
 	if err != nil {
 		return err
@@ -46,12 +46,12 @@ func OthersServe(ctx context.Context, v phases.View, but string) error {
 }
 
 // RemoveVoter asks a member that stays.
-func RemoveVoter(ctx context.Context, h phases.Hands, m etcd.Member) error {
+func RemoveVoter(ctx context.Context, h phases.Writer, m etcd.Member) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {
 		return err
 	}
-	return Change(ctx, h.World(), func(ctx context.Context) error {
+	return Change(ctx, h.Access(), func(ctx context.Context) error {
 		members, err := e.Members(ctx)
 		if err != nil {
 			return err
@@ -74,7 +74,7 @@ func RemoveVoter(ctx context.Context, h phases.Hands, m etcd.Member) error {
 
 // WithHosts adds the members that the steps before this one will have added,
 // for the plan of a whole phase.
-func WithHosts(members []etcd.Member, v phases.View) []etcd.Member {
+func WithHosts(members []etcd.Member, v phases.Reader) []etcd.Member {
 	members = slices.Clone(members)
 	for _, h := range v.Spec().EtcdMembers() {
 		if _, ok := MemberOn(members, h); !ok {
@@ -91,7 +91,7 @@ func Without(members []etcd.Member, id uint64) []etcd.Member {
 
 // OldMemberServes says why the old member can't be used by an API server any
 // more: once removed, it would serve a world of its own.
-func OldMemberServes(ctx context.Context, v phases.View) error {
+func OldMemberServes(ctx context.Context, v phases.Reader) error {
 	members, e, err := List(ctx, v)
 	if err != nil {
 		return err

@@ -16,12 +16,12 @@ import (
 	"hamigrate/state"
 )
 
-// bracketed makes a step one of the bracket "b": its undo takes two remote
+// grouped makes a step one of the bracket "b": its undo takes two remote
 // commands, too.
-func bracketed(s *Step[view, hands]) {
+func grouped(s *Step[reader, writer]) {
 	id := s.ID
-	s.Bracket, s.OneWay = "b", ""
-	s.Undo = func(_ context.Context, h hands, before Before) error {
+	s.Group, s.OneWay = "b", ""
+	s.Undo = func(_ context.Context, h writer, before Before) error {
 		if err := h.set(id, "half"); err != nil {
 			return err
 		}
@@ -30,27 +30,27 @@ func bracketed(s *Step[view, hands]) {
 }
 
 // bracket is a phase with a step before a bracket of three, and one after it.
-func bracket(with ...func(*Step[view, hands])) Phase[view, hands] {
-	return phase(step("a", Once), step("b", EtcdHosts, bracketed), step("c", Once, bracketed, needs("b")),
-		step("d", Once, append([]func(*Step[view, hands]){bracketed, needs("c")}, with...)...), step("e", Once, needs("d")))
+func group(with ...func(*Step[reader, writer])) Phase[reader, writer] {
+	return phase(step("a", Once), step("b", EtcdHosts, grouped), step("c", Once, grouped, needs("b")),
+		step("d", Once, append([]func(*Step[reader, writer]){grouped, needs("c")}, with...)...), step("e", Once, needs("d")))
 }
 
 // refused makes a step's Apply fail after its effect, while the cause lasts.
-func refused(cause *error) func(*Step[view, hands]) {
-	return func(s *Step[view, hands]) {
+func refused(cause *error) func(*Step[reader, writer]) {
+	return func(s *Step[reader, writer]) {
 		apply := s.Apply
-		s.Apply = func(ctx context.Context, h hands, b Before) error { return errors.Join(apply(ctx, h, b), *cause) }
+		s.Apply = func(ctx context.Context, h writer, b Before) error { return errors.Join(apply(ctx, h, b), *cause) }
 	}
 }
 
-func TestAFailureInABracketTakesItBack(t *testing.T) {
+func TestAFailureInAGroupUnwindsIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w, j, heard := newWorld(), newJournal(t), &told{}
 		w.values["b@e1"], w.values["c@cluster"] = "new", "odd" // b@e1 is not ours
 		works := false
-		p := bracket(func(s *Step[view, hands]) {
-			s.Verify = func(context.Context, view) error {
+		p := group(func(s *Step[reader, writer]) {
+			s.Verify = func(context.Context, reader) error {
 				if !works {
 					return errNotYet
 				}
@@ -63,11 +63,11 @@ func TestAFailureInABracketTakesItBack(t *testing.T) {
 		err := r.Run(t.Context(), p)
 		var broken *StepError
 		var expired *TimeoutError
-		if !errors.As(err, &broken) || broken.Op != OpVerify || broken.Step != "d" || !errors.As(err, &expired) || broken.Back == nil {
+		if !errors.As(err, &broken) || broken.Op != OpVerify || broken.Step != "d" || !errors.As(err, &expired) || broken.Unwound == nil {
 			t.Fatalf("got %v", err)
 		}
-		want := WayBack{Bracket: "b", Back: []Where{{2, "d", "cluster"}, {2, "c", "cluster"}, {2, "b", "e2"}}}
-		if diff := cmp.Diff(want, *broken.Back); diff != "" {
+		want := Unwound{Group: "b", Undone: []Where{{2, "d", "cluster"}, {2, "c", "cluster"}, {2, "b", "e2"}}}
+		if diff := cmp.Diff(want, *broken.Unwound); diff != "" {
 			t.Error(diff)
 		}
 		if !strings.Contains(err.Error(), "; taken back: d on cluster, c on cluster, b on e2; all is as it was before them: ") {
@@ -102,7 +102,7 @@ func TestAFailureInABracketTakesItBack(t *testing.T) {
 
 // What the first step of a bracket does when it fails says nothing about the
 // later ones, unless they are in place.
-func TestLaterStepsOfABracketAreTakenBackOnlyWhereTheyAreInPlace(t *testing.T) {
+func TestLaterStepsOfAGroupAreUnwoundOnlyWhereTheyAreInPlace(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("it broke")
 	for name, c := range map[string]struct {
@@ -116,11 +116,11 @@ func TestLaterStepsOfABracketAreTakenBackOnlyWhereTheyAreInPlace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w, j := newWorld(), newJournal(t)
-			if err := runner(w, j).Run(t.Context(), bracket()); err != nil {
+			if err := runner(w, j).Run(t.Context(), group()); err != nil {
 				t.Fatal(err)
 			}
 			w.values["b@e2"], w.values["c@cluster"], w.values["d@cluster"] = "old", c.c, c.d
-			p := bracket()
+			p := group()
 			refused(&broken)(&p.Steps[1])
 			ops := len(w.ops)
 			if err := runner(w, j).Run(t.Context(), p); !errors.Is(err, broken) {
@@ -139,8 +139,8 @@ func TestAnUnfinishedLaterStepIsTakenBack(t *testing.T) {
 	t.Parallel()
 	w, j := newWorld(), newJournal(t)
 	cut, cancel := context.WithCancel(t.Context())
-	p := bracket(func(s *Step[view, hands]) {
-		s.Apply = func(ctx context.Context, h hands, _ Before) error {
+	p := group(func(s *Step[reader, writer]) {
+		s.Apply = func(ctx context.Context, h writer, _ Before) error {
 			cancel()
 			return errors.Join(h.set("d", "half"), ctx.Err())
 		}
@@ -151,7 +151,7 @@ func TestAnUnfinishedLaterStepIsTakenBack(t *testing.T) {
 	}
 	w.values["b@e1"] = "old" // and something happens to b meanwhile
 	broken := errors.New("it broke")
-	p = bracket()
+	p = group()
 	refused(&broken)(&p.Steps[1])
 	if err := runner(w, j).Run(t.Context(), p); !errors.Is(err, broken) {
 		t.Fatal(err)
@@ -161,22 +161,22 @@ func TestAnUnfinishedLaterStepIsTakenBack(t *testing.T) {
 	}
 }
 
-func TestABracketIsNotTakenBackWhereItIsNotToBe(t *testing.T) {
+func TestAGroupIsNotUnwoundWhereItIsNotToBe(t *testing.T) {
 	t.Parallel()
-	type S = Step[view, hands]
+	type S = Step[reader, writer]
 	stop := make(chan struct{})
 	for name, spoil := range map[string]func(*world, *S, context.CancelFunc){
 		"blocked": func(w *world, _ *S, _ context.CancelFunc) { w.values["d@cluster"] = "stuck" },
 		"stopped": func(_ *world, s *S, _ context.CancelFunc) { s.Check = stopping(s.Check, stop) },
 		"the check errs": func(_ *world, s *S, _ context.CancelFunc) {
-			s.Check = func(context.Context, view) (Finding, error) { return Finding{}, errNoRoute }
+			s.Check = func(context.Context, reader) (Finding, error) { return Finding{}, errNoRoute }
 		},
 		"the guard after it": func(w *world, s *S, _ context.CancelFunc) { s.Apply = breaking(w, s.Apply) },
 		"interrupted in apply": func(_ *world, s *S, cancel context.CancelFunc) {
-			s.Apply = func(ctx context.Context, _ hands, _ Before) error { cancel(); return ctx.Err() }
+			s.Apply = func(ctx context.Context, _ writer, _ Before) error { cancel(); return ctx.Err() }
 		},
 		"interrupted in verify": func(_ *world, s *S, cancel context.CancelFunc) {
-			s.Verify = func(context.Context, view) error { cancel(); return errNotYet }
+			s.Verify = func(context.Context, reader) error { cancel(); return errNotYet }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestABracketIsNotTakenBackWhereItIsNotToBe(t *testing.T) {
 			if name == "stopped" {
 				r.Stop = stop
 			}
-			err := r.Run(ctx, bracket(func(s *S) { spoil(w, s, cancel) }))
+			err := r.Run(ctx, group(func(s *S) { spoil(w, s, cancel) }))
 			if name == "stopped" {
 				// The stop was heard in d, which ends well.
 				if !errors.Is(err, ErrStopped) {
@@ -204,15 +204,15 @@ func TestABracketIsNotTakenBackWhereItIsNotToBe(t *testing.T) {
 	}
 }
 
-func stopping(check func(context.Context, view) (Finding, error), stop chan struct{}) func(context.Context, view) (Finding, error) {
-	return func(ctx context.Context, v view) (Finding, error) {
+func stopping(check func(context.Context, reader) (Finding, error), stop chan struct{}) func(context.Context, reader) (Finding, error) {
+	return func(ctx context.Context, v reader) (Finding, error) {
 		close(stop)
 		return check(ctx, v)
 	}
 }
 
-func breaking(w *world, apply func(context.Context, hands, Before) error) func(context.Context, hands, Before) error {
-	return func(ctx context.Context, h hands, b Before) error {
+func breaking(w *world, apply func(context.Context, writer, Before) error) func(context.Context, writer, Before) error {
+	return func(ctx context.Context, h writer, b Before) error {
 		w.guard = func() error { return errNotYet }
 		return apply(ctx, h, b)
 	}
@@ -231,7 +231,7 @@ func TestAWayBackThatFailsSaysWhatIsStillInPlace(t *testing.T) {
 	}
 	r := runner(w, j)
 	r.Events = heard
-	p := bracket(refused(&cause))
+	p := group(refused(&cause))
 	err := r.Run(t.Context(), p)
 	var broken *StepError
 	if !errors.As(err, &broken) || broken.Step != "d" || broken.Op != OpApply || !errors.Is(err, cause) || !errors.Is(err, errNoRoute) {
@@ -266,22 +266,22 @@ func TestAnUndoIsWaitedForUntilTheCheckSeesIt(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				env, j, heard := &clocked{world: newWorld()}, newJournal(t), &told{}
 				cause := errors.New("it broke")
-				p := bracket(refused(&cause), func(s *Step[view, hands]) {
+				p := group(refused(&cause), func(s *Step[reader, writer]) {
 					undo, check, gone := s.Undo, s.Check, time.Time{}
-					s.Undo = func(ctx context.Context, h hands, b Before) error {
+					s.Undo = func(ctx context.Context, h writer, b Before) error {
 						gone = time.Now().Add(takes)
 						time.Sleep(2 * time.Second)
 						env.waited += time.Second
 						return undo(ctx, h, b)
 					}
-					s.Check = func(ctx context.Context, v view) (Finding, error) {
+					s.Check = func(ctx context.Context, v reader) (Finding, error) {
 						if time.Now().Before(gone) {
 							return Finding{Verdict: Satisfied, Reason: "it is going"}, nil
 						}
 						return check(ctx, v)
 					}
 				})
-				r := Runner[view, hands]{Env: env, Journal: j, Spec: "s", Events: heard}
+				r := Runner[reader, writer]{Env: env, Journal: j, Spec: "s", Events: heard}
 				err := r.Run(t.Context(), p)
 				var expired *TimeoutError
 				if late := takes > time.Minute; errors.As(err, &expired) != late || late && !strings.Contains(err.Error(), "its check says satisfied: it is going") {
@@ -306,7 +306,7 @@ func TestTheInvariantsAreAskedForAfterTheWayBack(t *testing.T) {
 		}
 		return nil
 	}
-	err := runner(w, j).Run(t.Context(), bracket(refused(&cause)))
+	err := runner(w, j).Run(t.Context(), group(refused(&cause)))
 	if !errors.Is(err, cause) || !errors.Is(err, errNotYet) || !strings.Contains(err.Error(), "all is taken back, and the cluster is not healthy: ") {
 		t.Fatalf("got %v", err)
 	}
@@ -324,7 +324,7 @@ func TestInterruptedOnTheWayBack(t *testing.T) {
 		return nil
 	}
 	cause := errors.New("it broke")
-	p := bracket(refused(&cause))
+	p := group(refused(&cause))
 	err := runner(w, j).Run(ctx, p)
 	var interrupted *InterruptedError
 	if !errors.Is(err, cause) || !errors.As(err, &interrupted) || interrupted.Op != OpUndo || interrupted.Step != "c" || interrupted.Status != state.Undoing {
@@ -346,8 +346,8 @@ func TestKilledAtAnyInstantOfAWayBack(t *testing.T) {
 	t.Parallel()
 	for kill := 1; ; kill++ {
 		cause := errors.New("it broke")
-		l := newLab(t, newWorld(), bracket(func(s *Step[view, hands]) {
-			s.Settle, s.Verify = time.Millisecond, func(context.Context, view) error { return cause } // one attempt
+		l := newLab(t, newWorld(), group(func(s *Step[reader, writer]) {
+			s.Settle, s.Verify = time.Millisecond, func(context.Context, reader) error { return cause } // one attempt
 		}))
 		l.values["c@cluster"] = "odd"
 		l.initial = maps.Clone(l.values)

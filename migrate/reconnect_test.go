@@ -39,8 +39,8 @@ func TestALostConnectionIsMendedByLookingAgain(t *testing.T) {
 		mended bool
 	}{
 		"unknown outcome":             {1, 0, unknownEnd{}, true},
-		"as often as it may":          {mends, 0, unknownEnd{}, true},
-		"once too often":              {mends + 1, 0, unknownEnd{}, false},
+		"as often as it may":          {maxReconnects, 0, unknownEnd{}, true},
+		"once too often":              {maxReconnects + 1, 0, unknownEnd{}, false},
 		"a client's error, and a cut": {2, 1, errors.New("unexpected EOF"), true},
 		"no cut":                      {1, 0, errors.New("unexpected EOF"), false},
 	} {
@@ -56,7 +56,7 @@ func TestALostConnectionIsMendedByLookingAgain(t *testing.T) {
 				env.lost += c.lost
 				return c.err
 			}
-			r := Runner[view, hands]{Env: env, Journal: j, Spec: "s", Events: heard}
+			r := Runner[reader, writer]{Env: env, Journal: j, Spec: "s", Events: heard}
 			err := r.Run(t.Context(), phase(step("a", Once)))
 			rec := record(t, j, "a", ClusterTarget)
 			waits := strings.Count(strings.Join(heard.lines(), "\n"), "a connection was lost")
@@ -81,16 +81,16 @@ func TestALostConnectionInAnUndo(t *testing.T) {
 	t.Parallel()
 	env, j := &wired{world: newWorld()}, newJournal(t)
 	calls := 0
-	p := phase(step("a", Once, func(s *Step[view, hands]) {
+	p := phase(step("a", Once, func(s *Step[reader, writer]) {
 		s.OneWay = ""
-		s.Undo = func(_ context.Context, h hands, before Before) error {
+		s.Undo = func(_ context.Context, h writer, before Before) error {
 			if calls++; calls < 3 {
 				return unknownEnd{}
 			}
 			return h.set("a", before["was"])
 		}
 	}))
-	r := Runner[view, hands]{Env: env, Journal: j, Spec: "s"}
+	r := Runner[reader, writer]{Env: env, Journal: j, Spec: "s"}
 	if err := errors.Join(r.Run(t.Context(), p), r.Rollback(t.Context(), p)); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestLeftoversAreAwaitedBeforeTheLook(t *testing.T) {
 		}
 		return nil
 	}
-	r := Runner[view, hands]{Env: env, Journal: j, Spec: "s"}
+	r := Runner[reader, writer]{Env: env, Journal: j, Spec: "s"}
 	if err := r.Run(ctx, p); err == nil {
 		t.Fatal("not killed")
 	}

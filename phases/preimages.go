@@ -18,7 +18,7 @@ import (
 // pre-images, one file a step and target. That node is the one that every
 // phase needs, and the one whose loss the migration is there to survive: then
 // the journal is what is left.
-const trailDir = StateDir + "/trail"
+const preImageDir = StateDir + "/trail"
 
 // preImageStore remembers that the folder is there.
 type preImageStore struct {
@@ -26,21 +26,21 @@ type preImageStore struct {
 	made bool
 }
 
-var _ migrate.Trail = (*World)(nil)
+var _ migrate.PreImageStore = (*Access)(nil)
 
-func traceFile(phase int, step migrate.StepID, target string) string {
-	return path.Join(trailDir, fmt.Sprintf("%d.%s@%s.json", phase, strings.ReplaceAll(string(step), "/", "."), target))
+func preImageFile(phase int, step migrate.StepID, target string) string {
+	return path.Join(preImageDir, fmt.Sprintf("%d.%s@%s.json", phase, strings.ReplaceAll(string(step), "/", "."), target))
 }
 
 // Keep implements migrate.Trail.
-func (w *World) Keep(ctx context.Context, t migrate.Trace) error {
-	host := w.Hands(t.Target).On(w.spec.ControlPlane.First.Name)
+func (w *Access) Keep(ctx context.Context, t migrate.PreImage) error {
+	host := w.Writer(t.Target).On(w.spec.ControlPlane.First.Name)
 	w.preImages.mu.Lock()
 	made := w.preImages.made
 	w.preImages.mu.Unlock()
 	if !made {
-		if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", StateDir, trailDir)); err != nil {
-			return fmt.Errorf("making %s on %s: %w", trailDir, host.Name(), err)
+		if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", StateDir, preImageDir)); err != nil {
+			return fmt.Errorf("making %s on %s: %w", preImageDir, host.Name(), err)
 		}
 		w.preImages.mu.Lock()
 		w.preImages.made = true
@@ -50,7 +50,7 @@ func (w *World) Keep(ctx context.Context, t migrate.Trace) error {
 	if err != nil {
 		return fmt.Errorf("keeping what was there before %s: %w", t.Step, err)
 	}
-	f := remote.File{Path: traceFile(t.Phase, t.Step, t.Target), Data: append(data, '\n'), Mode: 0o600, Owner: "root:root"}
+	f := remote.File{Path: preImageFile(t.Phase, t.Step, t.Target), Data: append(data, '\n'), Mode: 0o600, Owner: "root:root"}
 	if err := host.WriteFile(ctx, f); err != nil {
 		return fmt.Errorf("keeping what was there before %s: %w", t.Step, err)
 	}
@@ -58,14 +58,14 @@ func (w *World) Keep(ctx context.Context, t migrate.Trace) error {
 }
 
 // Drop implements migrate.Trail.
-func (w *World) Drop(ctx context.Context, phase int, step migrate.StepID, target string) error {
-	return w.Hands(target).On(w.spec.ControlPlane.First.Name).Remove(ctx, traceFile(phase, step, target))
+func (w *Access) Drop(ctx context.Context, phase int, step migrate.StepID, target string) error {
+	return w.Writer(target).On(w.spec.ControlPlane.First.Name).Remove(ctx, preImageFile(phase, step, target))
 }
 
 // Traces implements migrate.Trail.
-func (w *World) Traces(ctx context.Context) ([]migrate.Trace, error) {
-	host := w.View(migrate.ClusterTarget).On(w.spec.ControlPlane.First.Name)
-	names, err := host.List(ctx, trailDir)
+func (w *Access) PreImages(ctx context.Context) ([]migrate.PreImage, error) {
+	host := w.Reader(migrate.ClusterTarget).On(w.spec.ControlPlane.First.Name)
+	names, err := host.List(ctx, preImageDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -75,14 +75,14 @@ func (w *World) Traces(ctx context.Context) ([]migrate.Trace, error) {
 	var paths []string
 	for _, n := range names {
 		if strings.HasSuffix(n, ".json") {
-			paths = append(paths, path.Join(trailDir, n))
+			paths = append(paths, path.Join(preImageDir, n))
 		}
 	}
 	files, err := ReadFiles(ctx, host, paths...)
 	if err != nil {
 		return nil, err
 	}
-	traces := make([]migrate.Trace, len(files))
+	traces := make([]migrate.PreImage, len(files))
 	for i, f := range files {
 		if err := json.Unmarshal(f.Data, &traces[i]); err != nil {
 			return nil, fmt.Errorf("on %s, reading %s (move it away, and what it holds is not known): %w", host.Name(), f.Path, err)
@@ -94,13 +94,13 @@ func (w *World) Traces(ctx context.Context) ([]migrate.Trace, error) {
 // Ours says whether a step has left copies of files on its host, which only a
 // step does that was about to change them; "" for no. It is what is left to
 // know where a step has no trace.
-func (w *World) Ours(ctx context.Context, step migrate.StepID, target string) (string, error) {
+func (w *Access) Ours(ctx context.Context, step migrate.StepID, target string) (string, error) {
 	name := target
 	if target == migrate.ClusterTarget {
 		name = w.spec.ControlPlane.First.Name
 	}
 	dir := BackupDir(step)
-	out, err := w.View(target).On(name).Look(ctx, remote.Command{Script: "if [ -d " + remote.Quote(dir) + " ]; then echo yes; fi"})
+	out, err := w.Reader(target).On(name).Look(ctx, remote.Command{Script: "if [ -d " + remote.Quote(dir) + " ]; then echo yes; fi"})
 	if err != nil || strings.TrimSpace(out) != "yes" {
 		return "", err
 	}

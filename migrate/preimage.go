@@ -11,7 +11,7 @@ import (
 // a lost journal can be rebuilt (Adopt). Like Before it holds no secret. What
 // differs from one attempt to the next is not in it: writing it twice is
 // writing it once.
-type Trace struct {
+type PreImage struct {
 	Phase  int    `json:"phase"`
 	Step   StepID `json:"step"`
 	Target string `json:"target"`
@@ -29,13 +29,13 @@ type Trace struct {
 // in the journal and before Apply, of each step that has to do with a rollback,
 // and drops it when the step was undone: what has a trace was, or may have been, changed by
 // us, and what has none was not.
-type Trail interface {
+type PreImageStore interface {
 	// Keep writes a trace; one of the same step and target is replaced.
-	Keep(ctx context.Context, t Trace) error
+	Keep(ctx context.Context, t PreImage) error
 	// Drop removes it; one that is not there is success.
 	Drop(ctx context.Context, phase int, step StepID, target string) error
 	// Traces lists all that are kept.
-	Traces(ctx context.Context) ([]Trace, error)
+	PreImages(ctx context.Context) ([]PreImage, error)
 }
 
 // goesBack says whether a rollback has to do with the step: it is undone, or
@@ -43,18 +43,18 @@ type Trail interface {
 func (v visit[V, H]) goesBack() bool { return v.Undo != nil || v.OneWay == NotYet }
 
 // keepTrace keeps the trace of the step at hand, where the Env has a trail.
-func (s *stepRun[V, H]) keepTrace(ctx context.Context) error {
-	trail, ok := s.Env.(Trail)
+func (s *stepRun[V, H]) keepPreImage(ctx context.Context) error {
+	trail, ok := s.Env.(PreImageStore)
 	if !ok || !s.visit.goesBack() {
 		return nil
 	}
 	rec := s.records[s.key()]
-	return trail.Keep(ctx, Trace{Phase: s.phase.Number, Step: s.visit.ID, Target: s.visit.target,
+	return trail.Keep(ctx, PreImage{Phase: s.phase.Number, Step: s.visit.ID, Target: s.visit.target,
 		Before: rec.Before, Edits: rec.Edits, Spec: s.Spec, Declaration: Fingerprint(s.phase), Choice: s.choice})
 }
 
-func (s *stepRun[V, H]) dropTrace(ctx context.Context) error {
-	trail, ok := s.Env.(Trail)
+func (s *stepRun[V, H]) dropPreImage(ctx context.Context) error {
+	trail, ok := s.Env.(PreImageStore)
 	if !ok {
 		return nil
 	}

@@ -11,20 +11,20 @@ import (
 
 // ParkedDir is where a node's static pod manifests are while a restore keeps
 // the pods from running.
-const ParkedDir = StateDir + "/parked"
+const DisabledDir = StateDir + "/parked"
 
 // readParked reads a static pod manifest from its place or, while its pod is
 // kept from running, from where it is parked.
-func readParked(ctx context.Context, r remote.Reader, manifest string) (remote.File, error) {
+func readManifest(ctx context.Context, r remote.Reader, manifest string) (remote.File, error) {
 	f, err := r.ReadFile(ctx, manifest)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
-	return r.ReadFile(ctx, path.Join(ParkedDir, path.Base(manifest)))
+	return r.ReadFile(ctx, path.Join(DisabledDir, path.Base(manifest)))
 }
 
 // APIServerManifest reads the API server's manifest of a control-plane node,
 // also while it is parked.
-func (v View) APIServerManifest(ctx context.Context, node string) (remote.File, error) {
-	return readParked(ctx, v.On(node), APIServerManifest)
+func (v Reader) APIServerManifest(ctx context.Context, node string) (remote.File, error) {
+	return readManifest(ctx, v.On(node), APIServerManifest)
 }

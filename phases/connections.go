@@ -8,13 +8,13 @@ import (
 )
 
 var (
-	_ migrate.Losses    = (*World)(nil)
-	_ migrate.Leftovers = (*World)(nil)
+	_ migrate.LossCounter = (*Access)(nil)
+	_ migrate.Leftovers   = (*Access)(nil)
 )
 
 // Lost is how many connections to hosts were lost so far, where Hosts counts
 // them.
-func (w *World) Lost() int {
+func (w *Access) Lost() int {
 	if hosts, ok := w.hosts.(interface{ Lost() int }); ok {
 		return hosts.Lost()
 	}
@@ -24,9 +24,9 @@ func (w *World) Lost() int {
 // AwaitLeftovers waits for the detached commands that an earlier run left on
 // the target and on the first control-plane node, on which steps for other
 // targets run commands too.
-func (w *World) AwaitLeftovers(ctx context.Context, target string) error {
+func (w *Access) AwaitLeftovers(ctx context.Context, target string) error {
 	first := w.spec.ControlPlane.First.Name
-	h := w.Hands(target)
+	h := w.Writer(target)
 	if err := h.On(first).AwaitDetached(ctx); err != nil {
 		return err
 	}

@@ -9,13 +9,13 @@ import (
 // mends is how often one step is taken up again because a connection was
 // lost in it. Each time the connection was made anew before: a host that
 // stays away ends the run at once.
-const mends = 3
+const maxReconnects = 3
 
 // takeUp takes the step; where a connection was lost in it, the step is taken
 // up again as the next run would: with a look at what is true now. Every Check
 // and Apply is made for that.
 func (s *stepRun[V, H]) takeUp(ctx context.Context) (how EventKind, message string, err error) {
-	err = s.mending(ctx, func() (err error) {
+	err = s.reconnecting(ctx, func() (err error) {
 		how, message, err = s.take(ctx)
 		return err
 	})
@@ -24,8 +24,8 @@ func (s *stepRun[V, H]) takeUp(ctx context.Context) (how EventKind, message stri
 
 // mending calls do until it ends otherwise than by a lost connection, but not
 // for ever.
-func (s *stepRun[V, H]) mending(ctx context.Context, do func() error) error {
-	for s.mends = mends; ; s.mends-- {
+func (s *stepRun[V, H]) reconnecting(ctx context.Context, do func() error) error {
+	for s.reconnects = maxReconnects; ; s.reconnects-- {
 		s.lost = s.losses()
 		err := do()
 		if !s.cutOff(ctx, err) {
@@ -43,7 +43,7 @@ func (s *stepRun[V, H]) mending(ctx context.Context, do func() error) error {
 func (s *stepRun[V, H]) cutOff(ctx context.Context, err error) bool {
 	var step *StepError
 	switch {
-	case err == nil, ctx.Err() != nil, s.mends == 0:
+	case err == nil, ctx.Err() != nil, s.reconnects == 0:
 		return false
 	case errors.Is(err, ErrStopped), errors.As(err, &step) && (step.Op == OpJournal || step.Op == OpNeeds):
 		return false
@@ -53,7 +53,7 @@ func (s *stepRun[V, H]) cutOff(ctx context.Context, err error) bool {
 }
 
 func (s *stepRun[V, H]) losses() int {
-	if env, ok := s.Env.(Losses); ok {
+	if env, ok := s.Env.(LossCounter); ok {
 		return env.Lost()
 	}
 	return 0

@@ -16,9 +16,9 @@ func conntrack(p program) error {
 	if _, del := flags["-D"]; !del || flags["-p"] != "tcp" || flags["--state"] != "CLOSE" || by == ":" || len(rest) > 0 {
 		return fmt.Errorf("%q is not played", p.args)
 	}
-	n := len(p.host.flows)
-	p.host.flows = slices.DeleteFunc(p.host.flows, func(f flow) bool { return f.answeredBy == by })
-	if len(p.host.flows) == n {
+	n := len(p.host.conntrack)
+	p.host.conntrack = slices.DeleteFunc(p.host.conntrack, func(f conntrackEntry) bool { return f.answeredBy == by })
+	if len(p.host.conntrack) == n {
 		return errors.New("conntrack v1.4.7 (conntrack-tools): 0 flow entries have been deleted.") //nolint:staticcheck // conntrack's words
 	}
 	return nil
@@ -31,7 +31,7 @@ func (w *World) neverRefused(leaving *Host) {
 		if w.node(h.Name()) == nil {
 			continue
 		}
-		for _, f := range h.flows {
+		for _, f := range h.conntrack {
 			if strings.HasPrefix(f.answeredBy, leaving.address+":") {
 				w.never("the redirect of %s ended while %s knew a connection that its API server had reset", leaving.Name(), h.Name())
 			}

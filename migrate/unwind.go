@@ -11,27 +11,27 @@ import (
 )
 
 // WayBack is what became of a bracket after one of its steps failed.
-type WayBack struct {
-	Bracket string
+type Unwound struct {
+	Group string
 	// Back are the steps that were taken back, newest first.
-	Back []Where
+	Undone []Where
 	// Left are the steps that are not, newest first: they, or a part of what
 	// they do, are still in place.
-	Left []Where
+	InPlace []Where
 	// Err is why the way back ended before its end, or why the invariants do
 	// not hold after it. Nil: all is as it was before the bracket.
 	Err error
 }
 
-func (b *WayBack) String() string {
+func (b *Unwound) String() string {
 	var parts []string
-	if len(b.Back) > 0 {
-		parts = append(parts, "taken back: "+join(b.Back))
+	if len(b.Undone) > 0 {
+		parts = append(parts, "taken back: "+join(b.Undone))
 	}
 	switch {
-	case b.Err != nil && len(b.Left) > 0:
+	case b.Err != nil && len(b.InPlace) > 0:
 		parts = append(parts, fmt.Sprintf("the way back ended with an error: %v", b.Err),
-			fmt.Sprintf("still in place: %s: `migrate run` looks first and goes on from there", join(b.Left)))
+			fmt.Sprintf("still in place: %s: `migrate run` looks first and goes on from there", join(b.InPlace)))
 	case b.Err != nil:
 		parts = append(parts, fmt.Sprintf("all is taken back, and the cluster is not healthy: %v", b.Err))
 	default:
@@ -52,29 +52,29 @@ func join(steps []Where) string {
 // comes just before it, or its Verify failed, and adds to err what became of
 // it. Steps that were blocked have changed nothing; a run that was interrupted, or that cannot
 // write its journal, had better do nothing more.
-func (s *stepRun[V, H]) takeBack(ctx context.Context, err error) {
+func (s *stepRun[V, H]) unwind(ctx context.Context, err error) {
 	var failed *StepError
-	if s.visit.Bracket == "" || ctx.Err() != nil || !errors.As(err, &failed) || failed.Op != OpApply && failed.Op != OpVerify && failed.Op != OpTrail {
+	if s.visit.Group == "" || ctx.Err() != nil || !errors.As(err, &failed) || failed.Op != OpApply && failed.Op != OpVerify && failed.Op != OpPreImage {
 		return
 	}
-	failed.Back = &WayBack{Bracket: s.visit.Bracket}
+	failed.Unwound = &Unwound{Group: s.visit.Group}
 	left := s.inEffect(ctx)
 	for i, one := range left {
-		one.takesBack = true
-		if failed.Back.Err = one.undo(ctx, fmt.Sprintf("%s failed", s.where())); failed.Back.Err != nil {
+		one.unwinding = true
+		if failed.Unwound.Err = one.undo(ctx, fmt.Sprintf("%s failed", s.where())); failed.Unwound.Err != nil {
 			left = left[i:]
 			break
 		}
-		failed.Back.Back = append(failed.Back.Back, one.where())
+		failed.Unwound.Undone = append(failed.Unwound.Undone, one.where())
 	}
-	if failed.Back.Err != nil {
+	if failed.Unwound.Err != nil {
 		for _, one := range left {
-			failed.Back.Left = append(failed.Back.Left, one.where())
+			failed.Unwound.InPlace = append(failed.Unwound.InPlace, one.where())
 		}
 		return
 	}
-	if err := s.guard(ctx, nil, s.event("", "")); err != nil {
-		failed.Back.Err = s.broken(ctx, OpGuard, err)
+	if err := s.awaitInvariants(ctx, nil, s.event("", "")); err != nil {
+		failed.Unwound.Err = s.broken(ctx, OpInvariants, err)
 	}
 }
 
@@ -87,7 +87,7 @@ func (s *stepRun[V, H]) inEffect(ctx context.Context) []*stepRun[V, H] {
 	var list []*stepRun[V, H]
 	for i := len(s.visits) - 1; i >= 0; i-- {
 		one := &stepRun[V, H]{execution: s.execution, visit: s.visits[i], index: i + 1}
-		if one.visit.Bracket != s.visit.Bracket || !one.status().Touched() {
+		if one.visit.Group != s.visit.Group || !one.status().Touched() {
 			continue
 		}
 		if one.index > s.index && !one.status().Unfinished() {
@@ -118,7 +118,7 @@ func (s *stepRun[V, H]) undo(ctx context.Context, why string) error {
 		return err
 	}
 	s.tell(EventStepUndoing, why)
-	err := s.mending(ctx, func() error { return s.takeUndo(ctx) })
+	err := s.reconnecting(ctx, func() error { return s.takeUndo(ctx) })
 	if err != nil {
 		err = s.brokenAndKept(ctx, OpUndo, err)
 		s.tell(endKind(err), err.Error())
@@ -135,19 +135,19 @@ func (s *stepRun[V, H]) undo(ctx context.Context, why string) error {
 // takeUndo calls Undo and waits for what it wants. Undo looks for itself, so
 // it may be called again where a connection was lost in it.
 func (s *stepRun[V, H]) takeUndo(ctx context.Context) error {
-	if s.mends < mends { // the attempt before was cut off
+	if s.reconnects < maxReconnects { // the attempt before was cut off
 		if err := s.leftovers(ctx); err != nil {
 			return err
 		}
 	}
 	before := s.records[s.key()].Before
-	if err := s.measured(func() error { return s.visit.Undo(ctx, s.Env.Hands(s.visit.target), before) }); err != nil {
+	if err := s.measured(func() error { return s.visit.Undo(ctx, s.Env.Writer(s.visit.target), before) }); err != nil {
 		return err
 	}
 	if err := s.awaitNeeded(ctx); err != nil {
 		return err
 	}
-	return s.dropTrace(ctx)
+	return s.dropPreImage(ctx)
 }
 
 // awaitNeeded polls the check until the world is one in which the step is

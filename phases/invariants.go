@@ -28,23 +28,23 @@ type readyNodes struct {
 // The API and etcd are asked side by side: the guard comes between any two
 // steps, and is much of what a run does itself. Nothing is remembered from
 // one guard to the next but who was Ready.
-func Guard(ctx context.Context, v View) error {
+func CheckInvariants(ctx context.Context, v Reader) error {
 	var api, members error
 	_ = SideBySide(
-		func() error { api = v.guardAPI(ctx); return nil },
-		func() error { members = v.guardEtcd(ctx); return nil })
+		func() error { api = v.checkAPIServers(ctx); return nil },
+		func() error { members = v.checkVoters(ctx); return nil })
 	return errors.Join(api, members)
 }
 
 // guardAPI checks the nodes and then each API server, over a connection of
 // its own: one that takes no new connections must not pass.
-func (v View) guardAPI(ctx context.Context) error {
-	nodes, err := v.guardNodes(ctx)
+func (v Reader) checkAPIServers(ctx context.Context) error {
+	nodes, err := v.checkNodes(ctx)
 	if err != nil {
 		return err
 	}
 	return ForEach(nodes, func(_ int, node string) error {
-		cfg, err := v.world.restConfig(ctx, node)
+		cfg, err := v.access.restConfig(ctx, node)
 		if err == nil {
 			err = kube.Readyz(ctx, cfg)
 		}
@@ -57,21 +57,21 @@ func (v View) guardAPI(ctx context.Context) error {
 
 // guardNodes checks the nodes' readiness and returns the control-plane nodes
 // of the spec that are in the cluster.
-func (v View) guardNodes(ctx context.Context) ([]string, error) {
+func (v Reader) checkNodes(ctx context.Context) ([]string, error) {
 	nodes, err := v.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var planes, lost []string
-	v.world.ready.mu.Lock()
-	defer v.world.ready.mu.Unlock()
+	v.access.ready.mu.Lock()
+	defer v.access.ready.mu.Unlock()
 	for name, n := range nodes {
 		ready := kube.Ready(n)
-		if !ready && v.world.ready.before[name] {
+		if !ready && v.access.ready.before[name] {
 			lost = append(lost, name)
 		}
 		if ready {
-			v.world.ready.before[name] = true
+			v.access.ready.before[name] = true
 		}
 		// A joining node counts from its first Ready on, which the step that
 		// joins it waits for.
@@ -87,7 +87,7 @@ func (v View) guardNodes(ctx context.Context) ([]string, error) {
 	return planes, nil
 }
 
-func (v View) guardEtcd(ctx context.Context) error {
+func (v Reader) checkVoters(ctx context.Context) error {
 	e, err := v.Etcd(ctx)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 
 // Fits says, before anything is changed, where the spec does not fit the
 // cluster: names and addresses that the steps go by must be the cluster's own.
-func Fits(ctx context.Context, v View) error {
+func CheckSpec(ctx context.Context, v Reader) error {
 	first := v.First()
 	if ip := net.ParseIP(first.Address); ip == nil || ip.To4() == nil {
 		return fmt.Errorf("spec.controlPlane.first.address %s: only IPv4 is handled so far", first.Address)

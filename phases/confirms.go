@@ -13,7 +13,7 @@ const killed = 128
 // Says asks a host a question whose answer is the exit status of a look. Only a
 // status of the command's own is a no: a look that was given up, was refused, or
 // was killed has answered nothing, and is an error.
-func Says(ctx context.Context, r remote.Reader, question remote.Command) (bool, error) {
+func Confirms(ctx context.Context, r remote.Reader, question remote.Command) (bool, error) {
 	_, err := r.Look(ctx, question)
 	var exit *remote.ExitError
 	if errors.As(err, &exit) && exit.Status < killed {

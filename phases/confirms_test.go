@@ -39,7 +39,7 @@ func TestSays(t *testing.T) {
 		{cut, cut, false},
 		{context.DeadlineExceeded, context.DeadlineExceeded, false},
 	} {
-		if yes, err := phases.Says(t.Context(), answering{err: test.err}, remote.Cmd("test", "-s", "/x")); yes != test.yes || !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
+		if yes, err := phases.Confirms(t.Context(), answering{err: test.err}, remote.Cmd("test", "-s", "/x")); yes != test.yes || !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 			t.Errorf("%v: %v, %v", test.err, yes, err)
 		}
 	}
