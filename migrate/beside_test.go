@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The guard beside Verify counts as the one after the step, unless it, or
+// The invariants, checked beside Verify counts as the one after the step, unless it, or
 // Verify, takes so long that it would be about another moment: a member that
 // was just removed may answer nobody for ten seconds, and a checksum of
 // gigabytes takes its time. Then it is asked anew, and held up by nothing.
@@ -23,9 +23,9 @@ func TestGuardBesideVerify(t *testing.T) {
 	}{
 		"it holds":            {holds, 0, 2, 0},
 		"it does not":         {func(context.Context) error { return errNotYet }, 0, 3, 0},
-		"it hangs":            {hangs, 0, 3, guardFresh},
-		"it held long before": {holds, guardFresh, 3, guardFresh},
-		"Verify waits, too":   {hangs, 2 * guardFresh, 3, 2 * guardFresh},
+		"it hangs":            {hangs, 0, 3, invariantsFresh},
+		"it held long before": {holds, invariantsFresh, 3, invariantsFresh},
+		"Verify waits, too":   {hangs, 2 * invariantsFresh, 3, 2 * invariantsFresh},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := newJournal(t)

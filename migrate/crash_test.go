@@ -200,14 +200,14 @@ func TestKilledAtAnyInstantThenRunAgain(t *testing.T) {
 }
 
 // TestAnyPhaseAnyWorldAnyFaults is the same with everything drawn: the steps,
-// a bracket, what is there already, kills, failing commands, cancellation.
+// a step group, what is there already, kills, failing commands, cancellation.
 func TestAnyPhaseAnyWorldAnyFaults(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld()
 		var steps []Step[reader, writer]
-		first := rapid.IntRange(0, 4).Draw(rt, "first of the bracket")
-		last := first + rapid.IntRange(0, 2).Draw(rt, "more in the bracket")
+		first := rapid.IntRange(0, 4).Draw(rt, "first of the group")
+		last := first + rapid.IntRange(0, 2).Draw(rt, "more in the group")
 		for i := range rapid.IntRange(1, 4).Draw(rt, "steps") {
 			s := step(StepID(fmt.Sprintf("s%d", i)), rapid.SampledFrom([]Selector{Once, EtcdHosts, Workers, JoiningControlPlanes}).Draw(rt, "on"))
 			s.Rolling = rapid.Bool().Draw(rt, "rolling")

@@ -38,7 +38,7 @@ type StepError struct {
 	Where
 	Op  Op
 	Err error
-	// Back is what became of the step's bracket; nil where it has none, or
+	// Unwound is what became of the step's group; nil where it has none, or
 	// where nothing was to be taken back.
 	Unwound *Unwound
 }

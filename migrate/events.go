@@ -13,7 +13,7 @@ const (
 	EventPhaseStarted  EventKind = "phase-started"
 	EventStepChecking  EventKind = "step-checking"
 	EventStepStarted   EventKind = "step-started"   // Message: why it is needed
-	EventStepWaiting   EventKind = "step-waiting"   // Message: what Verify, the guard or a wait inside the change last said
+	EventStepWaiting   EventKind = "step-waiting"   // Message: what Verify, the invariants or a wait inside the change last said
 	EventStepDone      EventKind = "step-done"      // applied, verified, invariants hold
 	EventStepSatisfied EventKind = "step-satisfied" // Message: what is true already
 	EventStepFailed    EventKind = "step-failed"    // Message: the error
@@ -39,8 +39,8 @@ type Event struct {
 	At        time.Time     `json:"at"`
 	Elapsed   time.Duration `json:"-"` // since the step (or the phase) began; "elapsedSeconds" in JSON
 	// Waited is the part of Elapsed in which programs of others were waited
-	// for: Verify and the guard until they first agreed, and in Apply what the
-	// Env measured (see Waiter). The rest is ours: checks, guards, copies, the
+	// for: Verify and the invariants until they first held, and in Apply what the
+	// Env measured (see Waiter). The rest is ours: checks, invariants, copies, the
 	// journal, the way to the hosts. Never more than Elapsed; "waitedSeconds"
 	// in JSON.
 	Waited   time.Duration `json:"-"`

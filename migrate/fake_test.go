@@ -34,7 +34,7 @@ func newWorld() *world {
 	}
 }
 
-// reader reads the world; writer change it too.
+// reader reads the world; a writer changes it too.
 type reader struct {
 	w      *world
 	target string
@@ -59,8 +59,8 @@ func (h writer) set(step StepID, value string) error {
 }
 
 func (w *world) Targets(_ context.Context, on Selector) ([]string, error) { return w.targets[on], nil }
-func (w *world) View(target string) reader                                  { return reader{w, target} }
-func (w *world) Hands(target string) writer                                { return writer{reader{w, target}} }
+func (w *world) Reader(target string) reader                              { return reader{w, target} }
+func (w *world) Writer(target string) writer                              { return writer{reader{w, target}} }
 
 // step declares a step over the world.
 func step(id StepID, on Selector, with ...func(*Step[reader, writer])) Step[reader, writer] {

@@ -7,13 +7,13 @@ type hopeless struct{ error }
 
 func (e hopeless) Unwrap() error { return e.error }
 
-// Hopeless marks the error of a Verify, of a Guard or of a wait inside a change
+// Hopeless marks the error of a Verify, of the invariants or of a wait inside a change
 // as one that stays until somebody acts: an image that can't be pulled, a unit
 // that systemd has given up, a roll-out that is paused. A wait ends on it at
 // once, with this error, instead of after its whole time. Nil stays nil.
 //
 // It is for what is known to last. What is only slow must not be marked: a
-// step of a bracket that ends in an error is taken back.
+// step of a group that ends in an error is undone.
 func Hopeless(err error) error {
 	if err == nil {
 		return nil

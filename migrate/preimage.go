@@ -6,7 +6,7 @@ import (
 	"hamigrate/state"
 )
 
-// Trace is the second copy of a step's pre-image. The first is in the
+// PreImage is the second copy of a step's pre-image. The first is in the
 // journal, on one person's machine; this one is kept with the cluster, so that
 // a lost journal can be rebuilt (Adopt). Like Before it holds no secret. What
 // differs from one attempt to the next is not in it: writing it twice is
@@ -25,16 +25,16 @@ type PreImage struct {
 	Choice      map[string]string `json:"choice,omitempty"`
 }
 
-// Trail is an Env that keeps traces. The engine keeps one after "started" is
+// PreImageStore is an Env that keeps pre-images. The engine keeps one after "started" is
 // in the journal and before Apply, of each step that has to do with a rollback,
-// and drops it when the step was undone: what has a trace was, or may have been, changed by
+// and drops it when the step was undone: what has a pre-image there was, or may have been, changed by
 // us, and what has none was not.
 type PreImageStore interface {
-	// Keep writes a trace; one of the same step and target is replaced.
+	// Keep writes a pre-image; one of the same step and target is replaced.
 	Keep(ctx context.Context, t PreImage) error
 	// Drop removes it; one that is not there is success.
 	Drop(ctx context.Context, phase int, step StepID, target string) error
-	// Traces lists all that are kept.
+	// PreImages lists all that are kept.
 	PreImages(ctx context.Context) ([]PreImage, error)
 }
 
@@ -42,7 +42,7 @@ type PreImageStore interface {
 // stands in the way because its Undo is not written yet.
 func (v visit[V, H]) goesBack() bool { return v.Undo != nil || v.OneWay == NotYet }
 
-// keepTrace keeps the trace of the step at hand, where the Env has a trail.
+// keepPreImage keeps the pre-image of the step at hand, where the Env has a store.
 func (s *stepRun[V, H]) keepPreImage(ctx context.Context) error {
 	trail, ok := s.Env.(PreImageStore)
 	if !ok || !s.visit.goesBack() {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// mends is how often one step is taken up again because a connection was
+// maxReconnects is how often one step is taken up again because a connection was
 // lost in it. Each time the connection was made anew before: a host that
 // stays away ends the run at once.
 const maxReconnects = 3
@@ -22,7 +22,7 @@ func (s *stepRun[V, H]) takeUp(ctx context.Context) (how EventKind, message stri
 	return how, message, err
 }
 
-// mending calls do until it ends otherwise than by a lost connection, but not
+// reconnecting calls do until it ends otherwise than by a lost connection, but not
 // for ever.
 func (s *stepRun[V, H]) reconnecting(ctx context.Context, do func() error) error {
 	for s.reconnects = maxReconnects; ; s.reconnects-- {

@@ -115,7 +115,7 @@ func TestStopWhileWaitingForTheInvariants(t *testing.T) {
 				p := phase(step("a", Once, func(s *Step[reader, writer]) {
 					check := s.Check
 					s.Check = func(ctx context.Context, v reader) (Finding, error) {
-						time.Sleep(guardFresh) // else the phase's guard is the step's
+						time.Sleep(invariantsFresh) // else the phase's check of the invariants is the step's
 						return check(ctx, v)
 					}
 				}))
@@ -184,7 +184,7 @@ func TestCancelLeavesTheOutcomeUnknown(t *testing.T) {
 	}
 }
 
-func TestCancelInTheFirstGuard(t *testing.T) {
+func TestCancelInTheFirstInvariants(t *testing.T) {
 	t.Parallel()
 	w, j := newWorld(), newJournal(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -63,7 +63,7 @@ func RollbackPlan[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], j
 
 // newestFirst sorts records against the order of the phase. The journal's own
 // order is that of the last beginning of each step: a step that was taken back
-// and done again, as part of a bracket, would come before those that stand on
+// and done again, as part of a step group, would come before those that stand on
 // it. What is no step of the phase any more stays as it is, and comes last.
 func newestFirst[V, H any](list []state.Record, number int, all []visit[V, H]) {
 	at := make(map[state.Key]int, len(all))
@@ -222,7 +222,7 @@ func (x *execution[V, H]) reopen(entries []RollbackEntry) error {
 	return nil
 }
 
-// undoGuarded is undo with the invariants around it.
+// undoAndCheck is undo with the invariants around it.
 func (s *stepRun[V, H]) undoAndCheck(ctx context.Context) error {
 	s.beginStep()
 	if !s.status().Unfinished() {

@@ -107,7 +107,7 @@ type execution[V, H any] struct {
 
 	holding bool // the step before says KeepGoing
 
-	// healthy is when the guard held last with nothing changed by this run
+	// healthy is when the invariants held last with nothing changed by this run
 	// since; zero when a change has begun.
 	healthy time.Time
 
@@ -116,7 +116,7 @@ type execution[V, H any] struct {
 	waited, stepWaited time.Duration
 }
 
-// beginStep starts the clock of a step, or of the guard before the first one.
+// beginStep starts the clock of a step, or of the invariants before the first one.
 func (x *execution[V, H]) beginStep() { x.stepBegan, x.stepWaited = time.Now(), 0 }
 
 // endStep adds what the step waited to what the phase did.
@@ -213,7 +213,7 @@ func (x *execution[V, H]) all(ctx context.Context) error {
 	return nil
 }
 
-// firstGuard holds the phase back while the invariants do not hold, unless a
+// firstInvariants holds the phase back while the invariants do not hold, unless a
 // step was left unfinished: that step may be what breaks them, and finishing
 // it what mends them.
 func (x *execution[V, H]) firstInvariants(ctx context.Context) error {
@@ -225,16 +225,16 @@ func (x *execution[V, H]) firstInvariants(ctx context.Context) error {
 	return x.guardBefore(ctx, Where{Phase: x.phase.Number}, state.Pending, Event{Title: x.phase.Title})
 }
 
-// guardFresh is how long what the guard saw is taken for what is. The guard
+// invariantsFresh is how long what the check of the invariants saw is taken for what is. The check
 // after a step is so the one before the next, when that begins at once: between
 // them lies the next step's Check, which changes nothing.
-const guardFresh = time.Second
+const invariantsFresh = time.Second
 
 // guardBefore waits for the invariants before a change. Nothing is under way,
 // so it need not wait any longer once the run is asked to stop. e is what a
 // waiting event says of whom they are waited for.
 func (x *execution[V, H]) guardBefore(ctx context.Context, where Where, status state.Status, e Event) error {
-	if !x.healthy.IsZero() && time.Since(x.healthy) < guardFresh {
+	if !x.healthy.IsZero() && time.Since(x.healthy) < invariantsFresh {
 		return nil
 	}
 	stop := x.Stop
@@ -255,7 +255,7 @@ func (x *execution[V, H]) guardBefore(ctx context.Context, where Where, status s
 		Remedy: "nothing is half done; mend that and go on"}
 }
 
-// guard polls the phase's invariants until stop is closed.
+// awaitInvariants polls the phase's invariants until stop is closed.
 func (x *execution[V, H]) awaitInvariants(ctx context.Context, stop <-chan struct{}, e Event) error {
 	waited, err := poll(ctx, stop, x.phase.InvariantsSettle, func(err error) { x.waiting(e, err) }, func(ctx context.Context) error {
 		return x.phase.Invariants(ctx, x.Env.Reader(ClusterTarget))

@@ -225,18 +225,18 @@ func TestGuardAroundEveryStep(t *testing.T) {
 		ops int
 	}
 	// A clean run of two steps asks before the phase, and before and after each
-	// step. From each of these calls on the guard may be broken, and that must
+	// step. From each of these calls on the invariants may be broken, and that must
 	// stop the run. What was asked a moment ago is not asked again.
 	for name, c := range map[string]struct {
 		check time.Duration // that each step's Check takes
 		calls map[int]broken
 	}{
 		"at once":  {0, map[int]broken{1: {"blocked phase", 0}, 2: {"guard a", 2}, 3: {"guard b", 4}, 4: {"", 4}}},
-		"a second": {guardFresh, map[int]broken{1: {"blocked phase", 0}, 2: {"blocked a", 0}, 3: {"guard a", 2}, 4: {"blocked b", 2}, 5: {"guard b", 4}, 6: {"", 4}}},
+		"a second": {invariantsFresh, map[int]broken{1: {"blocked phase", 0}, 2: {"blocked a", 0}, 3: {"guard a", 2}, 4: {"blocked b", 2}, 5: {"guard b", 4}, 6: {"", 4}}},
 	} {
 		for breaks, want := range c.calls {
 			t.Run(fmt.Sprintf("%s, %d", name, breaks), func(t *testing.T) {
-				op, ops := brokenGuard(t, breaks, c.check)
+				op, ops := brokenInvariants(t, breaks, c.check)
 				if got := (broken{op, ops}); got != want {
 					t.Errorf("broken at call %d: %v, want %v", breaks, got, want)
 				}
@@ -245,9 +245,9 @@ func TestGuardAroundEveryStep(t *testing.T) {
 	}
 }
 
-// brokenGuard runs two steps with a guard that is broken from a call on. It returns
+// brokenInvariants runs two steps with invariants that are broken from a call on. It returns
 // what the run says is broken, and how many commands were done.
-func brokenGuard(t *testing.T, breaks int, check time.Duration) (op string, ops int) {
+func brokenInvariants(t *testing.T, breaks int, check time.Duration) (op string, ops int) {
 	j := newJournal(t)
 	synctest.Test(t, func(t *testing.T) {
 		w, asked := newWorld(), 0

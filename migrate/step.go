@@ -77,7 +77,7 @@ type Step[V, H any] struct {
 	// KeepGoing: a run that is asked to stop goes on past this step, because
 	// the state it leaves is worse to stay in than the one before or after.
 	KeepGoing bool
-	// Bracket is a name that steps which stand next to each other share when
+	// Group is a name that steps which stand next to each other share when
 	// they are one change in parts: when Apply or Verify of one fails, those
 	// of them that were touched are taken back at once, newest first. All of
 	// them have an Undo, and none is Rolling.
@@ -123,9 +123,9 @@ type Phase[V, H any] struct {
 	// Also lists the hosts that some step changes, there or on its way back,
 	// besides its target: who may log in to which host is decided by it.
 	Also []Selector
-	// Guard checks the invariants before and after every step; the one after a
+	// Invariants checks them before and after every step; the one after a
 	// step is the one before the next that begins at once. It is polled for at
-	// most GuardSettle, since a node may be a moment late.
+	// most InvariantsSettle, since a node may be a moment late.
 	Invariants       func(context.Context, V) error
 	InvariantsSettle time.Duration
 }
@@ -135,13 +135,13 @@ type Env[V, H any] interface {
 	// Targets lists the names of a selector's targets, in the order in which
 	// they are taken. Once has the one target "cluster".
 	Targets(context.Context, Selector) ([]string, error)
-	// View is read access for a step on a target.
+	// Reader is read access for a step on a target.
 	Reader(target string) V
-	// Hands is read and write access for a step on a target.
+	// Writer is read and write access for a step on a target.
 	Writer(target string) H
 }
 
-// Losses is an Env that counts the connections to hosts that were lost. What
+// LossCounter is an Env that counts the connections to hosts that were lost. What
 // failed while one was lost is looked at again instead of ending the run.
 type LossCounter interface {
 	// Lost is the number so far. It only grows.

@@ -18,7 +18,7 @@ type stepRun[V, H any] struct {
 	reconnects int // how often a lost connection may still be mended
 	lost       int // connections lost before this attempt
 
-	unwinding bool      // its bracket is being taken back, after a failure
+	unwinding bool      // its group is being undone, after a failure
 	until     time.Time // when the wait at hand is over
 	lastSaid  error     // what that wait saw last
 	toldWhy   bool      // that it goes on although it was asked to stop
@@ -137,12 +137,12 @@ func (s *stepRun[V, H]) changeWaits(said error) {
 }
 
 // settle does duties 5 and 6: the world agrees, and the invariants hold. Both
-// only look, so the guard begins beside the first attempt of Verify. A run that
+// only look, so the invariants are checked beside the first attempt of Verify. A run that
 // is asked to stop ends here, unless the step is no place for that: what it has
 // changed is in the journal as applied, and the next run verifies it.
 func (s *stepRun[V, H]) settle(ctx context.Context) error {
 	verify := func(ctx context.Context) error { return s.visit.Verify(ctx, s.Env.Reader(s.visit.target)) }
-	held := s.guardBeside(ctx)
+	held := s.checkBeside(ctx)
 	s.until = time.Now().Add(s.visit.Settle)
 	waited, err := poll(ctx, s.stop(), s.visit.Settle, s.stillWaiting, verify)
 	healthy := held()
@@ -167,16 +167,16 @@ func (s *stepRun[V, H]) settle(ctx context.Context) error {
 	}
 }
 
-// guardBeside asks the guard once, beside what follows. held ends that and
-// returns when the guard held: zero where it did not, where its answer takes a
+// checkBeside checks the invariants once, beside what follows. held ends that and
+// returns when the invariants held: zero where it did not, where its answer takes a
 // second, and where the answer is a second old by then. Such an answer is about
 // another moment.
-func (s *stepRun[V, H]) guardBeside(ctx context.Context) (held func() time.Time) {
+func (s *stepRun[V, H]) checkBeside(ctx context.Context) (held func() time.Time) {
 	ctx, giveUp := context.WithCancel(ctx)
 	began, answer := time.Now(), make(chan time.Time, 1)
 	go func() {
 		if err := s.phase.Invariants(ctx, s.Env.Reader(ClusterTarget)); err != nil {
-			s.Log.Debug("the guard does not hold beside Verify", "step", s.visit.ID, "node", s.visit.target, "error", err)
+			s.Log.Debug("the invariants do not hold beside Verify", "step", s.visit.ID, "node", s.visit.target, "error", err)
 			answer <- time.Time{}
 			return
 		}
@@ -184,10 +184,10 @@ func (s *stepRun[V, H]) guardBeside(ctx context.Context) (held func() time.Time)
 	}()
 	return func() time.Time {
 		defer giveUp()
-		late := time.AfterFunc(guardFresh-time.Since(began), giveUp)
+		late := time.AfterFunc(invariantsFresh-time.Since(began), giveUp)
 		defer late.Stop()
 		at := <-answer
-		if time.Since(at) >= guardFresh {
+		if time.Since(at) >= invariantsFresh {
 			return time.Time{}
 		}
 		return at
@@ -264,7 +264,7 @@ func (s *stepRun[V, H]) failed(op Op, err error) error {
 }
 
 // advance writes a change to the journal. The run's fingerprints are there
-// before the first of them. What the guard saw before is old from then on.
+// before the first of them. What the check of the invariants saw before is old from then on.
 func (s *stepRun[V, H]) advance(c state.Change) error {
 	s.healthy = time.Time{}
 	if err := s.begin(); err != nil {

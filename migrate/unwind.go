@@ -10,16 +10,16 @@ import (
 	"hamigrate/state"
 )
 
-// WayBack is what became of a bracket after one of its steps failed.
+// Unwound is what became of a step group after one of its steps failed.
 type Unwound struct {
 	Group string
-	// Back are the steps that were taken back, newest first.
+	// Undone are the steps that were undone, newest first.
 	Undone []Where
-	// Left are the steps that are not, newest first: they, or a part of what
+	// InPlace are the steps that are not, newest first: they, or a part of what
 	// they do, are still in place.
 	InPlace []Where
-	// Err is why the way back ended before its end, or why the invariants do
-	// not hold after it. Nil: all is as it was before the bracket.
+	// Err is why the unwinding ended before its end, or why the invariants do
+	// not hold after it. Nil: all is as it was before the step group.
 	Err error
 }
 
@@ -48,7 +48,7 @@ func join(steps []Where) string {
 	return strings.Join(words, ", ")
 }
 
-// takeBack takes the bracket of a step back when err says that its Apply, what
+// unwind undoes the step group when err says that its Apply, what
 // comes just before it, or its Verify failed, and adds to err what became of
 // it. Steps that were blocked have changed nothing; a run that was interrupted, or that cannot
 // write its journal, had better do nothing more.
@@ -78,11 +78,11 @@ func (s *stepRun[V, H]) unwind(ctx context.Context, err error) {
 	}
 }
 
-// inEffect lists the steps of the bracket to be taken back, newest first:
+// inEffect lists the steps of the group to be undone, newest first:
 // those up to the one at hand that were touched, and of the later ones those
 // that an earlier run has left. A later step may also be recorded as verified
 // from a time when the whole phase was done; what the world says is not in
-// effect any more is none of this bracket's.
+// effect any more is none of this group's.
 func (s *stepRun[V, H]) inEffect(ctx context.Context) []*stepRun[V, H] {
 	var list []*stepRun[V, H]
 	for i := len(s.visits) - 1; i >= 0; i-- {

@@ -16,7 +16,7 @@ import (
 	"hamigrate/state"
 )
 
-// grouped makes a step one of the bracket "b": its undo takes two remote
+// grouped makes a step one of the step group "b": its undo takes two remote
 // commands, too.
 func grouped(s *Step[reader, writer]) {
 	id := s.ID
@@ -29,7 +29,7 @@ func grouped(s *Step[reader, writer]) {
 	}
 }
 
-// bracket is a phase with a step before a bracket of three, and one after it.
+// group is a phase with a step before a step group of three, and one after it.
 func group(with ...func(*Step[reader, writer])) Phase[reader, writer] {
 	return phase(step("a", Once), step("b", EtcdHosts, grouped), step("c", Once, grouped, needs("b")),
 		step("d", Once, append([]func(*Step[reader, writer]){grouped, needs("c")}, with...)...), step("e", Once, needs("d")))
@@ -88,7 +88,7 @@ func TestAFailureInAGroupUnwindsIt(t *testing.T) {
 		}, after); diff != "" {
 			t.Error(diff)
 		}
-		// Run again, the bracket begins anew, with what is there now as the
+		// Run again, the step group begins anew, with what is there now as the
 		// state of before.
 		works, w.values["d@cluster"] = true, "older"
 		if err := r.Run(t.Context(), p); err != nil {
@@ -100,7 +100,7 @@ func TestAFailureInAGroupUnwindsIt(t *testing.T) {
 	})
 }
 
-// What the first step of a bracket does when it fails says nothing about the
+// What the first step of a step group does when it fails says nothing about the
 // later ones, unless they are in place.
 func TestLaterStepsOfAGroupAreUnwoundOnlyWhereTheyAreInPlace(t *testing.T) {
 	t.Parallel()
@@ -133,7 +133,7 @@ func TestLaterStepsOfAGroupAreUnwoundOnlyWhereTheyAreInPlace(t *testing.T) {
 	}
 }
 
-// A step of the bracket that an earlier run left in the middle is taken back
+// A step of the step group that an earlier run left in the middle is taken back
 // as well, whatever its check says.
 func TestAnUnfinishedLaterStepIsTakenBack(t *testing.T) {
 	t.Parallel()
@@ -339,7 +339,7 @@ func TestInterruptedOnTheWayBack(t *testing.T) {
 	}
 }
 
-// TestKilledAtAnyInstantOfAWayBack has a bracket whose last step fails, kills
+// TestKilledAtAnyInstantOfAWayBack has a step group whose last step fails, kills
 // the run at every instant, and then runs again: first with the cause still
 // there, which must end with everything taken back, then without it.
 func TestKilledAtAnyInstantOfAWayBack(t *testing.T) {

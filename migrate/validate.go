@@ -27,7 +27,7 @@ func Validate[V, H any](p Phase[V, H]) error {
 		bad("Name, Title and Why must be set")
 	}
 	if p.Invariants == nil || p.InvariantsSettle <= 0 {
-		bad("Guard and GuardSettle must be set")
+		bad("Invariants and InvariantsSettle must be set")
 	}
 	for facet, answers := range p.Facets {
 		if len(answers) == 0 {
@@ -61,7 +61,7 @@ func validateChoice[V, H any](p Phase[V, H], bad func(format string, args ...any
 		}
 		earlier[s.ID] = true
 		if s.Group != "" && i > 0 && p.Steps[i-1].Group != s.Group && slices.ContainsFunc(p.Steps[:i], func(e Step[V, H]) bool { return e.Group == s.Group }) {
-			bad("step %d (%s)%s: the steps of the bracket %q do not stand next to each other", i+1, s.ID, with, s.Group)
+			bad("step %d (%s)%s: the steps of the group %q do not stand next to each other", i+1, s.ID, with, s.Group)
 		}
 	}
 }
@@ -79,7 +79,7 @@ func stepProblems[V, H any](s Step[V, H], earlier map[StepID]bool) []string {
 	must(slices.Contains(selectors(), s.On), fmt.Sprintf("On is %q, which is no selector", s.On))
 	must(s.Check != nil && s.Apply != nil && s.Verify != nil, "Check, Apply and Verify must be set")
 	must((s.Undo != nil) != (s.OneWay != ""), "exactly one of Undo and OneWay must be set")
-	must(s.Group == "" || s.Undo != nil && !s.Rolling, "a step in a bracket must have an Undo and must not be Rolling")
+	must(s.Group == "" || s.Undo != nil && !s.Rolling, "a step in a group must have an Undo and must not be Rolling")
 	must(s.Settle > 0, "Settle must be more than 0")
 	must(s.Outage >= 0, "Outage must not be negative")
 	for _, need := range s.Needs {

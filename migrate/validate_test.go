@@ -12,7 +12,7 @@ func TestValidateRefuses(t *testing.T) {
 	type P = Phase[reader, writer]
 	good := func() P { return phase(step("a", Once), step("b/c-2", Workers, needs("a"))) }
 	if err := Validate(group()); err != nil {
-		t.Fatalf("a phase with a bracket: %v", err)
+		t.Fatalf("a phase with a group: %v", err)
 	}
 	if err := Validate(good()); err != nil {
 		t.Fatalf("a good phase: %v", err)
@@ -20,7 +20,7 @@ func TestValidateRefuses(t *testing.T) {
 	for want, spoil := range map[string]func(*P){
 		"phase 0 (etcd): Number must be 1 or more":                              func(p *P) { p.Number = 0 },
 		"phase 2 (): Name, Title and Why must be set":                           func(p *P) { p.Name = "" },
-		"phase 2 (etcd): Guard and GuardSettle must be set":                     func(p *P) { p.Invariants = nil },
+		"phase 2 (etcd): Invariants and InvariantsSettle must be set":           func(p *P) { p.Invariants = nil },
 		"phase 2 (etcd): has no steps":                                          func(p *P) { p.Steps = nil },
 		"step 1 (): ID must be lower-case words":                                func(p *P) { p.Steps = []S{step("", Once)} },
 		"step 1 (Add Learner): ID must be":                                      func(p *P) { p.Steps = []S{step("Add Learner", Once)} },
@@ -34,9 +34,9 @@ func TestValidateRefuses(t *testing.T) {
 		"step 1 (a): Settle must be more than 0":                                func(p *P) { p.Steps[0].Settle = 0 },
 		"step 1 (a): Outage must not be negative":                               func(p *P) { p.Steps[0].Outage = -1 },
 		`step 1 (a): needs "b/c-2", which is no earlier step of this phase`:     func(p *P) { p.Steps[0].Needs = []StepID{"b/c-2"} },
-		"step 1 (a): a step in a bracket must have an Undo":                     func(p *P) { p.Steps[0].Group = "x" },
-		"step 1 (a): a step in a bracket must have an Undo and must not be Ro":  func(p *P) { grouped(&p.Steps[0]); p.Steps[0].Rolling = true },
-		`step 3 (c): the steps of the bracket "b" do not stand next to each ot`: func(p *P) { p.Steps = []S{step("a", Once, grouped), step("b", Once), step("c", Once, grouped)} },
+		"step 1 (a): a step in a group must have an Undo":                       func(p *P) { p.Steps[0].Group = "x" },
+		"step 1 (a): a step in a group must have an Undo and must not be Ro":    func(p *P) { grouped(&p.Steps[0]); p.Steps[0].Rolling = true },
+		`step 3 (c): the steps of the group "b" do not stand next to each ot`:   func(p *P) { p.Steps = []S{step("a", Once, grouped), step("b", Once), step("c", Once, grouped)} },
 		`step 2 (b/c-2): needs "nowhere", which is no earlier step of this pha`: func(p *P) { p.Steps[1].Needs = []StepID{"a", "nowhere"} },
 	} {
 		p := good()

@@ -6,7 +6,7 @@ import (
 )
 
 // ClusterTarget is the one target of the selector Once, and the target whose
-// view the guard gets.
+// view the invariants get.
 const ClusterTarget = "cluster"
 
 // visit is one step on one target. A phase is a list of visits.

@@ -59,8 +59,8 @@ func TestElapsedIsTheWholeVisitAndWaitedWhatOthersTookOfIt(t *testing.T) {
 			s.WaitsFor = "kubelet"
 			check, apply := s.Check, s.Apply
 			s.Check = func(ctx context.Context, v reader) (Finding, error) {
-				took(guardFresh)
-				healthy = time.Now().Add(1200 * ms) // the guard before: tries at 0, 510, 1020, 1530
+				took(invariantsFresh)
+				healthy = time.Now().Add(1200 * ms) // the invariants before: tries at 0, 510, 1020, 1530
 				return check(ctx, v)
 			}
 			s.Apply = func(ctx context.Context, h writer, b Before) error {
@@ -78,7 +78,7 @@ func TestElapsedIsTheWholeVisitAndWaitedWhatOthersTookOfIt(t *testing.T) {
 		p.InvariantsSettle = time.Minute
 		env.values["b@cluster"] = "new"
 		r := Runner[reader, writer]{Env: env, Journal: newJournal(t), Spec: "sha256:spec", Events: heard}
-		healthy = time.Now().Add(700 * ms) // the phase's guard: tries at 0, 510, 1020
+		healthy = time.Now().Add(700 * ms) // the phase's invariants: tries at 0, 510, 1020
 		if err := r.Run(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func TestElapsedIsTheWholeVisitAndWaitedWhatOthersTookOfIt(t *testing.T) {
 		if want := before + apply + verify; a.Waited != want {
 			t.Errorf("a waited %s, want %s", a.Waited, want)
 		}
-		if want := guardFresh + before + 10*ms + 300*ms + apply + verify + 20*ms + 10*ms; a.Elapsed != want {
+		if want := invariantsFresh + before + 10*ms + 300*ms + apply + verify + 20*ms + 10*ms; a.Elapsed != want {
 			t.Errorf("a took %s, want %s", a.Elapsed, want)
 		}
 		if b.Kind != EventStepSatisfied || b.Waited != 0 {

@@ -1,5 +1,5 @@
 // Package phases is what the three phases share: the read and change handles
-// their steps get (View and Hands), how the hosts, the API servers and the
+// their steps get (Reader and Writer), how the hosts, the API servers and the
 // etcd members are reached, and the invariants between any two steps.
 //
 // Each phase is a package of its own below this one; phase.go there lists the
@@ -36,7 +36,7 @@ type Hosts interface {
 	Host(context.Context, cluster.Host) (remote.Host, error)
 }
 
-// World is one run's connections to the real cluster, in parts: each has what one
+// Access is one run's connections to the real cluster, in parts: each has what one
 // concern remembers, and a lock of its own. It implements migrate.Env.
 type Access struct {
 	spec  cluster.Spec
@@ -55,7 +55,7 @@ type Access struct {
 	waiting   waitingTime
 }
 
-// NewWorld makes a World; it connects to a host when a step first needs it.
+// NewAccess makes an Access; it connects to a host when a step first needs it.
 func NewAccess(spec cluster.Spec, hosts Hosts) *Access {
 	return &Access{spec: spec, hosts: hosts, turns: turns{one: make(chan struct{}, 1)},
 		api:   apiServers{configs: map[string]*rest.Config{}, clients: map[string]kube.Client{}},
@@ -66,8 +66,8 @@ func NewAccess(spec cluster.Spec, hosts Hosts) *Access {
 // Close closes the etcd connections; the host connections belong to Hosts.
 func (w *Access) Close() error { return w.etcd.close() }
 
-// View and Hands bind a step's handles to a target.
+// Reader and Writer bind a step's handles to a target.
 func (w *Access) Reader(target string) Reader { return Reader{access: w, target: target} }
 
-// Hands binds the changing handles to a target.
+// Writer binds the changing handles to a target.
 func (w *Access) Writer(target string) Writer { return Writer{Reader: w.Reader(target)} }

@@ -10,7 +10,7 @@ import (
 // killed is the lowest status of a command that a signal has ended.
 const killed = 128
 
-// Says asks a host a question whose answer is the exit status of a look. Only a
+// Confirms asks a host a question whose answer is the exit status of a look. Only a
 // status of the command's own is a no: a look that was given up, was refused, or
 // was killed has answered nothing, and is an error.
 func Confirms(ctx context.Context, r remote.Reader, question remote.Command) (bool, error) {

@@ -18,16 +18,16 @@ type readyNodes struct {
 	before map[string]bool
 }
 
-// Guard checks what must hold between any two steps of any phase:
+// CheckInvariants checks what must hold between any two steps of any phase:
 //
 //   - every API server answers /readyz with 200, asked one by one;
 //   - every node that was Ready at the first look is Ready;
 //   - every etcd voter answers, knows the leader, and reports the one
 //     cluster ID; no alarm is raised.
 //
-// The API and etcd are asked side by side: the guard comes between any two
+// The API and etcd are asked side by side: the invariants are checked between any two
 // steps, and is much of what a run does itself. Nothing is remembered from
-// one guard to the next but who was Ready.
+// one check to the next but who was Ready.
 func CheckInvariants(ctx context.Context, v Reader) error {
 	var api, members error
 	_ = SideBySide(
@@ -36,7 +36,7 @@ func CheckInvariants(ctx context.Context, v Reader) error {
 	return errors.Join(api, members)
 }
 
-// guardAPI checks the nodes and then each API server, over a connection of
+// checkAPIServers checks the nodes and then each API server, over a connection of
 // its own: one that takes no new connections must not pass.
 func (v Reader) checkAPIServers(ctx context.Context) error {
 	nodes, err := v.checkNodes(ctx)
@@ -55,7 +55,7 @@ func (v Reader) checkAPIServers(ctx context.Context) error {
 	})
 }
 
-// guardNodes checks the nodes' readiness and returns the control-plane nodes
+// checkNodes checks the nodes' readiness and returns the control-plane nodes
 // of the spec that are in the cluster.
 func (v Reader) checkNodes(ctx context.Context) ([]string, error) {
 	nodes, err := v.Nodes(ctx)

@@ -11,7 +11,7 @@ import (
 // seen to have done it.
 const fresh = 2 * time.Minute
 
-// asked is what a World remembers of what it has asked.
+// asked is what an Access remembers of what it has asked.
 type asked struct {
 	mu       sync.Mutex
 	memos    map[any]any // *memo of the answer's type, by the key of its question

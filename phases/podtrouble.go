@@ -57,7 +57,7 @@ type sight struct {
 // may. It is asked again and again while the wait lasts.
 func (v Reader) PodTrouble(p corev1.Pod) error { return v.access.asked.troubles.Of(p) }
 
-// Of is View.PodTrouble.
+// Of is Reader.PodTrouble.
 func (t *PodTroubles) Of(p corev1.Pod) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

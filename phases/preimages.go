@@ -32,7 +32,7 @@ func preImageFile(phase int, step migrate.StepID, target string) string {
 	return path.Join(preImageDir, fmt.Sprintf("%d.%s@%s.json", phase, strings.ReplaceAll(string(step), "/", "."), target))
 }
 
-// Keep implements migrate.Trail.
+// Keep implements migrate.PreImageStore.
 func (w *Access) Keep(ctx context.Context, t migrate.PreImage) error {
 	host := w.Writer(t.Target).On(w.spec.ControlPlane.First.Name)
 	w.preImages.mu.Lock()
@@ -57,12 +57,12 @@ func (w *Access) Keep(ctx context.Context, t migrate.PreImage) error {
 	return nil
 }
 
-// Drop implements migrate.Trail.
+// Drop implements migrate.PreImageStore.
 func (w *Access) Drop(ctx context.Context, phase int, step migrate.StepID, target string) error {
 	return w.Writer(target).On(w.spec.ControlPlane.First.Name).Remove(ctx, preImageFile(phase, step, target))
 }
 
-// Traces implements migrate.Trail.
+// PreImages implements migrate.PreImageStore.
 func (w *Access) PreImages(ctx context.Context) ([]migrate.PreImage, error) {
 	host := w.Reader(migrate.ClusterTarget).On(w.spec.ControlPlane.First.Name)
 	names, err := host.List(ctx, preImageDir)

@@ -9,17 +9,17 @@ import (
 	"hamigrate/migrate/remote"
 )
 
-// View is what Check and Verify get: it can look at everything and change
+// Reader is what Check and Verify get: it can look at everything and change
 // nothing.
 type Reader struct {
 	access *Access
 	target string
 }
 
-// Hands is what Apply and Undo get.
+// Writer is what Apply and Undo get.
 type Writer struct{ Reader }
 
-// World binds other targets; a step that needs a neighbour's view uses it.
+// Access binds other targets; a step that needs a neighbour's view uses it.
 func (v Reader) Access() *Access { return v.access }
 
 // Spec is the spec the run is for.

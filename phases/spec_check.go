@@ -10,7 +10,7 @@ import (
 	"hamigrate/migrate/kube"
 )
 
-// Fits says, before anything is changed, where the spec does not fit the
+// CheckSpec says, before anything is changed, where the spec does not fit the
 // cluster: names and addresses that the steps go by must be the cluster's own.
 func CheckSpec(ctx context.Context, v Reader) error {
 	first := v.First()

@@ -102,7 +102,7 @@ func clusterOf(t *testing.T, members ...*member) *Cluster {
 	return c
 }
 
-// TestStatusOverKeptConnection: the guard asks every member a hundred times a
+// TestStatusOverKeptConnection: the check of the invariants asks every member a hundred times a
 // run, and a handshake each time would be most of its work.
 func TestStatusOverKeptConnection(t *testing.T) {
 	t.Parallel()

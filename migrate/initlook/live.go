@@ -31,7 +31,7 @@ var _ initspec.Cluster = (*liveCluster)(nil)
 // Host implements phases.Hosts for the one host.
 func (l *liveCluster) Host(context.Context, cluster.Host) (remote.Host, error) { return l.host, nil }
 
-// Waits tells of answers that take long; phases.World asks for it.
+// Waits tells of answers that take long; phases.Access asks for it.
 func (l *liveCluster) Waits(_ cluster.Host, what string) (done func()) {
 	if l.waits == nil {
 		return func() {}
@@ -39,7 +39,7 @@ func (l *liveCluster) Waits(_ cluster.Host, what string) (done func()) {
 	return l.waits(what)
 }
 
-// view is a World with nothing but the control-plane node, at the address
+// view is an Access with nothing but the control-plane node, at the address
 // that its API server advertises.
 func (l *liveCluster) view(address string) phases.Reader {
 	if l.world == nil {

@@ -68,7 +68,7 @@ type Step struct {
 	Node    string       `json:"node"`
 	Status  state.Status `json:"status"`
 	Seconds float64      `json:"seconds"` // from the first change to the proof
-	// TotalSeconds is with the checks before and the guards around it;
+	// TotalSeconds is with the checks before it and the invariants around it;
 	// WaitedSeconds of it were waited for others' programs.
 	TotalSeconds  float64 `json:"totalSeconds"`
 	WaitedSeconds float64 `json:"waitedSeconds"`

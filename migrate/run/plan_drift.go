@@ -32,7 +32,7 @@ func (e *driftError) Error() string {
 	return text
 }
 
-// Fits compares what can be compared without any host: the spec, and the
+// CheckSpec compares what can be compared without any host: the spec, and the
 // steps of this version.
 func (p SavedPlan) CheckSpec(file string, s *Session, list []phases.Phase) error {
 	e := &driftError{file: file, made: p.Made}

@@ -95,10 +95,10 @@ func (h hosts) Host(ctx context.Context, c cluster.Host) (remote.Host, error) {
 	return h.pool.Host(ctx, c)
 }
 
-// Waits tells of answers that take long; phases.World asks for it.
+// Waits tells of answers that take long; phases.Access asks for it.
 func (h hosts) Waits(c cluster.Host, what string) (done func()) { return h.pool.Waits(c, what) }
 
-// Lost counts the connections that were lost; phases.World asks for it.
+// Lost counts the connections that were lost; phases.Access asks for it.
 func (h hosts) Lost() int { return h.pool.Lost() }
 
 // Open reads the spec and finds the journal's place. No host is connected to yet.

@@ -15,7 +15,7 @@ type Timings struct {
 	Steps []timing `json:"steps"`
 }
 
-// timing is one step on one target, from its first check to the guard after
+// timing is one step on one target, from its first check to the invariants after
 // it and with its being taken back, and the part in which others' programs
 // were waited for.
 type timing struct {
@@ -43,7 +43,7 @@ func (k *TimingRecorder) Event(e migrate.Event) {
 	default:
 		return
 	}
-	if e.Step == "" { // the phase's own: its first guard failed
+	if e.Step == "" { // the phase's own: its first invariants failed
 		return
 	}
 	var all Timings

@@ -37,7 +37,7 @@ func TestTimingRecorder(t *testing.T) {
 		return migrate.Event{Kind: kind, Phase: phase, Step: id, Target: target, Elapsed: total * time.Second, Waited: waited * time.Second}
 	}
 	told(
-		step(migrate.EventStepFailed, 2, "", "", 9, 9), // the phase's first guard
+		step(migrate.EventStepFailed, 2, "", "", 9, 9), // the phase's first invariants
 		step(migrate.EventStepChecking, 2, "etcd/a", "e1", 9, 9),
 		step(migrate.EventStepStarted, 2, "etcd/a", "e1", 9, 9),
 		step(migrate.EventStepWaiting, 2, "etcd/a", "e1", 9, 9),

@@ -283,7 +283,7 @@ func (e UnreachedError) Unwrap() error { return e.Err }
 // CarriedFrom says whether a load balancer carries connections from one node. The
 // verdict is nil where one does, NotRisenError where none does, UnreachedError
 // where the endpoint does not answer, and any other error where it is not known.
-// err is that it could not be looked at. The caller has to be alone (View.Alone).
+// err is that it could not be looked at. The caller has to be alone (Reader.Alone).
 func CarriedFrom(ctx context.Context, v phases.Reader, node string) (verdict, err error) {
 	roots, err := ClusterRoots(ctx, v)
 	if err != nil {

@@ -73,7 +73,7 @@ func clientPair(ctx context.Context, v phases.Reader) (p pair, running bool, err
 	return p, true, nil
 }
 
-// ClientFits wants the pair of the target's running API server to be one, of
+// CheckClientCertificate wants the pair of the target's running API server to be one, of
 // etcd's CA and valid now.
 func CheckClientCertificate(ctx context.Context, v phases.Reader) (Ends, error) {
 	p, running, err := clientPair(ctx, v)

@@ -59,7 +59,7 @@ func Phase(o Options) phases.Phase {
 	}
 }
 
-// Fits says why there is nothing here to renew: as long as etcd is kubeadm's,
+// CheckEtcd says why there is nothing here to renew: as long as etcd is kubeadm's,
 // kubeadm renews all of them.
 func CheckEtcd(ctx context.Context, v phases.Reader) error {
 	k, err := v.Kube(ctx)

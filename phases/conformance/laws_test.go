@@ -21,7 +21,7 @@ import (
 //   - after Apply, Verify becomes nil and Check Satisfied;
 //   - Apply twice is Apply once;
 //   - Undo changes nothing where nothing was applied; after it Check becomes
-//     Needed; Undo twice is Undo once; and the steps of a bracket, undone in
+//     Needed; Undo twice is Undo once; and the steps of a step group, undone in
 //     the reverse order, leave the world as it was before them.
 func TestLawsOfEveryStep(t *testing.T) {
 	t.Parallel()
@@ -48,33 +48,33 @@ func laws(t *testing.T, strategy phases.Strategy) {
 		for _, s := range p.Steps {
 			steps[s.ID] = s
 		}
-		var bracket []conformance.Law
+		var group []conformance.Law
 		var before map[string]string
 		for i, e := range plan {
 			l := conformance.Law{T: t, World: w, Env: env, Step: steps[e.Step], Target: e.Target}
-			if len(bracket) == 0 {
+			if len(group) == 0 {
 				before = w.State()
 			}
 			var changed bool
 			if l.Before, changed = l.Hold(); changed {
 				applied++
 				if l.Step.Group != "" {
-					bracket = append(bracket, l)
+					group = append(group, l)
 				}
 			}
-			if len(bracket) > 0 && (i == len(plan)-1 || steps[plan[i+1].Step].Group != l.Step.Group) {
-				undone += backAndForth(bracket, before)
-				bracket = nil
+			if len(group) > 0 && (i == len(plan)-1 || steps[plan[i+1].Step].Group != l.Step.Group) {
+				undone += backAndForth(group, before)
+				group = nil
 			}
 		}
 	}
 	t.Logf("%d changes, %d of them taken back and made again", applied, undone)
 }
 
-// backAndForth undoes the steps of a bracket, newest first, compares the world
+// backAndForth undoes the steps of a step group, newest first, compares the world
 // with the one before them, and applies them again.
-func backAndForth(bracket []conformance.Law, before map[string]string) int {
-	for _, l := range slices.Backward(bracket) {
+func backAndForth(group []conformance.Law, before map[string]string) int {
+	for _, l := range slices.Backward(group) {
 		l.Undo(l.T.Context())
 		once := l.World.State()
 		l.Undo(l.T.Context())
@@ -82,13 +82,13 @@ func backAndForth(bracket []conformance.Law, before map[string]string) int {
 			l.Fatal("undone twice, the world is another one than undone once:\n%s", cmp.Diff(once, twice))
 		}
 	}
-	if now := conformance.WithoutCopies(bracket[0].World.State()); !maps.Equal(before, now) {
-		bracket[0].Fatal("undone with the steps after it, the world is another one than before it:\n%s", cmp.Diff(before, now))
+	if now := conformance.WithoutCopies(group[0].World.State()); !maps.Equal(before, now) {
+		group[0].Fatal("undone with the steps after it, the world is another one than before it:\n%s", cmp.Diff(before, now))
 	}
-	for _, l := range bracket {
+	for _, l := range group {
 		if _, changed := l.Hold(); !changed {
 			l.Fatal("undone, and there is nothing to apply")
 		}
 	}
-	return len(bracket)
+	return len(group)
 }

@@ -55,7 +55,7 @@ func failBack(t *testing.T, r conformance.Run, journal []byte, n int, when remot
 	first := o.RunPhase(t.Context(), r.Phase)
 	o.Close()
 	var e *migrate.StepError
-	if !errors.As(first, &e) || e.Unwound == nil || len(e.Unwound.Undone)+len(e.Unwound.InPlace) != len(bracketSteps()) || (e.Unwound.Err == nil) != (len(e.Unwound.InPlace) == 0) {
+	if !errors.As(first, &e) || e.Unwound == nil || len(e.Unwound.Undone)+len(e.Unwound.InPlace) != len(groupSteps()) || (e.Unwound.Err == nil) != (len(e.Unwound.InPlace) == 0) {
 		t.Fatalf("first: %v", first)
 	}
 	if !slices.Equal(w.Faults.Ops()[:n], r.Ops[:n]) {

@@ -40,12 +40,12 @@ func realWithNewMembers(flags map[string]string) bool {
 	return flags["secure-port"] == "6443" && strings.Contains(flags["etcd-servers"], "10.88.0.21")
 }
 
-// bracketSteps are the steps of the overlap's bracket, newest first.
-func bracketSteps() []migrate.StepID {
+// groupSteps are the steps of the overlap's step group, newest first.
+func groupSteps() []migrate.StepID {
 	return []migrate.StepID{"etcd/repoint-apiserver", "etcd/overlap-redirect", "etcd/overlap-endpoints", "etcd/overlap-twin"}
 }
 
-// takenBack wants the error of a step whose bracket was taken back, these
+// takenBack wants the error of a step whose group was undone, these
 // steps of it.
 func takenBack(t *testing.T, err error, failed migrate.StepID, back ...migrate.StepID) {
 	t.Helper()
@@ -93,13 +93,13 @@ func asBefore(s conformance.Stage, before map[string]string) {
 	}
 }
 
-// TestTheOverlapIsTakenBack: something in the bracket goes wrong. The run
+// TestTheOverlapIsTakenBack: something in the step group goes wrong. The run
 // takes back what it did, no client notices, and a run after the cause is
 // mended ends like one that nothing happened to.
 func TestTheOverlapIsTakenBack(t *testing.T) {
 	const sameButNearby = "nft -f - <<EOF\ntable ip nearby {\n chain a { type nat hook prerouting priority -200; }\n" +
 		" chain b { type nat hook output priority -200; ip daddr 10.96.0.1 tcp dport 443 dnat to 10.88.0.11:6443; }\n}\nEOF"
-	steps := bracketSteps()
+	steps := groupSteps()
 	tests := []struct {
 		name   string
 		ill    func(map[string]string) bool
@@ -170,7 +170,7 @@ func (a *away) Host(ctx context.Context, h cluster.Host) (remote.Host, error) {
 // TestTheNodeIsAwayOnTheWayBack: what can't be taken back is named, the second
 // API server goes on carrying the clients, and the node helps itself.
 func TestTheNodeIsAwayOnTheWayBack(t *testing.T) {
-	for i, step := range bracketSteps() {
+	for i, step := range groupSteps() {
 		t.Run(string(step), func(t *testing.T) {
 			conformance.On(t, 1, phases.Overlap, func(s conformance.Stage) {
 				want := uninterrupted(s)
@@ -219,7 +219,7 @@ func TestWhatTheWayBackLeavesAlone(t *testing.T) {
 				outages := s.Outages()
 				var left string
 				err := heard(s.Operator, s.Context(), conformance.AllPhases(phases.Overlap)[1], func(e migrate.Event) {
-					if e.Step == bracketSteps()[0] && e.Kind == migrate.EventStepUndoing {
+					if e.Step == groupSteps()[0] && e.Kind == migrate.EventStepUndoing {
 						s.Script("cp1", script)
 						s.Pass(30 * time.Second)
 						left = s.State()["cp1 "+manifest]
@@ -240,7 +240,7 @@ func TestWhatTheWayBackLeavesAlone(t *testing.T) {
 	}
 }
 
-// wayBack is a run of phase 2 whose bracket is taken back, since the real API
+// wayBack is a run of phase 2 whose group is undone, since the real API
 // server never gets ready.
 type wayBack struct {
 	conformance.Run
@@ -279,7 +279,7 @@ func takeBack(t *testing.T) (w wayBack, journal []byte) {
 				}
 			}
 		})
-		takenBack(t, err, bracketSteps()[0], bracketSteps()...)
+		takenBack(t, err, groupSteps()[0], groupSteps()...)
 		w.Ops = world.Faults.Ops()[begun:]
 		w.last = len(w.Ops)
 	})
@@ -333,7 +333,7 @@ func resumeBack(t *testing.T, d conformance.Death, r conformance.Run, later time
 		// What the journal calls undone is not taken back twice.
 		err := o.RunPhase(t.Context(), r.Phase)
 		var e *migrate.StepError
-		if !errors.As(err, &e) || e.Unwound == nil || e.Unwound.Err != nil || len(e.Unwound.Undone) != len(bracketSteps()) {
+		if !errors.As(err, &e) || e.Unwound == nil || e.Unwound.Err != nil || len(e.Unwound.Undone) != len(groupSteps()) {
 			t.Fatalf("ill still: %v", err)
 		}
 	}

@@ -29,7 +29,7 @@ func Phase() phases.Phase {
 			coreDNS(),
 			withoutFirst(),
 		},
-		// The first node has the keys and the trail; the load balancers get the new
+		// The first node has the keys and the pre-image store; the load balancers get the new
 		// backends; on the way back all nodes forget connections to who leaves.
 		Also:             []migrate.Selector{migrate.FirstControlPlane, migrate.LoadBalancers, migrate.Workers},
 		Invariants:       phases.CheckInvariants,

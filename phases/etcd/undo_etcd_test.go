@@ -24,7 +24,7 @@ import (
 	"hamigrate/phases/simulator"
 )
 
-// takesBack is phase 2 in which only these steps can be taken back: the others
+// unwinding is phase 2 in which only these steps can be taken back: the others
 // stay as they are.
 func takesBack(strategy phases.Strategy, ids ...migrate.StepID) phases.Phase {
 	p := conformance.AllPhases(strategy)[1]

@@ -126,7 +126,7 @@ func filesNaming(ctx context.Context, v phases.Reader, host string, files []stri
 	return named, err
 }
 
-// strangers is the error that a node which is no target of ours, so that its
+// unknownClients is the error that a node which is no target of ours, so that its
 // files are not seen, has a connection to the API through the load balancer.
 func unknownClients(ctx context.Context, v phases.Reader) error {
 	nodes, err := v.Nodes(ctx)

@@ -36,7 +36,7 @@ func Phase() phases.Phase {
 				kubelet(),
 			},
 		),
-		Also:             []migrate.Selector{migrate.FirstControlPlane}, // the trail, and copies of what it changes
+		Also:             []migrate.Selector{migrate.FirstControlPlane}, // the pre-image store, and copies of what it changes
 		Invariants:       phases.CheckInvariants,
 		InvariantsSettle: 2 * time.Minute,
 	}

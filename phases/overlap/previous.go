@@ -14,7 +14,7 @@ import (
 // startLimit is kubeadm's own wait for a control plane.
 const startLimit = 4 * time.Minute
 
-// startFormer starts a temporary API server with the former arguments and proves
+// startPrevious starts a temporary API server with the former arguments and proves
 // that it serves what the real one serves. Where it does not, it is taken away
 // again: nothing leads to it yet.
 func (r Restart) startPrevious(ctx context.Context, h phases.Writer) error {

@@ -50,7 +50,7 @@ func versions(ctx context.Context, s Scene) ([]Finding, error) {
 	return out, nil
 }
 
-// kubeadmFits: to join, kubeadm must have the cluster's minor version; to
+// checkKubeadm: to join, kubeadm must have the cluster's minor version; to
 // sign, one more will do (kubernetes.io: version skew policy).
 func checkKubeadm(f *Facts, api *version.Version) []Finding {
 	have, err := version.ParseGeneric(f.Kubeadm)
@@ -71,7 +71,7 @@ func checkKubeadm(f *Facts, api *version.Version) []Finding {
 	return nil
 }
 
-// kubeletFits: never newer than the API server, and at most three minor
+// checkKubelet: never newer than the API server, and at most three minor
 // versions older.
 func checkKubelet(f *Facts, api *version.Version) []Finding {
 	phases := []int{1, 2, 3}

@@ -9,7 +9,7 @@ import (
 	"hamigrate/phases"
 )
 
-// Scene is what a check looks at: the cluster, through the View of its host,
+// Scene is what a check looks at: the cluster, through the Reader of its host,
 // and the facts of all hosts that answered.
 type Scene struct {
 	phases.Reader

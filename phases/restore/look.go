@@ -59,7 +59,7 @@ func (o Options) See(ctx context.Context, v phases.Reader) (Look, error) {
 }
 
 // membersTimeout bounds the search for a quorum: members without one make who
-// asks wait, one after the other, and the guard has 20 s for all it asks.
+// asks wait, one after the other, and the check of the invariants has 20 s for all it asks.
 const membersTimeout = 15 * time.Second
 
 // quorumRefuses: where a quorum of another cluster than the restored one

@@ -127,7 +127,7 @@ func Fingerprint(spec cluster.Spec) string {
 // go on would lose what is written there.
 var ErrOtherQuorum = errors.New("etcd serves again, and not from this restore")
 
-// guard wants every host of the restore to be there, and no quorum but the
+// invariants wants every host of the restore to be there, and no quorum but the
 // restore's own: the look before the first step is old when the last members
 // are stopped, and somebody else may have restored them meanwhile. Nothing else
 // can be wanted of etcd and the API until the end.

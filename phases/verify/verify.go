@@ -5,7 +5,7 @@
 // It goes by the spec and the cluster alone. No journal is read: what was
 // believed at the time of the migration says nothing about today. The checks
 // are data (checks.go), and `migrate verify` and docs/verify.md read that one
-// list. They get a View, which has no method that changes anything.
+// list. They get a Reader, which has no method that changes anything.
 package verify
 
 import (
@@ -30,7 +30,7 @@ type Check struct {
 	Remedy string // one sentence with a command; a finding may have a closer one
 	On     []migrate.Selector
 	Limit  time.Duration // of Look; 0: checkLimit
-	// Look looks at the View's target, a host or the cluster as a whole.
+	// Look looks at the Reader's target, a host or the cluster as a whole.
 	Look func(context.Context, phases.Reader) ([]Finding, error)
 }
 
@@ -269,7 +269,7 @@ func not(remedy, format string, args ...any) Finding {
 	return Finding{Seen: fmt.Sprintf(format, args...), Remedy: remedy, Command: command}
 }
 
-// judged is a finding from a list of what is wrong: none is all well.
+// passOrFail is a finding from a list of what is wrong: none is all well.
 func passOrFail(wrong []string, format string, args ...any) []Finding {
 	if len(wrong) == 0 {
 		return []Finding{so(format, args...)}

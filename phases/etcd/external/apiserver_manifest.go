@@ -65,7 +65,7 @@ func awaitKubelet(ctx context.Context, v phases.Reader) error {
 	return nil
 }
 
-// formerManifest is the manifest of before, byte for byte, where nothing but our
+// previousManifest is the manifest of before, byte for byte, where nothing but our
 // edit was made since; otherwise it is nil.
 func previousManifest(ctx context.Context, v phases.Reader, now remote.File) ([]byte, error) {
 	for _, path := range []string{lastGood, backupOfManifest()} {
@@ -121,7 +121,7 @@ func serversIn(node string, manifest []byte) (string, error) {
 	return servers, nil
 }
 
-// formerServers is the --etcd-servers of before: by the copies on the node, or
+// previousServers is the --etcd-servers of before: by the copies on the node, or
 // the journal, or as kubeadm writes it for the member that runs there.
 func previousServers(ctx context.Context, v phases.Reader, before migrate.Before) (string, error) {
 	for _, path := range []string{lastGood, backupOfManifest()} {

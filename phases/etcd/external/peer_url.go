@@ -66,7 +66,7 @@ func checkPeerURL(ctx context.Context, v phases.Reader) (migrate.Finding, error)
 	return f, nil
 }
 
-// peerCertificateFits is Blocked where the old member's peer certificate lacks
+// checkPeerCertificate is Blocked where the old member's peer certificate lacks
 // the address: newcomers check the name they dial against it.
 func checkPeerCertificate(ctx context.Context, v phases.Reader, old phases.OldEtcd) (migrate.Finding, error) {
 	cert, err := kube.ServedCertificate(ctx, v.On(v.Target()).DialContext, old.PeerAddress, nil)

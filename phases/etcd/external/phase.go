@@ -64,7 +64,7 @@ func Phase() phases.Phase {
 				removeRelay(),
 			},
 		),
-		Also:             []migrate.Selector{migrate.FirstControlPlane}, // it signs, and holds the trail
+		Also:             []migrate.Selector{migrate.FirstControlPlane}, // it signs, and holds the pre-image store
 		Invariants:       phases.CheckInvariants,
 		InvariantsSettle: 2 * time.Minute,
 	}
