@@ -95,14 +95,14 @@ func (p *prober) begin(t *testing.T, pg *playground, path, address string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	on := &probedPath{cancel: cancel}
 	p.paths[path] = on
-	anew := &asker{config: config, url: "https://" + address + readObject, anew: true}
+	fresh := &asker{config: config, url: "https://" + address + readObject, fresh: true}
 	kept := &asker{config: config, url: "https://" + address + readObject}
 	on.writer = startWriterEvery(t, pg, fmt.Sprintf("%s-%d", path, len(p.all)), address, 2*askEvery)
 	put := &asker{config: config, url: "https://" + address + "/api/v1/namespaces/" + writerNamespace + "/configmaps/kept-" + path, put: "kept-" + path}
 	if err := put.make(soon(t), pg.kube(t, address)); err != nil {
 		t.Fatalf("making an object to write to: %v", err)
 	}
-	for kind, a := range map[string]*asker{"new read": anew, "kept read": kept, "kept write": put} {
+	for kind, a := range map[string]*asker{"new read": fresh, "kept read": kept, "kept write": put} {
 		s := &series{path: path, kind: kind}
 		p.all = append(p.all, s)
 		on.work.Go(func() { a.loop(ctx, s) })
@@ -204,7 +204,7 @@ const readObject = "/api/v1/namespaces/default/configmaps/kube-root-ca.crt"
 type asker struct {
 	config *rest.Config
 	url    string
-	anew   bool   // a connection for each request
+	fresh  bool   // a connection for each request
 	put    string // the ConfigMap to write; "": read
 
 	mu sync.Mutex
@@ -212,13 +212,13 @@ type asker struct {
 }
 
 // transportOf is a transport with the credentials of config.
-func transportOf(config *rest.Config, anew bool) *http.Transport {
+func transportOf(config *rest.Config, fresh bool) *http.Transport {
 	clientTLS, err := rest.TLSConfigFor(config)
 	if err != nil {
 		panic(err) // it was read before
 	}
 	return &http.Transport{
-		TLSClientConfig: clientTLS, DialContext: config.Dial, DisableKeepAlives: anew, ForceAttemptHTTP2: !anew,
+		TLSClientConfig: clientTLS, DialContext: config.Dial, DisableKeepAlives: fresh, ForceAttemptHTTP2: !fresh,
 		HTTP2: &http.HTTP2Config{SendPingTimeout: deadAfter, PingTimeout: deadAfter},
 	}
 }
@@ -262,13 +262,13 @@ func (a *asker) loop(ctx context.Context, s *series) {
 // ask sends one request. A kept connection on which one failed is not kept.
 func (a *asker) ask(ctx context.Context, n int) error {
 	a.mu.Lock()
-	if a.to == nil || a.anew {
-		a.to = transportOf(a.config, a.anew)
+	if a.to == nil || a.fresh {
+		a.to = transportOf(a.config, a.fresh)
 	}
 	transport := a.to
 	a.mu.Unlock()
 	err := a.send(ctx, transport, n)
-	if err != nil && !a.anew {
+	if err != nil && !a.fresh {
 		a.mu.Lock()
 		if a.to == transport {
 			a.to = nil

@@ -12,7 +12,7 @@ import (
 	ktesting "k8s.io/client-go/testing"
 )
 
-// TestWatchThatLostItsPlace lists anew, which counts as a failed request;
+// TestWatchThatLostItsPlace lists again, which counts as a failed request;
 // ended in another way, it stays so.
 func TestWatchThatLostItsPlace(t *testing.T) {
 	t.Parallel()

@@ -220,7 +220,7 @@ func (c *chaos) mayGoBack(t *testing.T, leg legID) {
 	t.Helper()
 	for _, e := range c.planBack(t, leg.phase) {
 		if e.Blocked != "" {
-			t.Fatalf("phase %d can't be taken back: %s on %s: %s", leg.phase, e.Step, e.Target, e.Blocked)
+			t.Fatalf("phase %d can't be undone: %s on %s: %s", leg.phase, e.Step, e.Target, e.Blocked)
 		}
 	}
 }

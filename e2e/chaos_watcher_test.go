@@ -76,7 +76,7 @@ func (w *watcher) one(ctx context.Context, c kubernetes.Interface) error {
 }
 
 // ended is what a controller does when its watch can't go on where it was: it
-// lists anew. An API server whose etcd had no quorum may have lost the place;
+// lists again. An API server whose etcd had no quorum may have lost the place;
 // that counts as a request that failed then, which not every fault allows.
 func (w *watcher) ended(ctx context.Context, maps typedcorev1.ConfigMapInterface, why error) error {
 	w.series.note(asked{at: time.Now(), done: time.Now(), failed: "the watch was ended: " + why.Error()})

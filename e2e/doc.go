@@ -44,7 +44,7 @@
 //     Deployments go in through one API server and come out of the others.
 //   - its purpose: with the leading etcd host off the API writes, with the first
 //     control-plane node off it answers and names resolve.
-//   - with LONG=1: each phase is taken back from its end, newest first, refused
+//   - with LONG=1: each phase is undone from its end, newest first, refused
 //     out of order, and with a worker that joined since: every write
 //     acknowledged on the way is there, and files, services, listeners,
 //     arguments and objects are what they were, but for what is named

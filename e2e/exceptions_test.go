@@ -16,7 +16,7 @@ func exceptions() []exception {
 		{key: "minions/*", reason: "the kubelets' heartbeats", ignore: []string{managedFields, "status"}},
 
 		// What phase 1 points to the endpoint.
-		{key: "configmaps/kube-public/cluster-info", reason: "names the endpoint, is signed anew", ignore: []string{managedFields, "data"}},
+		{key: "configmaps/kube-public/cluster-info", reason: "names the endpoint, is signed again", ignore: []string{managedFields, "data"}},
 		{key: "configmaps/kube-system/kubeadm-config", reason: "names the endpoint and the etcd hosts", ignore: []string{managedFields, "data ClusterConfiguration"}},
 		{key: "configmaps/kube-system/kube-proxy", reason: "names the endpoint", ignore: []string{managedFields, "data kubeconfig.conf"}},
 		{key: "daemonsets/kube-system/kube-proxy", reason: "rolled out so that kube-proxy reads its new kubeconfig, and onto the new nodes", ignore: []string{
@@ -37,7 +37,7 @@ func exceptions() []exception {
 		{key: "pods/kube-system/kube-controller-manager-cp1", reason: "restarts when the API server restarts in place and its lease runs out", ignore: []string{managedFields, "status"}},
 		{key: "pods/kube-system/kube-scheduler-cp1", reason: "restarts when the API server restarts in place and its lease runs out", ignore: []string{managedFields, "status"}},
 
-		{key: "servicecidrs/kubernetes", reason: "each API server that starts says anew that it is ready", ignore: []string{managedFields, "status conditions [] lastTransitionTime"}},
+		{key: "servicecidrs/kubernetes", reason: "each API server that starts says again that it is ready", ignore: []string{managedFields, "status conditions [] lastTransitionTime"}},
 
 		// What phase 3 adds.
 		{key: "endpointslices/default/kubernetes", reason: "names all API servers", ignore: []string{managedFields, "metadata generation", "endpoints"}},
@@ -86,7 +86,7 @@ func exceptionsBack() []exception {
 		{key: "pods/kube-system/kube-apiserver-cp1", reason: "a new mirror pod of the same manifest", ignore: restarted},
 		{key: "pods/kube-system/kube-controller-manager-cp1", reason: "restarts when its lease runs out or its host was off", ignore: []string{managedFields, "status"}},
 		{key: "pods/kube-system/kube-scheduler-cp1", reason: "restarts when its lease runs out or its host was off", ignore: []string{managedFields, "status"}},
-		{key: "servicecidrs/kubernetes", reason: "each API server that starts says anew that it is ready", ignore: []string{managedFields, "status conditions [] lastTransitionTime"}},
+		{key: "servicecidrs/kubernetes", reason: "each API server that starts says again that it is ready", ignore: []string{managedFields, "status conditions [] lastTransitionTime"}},
 
 		{key: "endpointslices/default/kubernetes", reason: "named all API servers for a while", ignore: []string{managedFields, "metadata generation"}},
 		{key: "services/endpoints/default/kubernetes", reason: "named all API servers for a while", ignore: []string{managedFields}},

@@ -150,7 +150,7 @@ func changedKeys(was, is dump) []string {
 // write, and the services that run.
 func filesOf(t *testing.T, h host) string {
 	t.Helper()
-	// A kubelet that is in no cluster yet is started anew every ten seconds.
+	// A kubelet that is in no cluster yet is started again every ten seconds.
 	return h.must(t, `find /etc /opt /root /srv /usr/local /var/www /var/lib/migrate /var/lib/kubelet/config.yaml /var/lib/kubelet/pki \
 	-xdev ! -path '/etc/kubernetes/audit/logs*' -printf '%p %y %m %U:%G %s %T@\n' 2>/dev/null | sort
 systemctl list-units --type=service --type=socket --state=active --plain --no-legend | awk '{print $1}' | grep -v -e '^user' -e '^sshd\?@' |

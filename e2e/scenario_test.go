@@ -109,9 +109,9 @@ func wayBack() []stage {
 	return []stage{
 		{"rollback out of order is refused", outOfOrderIsRefused, look},
 		{"the way back is shown", wayBackIsShown, look},
-		{"phase 3 is taken back", phaseThreeBack, needed},
-		{"phase 2 is taken back", phaseTwoBack, needed},
-		{"phase 1 is taken back", phaseOneBack, needed},
+		{"phase 3 is undone", phaseThreeBack, needed},
+		{"phase 2 is undone", phaseTwoBack, needed},
+		{"phase 1 is undone", phaseOneBack, needed},
 		{"every write acknowledged on the way back is there", writesKept, look},
 		{"all is as it was before", asBefore, look},
 		{"etcd is scraped where it was", metricsOfFirst, look},

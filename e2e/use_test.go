@@ -146,7 +146,7 @@ func newWorkerJoins(t *testing.T, s *scenario) {
 }
 
 // kubeadmUpgrade asks kubeadm what it makes of this cluster: its health
-// checks pass, and rendered anew from kubeadm-config the manifests are what
+// checks pass, and rendered again from kubeadm-config the manifests are what
 // they are, but for the version.
 func kubeadmUpgrade(t *testing.T, s *scenario) {
 	now, next := "v"+s.kubernetes, "v"+nextPatch(t, s.kubernetes)

@@ -47,7 +47,7 @@ func poll(ctx context.Context, limit time.Duration, look func(context.Context) e
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("still not so after %s; seen last: %w", limit, last)
+			return fmt.Errorf("timed out after %s; seen last: %w", limit, last)
 		case <-tick.C:
 		}
 	}

@@ -22,7 +22,7 @@ func (s *scenario) serving() []string {
 	return controlPlanes()
 }
 
-// outOfOrderIsRefused: a phase on which a later one stands is not taken back,
+// outOfOrderIsRefused: a phase on which a later one stands is not undone,
 // and the refusal names the command that is to come first.
 func outOfOrderIsRefused(t *testing.T, s *scenario) {
 	named := regexp.MustCompile("`migrate rollback .*--phase 3`")
@@ -73,7 +73,7 @@ func (s *scenario) back(t *testing.T, phase string) {
 	if last := list[len(list)-1]; last.Kind != "phase-done" {
 		t.Errorf("the last event of the way back is %v", last)
 	}
-	t.Logf("phase %s was taken back in %.0f s", phase, r.seconds)
+	t.Logf("phase %s was undone in %.0f s", phase, r.seconds)
 	s.noFailures(t)
 }
 
@@ -114,7 +114,7 @@ func phaseThreeBack(t *testing.T, s *scenario) {
 	})
 	members := s.pg.members(t)
 	if err := sameHistory(soon(t), members, s.before.registry.cluster); err != nil {
-		t.Errorf("after phase 3 was taken back: %v", err)
+		t.Errorf("after phase 3 was undone: %v", err)
 	}
 }
 
@@ -193,7 +193,7 @@ func halfWayAndBack(t *testing.T, s *scenario) {
 	beside(t, s.pg, s.pg.api("cp1"), func() {
 		s.killAt(t, halfWayStep, "cp1", time.Second, s.measured("run", "--yes", "-o", "json")...)
 		r := s.bin.must(t, 0, runLimit, s.migrate("rollback", "--yes", "--probe-rate", s.probeRate(), "--max-unavailable", tolerated, "-o", "json")...)
-		t.Logf("from the middle of phase 2 all was taken back in %.0f s", r.seconds)
+		t.Logf("from the middle of phase 2 all was undone in %.0f s", r.seconds)
 	})
 	s.noFailures(t)
 }

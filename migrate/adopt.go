@@ -19,7 +19,7 @@ type Adopted struct {
 	Status state.Status `json:"status"`
 	// TrueNow is what its check saw.
 	TrueNow string `json:"trueNow"`
-	// Unknown is what can't be known of it, and so not be taken back by
+	// Unknown is what can't be known of it, and so not be undone by
 	// command.
 	Unknown string `json:"unknown,omitempty"`
 }
@@ -116,7 +116,7 @@ func adoptOne[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], v vis
 	}
 	a.Status = state.Satisfied
 	if !v.goesBack() {
-		return a, nil // nothing would be taken back anyway
+		return a, nil // nothing would be undone anyway
 	}
 	ours, err := from.Ours(ctx, v.ID, v.target)
 	if err != nil {

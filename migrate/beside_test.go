@@ -10,7 +10,7 @@ import (
 // The invariants, checked beside Verify counts as the one after the step, unless it, or
 // Verify, takes so long that it would be about another moment: a member that
 // was just removed may answer nobody for ten seconds, and a checksum of
-// gigabytes takes its time. Then it is asked anew, and held up by nothing.
+// gigabytes takes its time. Then it is asked again, and held up by nothing.
 func TestGuardBesideVerify(t *testing.T) {
 	t.Parallel()
 	holds := func(context.Context) error { return nil }

@@ -31,7 +31,7 @@
 // step's Check is polled until it says that the step is still to be done, and
 // "undone" is committed. Then the invariants must hold. The run ends with the
 // error of the step and what became of the others (Unwound); running again
-// begins the step group anew. Nothing is taken back where a step was blocked,
+// begins the step group again. Nothing is undone where a step was blocked,
 // the run was stopped or interrupted, or only the invariants do not hold.
 // Killed on the way back, the next run goes forward again: it looks first.
 //

@@ -39,7 +39,7 @@ type StepError struct {
 	Op  Op
 	Err error
 	// Unwound is what became of the step's group; nil where it has none, or
-	// where nothing was to be taken back.
+	// where nothing was to be undone.
 	Unwound *Unwound
 }
 
@@ -104,7 +104,7 @@ type StoppedError struct {
 func (e *StoppedError) Error() string {
 	what := "it is applied, and the next run verifies it"
 	if e.Status != state.Applied {
-		what = "what comes next looks how far it is and goes on from there"
+		what = "the next run checks how far it is and continues from there"
 	}
 	msg := fmt.Sprintf("stopped as asked while %s was waited for: %s", e.Where, what)
 	if e.Last != nil {
@@ -142,7 +142,7 @@ func (e *InterruptedError) Error() string {
 	if e.Step == "" {
 		at = fmt.Sprintf("phase %d", e.Phase)
 	}
-	return fmt.Sprintf("interrupted during the %s of %s, %s: what comes next looks first (%v)", e.Op, at, what, e.Cause)
+	return fmt.Sprintf("interrupted during the %s of %s, %s: the next run checks first (%v)", e.Op, at, what, e.Cause)
 }
 
 // Unwrap returns the causes, so that errors.Is finds context.Canceled.
@@ -155,7 +155,7 @@ type TimeoutError struct {
 }
 
 func (e *TimeoutError) Error() string {
-	return fmt.Sprintf("still not so after %s: %v", e.Waited.Round(time.Millisecond), e.Last)
+	return fmt.Sprintf("timed out after %s; last error: %v", e.Waited.Round(time.Millisecond), e.Last)
 }
 
 // Unwrap returns what the last attempt said.

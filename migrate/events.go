@@ -17,7 +17,7 @@ const (
 	EventStepDone      EventKind = "step-done"      // applied, verified, invariants hold
 	EventStepSatisfied EventKind = "step-satisfied" // Message: what is true already
 	EventStepFailed    EventKind = "step-failed"    // Message: the error
-	EventStepUndoing   EventKind = "step-undoing"   // Message: why it is taken back
+	EventStepUndoing   EventKind = "step-undoing"   // Message: why it is undone
 	EventStepUndone    EventKind = "step-undone"    // the pre-image is back
 	EventPhaseDone     EventKind = "phase-done"
 	EventStopped       EventKind = "stopped"

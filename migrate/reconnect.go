@@ -7,7 +7,7 @@ import (
 )
 
 // maxReconnects is how often one step is taken up again because a connection was
-// lost in it. Each time the connection was made anew before: a host that
+// lost in it. Each time the connection was made again before: a host that
 // stays away ends the run at once.
 const maxReconnects = 3
 
@@ -32,7 +32,7 @@ func (s *stepRun[V, H]) reconnecting(ctx context.Context, do func() error) error
 			return err
 		}
 		s.Log.Info("a connection was lost", "step", s.visit.ID, "node", s.visit.target, "error", err)
-		e := s.event(EventStepWaiting, fmt.Sprintf("a connection was lost; looking what became of it (%v)", err))
+		e := s.event(EventStepWaiting, fmt.Sprintf("a connection was lost; checking what was done (%v)", err))
 		s.emit(e)
 	}
 }

@@ -62,7 +62,7 @@ func RollbackPlan[V, H any](ctx context.Context, env Env[V, H], p Phase[V, H], j
 }
 
 // newestFirst sorts records against the order of the phase. The journal's own
-// order is that of the last beginning of each step: a step that was taken back
+// order is that of the last beginning of each step: a step that was undone
 // and done again, as part of a step group, would come before those that stand on
 // it. What is no step of the phase any more stays as it is, and comes last.
 func newestFirst[V, H any](list []state.Record, number int, all []visit[V, H]) {
@@ -89,7 +89,7 @@ func rollbackEntry[V, H any](rec state.Record, all []visit[V, H]) RollbackEntry 
 	case i < 0:
 		e.Stays = rec.Target + " is no target of the phase any more"
 	case all[i].OneWay == NotYet:
-		e.Title, e.Blocked = all[i].Title, "its way back is not built yet"
+		e.Title, e.Blocked = all[i].Title, "it cannot be undone yet"
 	default:
 		e.Title, e.Stays = all[i].Title, all[i].OneWay
 	}
@@ -152,7 +152,7 @@ func (r Runner[V, H]) Rollback(ctx context.Context, p Phase[V, H]) (err error) {
 	if err != nil {
 		return fmt.Errorf("reading the journal: %w", err)
 	}
-	// What it was begun with stays in the journal, however it is taken back: a way back
+	// What it was begun with stays in the journal, however it is undone: a way back
 	// that is stopped leaves a phase that is part done by that spec and those steps.
 	x.choice, x.begun = known.Choice, !known.Begun.IsZero()
 	end, err := r.Journal.BeginRun(p.Number)
@@ -206,7 +206,7 @@ func (x *execution[V, H]) back(ctx context.Context, entries []RollbackEntry) err
 }
 
 // reopen notes that a phase which was complete is not any more, before its
-// first step is undone: until it is taken back whole, or complete again, it is
+// first step is undone: until it is undone whole, or complete again, it is
 // part done, and goes by the spec and the steps that it was begun with.
 func (x *execution[V, H]) reopen(entries []RollbackEntry) error {
 	known, err := x.Journal.Phase(x.phase.Number)
@@ -240,7 +240,7 @@ func (s *stepRun[V, H]) undoAndCheck(ctx context.Context) error {
 			s.tell(EventStopped, err.Error())
 			return ErrStopped
 		}
-		err = s.broken(ctx, OpUndo, fmt.Errorf("it is taken back, and then the cluster is not healthy: %w", err))
+		err = s.broken(ctx, OpUndo, fmt.Errorf("it is undone, and the cluster is not healthy: %w", err))
 		s.tell(endKind(err), err.Error())
 		return err
 	}

@@ -128,10 +128,10 @@ func TestWhatStaysHoldsNobodyToTheSpec(t *testing.T) {
 		t.Fatal(err)
 	}
 	if stand, err := Stands(j, p); err != nil || stand {
-		t.Errorf("taken back: stands %t, %v", stand, err)
+		t.Errorf("undone: stands %t, %v", stand, err)
 	}
 	if err := Resumable(j, p, "sha256:other"); err != nil {
-		t.Errorf("taken back: %v", err)
+		t.Errorf("undone: %v", err)
 	}
 }
 

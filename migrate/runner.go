@@ -252,7 +252,7 @@ func (x *execution[V, H]) guardBefore(ctx context.Context, where Where, status s
 	}
 	return &BlockedError{Where: where, Err: err,
 		Reason: fmt.Sprintf("the cluster is not healthy: %v", err),
-		Remedy: "nothing is half done; mend that and go on"}
+		Remedy: "nothing is half done; fix that and run again"}
 }
 
 // awaitInvariants polls the phase's invariants until stop is closed.

@@ -108,7 +108,7 @@ func TestApplyErrorIsKeptAndRetriedWithTheFirstPreImage(t *testing.T) {
 	if err := r.Run(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
-	// The world was "half" by then: a pre-image taken anew would be wrong.
+	// The world was "half" by then: a pre-image taken again would be wrong.
 	if diff := cmp.Diff([]Before{{"was": "old"}, {"was": "old"}}, given); diff != "" {
 		t.Error(diff)
 	}

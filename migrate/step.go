@@ -79,7 +79,7 @@ type Step[V, H any] struct {
 	KeepGoing bool
 	// Group is a name that steps which stand next to each other share when
 	// they are one change in parts: when Apply or Verify of one fails, those
-	// of them that were touched are taken back at once, newest first. All of
+	// of them that were touched are undone at once, newest first. All of
 	// them have an Undo, and none is Rolling.
 	Group string
 	// Outage is how long the API is expected to be away during Apply;

@@ -129,7 +129,7 @@ func (s *stepRun[V, H]) changeWaits(said error) {
 	e := s.event("", "")
 	if s.stopped() && !s.toldWhy {
 		s.toldWhy = true
-		e.Kind, e.Message = EventStepWaiting, fmt.Sprintf("asked to stop; the change under way comes to its end first (%v)", said)
+		e.Kind, e.Message = EventStepWaiting, fmt.Sprintf("asked to stop; the change in progress is completed first (%v)", said)
 		s.emit(e)
 		return
 	}
@@ -223,11 +223,11 @@ func (s *stepRun[V, H]) stop() <-chan struct{} {
 func (s *stepRun[V, H]) mustGoOn() string {
 	switch {
 	case s.unwinding:
-		return "what belongs together is being taken back"
+		return "the step group is being undone"
 	case s.visit.KeepGoing, s.holding:
 		return "the cluster must not stay as it is between these steps"
 	case s.visit.Group != "":
-		return "this is a part of one change, which is taken back where it fails"
+		return "this step is part of a group, which is undone if it fails"
 	case s.visit.Outage > 0:
 		return "the API may be away until this is so"
 	}

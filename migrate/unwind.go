@@ -26,16 +26,16 @@ type Unwound struct {
 func (b *Unwound) String() string {
 	var parts []string
 	if len(b.Undone) > 0 {
-		parts = append(parts, "taken back: "+join(b.Undone))
+		parts = append(parts, "undone: "+join(b.Undone))
 	}
 	switch {
 	case b.Err != nil && len(b.InPlace) > 0:
-		parts = append(parts, fmt.Sprintf("the way back ended with an error: %v", b.Err),
-			fmt.Sprintf("still in place: %s: `migrate run` looks first and goes on from there", join(b.InPlace)))
+		parts = append(parts, fmt.Sprintf("undoing ended with an error: %v", b.Err),
+			fmt.Sprintf("still in place: %s: `migrate run` checks first and continues from there", join(b.InPlace)))
 	case b.Err != nil:
-		parts = append(parts, fmt.Sprintf("all is taken back, and the cluster is not healthy: %v", b.Err))
+		parts = append(parts, fmt.Sprintf("all is undone, and the cluster is not healthy: %v", b.Err))
 	default:
-		parts = append(parts, "all is as it was before them: mend the cause, and `migrate run` begins them anew")
+		parts = append(parts, "the cluster is as it was before these steps: fix the cause, then `migrate run` begins them again")
 	}
 	return strings.Join(parts, "; ")
 }

@@ -70,7 +70,7 @@ func TestAFailureInAGroupUnwindsIt(t *testing.T) {
 		if diff := cmp.Diff(want, *broken.Unwound); diff != "" {
 			t.Error(diff)
 		}
-		if !strings.Contains(err.Error(), "; taken back: d on cluster, c on cluster, b on e2; all is as it was before them: ") {
+		if !strings.Contains(err.Error(), "; undone: d on cluster, c on cluster, b on e2; the cluster is as it was before these steps: ") {
 			t.Errorf("says %q", err)
 		}
 		before["a@cluster"], before["b@e2"], before["d@cluster"] = "new", "old", "old"
@@ -88,7 +88,7 @@ func TestAFailureInAGroupUnwindsIt(t *testing.T) {
 		}, after); diff != "" {
 			t.Error(diff)
 		}
-		// Run again, the step group begins anew, with what is there now as the
+		// Run again, the step group begins again, with what is there now as the
 		// state of before.
 		works, w.values["d@cluster"] = true, "older"
 		if err := r.Run(t.Context(), p); err != nil {
@@ -133,7 +133,7 @@ func TestLaterStepsOfAGroupAreUnwoundOnlyWhereTheyAreInPlace(t *testing.T) {
 	}
 }
 
-// A step of the step group that an earlier run left in the middle is taken back
+// A step of the step group that an earlier run left in the middle is undone
 // as well, whatever its check says.
 func TestAnUnfinishedLaterStepIsTakenBack(t *testing.T) {
 	t.Parallel()
@@ -237,7 +237,7 @@ func TestAWayBackThatFailsSaysWhatIsStillInPlace(t *testing.T) {
 	if !errors.As(err, &broken) || broken.Step != "d" || broken.Op != OpApply || !errors.Is(err, cause) || !errors.Is(err, errNoRoute) {
 		t.Fatalf("got %v", err)
 	}
-	for _, part := range []string{"taken back: d on cluster; the way back ended with an error: c on cluster: undo: no route to host; ",
+	for _, part := range []string{"undone: d on cluster; undoing ended with an error: c on cluster: undo: no route to host; ",
 		"still in place: c on cluster, b on e2, b on e1: `migrate run`"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q is not in %q", part, err)
@@ -307,7 +307,7 @@ func TestTheInvariantsAreAskedForAfterTheWayBack(t *testing.T) {
 		return nil
 	}
 	err := runner(w, j).Run(t.Context(), group(refused(&cause)))
-	if !errors.Is(err, cause) || !errors.Is(err, errNotYet) || !strings.Contains(err.Error(), "all is taken back, and the cluster is not healthy: ") {
+	if !errors.Is(err, cause) || !errors.Is(err, errNotYet) || !strings.Contains(err.Error(), "all is undone, and the cluster is not healthy: ") {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -341,7 +341,7 @@ func TestInterruptedOnTheWayBack(t *testing.T) {
 
 // TestKilledAtAnyInstantOfAWayBack has a step group whose last step fails, kills
 // the run at every instant, and then runs again: first with the cause still
-// there, which must end with everything taken back, then without it.
+// there, which must end with everything undone, then without it.
 func TestKilledAtAnyInstantOfAWayBack(t *testing.T) {
 	t.Parallel()
 	for kill := 1; ; kill++ {

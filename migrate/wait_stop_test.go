@@ -169,7 +169,7 @@ func TestStopDoesNotEndTheWaitOfAStepThatMustGoOn(t *testing.T) {
 }
 
 // A way back that is asked to stop ends its wait as well; what is half taken
-// back is taken back by the next one.
+// back is undone by the next one.
 func TestStopEndsTheWaitOfAWayBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

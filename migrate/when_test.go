@@ -128,7 +128,7 @@ func TestTheJournalKeepsTheChoice(t *testing.T) {
 	if err := runner(w, j).Rollback(t.Context(), declared.For(Choice{"way": "back", "size": "small"})); err != nil {
 		t.Fatal(err)
 	}
-	recorded("taken back")
+	recorded("undone")
 }
 
 // before is a journal as programs wrote it that did not write the choice.
@@ -139,7 +139,7 @@ func (b before) BeginPhase(phase int, spec, declaration string, _ map[string]str
 }
 
 // TestAJournalWithoutAChoiceIsCarriedOn: a phase that such a program left half
-// done is told by its steps, brought to its end, and taken back.
+// done is told by its steps, brought to its end, and undone.
 func TestAJournalWithoutAChoiceIsCarriedOn(t *testing.T) {
 	t.Parallel()
 	w, j := newWorld(), newJournal(t)

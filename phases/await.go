@@ -68,5 +68,5 @@ func await(ctx context.Context, v Reader, stop <-chan struct{}, limit time.Durat
 	case migrate.IsHopeless(err):
 		return err
 	}
-	return fmt.Errorf("still not so after %s: %w", limit, last)
+	return fmt.Errorf("timed out after %s; last error: %w", limit, last)
 }

@@ -27,7 +27,7 @@ const (
 const metricsDefault = "http://127.0.0.1:2381"
 
 // ownEtcdFlags belong to one member or to its host: a new member has its own
-// values. Listeners among them are made anew by MemberListeners.
+// values. Listeners among them are made again by MemberListeners.
 //
 // The log goes to the journal on an etcd host, so what belongs to a file of
 // log-outputs is left out with it: etcd refuses to start with log rotation and

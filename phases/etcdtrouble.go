@@ -235,7 +235,7 @@ func odd(v Reader, sources []etcdSource, m kube.Manifest) []EtcdTrouble {
 	first := v.First().Name
 	if words := m.Command(); m.Containers() != 1 || len(words) == 0 || path.Base(words[0]) != "etcd" {
 		out = append(out, EtcdTrouble{Remedy: "give it one container with a command that begins with etcd, as kubeadm does, before phase 2",
-			Seen: fmt.Sprintf("%s of %s has %d containers, and the first one's command begins with %.40q: the way back of phase 2 copies only a manifest with one container that runs etcd itself", EtcdManifest, first, m.Containers(), strings.Join(words[:min(1, len(words))], ""))})
+			Seen: fmt.Sprintf("%s of %s has %d containers, and the first one's command begins with %.40q: the rollback of phase 2 copies only a manifest with one container that runs etcd itself", EtcdManifest, first, m.Containers(), strings.Join(words[:min(1, len(words))], ""))})
 	}
 	if len(sources) < 2 {
 		return out

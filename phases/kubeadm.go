@@ -14,7 +14,7 @@ import (
 // Signing is one set of leaf certificates that kubeadm is to sign on the
 // first control-plane node, where the CA keys live and stay.
 type Signing struct {
-	// Dir is the scratch folder on the node, below StateDir; it is made anew.
+	// Dir is the scratch folder on the node, below StateDir; it is made again.
 	Dir string
 	// Config is the ClusterConfiguration to sign with; its certificatesDir
 	// is set to the scratch folder.

@@ -10,7 +10,7 @@ import (
 )
 
 // TestMemo: a question is asked once for all who ask at a time, its failure is
-// kept for nobody, and what was true a while ago is asked anew.
+// kept for nobody, and what was true a while ago is asked again.
 func TestMemo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

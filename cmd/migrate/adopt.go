@@ -17,7 +17,7 @@ func adoptCommand() *cli.Command {
 		Description: "Checks every step of every phase and reads the copies that each step left on the first\n" +
 			"control-plane node of what was there before it. Changes nothing but the journal, which must\n" +
 			"not be there yet, or be without a record. Afterwards run, status and report go on from it, and\n" +
-			"rollback takes back what is known. What is not known stands in the last column.\n\n" + exitStatus,
+			"rollback undoes what is known. What is not known stands in the last column.\n\n" + exitStatus,
 		Flags:  append(commonFlags(), strategyFlag(), outputFlag("text", "json")),
 		Action: looking(adoptAction),
 	}

@@ -19,7 +19,7 @@ func auditCommand() *cli.Command {
 		Usage:     "find every single point of failure of a cluster, and whether the migration removes it; change nothing",
 		Description: "For each: what its loss would do and for how long, which phase removes it, and what would\n" +
 			"where none does. One nginx in front is a point that the migration ADDS, and it is told as\n" +
-			"such. At the end stands an honest word on whether high availability is worth its price\n" +
+			"such. The end says whether high availability is likely to be worth its price\n" +
 			"here. Of use before a migration, after it, and without one. docs/audit.md explains each.\n" +
 			"Of Secrets only names and keys are told, never what they hold. Where there is no spec yet,\n" +
 			"name a control-plane node: migrate audit root@HOST. Flags stand before HOST.\n\n" + exitStatus,

@@ -17,7 +17,7 @@ func renewCommand() *cli.Command {
 		Description: "The members' (server and peer) and the one that each API server shows to etcd. kubeadm signs\n" +
 			"them on the first control-plane node; the CA's key stays there. Nothing is restarted and no\n" +
 			"connection is cut. After each host the new certificate is looked for on the wire, and the\n" +
-			"cluster must be well before the next. The files of before stay on their host: --undo puts\n" +
+			"cluster must be well before the next. The previous files stay on their host: --undo puts\n" +
 			"them back. After a stop of any kind, renew again: it goes on.\n\n" + exitStatus,
 		Flags: append(commonFlags(), outputFlag("text", "json"),
 			&cli.StringFlag{Name: "within", Value: run.UsualWithin, Usage: "renew what ends within this `TIME`: 30d, 720h",
@@ -28,7 +28,7 @@ func renewCommand() *cli.Command {
 					return nil
 				}},
 			&cli.BoolFlag{Name: "plan", Usage: "only say what would be done"},
-			&cli.BoolFlag{Name: "undo", Usage: "put the certificates of before the last renewal back"},
+			&cli.BoolFlag{Name: "undo", Usage: "restore the certificates from before the last renewal"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}),
 		Action: renewAction,
 	}

@@ -8,8 +8,8 @@ import (
 
 const exitStatus = `EXIT STATUS
    0 done · 1 error · 2 changes pending (plan --detailed-exitcode) · 3 blocked by a check
-   4 stopped safely, resumable · 5 failed, and what belongs together was taken back
-   6 degraded, or the way back failed: needs a human · 7 locked by another operator · 130 interrupted`
+   4 stopped safely, resumable · 5 failed, and the whole step group was undone
+   6 degraded, or undoing failed: needs a human · 7 locked by another operator · 130 interrupted`
 
 // remoteStatus passes on the exit status of a command run on a host.
 type remoteStatus int

@@ -28,7 +28,7 @@ func notEmpty(c *cli.Context) error {
 	}
 	for i, word := range c.Args().Slice() {
 		if word == "" {
-			return fmt.Errorf("word %d of `%s` is empty, as an unset variable of a script makes it: write what it shall be, or leave it out", i+1, c.Command.HelpName)
+			return fmt.Errorf("word %d of `%s` is empty, perhaps from an unset variable in a script: write a value, or leave it out", i+1, c.Command.HelpName)
 		}
 	}
 	return nil

@@ -36,10 +36,10 @@ func planCommand() *cli.Command {
 func planAction(c *cli.Context) error {
 	limit := c.StringSlice("limit")
 	if c.String("out") != "" && (c.Bool("rollback") || len(limit) > 0) {
-		return errors.New("--out saves a whole plan: leave --limit and --rollback away")
+		return errors.New("--out saves a whole plan: leave out --limit and --rollback")
 	}
 	if c.Bool("rollback") && len(limit) > 0 {
-		return errors.New("--limit shows a part of the way forward: leave it away with --rollback, which shows what is undone in its order")
+		return errors.New("--limit shows a part of the way forward: leave it out with --rollback, which shows what is undone in its order")
 	}
 	s, err := openSession(c)
 	if err != nil {

@@ -97,7 +97,7 @@ func explainUp(c *cli.Context, err error) error {
 	if mistake := new(playground.UserError); openErr != nil || errors.As(err, &mistake) {
 		return err
 	}
-	again := "makes it anew"
+	again := "makes it again"
 	if p.Complete() {
 		again = "with the same options goes on with it"
 	}
@@ -141,7 +141,7 @@ func printPlayground(w io.Writer, s playground.Status) error {
 	state := "complete"
 	switch {
 	case !s.Complete:
-		state = "half made: `migrate playground up` makes it anew, `down` removes it"
+		state = "half made: `migrate playground up` makes it again, `down` removes it"
 	case s.Objects > 0 && !s.Filled:
 		state = fmt.Sprintf("not yet filled: `migrate playground up` with the same options writes those of its %d objects that are missing", s.Objects)
 	case s.Filled:

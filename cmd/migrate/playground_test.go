@@ -101,7 +101,7 @@ func TestPlaygroundStatusOfAHalfMadeOne(t *testing.T) {
 }
 
 // Interrupted while objects were written it has a cluster, which another `up`
-// goes on with instead of making it anew.
+// goes on with instead of making it again.
 func TestPlaygroundStatusSaysWhetherItIsFilled(t *testing.T) {
 	t.Parallel()
 	for more, want := range map[string]string{

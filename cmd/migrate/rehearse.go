@@ -30,17 +30,17 @@ func rehearseCommand() *cli.Command {
 		Name:   "rehearse",
 		Before: noWords,
 		Usage:  "migrate a playground cluster on this machine while measuring what its clients see",
-		Description: "Builds a real kubeadm cluster of systemd-nspawn hosts in the shape of an old production\n" +
+		Description: "Builds a real kubeadm cluster of systemd-nspawn hosts like an old production\n" +
 			"cluster (etcd on localhost), plans and runs the three phases while requests are sent through\n" +
 			"the old address, the load balancer and the kubernetes Service, prints the figures, writes the\n" +
 			"report and takes the playground down.\n\n" +
-			"With --like the shape is that of the cluster of a spec, which is only read: its Kubernetes\n" +
+			"With --like the playground is made like the cluster of a spec, which is only read: its Kubernetes\n" +
 			"minor, where its etcd listens, its API server's arguments and mounts, its workers. Then it\n" +
-			"goes forward, all the way back, and forward again. What the playground lacks is told. That it\n" +
+			"migrates it, rolls it all back, and migrates it again. What the playground lacks is shown. That it\n" +
 			"was rehearsed, and how long each step took, is kept beside the spec's journal\n" +
 			"(--journal, where it has another name): plan and run tell it.\n\n" + exitStatus,
 		Flags: append(rehearsalFlags("rehearsal", rehearsalRate), strategyFlag(),
-			&cli.StringFlag{Name: "like", Usage: "the playground gets the shape of the cluster of this spec `FILE`"},
+			&cli.StringFlag{Name: "like", Usage: "the playground is made like the cluster of this spec `FILE`"},
 			&cli.StringFlag{Name: flagJournal, Usage: "with --like: that cluster's journal `FILE` (default: beside its spec)"},
 			&cli.StringFlag{Name: "report", Value: "out/report.json", Usage: "write the report as JSON to `FILE`"},
 			&cli.BoolFlag{Name: "keep", Usage: "leave the playground up afterwards"}),
@@ -145,7 +145,7 @@ func rehearsalFlags(name string, rate float64) []cli.Flag {
 }
 
 // rehearse makes a playground, migrates it with a strategy and takes it down;
-// with andBack it is taken back and migrated again in between. The report is there as soon as there was something to report, also with an
+// with andBack it is undone and migrated again in between. The report is there as soon as there was something to report, also with an
 // error.
 func rehearse(c *cli.Context, strategy phases.Strategy, how measuring, options playground.Options, andBack bool) (r *report.Report, err error) {
 	log, err := logger(c)
@@ -264,7 +264,7 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 func backAndForth(ctx context.Context, s *run.Session, o run.Options, how measuring, bar *console.Progress) error {
 	how.quiet = 0 // measured before the first way forward
 	o.Prober = proberOf(how, bar)
-	bar.Say("all the way back")
+	bar.Say("rolling everything back")
 	if err := run.Rollback(ctx, s, o); err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func TestAllowedByALineThatCanBePasted(t *testing.T) {
 		"several":                {several, []string{"cp1", "lb1"}},
 		"in a step":              {&migrate.StepError{Where: where, Op: migrate.OpApply, Err: cp2}, []string{"cp2"}},
 		"a look in a step":       {&migrate.StepError{Where: where, Op: migrate.OpCheck, Err: refused}, []string{"cp2"}},
-		"why it is blocked":      {&migrate.BlockedError{Where: where, Err: refused, Reason: "not well: " + refused.Error(), Remedy: "mend that"}, []string{"cp2"}},
+		"why it is blocked":      {&migrate.BlockedError{Where: where, Err: refused, Reason: "not well: " + refused.Error(), Remedy: "fix that"}, []string{"cp2"}},
 		"what preflight asks of": {run.Refuse(1, []preflight.Result{row}), []string{"cp2"}},
 		"several, wrapped":       {&migrate.StepError{Where: where, Err: several}, []string{"cp1", "lb1"}},
 	} {

@@ -13,9 +13,9 @@ func restoreCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "restore",
 		Before: noWords,
-		Usage:  "the emergency door: make etcd's lost members anew from a snapshot",
+		Usage:  "disaster recovery: rebuild etcd's lost members from a snapshot",
 		Description: "For etcd on hosts of its own whose data, or quorum, is lost for good. Every write since the\n" +
-			"snapshot is lost with it; `migrate rollback` loses none and is the way back. Stops all API\n" +
+			"snapshot is lost with it; `migrate rollback` loses none; use it to go back. Stops all API\n" +
 			"servers, sets aside what is left, restores all members from one snapshot, and restarts what\n" +
 			"remembers what is no more. Where a quorum answers it is refused. After a stop of any kind,\n" +
 			"restore again: it goes on. docs/restore.md says what is lost, and how by hand.\n\n" + exitStatus,

@@ -10,8 +10,8 @@ func rollbackCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "rollback",
 		Before: noWords,
-		Usage:  "take a phase back: what the journal says was changed, newest first",
-		Description: "Undoes the steps of a phase, each by its own way back, with the same checks between them\n" +
+		Usage:  "roll a phase back: undo what the journal says was changed, newest first",
+		Description: "Undoes the steps of a phase, each by its own undo, with the same checks between them\n" +
 			"as run has, while the API is probed. What was there before the migration is left alone. From\n" +
 			"the middle of a phase as well as from its end; the last phase first. Without --phase it goes\n" +
 			"back phase by phase and asks before each. `migrate plan --rollback` shows it beforehand.\n\n" + exitStatus,

@@ -55,7 +55,7 @@ func runAsked(c *cli.Context) (run.Options, error) {
 		return o, err
 	}
 	if c.IsSet("strategy") || c.IsSet("phase") {
-		return o, errors.New("a saved plan has its phases and its strategy: leave --phase and --strategy away, or save another plan")
+		return o, errors.New("a saved plan has its phases and its strategy: leave out --phase and --strategy, or save another plan")
 	}
 	p, err := run.ReadPlan(o.PlanFile)
 	if err != nil {

@@ -17,7 +17,7 @@ func unlockCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "unlock",
 		Before: noWords,
-		Usage:  "show who migrates the cluster, and take a lock away that nobody stands behind any more",
+		Usage:  "show who migrates the cluster, and remove a lock whose run is dead",
 		Description: "Shows the lock beside the journal and the Lease in the cluster. The Lease is watched for up\n" +
 			"to a minute: one that is renewed meanwhile is of a run that is alive, and is left alone. One\n" +
 			"that is not is taken away, after the cluster's name was typed. With --force a living one, too:\n" +

@@ -47,7 +47,7 @@ func inOurWords(c *cli.Context, err error) error {
 }
 
 // emptyAs is why an empty value is refused.
-const emptyAs = "is given and empty, as an unset variable of a script makes it: write what it shall be, or leave it out"
+const emptyAs = "is given and empty, perhaps from an unset variable in a script: write a value, or leave it out"
 
 // dashed is a flag as people write it.
 func dashed(name string) string {

@@ -16,7 +16,7 @@ func verifyCommand() *cli.Command {
 		Usage:  "look whether a migrated cluster is still what the migration left; change nothing",
 		Description: "Numbered, named checks on all hosts side by side, each with what was seen, why it matters\n" +
 			"and what to do. docs/verify.md lists them. It needs the spec and no journal, so it may be\n" +
-			"run at any time and by anybody, from a timer too: exit status 6 when something is not so.\n\n" + exitStatus,
+			"run at any time and by anybody, from a timer too: exit status 6 when a check fails.\n\n" + exitStatus,
 		Flags:  append(commonFlags(), outputFlag("text", "json")),
 		Action: looking(verifyAction),
 	}

@@ -67,7 +67,7 @@ func layers() map[string]layer {
 		"phases/etcd/membership":    {append(slices.Clone(step), "phases/apiserver"), "changes the list of members, wherever they run"},
 		"phases/controlplane":       {append(slices.Clone(step), "phases/apiserver", "phases/balancer", "phases/balancers", "phases/etcd", "phases/redirect"), "a phase knows the adapters; this one gives the load balancer new backends"},
 		"phases/preflight":          {append(slices.Clone(step), "migrate/nodefiles", "phases/balancer", "phases/balancers", "phases/controlplane", "phases/loadbalancer", "phases/overlap"), "it looks for what would stop a phase, with the phases' own eyes where they have them"},
-		"phases/restore":            {append(slices.Clone(step), "phases/apiserver", "phases/etcd", "phases/etcd/membership", "phases/overlap"), "the emergency door makes the members anew that phase 2 made"},
+		"phases/restore":            {append(slices.Clone(step), "phases/apiserver", "phases/etcd", "phases/etcd/membership", "phases/overlap"), "the emergency door makes the members again that phase 2 made"},
 		"phases/verify":             {append(slices.Clone(step), "phases/apiserver", "phases/balancer", "phases/balancers", "phases/certs", "phases/controlplane", "phases/etcd", "phases/etcd/membership", "phases/loadbalancer", "phases/overlap"), "it looks at the end state, with the phases' own eyes where they have them"},
 		"phases/audit":              {append(slices.Clone(step), "phases/balancer", "phases/balancers"), "it must be of use where nothing of this program has run, so it knows no phase"},
 		"phases/certs":              {append(slices.Clone(step), "phases/etcd"), "renews what phase 2 signed, by the same mechanism"},

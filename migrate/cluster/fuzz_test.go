@@ -15,7 +15,7 @@ import (
 )
 
 // FuzzSpec: a spec is refused with sentences that name a line of the file, or
-// it is one that the phases can work with, and the same when it is written anew.
+// it is one that the phases can work with, and the same when it is written again.
 func FuzzSpec(f *testing.F) {
 	for _, name := range []string{"full.yaml", "minimal.yaml"} {
 		f.Add(string(read(f, name)))
@@ -41,11 +41,11 @@ func FuzzSpec(f *testing.F) {
 		usable(t, spec)
 		again, err := parse("/fuzz/migrate.yaml", rendered(t, spec), "/home/ops")
 		if err != nil {
-			t.Fatalf("written anew, it is refused: %v", err)
+			t.Fatalf("written again, it is refused: %v", err)
 		}
 		// The fingerprint is of etcd.binary as it was written.
 		if diff := cmp.Diff(spec, again, cmpopts.IgnoreFields(Spec{}, "Fingerprint")); diff != "" {
-			t.Errorf("written anew, it means something else:\n%s", diff)
+			t.Errorf("written again, it means something else:\n%s", diff)
 		}
 		twice, err := parse("/fuzz/migrate.yaml", []byte(text+"\n# a comment\n"), "/home/ops")
 		if err == nil && twice.Fingerprint != spec.Fingerprint {

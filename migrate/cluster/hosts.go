@@ -133,15 +133,15 @@ func unreachable(addr netip.Addr) string {
 	case addr.IsLoopback():
 		return "is a loopback address, which no other host can reach"
 	case addr.IsUnspecified():
-		return "is the unspecified address, which is nobody's"
+		return "is the unspecified address, which no host has"
 	case addr.IsMulticast():
 		return "is a multicast address"
 	case addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return "is the broadcast address, which is nobody's"
+		return "is the broadcast address, which no host has"
 	case addr.Is4() && addr.As4()[0] == 0:
-		return "is in 0.0.0.0/8, which is a host's word for itself"
+		return "is in 0.0.0.0/8, by which a host means itself"
 	case addr.Is4() && addr.As4()[0] >= 240:
-		return "is in 240.0.0.0/4, which is reserved and given to nobody"
+		return "is in 240.0.0.0/4, which is reserved"
 	case addr.IsLinkLocalUnicast():
 		return "is a link-local address, which needs an interface to go with it"
 	case addr.Is6():
@@ -177,7 +177,7 @@ func ownName(host string) string {
 	switch {
 	case under("localhost"), under("localhost.localdomain"), under("localhost6.localdomain6"),
 		host == "localhost4", host == "localhost6", host == "ip6-localhost", host == "ip6-loopback":
-		return "is each host's name for itself, which leads no other host anywhere"
+		return "is each host's name for itself, so it leads no other host to the load balancer"
 	case host == "kubernetes", host == "kubernetes.default", host == "kubernetes.default.svc", strings.HasPrefix(host, "kubernetes.default.svc."):
 		return "is the name of the API inside the cluster, which pods know and kubelets do not"
 	}

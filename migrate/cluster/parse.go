@@ -239,7 +239,7 @@ func (in *inventory) balancer(p place, lb *LoadBalancer) {
 		field{"hosts", "", func(p place) {
 			listed = true
 			if lb.Kind == LoadBalancerExternal {
-				in.bad(p, "an %s load balancer is configured by somebody else: remove its hosts, spec.endpoint is all that is needed of it", LoadBalancerExternal)
+				in.bad(p, "an %s load balancer is not reconfigured: remove its hosts, only spec.endpoint is needed", LoadBalancerExternal)
 				return
 			}
 			lb.Hosts = in.hosts(p, groupBalancer)
@@ -283,7 +283,7 @@ func (in *inventory) etcd(p place, etcd *Etcd) (binary string) {
 		field{"hosts", "list the 3 hosts that shall be etcd members", func(p place) {
 			etcd.Hosts = in.hosts(p, groupEtcd)
 			if n := in.count(p); n >= 0 && n != 3 && n != 5 {
-				in.bad(p, "has %d; etcd needs an odd number of members that outlives a loss: list 3 (recommended) or 5", n)
+				in.bad(p, "has %d; etcd needs an odd number of members that survives the loss of one: list 3 (recommended) or 5", n)
 			}
 		}},
 		field{"binary", "", func(p place) { binary, etcd.Binary = in.binary(p) }},
@@ -312,7 +312,7 @@ func (in *inventory) controlPlane(p place, cp *ControlPlane) {
 		}},
 		field{"joining", "list the 2 hosts that shall join", func(p place) {
 			cp.Joining = in.hosts(p, groupJoining)
-			in.atLeast(p, cp.Joining, 2, "list at least 2: with the first one that makes the 3 that outlive a loss")
+			in.atLeast(p, cp.Joining, 2, "list at least 2: with the first one they are 3, and 3 survive the loss of one")
 		}},
 		field{"join", "", func(p place) { in.join(p, &cp.Join) }},
 	)

@@ -54,7 +54,7 @@ func why(a, b knownHost) string {
 	groups := map[string]bool{a.group: true, b.group: true}
 	switch {
 	case groups[groupEtcd] && (groups[groupFirst] || groups[groupJoining]):
-		return "; an external etcd member needs a host of its own: it outlives a control-plane node only elsewhere, " +
+		return "; an external etcd member needs a host of its own: only there it survives the loss of a control-plane node, " +
 			"and on the first one ports 2379 and 2380 are taken by the etcd it replaces"
 	case a.group != b.group:
 		return "; each host has one part to play, use another one"

@@ -25,7 +25,7 @@ func PrintAdoption(w io.Writer, s *run.Session, a run.Adoption) error {
 		}
 	}
 	t.Render()
-	show.Fprintf(w, "\n%s: %d steps were ours and have their state of before again; %d were ours and can't be taken back by command; %d are to be done.\nNot known any more:\n",
+	show.Fprintf(w, "\n%s: %d steps were ours and have their previous state again; %d were ours and cannot be undone by command; %d are to be done.\nNot known any more:\n",
 		a.Journal, back, stays, left)
 	for _, u := range a.Unknown {
 		show.Fprintf(w, "  - %s\n", u)

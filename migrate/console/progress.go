@@ -94,9 +94,9 @@ func (p *Progress) stepEvent(e migrate.Event) {
 	case migrate.EventStepFailed:
 		p.line(show.Sprintf("%s %s: %s", p.mark(show.Red, "✗"), name, e.Message))
 	case migrate.EventStepUndoing:
-		p.step(show.Sprintf("< %s: taking it back, since %s", name, e.Message))
+		p.step(show.Sprintf("< %s: undoing it, because %s", name, e.Message))
 	case migrate.EventStepUndone:
-		p.line(show.Sprintf("%s %s: taken back (%s)", p.mark(show.Green, "<"), name, show.Seconds(e.Elapsed)))
+		p.line(show.Sprintf("%s %s: undone (%s)", p.mark(show.Green, "<"), name, show.Seconds(e.Elapsed)))
 	}
 }
 

@@ -27,10 +27,10 @@ func WriteBack(w io.Writer, list []migrate.RollbackEntry, format string) error {
 // PrintRollback prints what a rollback would do.
 func PrintRollback(w io.Writer, list []migrate.RollbackEntry) error {
 	if len(list) == 0 {
-		_, err := show.Fprintln(w, "Plan: nothing to take back; by the journal, nothing was changed.")
+		_, err := show.Fprintln(w, "Plan: nothing to undo; by the journal, nothing was changed.")
 		return err
 	}
-	t := tabular.New(w, "phase", "step", "on", "what is true now", "the way back")
+	t := tabular.New(w, "phase", "step", "on", "what is true now", "undo")
 	t.Widths(table.ColumnConfig{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft})
 	undone, blocked := 0, 0
 	for _, e := range list {
@@ -56,6 +56,6 @@ func PrintRollback(w io.Writer, list []migrate.RollbackEntry) error {
 			printChanges(w, e.Changes, show.WantColour(w))
 		}
 	}
-	_, err := show.Fprintf(w, "Plan: %d steps to undo, newest first; %d have no way back yet. Nothing was changed.\n", undone, blocked)
+	_, err := show.Fprintf(w, "Plan: %d steps to undo, newest first; %d cannot be undone yet. Nothing was changed.\n", undone, blocked)
 	return err
 }

@@ -45,9 +45,9 @@ func PrintVerify(w io.Writer, r verify.Report) error {
 	}
 	end := "the cluster is what the migration left."
 	if n := len(r.Bad()); n == 1 {
-		end = "1 thing is not so."
+		end = "1 check fails."
 	} else if n > 1 {
-		end = fmt.Sprintf("%d things are not so.", n)
+		end = fmt.Sprintf("%d checks fail.", n)
 	}
 	_, err := show.Fprintf(w, "\n%d checks on %d hosts in %.1f s: %s\n", done, len(r.Hosts), r.Seconds, end)
 	return err

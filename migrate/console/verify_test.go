@@ -27,7 +27,7 @@ func TestPrintVerify(t *testing.T) {
           matters: One that knows a single one.
           do: add it
 
-3 checks on 2 hosts in 1.2 s: 1 thing is not so.
+3 checks on 2 hosts in 1.2 s: 1 check fails.
 `
 	if out.String() != want {
 		t.Errorf("got\n%s", out.String())

@@ -48,7 +48,7 @@ func TestAChangeConnects(t *testing.T) {
 	c.clients["a"].ActiveConnection().ResetConnectBackoff()
 	for m.moves.Load() < 2 {
 		if _, err := c.Members(t.Context()); err != nil {
-			continue // the kept connection is made anew
+			continue // the kept connection is made again
 		}
 		dials := lookDials.Load() + changeDials.Load()
 		if err := c.MoveLeader(t.Context(), "a", 9); err != nil || lookDials.Load()+changeDials.Load() != dials {

@@ -182,10 +182,10 @@ func (r *Reader) Status(ctx context.Context, host string) (Status, error) {
 	return r.status(ctx, host, statusAnew)
 }
 
-// anew asks over a new connection.
-type anew func(context.Context, Endpoint, *clientv3.Client) (*etcdserverpb.StatusResponse, error)
+// freshStatus asks over a new connection.
+type freshStatus func(context.Context, Endpoint, *clientv3.Client) (*etcdserverpb.StatusResponse, error)
 
-func (r *Reader) status(ctx context.Context, host string, again anew) (Status, error) {
+func (r *Reader) status(ctx context.Context, host string, fresh freshStatus) (Status, error) {
 	c, err := r.client(host)
 	if err != nil {
 		return Status{}, err
@@ -195,7 +195,7 @@ func (r *Reader) status(ctx context.Context, host string, again anew) (Status, e
 	cancel()
 	if err != nil {
 		i := slices.IndexFunc(r.endpoints, func(e Endpoint) bool { return e.Host == host })
-		s, err = again(ctx, r.endpoints[i], c)
+		s, err = fresh(ctx, r.endpoints[i], c)
 	}
 	if err != nil {
 		return Status{}, fmt.Errorf("asking etcd on %s for its status: %w", host, err)

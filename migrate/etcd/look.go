@@ -23,13 +23,13 @@ func (r *Reader) Statuses(ctx context.Context) []Answer {
 }
 
 // statuses tells heard of each answer when it comes.
-func (r *Reader) statuses(ctx context.Context, again anew, heard func(Answer)) []Answer {
+func (r *Reader) statuses(ctx context.Context, fresh freshStatus, heard func(Answer)) []Answer {
 	hosts := r.Hosts()
 	out := make([]Answer, len(hosts))
 	var wg sync.WaitGroup
 	for i, host := range hosts {
 		wg.Go(func() {
-			s, err := r.status(ctx, host, again)
+			s, err := r.status(ctx, host, fresh)
 			if err != nil && errors.Is(context.Cause(ctx), errNoMember) {
 				err = fmt.Errorf("asking etcd on %s for its status: %w", host, errNoMember)
 			}
@@ -79,7 +79,7 @@ const (
 var errNoMember = errors.New("it is in no list of members and did not answer")
 
 // look asks for the list under ctx, and the members themselves under asking.
-func (r *Reader) look(ctx, asking context.Context, again anew, roll *rollCall) (Look, error) {
+func (r *Reader) look(ctx, asking context.Context, fresh freshStatus, roll *rollCall) (Look, error) {
 	var l Look
 	var members, alarms error
 	var wg sync.WaitGroup
@@ -89,7 +89,7 @@ func (r *Reader) look(ctx, asking context.Context, again anew, roll *rollCall) (
 		}
 	})
 	wg.Go(func() { l.Alarms, alarms = r.Alarms(ctx) })
-	l.Answers = r.statuses(asking, again, roll.heard)
+	l.Answers = r.statuses(asking, fresh, roll.heard)
 	wg.Wait()
 	if members != nil {
 		return Look{}, members

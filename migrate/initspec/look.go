@@ -99,7 +99,7 @@ func Look(ctx context.Context, host remote.Reader, c Cluster) (Found, error) {
 		return Found{}, err
 	}
 	if _, err := host.ReadFile(ctx, adminConf); errors.Is(err, fs.ErrNotExist) {
-		return Found{}, fmt.Errorf("%s has no %s, the file that gives access to the cluster: make it anew on %s with `kubeadm init phase kubeconfig admin`, then run this again", host.Name(), adminConf, host.Name())
+		return Found{}, fmt.Errorf("%s has no %s, the file that gives access to the cluster: make it again on %s with `kubeadm init phase kubeconfig admin`, then run this again", host.Name(), adminConf, host.Name())
 	} else if err != nil {
 		return Found{}, err
 	}
@@ -331,14 +331,14 @@ func (f *Found) notice(endpointMeans []string) {
 		case n.Address == "":
 			note("the Node %s has no InternalIP: list it under spec.workers with its address", n.Name)
 		case !n.Ready:
-			note("the Node %s is not Ready: mend that first, or it cannot be told whether the migration hurt it", n.Name)
+			note("the Node %s is not Ready: fix that first, or it cannot be told whether the migration hurt it", n.Name)
 		}
 		if len(n.Addresses) > 1 {
 			note("the Node %s has several internal addresses (%s); %s is used", n.Name, strings.Join(n.Addresses, ", "), n.Address)
 		}
 	}
 	if !f.First.Ready {
-		note("the Node %s is not Ready: mend that first", f.First.Name)
+		note("the Node %s is not Ready: fix that first", f.First.Name)
 	}
 }
 

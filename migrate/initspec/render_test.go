@@ -10,7 +10,7 @@ import (
 	"hamigrate/migrate/cluster"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 // found is what Look gives of newFake.
 func found(t *testing.T, arrange func(*fake)) Found {
@@ -46,7 +46,7 @@ func TestRender(t *testing.T) {
 	}
 	want, err := os.ReadFile(golden)
 	if err != nil || string(want) != string(data) {
-		t.Errorf("%v; -update writes it anew; got:\n%s", err, data)
+		t.Errorf("%v; -update writes it again; got:\n%s", err, data)
 	}
 	blanks, err := Blanks("migrate.yaml", data)
 	if err != nil {

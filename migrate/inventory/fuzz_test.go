@@ -13,7 +13,7 @@ import (
 )
 
 // FuzzINI, FuzzYAML and FuzzJSON: whatever is read has hosts that can be named
-// and reached, none is lost, and what is read of it written anew is the same.
+// and reached, none is lost, and what is read of it written again is the same.
 func FuzzINI(f *testing.F) {
 	f.Add(iniText)
 	f.Add(both()["hosts.ini"])
@@ -97,7 +97,7 @@ func checked(t *testing.T, text []byte, parse func(*model) error) {
 	}
 	again, err := Parse("/fuzz/again.json", written(t, inv))
 	if err != nil {
-		t.Fatalf("written anew, it is not read: %v", err)
+		t.Fatalf("written again, it is not read: %v", err)
 	}
 	again.File, again.Notes, inv.Notes = inv.File, nil, nil
 	sameHosts(t, inv, again)

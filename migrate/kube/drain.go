@@ -43,10 +43,10 @@ func StaysWithNode(p corev1.Pod) bool {
 }
 
 // CantMove says why a pod would not come back elsewhere as it is, "" where it
-// would: nobody makes it anew, or its data is in a folder of the node's.
+// would: nobody makes it again, or its data is in a folder of the node's.
 func CantMove(p corev1.Pod) string {
 	if metav1.GetControllerOf(&p) == nil {
-		return "nothing makes it anew"
+		return "nothing makes it again"
 	}
 	for _, v := range p.Spec.Volumes {
 		if v.EmptyDir != nil {

@@ -11,7 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Difference is one thing in which a pod that is made anew is not the one that
+// Difference is one thing in which a pod that is made again is not the one that
 // runs.
 type Difference struct {
 	Component Component

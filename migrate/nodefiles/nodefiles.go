@@ -198,7 +198,7 @@ func (l *lister) decide(ctx context.Context) error {
 		case is:
 			l.leave(p, ofCA, true)
 		case path.Base(p) == "super-admin.conf":
-			l.leave(p, "what it may do cannot be taken back; kubeadm makes a new one", true)
+			l.leave(p, "what it may do cannot be undone; kubeadm makes a new one", true)
 		case s.Kind == remote.AbsentPath:
 			l.leave(p, "it was gone when it was looked at", false)
 		case s.Kind == remote.FilePath && s.Size > MaxSize:

@@ -174,7 +174,7 @@ func (a *agent) started(p *probe.Probe, err error) (over bool) {
 	return false
 }
 
-// token is read anew each time: the kubelet renews it.
+// token is read again each time: the kubelet renews it.
 func (a *agent) token() (string, error) {
 	text, err := os.ReadFile(filepath.Join(a.cfg.Credentials, "token"))
 	return strings.TrimSpace(string(text)), err

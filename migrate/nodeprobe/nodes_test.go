@@ -300,7 +300,7 @@ func TestForeignNamespace(t *testing.T) {
 	}
 }
 
-// TestNamespaceLeftOver: one of ours that an earlier run left is made anew.
+// TestNamespaceLeftOver: one of ours that an earlier run left is made again.
 func TestNamespaceLeftOver(t *testing.T) {
 	t.Parallel()
 	c := newFakeCluster(t, "w1")

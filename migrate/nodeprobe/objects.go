@@ -27,11 +27,11 @@ const (
 )
 
 // prepareNamespace makes the namespace and the account that the pods use.
-// With anew, one that an earlier run left is removed first.
-func (p *Probes) prepareNamespace(ctx context.Context, anew bool) error {
+// With replace, one that an earlier run left is removed first.
+func (p *Probes) prepareNamespace(ctx context.Context, replace bool) error {
 	ctx, cancel := within(ctx, settleTime)
 	defer cancel()
-	if anew {
+	if replace {
 		if err := p.removeNamespace(ctx); err != nil {
 			return err
 		}

@@ -98,7 +98,7 @@ func makeGroup(path string) error {
 // passControllers has every controller of a v2 root passed on to a group
 // below it and by the group to its children. A controller that the root cannot
 // pass on is left out: the kubelet, which misses it, says so better. One that
-// the root passes on may be taken back before the group has it, and so is
+// the root passes on may be undone before the group has it, and so is
 // passed on again.
 func passControllers(ctx context.Context, root, group string) error {
 	return poll(ctx, 10*time.Second, "the controllers of "+group, func() (bool, error) {

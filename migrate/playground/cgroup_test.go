@@ -148,7 +148,7 @@ func TestGroupsAreEmptiedBetweenTwoStarts(t *testing.T) {
 	}
 	p := newTest(t, nil)
 	h := p.hosts[0]
-	// Its systemd-nspawn says twice that it is to be started anew.
+	// Its systemd-nspawn says twice that it is to be started again.
 	starts := filepath.Join(t.TempDir(), "starts")
 	run := fmt.Sprintf("echo $$ > %s/cgroup.procs || exit 1\necho start >> %s\n[ $(wc -l < %s) = 3 ] || exit %d\n", leaf, starts, starts, rebooted)
 	if err := os.MkdirAll(p.hostDir(h), 0o755); err != nil {

@@ -55,7 +55,7 @@ func (p *Playground) layerDir() string { return filepath.Join(p.dir, "kubernetes
 // --keep-unit it leaves the rest to whoever started it).
 const rebooted = 133
 
-// boot renders what starts a host, and starts it anew when it reboots. The
+// boot renders what starts a host, and starts it again when it reboots. The
 // shell mounts the root where no one else sees it. It stays outside of the
 // host's groups, and empties those between two starts: what a group's last
 // process left in it may keep the next one out.
@@ -79,7 +79,7 @@ empty() {
 		fi
 		sleep 0.1
 	done
-	echo "processes of before are left in $1" >&2
+	echo "earlier processes are left in $1" >&2
 	exit 1
 }
 while :; do

@@ -121,7 +121,7 @@ func newPlayground(dir string, s state, events Events) *Playground {
 // Up makes a playground and returns when its cluster is ready and has its
 // objects. One that is there already and was made with the same options is
 // checked instead, its stopped hosts started and missing objects written; one
-// half made is taken down and made anew. Ends early
+// half made is taken down and made again. Ends early
 // with ctx's error; what is there by then is removed by Down (or the next Up).
 // Mistakes and missing requirements are *UserError.
 func Up(ctx context.Context, o Options, events Events) (*Playground, error) {

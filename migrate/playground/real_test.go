@@ -197,7 +197,7 @@ func TestRealPlayground(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !again.state.Created.Equal(created) || again.state.Slot != p.state.Slot {
-			t.Errorf("made anew: %+v", again.state)
+			t.Errorf("made again: %+v", again.state)
 		}
 		if out := ssh(t, p, first, count); strings.TrimSpace(out) != strconv.Itoa(o.Objects) {
 			t.Errorf("%s objects after two were deleted, want %d", out, o.Objects)

@@ -38,7 +38,7 @@ type HostStatus struct {
 }
 
 // Complete says whether the playground has a cluster that has been ready: if
-// so, another Up goes on with it, and if not, makes it anew.
+// so, another Up goes on with it, and if not, makes it again.
 func (p *Playground) Complete() bool { return p.state.Ready }
 
 // Status looks at every host. It needs no rights and changes nothing.

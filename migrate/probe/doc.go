@@ -4,7 +4,7 @@
 // Through each path (the load balancer, the old address, the kubernetes
 // Service as a node sees it) it does what clients do, as four kinds:
 //
-//   - new connection read: TCP, TLS handshake and one GET, every time anew;
+//   - new connection read: TCP, TLS handshake and one GET, every time again;
 //     GET /readyz and an authenticated GET of a ConfigMap take turns.
 //   - kept read: GET of a ConfigMap by client-go on its kept connection.
 //   - kept write: create, update and delete of ConfigMaps, likewise.

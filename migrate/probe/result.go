@@ -137,7 +137,7 @@ func (r Result) Notes() []string {
 		notes = append(notes, fmt.Sprintf("%d answers were 'try again in a second' (an API server that stops, on a kept connection); client-go did, as it does for every program.", n))
 	}
 	if skipped, unjudged := r.Skipped(), r.Unjudged(); skipped+unjudged > 0 {
-		notes = append(notes, fmt.Sprintf("%d requests more were not sent, and of %d no answer was taken in time, while the host that asks had no processor left for that: they are not judged.", skipped, unjudged))
+		notes = append(notes, fmt.Sprintf("%d requests more were not sent, and of %d no answer was taken in time, while the host that asks had no processor left for that: they are not counted.", skipped, unjudged))
 	}
 	return notes
 }

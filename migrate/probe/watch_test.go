@@ -145,7 +145,7 @@ func TestLostReplyOwesNoEvent(t *testing.T) {
 }
 
 // TestDeadWatchAtTheEnd: events that a dead connection holds back come with
-// the watch that Stop starts anew.
+// the watch that Stop starts again.
 func TestDeadWatchAtTheEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -138,7 +138,7 @@ type Run struct {
 // what is different since. like are the flags of a rehearsal of it.
 func (r *Note) Say(like string, now Run) string {
 	if r == nil {
-		return fmt.Sprintf("This was not rehearsed: `migrate rehearse %s` practises it on a playground of this cluster's shape.", like)
+		return fmt.Sprintf("This was not rehearsed: `migrate rehearse %s` practises it on a playground like this cluster.", like)
 	}
 	text := fmt.Sprintf("Rehearsed %s on Kubernetes %s: %s", r.At.UTC().Format(time.DateTime+" UTC"), r.KubernetesVersion, r.Result)
 	if r.Requests > 0 {

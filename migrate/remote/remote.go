@@ -137,7 +137,7 @@ func DetachName(name string) error {
 // ErrUnknownOutcome marks a command whose connection was lost before its
 // exit status arrived: observe before doing anything else. What may safely be
 // done twice (reading, WriteFile, Copy, Rename, Remove) is done again by the
-// Host itself while the connection can be made anew, and has this error only
+// Host itself while the connection can be made again, and has this error only
 // when that goes on failing.
 var ErrUnknownOutcome error = unknownOutcome{}
 

@@ -71,7 +71,7 @@ func during(log []state.LogEntry, at time.Time) string {
 func stepAt(e state.LogEntry) string {
 	said := e.Step + " on " + e.Target
 	if e.To == state.Undoing || e.To == state.Undone || e.From == state.Undoing {
-		said += ", taken back"
+		said += ", undone"
 	}
 	return said
 }

@@ -24,7 +24,7 @@ func TestDuring(t *testing.T) {
 	log[len(log)-1].From = state.Undoing
 	for second, want := range map[int]string{
 		0: "before the first step", 10: "etcd/unit on e1", 13: "etcd/unit on e2, etcd/unit on e1", 14: "etcd/unit on e2",
-		16: "after etcd/unit on e2", 21: "etcd/unit on e1, taken back", 30: "after etcd/unit on e1, taken back", 43: "after etcd/unit on e2, taken back",
+		16: "after etcd/unit on e2", 21: "etcd/unit on e1, undone", 30: "after etcd/unit on e1, undone", 43: "after etcd/unit on e2, undone",
 	} {
 		if got := during(log, begin.Add(time.Duration(second)*time.Second)); got != want {
 			t.Errorf("in second %d: %q, not %q", second, got, want)

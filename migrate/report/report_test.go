@@ -18,7 +18,7 @@ func declaration(s phases.Strategy) []phases.Phase {
 	return []phases.Phase{loadbalancer.Phase(), etcd.Phase().For(s.Choice()), controlplane.Phase()}
 }
 
-// TestAPhaseTakenBack: it is neither done nor to be taken back again, although
+// TestAPhaseTakenBack: it is neither done nor to be undone again, although
 // the certificate's names stay; the migration as a whole is not finished.
 func TestAPhaseTakenBack(t *testing.T) {
 	t.Parallel()
@@ -80,9 +80,9 @@ func TestAPhaseTakenBack(t *testing.T) {
 	see(1, "not finished", true, "failed")
 	advance(1, "loadbalancer/admin-conf", state.UndoDone)
 	must(end("rolled back", false))
-	see(1, "taken back", false, "failed")
+	see(1, "undone", false, "failed")
 	end = begin(3)
 	advance(3, "controlplane/host-files", back...)
 	must(end("rolled back", false))
-	see(1, "taken back", false, "rolled-back")
+	see(1, "undone", false, "rolled-back")
 }

@@ -21,7 +21,7 @@ type Adoption struct {
 }
 
 // Adopt builds the journal beside its place and moves it there when it is
-// whole: killed before that, there is none, and it begins anew.
+// whole: killed before that, there is none, and it begins again.
 func Adopt(ctx context.Context, s *Session, strategy phases.Strategy) (a Adoption, err error) {
 	// One that is damaged is there as well: it may be mended, or read by others.
 	blank, err := state.Blank(s.Journal, state.Options{Tool: s.tool})

@@ -101,7 +101,7 @@ func (r *run) backUp(ctx context.Context, p phases.Phase) error {
 	}
 	return &migrate.BlockedError{Where: migrate.Where{Phase: p.Number}, Err: err,
 		Reason: fmt.Sprintf("there is no backup to begin phase %d with: %v", p.Number, err),
-		Remedy: "nothing was changed; mend that and run again, or go without: --no-backup"}
+		Remedy: "nothing was changed; fix that and run again, or skip the backup: --no-backup"}
 }
 
 // underWay says whether anything of a phase stands that is not complete, and

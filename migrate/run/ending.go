@@ -93,7 +93,7 @@ func HowItEnded(err error) string {
 	case errors.As(err, &stopped) && stopped.Status == state.Applied:
 		return fmt.Sprintf("while %s was waited for, as asked: nothing is half done, and the next run verifies it", stopped.Where)
 	case errors.As(err, &stopped):
-		return fmt.Sprintf("while %s was waited for, as asked: what comes next looks and goes on from there", stopped.Where)
+		return fmt.Sprintf("while %s was waited for, as asked: the next run checks and continues from there", stopped.Where)
 	case errors.Is(err, migrate.ErrStopped):
 		return "between two steps, as asked: nothing is half done"
 	case errors.As(err, &interrupted) && interrupted.Step != "":
@@ -109,11 +109,11 @@ func HowItEnded(err error) string {
 	case errors.As(err, &blocked):
 		return fmt.Sprintf("before a step of phase %d was begun", blocked.Phase)
 	case errors.As(err, &step) && step.Unwound != nil && step.Unwound.Err == nil:
-		return fmt.Sprintf("in %s; what belongs together was taken back", step.Where)
+		return fmt.Sprintf("in %s; the whole step group was undone", step.Where)
 	case errors.As(err, &step) && (step.Unwound != nil || step.Op == migrate.OpUndo):
-		return fmt.Sprintf("on the way back of %s: it needs you", step.Where)
+		return fmt.Sprintf("while undoing %s: it needs a person", step.Where)
 	case errors.As(err, &step) && step.Op == migrate.OpJournal:
-		return fmt.Sprintf("in %s: the journal could not be written, and nothing is done that it does not take", step.Where)
+		return fmt.Sprintf("in %s: the journal could not be written, and nothing is done without it", step.Where)
 	case errors.As(err, &step):
 		return fmt.Sprintf("in the %s of %s", step.Op, step.Where)
 	}
@@ -125,7 +125,7 @@ func unknownNow(s state.Status) string {
 	case state.Started, state.Failed:
 		return "it may be half done"
 	case state.Undoing:
-		return "it may be half taken back"
+		return "it may be half undone"
 	case state.Applied:
 		return "it was applied and its result was not seen yet"
 	case state.Verified:
@@ -160,13 +160,13 @@ func (e *ending) next(err error) string {
 	case errors.Is(err, migrate.ErrStopped):
 		return again
 	case errors.As(err, &step) && (step.Unwound != nil && step.Unwound.Err != nil || step.Op == migrate.OpUndo):
-		return "migrate status" + e.flags + "    (then mend what the first line names, and `" + again + "`)"
+		return "migrate status" + e.flags + "    (then fix what the first line names, and `" + again + "`)"
 	case errors.As(err, new(*migrate.InterruptedError)), errors.Is(err, context.Canceled):
 		return again + "    (it looks first)"
 	case errors.As(err, new(*migrate.FingerprintError)): // what it asks for may be another strategy
 		return "migrate " + e.command + e.flags + what + "    (with the spec and the version that the first line asks for)"
 	}
-	return again + "    (when what the first line names is mended)"
+	return again + "    (after you have fixed what the first line names)"
 }
 
 // FirstLine is an error in short: what follows is for its own place.

@@ -139,7 +139,7 @@ func (e *ending) changed(j *state.Journal) [][2]string {
 		rows[0][1] = "nothing, by this command"
 	}
 	if len(back) > 0 {
-		rows = append(rows, [2]string{"", someOf(back, "step", "taken back")})
+		rows = append(rows, [2]string{"", someOf(back, "step", "undone")})
 	}
 	if len(open) > 0 {
 		rows = append(rows, [2]string{"", "not finished: " + strings.Join(open, ", ")})

@@ -31,14 +31,14 @@ func TestTheClosingBlock(t *testing.T) {
 	}{
 		{"stopped", fmt.Errorf("x: %w", migrate.ErrStopped), "between two steps, as asked: nothing is half done", "migrate run --phase 2"},
 		{"interrupted", &migrate.InterruptedError{Where: where, Op: migrate.OpApply, Status: state.Started, Cause: context.Canceled}, "in the middle of etcd/promote on e1: it may be half done", "migrate run --phase 2    (it looks first)"},
-		{"interrupted on the way back", &migrate.InterruptedError{Where: where, Op: migrate.OpUndo, Status: state.Undoing, Cause: context.Canceled}, "it may be half taken back", "(it looks first)"},
-		{"blocked", &migrate.BlockedError{Where: where, Reason: "x"}, "before etcd/promote on e1, which has changed nothing", "(when what the first line names is mended)"},
+		{"interrupted on the way back", &migrate.InterruptedError{Where: where, Op: migrate.OpUndo, Status: state.Undoing, Cause: context.Canceled}, "it may be half undone", "(it looks first)"},
+		{"blocked", &migrate.BlockedError{Where: where, Reason: "x"}, "before etcd/promote on e1, which has changed nothing", "(after you have fixed what the first line names)"},
 		{"blocked before the phase", &migrate.BlockedError{Where: migrate.Where{Phase: 2}, Reason: "x"}, "before a step of phase 2 was begun", "migrate run --phase 2"},
-		{"failed", &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: errors.New("x")}, "in the verify of etcd/promote on e1", "(when what the first line names is mended)"},
-		{"taken back", &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: errors.New("x"), Unwound: &migrate.Unwound{}}, "what belongs together was taken back", "migrate run --phase 2"},
-		{"way back failed", &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: errors.New("x"), Unwound: &migrate.Unwound{Err: errors.New("y")}}, "it needs you", "migrate status    (then mend"},
-		{"undo failed", &migrate.StepError{Where: where, Op: migrate.OpUndo, Err: errors.New("x")}, "on the way back of etcd/promote on e1", "migrate status"},
-		{"full disk", &migrate.StepError{Where: where, Op: migrate.OpJournal, Err: errors.New("no space left on device")}, "the journal could not be written, and nothing is done that it does not take", "migrate run"},
+		{"failed", &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: errors.New("x")}, "in the verify of etcd/promote on e1", "(after you have fixed what the first line names)"},
+		{"undone", &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: errors.New("x"), Unwound: &migrate.Unwound{}}, "the whole step group was undone", "migrate run --phase 2"},
+		{"way back failed", &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: errors.New("x"), Unwound: &migrate.Unwound{Err: errors.New("y")}}, "it needs a person", "migrate status    (then fix"},
+		{"undo failed", &migrate.StepError{Where: where, Op: migrate.OpUndo, Err: errors.New("x")}, "while undoing etcd/promote on e1", "migrate status"},
+		{"full disk", &migrate.StepError{Where: where, Op: migrate.OpJournal, Err: errors.New("no space left on device")}, "the journal could not be written, and nothing is done without it", "migrate run"},
 		{"locked", &state.LockedError{Path: "x"}, "another run has the cluster", "(when the other one has ended)"},
 		{"held", held, "another run has the cluster", "(when the other one has ended)"},
 		{"held by a dead one", stale, "another run has the cluster", "migrate unlock"},
@@ -101,7 +101,7 @@ func TestWhatThisCommandChanged(t *testing.T) {
 	advance("b", state.Start, state.ApplyDone, state.VerifyDone)
 	advance("before", state.UndoStart, state.UndoDone)
 	advance("c", state.Start)
-	for _, want := range []string{"2 steps done, the last one b on cp1", "1 step taken back, the last one before on cp1", "not finished: c on cp1 (started)"} {
+	for _, want := range []string{"2 steps done, the last one b on cp1", "1 step undone, the last one before on cp1", "not finished: c on cp1 (started)"} {
 		if got := said(); !strings.Contains(got, want) {
 			t.Errorf("it does not say %q: %s", want, got)
 		}

@@ -193,7 +193,7 @@ func TestAskedBeforeAnythingChanges(t *testing.T) {
 				switch {
 				case id != nil && id.Name == "MayChange":
 					asked = call.Pos()
-				case id != nil && (id.Name == "runRestore" || id.Name == "holdCluster"), method != nil && receives(method, "r", "with"):
+				case id != nil && (id.Name == "runRestore" || id.Name == "takeLease"), method != nil && receives(method, "r", "with"):
 					if seen++; asked == 0 {
 						t.Errorf("%s: %s changes something and has not asked by MayChange", file.At(call), f.Name.Name)
 					}

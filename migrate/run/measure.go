@@ -43,7 +43,7 @@ func (r *run) startProbe(ctx context.Context, o ProbeOptions) error {
 		r.Operator.Say(fmt.Sprintf("going on without measuring what clients see: %v", err))
 		r.Prober = nil
 	default:
-		return fmt.Errorf("measuring what clients see (--probe-rate 0 does without): %w", err)
+		return fmt.Errorf("measuring what clients see (--probe-rate 0 skips it): %w", err)
 	}
 	return nil
 }

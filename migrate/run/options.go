@@ -49,7 +49,7 @@ func (o Options) List() []phases.Phase {
 type Operator interface {
 	// Say tells a line that is no event.
 	Say(line string)
-	// Confirm asks whether a phase is to be begun, or taken back. An error: it is not.
+	// Confirm asks whether a phase is to be begun, or undone. An error: it is not.
 	Confirm(ctx context.Context, p phases.Phase) error
 	// InPlace asks whether a phase is to be done without the overlap, which is
 	// blocked. The API is away for up to that long then. An error: it is not.

@@ -62,7 +62,7 @@ const (
 	ChangesPending Outcome = 2   // plan --detailed-exitcode
 	Blocked        Outcome = 3   // by a check or an invariant: the step named has changed nothing
 	Stopped        Outcome = 4   // as asked: nothing is half done
-	TakenBack      Outcome = 5   // a step failed, and what belongs together was taken back
+	TakenBack      Outcome = 5   // a step failed, and the whole step group was undone
 	NeedsYou       Outcome = 6   // a way back failed, or a cluster is not what the migration left
 	Locked         Outcome = 7   // another run has the journal, or the cluster
 	Interrupted    Outcome = 130 // before anything was changed, at a question, or in a step

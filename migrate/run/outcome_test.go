@@ -42,7 +42,7 @@ func TestAStoppedWaitIsAStop(t *testing.T) {
 	where := migrate.Where{Phase: 1, Step: "loadbalancer/kube-proxy", Target: "cluster"}
 	for want, status := range map[string]state.Status{
 		"nothing is half done, and the next run verifies it": state.Applied,
-		"what comes next looks and goes on from there":       state.Undoing,
+		"the next run checks and continues from there":       state.Undoing,
 	} {
 		err := fmt.Errorf("another run has the cluster: %w", &migrate.StoppedError{Where: where, Op: migrate.OpVerify, Status: status, Last: errors.New("1 of 3 nodes")})
 		if got := code(err); got != 4 {

@@ -39,7 +39,7 @@ type RenewOptions struct {
 	Within   string // what ends within this time is renewed, such as "30d"
 	Chosen   bool   // that time was asked for: not the default
 	PlanOnly bool   // only say what would be done
-	Undo     bool   // put the certificates of before the last renewal back
+	Undo     bool   // restore the certificates from before the last renewal
 
 	Events   func() migrate.Events // made when the first step begins
 	Stop     <-chan struct{}
@@ -171,7 +171,7 @@ func (r renewal) renew(ctx context.Context, o certs.Options) error {
 		return runner.Run(ctx, r.phase)
 	}
 	if err := r.with(ctx, renew); err != nil {
-		return fmt.Errorf("the renewal is not finished, `migrate certs renew` goes on with it and `migrate certs renew --undo` takes it back: %w", err)
+		return fmt.Errorf("the renewal is not finished, `migrate certs renew` goes on with it and `migrate certs renew --undo` undoes it: %w", err)
 	}
 	if err := r.finish(); err != nil {
 		return err
@@ -188,7 +188,7 @@ func ended(u UnderRenewal, o certs.Options, renewed bool) string {
 	if !renewed {
 		return fmt.Sprintf("The renewal of %s is ended: nothing was left of it.", u.Began.Format(time.DateOnly))
 	}
-	return fmt.Sprintf("Renewed. The files of before are on their hosts, in %s and %s: `migrate certs renew --undo` puts them back.",
+	return fmt.Sprintf("Renewed. The previous files are on their hosts, in %s and %s: `migrate certs renew --undo` puts them back.",
 		o.KeptIn(certs.MemberID), o.KeptIn(certs.ClientID))
 }
 
@@ -246,7 +246,7 @@ func (r renewal) undo(ctx context.Context) error {
 		return errors.New("--undo: the last renewal has changed nothing that is not put back already")
 	}
 	for _, e := range entries {
-		r.o.Operator.Say(fmt.Sprintf("%s: the certificates of before %s go back", e.Target, r.under.Began.Format(time.DateOnly)))
+		r.o.Operator.Say(fmt.Sprintf("%s: the certificates from before %s are restored", e.Target, r.under.Began.Format(time.DateOnly)))
 	}
 	if r.o.PlanOnly {
 		return nil

@@ -68,7 +68,7 @@ type RestorePlan struct {
 	Entries []migrate.Entry
 }
 
-// Restore makes etcd's lost members anew from a backup. One that was stopped
+// Restore makes etcd's lost members again from a backup. One that was stopped
 // goes on.
 func Restore(ctx context.Context, s *Session, o RestoreOptions) (err error) {
 	j, err := s.openJournal()

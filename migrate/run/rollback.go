@@ -57,7 +57,7 @@ func Rollback(ctx context.Context, s *Session, o Options) (err error) {
 	return nil
 }
 
-// toTakeBack lists the phases of which something is to be taken back, the last one
+// toTakeBack lists the phases of which something is to be undone, the last one
 // first. The journal alone is asked first, and no host where it knows of nothing.
 func (r *run) toTakeBack(ctx context.Context) ([]phases.Phase, error) {
 	if any, err := anythingTouched(r.j); err != nil || !any {
@@ -87,15 +87,15 @@ func (r *run) phaseBack(ctx context.Context, p phases.Phase) error {
 	}
 	err := r.withRunner(ctx, func(runner runner) error { return runner.Rollback(ctx, p) })
 	if errors.Is(err, migrate.ErrStopped) {
-		return fmt.Errorf("the way back was stopped: `migrate rollback --phase %d` goes on back, `migrate run` forward again: %w", p.Number, err)
+		return fmt.Errorf("the rollback was stopped: `migrate rollback --phase %d` continues it, `migrate run` goes forward again: %w", p.Number, err)
 	}
 	return err
 }
 
-var errNothingBack = errors.New("there is nothing to take back: by the journal, nothing that has a way back was changed")
+var errNothingBack = errors.New("there is nothing to undo: by the journal, nothing that can be undone was changed")
 
 // nothingBack ends a rollback that has nothing to do. Where the journal says
-// that it was all taken back, which is how one ends that was killed after its
+// that it was all undone, which is how one ends that was killed after its
 // last step and is begun again, that is well. Where nothing was ever changed it
 // may be the wrong journal.
 func (o Options) nothingBack(j *state.Journal) error {
@@ -108,7 +108,7 @@ func (o Options) nothingBack(j *state.Journal) error {
 			return err
 		}
 		if slices.ContainsFunc(list, func(r state.Record) bool { return r.Status == state.Undone }) {
-			o.Operator.Say("there is nothing to take back: by the journal, all that has a way back is taken back already")
+			o.Operator.Say("there is nothing to undo: by the journal, everything that can be undone is undone already")
 			return nil
 		}
 	}
@@ -131,11 +131,11 @@ func anythingTouched(j *state.Journal) (bool, error) {
 
 // asBack words a phase for the question before its rollback.
 func asBack(p phases.Phase) phases.Phase {
-	p.Title, p.Why = "take back: "+p.Title, "What the journal says was changed is undone, newest first."
+	p.Title, p.Why = "roll back: "+p.Title, "What the journal says was changed is undone, newest first."
 	return p
 }
 
-// phasesBack lists those of all the phases that are to be taken back, the last
+// phasesBack lists those of all the phases that are to be undone, the last
 // one first. A phase on which a later one stands is refused.
 func phasesBack(ctx context.Context, s *Session, j *state.Journal, number int, all []phases.Phase) ([]phases.Phase, error) {
 	var back []phases.Phase

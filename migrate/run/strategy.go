@@ -175,7 +175,7 @@ func OutageOf(entries []migrate.Entry) time.Duration {
 }
 
 // phasesAsBegun are the phases with the strategies they were begun with. Where
-// it was asked for, one that was overlapped is taken back in place: what an
+// it was asked for, one that was overlapped is undone in place: what an
 // overlap needs may not be there any more. The other way round there is no
 // second API server that could be set up again.
 func phasesAsBegun(j *state.Journal, asked phases.Strategy, chosen bool) ([]phases.Phase, error) {
@@ -188,7 +188,7 @@ func phasesAsBegun(j *state.Journal, asked phases.Strategy, chosen bool) ([]phas
 		s := phases.Overlap
 		switch {
 		case begun == phases.InPlace && chosen && asked == phases.Overlap:
-			return nil, fmt.Errorf("--strategy %s: phase %d was done with --strategy %s and can only be taken back so: leave the flag away", asked, p.Number, phases.InPlace)
+			return nil, fmt.Errorf("--strategy %s: phase %d was done with --strategy %s and must be rolled back with it: leave the flag out", asked, p.Number, phases.InPlace)
 		case begun == phases.InPlace:
 			s = phases.InPlace
 		case chosen && asked == phases.InPlace:

@@ -41,7 +41,7 @@ func TestTheStrategyOfTheWayBack(t *testing.T) {
 			}
 			list, err := phasesAsBegun(j, asked, chosen)
 			if c.want == "" {
-				if err == nil || !strings.Contains(err.Error(), "leave the flag away") {
+				if err == nil || !strings.Contains(err.Error(), "leave the flag out") {
 					t.Errorf("got %v", err)
 				}
 				return
@@ -50,7 +50,7 @@ func TestTheStrategyOfTheWayBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			if migrate.Fingerprint(list[etcd-1]) != migrate.Fingerprint(migration.Phases(c.want)[etcd-1]) {
-				t.Errorf("it is not taken back with the steps of %s", c.want)
+				t.Errorf("it is not undone with the steps of %s", c.want)
 			}
 			away := slices.ContainsFunc(list[etcd-1].Steps, func(s phases.Step) bool { return s.ID == "etcd/repoint-apiserver" && s.Outage > 0 })
 			if away != c.away {
@@ -66,7 +66,7 @@ func TestTheStrategyOfTheWayBack(t *testing.T) {
 }
 
 // TestACompletePhaseKeepsItsStrategy: a run without the flag goes on with a
-// phase as it was done, also when it is complete; once it is taken back, there
+// phase as it was done, also when it is complete; once it is undone, there
 // is nothing to keep.
 func TestACompletePhaseKeepsItsStrategy(t *testing.T) {
 	t.Parallel()
@@ -176,7 +176,7 @@ func TestNothingBack(t *testing.T) {
 	var told []string
 	m := Options{Operator: Unattended{func(s string) { told = append(told, s) }}}
 	if err := m.nothingBack(j); !errors.Is(err, errNothingBack) || len(told) != 0 {
-		t.Errorf("nothing was taken back yet: %v, told %q", err, told)
+		t.Errorf("nothing was undone yet: %v, told %q", err, told)
 	}
 	undo(t, j)
 	for number, want := range map[int]error{0: nil, 1: errNothingBack, 2: nil, 3: errNothingBack} {

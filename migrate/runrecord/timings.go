@@ -16,7 +16,7 @@ type Timings struct {
 }
 
 // timing is one step on one target, from its first check to the invariants after
-// it and with its being taken back, and the part in which others' programs
+// it and with its being undone, and the part in which others' programs
 // were waited for.
 type timing struct {
 	Phase  int            `json:"phase"`

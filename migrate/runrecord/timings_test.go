@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// TestTimingRecorder: a step that failed, was taken back and was done in another
+// TestTimingRecorder: a step that failed, was undone and was done in another
 // run has the sum of it all; what is no step is not counted.
 func TestTimingRecorder(t *testing.T) {
 	t.Parallel()

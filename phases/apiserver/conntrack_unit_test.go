@@ -63,7 +63,7 @@ func TestForgottenWhileItEnds(t *testing.T) {
 // is not.
 func TestIgnoreTimeout(t *testing.T) {
 	t.Parallel()
-	over := errors.New("still not so after 1m30s")
+	over := errors.New("timed out after 1m30s")
 	if err := IgnoreTimeout(t.Context(), over); err != nil {
 		t.Error(err)
 	}

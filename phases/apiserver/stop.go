@@ -108,7 +108,7 @@ func CanDrop(ctx context.Context, r remote.Reader) (bool, error) {
 //
 // It is for the moment before the manifest is changed or removed: the kubelet
 // then finds a process that has let its clients go. Should the change not
-// follow, the kubelet starts the same API server anew. The process is returned
+// follow, the kubelet starts the same API server again. The process is returned
 // for AwaitStopped; where none runs it is an empty one. That the time is over is
 // no error, that the run is to stop or the node does not answer is one.
 func Stop(ctx context.Context, h phases.Writer) (phases.Process, error) {

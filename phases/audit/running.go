@@ -53,7 +53,7 @@ func pinned(_ context.Context, s *scene) (Seen, error) {
 	}
 	for _, p := range s.pods {
 		if _, mirror := p.Annotations[corev1.MirrorPodAnnotationKey]; !mirror && len(p.OwnerReferences) == 0 && slices.Contains(s.planes, p.Spec.NodeName) && !ofControlPlane(p) {
-			where = append(where, fmt.Sprintf("Pod %s/%s on %s, which nothing makes anew", p.Namespace, p.Name, p.Spec.NodeName))
+			where = append(where, fmt.Sprintf("Pod %s/%s on %s, which nothing makes again", p.Namespace, p.Name, p.Spec.NodeName))
 		}
 	}
 	slices.Sort(where)

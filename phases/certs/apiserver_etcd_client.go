@@ -25,7 +25,7 @@ func (o Options) apiserverEtcdClient() phases.Step {
 	return phases.Step{
 		ID:      ClientID,
 		Title:   "Renew the API server's client certificate for etcd",
-		Why:     "With an expired one the API server reaches no member any more once its connections are made anew, and answers nothing.",
+		Why:     "With an expired one the API server reaches no member any more once its connections are made again, and answers nothing.",
 		On:      migrate.ControlPlanes,
 		Needs:   []migrate.StepID{MemberID},
 		Rolling: true,

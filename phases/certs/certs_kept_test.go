@@ -15,7 +15,7 @@ import (
 )
 
 // TestPartialRenewalIsTakenBack: all are renewed, a year later one host alone
-// is, that is taken back, and the next renewal works.
+// is, that is undone, and the next renewal works.
 func TestPartialRenewalIsTakenBack(t *testing.T) {
 	t.Parallel()
 	start := migrated(t)
@@ -55,7 +55,7 @@ func TestPartialRenewalIsTakenBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := changed(); len(got) > 0 {
-			t.Errorf("taken back, and other ones than before are %q", got)
+			t.Errorf("undone, and other ones than before are %q", got)
 		}
 		renew("again", 30)
 		if got := changed(); !slices.Equal(got, want) {

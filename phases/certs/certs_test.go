@@ -132,7 +132,7 @@ func TestRenewal(t *testing.T) {
 			t.Fatal(err)
 		}
 		if now := serials(t, w); !maps.Equal(now, first) {
-			t.Errorf("taken back, it is not what it was before:\n%s", cmp.Diff(first, now))
+			t.Errorf("undone, it is not what it was before:\n%s", cmp.Diff(first, now))
 		}
 		if now := w.Outages(); !maps.Equal(now, out) {
 			t.Errorf("clients noticed: %v, before %v", now, out)

@@ -47,7 +47,7 @@ func (o Options) keep(ctx context.Context, h remote.Host, step migrate.StepID, p
 	}
 	l, err := o.lookAt(ctx, h, step, pairs)
 	if err == nil && !l.copied {
-		err = fmt.Errorf("on %s not all files of before are in %s", h.Name(), o.KeptIn(step))
+		err = fmt.Errorf("on %s not all previous files are in %s", h.Name(), o.KeptIn(step))
 	}
 	return l, err
 }
@@ -129,7 +129,7 @@ func (o Options) putBack(ctx context.Context, h remote.Host, step migrate.StepID
 	script.WriteString("set -eu; umask 077\n")
 	for i, p := range pairs {
 		if !time.Now().Before(l.before[i].NotAfter) {
-			return fmt.Errorf("on %s the certificate of before, %s, %s: it is not put back, the new one stays", h.Name(), p.crt, endsOn(l.before[i]))
+			return fmt.Errorf("on %s the previous certificate, %s, %s: it is not put back, the new one stays", h.Name(), p.crt, endsOn(l.before[i]))
 		}
 		for _, file := range []string{p.key, p.crt} {
 			fmt.Fprintf(&script, "cp -p %[1]s %[2]s; sync %[2]s\n", remote.Quote(path.Join(o.KeptIn(step), file)), remote.Quote(aside(file)))
@@ -139,7 +139,7 @@ func (o Options) putBack(ctx context.Context, h remote.Host, step migrate.StepID
 		fmt.Fprintf(&script, "mv %s %s; mv %s %s\n", remote.Quote(aside(p.key)), remote.Quote(p.key), remote.Quote(aside(p.crt)), remote.Quote(p.crt))
 	}
 	if _, err := h.Run(ctx, remote.Command{Script: script.String()}); err != nil {
-		return fmt.Errorf("putting the certificates of before back on %s: %w", h.Name(), err)
+		return fmt.Errorf("restoring the previous certificates on %s: %w", h.Name(), err)
 	}
 	return nil
 }

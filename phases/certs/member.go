@@ -26,7 +26,7 @@ func (o Options) member() phases.Step {
 	return phases.Step{
 		ID:      MemberID,
 		Title:   "Renew the member's certificates",
-		Why:     "An expired one ends every connection that is made anew, to its clients and between the members, and with the second member that is so the quorum.",
+		Why:     "An expired one ends every connection that is made again, to its clients and between the members, and with the second member that is so the quorum.",
 		On:      migrate.EtcdHosts,
 		Rolling: true,
 		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {

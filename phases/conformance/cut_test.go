@@ -17,7 +17,7 @@ import (
 )
 
 // TestCutAnywhereGoesOn cuts the connection before and after every change that
-// the operator's program makes in the three phases. It can be made anew, so
+// the operator's program makes in the three phases. It can be made again, so
 // the one run must come to the end that a run without a fault has; a command
 // that may not run twice has run once.
 func TestCutAnywhereGoesOn(t *testing.T) {

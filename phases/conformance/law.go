@@ -104,7 +104,7 @@ func (l Law) apply(ctx context.Context, before migrate.Before) {
 		l.Fatal("apply: %v", err)
 	}
 	if err := l.verify(ctx); err != nil {
-		l.Fatal("verify: still not so after %s: %v; %q", l.Step.Settle, err, l.World.Broken())
+		l.Fatal("verify: timed out after %s; last error: %v; %q", l.Step.Settle, err, l.World.Broken())
 	}
 	l.World.Pass(30 * time.Second)
 	l.same("Verify", func() {

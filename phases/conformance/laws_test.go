@@ -68,7 +68,7 @@ func laws(t *testing.T, strategy phases.Strategy) {
 			}
 		}
 	}
-	t.Logf("%d changes, %d of them taken back and made again", applied, undone)
+	t.Logf("%d changes, %d of them undone and made again", applied, undone)
 }
 
 // backAndForth undoes the steps of a step group, newest first, compares the world

@@ -14,7 +14,7 @@ import (
 // of a join for longer than what was made for it lives: the bootstrap token
 // (20 minutes), the uploaded certificates and their key (two hours) and every
 // other token of the cluster (a day). Run again, the join makes all of them
-// anew.
+// again.
 func TestAJoinGoesOnAfterALongSleep(t *testing.T) {
 	var deaths []conformance.Death
 	runs := conformance.Chains(t, func(r conformance.Run, _ *conformance.Operator) func(simulator.Point) {

@@ -58,7 +58,7 @@ func takenBack(t *testing.T, err error, failed migrate.StepID, back ...migrate.S
 		got = append(got, w.Step)
 	}
 	if diff := cmp.Diff(back, got); diff != "" {
-		t.Errorf("taken back: %s", diff)
+		t.Errorf("undone: %s", diff)
 	}
 }
 
@@ -108,7 +108,7 @@ func TestTheOverlapIsTakenBack(t *testing.T) {
 		script string           // this happens on w2
 		mend   string           // and is mended by this
 		failed migrate.StepID   // the step that fails
-		back   []migrate.StepID // what is taken back
+		back   []migrate.StepID // what is undone
 	}{
 		{name: "the real one ends at its start", ill: realWithNewMembers, start: true, failed: steps[0], back: steps},
 		{name: "the real one is never ready", ill: realWithNewMembers, failed: steps[0], back: steps},
@@ -167,7 +167,7 @@ func (a *away) Host(ctx context.Context, h cluster.Host) (remote.Host, error) {
 	return a.World.Host(ctx, h)
 }
 
-// TestTheNodeIsAwayOnTheWayBack: what can't be taken back is named, the second
+// TestTheNodeIsAwayOnTheWayBack: what can't be undone is named, the second
 // API server goes on carrying the clients, and the node helps itself.
 func TestTheNodeIsAwayOnTheWayBack(t *testing.T) {
 	for i, step := range groupSteps() {
@@ -330,7 +330,7 @@ func resumeBack(t *testing.T, d conformance.Death, r conformance.Run, later time
 	o := conformance.NewOperator(t, w, path)
 	defer o.Close()
 	if ill {
-		// What the journal calls undone is not taken back twice.
+		// What the journal calls undone is not undone twice.
 		err := o.RunPhase(t.Context(), r.Phase)
 		var e *migrate.StepError
 		if !errors.As(err, &e) || e.Unwound == nil || e.Unwound.Err != nil || len(e.Unwound.Undone) != len(groupSteps()) {

@@ -162,7 +162,7 @@ func TestLogsAsFiles(t *testing.T) {
 					for file, f := range cp2.Snapshot() {
 						kept = kept || strings.HasPrefix(file, "/var/lib/migrate/archive/host-files/") && string(f.Data) == "of cp2\n"
 						if strings.HasPrefix(file, dir) || strings.HasPrefix(file, "/data/") {
-							t.Errorf("taken back, %s is left", file)
+							t.Errorf("undone, %s is left", file)
 						}
 					}
 					if !kept {

@@ -123,12 +123,12 @@ func TestHostFilesAsTheyAre(t *testing.T) {
 		now = cp2.Snapshot()
 		for file, f := range was {
 			if string(now[file].Data) != string(f.Data) || now[file].Mode != f.Mode {
-				t.Errorf("taken back, %s holds %q with mode %v, not %q with %v", file, now[file].Data, now[file].Mode, f.Data, f.Mode)
+				t.Errorf("undone, %s holds %q with mode %v, not %q with %v", file, now[file].Data, now[file].Mode, f.Data, f.Mode)
 			}
 		}
 		for file := range now {
 			if _, had := was[file]; !had && !strings.HasPrefix(file, phases.StateDir) && !strings.HasPrefix(file, "/proc/") {
-				t.Errorf("taken back, %s is left", file)
+				t.Errorf("undone, %s is left", file)
 			}
 		}
 	})

@@ -84,7 +84,7 @@ func checkJoin(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	before := migrate.Before{"node": fmt.Sprintf("in the cluster: %t", s.node)}
 	switch {
 	case s.leaving:
-		return phases.Need(before, "an earlier way back left it half-removed"), nil
+		return phases.Need(before, "an earlier rollback left it half-removed"), nil
 	case s.plane && s.begun:
 		return phases.Need(before, "it has joined, but what was made for the join is still there"), nil
 	case s.plane:

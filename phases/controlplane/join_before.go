@@ -98,7 +98,7 @@ if [ -L "$f" ]; then cp -P "$f" "$t.migrate"; else cp -p "$f" "$t.migrate"; fi
 mv -fT "$t.migrate" "$t"
 done`
 	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
-		return fmt.Errorf("putting the files of before the join back on %s: %w", host.Name(), err)
+		return fmt.Errorf("restoring the files from before the join on %s: %w", host.Name(), err)
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func forgetForeign(ctx context.Context, host remote.Host) error {
 		return err
 	}
 	if _, err := host.Run(ctx, remote.Cmd("rm", "-rf", phases.BackupDir(joinID))); err != nil {
-		return fmt.Errorf("removing the copies of before the join on %s: %w", host.Name(), err)
+		return fmt.Errorf("removing the copies from before the join on %s: %w", host.Name(), err)
 	}
 	return nil
 }

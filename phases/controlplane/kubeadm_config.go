@@ -160,7 +160,7 @@ func undoKubeadmConfig(ctx context.Context, h phases.Writer, before migrate.Befo
 	text := before[clusterConfiguration]
 	old, err := kube.ParseClusterConfiguration(text)
 	if err != nil {
-		return fmt.Errorf("reading kubeadm-config of before: %w", err)
+		return fmt.Errorf("reading the previous kubeadm-config: %w", err)
 	}
 	edits, err := recordedEdits(before)
 	if err != nil {
@@ -202,7 +202,7 @@ func recordedEdits(before migrate.Before) ([]kube.Edit, error) {
 	}
 	var edits []kube.Edit
 	if err := json.Unmarshal([]byte(list), &edits); err != nil {
-		return nil, fmt.Errorf("reading the edits of before: %w", err)
+		return nil, fmt.Errorf("reading the previous edits: %w", err)
 	}
 	return edits, nil
 }

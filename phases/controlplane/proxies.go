@@ -20,7 +20,7 @@ const (
 	// followLimit bounds the wait for the endpoints and every kube-proxy.
 	followLimit = 2 * time.Minute
 	// unseen is how long endpoints must have been as they are where the rules
-	// of a node can't be read: kube-proxy writes all of them anew at least
+	// of a node can't be read: kube-proxy writes all of them again at least
 	// that often (--iptables-sync-period, 30 s by default).
 	unseen = 30 * time.Second
 )

@@ -224,7 +224,7 @@ func (o *outlook) judge(ctx context.Context) error {
 }
 
 // judgeLive: what runs on the first node is what its manifests say. A process
-// of before an edit, or one whose pod can't be made anew, is nothing to copy.
+// of before an edit, or one whose pod can't be made again, is nothing to copy.
 func (o *outlook) judgeLive() error {
 	first := o.First().Name
 	for _, c := range kube.Components() {
@@ -239,7 +239,7 @@ func (o *outlook) judgeLive() error {
 				continue
 			}
 			o.Obstacles = append(o.Obstacles, Obstacle{first, fmt.Sprintf("the %s on %s does not run with what its manifest says: %s", c, first, d),
-				"wait for the kubelet, or see with `journalctl -u kubelet` why it does not start the pod anew"})
+				"wait for the kubelet, or see with `journalctl -u kubelet` why it does not start the pod again"})
 		}
 	}
 	return nil

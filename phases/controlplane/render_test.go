@@ -54,7 +54,7 @@ func ahead(s conformance.Stage) controlplane.Outlook {
 
 // TestWhatWasEditedByHandIsOnEveryNode: flags, a variable and a mount that are
 // only in cp1's manifests come to the joined nodes by way of kubeadm-config,
-// which is byte for byte what it was when the phase is taken back
+// which is byte for byte what it was when the phase is undone
 // (kubernetes/kubeadm#929).
 func TestWhatWasEditedByHandIsOnEveryNode(t *testing.T) {
 	conformance.On(t, 2, phases.InPlace, func(s conformance.Stage) {
@@ -271,7 +271,7 @@ func TestAnOldKubeadmConfigTakesFlagsOnly(t *testing.T) {
 	}, simulator.KubeadmConfig(asV1beta3))
 }
 
-// TestAnAPIServerOnOneAddress: restarted in place and taken back, with nobody
+// TestAnAPIServerOnOneAddress: restarted in place and undone, with nobody
 // at 127.0.0.1 (kubernetes-sigs/kubespray#1985).
 func TestAnAPIServerOnOneAddress(t *testing.T) {
 	for _, bind := range []string{"10.88.0.11", "::ffff:10.88.0.11", "::"} {

@@ -21,7 +21,7 @@ import (
 	"hamigrate/phases/simulator"
 )
 
-// withoutPhase3 leaves out what phase 3 may leave behind when it is taken back:
+// withoutPhase3 leaves out what phase 3 may leave behind when it is undone:
 // CoreDNS where it was spread to, our own folder on the joining nodes, and in
 // it copies of files.
 func withoutPhase3(state map[string]string) map[string]string {
@@ -62,7 +62,7 @@ func TestControlPlaneIsTakenBack(t *testing.T) {
 		}
 		s.Pass(conformance.Lasting)
 		if diff := cmp.Diff(withoutPhase3(before), withoutPhase3(s.State())); diff != "" {
-			s.Errorf("taken back, not all is as it was:\n%s", diff)
+			s.Errorf("undone, not all is as it was:\n%s", diff)
 		}
 		for _, node := range []string{"cp1", "w1", "w2"} {
 			conformance.Forgotten(s, node, "10.88.0.12:6443", "10.88.0.13:6443")
@@ -274,10 +274,10 @@ func TestNodesThatMayNotLeave(t *testing.T) {
 		place        bool // a pod of nobody's
 		behind       bool // the load balancer
 	}{
-		"nothing makes it anew": {place: true},
-		"an etcd runs on cp2":   {host: "cp2", script: "mkdir -p /proc/99; echo etcd > /proc/99/comm; echo etcd > /proc/99/cmdline; ln -s /usr/bin/etcd /proc/99/exe"},
-		"lb1 forwards to":       {behind: true},
-		"connection refused":    {host: "cp1", script: "mv /etc/kubernetes/manifests/kube-apiserver.yaml /kube-apiserver.yaml"},
+		"nothing makes it again": {place: true},
+		"an etcd runs on cp2":    {host: "cp2", script: "mkdir -p /proc/99; echo etcd > /proc/99/comm; echo etcd > /proc/99/cmdline; ln -s /usr/bin/etcd /proc/99/exe"},
+		"lb1 forwards to":        {behind: true},
+		"connection refused":     {host: "cp1", script: "mv /etc/kubernetes/manifests/kube-apiserver.yaml /kube-apiserver.yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conformance.On(t, 3, phases.Overlap, func(s conformance.Stage) {
@@ -310,7 +310,7 @@ func TestNodesThatMayNotLeave(t *testing.T) {
 	}
 }
 
-// TestPodsMoveWithTheNode: what something makes anew is evicted.
+// TestPodsMoveWithTheNode: what something makes again is evicted.
 func TestPodsMoveWithTheNode(t *testing.T) {
 	conformance.On(t, 3, phases.Overlap, func(s conformance.Stage) {
 		s.Place("mover", "cp3", true)

@@ -21,7 +21,7 @@ func metricsOpen(s conformance.Stage, urls string) {
 
 // TestEtcdOfOtherPeople: disks of their own with a lost+found, or a folder of the
 // same disk that is bound to the data's place, and metrics that
-// Prometheus scrapes. The phase is done, taken back, and done again; the
+// Prometheus scrapes. The phase is done, undone, and done again; the
 // mount points and what is others' stay, and the metrics' listeners move along.
 func TestEtcdOfOtherPeople(t *testing.T) {
 	for name, options := range map[string][]simulator.Option{"localhost": nil, "host address": {simulator.EtcdOnHostAddress}} {
@@ -56,7 +56,7 @@ func TestEtcdOfOtherPeople(t *testing.T) {
 					}
 				}
 				if diff := cmp.Diff(withoutPhase2(before), back); diff != "" {
-					s.Errorf("taken back, not all is as it was:\n%s", diff)
+					s.Errorf("undone, not all is as it was:\n%s", diff)
 				}
 				if err := s.Operator.RunPhase(s.Context(), p); err != nil {
 					s.Fatalf("done again: %v", err)

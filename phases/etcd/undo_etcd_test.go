@@ -24,7 +24,7 @@ import (
 	"hamigrate/phases/simulator"
 )
 
-// unwinding is phase 2 in which only these steps can be taken back: the others
+// unwinding is phase 2 in which only these steps can be undone: the others
 // stay as they are.
 func takesBack(strategy phases.Strategy, ids ...migrate.StepID) phases.Phase {
 	p := conformance.AllPhases(strategy)[1]
@@ -48,7 +48,7 @@ func oldMemberSteps() []migrate.StepID {
 	return []migrate.StepID{"etcd/remove-member", "etcd/retire-manifest", "etcd/archive-data", "etcd/remove-relay"}
 }
 
-// withoutPhase2 leaves out what phase 2 may leave behind when it is taken back:
+// withoutPhase2 leaves out what phase 2 may leave behind when it is undone:
 //
 //   - copies and the archive in /var/lib/migrate, on every host;
 //   - the old member's ID, which is another one: it was removed and added.
@@ -119,7 +119,7 @@ func TestPhase2IsTakenBack(t *testing.T) {
 				}
 				s.Pass(conformance.Lasting)
 				if diff := cmp.Diff(withoutPhase2(before), withoutPhase2(s.State())); diff != "" {
-					s.Errorf("taken back, not all is as it was:\n%s", diff)
+					s.Errorf("undone, not all is as it was:\n%s", diff)
 				}
 				if c.strategy == phases.Overlap {
 					conformance.Noticed(s.T, s.World, outages)
@@ -163,7 +163,7 @@ func TestOldMemberJoinsAgain(t *testing.T) {
 				}
 				s.Pass(conformance.Lasting)
 				if diff := cmp.Diff(withoutPhase2(before), withoutPhase2(s.State())); diff != "" {
-					s.Errorf("taken back, not all is as it was:\n%s", diff)
+					s.Errorf("undone, not all is as it was:\n%s", diff)
 				}
 				conformance.Noticed(s.T, s.World, outages)
 				if err := s.Phase(2, c.strategy); err != nil {
@@ -222,7 +222,7 @@ func phase2Deaths(t *testing.T, strategy phases.Strategy, back bool) (deaths []c
 
 // TestPhase2KilledThenTakenBack kills the program at every instant of phase 2,
 // and of its way back, and then takes the phase back, at once or half an hour
-// later: nobody notices, nothing is founded anew, and all is as it was.
+// later: nobody notices, nothing is founded again, and all is as it was.
 func TestPhase2KilledThenTakenBack(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	for name, c := range map[string]struct {
@@ -249,7 +249,7 @@ func TestPhase2KilledThenTakenBack(t *testing.T) {
 					})
 				}
 			})
-			t.Logf("%d instants, %d times taken back", len(deaths), taken)
+			t.Logf("%d instants, %d times undone", len(deaths), taken)
 		})
 	}
 }
@@ -274,7 +274,7 @@ func takeUpPhase2(t *testing.T, d conformance.Death, strategy phases.Strategy, b
 		conformance.Noticed(t, w, outages)
 	}
 	if diff := cmp.Diff(withoutPhase2(before), withoutPhase2(w.State())); diff != "" {
-		t.Errorf("taken back, not all is as it was:\n%s", diff)
+		t.Errorf("undone, not all is as it was:\n%s", diff)
 	}
 	if broken := w.Broken(); len(broken) > 0 {
 		t.Errorf("never may be: %q", broken)

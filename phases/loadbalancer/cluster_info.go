@@ -22,7 +22,7 @@ func clusterInfo() phases.Step {
 		On:    migrate.Once,
 		Needs: []migrate.StepID{endpointID, endpointNameID},
 		ByHand: "```\nkubectl -n kube-public edit cm cluster-info    # server: https://{{.Endpoint}}\n" +
-			"# wait until its jws-kubeconfig-* values have changed: the controller manager signs anew\n```\n",
+			"# wait until its jws-kubeconfig-* values have changed: the controller manager signs again\n```\n",
 		Check:  checkClusterInfo,
 		Apply:  applyClusterInfo,
 		Verify: verifyClusterInfo,

@@ -11,7 +11,7 @@ import (
 )
 
 // TestClusterInfoIsMissing: where the ConfigMap was deleted, nobody learns the
-// address from it. Phase 1 is done without, and taken back.
+// address from it. Phase 1 is done without, and undone.
 func TestClusterInfoIsMissing(t *testing.T) {
 	conformance.On(t, 0, phases.Overlap, func(s conformance.Stage) {
 		s.Remove("configmaps", "kube-public", "cluster-info")

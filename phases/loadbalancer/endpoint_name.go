@@ -58,7 +58,7 @@ func checkEndpointName(ctx context.Context, v phases.Reader) (migrate.Finding, e
 		return f, nil
 	}
 	if err := balancer.VerifyEndpoint(ctx, v); err != nil {
-		return phases.Need(migrate.Before{}, "it is not so yet: %v", err), nil
+		return phases.Need(migrate.Before{}, "not yet: %v", err), nil
 	}
 	return phases.Done("connections to %s from every node go through the load balancer", v.EndpointAddress()), nil
 }

@@ -52,7 +52,7 @@ func (r nameRecord) into(before migrate.Before) {
 
 // oldName is the record of the cluster and that of a pre-image together: the
 // journal may be of an earlier version, and the file goes before the last load
-// balancer is recorded as taken back.
+// balancer is recorded as undone.
 func oldName(ctx context.Context, v phases.Reader, before migrate.Before) (nameRecord, error) {
 	r, err := readName(ctx, v)
 	if err != nil {

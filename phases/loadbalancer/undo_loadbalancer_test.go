@@ -22,7 +22,7 @@ import (
 	"hamigrate/state"
 )
 
-// way is a step on a target to be taken back.
+// way is a step on a target to be undone.
 type way struct {
 	step   phases.Step
 	target string

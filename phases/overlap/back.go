@@ -61,7 +61,7 @@ func (r Restart) back(needs migrate.StepID) phases.Step {
 
 // undoBack sends new connections to the temporary API server again. Where the
 // step was cut off before its end, that has the new arguments still: they prove
-// nothing for the former ones, so it is made anew.
+// nothing for the former ones, so it is made again.
 func (r Restart) undoBack(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	is, err := Redirected(ctx, h.On(h.Target()))
 	if err != nil {

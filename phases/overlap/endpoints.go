@@ -59,7 +59,7 @@ func (r Restart) endpoints() phases.Step {
 	}
 }
 
-// fillEndpoints writes the temporary lease, anew if it is there.
+// fillEndpoints writes the temporary lease, again if it is there.
 func fillEndpoints(ctx context.Context, h phases.Writer) error {
 	e, err := h.Etcd(ctx)
 	if err != nil {

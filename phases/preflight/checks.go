@@ -35,7 +35,7 @@ func hostChecks() []Check {
 	return []Check{
 		{Number: 1, Name: loginName, Title: "Commands run as root on every host",
 			Why:    "A host that is not reached, or whose sudo asks for a password, stops a phase in its middle.",
-			Remedy: "log in by hand with `ssh USER@ADDRESS sudo -n true` and mend what it says",
+			Remedy: "log in by hand with `ssh USER@ADDRESS sudo -n true` and fix what it says",
 			On:     []Where{first(1, 2, 3), joining(3), etcdHosts(2, 3), balancerHosts(1, 2, 3), workers(1, 2)}, Look: login},
 		{Number: 2, Name: "ClockSkew", Title: "All clocks agree",
 			Why:    "A certificate signed on a node whose clock is ahead is not valid yet on the others, and etcd's leases follow the clock of its leader.",
@@ -169,8 +169,8 @@ func etcdChecks() []Check {
 // reason not to do phase 3.
 func laterChecks() []Check {
 	return []Check{
-		{Number: 28, Name: "Conntrack", Title: "The nodes can forget connections",
-			Why:    "For 10 s a node's kernel sends who uses the port of a reset connection again to the API server that has reset it, also when that is away: while it restarts (overlap), or when its node leaves on the way back of phase 3. migrate makes it forget, with the tool conntrack.",
+		{Number: 28, Name: "Conntrack", Title: "The nodes can delete conntrack entries",
+			Why:    "For 10 s a node's kernel sends who uses the port of a reset connection again to the API server that has reset it, also when that is away: while it restarts (overlap), or when its node leaves during the rollback of phase 3. migrate deletes such entries with the tool conntrack.",
 			Remedy: "`apt-get install conntrack`, or `dnf install conntrack-tools`; without it a request in many thousands may be refused",
 			On:     []Where{first(2, 3), joining(3), workers(2)}, Look: conntrack},
 	}

@@ -89,7 +89,7 @@ func plannedSteps(ctx context.Context, s Scene) ([]Finding, error) {
 		case errors.Is(ctx.Err(), context.DeadlineExceeded):
 			err = nil // what a look that was cut says is nothing about the step
 		case errors.As(err, &step):
-			found[i] = []Finding{block(fmt.Sprintf("mend what the sentence names; `migrate plan --phase %d` looks again", p),
+			found[i] = []Finding{block(fmt.Sprintf("fix what the message names; `migrate plan --phase %d` looks again", p),
 				"the step %s can't be looked at: %v", step.Step, step.Err).on(step.Target).only(p)}
 			err = nil
 		}

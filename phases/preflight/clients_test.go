@@ -161,7 +161,7 @@ func TestPlannedSteps(t *testing.T) {
 				return nil, nil
 			}
 			return nil, &migrate.StepError{Where: migrate.Where{Phase: 3, Step: "controlplane/join", Target: "cp2"}, Op: migrate.OpCheck, Err: errors.New("no such file")}
-		}, want: preflight.Result{Host: "cp2", Severity: preflight.Blocking, Phases: []int{3}, Remedy: "mend what the sentence names; `migrate plan --phase 3` looks again"}},
+		}, want: preflight.Result{Host: "cp2", Severity: preflight.Blocking, Phases: []int{3}, Remedy: "fix what the message names; `migrate plan --phase 3` looks again"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -158,7 +158,7 @@ func newData(ctx context.Context, s Scene, size int64) ([]Finding, error) {
 		}
 	}
 	if len(f.inside) > 0 {
-		out = append(out, block("mount that disk at "+dir+" itself", "%s is a mount point inside of etcd's data folder: it could not be emptied on the way back", f.inside[0]))
+		out = append(out, block("mount that disk at "+dir+" itself", "%s is a mount point inside of etcd's data folder: it could not be emptied during the rollback", f.inside[0]))
 	}
 	out = append(out, f.diskFaults(dir, size)...)
 	if len(out) > 0 {
@@ -204,14 +204,14 @@ func oldData(ctx context.Context, s Scene, size int64) ([]Finding, error) {
 	member := path.Join(dir, "member")
 	if wal, ok := m.Flags().Get("wal-dir"); ok && path.Clean(wal) != "/" {
 		out = append(out, block(fmt.Sprintf("let etcd keep its log in the data folder, as a change of its own: move the manifest away, mv WALFOLDER %s, take --wal-dir out and move the manifest back", remote.Quote(path.Join(member, "wal"))),
-			"the old member keeps its log elsewhere (--wal-dir=%s): with the data archived and the log left there, the way back would start on an old log", wal))
+			"the old member keeps its log elsewhere (--wal-dir=%s): with the data archived and the log left there, the rollback would start on an old log", wal))
 	}
 	if slices.Contains(f.links, member) {
-		out = append(out, block("mount that disk at "+dir+" itself, as a change of its own", "%s is a link: archived, it would leave the data where it leads to, and the way back would not use it", member))
+		out = append(out, block("mount that disk at "+dir+" itself, as a change of its own", "%s is a link: archived, it would leave the data where it leads to, and the rollback would not use it", member))
 	} else if slices.Contains(f.inside, member) {
 		out = append(out, block("mount that disk at "+dir+" itself, as a change of its own", "%s is a mount point, which cannot be moved to the archive", member))
 	} else if other := slices.Concat(f.links, f.inside); len(other) > 0 {
-		out = append(out, warn("mount that disk at "+dir+" itself, where the way back is to have it again", "%s leads to another disk: after the way back the member has all its data in %s", other[0], dir))
+		out = append(out, warn("mount that disk at "+dir+" itself, if the rollback shall use it again", "%s leads to another disk: after the rollback the member has all its data in %s", other[0], dir))
 	}
 	// The archive needs no room; the way back does.
 	out = append(out, softened(f.diskFaults(dir, size), true)...)

@@ -97,7 +97,7 @@ func etcdClients(ctx context.Context, s Scene) ([]Finding, error) {
 	}
 	// It is for people to know: that it was not seen keeps nothing from being done.
 	for _, u := range use.Unseen {
-		out = append(out, warn("look yourself who else uses etcd on "+s.First().Name+", or mend what the sentence names; `migrate audit` looks again", "not looked at: %s", u))
+		out = append(out, warn("look yourself who else uses etcd on "+s.First().Name+", or fix what the message names; `migrate audit` looks again", "not looked at: %s", u))
 	}
 	if len(out) == 0 {
 		out = append(out, fine("nobody besides the API server was seen, and its metrics are for the node alone"))

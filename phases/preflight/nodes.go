@@ -133,8 +133,8 @@ func lostNodes(s Scene, nodes map[string]corev1.Node, workers []cluster.Host) []
 				"the Node %s is not Ready%s, and was not reached at %s", w.Name, since, w.Address).on(w.Name).only(1))
 			continue
 		}
-		out = append(out, block("mend its kubelet (`journalctl -u kubelet` on it), or list the others under spec.workers",
-			"the Node %s is not Ready%s: phase 1 would wait in vain for its kubelet", w.Name, since).on(w.Name).only(1))
+		out = append(out, block("repair its kubelet (`journalctl -u kubelet` on it), or list the others under spec.workers",
+			"the Node %s is not Ready%s: phase 1 would wait for its kubelet until the time is over", w.Name, since).on(w.Name).only(1))
 	}
 	return out
 }

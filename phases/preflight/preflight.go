@@ -322,7 +322,7 @@ func (s *survey) one(ctx context.Context, c Check, t target) {
 	case errors.As(err, &looksOnly):
 		found = append(found, notLooked(looksOnly))
 	case err != nil:
-		found = append(found, block(fmt.Sprintf("mend what the sentence names, or leave the check out with --ignore %s", c.Name), "it could not be looked at: %v", err))
+		found = append(found, block(fmt.Sprintf("fix what the message names, or leave the check out with --ignore %s", c.Name), "it could not be looked at: %v", err))
 	}
 	s.add(c, t, found...)
 }

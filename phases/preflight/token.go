@@ -145,7 +145,7 @@ func clusterInfoReadAndMissing(ctx context.Context, s Scene, k kube.Reader) ([]F
 		return nil, err
 	}
 	return []Finding{block("make it again: `kubeadm init phase bootstrap-token --skip-token-print` on "+s.First().Name,
-		"there is no ConfigMap kube-public/cluster-info, and a bootstrap token may read it: kubeadm join would wait for it in vain")}, nil
+		"there is no ConfigMap kube-public/cluster-info, and a bootstrap token may read it: kubeadm join would wait for it until the time is over")}, nil
 }
 
 func rightText(r kube.Right) string {

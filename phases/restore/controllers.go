@@ -24,7 +24,7 @@ func (o Options) controllers() phases.Step {
 	return phases.Step{
 		ID:    controllersID,
 		Title: "Bring the controller-manager and the scheduler back",
-		Why:   "They start anew and with the API's present state: before the API serves they would only fail.",
+		Why:   "They start again and with the API's present state: before the API serves they would only fail.",
 		On:    migrate.ControlPlanes,
 		Needs: []migrate.StepID{apiServerID},
 		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {

@@ -16,7 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// kubeProxy rolls kube-proxy out anew. That it happens shows as well that the
+// kubeProxy rolls kube-proxy out again. That it happens shows as well that the
 // controller-manager works.
 func (o Options) kubeProxy() phases.Step {
 	return phases.Step{

@@ -117,7 +117,7 @@ func (o Options) perhapsQuorum(ctx context.Context, v phases.Reader, answers []a
 		return "", nil // no quorum: that is what a restore is for
 	}
 	return fmt.Sprintf("%d members of etcd listen and may be a quorum (%s): a restore would lose every write since the snapshot. They could not be asked: %s. "+
-		"Mend that first; if their data is really lost, stop etcd there (`systemctl stop etcd` on each) and run again",
+		"Fix that first; if their data is really lost, stop etcd there (`systemctl stop etcd` on each) and run again",
 		len(perhaps), strings.Join(perhaps, ", "), strings.Join(why, "; ")), nil
 }
 

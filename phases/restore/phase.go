@@ -1,5 +1,5 @@
 // Package restore is the emergency door: etcd's members on hosts of their own
-// have lost their data, or their quorum for good, and are made anew from a
+// have lost their data, or their quorum for good, and are made again from a
 // snapshot. All writes since the snapshot are lost; a rollback loses none, so
 // this is for when there is nothing to go back with.
 //

@@ -64,7 +64,7 @@ func (w *World) Silence(a, b string, silent bool) {
 	w.silent = map[[2]string]bool{pairOf(a, b): silent}
 }
 
-// Place puts a pod of a ReplicaSet's on a node, or one that nothing makes anew.
+// Place puts a pod of a ReplicaSet's on a node, or one that nothing makes again.
 func (w *World) Place(name, node string, controlled bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -75,7 +75,7 @@ func (w *World) Place(name, node string, controlled bool) {
 	w.must(w.create("pods", pod))
 }
 
-// EndIn signs a certificate of etcd's CA, beside its key, anew: it ends after
+// EndIn signs a certificate of etcd's CA, beside its key, again: it ends after
 // so many days, and has more names. pair is the path of both without what they
 // end with.
 func (w *World) EndIn(host, pair string, days int, names ...string) error {

@@ -145,7 +145,7 @@ func (w *World) nodesFor(ds *appsv1.DaemonSet) []object {
 	return out
 }
 
-// controlledBy is the owner reference of a pod that something makes anew.
+// controlledBy is the owner reference of a pod that something makes again.
 func controlledBy(kind, name string) []metav1.OwnerReference {
 	is := true
 	return []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: kind, Name: name, Controller: &is}}

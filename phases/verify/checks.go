@@ -33,7 +33,7 @@ func planeChecks() []Check {
 	return []Check{
 		{Number: 1, Name: reachedName, Title: "Every host is reached",
 			Why:    "What is not reached is not known to work.",
-			Remedy: "log in by hand with `ssh USER@ADDRESS sudo -n true` and mend what it says",
+			Remedy: "log in by hand with `ssh USER@ADDRESS sudo -n true` and fix what it says",
 			On:     append(roles(), migrate.Once)},
 		{Number: 2, Name: "ControlPlaneNodes", Title: "Every control-plane node of the spec is Ready",
 			Why:    "Of three control-plane nodes one may be lost; each that is away already is that one.",

@@ -17,5 +17,5 @@
 //
 // A part is made in a .new- folder of its own and renamed when it is whole.
 // Its stamp holds a digest of the recipe it was made by, so that a part
-// whose recipe has changed since is made anew.
+// whose recipe has changed since is made again.
 package build

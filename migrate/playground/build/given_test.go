@@ -52,7 +52,7 @@ func TestGivenBinariesAreUsed(t *testing.T) {
 		t.Errorf("made (-want +got):\n%s", diff)
 	}
 
-	// A binary that was replaced makes the images anew.
+	// A binary that was replaced makes the images again.
 	stamp := filepath.Join(r.CacheDir, "cluster-1.36.3-given", stampFile)
 	before, err := os.ReadFile(stamp)
 	if err != nil {
@@ -69,7 +69,7 @@ func TestGivenBinariesAreUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(before) == string(after) {
-		t.Error("the images were not made anew")
+		t.Error("the images were not made again")
 	}
 }
 

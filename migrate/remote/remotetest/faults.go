@@ -14,7 +14,7 @@ import (
 var ErrCrashed = errors.New("the operator's program crashed")
 
 // ErrCut stands for a connection that is cut in an operation and can be made
-// anew at once. A Host does what may be done twice again, comes back for a
+// again at once. A Host does what may be done twice again, comes back for a
 // detached command, and has this error for any other command.
 var ErrCut = fmt.Errorf("cut: %w", remote.ErrUnknownOutcome)
 

@@ -128,7 +128,7 @@ func TestAChangeIsTriedBehindASilentBastion(t *testing.T) {
 }
 
 // TestALostHostIsDialedAnew, whatever became of the dial before: it may be
-// restarting, and what is taken back then begins with a look.
+// restarting, and what is undone then begins with a look.
 func TestALostHostIsDialedAnew(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

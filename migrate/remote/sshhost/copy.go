@@ -31,7 +31,7 @@ func (h *Host) WriteFile(ctx context.Context, f remote.File) error {
 
 // Copy streams path on from to the file to (its Data is ignored) with the
 // guarantees of WriteFile and, where from is a remote.Streamer, in constant
-// memory. Where one of the two connections is lost it begins anew.
+// memory. Where one of the two connections is lost it begins again.
 func (h *Host) Copy(ctx context.Context, from remote.Reader, path string, to remote.File) error {
 	ctx = remote.Changing(ctx)
 	if err := again(ctx, func() error { return h.copyFrom(ctx, from, path, to) }); err != nil {

@@ -12,7 +12,7 @@
 // written by a script that gets their content on its standard input, because
 // an SFTP subsystem has the login user's rights and not sudo's.
 //
-// A connection that died is made anew for the next command, host key check
+// A connection that died is made again for the next command, host key check
 // included, for up to 30 s. What may be done twice (reading, and the scripts
 // that put, move and remove files) is then done again. A command that was in
 // flight is not: it ends with remote.ErrUnknownOutcome and the caller has to

@@ -25,7 +25,7 @@ type Host struct {
 	// another command's dial ends with the context.
 	turn   chan struct{}
 	live   *conn     // nil before the first dial
-	down   time.Time // since when the lost connection could not be made anew
+	down   time.Time // since when the lost connection could not be made again
 	become string    // becomeAuto until the first login found out
 	// password is sudo's, where it wants one.
 	password string

@@ -50,7 +50,7 @@ func noKeys(c *ssh.ServerConfig) { c.PublicKeyCallback = nil }
 var hostiles = map[string]hostile{
 	"lets us in and runs nothing": {
 		answer: func(ch ssh.Channel, _ string) { io.Copy(io.Discard, ch); select {} }, //nolint:errcheck // it never ends
-		kind:   ErrSilent, says: []string{"connecting to cp1: finding out who we are: cp1 let us in and ran nothing within 300ms; see whether it does for you: ssh -p "},
+		kind:   ErrSilent, says: []string{"connecting to cp1: finding out who we are: cp1 let us in and ran nothing within 300ms; try it yourself: ssh -p "},
 	},
 	"runs nothing any more": {
 		later: true, answer: func(ch ssh.Channel, _ string) { select {} },
@@ -118,7 +118,7 @@ var hostiles = map[string]hostile{
 	},
 	"answers the login with nothing": {
 		answer: says("", "", 0),
-		kind:   ErrPrivilege, says: []string{"user ops on cp1 is nobody there: `id -u` printed nothing, and said that all is well; see what it does for you: ssh -p ", " id -u"},
+		kind:   ErrPrivilege, says: []string{"user ops on cp1 is nobody there: `id -u` printed nothing and ended with status 0; try it yourself: ssh -p ", " id -u"},
 	},
 	"says who we are in colours": {
 		answer: says(clear+"0\n", "", 0),

@@ -22,7 +22,7 @@ type hostKeys struct {
 	known  *knownKeys
 }
 
-// openHostKeys reads the known_hosts files anew for each connection, so that
+// openHostKeys reads the known_hosts files again for each connection, so that
 // a key added in the meantime counts.
 func openHostKeys(t target, trust *trust) (*hostKeys, error) {
 	if t.keepsNoKeys() && len(t.hostKeyFiles()) == 0 {
@@ -87,7 +87,7 @@ func (k *hostKeys) check(hostname string, addr net.Addr, key ssh.PublicKey) erro
 			t.knownHosts, key.Type(), t.name, t.address, ssh.FingerprintSHA256(key), k.leftOut(), keyFile(key), t.trustCommand(key))
 	case errors.As(err, &mismatch):
 		return mistakef(ErrHostKeyChanged, err,
-			"STOPPED: the host key of %s (%s) is not the one in known_hosts: it shows %s %s, but %s. Either the host was installed anew or somebody stands between; nothing was sent. Find out on the host's own console with `ssh-keygen -lf %s`; only if it prints the fingerprint shown, forget the old key with: %s",
+			"STOPPED: the host key of %s (%s) is not the one in known_hosts: it shows %s %s, but %s. Either the host was reinstalled or somebody intercepts the connection; nothing was sent. Find out on the host's own console with `ssh-keygen -lf %s`; only if it prints the fingerprint shown, remove the old key with: %s",
 			t.name, t.address, key.Type(), ssh.FingerprintSHA256(key), describe(mismatch.Want),
 			keyFile(key), forget(t, mismatch.Want))
 	case errors.As(err, &revoked):

@@ -113,7 +113,7 @@ func TestAdviceForAlias(t *testing.T) {
 	writeFile(t, second, knownhosts.Line([]string{"db.example"}, old.PublicKey())+"\n"+knownhosts.Line([]string{"db.example"}, newECDSA(t))+"\n")
 	s.set(func() { s.dials = 0 })
 	err := dialError(t, s)
-	wantSentence(t, err, ErrHostKeyChanged, "forget the old key with: ssh-keygen -R db.example -f "+second)
+	wantSentence(t, err, ErrHostKeyChanged, "remove the old key with: ssh-keygen -R db.example -f "+second)
 	if strings.Count(err.Error(), "ssh-keygen -R") != 1 {
 		t.Errorf("%q forgets twice", err)
 	}

@@ -29,7 +29,7 @@ const (
 	// with the default interval a host that vanished is known to be gone after
 	// 10 to 15 s.
 	keepAliveMisses = 2
-	// reconnectTime is how long a connection that was lost is dialed anew.
+	// reconnectTime is how long a connection that was lost is dialed again.
 	// After that the host counts as down, and a command fails as fast as the
 	// first one to a host that is.
 	reconnectTime = 30 * time.Second

@@ -26,7 +26,7 @@ func NewPool(o Options) *Pool {
 }
 
 // Host returns the host for h, connected: errors are those of Dial. A
-// connection that dies later is made anew by the Host itself, for its next
+// connection that dies later is made again by the Host itself, for its next
 // command.
 func (p *Pool) Host(ctx context.Context, h cluster.Host) (remote.Host, error) {
 	host, err := p.host(h)

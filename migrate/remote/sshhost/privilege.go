@@ -14,7 +14,7 @@ import (
 // first runs a command of the login.
 func (h *Host) first(ctx context.Context, c *conn, what call) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.target.limits.login,
-		mistakef(ErrSilent, nil, "%s let us in and ran nothing within %s; see whether it does for you: %s true", h.target.name, inSeconds(h.target.limits.login), h.target.byHand()))
+		mistakef(ErrSilent, nil, "%s let us in and ran nothing within %s; try it yourself: %s true", h.target.name, inSeconds(h.target.limits.login), h.target.byHand()))
 	defer cancel()
 	what.reads, what.atMost = true, loginOutput
 	what, record := h.recorded(what)
@@ -32,7 +32,7 @@ func (h *Host) findPrivilege(ctx context.Context, c *conn) error {
 		}
 		uid, err := strconv.Atoi(strings.TrimSpace(out.String()))
 		if strings.TrimSpace(out.String()) == "" {
-			return mistakef(ErrPrivilege, err, "user %s on %s is nobody there: `id -u` printed nothing, and said that all is well; see what it does for you: %s id -u",
+			return mistakef(ErrPrivilege, err, "user %s on %s is nobody there: `id -u` printed nothing and ended with status 0; try it yourself: %s id -u",
 				h.target.user, h.target.name, h.target.byHand())
 		}
 		if err != nil {

@@ -69,7 +69,7 @@ func again(ctx context.Context, do func() error) error {
 // Run runs c and returns its standard output, also beside an
 // *remote.ExitError. A lost connection, or a context that ended after the
 // command began, is remote.ErrUnknownOutcome; a connection that was already
-// dead is made anew first. More than 16 MiB of output is ErrOutputLimit and
+// dead is made again first. More than 16 MiB of output is ErrOutputLimit and
 // ends the command.
 //
 // When ctx ends, the command and all its descendants are killed before Run
@@ -135,7 +135,7 @@ func (h *Host) exec(ctx context.Context, c call) error {
 	return err
 }
 
-// execOnLive dials anew where the connection turns out to be dead before the
+// execOnLive dials again where the connection turns out to be dead before the
 // command was sent.
 func (h *Host) execOnLive(ctx context.Context, c call) error {
 	for left := repeats; ; left-- {

@@ -113,7 +113,7 @@ func (s *silence) admit(q *question) (wait <-chan struct{}, _ error) {
 	case s.second != nil:
 		return s.second, nil
 	case s.misses > 1 && time.Since(s.missed) < s.limits.pause:
-		return nil, mistakef(ErrSilent, nil, "%s is silent: it has answered nothing for %s (the first in vain was %s); see whether it answers you: %s uptime",
+		return nil, mistakef(ErrSilent, nil, "%s does not answer: no reply for %s (the first without a reply was %s); try it yourself: %s uptime",
 			s.host.name, inSeconds(time.Since(s.since)), s.first, s.host.byHand())
 	}
 	s.second = make(chan struct{})
@@ -196,7 +196,7 @@ func (p paced) Write(b []byte) (int, error) {
 
 // failure remembers a login that took long and failed, so that all who want to
 // know something of the host do not wait for the same. A host that was logged in
-// to before, and was lost, is dialed anew all the same: it may be restarting,
+// to before, and was lost, is dialed again all the same: it may be restarting,
 // and patience bounds that.
 type failure struct {
 	err error

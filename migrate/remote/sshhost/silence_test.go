@@ -106,8 +106,8 @@ func TestLooksAtASilentHostDoNotAddUp(t *testing.T) {
 			}
 		}
 	})
-	wantSentence(t, last, ErrSilent, "reading /etc/hosts on cp1: cp1 is silent: it has answered nothing for",
-		"(the first in vain was reading /etc/hosts)", "see whether it answers you: ssh -p ", "ops@127.0.0.1 uptime")
+	wantSentence(t, last, ErrSilent, "reading /etc/hosts on cp1: cp1 does not answer: no reply for",
+		"(the first without a reply was reading /etc/hosts)", "try it yourself: ssh -p ", "ops@127.0.0.1 uptime")
 	if n := get(s, &asked); n > 2 {
 		t.Errorf("the host was asked %d times", n)
 	}
@@ -267,7 +267,7 @@ func TestASilentLoginIsNotRepeated(t *testing.T) {
 	endsWithin(t, 20*time.Second, func() {
 		for range 50 {
 			_, err := pool.Host(t.Context(), s.host())
-			wantSentence(t, err, ErrSilent, "connecting to cp1: finding out who we are: cp1 let us in and ran nothing within 300ms; see whether it does for you: ssh -p ", " true")
+			wantSentence(t, err, ErrSilent, "connecting to cp1: finding out who we are: cp1 let us in and ran nothing within 300ms; try it yourself: ssh -p ", " true")
 		}
 	})
 	if n := get(s, &s.dials); n != 1 {

@@ -159,7 +159,7 @@ func (d Data) Charts() Charts {
 	return c
 }
 
-// visit is one attempt at a step, or its being taken back.
+// visit is one attempt at a step, or its being undone.
 type visit struct {
 	span
 	key   state.Key

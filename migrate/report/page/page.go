@@ -44,7 +44,7 @@ type Phase struct {
 	Spec, Declaration  string // fingerprints
 	Tool               string // the version of this program that began it
 	Steps              []Step
-	Did, Found, Undone int // steps that are done by us, were done before, were taken back
+	Did, Found, Undone int // steps that are done by us, were done before, were undone
 	// Standing says that something is left which a rollback would undo: what it
 	// leaves for a reason is not counted.
 	Standing bool
@@ -128,7 +128,7 @@ func (d Data) ResultText() string {
 	case "done":
 		return "done"
 	case "rolled-back":
-		return "taken back"
+		return "undone"
 	}
 	return "not finished"
 }
@@ -161,14 +161,14 @@ func (p Phase) Changed() []Step {
 	return slices.DeleteFunc(slices.Clone(p.Steps), func(s Step) bool { return len(s.Edits) == 0 })
 }
 
-// State says how far a phase is. One that is being taken back is complete no
+// State says how far a phase is. One that is being undone is complete no
 // more from its first step on.
 func (p Phase) State() string {
 	switch {
 	case !p.Completed.IsZero():
 		return "done"
 	case p.Undone > 0 && !p.Standing:
-		return "taken back"
+		return "undone"
 	}
 	return "not finished"
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 // at is a time of the migration in this file, in seconds from its begin.
 func at(seconds float64) time.Time {
@@ -52,7 +52,7 @@ func (m *migration) step(phase int, id, title, target string, from, to float64, 
 }
 
 // flagship is a migration of two phases, eight days apart, the second of
-// which failed, was taken back and done again.
+// which failed, was undone and done again.
 func flagship() page.Data {
 	m := &migration{Data: page.Data{
 		Cluster: "flagship", Identity: "6b1c2d3e-0000-4000-8000-123456789abc", KubernetesVersion: "v1.33.13", Strategy: "overlap", Result: "failed",
@@ -129,7 +129,7 @@ func golden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(got), "\n")); diff != "" {
-		t.Errorf("%s (-want +got; `go test ./migrate/report/page -update` writes it anew):\n%s", name, diff)
+		t.Errorf("%s (-want +got; `go test ./migrate/report/page -update` writes it again):\n%s", name, diff)
 	}
 }
 
@@ -241,7 +241,7 @@ func TestState(t *testing.T) {
 	t.Parallel()
 	for want, p := range map[string]page.Phase{
 		"done":         {Completed: at(1), Did: 3, Undone: 1, Standing: true}, // a step of another strategy was undone once
-		"taken back":   {Did: 2, Undone: 3},
+		"undone":       {Did: 2, Undone: 3},
 		"not finished": {Did: 2, Undone: 3, Standing: true},
 	} {
 		if got := p.State(); got != want {

@@ -55,7 +55,7 @@ func toLeave(ctx context.Context, v phases.Reader) (address string, cert *x509.C
 		return errors.Join(shown, err)
 	})
 	if err != nil && ctx.Err() == nil {
-		err = fmt.Errorf("seeing whether clients are sent to the API server of %s, which runs or can't be looked for: mend it or stop it: %w", v.Target(), err)
+		err = fmt.Errorf("seeing whether clients are sent to the API server of %s, which runs or can't be looked for: fix it or stop it: %w", v.Target(), err)
 	}
 	return address, cert, err
 }

@@ -59,7 +59,7 @@ func fileBack(ctx context.Context, h remote.Host, l layout, content string) (cha
 		}
 	}
 	if _, err := h.Run(ctx, remote.Cmd("nginx", "-t")); err != nil {
-		err = fmt.Errorf("testing the configuration of before of nginx on %s (not loaded, the one that runs is put back): %w", h.Name(), err)
+		err = fmt.Errorf("testing the previous configuration of nginx on %s (not loaded, the one that runs is put back): %w", h.Name(), err)
 		if now != "" {
 			err = errors.Join(err, h.WriteFile(ctx, remote.File{Path: l.file, Data: []byte(now), Mode: 0o644}))
 		}

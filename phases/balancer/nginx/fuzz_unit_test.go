@@ -23,7 +23,7 @@ func spelled(b *strings.Builder, list []directive) {
 	}
 }
 
-// FuzzNginxConf: what is read of a file and written anew is read the same, and
+// FuzzNginxConf: what is read of a file and written again is read the same, and
 // our edits of it are seen in it.
 func FuzzNginxConf(f *testing.F) {
 	f.Add("user www-data;\nevents { worker_connections 768; # x\n}\nstream {\n  include /etc/nginx/stream.d/*.conf;\n}\n", 5000)

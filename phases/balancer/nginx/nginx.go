@@ -104,7 +104,7 @@ func install(ctx context.Context, h phases.Writer) error {
 	if left = strings.TrimSpace(left); left != "" {
 		what = "what is left: " + strings.ReplaceAll(left, "\n", ", ")
 	}
-	return fmt.Errorf("%w; %s. Mend what it says and run again, which goes on from there; by hand it is `apt-get install -f`", err, what)
+	return fmt.Errorf("%w; %s. Fix what it says and run again, which goes on from there; by hand it is `apt-get install -f`", err, what)
 }
 
 // streamScript says whether nginx is there, wholly installed, and can serve

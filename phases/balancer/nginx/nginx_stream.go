@@ -75,7 +75,7 @@ func tryNginxStream(ctx context.Context, v phases.Reader) (f migrate.Finding, tr
 	case errors.As(err, &block):
 		return phases.Block(block.remedy(), "%s: %v", v.Target(), block), false, nil
 	case errors.As(err, &refused):
-		return phases.Block("mend what it names: `nginx -t`", "%v", refused), false, nil
+		return phases.Block("fix what it names: `nginx -t`", "%v", refused), false, nil
 	case errors.Is(err, fs.ErrNotExist):
 		before := migrate.Before{"file": "absent"}
 		return phases.Need(before, "nginx is not configured yet"), false, nil
@@ -237,7 +237,7 @@ func undoNginxStream(ctx context.Context, h phases.Writer, before migrate.Before
 	// A run that was killed may have changed the files and no more.
 	if changed || holder == "nginx" {
 		if _, err := host.Run(ctx, remote.Command{Script: reloadActive}); err != nil {
-			return fmt.Errorf("loading the configuration of before of nginx on %s: %w", h.Target(), err)
+			return fmt.Errorf("loading the previous configuration of nginx on %s: %w", h.Target(), err)
 		}
 	}
 	if err := serviceBack(ctx, host, before); err != nil {

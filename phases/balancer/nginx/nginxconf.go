@@ -8,7 +8,7 @@ import (
 
 // nginx itself reads the configuration and judges it: `nginx -T`, `nginx -t`. Here
 // directives are only found in what it prints, with their file and line. A
-// library's tree, from which a file is built anew, would be of no use: of
+// library's tree, from which a file is built again, would be of no use: of
 // somebody's file one line is added or changed, and every other byte stays. The
 // words are needed besides, to see that two files are the same to nginx, also of
 // one that is cut short.

@@ -227,7 +227,7 @@ func undoWorkerConnections(ctx context.Context, h phases.Writer, before migrate.
 	// Loaded in any case: a run that was killed may have changed the file and
 	// no more, and a reload that changes nothing is not noticed.
 	if _, err := host.Run(ctx, remote.Command{Script: reloadActive}); err != nil {
-		return fmt.Errorf("loading the configuration of before of nginx on %s: %w", h.Target(), err)
+		return fmt.Errorf("loading the previous configuration of nginx on %s: %w", h.Target(), err)
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ func previousManifest(ctx context.Context, v phases.Reader, now remote.File) ([]
 func editedByOthers(ctx context.Context, v phases.Reader, m kube.Manifest, before migrate.Before) ([]byte, error) {
 	err := phases.Await(ctx, v, restarting, func(ctx context.Context) error { return verifyRepoint(ctx, v) })
 	if err != nil {
-		return nil, fmt.Errorf("%s on %s was changed by somebody else meanwhile and is left as it is: mend it there, or copy %s over it: %w",
+		return nil, fmt.Errorf("%s on %s was changed by somebody else meanwhile and is left as it is: fix it there, or copy %s over it: %w",
 			phases.APIServerManifest, v.Target(), backupOfManifest(), err)
 	}
 	servers, err := previousServers(ctx, v, before)

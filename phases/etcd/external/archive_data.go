@@ -105,7 +105,7 @@ func makeArchive(ctx context.Context, host remote.Host) error {
 }
 
 // putDataAway moves the data beside what was moved there before: each time
-// the phase is taken back and done again there is one more.
+// the phase is undone and done again there is one more.
 func putDataAway(ctx context.Context, h phases.Writer) error {
 	data, err := hasOldData(ctx, h.Reader)
 	if err != nil || !data {

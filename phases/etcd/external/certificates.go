@@ -21,7 +21,7 @@ import (
 
 const certificatesID = "etcd/certificates"
 
-// renewBefore: a certificate that ends sooner is signed anew rather than used.
+// renewBefore: a certificate that ends sooner is signed again rather than used.
 const renewBefore = 30 * 24 * time.Hour
 
 // certificates gives each etcd host a server and a peer certificate, signed

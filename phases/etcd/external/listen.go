@@ -234,7 +234,7 @@ func undoListen(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	}
 	err = phases.Await(ctx, h.Reader, 5*time.Minute, func(ctx context.Context) error { return runsLocalOnly(ctx, h.Reader) })
 	if err != nil {
-		return fmt.Errorf("waiting for the old member with the manifest of before: %w", err)
+		return fmt.Errorf("waiting for the old member with the previous manifest: %w", err)
 	}
 	return host.Remove(ctx, kept)
 }
@@ -253,7 +253,7 @@ func listenerBack(ctx context.Context, h phases.Writer, now remote.File, kept st
 		return fmt.Errorf("on %s, %s: %w", h.Target(), kept, err)
 	}
 	if ours, err := withListener(m, h.First()); err != nil || !bytes.Equal(ours, now.Data) {
-		return errors.Join(err, fmt.Errorf("%s on %s was changed by somebody else meanwhile and is left as it is: mend it there, or copy %s over it", now.Path, h.Target(), kept))
+		return errors.Join(err, fmt.Errorf("%s on %s was changed by somebody else meanwhile and is left as it is: fix it there, or copy %s over it", now.Path, h.Target(), kept))
 	}
 	if err := alone(ctx, h.Reader); err != nil {
 		return fmt.Errorf("the listener stays: %w", err)
@@ -289,7 +289,7 @@ func runsLocalOnly(ctx context.Context, v phases.Reader) error {
 	}
 	if !running || !old.LocalOnly {
 		_, err := v.Etcd(ctx) // lets go of the connection to the one that has ended
-		return errors.Join(fmt.Errorf("etcd on %s does not run with the manifest of before yet", v.Target()), err)
+		return errors.Join(fmt.Errorf("etcd on %s does not run with the previous manifest yet", v.Target()), err)
 	}
 	if _, _, err := membership.List(ctx, v); err != nil {
 		return err

@@ -40,7 +40,7 @@ func localOnly(m kube.Manifest) bool {
 // listenFlags are the flags to set, as kubeadm writes them, but with the
 // listener on localhost kept: whatever uses it goes on. --initial-cluster
 // stays: a member that has data reads none of the initial flags, and one
-// whose data is lost then refuses to found a cluster anew, since the two do
+// whose data is lost then refuses to found a cluster again, since the two do
 // not agree (etcd: server/config, VerifyBootstrap).
 func listenFlags(m kube.Manifest, h cluster.Host) kube.Flags {
 	have, _ := m.Flags().Get(listenPeers)

@@ -87,7 +87,7 @@ func when(w migrate.When, steps ...phases.Step) []phases.Step {
 func withoutSecond(after []phases.Step) []phases.Step {
 	for i := range after {
 		after[i].Check = func(context.Context, phases.Reader) (migrate.Finding, error) {
-			return phases.Need(migrate.Before{}, "no second API server is set up for the way back"), nil
+			return phases.Need(migrate.Before{}, "no second API server is set up for the rollback"), nil
 		}
 		after[i].Undo = func(context.Context, phases.Writer, migrate.Before) error { return nil }
 	}

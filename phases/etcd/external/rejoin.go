@@ -30,7 +30,7 @@ type stage int
 
 const (
 	learns   stage = iota // it runs as a learner and has caught up
-	original              // and with the manifest of before
+	original              // and with the previous manifest
 	votes                 // and is a voter
 )
 

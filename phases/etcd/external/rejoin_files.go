@@ -226,7 +226,7 @@ func originalBack(ctx context.Context, h phases.Writer) error {
 	host := h.On(first)
 	if !there || isJoining(f.Data) {
 		if err := oldCaughtUp(ctx, h.Reader); err != nil {
-			return fmt.Errorf("the manifest of before stays in %s: %w", archivedManifest, err)
+			return fmt.Errorf("the previous manifest stays in %s: %w", archivedManifest, err)
 		}
 		if f, err = originalManifest(ctx, h.Reader); err != nil {
 			return err
@@ -238,7 +238,7 @@ func originalBack(ctx context.Context, h phases.Writer) error {
 	}
 	err = phases.Await(ctx, h.Reader, kubeletStarts, func(ctx context.Context) error { return oldCaughtUp(ctx, h.Reader) })
 	if err != nil {
-		return fmt.Errorf("waiting for the old member on %s with the manifest of before: %w", first, err)
+		return fmt.Errorf("waiting for the old member on %s with the previous manifest: %w", first, err)
 	}
 	return host.Remove(ctx, archivedManifest)
 }

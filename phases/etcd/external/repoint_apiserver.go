@@ -89,7 +89,7 @@ func restart() overlap.Restart {
 }
 
 // applyRepointOverlapped proves in the moment before that the second API
-// server carries all clients. An attempt before may have been taken back just
+// server carries all clients. An attempt before may have been undone just
 // now: a process that runs with the arguments wanted and is about to be
 // stopped would be taken for the new one.
 func applyRepointOverlapped(ctx context.Context, h phases.Writer, _ migrate.Before) error {

@@ -309,7 +309,7 @@ func undoUnit(ctx context.Context, h phases.Writer, before migrate.Before) error
 		script += "; systemctl enable --quiet etcd.service"
 	}
 	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
-		return fmt.Errorf("loading the units of before on %s: %w", h.Target(), err)
+		return fmt.Errorf("loading the previous units on %s: %w", h.Target(), err)
 	}
 	return host.Remove(ctx, path.Join(phases.BackupDir(unitID), unitFile))
 }
