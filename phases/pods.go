@@ -7,6 +7,8 @@ import (
 	"net"
 	"slices"
 	"sync"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // ErrNoPod means that a pod can't be reached to connect from: that says nothing
@@ -61,3 +63,8 @@ func (v Reader) DialFromPod(ctx context.Context, node string) (net.Conn, error) 
 	}
 	return pods.Dial(ctx, node)
 }
+
+// PodTrouble says why a pod that is waited for will not get ready unless
+// somebody acts, as an error that ends the wait (migrate.Hopeless); nil where it
+// may. It is asked again and again while the wait lasts.
+func (v Reader) PodTrouble(p corev1.Pod) error { return v.access.asked.troubles.Of(p) }

@@ -52,11 +52,6 @@ type sight struct {
 	since    time.Time // that a trouble was seen without a break; zero: there is none
 }
 
-// PodTrouble says why a pod that is waited for will not get ready unless
-// somebody acts, as an error that ends the wait (migrate.Hopeless); nil where it
-// may. It is asked again and again while the wait lasts.
-func (v Reader) PodTrouble(p corev1.Pod) error { return v.access.asked.troubles.Of(p) }
-
 // Of is Reader.PodTrouble.
 func (t *PodTroubles) Of(p corev1.Pod) error {
 	t.mu.Lock()
