@@ -6,30 +6,31 @@ import (
 	"net"
 
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/process"
 )
 
 // APIServer finds the running API server of a control-plane node; false
 // means that none runs at this moment. A second one, started for an overlap,
 // listens on another port.
-func (v Reader) APIServer(ctx context.Context, node string) (Process, bool, error) {
+func (v Reader) APIServer(ctx context.Context, node string) (process.Running, bool, error) {
 	address, err := v.APIAddress(ctx, node)
 	if err != nil {
-		return Process{}, false, err
+		return process.Running{}, false, err
 	}
 	_, want, err := net.SplitHostPort(address)
 	if err != nil {
-		return Process{}, false, fmt.Errorf("finding the API server on %s: %w", node, err)
+		return process.Running{}, false, fmt.Errorf("finding the API server on %s: %w", node, err)
 	}
-	list, err := Processes(ctx, v.On(node), "kube-apiserver")
+	list, err := process.Find(ctx, v.On(node), "kube-apiserver")
 	if err != nil {
-		return Process{}, false, err
+		return process.Running{}, false, err
 	}
 	for _, p := range list {
 		if port, ok := p.Flags.Get("secure-port"); port == want || !ok && want == "6443" {
 			return p, true, nil
 		}
 	}
-	return Process{}, false, nil
+	return process.Running{}, false, nil
 }
 
 // EtcdFiles are the files the API server uses as a client of etcd.

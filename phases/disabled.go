@@ -6,12 +6,13 @@ import (
 	"io/fs"
 	"path"
 
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 )
 
 // DisabledDir is where a node's static pod manifests are while a restore keeps
 // the pods from running.
-const DisabledDir = StateDir + "/parked"
+const DisabledDir = hostfiles.StateDir + "/parked"
 
 // readManifest reads a static pod manifest from its place or, while its pod is
 // kept from running, from where the restore has moved it.

@@ -11,8 +11,11 @@ import (
 	"strings"
 	"sync"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/etcd"
+	"hamigrate/migrate/etcdflags"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 )
 
@@ -102,11 +105,11 @@ func (w *Access) etcdEndpoints(ctx context.Context) ([]etcd.Endpoint, error) {
 	v, hosts := w.Reader("cluster"), w.spec.EtcdMembers()
 	found := make([]*etcd.Endpoint, len(hosts))
 	var old string
-	err := SideBySide(
+	err := parallel.Do(
 		func() (err error) { old, err = w.oldEndpoint(ctx); return err },
 		func() error {
-			return ForEach(hosts, func(i int, h cluster.Host) error {
-				address := net.JoinHostPort(h.Address, strconv.Itoa(EtcdClientPort))
+			return parallel.Each(hosts, func(i int, h cluster.Host) error {
+				address := net.JoinHostPort(h.Address, strconv.Itoa(etcdflags.EtcdClientPort))
 				conn, err := v.On(h.Name).DialContext(ctx, "tcp", address)
 				if err != nil {
 					return nil // nothing listens there yet
@@ -171,7 +174,7 @@ func (w *Access) etcdTLS(ctx context.Context) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := ReadFiles(ctx, first, files.CAFile, files.CertFile, files.KeyFile)
+	data, err := hostfiles.ReadFiles(ctx, first, files.CAFile, files.CertFile, files.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the API server's etcd client certificate: %w", err)
 	}

@@ -8,7 +8,9 @@ import (
 
 	"hamigrate/internal/within"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/process"
 )
 
 // FuzzProcesses: what processScript prints is read as so many processes with
@@ -21,7 +23,7 @@ func FuzzProcesses(f *testing.F) {
 	f.Add(".\n.\n.\n")
 	f.Fuzz(func(t *testing.T, out string) {
 		within.Bounds(t, func() {
-			list, variables, err := parseProcesses(out)
+			list, variables, err := process.ParseProcesses(out)
 			if err != nil {
 				return
 			}
@@ -73,23 +75,23 @@ func FuzzEtcdFlags(f *testing.F) {
 	f.Fuzz(func(t *testing.T, words, variables string) {
 		within.Bounds(t, func() {
 			h := cluster.Host{Name: "e1", Address: "192.0.2.21"}
-			old := WithEtcdVariables(kube.ParseFlags(strings.Split(words, "\n")), strings.Split(variables, "\n"))
+			old := etcdflags.WithVariables(kube.ParseFlags(strings.Split(words, "\n")), strings.Split(variables, "\n"))
 			seen := map[string]bool{}
-			for _, flag := range InheritedEtcdFlags(old, h) {
-				if staysBehind(flag.Name) || seen[flag.Name] {
+			for _, flag := range etcdflags.Inherited(old, h) {
+				if etcdflags.StaysBehind(flag.Name) || seen[flag.Name] {
 					t.Errorf("the new member gets %+v", flag)
 				}
-				if value, _ := old.Get(flag.Name); value != flag.Value && !instanceEtcdFlags[flag.Name] {
+				if value, _ := old.Get(flag.Name); value != flag.Value && !etcdflags.InstanceEtcdFlags[flag.Name] {
 					t.Errorf("--%s is %q and was %q", flag.Name, flag.Value, value)
 				}
 				seen[flag.Name] = true
 			}
 			for _, flag := range old {
-				if !seen[flag.Name] && !staysBehind(flag.Name) {
+				if !seen[flag.Name] && !etcdflags.StaysBehind(flag.Name) {
 					t.Errorf("--%s is lost", flag.Name)
 				}
 			}
-			for _, flag := range MemberListeners(old, h) {
+			for _, flag := range etcdflags.MemberListeners(old, h) {
 				for _, raw := range strings.Split(flag.Value, ",") {
 					u, err := url.Parse(raw)
 					if err != nil || u.Port() == "" || !slices.Contains([]string{"127.0.0.1", h.Address}, u.Hostname()) {
@@ -97,8 +99,8 @@ func FuzzEtcdFlags(f *testing.F) {
 					}
 				}
 			}
-			LeftBehindEtcdFlags(old)
-			ListenAddress(old, "listen-metrics-urls")
+			etcdflags.LeftBehind(old)
+			etcdflags.ListenAddress(old, "listen-metrics-urls")
 		})
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate/kube"
 )
 
@@ -30,7 +31,7 @@ type readyNodes struct {
 // one check to the next but who was Ready.
 func CheckInvariants(ctx context.Context, v Reader) error {
 	var api, members error
-	_ = SideBySide(
+	_ = parallel.Do(
 		func() error { api = v.checkAPIServers(ctx); return nil },
 		func() error { members = v.checkVoters(ctx); return nil })
 	return errors.Join(api, members)
@@ -43,7 +44,7 @@ func (v Reader) checkAPIServers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return ForEach(nodes, func(_ int, node string) error {
+	return parallel.Each(nodes, func(_ int, node string) error {
 		cfg, err := v.access.restConfig(ctx, node)
 		if err == nil {
 			err = kube.Readyz(ctx, cfg)

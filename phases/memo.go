@@ -2,6 +2,7 @@ package phases
 
 import (
 	"context"
+	"hamigrate/migrate/podtrouble"
 	"sync"
 	"time"
 )
@@ -15,7 +16,7 @@ const fresh = 2 * time.Minute
 type asked struct {
 	mu       sync.Mutex
 	memos    map[any]any // *memo of the answer's type, by the key of its question
-	troubles PodTroubles
+	troubles podtrouble.Seen
 }
 
 // Remembered returns the answer to a dear question, which ask gives unless it is

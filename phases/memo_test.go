@@ -3,6 +3,7 @@ package phases
 import (
 	"context"
 	"errors"
+	"hamigrate/internal/parallel"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -20,7 +21,7 @@ func TestMemo(t *testing.T) {
 			time.Sleep(time.Second)
 			return asked.Add(1), nil
 		}
-		err := ForEach([]int{1, 2, 3}, func(int, int) error {
+		err := parallel.Each([]int{1, 2, 3}, func(int, int) error {
 			if n, err := m.get(t.Context(), slow); n != 1 || err != nil {
 				t.Errorf("%d, %v", n, err)
 			}
@@ -42,7 +43,7 @@ func TestMemo(t *testing.T) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		}
-		err := SideBySide(
+		err := parallel.Do(
 			func() error { _, err := m.get(short, hangs); return err },
 			func() error {
 				time.Sleep(time.Millisecond)
@@ -56,7 +57,7 @@ func TestMemo(t *testing.T) {
 			t.Error(err)
 		}
 		var stuck memo[int64]
-		if err := SideBySide(
+		if err := parallel.Do(
 			func() error { _, err := stuck.get(t.Context(), slowly); return err },
 			func() error {
 				time.Sleep(time.Millisecond)

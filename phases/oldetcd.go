@@ -7,7 +7,10 @@ import (
 	"io/fs"
 	"strings"
 
+	"hamigrate/migrate/etcdflags"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/process"
 	"hamigrate/migrate/remote"
 )
 
@@ -19,7 +22,7 @@ const (
 
 // OldEtcd is the member that kubeadm made on the first control-plane node.
 type OldEtcd struct {
-	Process
+	process.Running
 	ClientAddress string // where it answers clients, as seen from its host
 	PeerAddress   string // where it answers members, as seen from its host
 	LocalOnly     bool   // its peer listener is reachable from its host alone
@@ -29,8 +32,8 @@ type OldEtcd struct {
 // reads, then manifestMark, and then the old member's manifest with its path
 // on a line before it, from where it is or was moved to.
 func oldEtcdScript() string {
-	variables := "echo " + environmentMark + `; cat "$d/environ" | tr '\0' '\n' | grep '^ETCD_'; `
-	return fmt.Sprintf(processScript, "etcd", variables) + fmt.Sprintf(`
+	variables := "echo " + process.EnvironmentMark + `; cat "$d/environ" | tr '\0' '\n' | grep '^ETCD_'; `
+	return fmt.Sprintf(process.ProcessScript, "etcd", variables) + fmt.Sprintf(`
 echo %s
 for f in %s %s; do
 [ ! -e "$f" ] || { echo "$f"; cat "$f"; exit; }
@@ -82,18 +85,18 @@ func parseOldEtcd(out string) (OldEtcd, bool, error) {
 	if err != nil {
 		return OldEtcd{}, false, fmt.Errorf("%s: %w", file, err)
 	}
-	list, variables, err := parseProcesses(processes + "\n")
+	list, variables, err := process.ParseProcesses(processes + "\n")
 	if err != nil {
 		return OldEtcd{}, false, err
 	}
 	for i, p := range list {
-		if !sameFlag(p.Flags, want.Flags(), "data-dir") || !sameFlag(p.Flags, want.Flags(), "name") {
+		if !etcdflags.SameFlag(p.Flags, want.Flags(), "data-dir") || !etcdflags.SameFlag(p.Flags, want.Flags(), "name") {
 			continue
 		}
-		p.Flags = WithEtcdVariables(p.Flags, variables[i])
-		old := OldEtcd{Process: p}
-		old.ClientAddress, _ = ListenAddress(p.Flags, "listen-client-urls")
-		old.PeerAddress, old.LocalOnly = ListenAddress(p.Flags, "listen-peer-urls")
+		p.Flags = etcdflags.WithVariables(p.Flags, variables[i])
+		old := OldEtcd{Running: p}
+		old.ClientAddress, _ = etcdflags.ListenAddress(p.Flags, "listen-client-urls")
+		old.PeerAddress, old.LocalOnly = etcdflags.ListenAddress(p.Flags, "listen-peer-urls")
 		return old, true, nil
 	}
 	return OldEtcd{}, false, nil
@@ -119,7 +122,7 @@ func (v Reader) OldEtcdManifest(ctx context.Context) (kube.Manifest, error) {
 
 // EtcdDataOnHost is the folder of the node in which the old member has its data.
 func EtcdDataOnHost(m kube.Manifest) (string, error) {
-	inside, ok := manifestEtcdFlags(m).Get("data-dir")
+	inside, ok := etcdflags.ManifestEtcdFlags(m).Get("data-dir")
 	if !ok {
 		return "", errors.New("the old member's manifest has no --data-dir")
 	}
@@ -131,4 +134,4 @@ func EtcdDataOnHost(m kube.Manifest) (string, error) {
 }
 
 // EtcdArchive is where the old member's manifest and data go.
-const EtcdArchive = StateDir + "/archive/etcd"
+const EtcdArchive = hostfiles.StateDir + "/archive/etcd"

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 )
 
@@ -18,7 +19,7 @@ import (
 // pre-images, one file a step and target. That node is the one that every
 // phase needs, and the one whose loss the migration is there to survive: then
 // the journal is what is left.
-const preImageDir = StateDir + "/trail"
+const preImageDir = hostfiles.StateDir + "/trail"
 
 // preImageStore remembers that the folder is there.
 type preImageStore struct {
@@ -39,7 +40,7 @@ func (w *Access) Keep(ctx context.Context, t migrate.PreImage) error {
 	made := w.preImages.made
 	w.preImages.mu.Unlock()
 	if !made {
-		if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", StateDir, preImageDir)); err != nil {
+		if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", hostfiles.StateDir, preImageDir)); err != nil {
 			return fmt.Errorf("making %s on %s: %w", preImageDir, host.Name(), err)
 		}
 		w.preImages.mu.Lock()
@@ -78,7 +79,7 @@ func (w *Access) PreImages(ctx context.Context) ([]migrate.PreImage, error) {
 			paths = append(paths, path.Join(preImageDir, n))
 		}
 	}
-	files, err := ReadFiles(ctx, host, paths...)
+	files, err := hostfiles.ReadFiles(ctx, host, paths...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func (w *Access) Ours(ctx context.Context, step migrate.StepID, target string) (
 	if target == migrate.ClusterTarget {
 		name = w.spec.ControlPlane.First.Name
 	}
-	dir := BackupDir(step)
+	dir := hostfiles.BackupDir(step)
 	out, err := w.Reader(target).On(name).Look(ctx, remote.Command{Script: "if [ -d " + remote.Quote(dir) + " ]; then echo yes; fi"})
 	if err != nil || strings.TrimSpace(out) != "yes" {
 		return "", err

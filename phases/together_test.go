@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
 )
@@ -39,7 +40,7 @@ func TestTogether(t *testing.T) {
 		hasty := make(chan error, 1)
 		go func() { hasty <- ask(0, 3*time.Second) }()
 		synctest.Wait()
-		_ = phases.ForEach(make([]struct{}, 100), func(i int, _ struct{}) error {
+		_ = parallel.Each(make([]struct{}, 100), func(i int, _ struct{}) error {
 			limit := 30 * time.Second
 			if i == 50 {
 				limit = time.Second

@@ -8,8 +8,8 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/run"
-	"hamigrate/phases"
 	"hamigrate/phases/balancers"
 	"hamigrate/playbooks"
 
@@ -48,7 +48,7 @@ func playbookData(spec cluster.Spec) playbooks.Data {
 	first := playbooks.Host{Name: spec.ControlPlane.First.Name, Address: spec.ControlPlane.First.Address}
 	var servers []string
 	for _, h := range spec.Etcd.Hosts {
-		servers = append(servers, fmt.Sprintf("https://%s", net.JoinHostPort(h.Address, strconv.Itoa(phases.EtcdClientPort))))
+		servers = append(servers, fmt.Sprintf("https://%s", net.JoinHostPort(h.Address, strconv.Itoa(etcdflags.EtcdClientPort))))
 	}
 	return playbooks.Data{
 		Cluster:     spec.Name,

@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"hamigrate/migrate/backup"
+	"hamigrate/migrate/etcdflags"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/migrate/show/tabular"
-	"hamigrate/phases"
 )
 
 // PrintRestore says what is true now, what will be done and what is lost.
@@ -40,6 +41,6 @@ func PrintRestore(w io.Writer, p run.RestorePlan) error {
 // PrintRestored tells what is to be done after a restore.
 func PrintRestored(w io.Writer, folder string) error {
 	_, err := show.Fprintf(w, "Restored from %s. What was written after it is lost: restart operators that remember it, and let `migrate plan`\n"+
-		"show which steps of the migration are newer than the snapshot. The remains of the old members are in %s/lost on their hosts, or in %s/migrate-lost where that is a disk of its own.\n", folder, phases.StateDir, phases.EtcdDataDir)
+		"show which steps of the migration are newer than the snapshot. The remains of the old members are in %s/lost on their hosts, or in %s/migrate-lost where that is a disk of its own.\n", folder, hostfiles.StateDir, etcdflags.DataDir)
 	return err
 }

@@ -6,10 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/show"
-	"hamigrate/phases"
 	"hamigrate/state"
 )
 
@@ -50,7 +50,7 @@ func (e *ending) apiServers(ctx context.Context, j *state.Journal) string {
 		}
 	}
 	said := make([]string, len(nodes))
-	_ = phases.ForEach(nodes, func(i int, node string) error { said[i] = node + " " + e.readyz(ctx, node); return nil })
+	_ = parallel.Each(nodes, func(i int, node string) error { said[i] = node + " " + e.readyz(ctx, node); return nil })
 	return strings.Join(said, "; ")
 }
 

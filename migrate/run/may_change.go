@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/show"
@@ -20,7 +21,7 @@ func MayChange(ctx context.Context, s *Session, names []string) error {
 	slices.Sort(names)
 	names = slices.DeleteFunc(slices.Compact(names), func(n string) bool { return n == migrate.ClusterTarget })
 	found := make([]*remote.LooksOnlyError, len(names))
-	_ = phases.ForEach(names, func(i int, name string) error {
+	_ = parallel.Each(names, func(i int, name string) error {
 		errors.As(s.Access.MayChange(ctx, name), &found[i]) // one that is not reached is told of by others
 		return nil
 	})

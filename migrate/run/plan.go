@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/phases"
 	"hamigrate/phases/preflight"
@@ -49,7 +50,7 @@ func MakePlan(ctx context.Context, s *Session, list []phases.Phase, j *state.Jou
 func planAndPreflight(ctx context.Context, s *Session, o Options, limit []string, j *state.Journal) (plans []PhasePlan, err error) {
 	list := o.List()
 	var report preflight.Report
-	err = phases.SideBySide(
+	err = parallel.Do(
 		func() (err error) { plans, err = MakePlan(ctx, s, list, j); return err },
 		func() (err error) {
 			report, err = preflight.Run(ctx, s.Access, preflight.Options{Phase: o.Phase, LookOnly: true,

@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"hamigrate/migrate/process"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -50,7 +51,7 @@ func AwaitEnd(ctx context.Context, h phases.Writer, address string, limit time.D
 	return phases.Await(ctx, h.Reader, limit, func(ctx context.Context) error {
 		err := gone(ctx)
 		if err == nil {
-			err = phases.Dying(ctx, h.On(h.Target()), program)
+			err = process.Dying(ctx, h.On(h.Target()), program)
 		}
 		return errors.Join(err, ForgetReset(ctx, h.On(h.Target()), address))
 	})

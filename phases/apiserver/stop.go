@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/process"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -111,10 +112,10 @@ func CanDrop(ctx context.Context, r remote.Reader) (bool, error) {
 // follow, the kubelet starts the same API server again. The process is returned
 // for AwaitStopped; where none runs it is an empty one. That the time is over is
 // no error, that the run is to stop or the node does not answer is one.
-func Stop(ctx context.Context, h phases.Writer) (phases.Process, error) {
+func Stop(ctx context.Context, h phases.Writer) (process.Running, error) {
 	p, running, err := h.APIServer(ctx, h.Target())
 	if err != nil || !running {
-		return phases.Process{}, err
+		return process.Running{}, err
 	}
 	address, err := h.APIAddress(ctx, h.Target())
 	if err != nil {
@@ -126,7 +127,7 @@ func Stop(ctx context.Context, h phases.Writer) (phases.Process, error) {
 // StopProcess is Stop for a process that answers at address (host:port).
 // One that says goodbye later than its hooks let it is left to the kubelet: a
 // second signal before that would cut everything.
-func StopProcess(ctx context.Context, h phases.Writer, address string, p phases.Process) error {
+func StopProcess(ctx context.Context, h phases.Writer, address string, p process.Running) error {
 	if delaysGoodbye(p.Flags) {
 		return nil
 	}
@@ -159,7 +160,7 @@ func delaysGoodbye(flags kube.Flags) bool {
 	return ok && after != "false"
 }
 
-func signal(ctx context.Context, h phases.Writer, address string, p phases.Process) (said string, err error) {
+func signal(ctx context.Context, h phases.Writer, address string, p process.Running) (said string, err error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", err
@@ -188,7 +189,7 @@ func notListening(ctx context.Context, r remote.Reader, port string) error {
 // is not there has ended. It says nothing of one that takes longer than that:
 // whether the API server is restarted is told by the step's Verify, which has
 // more time.
-func AwaitStopped(ctx context.Context, h phases.Writer, was phases.Process) error {
+func AwaitStopped(ctx context.Context, h phases.Writer, was process.Running) error {
 	address, err := h.APIAddress(ctx, h.Target())
 	if err != nil {
 		return err

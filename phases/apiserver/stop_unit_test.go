@@ -14,6 +14,7 @@ import (
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/process"
 	"hamigrate/migrate/remote/remotetest"
 	"hamigrate/phases"
 )
@@ -165,7 +166,7 @@ func TestTimeForAnswers(t *testing.T) {
 			// The last one wins: this script forgets, too.
 			host.OnRun("add table ip migrate_hold", func(string, []byte) (string, error) { return said, nil })
 			w := phases.NewAccess(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, one{host})
-			p := phases.Process{PID: 71}
+			p := process.Running{PID: 71}
 			if err := StopProcess(t.Context(), w.Writer("cp1"), "10.0.0.1:6443", p); err != nil || time.Since(began) != want {
 				t.Errorf("after %q: %s, not %s: %v", said, time.Since(began), want, err)
 			}
@@ -190,7 +191,7 @@ func TestADelayIsLeftToTheKubelet(t *testing.T) {
 			return "", nil
 		})
 		w := phases.NewAccess(cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}, one{host})
-		p := phases.Process{PID: 71}
+		p := process.Running{PID: 71}
 		if delay != "" {
 			p.Flags = kube.ParseFlags([]string{"--shutdown-delay-duration=" + delay})
 		}

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
@@ -110,10 +111,10 @@ func Run(ctx context.Context, world *phases.Access) (Report, error) {
 	}
 	// A login may ask for a password, and has no deadline here. Those that fail
 	// are told by the points that need the host.
-	_ = phases.ForEach(s.readable(ctx), func(_ int, node string) error { return world.Reach(ctx, node) })
+	_ = parallel.Each(s.readable(ctx), func(_ int, node string) error { return world.Reach(ctx, node) })
 	points := Points()
 	results := make([]Result, len(points))
-	_ = phases.ForEach(points, func(i int, p Point) error {
+	_ = parallel.Each(points, func(i int, p Point) error {
 		limited, cancel := context.WithTimeout(ctx, lookLimit)
 		defer cancel()
 		seen, err := p.Look(limited, s)
@@ -185,7 +186,7 @@ func newScene(ctx context.Context, world *phases.Access) (*scene, error) {
 	if s.kube, err = s.Kube(ctx); err != nil {
 		return nil, err
 	}
-	err = phases.SideBySide(
+	err = parallel.Do(
 		func() (err error) { s.nodes, err = s.kube.Nodes(ctx); return err },
 		func() (err error) { s.config, err = s.kube.ClusterConfiguration(ctx); return err },
 		func() (err error) { s.workloads, err = s.kube.Workloads(ctx); return err },

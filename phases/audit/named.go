@@ -9,9 +9,10 @@ import (
 	"strings"
 	"sync"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
-	"hamigrate/phases"
+	"hamigrate/phases/consumers"
 )
 
 // namingScript prints the names of those files, of some, that have the first
@@ -40,7 +41,7 @@ func (s *scene) filesNaming(ctx context.Context, patterns string) (files map[str
 		}
 	}
 	var mu sync.Mutex
-	_ = phases.ForEach(readable, func(_ int, node string) error {
+	_ = parallel.Each(readable, func(_ int, node string) error {
 		text, err := s.On(node).Look(ctx, remote.Command{Script: script})
 		mu.Lock()
 		defer mu.Unlock()
@@ -82,7 +83,7 @@ func kubeconfigs(ctx context.Context, s *scene) (Seen, error) {
 var changedMaps = []string{"ConfigMap kube-public/cluster-info", "ConfigMap kube-system/kube-proxy", "ConfigMap kube-system/kubeadm-config"}
 
 func configMaps(ctx context.Context, s *scene) (Seen, error) {
-	values, err := phases.NamedValues(ctx, s.Reader)
+	values, err := consumers.NamedValues(ctx, s.Reader)
 	if err != nil {
 		return Seen{}, err
 	}
@@ -97,7 +98,7 @@ func configMaps(ctx context.Context, s *scene) (Seen, error) {
 }
 
 func secrets(ctx context.Context, s *scene) (Seen, error) {
-	values, err := phases.NamedValues(ctx, s.Reader)
+	values, err := consumers.NamedValues(ctx, s.Reader)
 	if err != nil {
 		return Seen{}, err
 	}
@@ -127,7 +128,7 @@ func workloadSettings(_ context.Context, s *scene) (Seen, error) {
 
 // apiAddresses goes by what a setting means, names as well as addresses.
 func apiAddresses(ctx context.Context, s *scene) (Seen, error) {
-	list, err := phases.APIElsewhere(ctx, s.Reader)
+	list, err := consumers.APIElsewhere(ctx, s.Reader)
 	if err != nil {
 		return Seen{}, err
 	}

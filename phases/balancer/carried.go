@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -122,7 +123,7 @@ func lookAtCarriage(ctx context.Context, v phases.Reader, nodes []string, roots 
 	c := carriage{before: make([]map[socket]bool, len(nodes)), held: make([]map[socket]bool, len(nodes)), failed: make([]error, len(nodes))}
 	// What one node can't do is no matter of the others.
 	each := func(do func(i int, node string) error) {
-		_ = phases.ForEach(nodes, func(i int, node string) error {
+		_ = parallel.Each(nodes, func(i int, node string) error {
 			if c.failed[i] == nil {
 				c.failed[i] = do(i, node)
 			}
@@ -136,7 +137,7 @@ func lookAtCarriage(ctx context.Context, v phases.Reader, nodes []string, roots 
 			return err
 		})
 	}
-	err := phases.SideBySide(
+	err := parallel.Do(
 		func() error { look(c.before); return nil },
 		func() (err error) { c.balancedBefore, err = balancedSockets(ctx, v); return err })
 	if err != nil {
@@ -154,7 +155,7 @@ func lookAtCarriage(ctx context.Context, v phases.Reader, nodes []string, roots 
 		letGo[i], err = keepConnections(ctx, v, node, roots, heldConnections)
 		return err
 	})
-	err = phases.SideBySide(
+	err = parallel.Do(
 		func() error { look(c.held); return nil },
 		func() (err error) { c.balanced, err = balancedSockets(ctx, v); return err })
 	return c, err
@@ -163,7 +164,7 @@ func lookAtCarriage(ctx context.Context, v phases.Reader, nodes []string, roots 
 func balancedSockets(ctx context.Context, v phases.Reader) (map[socket]bool, error) {
 	hosts := v.Spec().LoadBalancer.Hosts
 	each := make([]map[socket]bool, len(hosts))
-	err := phases.ForEach(hosts, func(i int, lb cluster.Host) (err error) {
+	err := parallel.Each(hosts, func(i int, lb cluster.Host) (err error) {
 		each[i], err = sockets(ctx, v.On(lb.Name), "sport", v.Spec().Endpoint.Port)
 		return err
 	})

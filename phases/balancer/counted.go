@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/phases"
 )
 
@@ -105,7 +106,7 @@ func countedOnce(ctx context.Context, v phases.Reader, nodes []string, roots *x5
 		}
 	}
 	defer end()
-	err = phases.ForEach(nodes, func(i int, node string) (err error) {
+	err = parallel.Each(nodes, func(i int, node string) (err error) {
 		letGo[i], err = keepConnections(ctx, v, node, roots, countedConnections)
 		return err
 	})

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
@@ -43,7 +44,7 @@ func VerifyEndpoint(ctx context.Context, v phases.Reader) error {
 	if err != nil {
 		return err
 	}
-	return phases.SideBySide(
+	return parallel.Do(
 		func() error { return ThroughHosts(ctx, v) },
 		func() error { return Carried(ctx, v, nodes) })
 }
@@ -59,7 +60,7 @@ func LeadsToAPI(ctx context.Context, v phases.Reader) error {
 	if err != nil {
 		return err
 	}
-	return phases.ForEach(nodes, func(_ int, node string) error {
+	return parallel.Each(nodes, func(_ int, node string) error {
 		if _, err := kube.ServedBy(ctx, v.On(node).DialContext, v.EndpointAddress(), roots); err != nil {
 			return fmt.Errorf("from %s: %w", node, err)
 		}
@@ -113,7 +114,7 @@ func Serves(ctx context.Context, v phases.Reader, cert *x509.Certificate, tries 
 		return false, err
 	}
 	met := make([]bool, len(nodes))
-	err = phases.ForEach(nodes, func(i int, node string) error {
+	err = parallel.Each(nodes, func(i int, node string) error {
 		for range tries {
 			got, err := kube.ServedCertificate(ctx, v.On(node).DialContext, v.EndpointAddress(), roots)
 			if err != nil {
@@ -141,7 +142,7 @@ func ThroughHosts(ctx context.Context, v phases.Reader) error {
 	if err != nil {
 		return err
 	}
-	return phases.ForEach(v.Spec().LoadBalancer.Hosts, func(_ int, lb cluster.Host) error {
+	return parallel.Each(v.Spec().LoadBalancer.Hosts, func(_ int, lb cluster.Host) error {
 		return ThroughHost(ctx, v, lb, roots)
 	})
 }

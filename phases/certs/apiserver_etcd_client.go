@@ -12,7 +12,10 @@ import (
 
 	"hamigrate/migrate"
 	adapter "hamigrate/migrate/etcd"
+	"hamigrate/migrate/etcdflags"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/kubeadm"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -96,7 +99,7 @@ func CheckClientCertificate(ctx context.Context, v phases.Reader) (Ends, error) 
 
 // keyPair reads a pair, and wants it to be one.
 func keyPair(ctx context.Context, r remote.Reader, p pair) (tls.Certificate, error) {
-	files, err := phases.ReadFiles(ctx, r, p.crt, p.key)
+	files, err := hostfiles.ReadFiles(ctx, r, p.crt, p.key)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
@@ -142,14 +145,14 @@ func signClient(ctx context.Context, h phases.Writer, p pair) ([]remote.File, er
 	self, first := h.Self(), h.On(h.First().Name)
 	names := []string{self.Name, self.Address}
 	cc.SetLocalEtcdSANs(names, names) // with an external etcd kubeadm would sign none
-	dir := path.Join(phases.StateDir, "sign-apiserver-etcd-client-"+self.Name)
-	pki, err := phases.Sign(ctx, first, phases.Signing{
+	dir := path.Join(hostfiles.StateDir, "sign-apiserver-etcd-client-"+self.Name)
+	pki, err := kubeadm.Sign(ctx, first, kubeadm.Signing{
 		Dir: dir, Config: cc, NodeName: self.Name, Address: self.Address, CA: "etcd/ca", Phases: []string{"apiserver-etcd-client"},
 	})
 	if err != nil {
 		return nil, err
 	}
-	signed, err := phases.ReadFiles(ctx, first, path.Join(pki, "apiserver-etcd-client.crt"), path.Join(pki, "apiserver-etcd-client.key"))
+	signed, err := hostfiles.ReadFiles(ctx, first, path.Join(pki, "apiserver-etcd-client.crt"), path.Join(pki, "apiserver-etcd-client.key"))
 	if err != nil {
 		return nil, fmt.Errorf("reading the signed certificate: %w", err)
 	}
@@ -193,7 +196,7 @@ func (o Options) verifyClient(ctx context.Context, v phases.Reader) error {
 	}
 	var endpoints []adapter.Endpoint
 	for _, h := range v.Spec().EtcdMembers() {
-		endpoints = append(endpoints, adapter.Endpoint{Host: h.Name, Address: net.JoinHostPort(h.Address, strconv.Itoa(phases.EtcdClientPort)), Dial: node.DialContext})
+		endpoints = append(endpoints, adapter.Endpoint{Host: h.Name, Address: net.JoinHostPort(h.Address, strconv.Itoa(etcdflags.EtcdClientPort)), Dial: node.DialContext})
 	}
 	members := adapter.New(&tls.Config{RootCAs: roots, Certificates: []tls.Certificate{key}, MinVersion: tls.VersionTLS12}, endpoints)
 	defer members.Close()

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
-	"hamigrate/phases"
 )
 
 // readCertificate reads the first certificate of a file, nil where there is no
@@ -42,7 +42,7 @@ func (o Options) keep(ctx context.Context, h remote.Host, step migrate.StepID, p
 	for _, p := range pairs {
 		files = append(files, p.crt, p.key)
 	}
-	if err := phases.Backup(ctx, h, o.kept(step), files...); err != nil {
+	if err := hostfiles.Backup(ctx, h, o.kept(step), files...); err != nil {
 		return look{}, err
 	}
 	l, err := o.lookAt(ctx, h, step, pairs)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -110,7 +111,7 @@ func Read(ctx context.Context, world *phases.Access) (Inventory, error) {
 	var out Inventory
 	var mu sync.Mutex
 	room := make(chan struct{}, atOnce)
-	_ = phases.ForEach(hosts, func(_ int, h host) error {
+	_ = parallel.Each(hosts, func(_ int, h host) error {
 		room <- struct{}{}
 		defer func() { <-room }()
 		list, err := readHost(ctx, world.Reader(h.name), h, c)

@@ -12,7 +12,9 @@ import (
 	"strconv"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd"
@@ -124,13 +126,13 @@ func MemberShows(ctx context.Context, v phases.Reader) error {
 	if err != nil {
 		return err
 	}
-	return phases.ForEach([]string{"server", "peer"}, func(i int, kind string) error {
+	return parallel.Each([]string{"server", "peer"}, func(i int, kind string) error {
 		file := path.Join(etcd.Of(v.Spec()).Files().PKI, kind+".crt")
 		want, err := readCertificate(ctx, v.On(v.Target()), file)
 		if err != nil {
 			return err
 		}
-		port := []int{phases.EtcdClientPort, phases.EtcdPeerPort}[i]
+		port := []int{etcdflags.EtcdClientPort, etcdflags.EtcdPeerPort}[i]
 		cert, err := shown(ctx, v.On(v.Target()).DialContext, net.JoinHostPort(v.Self().Address, strconv.Itoa(port)), roots)
 		if err != nil {
 			return err

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -84,7 +85,7 @@ func CheckEtcd(ctx context.Context, v phases.Reader) error {
 func (o Options) kept(step migrate.StepID) migrate.StepID { return step + "/" + migrate.StepID(o.ID) }
 
 // KeptIn is that folder's path on each host.
-func (o Options) KeptIn(step migrate.StepID) string { return phases.BackupDir(o.kept(step)) }
+func (o Options) KeptIn(step migrate.StepID) string { return hostfiles.BackupDir(o.kept(step)) }
 
 // pair is a certificate and its key on a host.
 type pair struct{ crt, key string }

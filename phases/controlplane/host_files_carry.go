@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -49,7 +50,7 @@ func bringBack(ctx context.Context, h phases.Writer) error {
 func carry(ctx context.Context, h phases.Writer, i item, have remote.Standing) error {
 	host := h.On(h.Target())
 	if have.Kind == remote.FilePath {
-		if err := phases.Backup(ctx, host, hostFilesID, i.path); err != nil {
+		if err := hostfiles.Backup(ctx, host, hostFilesID, i.path); err != nil {
 			return err
 		}
 	}

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/kubeadm"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -26,7 +28,7 @@ var nodesOwn = []string{
 	"/etc/localtime", "/etc/timezone", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname", "/etc/machine-id", "/etc/os-release",
 	"/etc/ssl", "/etc/ca-certificates", "/etc/pki", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/cni", "/etc/systemd", "/etc/containerd", "/etc/crio",
 	"/usr/share", "/usr/local/share/ca-certificates", "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/bin", "/usr/sbin", "/lib", "/lib64", "/bin", "/sbin",
-	"/var/lib/dbus", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/etcd", phases.StateDir, "/run", "/var/run", "/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/boot", kube.ManifestsDir,
+	"/var/lib/dbus", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/etcd", hostfiles.StateDir, "/run", "/var/run", "/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/boot", kube.ManifestsDir,
 }
 
 // packagesOwn are the names that packages of a distribution make in two folders
@@ -86,7 +88,7 @@ func readSource(ctx context.Context, v phases.Reader) (source, error) {
 	if e, ok := cc.ExternalEtcd(); ok {
 		s.external = []string{e.CAFile, e.CertFile, e.KeyFile}
 	}
-	if s.pki, err = phases.CertificatesFolders(ctx, first, cc); err != nil {
+	if s.pki, err = kubeadm.CertificatesFolders(ctx, first, cc); err != nil {
 		return source{}, err
 	}
 	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {

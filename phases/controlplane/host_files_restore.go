@@ -7,14 +7,14 @@ import (
 	"io/fs"
 	"path"
 
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
-	"hamigrate/phases"
 )
 
 // putBack restores a file from the step's copy; without a copy it was never
 // replaced.
 func putBack(ctx context.Context, host remote.Host, file string) error {
-	saved, err := host.ReadFile(ctx, path.Join(phases.BackupDir(hostFilesID), file))
+	saved, err := host.ReadFile(ctx, path.Join(hostfiles.BackupDir(hostFilesID), file))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -55,7 +55,7 @@ func putLinkBack(ctx context.Context, host remote.Host, file, to string) error {
 }
 
 // leftovers is where folders with something in them go.
-const leftovers = phases.StateDir + "/archive/host-files"
+const leftovers = hostfiles.StateDir + "/archive/host-files"
 
 // removeFolder removes an empty folder. One with something in it is moved
 // aside where the step made it for the API server, and else is somebody's now.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -47,7 +48,7 @@ func lookTarget(ctx context.Context, v phases.Reader) (target, error) {
 	above = slices.Compact(above)
 	all := append(paths, t.named...)
 	slices.Sort(all)
-	err = phases.SideBySide(
+	err = parallel.Do(
 		func() (err error) {
 			if t.have, err = remote.LookAt(ctx, v.On(v.Target()), slices.Compact(all)); err != nil {
 				return err

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/controlplane"
@@ -127,7 +128,7 @@ func TestHostFilesAsTheyAre(t *testing.T) {
 			}
 		}
 		for file := range now {
-			if _, had := was[file]; !had && !strings.HasPrefix(file, phases.StateDir) && !strings.HasPrefix(file, "/proc/") {
+			if _, had := was[file]; !had && !strings.HasPrefix(file, hostfiles.StateDir) && !strings.HasPrefix(file, "/proc/") {
 				t.Errorf("undone, %s is left", file)
 			}
 		}

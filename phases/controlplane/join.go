@@ -7,8 +7,11 @@ import (
 	"io/fs"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/kubeadm"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd"
@@ -25,7 +28,7 @@ func join() phases.Step {
 		On:      migrate.JoiningControlPlanes,
 		Rolling: true,
 		Needs:   []migrate.StepID{kubeadmConfigID, hostFilesID},
-		ByHand: "```\n# on {{.First.Name}}, with a ClusterConfiguration that names etcd.external (else its certificates are left out)\n" + phases.ConfigByHand + "kubeadm init phase upload-certs --upload-certs --config $HOME/kubeadm.yaml\nrm $HOME/cluster.yaml $HOME/kubeadm.yaml\nkubeadm token create\n" +
+		ByHand: "```\n# on {{.First.Name}}, with a ClusterConfiguration that names etcd.external (else its certificates are left out)\n" + kubeadm.ConfigByHand + "kubeadm init phase upload-certs --upload-certs --config $HOME/kubeadm.yaml\nrm $HOME/cluster.yaml $HOME/kubeadm.yaml\nkubeadm token create\n" +
 			"# on {{.Target}}: discovery.conf, mode 0600, is a kubeconfig with https://{{.Endpoint}}, the cluster's CA and the token as its user\n" +
 			"kubeadm join --config join.yaml    # discovery.file and tlsBootstrapToken, nodeRegistration.criSocket, controlPlane.certificateKey{{if .Patches}}, patches.directory: {{.Patches}}{{end}}{{if .Ignored}}, nodeRegistration.ignorePreflightErrors: [{{.Ignored}}]{{end}}\n```\n",
 		Check:  checkJoin,
@@ -39,7 +42,7 @@ func join() phases.Step {
 // joinMarker says on the target that this tool began to join it. It is there
 // from before the first change until everything made for the join is tidied
 // away, and is what tells a half-joined node from somebody's worker.
-const joinMarker = phases.StateDir + "/joining"
+const joinMarker = hostfiles.StateDir + "/joining"
 
 // standing is where a target stands between "not in the cluster" and done.
 type standing struct {
@@ -52,7 +55,7 @@ type standing struct {
 
 func whereItStands(ctx context.Context, v phases.Reader) (standing, error) {
 	var s standing
-	err := phases.SideBySide(
+	err := parallel.Do(
 		func() error {
 			nodes, err := v.Nodes(ctx)
 			n, ok := nodes[v.Target()]
@@ -101,7 +104,7 @@ func checkJoin(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 		return phases.Block("run `kubeadm reset` on it if nobody needs what it is part of, or name another host in spec.controlPlane.joining",
 			"%s has an /etc/kubernetes/kubelet.conf and is no node of this cluster", v.Target()), nil
 	}
-	switch has, err := phases.Confirms(ctx, v.On(v.Target()), remote.Command{Script: "command -v kubeadm kubelet >/dev/null"}); {
+	switch has, err := hostfiles.Confirms(ctx, v.On(v.Target()), remote.Command{Script: "command -v kubeadm kubelet >/dev/null"}); {
 	case err != nil:
 		return migrate.Finding{}, err
 	case !has:
@@ -141,13 +144,13 @@ func applyJoin(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			return err
 		}
 	}
-	if err := phases.MakeStateDir(ctx, h.On(h.Target())); err != nil {
+	if err := hostfiles.MakeStateDir(ctx, h.On(h.Target())); err != nil {
 		return err
 	}
 	if err := saveForeign(ctx, h.On(h.Target()), cc.CertificatesDir()); err != nil {
 		return err
 	}
-	if err := phases.MakeStateDir(ctx, h.On(h.First().Name)); err != nil {
+	if err := hostfiles.MakeStateDir(ctx, h.On(h.First().Name)); err != nil {
 		return err
 	}
 	if err := h.On(h.Target()).WriteFile(ctx, remote.File{Path: joinMarker, Data: []byte("migrate joins this host to the control plane\n"), Mode: 0o600}); err != nil {
@@ -207,7 +210,7 @@ func verifyJoin(ctx context.Context, v phases.Reader) error {
 	if !ok || !kube.IsControlPlane(n) || !kube.Ready(n) {
 		return fmt.Errorf("%s is not a Ready control-plane node", v.Target())
 	}
-	return phases.SideBySide(
+	return parallel.Do(
 		func() error { return SameComponents(ctx, v, v.Target()) },
 		func() error {
 			cfg, err := v.AdminConfigOn(ctx, v.Target())

@@ -7,9 +7,9 @@ import (
 	"path"
 	"strings"
 
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
-	"hamigrate/phases"
 )
 
 // saveForeign keeps the files that a join may replace and a reset removes
@@ -38,7 +38,7 @@ func saveForeign(ctx context.Context, host remote.Host, certificates string) err
 	if err := saveLinks(ctx, host, links); err != nil || len(files) == 0 {
 		return err
 	}
-	return phases.Backup(ctx, host, joinID, files...)
+	return hostfiles.Backup(ctx, host, joinID, files...)
 }
 
 // foreignScript lists them. What can't be listed is not reset: in a pipe a find
@@ -65,7 +65,7 @@ func caOfKubelet(certificates string) string {
 	return kubeletCA
 }
 
-// saveLinks does for symbolic links what phases.Backup does for files, whose
+// saveLinks does for symbolic links what hostfiles.Backup does for files, whose
 // copy would be one of what the link leads to.
 func saveLinks(ctx context.Context, host remote.Host, links []string) error {
 	if len(links) == 0 {
@@ -74,7 +74,7 @@ func saveLinks(ctx context.Context, host remote.Host, links []string) error {
 	var script strings.Builder
 	script.WriteString("set -eu; umask 077\n")
 	for _, l := range links {
-		to := path.Join(phases.BackupDir(joinID), l)
+		to := path.Join(hostfiles.BackupDir(joinID), l)
 		fmt.Fprintf(&script, "[ -L %[2]s ] || { mkdir -p %[3]s; cp -P %[1]s %[2]s; }\n", remote.Quote(l), remote.Quote(to), remote.Quote(path.Dir(to)))
 	}
 	if _, err := host.Run(ctx, remote.Command{Script: script.String()}); err != nil {
@@ -89,7 +89,7 @@ func putForeignBack(ctx context.Context, host remote.Host) error {
 	if err != nil || !is {
 		return err
 	}
-	script := "set -e; d=" + remote.Quote(phases.BackupDir(joinID)) + `
+	script := "set -e; d=" + remote.Quote(hostfiles.BackupDir(joinID)) + `
 list=$(find "$d/" -type f -o -type l) || exit 1
 printf '%s\n' "$list" | while IFS= read -r f; do
 case $f in ''|*.part) continue;; esac
@@ -108,14 +108,14 @@ func forgetForeign(ctx context.Context, host remote.Host) error {
 	if err != nil || !is {
 		return err
 	}
-	if _, err := host.Run(ctx, remote.Cmd("rm", "-rf", phases.BackupDir(joinID))); err != nil {
+	if _, err := host.Run(ctx, remote.Cmd("rm", "-rf", hostfiles.BackupDir(joinID))); err != nil {
 		return fmt.Errorf("removing the copies from before the join on %s: %w", host.Name(), err)
 	}
 	return nil
 }
 
 func savedForeign(ctx context.Context, r remote.Reader) (bool, error) {
-	out, err := r.Look(ctx, remote.Command{Script: "if [ -d " + remote.Quote(phases.BackupDir(joinID)) + " ]; then echo yes; fi"})
+	out, err := r.Look(ctx, remote.Command{Script: "if [ -d " + remote.Quote(hostfiles.BackupDir(joinID)) + " ]; then echo yes; fi"})
 	return strings.TrimSpace(out) == "yes", err
 }
 

@@ -10,7 +10,9 @@ import (
 	"strconv"
 	"time"
 
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/kubeadm"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 
@@ -21,9 +23,9 @@ import (
 // they are files of mode 0600 and are removed after the join; as arguments
 // they would show in the process table.
 const (
-	joinFile      = phases.StateDir + "/join.yaml"
-	discoveryFile = phases.StateDir + "/discovery.conf"
-	uploadFile    = phases.StateDir + "/upload-certs.yaml"
+	joinFile      = hostfiles.StateDir + "/join.yaml"
+	discoveryFile = hostfiles.StateDir + "/discovery.conf"
+	uploadFile    = hostfiles.StateDir + "/upload-certs.yaml"
 	// tokenLife is longer than any join and short enough for one that is
 	// left behind by a crash.
 	tokenLife = 20 * time.Minute
@@ -91,7 +93,7 @@ func joinWith(ctx context.Context, h phases.Writer, k kube.Client, cc kube.Clust
 	if err != nil {
 		return fmt.Errorf("reading the API server's port: %w", err)
 	}
-	socket, err := phases.CRISocket(ctx, h.On(h.First().Name))
+	socket, err := kubeadm.CRISocket(ctx, h.On(h.First().Name))
 	if err != nil {
 		return err
 	}
@@ -120,7 +122,7 @@ func joinWith(ctx context.Context, h phases.Writer, k kube.Client, cc kube.Clust
 func uploadCerts(ctx context.Context, h phases.Writer, cc kube.ClusterConfiguration, key string) error {
 	first := h.First()
 	node := h.On(first.Name)
-	socket, err := phases.CRISocket(ctx, node)
+	socket, err := kubeadm.CRISocket(ctx, node)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/kubeadm"
 	"hamigrate/phases"
 )
 
@@ -35,7 +36,7 @@ func kubeadmConfig() phases.Step {
 		On:    migrate.Once,
 		ByHand: "```\nkubectl -n kube-system edit cm kubeadm-config    # apiServer.extraArgs: no advertise-address\n" +
 			"# on {{.First.Name}}: kubeadm shows what it would make; what runs and is missing there goes to extraArgs, extraVolumes and extraEnvs\n" +
-			phases.ConfigByHand + // kubeadm 1.32 and later write into the folder itself, older ones below tmp
+			kubeadm.ConfigByHand + // kubeadm 1.32 and later write into the folder itself, older ones below tmp
 			"mkdir -p -m 0700 $HOME/made\n" +
 			"KUBEADM_INIT_DRYRUN_DIR=$HOME/made kubeadm init phase control-plane all --dry-run --config $HOME/kubeadm.yaml\n" +
 			"for f in $HOME/made/kube-*.yaml $HOME/made/tmp/*/kube-*.yaml; do [ ! -e $f ] || diff $f /etc/kubernetes/manifests/${f##*/}; done\n" +

@@ -9,7 +9,9 @@ import (
 	"slices"
 	"time"
 
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/kubeadm"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/apiserver"
@@ -23,7 +25,7 @@ import (
 // leaveMarker says on the target that this tool began to take it out of the
 // cluster. It is there from before the first change until all is as it was
 // before the join, and is what tells such a node from somebody's.
-const leaveMarker = phases.StateDir + "/leaving"
+const leaveMarker = hostfiles.StateDir + "/leaving"
 
 const (
 	// evictLimit bounds the wait for disruption budgets.
@@ -43,7 +45,7 @@ func leave(ctx context.Context, h phases.Writer, k kube.Client) error {
 		return err
 	}
 	host := h.On(h.Target())
-	if err := phases.MakeStateDir(ctx, host); err != nil {
+	if err := hostfiles.MakeStateDir(ctx, host); err != nil {
 		return err
 	}
 	if err := host.WriteFile(ctx, remote.File{Path: leaveMarker, Data: []byte("migrate takes this host out of the cluster\n"), Mode: 0o600}); err != nil {
@@ -72,7 +74,7 @@ func leave(ctx context.Context, h phases.Writer, k kube.Client) error {
 	// The skipped phase is the one that would touch etcd (kubernetes/kubeadm#3225).
 	// Without its Node kubeadm can't read where the certificates are, and would
 	// leave the CAs' keys there (kubeadm: cmd/reset.go, newResetData).
-	socket, err := phases.CRISocket(ctx, h.On(h.First().Name)) // by which it has joined
+	socket, err := kubeadm.CRISocket(ctx, h.On(h.First().Name)) // by which it has joined
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -141,7 +142,7 @@ func proxiesFollow(ctx context.Context, v phases.Reader, nodes []string, stable 
 		return err
 	}
 	script := fmt.Sprintf(rulesScript, "(^|[^0-9.])"+regexp.QuoteMeta(host)+"(:| [.] )"+port+"([^0-9]|$)")
-	return phases.ForEach(nodes, func(_ int, node string) error {
+	return parallel.Each(nodes, func(_ int, node string) error {
 		out, err := v.On(node).Look(ctx, remote.Command{Script: script})
 		switch n := strings.TrimSpace(out); {
 		case err != nil:

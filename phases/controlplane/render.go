@@ -11,8 +11,11 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/kubeadm"
+	"hamigrate/migrate/process"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -135,7 +138,7 @@ func render(ctx context.Context, v phases.Reader, cc kube.ClusterConfiguration, 
 		cc = cc.Clone()
 		cc.SetKubernetesVersion(version)
 	}
-	socket, err := phases.CRISocket(ctx, v.On(v.First().Name))
+	socket, err := kubeadm.CRISocket(ctx, v.On(v.First().Name))
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +188,7 @@ type running struct {
 func componentsOn(ctx context.Context, v phases.Reader, node string) (map[kube.Component]running, error) {
 	list := kube.Components()
 	found := make([]running, len(list))
-	err := phases.ForEach(list, func(i int, c kube.Component) error {
+	err := parallel.Each(list, func(i int, c kube.Component) error {
 		f, err := v.On(node).ReadFile(ctx, c.ManifestPath())
 		if err != nil {
 			return err
@@ -214,7 +217,7 @@ func processFlags(ctx context.Context, v phases.Reader, node string, c kube.Comp
 		p, _, err := v.APIServer(ctx, node)
 		return p.Flags, err
 	}
-	list, err := phases.Processes(ctx, v.On(node), c.ProcessName())
+	list, err := process.Find(ctx, v.On(node), c.ProcessName())
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
@@ -86,7 +87,7 @@ func LookAhead(ctx context.Context, v phases.Reader) (Outlook, error) {
 
 func (o *outlook) read(ctx context.Context) error {
 	o.joining = make([]joiningNode, len(o.Spec().ControlPlane.Joining))
-	return phases.SideBySide(
+	return parallel.Do(
 		func() error {
 			k, err := o.Kube(ctx)
 			if err != nil {
@@ -107,7 +108,7 @@ func (o *outlook) read(ctx context.Context) error {
 		func() (err error) { o.Joined, err = allJoined(ctx, o.Reader); return err },
 		func() (err error) { o.live, err = componentsOn(ctx, o.Reader, o.First().Name); return err },
 		func() error {
-			return phases.ForEach(o.Spec().ControlPlane.Joining, func(i int, h cluster.Host) (err error) {
+			return parallel.Each(o.Spec().ControlPlane.Joining, func(i int, h cluster.Host) (err error) {
 				o.joining[i], err = lookAtJoining(ctx, o.Reader, h)
 				return err
 			})

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
 
@@ -133,7 +134,7 @@ func (o *outlook) electionInFile(ctx context.Context, c kube.Component) (bool, e
 // and by the processes.
 func SameComponents(ctx context.Context, v phases.Reader, node string) error {
 	var mine, theirs map[kube.Component]running
-	err := phases.SideBySide(
+	err := parallel.Do(
 		func() (err error) { mine, err = componentsOn(ctx, v, node); return err },
 		func() (err error) { theirs, err = componentsOn(ctx, v, v.First().Name); return err })
 	if err != nil {

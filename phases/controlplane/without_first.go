@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -23,7 +25,7 @@ const withoutFirstID = "controlplane/without-first"
 
 // provenFile on the first control-plane node says for which endpoint and load
 // balancers the proof was made.
-const provenFile = phases.StateDir + "/endpoint-without-first"
+const provenFile = hostfiles.StateDir + "/endpoint-without-first"
 
 // withoutFirst is the end of the migration, tried out: the first API server is
 // taken out of the load balancer for a moment, and the endpoint has to answer
@@ -144,7 +146,7 @@ func (m meetings) anotherAnswers(ctx context.Context, v phases.Reader, never boo
 		tries = anotherTries
 	}
 	met := make([]bool, len(m.nodes))
-	err := phases.ForEach(m.nodes, func(i int, node string) error {
+	err := parallel.Each(m.nodes, func(i int, node string) error {
 		for range tries {
 			conn, cert, err := balancer.Meet(ctx, v, node, m.roots)
 			if err != nil && never {
@@ -173,7 +175,7 @@ func (m meetings) anotherAnswers(ctx context.Context, v phases.Reader, never boo
 // noteProof writes down for what the proof was made.
 func noteProof(ctx context.Context, h phases.Writer) error {
 	host := h.On(h.First().Name)
-	if err := phases.MakeStateDir(ctx, host); err != nil {
+	if err := hostfiles.MakeStateDir(ctx, host); err != nil {
 		return err
 	}
 	return host.WriteFile(ctx, remote.File{Path: provenFile, Data: []byte(proven(h.Reader)), Mode: 0o600})

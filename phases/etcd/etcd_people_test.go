@@ -10,6 +10,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/phases"
 	"hamigrate/phases/conformance"
+	"hamigrate/phases/consumers"
 	"hamigrate/phases/simulator"
 )
 
@@ -105,7 +106,7 @@ func TestRemovalWaitsForNobody(t *testing.T) {
 		s.Script("cp1", "mkdir -p /opt/nfs")
 		s.Hardware("cp1", func(h *simulator.Hardware) { h.Hangs = []string{"/opt/nfs"} })
 		check := conformance.StepOf(conformance.AllPhases(phases.Overlap)[1], "etcd/remove-member").Check
-		for i, most := range []time.Duration{phases.EtcdClientsLimit + 2*time.Second, 2 * time.Second} {
+		for i, most := range []time.Duration{consumers.EtcdLimit + 2*time.Second, 2 * time.Second} {
 			began := time.Now()
 			f, err := check(s.Context(), s.Operator.Env.Reader("cp1"))
 			if err != nil || f.Verdict != migrate.Needed || !strings.Contains(f.Reason, "not looked at in files of cp1") {

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/phases"
 )
 
@@ -33,7 +35,7 @@ func adminConf() phases.Step {
 		},
 		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			for _, file := range adminKubeconfigs {
-				if err := phases.SetKubeconfigServer(ctx, h.On(h.Target()), file, h.EndpointURL()); err != nil {
+				if err := hostfiles.SetKubeconfigServer(ctx, h.On(h.Target()), file, h.EndpointURL()); err != nil {
 					return err
 				}
 			}
@@ -65,8 +67,8 @@ func checkServers(ctx context.Context, v phases.Reader, files []string) (migrate
 	var changes []migrate.Change
 	var names []string
 	servers, there := make([]string, len(files)), make([]bool, len(files))
-	err := phases.ForEach(files, func(i int, file string) (err error) {
-		servers[i], err = phases.KubeconfigServer(ctx, v.On(v.Target()), file)
+	err := parallel.Each(files, func(i int, file string) (err error) {
+		servers[i], err = hostfiles.KubeconfigServer(ctx, v.On(v.Target()), file)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/phases"
 )
 
@@ -35,7 +36,7 @@ func serversBack(ctx context.Context, h phases.Writer, files []string, before mi
 		return false, err
 	}
 	for _, file := range files {
-		server, err := phases.KubeconfigServer(ctx, host, file)
+		server, err := hostfiles.KubeconfigServer(ctx, host, file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -52,7 +53,7 @@ func serversBack(ctx context.Context, h phases.Writer, files []string, before mi
 		if old == "" || old == h.EndpointURL() {
 			old = "https://" + first
 		}
-		if err := phases.SetKubeconfigServer(ctx, host, file, old); err != nil {
+		if err := hostfiles.SetKubeconfigServer(ctx, host, file, old); err != nil {
 			return changed, err
 		}
 		changed = true

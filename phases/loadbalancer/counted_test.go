@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
@@ -57,7 +58,7 @@ func TestCountsAmongOthers(t *testing.T) {
 		}()
 		began := time.Now()
 		all := [][]string{{"cp1", "w1", "w2"}, {"cp1"}, {"w1"}, {"w2"}}
-		err := phases.ForEach(all, func(_ int, nodes []string) error {
+		err := parallel.Each(all, func(_ int, nodes []string) error {
 			return balancer.Carried(s.Context(), s.Env.Reader("cp1"), nodes)
 		})
 		if err != nil {
@@ -122,7 +123,7 @@ func TestChecksOfManyNodes(t *testing.T) {
 		}
 		s.Script("w2", "echo '10.88.0.11 cluster-endpoint' >/etc/hosts")
 		began := time.Now()
-		_ = phases.ForEach(slices.Repeat([]string{"cp1", "w1", "w2"}, 8), func(i int, node string) error {
+		_ = parallel.Each(slices.Repeat([]string{"cp1", "w1", "w2"}, 8), func(i int, node string) error {
 			ctx, cancel := context.WithTimeout(s.Context(), 30*time.Second)
 			defer cancel()
 			err := balancer.CarriedHere(ctx, s.Env.Reader(node))

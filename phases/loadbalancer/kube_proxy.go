@@ -10,6 +10,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/podtrouble"
 	"hamigrate/phases"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -264,7 +265,7 @@ func proxiesNew(ds *appsv1.DaemonSet, nodes map[string]corev1.Node, pods []corev
 	isNew := map[string]bool{} // by node, of those with a pod
 	var old []string
 	for _, p := range pods {
-		name := phases.NodeOfPod(p)
+		name := podtrouble.NodeOf(p)
 		n, known := nodes[name]
 		if !known {
 			continue

@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"hamigrate/migrate"
-	"hamigrate/phases"
+	"hamigrate/migrate/podtrouble"
 )
 
 func node(ready bool) corev1.Node {
@@ -75,7 +75,7 @@ func TestProxiesNew(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				var troubles phases.PodTroubles
+				var troubles podtrouble.Seen
 				for _, p := range tt.before {
 					if err := troubles.Of(p); err != nil {
 						t.Errorf("three minutes before: %v", err)

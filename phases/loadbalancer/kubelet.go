@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -76,7 +78,7 @@ func checkKubelet(ctx context.Context, v phases.Reader) (migrate.Finding, error)
 func applyKubelet(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	host := h.On(h.Target())
 	for _, file := range kubeletKubeconfigs {
-		if err := phases.SetKubeconfigServer(ctx, host, file, h.EndpointURL()); err != nil {
+		if err := hostfiles.SetKubeconfigServer(ctx, host, file, h.EndpointURL()); err != nil {
 			return err
 		}
 	}
@@ -89,7 +91,7 @@ func applyKubelet(ctx context.Context, h phases.Writer, _ migrate.Before) error 
 // verifyKubelet wants the node Ready, its lease renewed since the kubelet
 // started, and the kubelet's own sockets at the endpoint.
 func verifyKubelet(ctx context.Context, v phases.Reader) error {
-	return phases.SideBySide(
+	return parallel.Do(
 		func() error {
 			f, err := checkServers(ctx, v, kubeletKubeconfigs)
 			if err == nil && f.Verdict != migrate.Satisfied {

@@ -13,7 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -35,7 +37,7 @@ func undoKubelet(ctx context.Context, h phases.Writer, before migrate.Before) er
 		return err
 	}
 	host := h.On(h.Target())
-	server, err := phases.KubeconfigServer(ctx, host, kubeletKubeconfigs[0])
+	server, err := hostfiles.KubeconfigServer(ctx, host, kubeletKubeconfigs[0])
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // no kubelet follows it
 	}
@@ -58,7 +60,7 @@ func undoKubelet(ctx context.Context, h phases.Writer, before migrate.Before) er
 		}
 	}
 	err = phases.Await(ctx, h.Reader, kubeletBack, func(ctx context.Context) error {
-		return phases.SideBySide(
+		return parallel.Do(
 			func() error { return phases.KubeletSeen(ctx, h.Reader, h.Target()) },
 			func() error { return kubeletAt(ctx, h.Reader, to) })
 	})

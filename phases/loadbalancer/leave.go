@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -109,8 +111,8 @@ func stillNamed(ctx context.Context, v phases.Reader, named []string) error {
 // filesNaming lists those kubeconfigs of a host that name the endpoint.
 func filesNaming(ctx context.Context, v phases.Reader, host string, files []string) ([]string, error) {
 	is := make([]bool, len(files))
-	err := phases.ForEach(files, func(i int, file string) error {
-		server, err := phases.KubeconfigServer(ctx, v.On(host), file)
+	err := parallel.Each(files, func(i int, file string) error {
+		server, err := hostfiles.KubeconfigServer(ctx, v.On(host), file)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -53,15 +54,15 @@ func Meanings(ctx context.Context, v phases.Reader, nodes []string) ([]Meaning, 
 	}
 	hosts := v.Spec().LoadBalancer.Hosts
 	out, have := make([]Meaning, len(nodes)), make([][]string, len(hosts))
-	err = phases.SideBySide(
+	err = parallel.Do(
 		func() error {
-			return phases.ForEach(nodes, func(i int, node string) (err error) {
+			return parallel.Each(nodes, func(i int, node string) (err error) {
 				out[i], err = meaningOn(ctx, v, node)
 				return err
 			})
 		},
 		func() error {
-			return phases.ForEach(hosts, func(i int, lb cluster.Host) error {
+			return parallel.Each(hosts, func(i int, lb cluster.Host) error {
 				text, err := v.On(lb.Name).Look(ctx, remote.Command{Script: "ip -o addr show scope global"})
 				have[i] = append(deviceAddresses(text), lb.Address)
 				return err

@@ -10,8 +10,10 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/balancer"
@@ -22,7 +24,7 @@ import (
 // first load balancer was configured. One for the cluster: by the time that a
 // second load balancer is looked at, the name may mean the first one, and what was
 // before can't be seen any more.
-const nameFile = phases.StateDir + "/endpoint-name.json"
+const nameFile = hostfiles.StateDir + "/endpoint-name.json"
 
 // nameRecord is what named the endpoint when its name meant no load balancer, and
 // what the name meant.
@@ -131,7 +133,7 @@ func seeName(ctx context.Context, v phases.Reader) (nameRecord, error) {
 		return nameRecord{}, err
 	}
 	each := make([][]string, len(workers))
-	err = phases.ForEach(workers, func(i int, w cluster.Host) (err error) {
+	err = parallel.Each(workers, func(i int, w cluster.Host) (err error) {
 		each[i], err = filesNaming(ctx, v, w.Name, kubeletKubeconfigs)
 		return err
 	})
@@ -194,7 +196,7 @@ func keepName(ctx context.Context, h phases.Writer, before migrate.Before) error
 		return err
 	}
 	first := h.On(h.First().Name)
-	if err := phases.MakeStateDir(ctx, first); err != nil {
+	if err := hostfiles.MakeStateDir(ctx, first); err != nil {
 		return err
 	}
 	return first.WriteFile(ctx, remote.File{Path: nameFile, Data: append(text, '\n'), Mode: 0o600})

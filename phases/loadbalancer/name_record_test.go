@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/phases"
 	"hamigrate/phases/conformance"
 	"hamigrate/phases/simulator"
@@ -147,7 +148,7 @@ func othersNameTheNode(s conformance.Stage) {
 	s.T.Helper()
 	const from, to = "https://cluster-endpoint:6443", "https://10.88.0.11:6443"
 	for _, file := range []string{"admin.conf", "super-admin.conf"} {
-		if err := phases.SetKubeconfigServer(s.Context(), s.Env.Writer("cp1").On("cp1"), "/etc/kubernetes/"+file, to); err != nil {
+		if err := hostfiles.SetKubeconfigServer(s.Context(), s.Env.Writer("cp1").On("cp1"), "/etc/kubernetes/"+file, to); err != nil {
 			s.Fatal(err)
 		}
 	}

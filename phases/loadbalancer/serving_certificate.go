@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/kubeadm"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -29,7 +31,7 @@ func servingCertificate() phases.Step {
 		On:    migrate.FirstControlPlane,
 		ByHand: "Sign into a scratch folder, so that the node has a whole certificate at every instant:\n\n" +
 			"```\nmkdir -p -m 0700 $HOME/new-pki\nln -s /etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key $HOME/new-pki/\n" +
-			phases.ConfigByHand +
+			kubeadm.ConfigByHand +
 			"# in it: certificatesDir: $HOME/new-pki, and under apiServer.certSANs the endpoint's host, the load balancer's\n" +
 			"# address and every name that somebody added to the present certificate by hand\n" +
 			"kubeadm init phase certs apiserver --config $HOME/kubeadm.yaml\n" +
@@ -86,7 +88,7 @@ func checkServingCertificate(ctx context.Context, v phases.Reader) (migrate.Find
 	if err != nil {
 		return migrate.Finding{}, err
 	}
-	switch has, err := phases.Confirms(ctx, v.On(v.Target()), remote.Cmd("test", "-s", path.Join(cc.CertificatesDir(), "ca.key"))); {
+	switch has, err := hostfiles.Confirms(ctx, v.On(v.Target()), remote.Cmd("test", "-s", path.Join(cc.CertificatesDir(), "ca.key"))); {
 	case err != nil:
 		return migrate.Finding{}, err
 	case !has:
@@ -96,7 +98,7 @@ func checkServingCertificate(ctx context.Context, v phases.Reader) (migrate.Find
 	before := strings.Join(kube.Names(cert), "\n") + "\n"
 	f := phases.Need(migrate.Before{
 		"names":  strings.TrimSpace(before),
-		"backup": phases.BackupDir(servingCertificateID),
+		"backup": hostfiles.BackupDir(servingCertificateID),
 	}, "the served certificate lacks %s", strings.Join(missing, ", "))
 	f.Changes = []migrate.Change{{
 		Object: fmt.Sprintf("%s: names in %s", v.Target(), path.Join(cc.CertificatesDir(), "apiserver.crt")),
@@ -120,12 +122,12 @@ func applyServingCertificate(ctx context.Context, h phases.Writer, before migrat
 	// would drop them (kubernetes/kubeadm#1447).
 	cc.AddCertSANs(strings.Fields(before["names"])...)
 	cc.AddCertSANs(wantedNames(h.Reader)...)
-	if err := phases.Backup(ctx, host, servingCertificateID, crt, key); err != nil {
+	if err := hostfiles.Backup(ctx, host, servingCertificateID, crt, key); err != nil {
 		return err
 	}
 	first := h.First()
-	dir := path.Join(phases.StateDir, "serving-certificate")
-	pki, err := phases.Sign(ctx, host, phases.Signing{
+	dir := path.Join(hostfiles.StateDir, "serving-certificate")
+	pki, err := kubeadm.Sign(ctx, host, kubeadm.Signing{
 		Dir: dir, Config: cc, NodeName: first.Name, Address: first.Address, CA: "ca", Phases: []string{"apiserver"},
 	})
 	if err != nil {

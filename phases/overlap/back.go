@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/phases"
 	"hamigrate/phases/apiserver"
@@ -37,7 +38,7 @@ func (r Restart) back(needs migrate.StepID) phases.Step {
 			return table().Remove(ctx, host)
 		},
 		Verify: func(ctx context.Context, v phases.Reader) error {
-			return phases.SideBySide(
+			return parallel.Do(
 				func() error {
 					is, err := apiserver.WatchdogArmed(ctx, v.On(v.Target()))
 					if err == nil && is {

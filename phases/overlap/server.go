@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/process"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/apiserver"
@@ -75,14 +76,14 @@ func temporaryReady(ctx context.Context, v phases.Reader) (bool, error) {
 
 // temporaryProcess is the process of the temporary API server, ready or not;
 // runs is false where there is none.
-func temporaryProcess(ctx context.Context, v phases.Reader) (p phases.Process, runs bool, err error) {
+func temporaryProcess(ctx context.Context, v phases.Reader) (p process.Running, runs bool, err error) {
 	list, err := apiserver.Processes(ctx, v.On(v.Target()))
-	i := slices.IndexFunc(list, func(p phases.Process) bool {
+	i := slices.IndexFunc(list, func(p process.Running) bool {
 		port, _ := p.Flags.Get("secure-port")
 		return port == strconv.Itoa(Port)
 	})
 	if err != nil || i < 0 {
-		return phases.Process{}, false, err
+		return process.Running{}, false, err
 	}
 	return list[i], true, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
@@ -88,7 +89,7 @@ func noRoom(ctx context.Context, v phases.Reader) (f migrate.Finding, err error)
 	var tool, out string
 	var there, runs bool
 	var live remote.File
-	err = phases.SideBySide(
+	err = parallel.Do(
 		func() (err error) { tool, err = redirect.Tool(ctx, r); return err },
 		func() (err error) {
 			if out, err = r.Look(ctx, remote.Command{Script: script}); err != nil {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"hamigrate/phases"
+	"hamigrate/migrate/hostfiles"
 )
 
 // debian is Debian, Ubuntu and what is made of them.
@@ -32,7 +32,7 @@ func policyMark(program string) string {
 
 // begunFile is there while an installation of a program that was not there is
 // under way: a second run goes on with what the first one began.
-func begunFile(program string) string { return phases.StateDir + "/" + program + "-install" }
+func begunFile(program string) string { return hostfiles.StateDir + "/" + program + "-install" }
 
 // aptMissing says in $p whether the program itself is to be installed.
 func aptMissing(p Packages) string {
@@ -50,7 +50,7 @@ func aptWords(p Packages) string { return "install -y --no-install-recommends $p
 // else's is asked all the same.
 func aptInstall(p Packages) string {
 	return strings.NewReplacer("BEGUN", begunFile(p.Program), "POLICY", policyFile, "KEPT", policyKept, "MARK", policyMark(p.Program),
-		"MISSING", aptMissing(p), "PROGRAM", p.Program, "STATE", phases.StateDir, "WORDS", aptWords(p), "FRESH", p.Fresh).Replace(
+		"MISSING", aptMissing(p), "PROGRAM", p.Program, "STATE", hostfiles.StateDir, "WORDS", aptWords(p), "FRESH", p.Fresh).Replace(
 		`  begun=BEGUN policy=POLICY kept=KEPT
   mkdir -p -m 0700 STATE
   command -v PROGRAM >/dev/null || echo begun >$begun

@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
-	"hamigrate/phases"
+	"hamigrate/phases/consumers"
 )
 
 // clientChecks are about those who use the API by an address of their own,
@@ -35,7 +36,7 @@ func clientChecks() []Check {
 // apiElsewhere names each setting. It only warns: the address goes on answering
 // until its machine is gone.
 func apiElsewhere(ctx context.Context, s Scene) ([]Finding, error) {
-	list, err := phases.APIElsewhere(ctx, s.Reader)
+	list, err := consumers.APIElsewhere(ctx, s.Reader)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func plannedSteps(ctx context.Context, s Scene) ([]Finding, error) {
 		}
 	}
 	found := make([][]Finding, len(numbers))
-	err := phases.ForEach(numbers, func(i, p int) error {
+	err := parallel.Each(numbers, func(i, p int) error {
 		entries, err := s.survey.options.Plan(ctx, p)
 		var step *migrate.StepError
 		switch {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -20,7 +21,7 @@ import (
 const (
 	syncDir   = "/var/lib/" + syncName
 	syncName  = ".migrate-preflight"
-	syncMount = phases.EtcdDataDir + "/" + syncName
+	syncMount = etcdflags.DataDir + "/" + syncName
 )
 
 // syncScript writes as etcd's log does, 2 KiB and a sync, a hundred times or
@@ -28,7 +29,7 @@ const (
 // its own, that has $id in its name: somebody else may look at the same time.
 // One that is left in spite of removeSyncs is removed by a later one.
 const syncScript = `set -u; d=` + syncDir + `
-! grep -qs ' ` + phases.EtcdDataDir + ` ' /proc/self/mounts || d=` + syncMount + `
+! grep -qs ' ` + etcdflags.DataDir + ` ' /proc/self/mounts || d=` + syncMount + `
 find "${d%/*}" -maxdepth 1 -name '` + syncName + `*' -mmin +5 -exec rm -rf {} + >/dev/null 2>&1 || true
 d=$(mktemp -d "$d.$id.XXXXXX") || exit 1
 trap 'rm -rf "$d"' EXIT

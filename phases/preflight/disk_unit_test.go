@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -51,7 +52,7 @@ func TestKilledSyncsLeaveNothing(t *testing.T) {
 			programs := map[string]string{"dd": ": >" + h.varLib + "/began; exec sleep 60"}
 			where := h.varLib
 			if mounted {
-				programs["grep"], where = "exit 0", strings.Replace(phases.EtcdDataDir, "/var/lib", h.varLib, 1)
+				programs["grep"], where = "exit 0", strings.Replace(etcdflags.DataDir, "/var/lib", h.varLib, 1)
 			}
 			for program, script := range programs {
 				if err := os.WriteFile(filepath.Join(h.bin, program), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil { //nolint:gosec // it is to be run

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate/cluster"
-	"hamigrate/phases"
+	"hamigrate/migrate/etcdflags"
 
 	"k8s.io/apimachinery/pkg/util/version"
 )
@@ -157,7 +157,7 @@ func etcdHost(ctx context.Context, s Scene) ([]Finding, error) {
 		out = append(out, taken...)
 	}
 	if len(out) == 0 {
-		out = append(out, fine("it is %s, and ports %d and %d are %s", f.Arch, phases.EtcdClientPort, phases.EtcdPeerPort,
+		out = append(out, fine("it is %s, and ports %d and %d are %s", f.Arch, etcdflags.EtcdClientPort, etcdflags.EtcdPeerPort,
 			map[bool]string{true: "its member's", false: "free"}[member]))
 	}
 	return out, nil

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"hamigrate/migrate/etcdflags"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -132,7 +134,7 @@ func etcdData(ctx context.Context, s Scene) ([]Finding, error) {
 // newData is a member's folder on an etcd host. Names other than etcd's own do
 // not matter: a disk of its own has a lost+found.
 func newData(ctx context.Context, s Scene, size int64) ([]Finding, error) {
-	const dir = phases.EtcdDataDir
+	const dir = etcdflags.DataDir
 	f, err := lookAt(ctx, s.On(s.Target()), dir)
 	if err != nil {
 		return nil, err
@@ -152,8 +154,8 @@ func newData(ctx context.Context, s Scene, size int64) ([]Finding, error) {
 		out = append(out, block("look who uses it; when nobody does: chown root:root "+dir, "%s belongs to the user %q: it is to be etcd's alone", dir, f.owner))
 	}
 	for _, name := range f.names {
-		if !member && phases.IsEtcdMemberData(name) {
-			seen, remedy := phases.ForeignEtcdData(s.Target(), name)
+		if !member && etcdflags.IsMemberData(name) {
+			seen, remedy := etcdflags.ForeignData(s.Target(), name)
 			out = append(out, block(remedy, "%s", seen))
 		}
 	}
@@ -219,7 +221,7 @@ func oldData(ctx context.Context, s Scene, size int64) ([]Finding, error) {
 		return out, nil
 	}
 	archive := "beside its manifest, in " + phases.EtcdArchive
-	if same, err := phases.SameDisk(ctx, s.On(s.Target()), dir, phases.StateDir); err != nil {
+	if same, err := hostfiles.SameDisk(ctx, s.On(s.Target()), dir, hostfiles.StateDir); err != nil {
 		return nil, err
 	} else if !same {
 		archive = "in that folder under another name: it is a disk of its own"

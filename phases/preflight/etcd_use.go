@@ -9,7 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"hamigrate/phases"
+	"hamigrate/migrate/etcdflags"
+	"hamigrate/phases/consumers"
+	"hamigrate/phases/etcdconfig"
 )
 
 // etcdUseChecks are about the old etcd: what must not outlive it, and who else uses it.
@@ -31,7 +33,7 @@ func etcdUseChecks() []Check {
 }
 
 func etcdRescueFlags(ctx context.Context, s Scene) ([]Finding, error) {
-	troubles, gone, err := phases.EtcdTroubles(ctx, s.Reader)
+	troubles, gone, err := etcdconfig.Troubles(ctx, s.Reader)
 	if err != nil {
 		return nil, err
 	}
@@ -64,13 +66,13 @@ func etcdClients(ctx context.Context, s Scene) ([]Finding, error) {
 	if !running {
 		return []Finding{fine("no old etcd runs on %s any more", s.Target())}, nil
 	}
-	use, err := phases.EtcdClients(ctx, s.Reader, phases.EtcdClientsLimit)
+	use, err := consumers.EtcdClients(ctx, s.Reader, consumers.EtcdLimit)
 	if err != nil {
 		use.Unseen = append(use.Unseen, fmt.Sprintf("anything: %v", err))
 	}
-	clients, metrics := phases.EtcdClientsInstead(s.Reader, old.Flags)
+	clients, metrics := consumers.EtcdClientsInstead(s.Reader, old.Flags)
 	var out []Finding
-	if reached := phases.ReachableListeners(old.Flags, s.First().Address); len(reached) > 0 {
+	if reached := etcdflags.ReachableListeners(old.Flags, s.First().Address); len(reached) > 0 {
 		how := ""
 		if strings.HasPrefix(metrics[0], "https:") {
 			how = " (with a client certificate of etcd's CA, as before)"
@@ -109,8 +111,8 @@ func etcdClients(ctx context.Context, s Scene) ([]Finding, error) {
 func memberPorts(ctx context.Context, s Scene) ([]Finding, error) {
 	f, own := s.Facts(), s.Self()
 	local := "127.0.0.1"
-	want := []string{net.JoinHostPort(own.Address, strconv.Itoa(phases.EtcdClientPort)), net.JoinHostPort(own.Address, strconv.Itoa(phases.EtcdPeerPort)),
-		net.JoinHostPort(local, strconv.Itoa(phases.EtcdClientPort))}
+	want := []string{net.JoinHostPort(own.Address, strconv.Itoa(etcdflags.EtcdClientPort)), net.JoinHostPort(own.Address, strconv.Itoa(etcdflags.EtcdPeerPort)),
+		net.JoinHostPort(local, strconv.Itoa(etcdflags.EtcdClientPort))}
 	needed := slices.Clone(want)
 	old, running, err := s.OldEtcdAsIs(ctx)
 	if err != nil {
@@ -118,7 +120,7 @@ func memberPorts(ctx context.Context, s Scene) ([]Finding, error) {
 	}
 	var out []Finding
 	if running {
-		for _, flag := range phases.MemberListeners(old.Flags, own) {
+		for _, flag := range etcdflags.MemberListeners(old.Flags, own) {
 			for raw := range strings.SplitSeq(flag.Value, ",") {
 				u, err := url.Parse(raw)
 				if err != nil {

@@ -12,7 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/overlap"
@@ -63,12 +65,12 @@ func waysNeeded(ctx context.Context, s Scene) ([]way, error) {
 	just := []cluster.Host{one}
 	each(slices.Concat(just, workers), balancers, spec.Endpoint.Port, 1)
 	each(balancers, just, apiPort, 1)
-	each(just, members, phases.EtcdClientPort, 2)
-	each(slices.Concat(just, members), slices.Concat(just, members), phases.EtcdPeerPort, 2)
+	each(just, members, etcdflags.EtcdClientPort, 2)
+	each(slices.Concat(just, members), slices.Concat(just, members), etcdflags.EtcdPeerPort, 2)
 	each(slices.Concat(balancers, workers), just, overlap.Port, 2)
 	each(planes, balancers, spec.Endpoint.Port, 3)
 	each(balancers, planes, apiPort, 3)
-	each(planes, members, phases.EtcdClientPort, 3)
+	each(planes, members, etcdflags.EtcdClientPort, 3)
 	each(just, planes, kubeletPort, 3)
 	each(planes, slices.Concat(just, workers), kubeletPort, 3)
 	p := s.survey.options.Phase
@@ -125,7 +127,7 @@ func connectAll(ctx context.Context, s Scene, ways []way) []Finding {
 	var mu sync.Mutex
 	from, why := map[int][]string{}, map[int]error{}
 	groups := map[string]int{} // an address and phases to the first way of them
-	_ = phases.ForEach(ways, func(i int, w way) error {
+	_ = parallel.Each(ways, func(i int, w way) error {
 		room[w.from] <- struct{}{}
 		defer func() { <-room[w.from] }()
 		err := connect(ctx, s, w)
@@ -207,7 +209,7 @@ func listenScript(unit string, addresses []string) string {
 func listenOn(ctx context.Context, h phases.Writer, unit string, free map[string][]string) map[string]error {
 	var mu sync.Mutex
 	failed := map[string]error{}
-	_ = phases.ForEach(hostsOf(free), func(_ int, host string) error {
+	_ = parallel.Each(hostsOf(free), func(_ int, host string) error {
 		if _, err := h.On(host).Run(ctx, remote.Command{Script: listenScript(unit, free[host])}); err != nil {
 			mu.Lock()
 			defer mu.Unlock()
@@ -223,7 +225,7 @@ func listenOn(ctx context.Context, h phases.Writer, unit string, free map[string
 func stopListening(ctx context.Context, h phases.Writer, unit string, free map[string][]string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	_ = phases.ForEach(hostsOf(free), func(_ int, host string) error {
+	_ = parallel.Each(hostsOf(free), func(_ int, host string) error {
 		_, err := h.On(host).Run(ctx, remote.Command{Script: "systemctl stop " + unit + ".service 2>/dev/null || :"})
 		return err
 	})

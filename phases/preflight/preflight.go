@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -229,7 +230,7 @@ func (s *survey) visitAll(ctx context.Context) {
 		arrived = s.arrive(ctx, s.hosts[i])
 	}
 	room := make(chan struct{}, atOnce)
-	_ = phases.ForEach(s.hosts, func(_ int, t target) error {
+	_ = parallel.Each(s.hosts, func(_ int, t target) error {
 		room <- struct{}{}
 		defer func() { <-room }()
 		if isFirst(t) && arrived || !isFirst(t) && s.arrive(ctx, t) {
@@ -282,7 +283,7 @@ func (s *survey) look(ctx context.Context, name string) {
 		s.tell()
 		return
 	}
-	_ = phases.ForEach(s.checks, func(_ int, c Check) error {
+	_ = parallel.Each(s.checks, func(_ int, c Check) error {
 		if c.Look != nil {
 			each(c)
 		}

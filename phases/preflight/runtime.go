@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/kubeadm"
 	"hamigrate/migrate/remote"
-	"hamigrate/phases"
 )
 
 // runtimeState is what a host has of container runtimes.
@@ -64,7 +64,7 @@ fi
 :`
 
 func readRuntime(ctx context.Context, r remote.Reader, socket string) (runtimeState, error) {
-	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf(runtimeScript, remote.Quote(phases.SocketPath(socket)), strings.Join(knownSockets, " "))})
+	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf(runtimeScript, remote.Quote(kubeadm.SocketPath(socket)), strings.Join(knownSockets, " "))})
 	if err != nil {
 		return runtimeState{}, fmt.Errorf("looking at the container runtime of %s: %w", r.Name(), err)
 	}
@@ -97,7 +97,7 @@ func readRuntime(ctx context.Context, r remote.Reader, socket string) (runtimeSt
 // kubelet is told the same socket, whatever else the host has.
 func runtime(ctx context.Context, s Scene) ([]Finding, error) {
 	first := s.On(s.First().Name)
-	socket, err := phases.CRISocket(ctx, first)
+	socket, err := kubeadm.CRISocket(ctx, first)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func unitOf(socket string) string {
 // images wants those that the first node's static pods run.
 func images(ctx context.Context, s Scene) ([]Finding, error) {
 	first := s.On(s.First().Name)
-	socket, err := phases.CRISocket(ctx, first)
+	socket, err := kubeadm.CRISocket(ctx, first)
 	if err != nil {
 		return nil, err
 	}

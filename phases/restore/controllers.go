@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/process"
 	"hamigrate/phases"
 )
 
@@ -14,7 +15,7 @@ func (o Options) controllers() phases.Step {
 			if err := o.back(ctx, v, p); err != nil {
 				return err
 			}
-			list, err := phases.Processes(ctx, v.On(v.Target()), p.comm)
+			list, err := process.Find(ctx, v.On(v.Target()), p.comm)
 			if err != nil || len(list) == 0 {
 				return orErr(err, "%s does not run on %s yet", p.name, v.Target())
 			}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote"
@@ -108,7 +109,7 @@ func (o Options) kubeletsSeen(ctx context.Context, v phases.Reader) error {
 	if err != nil {
 		return err
 	}
-	return phases.ForEach(nodes, func(_ int, node string) error { return o.kubeletSeen(ctx, v, node) })
+	return parallel.Each(nodes, func(_ int, node string) error { return o.kubeletSeen(ctx, v, node) })
 }
 
 // kubeletSeen wants a node Ready and its lease renewed since its kubelet was

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	adapter "hamigrate/migrate/etcd"
 	"hamigrate/migrate/kube"
@@ -71,7 +72,7 @@ func (o Options) quorumRefuses(ctx context.Context, v phases.Reader) (string, er
 	}
 	var noQuorum error
 	var answers []adapter.Answer
-	_ = phases.SideBySide(
+	_ = parallel.Do(
 		func() error {
 			ctx, cancel := context.WithTimeout(ctx, membersTimeout)
 			defer cancel()

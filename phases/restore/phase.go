@@ -24,8 +24,10 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd/membership"
@@ -139,7 +141,7 @@ func (o Options) invariants(ctx context.Context, v phases.Reader) error {
 	for _, h := range v.Spec().EtcdMembers() {
 		hosts = append(hosts, h.Name)
 	}
-	if err := phases.ForEach(hosts, func(_ int, host string) error {
+	if err := parallel.Each(hosts, func(_ int, host string) error {
 		if _, err := v.On(host).Look(ctx, remote.Cmd("true")); err != nil {
 			return fmt.Errorf("checking %s: %w", host, err)
 		}
@@ -158,13 +160,13 @@ func (o Options) invariants(ctx context.Context, v phases.Reader) error {
 }
 
 // dir is this restore's folder on a host, for root alone.
-func (o Options) dir() string { return path.Join(phases.StateDir, "restore", o.ID) }
+func (o Options) dir() string { return path.Join(hostfiles.StateDir, "restore", o.ID) }
 
 func (o Options) mark(name string) string { return path.Join(o.dir(), name) }
 
 // setMark is a script that makes this restore's folder and a mark in it.
 func (o Options) setMark(name string) string {
-	return fmt.Sprintf("install -d -m 0700 %s %s/restore %s\n: >%s\nsync %[4]s\n", phases.StateDir, phases.StateDir, o.dir(), o.mark(name))
+	return fmt.Sprintf("install -d -m 0700 %s %s/restore %s\n: >%s\nsync %[4]s\n", hostfiles.StateDir, hostfiles.StateDir, o.dir(), o.mark(name))
 }
 
 // marked says whether a host has a mark.

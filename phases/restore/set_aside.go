@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd"
@@ -54,9 +55,9 @@ func dataOf(v phases.Reader) string { return path.Join(etcd.Of(v.Spec()).Files()
 // one.
 func (o Options) lostDir(ctx context.Context, v phases.Reader) (string, error) {
 	data := etcd.Of(v.Spec()).Files().Data
-	same, err := phases.SameDisk(ctx, v.On(v.Target()), data, phases.StateDir)
+	same, err := hostfiles.SameDisk(ctx, v.On(v.Target()), data, hostfiles.StateDir)
 	if err != nil || same {
-		return path.Join(phases.StateDir, "lost", o.ID), err
+		return path.Join(hostfiles.StateDir, "lost", o.ID), err
 	}
 	return path.Join(data, "migrate-lost", o.ID), nil
 }
@@ -70,7 +71,7 @@ func (o Options) applySetAside(ctx context.Context, h phases.Writer, _ migrate.B
 	if err != nil {
 		return err
 	}
-	script := fmt.Sprintf("install -d -m 0700 %s %s %s", phases.StateDir, path.Dir(lost), lost)
+	script := fmt.Sprintf("install -d -m 0700 %s %s %s", hostfiles.StateDir, path.Dir(lost), lost)
 	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
 		return fmt.Errorf("making %s on %s: %w", lost, h.Target(), err)
 	}

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/process"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -30,7 +32,7 @@ func (o Options) stopControlPlane() phases.Step {
 		},
 		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			var script strings.Builder
-			fmt.Fprintf(&script, "set -eu; umask 077\ninstall -d -m 0700 %s %s\n", phases.StateDir, phases.DisabledDir)
+			fmt.Fprintf(&script, "set -eu; umask 077\ninstall -d -m 0700 %s %s\n", hostfiles.StateDir, phases.DisabledDir)
 			for _, p := range allPods() {
 				script.WriteString(p.park())
 			}
@@ -51,7 +53,7 @@ func (o Options) stopped(ctx context.Context, v phases.Reader, node string) erro
 		if there, err := exists(ctx, v.On(node), p.manifest()); err != nil || there {
 			return orErr(err, "%s is in %s on %s", path.Base(p.manifest()), kube.ManifestsDir, node)
 		}
-		list, err := phases.Processes(ctx, v.On(node), p.comm)
+		list, err := process.Find(ctx, v.On(node), p.comm)
 		if err != nil || len(list) > 0 {
 			return orErr(err, "%s runs on %s", p.name, node)
 		}

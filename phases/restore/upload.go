@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -29,7 +30,7 @@ func (o Options) upload() phases.Step {
 		},
 		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			host := h.On(h.Target())
-			script := fmt.Sprintf("install -d -m 0700 %[1]s %[1]s/restore %[2]s", phases.StateDir, o.dir())
+			script := fmt.Sprintf("install -d -m 0700 %[1]s %[1]s/restore %[2]s", hostfiles.StateDir, o.dir())
 			if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
 				return fmt.Errorf("making %s on %s: %w", o.dir(), h.Target(), err)
 			}

@@ -12,7 +12,9 @@ import (
 	"strings"
 
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/process"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -208,7 +210,7 @@ func apiServerItems(ctx context.Context, v phases.Reader) ([]Finding, error) {
 // sameEncryption compares the encryption of Secrets with that of the first
 // node: where they differ, one of them cannot read what the other has written.
 // Whether there is any is the owner's to decide.
-func sameEncryption(ctx context.Context, v phases.Reader, here phases.Process) ([]Finding, error) {
+func sameEncryption(ctx context.Context, v phases.Reader, here process.Running) ([]Finding, error) {
 	const flag = "encryption-provider-config"
 	first, running, err := v.APIServer(ctx, v.First().Name)
 	if err != nil || !running {
@@ -265,13 +267,13 @@ func mounted(ctx context.Context, v phases.Reader, node, inside string) (string,
 
 // memberItems are those of an etcd host.
 func memberItems(ctx context.Context, v phases.Reader) ([]Finding, error) {
-	list, err := phases.Processes(ctx, v.On(v.Target()), "etcd")
+	list, err := process.Find(ctx, v.On(v.Target()), "etcd")
 	if err != nil || len(list) == 0 { // that one runs is asked by another check
 		return nil, err
 	}
 	flags := list[0].Flags
 	for _, p := range list { // another etcd may run in some container
-		if dir, _ := p.Flags.Get("data-dir"); dir == phases.EtcdDataDir {
+		if dir, _ := p.Flags.Get("data-dir"); dir == etcdflags.DataDir {
 			flags = p.Flags
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
 	"hamigrate/phases/balancer"
@@ -124,7 +125,7 @@ func ownOrEndpoint(ctx context.Context, v phases.Reader, server string) (bool, e
 
 func kubelet(ctx context.Context, v phases.Reader) ([]Finding, error) {
 	const file = "/etc/kubernetes/kubelet.conf"
-	server, err := phases.KubeconfigServer(ctx, v.On(v.Target()), file)
+	server, err := hostfiles.KubeconfigServer(ctx, v.On(v.Target()), file)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +163,7 @@ func kubeconfigs(ctx context.Context, v phases.Reader) ([]Finding, error) {
 		beside bool
 	}{{"admin", false}, {"super-admin", false}, {"controller-manager", true}, {"scheduler", true}} {
 		file := "/etc/kubernetes/" + f.name + ".conf"
-		server, err := phases.KubeconfigServer(ctx, v.On(v.Target()), file)
+		server, err := hostfiles.KubeconfigServer(ctx, v.On(v.Target()), file)
 		if errors.Is(err, fs.ErrNotExist) && f.name == "super-admin" {
 			continue // on the first node alone, and since kubeadm 1.29
 		}

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -152,7 +153,7 @@ func (s *survey) findHosts(ctx context.Context) {
 // visitAll looks at each host, some of them at once.
 func (s *survey) visitAll(ctx context.Context) {
 	room := make(chan struct{}, atOnce)
-	_ = phases.ForEach(s.hosts, func(_ int, t target) error {
+	_ = parallel.Each(s.hosts, func(_ int, t target) error {
 		room <- struct{}{}
 		defer func() { <-room }()
 		if t.role == migrate.FirstControlPlane || s.arrive(ctx, t) {
@@ -204,7 +205,7 @@ func (s *survey) look(ctx context.Context, t target) {
 		}
 		return
 	}
-	_ = phases.ForEach(mine, func(_ int, c Check) error { s.one(ctx, c, t); return nil })
+	_ = parallel.Each(mine, func(_ int, c Check) error { s.one(ctx, c, t); return nil })
 }
 
 // one does one check. One that could not be done is not one that found all to

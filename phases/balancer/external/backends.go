@@ -9,6 +9,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/process"
 	"hamigrate/phases"
 	"hamigrate/phases/balancer"
 )
@@ -48,7 +49,7 @@ func toLeave(ctx context.Context, v phases.Reader) (address string, cert *x509.C
 		if address, cert, shown = ownCertificate(ctx, v); shown == nil {
 			return nil
 		}
-		list, err := phases.Processes(ctx, v.On(v.Target()), "kube-apiserver")
+		list, err := process.Find(ctx, v.On(v.Target()), "kube-apiserver")
 		if err == nil && len(list) == 0 && address != "" {
 			return nil
 		}

@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"slices"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -50,12 +52,12 @@ func LookAhead(ctx context.Context, v phases.Reader) (Ahead, error) {
 func begun(ctx context.Context, v phases.Reader) (bool, error) {
 	hosts := v.Spec().LoadBalancer.Hosts
 	have := make([]bool, len(hosts))
-	err := phases.ForEach(hosts, func(i int, lb cluster.Host) error {
+	err := parallel.Each(hosts, func(i int, lb cluster.Host) error {
 		r := v.On(lb.Name)
 		list, err := PresentBackends(ctx, r, v)
 		have[i] = len(list) > 0
 		if errors.As(err, new(refusedError)) { // nginx does not say where it would be
-			have[i], err = phases.Confirms(ctx, r, remote.Command{Script: "[ -e " + StreamFile + " ] || [ -e " + ownFile + " ] || grep -rqsF '" + ownHeader + "' /etc/nginx"})
+			have[i], err = hostfiles.Confirms(ctx, r, remote.Command{Script: "[ -e " + StreamFile + " ] || [ -e " + ownFile + " ] || grep -rqsF '" + ownHeader + "' /etc/nginx"})
 		}
 		switch {
 		case errors.As(err, new(streamBlockError)):

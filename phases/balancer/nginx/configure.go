@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/platform"
@@ -51,7 +53,7 @@ func Forwarding(ctx context.Context, r remote.Reader, v phases.Reader) (backends
 	if err != nil {
 		return nil, false, err
 	}
-	err = phases.SideBySide(
+	err = parallel.Do(
 		func() (err error) { _, backends, err = present(ctx, r, l); return err },
 		func() (err error) { loaded, err = l.loaded(ctx, r); return err })
 	return backends, loaded, err
@@ -83,7 +85,7 @@ type written struct {
 func plan(ctx context.Context, r remote.Reader, v phases.Reader, l layout, backends []string) (written, error) {
 	w := written{layout: l}
 	var conf remote.File
-	err := phases.SideBySide(
+	err := parallel.Do(
 		func() (err error) { conf, err = r.ReadFile(ctx, nginxConf); return err },
 		func() (err error) { w.before, _, err = present(ctx, r, l); return err })
 	if err != nil {
@@ -126,7 +128,7 @@ func Configure(ctx context.Context, h remote.Host, v phases.Reader, backends []s
 		return err
 	}
 	if w.edited {
-		if err := phases.Backup(ctx, h, nginxStreamID, nginxConf); err != nil {
+		if err := hostfiles.Backup(ctx, h, nginxStreamID, nginxConf); err != nil {
 			return err
 		}
 	}
@@ -246,7 +248,7 @@ func (w written) back(ctx context.Context, h remote.Host) error {
 	if !w.edited {
 		return err
 	}
-	conf, readErr := h.ReadFile(ctx, path.Join(phases.BackupDir(nginxStreamID), nginxConf))
+	conf, readErr := h.ReadFile(ctx, path.Join(hostfiles.BackupDir(nginxStreamID), nginxConf))
 	if readErr != nil {
 		return errors.Join(err, readErr)
 	}

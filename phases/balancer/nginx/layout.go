@@ -12,8 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
-	"hamigrate/phases"
 	"hamigrate/phases/platform"
 )
 
@@ -264,7 +264,7 @@ func withoutLines(ctx context.Context, r remote.Reader, conf remote.File) (remot
 	}
 	former := conf
 	former.Data = bytes.Replace(conf.Data[len(load):], line, []byte("\n"), 1)
-	kept, err := r.ReadFile(ctx, path.Join(phases.BackupDir(nginxStreamID), nginxConf))
+	kept, err := r.ReadFile(ctx, path.Join(hostfiles.BackupDir(nginxStreamID), nginxConf))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return remote.File{}, err
 	}

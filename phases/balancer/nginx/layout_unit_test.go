@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/remotetest"
-	"hamigrate/phases"
 )
 
 // dump is what `nginx -T` prints of nginx.conf and other files, as pairs.
@@ -108,7 +108,7 @@ func TestEditedAndBack(t *testing.T) {
 		for _, kept := range []bool{false, true} {
 			want := strings.TrimRight(conf, "\n") + "\n"
 			if kept {
-				h.Put(remote.File{Path: path.Join(phases.BackupDir(nginxStreamID), nginxConf), Data: []byte(conf)})
+				h.Put(remote.File{Path: path.Join(hostfiles.BackupDir(nginxStreamID), nginxConf), Data: []byte(conf)})
 				want = conf
 			}
 			back, err := withoutLines(t.Context(), h, remote.File{Path: nginxConf, Data: []byte(edited)})

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/balancer"
@@ -85,7 +87,7 @@ func tryNginxStream(ctx context.Context, v phases.Reader) (f migrate.Finding, tr
 	var first, holder, active, enabled string
 	var list []string
 	var loaded bool
-	err = phases.SideBySide(
+	err = parallel.Do(
 		func() (err error) { _, list, err = present(ctx, r, l); return err },
 		func() (err error) { first, err = v.APIAddress(ctx, v.First().Name); return err },
 		func() (err error) { holder, err = portHolder(ctx, r, port); return err },
@@ -243,5 +245,5 @@ func undoNginxStream(ctx context.Context, h phases.Writer, before migrate.Before
 	if err := serviceBack(ctx, host, before); err != nil {
 		return err
 	}
-	return host.Remove(ctx, path.Join(phases.BackupDir(nginxStreamID), nginxConf))
+	return host.Remove(ctx, path.Join(hostfiles.BackupDir(nginxStreamID), nginxConf))
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -71,7 +72,7 @@ func wantedConnections(ctx context.Context, v phases.Reader, conf []byte) (int, 
 	if err != nil || have < need {
 		return need, err
 	}
-	kept, err := v.On(v.Target()).ReadFile(ctx, path.Join(phases.BackupDir(workerConnectionsID), nginxConf))
+	kept, err := v.On(v.Target()).ReadFile(ctx, path.Join(hostfiles.BackupDir(workerConnectionsID), nginxConf))
 	if errors.Is(err, fs.ErrNotExist) {
 		return need, nil
 	}
@@ -174,7 +175,7 @@ func applyWorkerConnections(ctx context.Context, h phases.Writer, _ migrate.Befo
 	if configuredConnections(f.Data) >= need {
 		return nil
 	}
-	if err := phases.Backup(ctx, host, workerConnectionsID, nginxConf); err != nil {
+	if err := hostfiles.Backup(ctx, host, workerConnectionsID, nginxConf); err != nil {
 		return err
 	}
 	if f.Data, err = raiseConnections(f.Data, need); err != nil {
@@ -204,7 +205,7 @@ func undoWorkerConnections(ctx context.Context, h phases.Writer, before migrate.
 		return err
 	}
 	// The copy is made before the change: without one there was none.
-	kept, err := host.ReadFile(ctx, path.Join(phases.BackupDir(workerConnectionsID), nginxConf))
+	kept, err := host.ReadFile(ctx, path.Join(hostfiles.BackupDir(workerConnectionsID), nginxConf))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

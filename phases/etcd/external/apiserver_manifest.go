@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/process"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/apiserver"
@@ -108,7 +110,7 @@ func editedByOthers(ctx context.Context, v phases.Reader, m kube.Manifest, befor
 
 // backupOfManifest is the copy of before the first attempt.
 func backupOfManifest() string {
-	return path.Join(phases.BackupDir(repointID), phases.APIServerManifest)
+	return path.Join(hostfiles.BackupDir(repointID), phases.APIServerManifest)
 }
 
 // serversIn reads the --etcd-servers of a manifest.
@@ -206,7 +208,7 @@ func (a around) write(ctx context.Context, host remote.Host, f remote.File) erro
 // gracefully stops the API server of the target so that its clients, which the
 // second one serves by then, notice nothing.
 func gracefully(ctx context.Context, h phases.Writer) around {
-	var was phases.Process
+	var was process.Running
 	return around{
 		before: func() (err error) {
 			was, err = apiserver.Stop(ctx, h)
@@ -254,7 +256,7 @@ func changeEtcdServers(ctx context.Context, h phases.Writer, edit around) error 
 	if have, _ := m.Flags().Get("etcd-servers"); have == etcdServers(h.Reader) {
 		return nil
 	}
-	if err := phases.Backup(ctx, host, repointID, phases.APIServerManifest); err != nil {
+	if err := hostfiles.Backup(ctx, host, repointID, phases.APIServerManifest); err != nil {
 		return err
 	}
 	changed, err := m.SetFlag("etcd-servers", etcdServers(h.Reader))
@@ -341,4 +343,4 @@ func needsClientCert(err error) bool {
 // lastGood is the manifest that the node puts back by itself: the one that
 // worked a moment ago, not the pre-image of the first attempt. On the way back
 // that is one with the new members.
-const lastGood = phases.StateDir + "/kube-apiserver.last-good.yaml"
+const lastGood = hostfiles.StateDir + "/kube-apiserver.last-good.yaml"

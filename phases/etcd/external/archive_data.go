@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -98,7 +99,7 @@ func hasOldData(ctx context.Context, v phases.Reader) (bool, error) {
 }
 
 func makeArchive(ctx context.Context, host remote.Host) error {
-	if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", phases.StateDir, path.Dir(phases.EtcdArchive), phases.EtcdArchive)); err != nil {
+	if _, err := host.Run(ctx, remote.Cmd("install", "-d", "-m", "0700", hostfiles.StateDir, path.Dir(phases.EtcdArchive), phases.EtcdArchive)); err != nil {
 		return fmt.Errorf("making the archive on %s: %w", host.Name(), err)
 	}
 	return nil
@@ -147,7 +148,7 @@ const archiveOnDisk = "migrate-archive"
 // not look for it. Data is moved by a rename: to copy gigabytes to another disk
 // takes minutes, and may fill that one.
 func dataArchive(ctx context.Context, v phases.Reader, dir string) (string, error) {
-	same, err := phases.SameDisk(ctx, v.On(v.First().Name), dir, phases.StateDir)
+	same, err := hostfiles.SameDisk(ctx, v.On(v.First().Name), dir, hostfiles.StateDir)
 	if err != nil || same {
 		return phases.EtcdArchive, err
 	}

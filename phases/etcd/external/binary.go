@@ -12,8 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -67,7 +69,7 @@ type programs struct{ etcd, ctl string }
 
 // before is the pre-image: what is there now.
 func (p programs) before() migrate.Before {
-	return migrate.Before{"sha256": cmp.Or(p.etcd, absent), "etcdctl": cmp.Or(p.ctl, absent), "backup": phases.BackupDir(binaryID)}
+	return migrate.Before{"sha256": cmp.Or(p.etcd, absent), "etcdctl": cmp.Or(p.ctl, absent), "backup": hostfiles.BackupDir(binaryID)}
 }
 
 // absent is the digest of a file that is not there.
@@ -105,7 +107,7 @@ func wantedPrograms(ctx context.Context, v phases.Reader) (programs, error) {
 // programsAt reads those of a host, where etcdctl lies beside etcd.
 func programsAt(ctx context.Context, v phases.Reader, host, etcd string) (programs, error) {
 	var p programs
-	err := phases.SideBySide(
+	err := parallel.Do(
 		func() (err error) { p.etcd, err = v.Digest(ctx, host, etcd); return err },
 		func() (err error) { p.ctl, err = v.Digest(ctx, host, path.Join(path.Dir(etcd), "etcdctl")); return err })
 	return p, err
@@ -113,7 +115,7 @@ func programsAt(ctx context.Context, v phases.Reader, host, etcd string) (progra
 
 func checkBinary(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	var have, want programs
-	err := phases.SideBySide(
+	err := parallel.Do(
 		func() (err error) { have, err = programsAt(ctx, v, v.Target(), Binary); return err },
 		func() (err error) { want, err = wantedPrograms(ctx, v); return err })
 	switch {
@@ -156,7 +158,7 @@ func applyBinary(ctx context.Context, h phases.Writer, before migrate.Before) er
 		keep = append(keep, Binary+"ctl")
 	}
 	if len(keep) > 0 {
-		if err := phases.Backup(ctx, host, binaryID, keep...); err != nil {
+		if err := hostfiles.Backup(ctx, host, binaryID, keep...); err != nil {
 			return err
 		}
 	}
@@ -191,7 +193,7 @@ func applyBinary(ctx context.Context, h phases.Writer, before migrate.Before) er
 // verifyBinary runs it: a wrong architecture or C library shows here.
 func verifyBinary(ctx context.Context, v phases.Reader) error {
 	var out string
-	err := phases.SideBySide(
+	err := parallel.Do(
 		func() error {
 			f, err := checkBinary(ctx, v)
 			if err == nil && f.Verdict != migrate.Satisfied {

@@ -12,9 +12,12 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/kubeadm"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -39,7 +42,7 @@ func certificates() phases.Step {
 			"mkdir -p -m 0700 $HOME/{{.Target}}/etcd\n" +
 			"ln -s /etc/kubernetes/pki/etcd/ca.crt /etc/kubernetes/pki/etcd/ca.key $HOME/{{.Target}}/etcd/\n" +
 			"cat > $HOME/{{.Target}}.yaml <<EOF\n" +
-			"apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {advertiseAddress: {{.Address}}}\nnodeRegistration: {name: {{.Target}}, criSocket: " + phases.SocketByHand + "}\n---\n" +
+			"apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {advertiseAddress: {{.Address}}}\nnodeRegistration: {name: {{.Target}}, criSocket: " + kubeadm.SocketByHand + "}\n---\n" +
 			"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: $(kubeadm version -o short)\ncertificatesDir: $HOME/{{.Target}}\n" +
 			"etcd: {local: {serverCertSANs: [{{.Target}}, {{.Address}}], peerCertSANs: [{{.Target}}, {{.Address}}]}}\nEOF\n" +
 			"kubeadm init phase certs etcd-server --config $HOME/{{.Target}}.yaml\n" +
@@ -67,9 +70,9 @@ func signingDir(host string) string { return "sign-" + host }
 func certificateFault(ctx context.Context, v phases.Reader, ca []byte) (string, error) {
 	read := make([]remote.File, len(certificateFiles))
 	var left []string
-	err := phases.SideBySide(
+	err := parallel.Do(
 		func() error {
-			return phases.ForEach(certificateFiles, func(i int, name string) (err error) {
+			return parallel.Each(certificateFiles, func(i int, name string) (err error) {
 				read[i], err = v.On(v.Target()).ReadFile(ctx, path.Join(PKIDir, name))
 				if errors.Is(err, fs.ErrNotExist) {
 					return nil
@@ -80,7 +83,7 @@ func certificateFault(ctx context.Context, v phases.Reader, ca []byte) (string, 
 		// The scratch folder for signing holds the same keys; an attempt that
 		// was cut may have left it behind.
 		func() (err error) {
-			left, err = v.On(v.First().Name).List(ctx, phases.StateDir)
+			left, err = v.On(v.First().Name).List(ctx, hostfiles.StateDir)
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil
 			}
@@ -162,7 +165,7 @@ func checkCertificates(ctx context.Context, v phases.Reader) (migrate.Finding, e
 		return phases.Done("the certificates in %s are good", PKIDir), nil
 	}
 	key := path.Join(dir, "etcd/ca.key")
-	switch has, err := phases.Confirms(ctx, v.On(v.First().Name), remote.Cmd("test", "-s", key)); {
+	switch has, err := hostfiles.Confirms(ctx, v.On(v.First().Name), remote.Cmd("test", "-s", key)); {
 	case err != nil:
 		return migrate.Finding{}, err
 	case !has:
@@ -174,7 +177,7 @@ func checkCertificates(ctx context.Context, v phases.Reader) (migrate.Finding, e
 		return migrate.Finding{}, err
 	}
 	names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(certificateFiles, n) })
-	f := phases.Need(migrate.Before{"fault": fault, "files": strings.Join(names, ","), "backup": phases.BackupDir(certificatesID)}, "%s", fault)
+	f := phases.Need(migrate.Before{"fault": fault, "files": strings.Join(names, ","), "backup": hostfiles.BackupDir(certificatesID)}, "%s", fault)
 	f.Changes = []migrate.Change{{Object: v.Target() + ":" + PKIDir, Before: strings.Join(append(names, ""), "\n"),
 		After: strings.Join(certificateFiles, " (new)\n") + " (new)\n"}}
 	return f, nil
@@ -223,15 +226,15 @@ func signMember(ctx context.Context, h phases.Writer, names map[string][]string,
 	self, first := h.Self(), h.On(h.First().Name)
 	own := []string{self.Name, self.Address}
 	cc.SetLocalEtcdSANs(with(own, names["server"]), with(own, names["peer"]))
-	signing := phases.Signing{
-		Dir: path.Join(phases.StateDir, signingDir(self.Name)), Config: cc, NodeName: self.Name, Address: self.Address, CA: "etcd/ca",
+	signing := kubeadm.Signing{
+		Dir: path.Join(hostfiles.StateDir, signingDir(self.Name)), Config: cc, NodeName: self.Name, Address: self.Address, CA: "etcd/ca",
 	}
 	signed := []string{"ca.crt"}
 	for _, kind := range kinds {
 		signing.Phases = append(signing.Phases, "etcd-"+kind)
 		signed = append(signed, kind+".crt", kind+".key")
 	}
-	pki, err := phases.Sign(ctx, first, signing)
+	pki, err := kubeadm.Sign(ctx, first, signing)
 	if err != nil {
 		return nil, "", err
 	}
@@ -239,7 +242,7 @@ func signMember(ctx context.Context, h phases.Writer, names map[string][]string,
 	for _, name := range signed {
 		paths = append(paths, path.Join(pki, "etcd", name))
 	}
-	if files, err = phases.ReadFiles(ctx, first, paths...); err != nil {
+	if files, err = hostfiles.ReadFiles(ctx, first, paths...); err != nil {
 		return nil, "", fmt.Errorf("reading a signed certificate: %w", err)
 	}
 	for i, name := range signed {
@@ -281,7 +284,7 @@ func keepCertificates(ctx context.Context, h phases.Writer, before migrate.Befor
 	for name := range strings.SplitSeq(before["files"], ",") {
 		files = append(files, path.Join(PKIDir, name))
 	}
-	return phases.Backup(ctx, h.On(h.Target()), certificatesID, files...)
+	return hostfiles.Backup(ctx, h.On(h.Target()), certificatesID, files...)
 }
 
 func verifyCertificates(ctx context.Context, v phases.Reader) error {
@@ -307,7 +310,7 @@ func undoCertificates(ctx context.Context, h phases.Writer, before migrate.Befor
 		return err
 	}
 	first := h.On(h.First().Name)
-	scratch := path.Join(phases.StateDir, signingDir(h.Target()))
+	scratch := path.Join(hostfiles.StateDir, signingDir(h.Target()))
 	if _, err := first.Run(ctx, remote.Cmd("rm", "-rf", scratch)); err != nil {
 		return fmt.Errorf("removing the scratch folder on %s: %w", first.Name(), err)
 	}

@@ -5,13 +5,14 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/etcdconfig"
 )
 
 // notForced is Blocked where the old member's next start would make a cluster
 // of its own. Preflight says so as well, and can be told to let it pass: this
 // can't.
 func notForced(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
-	trouble, err := phases.EtcdForcesNewCluster(ctx, v)
+	trouble, err := etcdconfig.ForcesNewCluster(ctx, v)
 	if err != nil || trouble == nil {
 		return migrate.Finding{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -25,7 +26,7 @@ func ignoreMissing(err error) error {
 // The copy is on the same host, and may be large or hold a key: it passes
 // through nothing else. Without a copy it is back already.
 func fileBack(ctx context.Context, h remote.Host, id migrate.StepID, file string, was bool) error {
-	kept := path.Join(phases.BackupDir(id), file)
+	kept := path.Join(hostfiles.BackupDir(id), file)
 	script := "rm -f " + remote.Quote(file)
 	if was {
 		script = fmt.Sprintf("set -eu; [ ! -e %[1]s ] || { cp -p %[1]s %[2]s; sync %[2]s; mv %[2]s %[3]s; rm -f %[1]s; }",

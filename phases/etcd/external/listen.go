@@ -13,6 +13,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/etcd"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -93,7 +94,7 @@ func checkListen(ctx context.Context, v phases.Reader) (migrate.Finding, error) 
 	if _, err := withListener(m, v.First()); err != nil {
 		return phases.Block("write --"+listenPeers+"=… as one word on one line of the manifest", "%v", err), nil
 	}
-	f := phases.Need(migrate.Before{"backup": phases.BackupDir(listenID)}, "the old member listens for members on %s only", old.PeerAddress)
+	f := phases.Need(migrate.Before{"backup": hostfiles.BackupDir(listenID)}, "the old member listens for members on %s only", old.PeerAddress)
 	// Only the lines that change: the rest may hold secrets, such as a
 	// proxy's password in an environment variable.
 	var before, after strings.Builder
@@ -177,7 +178,7 @@ func applyListen(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 		return fmt.Errorf("%s; %s", blocked.Reason, blocked.Remedy)
 	}
 	host := h.On(h.Target())
-	if err := phases.Backup(ctx, host, listenID, phases.EtcdManifest); err != nil {
+	if err := hostfiles.Backup(ctx, host, listenID, phases.EtcdManifest); err != nil {
 		return err
 	}
 	if f.Data, err = withListener(m, h.First()); err != nil {
@@ -226,7 +227,7 @@ func undoListen(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 	if err := etcdFollows(ctx, h.Reader, m); err != nil {
 		return err
 	}
-	kept := path.Join(phases.BackupDir(listenID), phases.EtcdManifest)
+	kept := path.Join(hostfiles.BackupDir(listenID), phases.EtcdManifest)
 	if !localOnly(m) {
 		if err := listenerBack(ctx, h, f, kept); err != nil {
 			return err

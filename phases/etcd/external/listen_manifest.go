@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -30,7 +31,7 @@ func localOnly(m kube.Manifest) bool {
 	urls, _ := m.Flags().Get(listenPeers)
 	for raw := range strings.SplitSeq(urls, ",") {
 		u, err := url.Parse(strings.TrimSpace(raw))
-		if err == nil && u.Host != "" && !phases.IsLoopback(u.Hostname()) {
+		if err == nil && u.Host != "" && !etcdflags.IsLoopback(u.Hostname()) {
 			return false
 		}
 	}

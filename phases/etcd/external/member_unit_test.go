@@ -6,6 +6,7 @@ import (
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/etcd"
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
 
@@ -47,7 +48,7 @@ func TestMemberFlagsInheritTuning(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	for _, f := range kube.ParseFlags(own) {
-		if len(phases.InheritedEtcdFlags(kube.Flags{f}, h)) > 0 {
+		if len(etcdflags.Inherited(kube.Flags{f}, h)) > 0 {
 			t.Errorf("--%s is a member's own, and would be inherited a second time", f.Name)
 		}
 	}

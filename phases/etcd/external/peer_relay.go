@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/etcdflags"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -45,7 +47,7 @@ func peerRelay() phases.Step {
 
 // firstPeerAddress is where members on other hosts reach the old member.
 func firstPeerAddress(v phases.Reader) string {
-	return net.JoinHostPort(v.First().Address, strconv.Itoa(phases.EtcdPeerPort))
+	return net.JoinHostPort(v.First().Address, strconv.Itoa(etcdflags.EtcdPeerPort))
 }
 
 // peerRelayByHand shows the very units that the step writes.
@@ -102,7 +104,7 @@ func checkPeerRelay(ctx context.Context, v phases.Reader) (migrate.Finding, erro
 	} else if strings.TrimSpace(state) == "active" {
 		return phases.Done("%s is relayed to %s", firstPeerAddress(v), old.PeerAddress), nil
 	}
-	switch has, err := phases.Confirms(ctx, r, remote.Command{Script: "[ -x /usr/lib/systemd/systemd-socket-proxyd ] || [ -x /lib/systemd/systemd-socket-proxyd ]"}); {
+	switch has, err := hostfiles.Confirms(ctx, r, remote.Command{Script: "[ -x /usr/lib/systemd/systemd-socket-proxyd ] || [ -x /lib/systemd/systemd-socket-proxyd ]"}); {
 	case err != nil:
 		return migrate.Finding{}, err
 	case !has:

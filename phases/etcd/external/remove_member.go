@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases"
 	"hamigrate/phases/apiserver"
+	"hamigrate/phases/consumers"
 	"hamigrate/phases/etcd/membership"
 )
 
@@ -137,10 +139,10 @@ func othersOfOld(ctx context.Context, v phases.Reader) string {
 		return ""
 	}
 	var users []string
-	for _, u := range phases.ReachableListeners(old.Flags, v.First().Address) {
+	for _, u := range etcdflags.ReachableListeners(old.Flags, v.First().Address) {
 		users = append(users, u+" (metrics)")
 	}
-	use, err := phases.EtcdClients(ctx, v, phases.EtcdClientsLimit)
+	use, err := consumers.EtcdClients(ctx, v, consumers.EtcdLimit)
 	if err != nil {
 		use.Unseen = []string{fmt.Sprintf("anything: %v", err)}
 	}
@@ -155,7 +157,7 @@ func othersOfOld(ctx context.Context, v phases.Reader) string {
 		if n := len(users) - namedAtMost; n > 0 {
 			users, more = users[:namedAtMost], fmt.Sprintf("; %d more, which `migrate audit` lists", n)
 		}
-		clients, metrics := phases.EtcdClientsInstead(v, old.Flags)
+		clients, metrics := consumers.EtcdClientsInstead(v, old.Flags)
 		for i, u := range metrics {
 			metrics[i] = u + " (metrics)"
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -85,7 +86,7 @@ func undoRemoveRelay(ctx context.Context, h phases.Writer, _ migrate.Before) err
 	if err != nil {
 		return err
 	}
-	target, local := phases.ListenAddress(m.Flags(), listenPeers)
+	target, local := etcdflags.ListenAddress(m.Flags(), listenPeers)
 	if !local {
 		return fmt.Errorf("the old member's manifest was changed since: by it the member listens for others on %s itself, so the relay is not set up again", target)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -125,7 +126,7 @@ func checkRepoint(ctx context.Context, v phases.Reader) (migrate.Finding, error)
 	if _, err := m.SetFlag("etcd-servers", want); err != nil {
 		return phases.Block("write --etcd-servers=… as one word on one line of the manifest", "%v", err), nil
 	}
-	finding := phases.Need(migrate.Before{"etcd-servers": have, "backup": phases.BackupDir(repointID)},
+	finding := phases.Need(migrate.Before{"etcd-servers": have, "backup": hostfiles.BackupDir(repointID)},
 		"it uses %s", have)
 	// Only the line that changes: the rest may hold secrets, such as a proxy's
 	// password in an environment variable.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/migrate/process"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -127,7 +128,7 @@ func (Topology) Stopped(ctx context.Context, v phases.Reader) error {
 	if len(words) != 2 || words[0] != "inactive" && words[0] != "failed" || words[1] != "disabled" {
 		return fmt.Errorf("etcd.service on %s is %s", v.Target(), strings.Join(words, " and "))
 	}
-	list, err := phases.Processes(ctx, r, "etcd")
+	list, err := process.Find(ctx, r, "etcd")
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/etcd"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd/membership"
@@ -112,7 +113,7 @@ func applyStartMember(ctx context.Context, h phases.Writer, _ migrate.Before) er
 		return err
 	}
 	if err == nil && !strings.HasPrefix(string(have.Data), environmentMark) {
-		if err := phases.Backup(ctx, host, startMemberID, EnvFile); err != nil {
+		if err := hostfiles.Backup(ctx, host, startMemberID, EnvFile); err != nil {
 			return err
 		}
 	}
@@ -225,7 +226,7 @@ func environmentBack(ctx context.Context, h phases.Writer) error {
 	if err != nil || !strings.HasPrefix(string(f.Data), environmentMark) {
 		return ignoreMissing(err)
 	}
-	_, err = host.ReadFile(ctx, path.Join(phases.BackupDir(startMemberID), EnvFile))
+	_, err = host.ReadFile(ctx, path.Join(hostfiles.BackupDir(startMemberID), EnvFile))
 	if ignoreMissing(err) != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/process"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd/membership"
@@ -69,7 +70,7 @@ func (Topology) MayLeave(ctx context.Context, v phases.Reader) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	running, err := phases.Processes(ctx, v.On(v.Target()), "etcd")
+	running, err := process.Find(ctx, v.On(v.Target()), "etcd")
 	if err != nil {
 		return err
 	}

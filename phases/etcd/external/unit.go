@@ -11,6 +11,8 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/etcdflags"
+	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
@@ -48,7 +50,7 @@ func unit() phases.Step {
 // memberFlags are a member's flags: its own, then what it inherits of the
 // running member. initial-cluster and its state come from EnvFile.
 func memberFlags(h cluster.Host, running kube.Flags) []string {
-	local := fmt.Sprintf("https://127.0.0.1:%d", phases.EtcdClientPort)
+	local := fmt.Sprintf("https://127.0.0.1:%d", etcdflags.EtcdClientPort)
 	flags := []string{
 		"--name=" + h.Name,
 		"--data-dir=" + DataDir,
@@ -57,7 +59,7 @@ func memberFlags(h cluster.Host, running kube.Flags) []string {
 		"--listen-client-urls=" + local + "," + membership.ClientURL(h),
 		"--advertise-client-urls=" + membership.ClientURL(h),
 	}
-	for _, f := range phases.MemberListeners(running, h) {
+	for _, f := range etcdflags.MemberListeners(running, h) {
 		flags = append(flags, "--"+f.Name+"="+f.Value)
 	}
 	flags = append(flags,
@@ -70,7 +72,7 @@ func memberFlags(h cluster.Host, running kube.Flags) []string {
 		"--peer-trusted-ca-file="+PKIDir+"/ca.crt",
 		"--peer-client-cert-auth=true",
 	)
-	for _, f := range phases.InheritedEtcdFlags(running, h) {
+	for _, f := range etcdflags.Inherited(running, h) {
 		flags = append(flags, "--"+f.Name+"="+f.Value)
 	}
 	return flags
@@ -193,11 +195,11 @@ func unitBlocked(ctx context.Context, v phases.Reader, have, want string) (migra
 // form, or not at all.
 func notInherited(v phases.Reader, old phases.OldEtcd) string {
 	var b strings.Builder
-	if reached := phases.ReachableListeners(old.Flags, v.First().Address); len(reached) > 0 {
-		fmt.Fprintf(&b, "; who asks %s for metrics is to ask %s", strings.Join(reached, ", "), strings.Join(phases.ReachableListeners(old.Flags, v.Self().Address), ", "))
+	if reached := etcdflags.ReachableListeners(old.Flags, v.First().Address); len(reached) > 0 {
+		fmt.Fprintf(&b, "; who asks %s for metrics is to ask %s", strings.Join(reached, ", "), strings.Join(etcdflags.ReachableListeners(old.Flags, v.Self().Address), ", "))
 	}
 	var left []string
-	for _, f := range phases.LeftBehindEtcdFlags(old.Flags) {
+	for _, f := range etcdflags.LeftBehind(old.Flags) {
 		if strings.HasPrefix(f.Name, "discovery") { // among them are a user and a password
 			f.Value = "…"
 		}
@@ -233,7 +235,7 @@ func foreignData(ctx context.Context, v phases.Reader) (migrate.Finding, error) 
 	if ignoreMissing(err) != nil {
 		return migrate.Finding{}, err
 	}
-	found := slices.DeleteFunc(names, func(n string) bool { return !phases.IsEtcdMemberData(n) })
+	found := slices.DeleteFunc(names, func(n string) bool { return !etcdflags.IsMemberData(n) })
 	if len(found) == 0 {
 		return migrate.Finding{}, nil
 	}
@@ -244,14 +246,14 @@ func foreignData(ctx context.Context, v phases.Reader) (migrate.Finding, error) 
 	if _, ok := membership.MemberOn(members, v.Self()); ok {
 		return migrate.Finding{}, nil
 	}
-	seen, remedy := phases.ForeignEtcdData(v.Target(), found[0])
+	seen, remedy := etcdflags.ForeignData(v.Target(), found[0])
 	return phases.Block(remedy, "%s", seen), nil
 }
 
 func applyUnit(ctx context.Context, h phases.Writer, before migrate.Before) error {
 	host := h.On(h.Target())
 	if before["unit"] != "" {
-		if err := phases.Backup(ctx, host, unitID, unitFile); err != nil {
+		if err := hostfiles.Backup(ctx, host, unitID, unitFile); err != nil {
 			return err
 		}
 	}
@@ -311,5 +313,5 @@ func undoUnit(ctx context.Context, h phases.Writer, before migrate.Before) error
 	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
 		return fmt.Errorf("loading the previous units on %s: %w", h.Target(), err)
 	}
-	return host.Remove(ctx, path.Join(phases.BackupDir(unitID), unitFile))
+	return host.Remove(ctx, path.Join(hostfiles.BackupDir(unitID), unitFile))
 }

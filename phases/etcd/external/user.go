@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 )
@@ -15,7 +16,7 @@ import (
 // Where a member lives on its host.
 const (
 	userID    = "etcd/user"
-	DataDir   = phases.EtcdDataDir
+	DataDir   = etcdflags.DataDir
 	ConfigDir = "/etc/etcd"
 	PKIDir    = ConfigDir + "/pki"
 	Binary    = "/usr/local/bin/etcd"

@@ -11,17 +11,18 @@ import (
 
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/etcd"
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/phases"
 )
 
 // PeerURL is the peer URL that a member on h has.
 func PeerURL(h cluster.Host) string {
-	return "https://" + net.JoinHostPort(h.Address, strconv.Itoa(phases.EtcdPeerPort))
+	return "https://" + net.JoinHostPort(h.Address, strconv.Itoa(etcdflags.EtcdPeerPort))
 }
 
 // ClientURL is where a member on h answers clients.
 func ClientURL(h cluster.Host) string {
-	return "https://" + net.JoinHostPort(h.Address, strconv.Itoa(phases.EtcdClientPort))
+	return "https://" + net.JoinHostPort(h.Address, strconv.Itoa(etcdflags.EtcdClientPort))
 }
 
 // MemberOn finds the member on h by its peer URL: a member that has not

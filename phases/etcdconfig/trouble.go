@@ -1,4 +1,6 @@
-package phases
+// Package etcdconfig finds settings of the old etcd member that would stop phase 2 or
+// bend what comes out of it.
+package etcdconfig
 
 import (
 	"context"
@@ -12,12 +14,14 @@ import (
 	"strconv"
 	"strings"
 
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/kube"
+	"hamigrate/phases"
 )
 
-// EtcdTrouble is a setting of the old member that would stop phase 2 or bend
+// Trouble is a setting of the old member that would stop phase 2 or bend
 // what comes out of it.
-type EtcdTrouble struct {
+type Trouble struct {
 	Seen, Remedy string
 	Stops        bool // or else it is to be known
 }
@@ -29,7 +33,7 @@ type etcdSource struct {
 }
 
 const (
-	fromManifest = EtcdManifest
+	fromManifest = phases.EtcdManifest
 	fromProcess  = "the running process"
 	fromConfig   = "kubeadm-config (etcd.local)"
 )
@@ -37,8 +41,8 @@ const (
 // etcdSources are the manifest, which the kubelet may start again at any
 // moment, and the process, which may be of another one. There is none where the
 // old member is gone.
-func etcdSources(ctx context.Context, v Reader) ([]etcdSource, kube.Manifest, error) {
-	file, err := v.On(v.First().Name).ReadFile(ctx, EtcdManifest)
+func etcdSources(ctx context.Context, v phases.Reader) ([]etcdSource, kube.Manifest, error) {
+	file, err := v.On(v.First().Name).ReadFile(ctx, phases.EtcdManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, kube.Manifest{}, nil
 	}
@@ -49,7 +53,7 @@ func etcdSources(ctx context.Context, v Reader) ([]etcdSource, kube.Manifest, er
 	if err != nil {
 		return nil, kube.Manifest{}, fmt.Errorf("on %s, %s: %w", v.First().Name, file.Path, err)
 	}
-	out := []etcdSource{{fromManifest, manifestEtcdFlags(m)}}
+	out := []etcdSource{{fromManifest, etcdflags.ManifestEtcdFlags(m)}}
 	old, running, err := v.OldEtcdAsIs(ctx)
 	if err != nil {
 		return nil, kube.Manifest{}, err
@@ -61,13 +65,13 @@ func etcdSources(ctx context.Context, v Reader) ([]etcdSource, kube.Manifest, er
 }
 
 // etcdOfKubeadm is what kubeadm would make the next manifest of.
-func etcdOfKubeadm(ctx context.Context, v Reader) (etcdSource, error) {
+func etcdOfKubeadm(ctx context.Context, v phases.Reader) (etcdSource, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return etcdSource{}, err
 	}
 	cc, err := k.ClusterConfiguration(ctx)
-	return etcdSource{fromConfig, WithEtcdVariables(cc.LocalEtcdArgs(), cc.LocalEtcdVariables())}, err
+	return etcdSource{fromConfig, etcdflags.WithVariables(cc.LocalEtcdArgs(), cc.LocalEtcdVariables())}, err
 }
 
 // isOn reads a switch as etcd does (Go's flag package).
@@ -84,17 +88,17 @@ func withoutFlag(place, name, node string) string {
 	case fromConfig:
 		return fmt.Sprintf("take %s (or %s) out of etcd.local: kubectl -n kube-system edit configmap kubeadm-config", name, variable)
 	case fromProcess:
-		return fmt.Sprintf("on %[1]s, let the kubelet start etcd by its manifest (the API is away for about a minute): mv %[2]s /etc/kubernetes/etcd.back; until ! pgrep -x etcd; do sleep 1; done; mv /etc/kubernetes/etcd.back %[2]s", node, EtcdManifest)
+		return fmt.Sprintf("on %[1]s, let the kubelet start etcd by its manifest (the API is away for about a minute): mv %[2]s /etc/kubernetes/etcd.back; until ! pgrep -x etcd; do sleep 1; done; mv /etc/kubernetes/etcd.back %[2]s", node, phases.EtcdManifest)
 	}
-	return fmt.Sprintf("on %[1]s, as a change of its own (etcd restarts, the API is away for about a minute; as a variable, take %[4]s out of env: instead): cp -p %[2]s /etc/kubernetes/etcd.new && sed -i '/--%[3]s/d' /etc/kubernetes/etcd.new && mv /etc/kubernetes/etcd.new %[2]s", node, EtcdManifest, name, variable)
+	return fmt.Sprintf("on %[1]s, as a change of its own (etcd restarts, the API is away for about a minute; as a variable, take %[4]s out of env: instead): cp -p %[2]s /etc/kubernetes/etcd.new && sed -i '/--%[3]s/d' /etc/kubernetes/etcd.new && mv /etc/kubernetes/etcd.new %[2]s", node, phases.EtcdManifest, name, variable)
 }
 
-// EtcdForcesNewCluster is a --force-new-cluster left over from a rescue, in the
+// ForcesNewCluster is a --force-new-cluster left over from a rescue, in the
 // manifest or in the process. With one member nobody notices it: each start
 // makes a new cluster of that one. Of a cluster with more members such a start
 // is a split, two clusters with one history (etcd: server/etcdserver,
 // bootstrap.go, ForceNewCluster). It asks the node alone.
-func EtcdForcesNewCluster(ctx context.Context, v Reader) (*EtcdTrouble, error) {
+func ForcesNewCluster(ctx context.Context, v phases.Reader) (*Trouble, error) {
 	sources, _, err := etcdSources(ctx, v)
 	if err != nil {
 		return nil, err
@@ -102,19 +106,19 @@ func EtcdForcesNewCluster(ctx context.Context, v Reader) (*EtcdTrouble, error) {
 	return forces(v, sources), nil
 }
 
-func forces(v Reader, sources []etcdSource) *EtcdTrouble {
+func forces(v phases.Reader, sources []etcdSource) *Trouble {
 	for _, s := range sources {
 		if isOn(s.flags, "force-new-cluster") {
-			return &EtcdTrouble{Stops: true, Remedy: withoutFlag(s.name, "force-new-cluster", v.First().Name),
+			return &Trouble{Stops: true, Remedy: withoutFlag(s.name, "force-new-cluster", v.First().Name),
 				Seen: fmt.Sprintf("--force-new-cluster is set in %s of %s: etcd's next start there, which may come at any moment, would throw out all other members and go on as a cluster of its own", s.name, v.First().Name)}
 		}
 	}
 	return nil
 }
 
-// EtcdTroubles are all of them, what stops first. It is empty where the old
+// Troubles are all of them, what stops first. It is empty where the old
 // member is gone.
-func EtcdTroubles(ctx context.Context, v Reader) (out []EtcdTrouble, gone bool, err error) {
+func Troubles(ctx context.Context, v phases.Reader) (out []Trouble, gone bool, err error) {
 	sources, m, err := etcdSources(ctx, v)
 	if err != nil || len(sources) == 0 {
 		return nil, len(sources) == 0, err
@@ -133,25 +137,25 @@ func EtcdTroubles(ctx context.Context, v Reader) (out []EtcdTrouble, gone bool, 
 	out = append(out, foreignPeers(v, effective)...)
 	out = append(out, inheritedBadly(v, effective)...)
 	out = append(out, odd(v, sources, m)...)
-	slices.SortStableFunc(out, func(a, b EtcdTrouble) int {
+	slices.SortStableFunc(out, func(a, b Trouble) int {
 		return strings.Compare(fmt.Sprint(!a.Stops), fmt.Sprint(!b.Stops))
 	})
 	return out, false, nil
 }
 
 // unsafeSettings must not be those of a member of three.
-func unsafeSettings(v Reader, s etcdSource) []EtcdTrouble {
-	var out []EtcdTrouble
+func unsafeSettings(v phases.Reader, s etcdSource) []Trouble {
+	var out []Trouble
 	if file, ok := s.flags.Get("config-file"); ok {
-		out = append(out, EtcdTrouble{Stops: true, Remedy: "write what is in it as flags into " + EtcdManifest + ", as a change of its own",
+		out = append(out, Trouble{Stops: true, Remedy: "write what is in it as flags into " + phases.EtcdManifest + ", as a change of its own",
 			Seen: fmt.Sprintf("by %s of %s etcd reads --config-file=%s, and no flag or variable besides: what new members are to be like is not known", s.name, v.First().Name, file)})
 	}
 	if isOn(s.flags, "unsafe-no-fsync") {
-		out = append(out, EtcdTrouble{Stops: true, Remedy: withoutFlag(s.name, "unsafe-no-fsync", v.First().Name),
+		out = append(out, Trouble{Stops: true, Remedy: withoutFlag(s.name, "unsafe-no-fsync", v.First().Name),
 			Seen: fmt.Sprintf("--unsafe-no-fsync is set in %s of %s: a member that acknowledges what is not on its disk can lose it, and then the members do not hold the same", s.name, v.First().Name)})
 	}
 	if text, ok := s.flags.Get("strict-reconfig-check"); ok && !isOn(s.flags, "strict-reconfig-check") {
-		out = append(out, EtcdTrouble{Remedy: withoutFlag(s.name, "strict-reconfig-check", v.First().Name),
+		out = append(out, Trouble{Remedy: withoutFlag(s.name, "strict-reconfig-check", v.First().Name),
 			Seen: fmt.Sprintf("--strict-reconfig-check=%s is set in %s of %s: that member takes a change of members that costs the quorum; new members are given etcd's default, which refuses it", text, s.name, v.First().Name)})
 	}
 	return out
@@ -159,10 +163,10 @@ func unsafeSettings(v Reader, s etcdSource) []EtcdTrouble {
 
 // foreignPeers looks whether members on other hosts can be its peers: by TLS,
 // with certificates of its CA, at the port that they are told.
-func foreignPeers(v Reader, flags kube.Flags) []EtcdTrouble {
-	var out []EtcdTrouble
+func foreignPeers(v phases.Reader, flags kube.Flags) []Trouble {
+	var out []Trouble
 	stop := func(remedy, format string, args ...any) {
-		out = append(out, EtcdTrouble{Stops: true, Remedy: remedy, Seen: fmt.Sprintf(format, args...)})
+		out = append(out, Trouble{Stops: true, Remedy: remedy, Seen: fmt.Sprintf(format, args...)})
 	}
 	first := v.First()
 	const asKubeadm = "give the old member kubeadm's flags for its peers, as a change of its own: --peer-cert-file, --peer-key-file, --peer-trusted-ca-file, --peer-client-cert-auth=true, --listen-peer-urls=https://…:2380"
@@ -172,9 +176,9 @@ func foreignPeers(v Reader, flags kube.Flags) []EtcdTrouble {
 	} else if ca, _ := flags.Get("peer-trusted-ca-file"); ca == "" {
 		stop(asKubeadm, "the old member has no --peer-trusted-ca-file: it and the new members would not trust each other")
 	}
-	if address, local := ListenAddress(flags, "listen-peer-urls"); address != "" && !local && !takesPeers(v, peers) {
-		stop(fmt.Sprintf("add https://%s to --listen-peer-urls in %s, as a change of its own, or write the address where it listens into the spec", net.JoinHostPort(first.Address, strconv.Itoa(EtcdPeerPort)), EtcdManifest),
-			"the old member takes members at %s only, and the new ones are told %s", peers, net.JoinHostPort(first.Address, strconv.Itoa(EtcdPeerPort)))
+	if address, local := etcdflags.ListenAddress(flags, "listen-peer-urls"); address != "" && !local && !takesPeers(v, peers) {
+		stop(fmt.Sprintf("add https://%s to --listen-peer-urls in %s, as a change of its own, or write the address where it listens into the spec", net.JoinHostPort(first.Address, strconv.Itoa(etcdflags.EtcdPeerPort)), phases.EtcdManifest),
+			"the old member takes members at %s only, and the new ones are told %s", peers, net.JoinHostPort(first.Address, strconv.Itoa(etcdflags.EtcdPeerPort)))
 	}
 	for _, flag := range []string{"peer-cert-allowed-cn", "peer-cert-allowed-hostname"} {
 		text, ok := flags.Get(flag)
@@ -198,10 +202,10 @@ func foreignPeers(v Reader, flags kube.Flags) []EtcdTrouble {
 
 // takesPeers says whether a list of peer listeners has the address and port by
 // which the new members look for the old one.
-func takesPeers(v Reader, list string) bool {
+func takesPeers(v phases.Reader, list string) bool {
 	for raw := range strings.SplitSeq(list, ",") {
 		u, err := url.Parse(strings.TrimSpace(raw))
-		if err != nil || u.Port() != strconv.Itoa(EtcdPeerPort) {
+		if err != nil || u.Port() != strconv.Itoa(etcdflags.EtcdPeerPort) {
 			continue
 		}
 		ip := net.ParseIP(u.Hostname())
@@ -213,16 +217,16 @@ func takesPeers(v Reader, list string) bool {
 }
 
 // inheritedBadly finds what a new member would be given and could not use.
-func inheritedBadly(v Reader, flags kube.Flags) []EtcdTrouble {
-	var out []EtcdTrouble
+func inheritedBadly(v phases.Reader, flags kube.Flags) []Trouble {
+	var out []Trouble
 	first := v.First()
-	for _, f := range InheritedEtcdFlags(flags, first) {
+	for _, f := range etcdflags.Inherited(flags, first) {
 		switch {
 		case strings.HasPrefix(f.Value, "/") || strings.Contains(f.Value, "=/"):
-			out = append(out, EtcdTrouble{Stops: true, Remedy: withoutFlag(fromManifest, f.Name, first.Name),
+			out = append(out, Trouble{Stops: true, Remedy: withoutFlag(fromManifest, f.Name, first.Name),
 				Seen: fmt.Sprintf("the old member uses a file of its node, which no etcd host has: --%s=%s", f.Name, f.Value)})
 		case kube.NamesHost(f.Value, first.Address) || kube.NamesHost(f.Value, first.Name) && !strings.HasPrefix(f.Name, "peer-cert-allowed"):
-			out = append(out, EtcdTrouble{Remedy: "look whether it is right on an etcd host, too: nothing is to be done where it is",
+			out = append(out, Trouble{Remedy: "look whether it is right on an etcd host, too: nothing is to be done where it is",
 				Seen: fmt.Sprintf("new members inherit --%s=%s, which names %s itself", f.Name, f.Value, first.Name)})
 		}
 	}
@@ -230,18 +234,18 @@ func inheritedBadly(v Reader, flags kube.Flags) []EtcdTrouble {
 }
 
 // odd is what the way back or the reader would stumble over.
-func odd(v Reader, sources []etcdSource, m kube.Manifest) []EtcdTrouble {
-	var out []EtcdTrouble
+func odd(v phases.Reader, sources []etcdSource, m kube.Manifest) []Trouble {
+	var out []Trouble
 	first := v.First().Name
 	if words := m.Command(); m.Containers() != 1 || len(words) == 0 || path.Base(words[0]) != "etcd" {
-		out = append(out, EtcdTrouble{Remedy: "give it one container with a command that begins with etcd, as kubeadm does, before phase 2",
-			Seen: fmt.Sprintf("%s of %s has %d containers, and the first one's command begins with %.40q: the rollback of phase 2 copies only a manifest with one container that runs etcd itself", EtcdManifest, first, m.Containers(), strings.Join(words[:min(1, len(words))], ""))})
+		out = append(out, Trouble{Remedy: "give it one container with a command that begins with etcd, as kubeadm does, before phase 2",
+			Seen: fmt.Sprintf("%s of %s has %d containers, and the first one's command begins with %.40q: the rollback of phase 2 copies only a manifest with one container that runs etcd itself", phases.EtcdManifest, first, m.Containers(), strings.Join(words[:min(1, len(words))], ""))})
 	}
 	if len(sources) < 2 {
 		return out
 	}
 	if name := differs(sources[0].flags, sources[1].flags); name != "" {
-		out = append(out, EtcdTrouble{Remedy: withoutFlag(fromProcess, "", first),
+		out = append(out, Trouble{Remedy: withoutFlag(fromProcess, "", first),
 			Seen: fmt.Sprintf("etcd on %s does not run as its manifest says (--%s differs): new members are made like the process, and a restart would change the old one", first, name)})
 	}
 	return out

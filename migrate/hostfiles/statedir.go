@@ -1,4 +1,4 @@
-package phases
+package hostfiles
 
 // StateDir is the folder on every host that holds what this tool keeps there:
 // backups of files it changed and the archive of the old etcd member. Mode

@@ -1,4 +1,4 @@
-package phases
+package etcdflags
 
 import (
 	"net"
@@ -15,11 +15,11 @@ const (
 	EtcdPeerPort   = 2380
 )
 
-// WithEtcdVariables adds what etcd is told by variables, NAME=value: it takes
+// WithVariables adds what etcd is told by variables, NAME=value: it takes
 // ETCD_QUOTA_BACKEND_BYTES for --quota-backend-bytes where there is no flag,
 // and leaves out what is empty or no flag's name (etcd: pkg/flags,
 // SetFlagsFromEnv).
-func WithEtcdVariables(flags kube.Flags, variables []string) kube.Flags {
+func WithVariables(flags kube.Flags, variables []string) kube.Flags {
 	flags = slices.Clone(flags)
 	for _, line := range variables {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
@@ -32,7 +32,7 @@ func WithEtcdVariables(flags kube.Flags, variables []string) kube.Flags {
 	return flags
 }
 
-func sameFlag(a, b kube.Flags, name string) bool {
+func SameFlag(a, b kube.Flags, name string) bool {
 	x, _ := a.Get(name)
 	y, _ := b.Get(name)
 	return x == y
@@ -70,7 +70,7 @@ func IsLoopback(host string) bool {
 }
 
 // manifestEtcdFlags reads also a command that is one line for a shell.
-func manifestEtcdFlags(m kube.Manifest) kube.Flags {
+func ManifestEtcdFlags(m kube.Manifest) kube.Flags {
 	flags := m.Flags()
 	for _, word := range m.Command() {
 		if !strings.HasPrefix(word, "-") && strings.Contains(word, " -") {
@@ -82,5 +82,5 @@ func manifestEtcdFlags(m kube.Manifest) kube.Flags {
 		variables = append(variables, name+"="+value)
 	}
 	slices.Sort(variables)
-	return WithEtcdVariables(flags, variables)
+	return WithVariables(flags, variables)
 }

@@ -1,4 +1,4 @@
-package phases
+package consumers
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
+	"hamigrate/phases"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -20,7 +21,7 @@ var phaseOneMaps = []string{"ConfigMap kube-public/cluster-info", "ConfigMap kub
 // the API server of the first control-plane node, by any of its addresses or by
 // a name that means it there. What names the endpoint is not among them, nor
 // what phase 1 changes.
-func APIElsewhere(ctx context.Context, v Reader) ([]kube.APIName, error) {
+func APIElsewhere(ctx context.Context, v phases.Reader) ([]kube.APIName, error) {
 	k, err := v.Kube(ctx)
 	if err != nil {
 		return nil, err
@@ -54,7 +55,7 @@ func APIElsewhere(ctx context.Context, v Reader) ([]kube.APIName, error) {
 }
 
 // firstsNames are the addresses and names of the first control-plane node.
-func firstsNames(v Reader, n corev1.Node) []string {
+func firstsNames(v phases.Reader, n corev1.Node) []string {
 	own := []string{strings.ToLower(v.First().Name), v.First().Address}
 	for _, a := range n.Status.Addresses {
 		own = append(own, strings.ToLower(a.Address))
@@ -80,7 +81,7 @@ func unresolved(all []kube.APIName, own []string, endpoint string) []string {
 // resolveOnFirst looks names up on the first control-plane node, all at once and
 // each name server for a second (resolv.conf(5)): one that is away must not hold
 // up the others.
-func resolveOnFirst(ctx context.Context, v Reader, names []string) (map[string][]string, error) {
+func resolveOnFirst(ctx context.Context, v phases.Reader, names []string) (map[string][]string, error) {
 	if len(names) == 0 {
 		return map[string][]string{}, nil
 	}

@@ -1,4 +1,4 @@
-package phases
+package hostfiles
 
 import (
 	"context"

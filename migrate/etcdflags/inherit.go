@@ -1,4 +1,6 @@
-package phases
+// Package etcdflags knows the flags of the old etcd member: which of them a member on
+// another host inherits, where it listens, and what of its data folder is its own.
+package etcdflags
 
 import (
 	"net"
@@ -10,15 +12,15 @@ import (
 	"hamigrate/migrate/kube"
 )
 
-// EtcdDataDir is where a member on an etcd host has its data. It is not
+// DataDir is where a member on an etcd host has its data. It is not
 // /var/lib/etcd: `kubeadm reset` on a host wipes that one
 // (kubernetes/kubeadm#3225).
-const EtcdDataDir = "/var/lib/etcd-external"
+const DataDir = "/var/lib/etcd-external"
 
 // The flags whose values name listeners that others than members use.
 const (
 	EtcdMetricsURLs = "listen-metrics-urls"
-	etcdHTTPURLs    = "listen-client-http-urls"
+	EtcdHTTPURLs    = "listen-client-http-urls"
 )
 
 // metricsDefault is what kubeadm gives its etcd (cmd/kubeadm/app/phases/etcd:
@@ -36,7 +38,7 @@ const metricsDefault = "http://127.0.0.1:2381"
 // kubeadm's peer certificates are for both.
 var ownEtcdFlags = map[string]bool{
 	"name": true, "data-dir": true, "wal-dir": true, "config-file": true, "version": true,
-	"listen-peer-urls": true, "listen-client-urls": true, etcdHTTPURLs: true, EtcdMetricsURLs: true,
+	"listen-peer-urls": true, "listen-client-urls": true, EtcdHTTPURLs: true, EtcdMetricsURLs: true,
 	"advertise-client-urls": true, "initial-advertise-peer-urls": true,
 	"cert-file": true, "key-file": true, "trusted-ca-file": true, "client-cert-auth": true,
 	"client-cert-file": true, "client-key-file": true, "auto-tls": true,
@@ -54,25 +56,25 @@ var birthEtcdFlags = map[string]bool{
 }
 
 // instanceEtcdFlags must differ between members (etcd: --help).
-var instanceEtcdFlags = map[string]bool{"distributed-tracing-instance-id": true, "experimental-distributed-tracing-instance-id": true}
+var InstanceEtcdFlags = map[string]bool{"distributed-tracing-instance-id": true, "experimental-distributed-tracing-instance-id": true}
 
 // stays says that a flag of the old member is not given to a new one.
-func staysBehind(name string) bool {
+func StaysBehind(name string) bool {
 	return ownEtcdFlags[name] || birthEtcdFlags[name] || strings.HasPrefix(name, "discovery")
 }
 
-// InheritedEtcdFlags are the old member's flags that a new one on h gets: all
+// Inherited are the old member's flags that a new one on h gets: all
 // but those that are a member's own. Flags that nobody here knows are among
 // them, since the process runs with them and the program is the same. Of one
 // that is there more than once the last counts, as in etcd.
-func InheritedEtcdFlags(old kube.Flags, h cluster.Host) kube.Flags {
+func Inherited(old kube.Flags, h cluster.Host) kube.Flags {
 	var out kube.Flags
 	for _, f := range old {
-		if staysBehind(f.Name) || slices.ContainsFunc(out, func(have kube.Flag) bool { return have.Name == f.Name }) {
+		if StaysBehind(f.Name) || slices.ContainsFunc(out, func(have kube.Flag) bool { return have.Name == f.Name }) {
 			continue
 		}
 		f.Value, _ = old.Get(f.Name)
-		if instanceEtcdFlags[f.Name] {
+		if InstanceEtcdFlags[f.Name] {
 			f.Value = h.Name
 		}
 		out = append(out, f)
@@ -80,9 +82,9 @@ func InheritedEtcdFlags(old kube.Flags, h cluster.Host) kube.Flags {
 	return out
 }
 
-// LeftBehindEtcdFlags are those flags of the old member that a new one has no
+// LeftBehind are those flags of the old member that a new one has no
 // equal of, for the plan to say so.
-func LeftBehindEtcdFlags(old kube.Flags) kube.Flags {
+func LeftBehind(old kube.Flags) kube.Flags {
 	var out kube.Flags
 	for _, f := range old {
 		alone := slices.Contains([]string{"wal-dir", "client-cert-file", "client-key-file", "peer-client-cert-file", "peer-client-key-file", "auto-tls", "peer-auto-tls",
@@ -105,8 +107,8 @@ func MemberListeners(old kube.Flags, h cluster.Host) kube.Flags {
 		metrics = append([]string{metricsDefault}, metrics...)
 	}
 	out := kube.Flags{{Name: EtcdMetricsURLs, Value: strings.Join(metrics, ",")}}
-	if http := listeners(old, etcdHTTPURLs, h.Address); len(http) > 0 {
-		out = append(out, kube.Flag{Name: etcdHTTPURLs, Value: strings.Join(http, ",")})
+	if http := listeners(old, EtcdHTTPURLs, h.Address); len(http) > 0 {
+		out = append(out, kube.Flag{Name: EtcdHTTPURLs, Value: strings.Join(http, ",")})
 	}
 	return out
 }
@@ -115,7 +117,7 @@ func MemberListeners(old kube.Flags, h cluster.Host) kube.Flags {
 // listeners for metrics and HTTP that are not on the loopback alone.
 func ReachableListeners(flags kube.Flags, address string) []string {
 	var out []string
-	for _, name := range []string{EtcdMetricsURLs, etcdHTTPURLs} {
+	for _, name := range []string{EtcdMetricsURLs, EtcdHTTPURLs} {
 		out = append(out, slices.DeleteFunc(listeners(flags, name, address), isLoopbackURL)...)
 	}
 	return out

@@ -1,4 +1,6 @@
-package phases
+// Package podtrouble says of a pod that is waited for why it will not get ready
+// unless somebody acts.
+package podtrouble
 
 import (
 	"fmt"
@@ -39,9 +41,9 @@ var troubles = map[string]struct {
 	"ErrImageNeverPull":          {"its image is not on the node and may not be pulled", true},
 }
 
-// PodTroubles remembers what was seen of pods that are waited for. The time is
+// Seen remembers what was seen of pods that are waited for. The time is
 // counted here and not read from their status: clocks of hosts differ.
-type PodTroubles struct {
+type Seen struct {
 	mu   sync.Mutex
 	seen map[string]sight // by pod and container
 }
@@ -53,7 +55,7 @@ type sight struct {
 }
 
 // Of is Reader.PodTrouble.
-func (t *PodTroubles) Of(p corev1.Pod) error {
+func (t *Seen) Of(p corev1.Pod) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var found error
@@ -65,7 +67,7 @@ func (t *PodTroubles) Of(p corev1.Pod) error {
 	return found
 }
 
-func (t *PodTroubles) container(p corev1.Pod, c corev1.ContainerStatus) error {
+func (t *Seen) container(p corev1.Pod, c corev1.ContainerStatus) error {
 	key := fmt.Sprintf("%s/%s %s %s", p.Namespace, p.Name, p.UID, c.Name)
 	first, known := t.seen[key]
 	if !known {
@@ -82,7 +84,7 @@ func (t *PodTroubles) container(p corev1.Pod, c corev1.ContainerStatus) error {
 		first.since = time.Time{}
 		return nil
 	}
-	where := fmt.Sprintf("container %s of pod %s/%s on %s", c.Name, p.Namespace, p.Name, NodeOfPod(p))
+	where := fmt.Sprintf("container %s of pod %s/%s on %s", c.Name, p.Namespace, p.Name, NodeOf(p))
 	if trouble, is := troubles[waiting.Reason]; is {
 		if first.since.IsZero() {
 			first.since = time.Now()
@@ -116,10 +118,10 @@ func lastEnd(c corev1.ContainerStatus) string {
 	return fmt.Sprintf(", the last time with %d (%s): %q", t.ExitCode, t.Reason, said)
 }
 
-// NodeOfPod is the node that a pod runs on or, where it has not been placed
+// NodeOf is the node that a pod runs on or, where it has not been placed
 // yet, the one that a DaemonSet means it for (kubernetes: pkg/controller/daemon/
 // util/daemonset_util.go, ReplaceDaemonSetPodNodeNameNodeAffinity).
-func NodeOfPod(p corev1.Pod) string {
+func NodeOf(p corev1.Pod) string {
 	if p.Spec.NodeName != "" || p.Spec.Affinity == nil || p.Spec.Affinity.NodeAffinity == nil || p.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
 		return p.Spec.NodeName
 	}

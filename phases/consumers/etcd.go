@@ -1,4 +1,6 @@
-package phases
+// Package consumers finds who uses what the migration moves, besides Kubernetes
+// itself: who connects to the old etcd member, and who names the old address of the API.
+package consumers
 
 import (
 	"context"
@@ -12,8 +14,11 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/internal/parallel"
+	"hamigrate/migrate/etcdflags"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
+	"hamigrate/phases"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -46,30 +51,30 @@ type (
 	valuesKey  struct{}
 )
 
-// EtcdClientsLimit bounds the look at who uses the old etcd where others wait
+// EtcdLimit bounds the look at who uses the old etcd where others wait
 // for it: nothing is done by what it says.
-const EtcdClientsLimit = 10 * time.Second
+const EtcdLimit = 10 * time.Second
 
 // EtcdClients looks in the cluster, in the listed folders of the first
 // control-plane node, and at the connections there, for at most limit. The
 // cluster may be big, a folder on a file system that hangs, a program not
 // installed: that leaves the rest as it was seen. It is looked at once for all
 // who ask within some minutes.
-func EtcdClients(ctx context.Context, v Reader, limit time.Duration) (EtcdUse, error) {
+func EtcdClients(ctx context.Context, v phases.Reader, limit time.Duration) (EtcdUse, error) {
 	// A login may ask for a password, and has no deadline.
 	if err := v.Access().Reach(ctx, v.First().Name); err != nil {
 		return EtcdUse{}, err
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	use, err := Remembered(limited, v, clientsKey{}, func(ctx context.Context) (EtcdUse, error) { return etcdClients(ctx, v) })
+	use, err := phases.Remembered(limited, v, clientsKey{}, func(ctx context.Context) (EtcdUse, error) { return etcdClients(ctx, v) })
 	if ctx.Err() == nil && limited.Err() != nil && err != nil { // another one's look, for longer
 		return EtcdUse{Unseen: []string{fmt.Sprintf("anything: it took more than %s", limit)}}, nil
 	}
 	return use, err
 }
 
-func etcdClients(ctx context.Context, v Reader) (EtcdUse, error) {
+func etcdClients(ctx context.Context, v phases.Reader) (EtcdUse, error) {
 	first := v.First().Name
 	e, own, err := etcdPlace(ctx, v)
 	if err != nil {
@@ -87,7 +92,7 @@ func etcdClients(ctx context.Context, v Reader) (EtcdUse, error) {
 			return nil
 		}
 	}
-	_ = SideBySide(
+	_ = parallel.Do(
 		look(0, "ConfigMaps and Secrets", func() (err error) { values, err = NamedValues(ctx, v); return err }),
 		look(1, "workloads, Services and what scrapes them", func() error {
 			k, err := v.Kube(ctx)
@@ -118,8 +123,8 @@ func etcdClients(ctx context.Context, v Reader) (EtcdUse, error) {
 
 // NamedValues lists the ConfigMaps and Secrets that name the first control-plane
 // node's address, and those that name its etcd, by one listing for all who ask.
-func NamedValues(ctx context.Context, v Reader) (kube.Values, error) {
-	return Remembered(ctx, v, valuesKey{}, func(ctx context.Context) (kube.Values, error) {
+func NamedValues(ctx context.Context, v phases.Reader) (kube.Values, error) {
+	return phases.Remembered(ctx, v, valuesKey{}, func(ctx context.Context) (kube.Values, error) {
 		k, err := v.Kube(ctx)
 		if err != nil {
 			return kube.Values{}, err
@@ -131,11 +136,11 @@ func NamedValues(ctx context.Context, v Reader) (kube.Values, error) {
 }
 
 // etcdPlace is what such users would name, with the node's own addresses.
-func etcdPlace(ctx context.Context, v Reader) (kube.EtcdPlace, []string, error) {
+func etcdPlace(ctx context.Context, v phases.Reader) (kube.EtcdPlace, []string, error) {
 	first := v.First()
 	e := kube.EtcdPlace{Hosts: []string{first.Address, first.Name}, Ports: []string{"2379", "2381"}}
 	for _, h := range v.Spec().EtcdMembers() {
-		e.Members = append(e.Members, kube.EtcdMember{Hosts: []string{h.Address, h.Name}, Port: fmt.Sprint(EtcdClientPort)})
+		e.Members = append(e.Members, kube.EtcdMember{Hosts: []string{h.Address, h.Name}, Port: fmt.Sprint(etcdflags.EtcdClientPort)})
 	}
 	own := []string{first.Address}
 	nodes, err := v.Nodes(ctx)
@@ -158,8 +163,8 @@ func etcdPlace(ctx context.Context, v Reader) (kube.EtcdPlace, []string, error) 
 	if err != nil {
 		return e, nil, err
 	}
-	flags := manifestEtcdFlags(m)
-	for _, name := range []string{"listen-client-urls", "advertise-client-urls", EtcdMetricsURLs, etcdHTTPURLs} {
+	flags := etcdflags.ManifestEtcdFlags(m)
+	for _, name := range []string{"listen-client-urls", "advertise-client-urls", etcdflags.EtcdMetricsURLs, etcdflags.EtcdHTTPURLs} {
 		text, _ := flags.Get(name)
 		for raw := range strings.SplitSeq(text, ",") {
 			if u, err := url.Parse(strings.TrimSpace(raw)); err == nil && u.Port() != "" && !slices.Contains(e.Ports, u.Port()) {
@@ -170,7 +175,7 @@ func etcdPlace(ctx context.Context, v Reader) (kube.EtcdPlace, []string, error) 
 	if file, ok := flags.Get("cert-file"); ok && !slices.Contains(e.Folders, path.Dir(file)) {
 		e.Folders = append(e.Folders, path.Dir(file))
 	}
-	if dir, err := EtcdDataOnHost(m); err == nil {
+	if dir, err := phases.EtcdDataOnHost(m); err == nil {
 		e.Folders = append(e.Folders, dir)
 	}
 	return e, own, nil
@@ -203,7 +208,7 @@ ready "$f" || printf '%%s\n' "$f"
 done 2>/dev/null
 :`
 
-func etcdFiles(ctx context.Context, v Reader, e kube.EtcdPlace) ([]string, error) {
+func etcdFiles(ctx context.Context, v phases.Reader, e kube.EtcdPlace) ([]string, error) {
 	words := []string{"etcdctl", "etcdutl", "ETCDCTL_", "apiserver-etcd-client"}
 	for _, dir := range e.Folders {
 		words = append(words, strings.ReplaceAll(dir, ".", `\.`))
@@ -239,7 +244,7 @@ func etcdFiles(ctx context.Context, v Reader, e kube.EtcdPlace) ([]string, error
 var ownClients = []string{"kube-apiserver", "etcd", "kubelet", "sshd", "sshd-session"}
 
 // etcdSockets are those of others at this moment.
-func etcdSockets(ctx context.Context, v Reader, e kube.EtcdPlace, own []string) ([]string, error) {
+func etcdSockets(ctx context.Context, v phases.Reader, e kube.EtcdPlace, own []string) ([]string, error) {
 	first := v.First().Name
 	text, err := v.On(first).Look(ctx, remote.Command{Script: "ss -Htnp state established"})
 	if err != nil {
@@ -262,7 +267,7 @@ func etcdSockets(ctx context.Context, v Reader, e kube.EtcdPlace, own []string) 
 			continue
 		}
 		peer = strings.TrimPrefix(peer, "::ffff:")
-		itself := IsLoopback(peer) || slices.Contains(own, peer)
+		itself := etcdflags.IsLoopback(peer) || slices.Contains(own, peer)
 		program := ""
 		if len(words) > 4 {
 			_, program, _ = strings.Cut(words[4], `(("`)
@@ -280,7 +285,7 @@ func etcdSockets(ctx context.Context, v Reader, e kube.EtcdPlace, own []string) 
 }
 
 // called is an address with the name of the spec's host that has it.
-func called(v Reader, address string) string {
+func called(v phases.Reader, address string) string {
 	s := v.Spec()
 	for _, h := range slices.Concat(s.ControlPlane.Joining, s.Etcd.Hosts, s.LoadBalancer.Hosts, s.Workers) {
 		if h.Address == address {
@@ -292,10 +297,10 @@ func called(v Reader, address string) string {
 
 // EtcdClientsInstead says what takes the place of the old member for those who
 // use it, the metrics' listeners by flags of the old one.
-func EtcdClientsInstead(v Reader, old kube.Flags) (clients, metrics []string) {
+func EtcdClientsInstead(v phases.Reader, old kube.Flags) (clients, metrics []string) {
 	for _, h := range v.Spec().EtcdMembers() {
-		clients = append(clients, fmt.Sprintf("https://%s", net.JoinHostPort(h.Address, fmt.Sprint(EtcdClientPort))))
-		metrics = append(metrics, ReachableListeners(old, h.Address)...)
+		clients = append(clients, fmt.Sprintf("https://%s", net.JoinHostPort(h.Address, fmt.Sprint(etcdflags.EtcdClientPort))))
+		metrics = append(metrics, etcdflags.ReachableListeners(old, h.Address)...)
 	}
 	return clients, metrics
 }

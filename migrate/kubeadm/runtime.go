@@ -1,4 +1,4 @@
-package phases
+package kubeadm
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate/kube"
+	"hamigrate/migrate/process"
 	"hamigrate/migrate/remote"
 
 	"sigs.k8s.io/yaml"
@@ -33,7 +34,7 @@ const (
 // A flag of the kubelet wins over its configuration file, which kubeadm writes
 // the socket to since 1.34; before, kubeadm wrote it to kubeadm-flags.env.
 func CRISocket(ctx context.Context, node remote.Reader) (string, error) {
-	running, err := Processes(ctx, node, "kubelet")
+	running, err := process.Find(ctx, node, "kubelet")
 	if err != nil {
 		return "", err
 	}

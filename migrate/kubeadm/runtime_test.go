@@ -1,11 +1,11 @@
-package phases_test
+package kubeadm_test
 
 import (
 	"testing"
 
+	"hamigrate/migrate/kubeadm"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/remotetest"
-	"hamigrate/phases"
 )
 
 // TestCRISocket: a flag of the process, else the configuration file, and where
@@ -35,7 +35,7 @@ func TestCRISocket(t *testing.T) {
 			for file, text := range tt.files {
 				f.Put(remote.File{Path: file, Data: []byte(text)})
 			}
-			if got, err := phases.CRISocket(t.Context(), f); got != tt.want || err != nil {
+			if got, err := kubeadm.CRISocket(t.Context(), f); got != tt.want || err != nil {
 				t.Errorf("%q, %v", got, err)
 			}
 		})

@@ -1,4 +1,4 @@
-package phases
+package podtrouble
 
 import (
 	"strings"
@@ -53,7 +53,7 @@ func TestPodTrouble(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				var seen PodTroubles
+				var seen Seen
 				var err error
 				for i, p := range tt.minutes {
 					if i > 0 {

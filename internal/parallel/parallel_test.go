@@ -1,4 +1,4 @@
-package phases
+package parallel
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ func TestSideBySide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		first, second := errors.New("first"), errors.New("second")
-		err := SideBySide(
+		err := Do(
 			func() error { time.Sleep(time.Second); return nil },
 			func() error { time.Sleep(3 * time.Second); return first },
 			func() error { return second })
@@ -24,7 +24,7 @@ func TestSideBySide(t *testing.T) {
 			t.Errorf("it took %s", d)
 		}
 	})
-	if err := SideBySide(); err != nil {
+	if err := Do(); err != nil {
 		t.Errorf("nothing to do: %v", err)
 	}
 }
@@ -32,7 +32,7 @@ func TestSideBySide(t *testing.T) {
 func TestForEach(t *testing.T) {
 	t.Parallel()
 	var sum atomic.Int64
-	err := ForEach([]int64{1, 10, 100}, func(i int, n int64) error {
+	err := Each([]int64{1, 10, 100}, func(i int, n int64) error {
 		sum.Add(int64(i) * n)
 		return nil
 	})

@@ -1,4 +1,4 @@
-package phases_test
+package hostfiles_test
 
 import (
 	"context"
@@ -8,9 +8,9 @@ import (
 	"testing"
 
 	"hamigrate/internal/source"
+	"hamigrate/migrate/hostfiles"
 
 	"hamigrate/migrate/remote"
-	"hamigrate/phases"
 )
 
 // answering is a host whose looks end with an error.
@@ -39,7 +39,7 @@ func TestSays(t *testing.T) {
 		{cut, cut, false},
 		{context.DeadlineExceeded, context.DeadlineExceeded, false},
 	} {
-		if yes, err := phases.Confirms(t.Context(), answering{err: test.err}, remote.Cmd("test", "-s", "/x")); yes != test.yes || !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
+		if yes, err := hostfiles.Confirms(t.Context(), answering{err: test.err}, remote.Cmd("test", "-s", "/x")); yes != test.yes || !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 			t.Errorf("%v: %v, %v", test.err, yes, err)
 		}
 	}

@@ -1,4 +1,7 @@
-package phases
+// Package kubeadm is what this program has done by the program kubeadm on a host:
+// certificates signed where the CA keys are, and the settings of a node that kubeadm
+// keeps there.
+package kubeadm
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package phases
+package etcdflags
 
 import (
 	"strings"
@@ -50,7 +50,7 @@ func TestMetricsListenersMoveAlong(t *testing.T) {
 // from starting.
 func TestVariablesOfEtcd(t *testing.T) {
 	t.Parallel()
-	got := WithEtcdVariables(kube.Flags{{Name: "name", Value: "cp1"}}, []string{
+	got := WithVariables(kube.Flags{{Name: "name", Value: "cp1"}}, []string{
 		"ETCD_NAME=other", "ETCD_QUOTA_BACKEND_BYTES=8589934592", "ETCD_LISTEN_METRICS_URLS=", "ETCD_SERVICE_HOST=10.96.0.7", "ETCD_PORT=tcp://10.96.0.7:2379",
 		"ETCD_UNSUPPORTED_ARCH=arm", "ETCD_VERSION=3.6.8", "ETCDCTL_API=3", "PATH=/bin", "ETCD_FORCE_NEW_CLUSTER=true", "",
 	})
@@ -64,7 +64,7 @@ func TestVariablesOfEtcd(t *testing.T) {
 // and an instance's ID is the member's.
 func TestInherited(t *testing.T) {
 	t.Parallel()
-	got := InheritedEtcdFlags(kube.Flags{
+	got := Inherited(kube.Flags{
 		{Name: "snapshot-count", Value: "10000"}, {Name: "quota-backend-bytes", Value: "1"}, {Name: "snapshot-count", Value: "5000"},
 		{Name: "tls-min-version", Value: "TLS1.3"}, {Name: "max-txn-ops", Value: "512"}, {Name: "log-level", Value: "warn"}, {Name: "log-outputs", Value: "/var/log/etcd.log"},
 		{Name: "enable-log-rotation", Value: "true"}, {Name: "distributed-tracing-instance-id", Value: "cp1"}, {Name: "of-a-later-version", Value: "x"},
@@ -73,18 +73,5 @@ func TestInherited(t *testing.T) {
 		{Name: "max-txn-ops", Value: "512"}, {Name: "log-level", Value: "warn"}, {Name: "distributed-tracing-instance-id", Value: "e1"}, {Name: "of-a-later-version", Value: "x"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
-	}
-}
-
-// TestForced reads a switch as etcd does.
-func TestForced(t *testing.T) {
-	t.Parallel()
-	for words, want := range map[string]bool{
-		"etcd --force-new-cluster": true, "etcd --force-new-cluster --name=cp1": true, "etcd -force-new-cluster=1": true, "etcd --force-new-cluster=TRUE": true,
-		"etcd --force-new-cluster=false": false, "etcd --force-new-cluster --force-new-cluster=false": false, "etcd --name=force-new-cluster": false,
-	} {
-		if got := isOn(kube.ParseFlags(strings.Fields(words)), "force-new-cluster"); got != want {
-			t.Errorf("%s: %v", words, got)
-		}
 	}
 }

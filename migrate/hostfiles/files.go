@@ -1,4 +1,7 @@
-package phases
+// Package hostfiles reads, compares and keeps files of a host: the folder that this
+// program has there (StateDir), the copies of what a step changes, kubeconfigs, and
+// questions whose answer is a yes or a no (Confirms).
+package hostfiles
 
 import (
 	"context"
@@ -8,6 +11,7 @@ import (
 	"path"
 	"strings"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/migrate/remote"
@@ -49,7 +53,7 @@ func MakeStateDir(ctx context.Context, h remote.Host) error {
 // of their paths, with the error of the first that has one.
 func ReadFiles(ctx context.Context, r remote.Reader, paths ...string) ([]remote.File, error) {
 	files := make([]remote.File, len(paths))
-	err := ForEach(paths, func(i int, path string) (err error) {
+	err := parallel.Each(paths, func(i int, path string) (err error) {
 		files[i], err = r.ReadFile(ctx, path)
 		return err
 	})
