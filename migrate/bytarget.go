@@ -1,6 +1,6 @@
 package migrate
 
-import "sync"
+import "hamigrate/internal/parallel"
 
 // lookedAtOnce bounds how many targets are looked at at the same time: each
 // is a process of ours and a session on a host.
@@ -20,18 +20,12 @@ func byTarget(n int, target func(int) string, look func(int) (goOn bool)) {
 		}
 		of[t] = append(of[t], i)
 	}
-	var wg sync.WaitGroup
-	free := make(chan struct{}, lookedAtOnce)
-	for _, t := range order {
-		free <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-free }()
-			for _, i := range of[t] {
-				if !look(i) {
-					return
-				}
+	_ = parallel.Limited(lookedAtOnce, order, func(_ int, t string) error {
+		for _, i := range of[t] {
+			if !look(i) {
+				break
 			}
-		})
-	}
-	wg.Wait()
+		}
+		return nil
+	})
 }

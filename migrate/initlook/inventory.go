@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"hamigrate/internal/parallel"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/initspec"
 	"hamigrate/migrate/inventory"
@@ -58,17 +59,11 @@ func asHost(m initspec.Member) cluster.Host {
 // sideBySide does something for each member of an inventory, and puts what it
 // returns into all the places where the member stands.
 func sideBySide(g *initspec.Groups, members []initspec.Member, do func(initspec.Member) initspec.Member) {
-	turns := make(chan struct{}, atOnce)
 	done := make([]initspec.Member, len(members))
-	var all sync.WaitGroup
-	for i, m := range members {
-		all.Go(func() {
-			turns <- struct{}{}
-			defer func() { <-turns }()
-			done[i] = do(m)
-		})
-	}
-	all.Wait()
+	_ = parallel.Limited(atOnce, members, func(i int, m initspec.Member) error {
+		done[i] = do(m)
+		return nil
+	})
 	known := map[string]initspec.Member{}
 	for _, m := range done {
 		known[m.Name] = m

@@ -12,11 +12,11 @@ import (
 	"sync"
 	"time"
 
-	"hamigrate/internal/parallel"
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/etcd"
+	"hamigrate/phases/survey"
 )
 
 // Certificate is one certificate of one host: what everybody may know of it.
@@ -73,18 +73,8 @@ echo @@end
 } 2>/dev/null
 :`
 
-// atOnce bounds how many hosts are read at the same time, and hostLimit how
-// long one may take.
-const (
-	atOnce    = 24
-	hostLimit = 15 * time.Second
-)
-
-// host is a host with what it is to the cluster.
-type host struct {
-	name string
-	role migrate.Selector
-}
+// hostLimit is how long one host may take, and the list of the workers.
+const hostLimit = 15 * time.Second
 
 // Read reads them on all hosts side by side. A host that could not be read is
 // told in the inventory; the error is about what the program itself lacks.
@@ -103,25 +93,21 @@ func Read(ctx context.Context, world *phases.Access) (Inventory, error) {
 	if err != nil {
 		return Inventory{}, err
 	}
-	hosts, err := allHosts(ctx, world)
-	if err != nil {
-		return Inventory{}, err
+	hosts, unlisted := survey.Hosts(ctx, world, hostLimit, migrate.FirstControlPlane, migrate.JoiningControlPlanes, migrate.EtcdHosts, migrate.Workers)
+	if len(unlisted) > 0 {
+		return Inventory{}, unlisted[0].Err
 	}
 	c := classifier{external: external, dir: cc.CertificatesDir(), client: files.CertFile, member: etcd.Of(v.Spec()).Files().PKI}
 	var out Inventory
 	var mu sync.Mutex
-	room := make(chan struct{}, atOnce)
-	_ = parallel.Each(hosts, func(_ int, h host) error {
-		room <- struct{}{}
-		defer func() { <-room }()
-		list, err := readHost(ctx, world.Reader(h.name), h, c)
+	survey.Visit(hosts, func(h survey.Target) {
+		list, err := readHost(ctx, world.Reader(h.Name), h, c)
 		mu.Lock()
 		defer mu.Unlock()
 		out.Certificates = append(out.Certificates, list...)
 		if err != nil {
-			out.Unread = append(out.Unread, Unread{h.name, err.Error()})
+			out.Unread = append(out.Unread, Unread{h.Name, err.Error()})
 		}
-		return nil
 	})
 	slices.SortFunc(out.Certificates, byEnd)
 	slices.SortFunc(out.Unread, func(a, b Unread) int { return strings.Compare(a.Host, b.Host) })
@@ -135,26 +121,11 @@ func byEnd(a, b Certificate) int {
 	return strings.Compare(a.Host+" "+a.File, b.Host+" "+b.File)
 }
 
-// allHosts lists the hosts that may have certificates, each once.
-func allHosts(ctx context.Context, world *phases.Access) ([]host, error) {
-	var out []host
-	for _, role := range []migrate.Selector{migrate.FirstControlPlane, migrate.JoiningControlPlanes, migrate.EtcdHosts, migrate.Workers} {
-		names, err := world.Targets(ctx, role)
-		if err != nil {
-			return nil, err
-		}
-		for _, n := range names {
-			out = append(out, host{n, role})
-		}
-	}
-	return out, nil
-}
-
 // readHost reads one host's by one command. With an error the list is what could
 // be read.
-func readHost(ctx context.Context, v phases.Reader, h host, c classifier) ([]Certificate, error) {
-	if err := v.Access().Reach(ctx, h.name); err != nil { // it may ask for a password: no deadline
-		return nil, fmt.Errorf("reading the certificates of %s: %w", h.name, err)
+func readHost(ctx context.Context, v phases.Reader, h survey.Target, c classifier) ([]Certificate, error) {
+	if err := v.Access().Reach(ctx, h.Name); err != nil { // it may ask for a password: no deadline
+		return nil, fmt.Errorf("reading the certificates of %s: %w", h.Name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, hostLimit)
 	defer cancel()
@@ -162,12 +133,12 @@ func readHost(ctx context.Context, v phases.Reader, h host, c classifier) ([]Cer
 	if path.Dir(c.client) != c.dir {
 		more = " " + remote.Quote(c.client)
 	}
-	out, err := v.On(h.name).Look(ctx, remote.Command{Script: fmt.Sprintf(readScript, remote.Quote(c.dir), more, c.member)})
+	out, err := v.On(h.Name).Look(ctx, remote.Command{Script: fmt.Sprintf(readScript, remote.Quote(c.dir), more, c.member)})
 	if err != nil {
-		return nil, fmt.Errorf("reading the certificates of %s: %w", h.name, err)
+		return nil, fmt.Errorf("reading the certificates of %s: %w", h.Name, err)
 	}
 	if !strings.Contains(out, "\n@@end\n") {
-		return nil, fmt.Errorf("reading the certificates of %s: the output was cut", h.name)
+		return nil, fmt.Errorf("reading the certificates of %s: the output was cut", h.Name)
 	}
 	c.host = h
 	var list []Certificate
@@ -233,7 +204,7 @@ func (c classifier) describe(file string, list []*x509.Certificate) []Certificat
 		if i > 0 && !list[0].IsCA {
 			break
 		}
-		d := Certificate{Host: c.host.name, File: file, Subject: cert.Subject.String(), Issuer: cert.Issuer.String(),
+		d := Certificate{Host: c.host.Name, File: file, Subject: cert.Subject.String(), Issuer: cert.Issuer.String(),
 			Ends: cert.NotAfter.UTC(), Days: daysLeft(cert.NotAfter), CA: cert.IsCA}
 		d.RenewedBy, d.How = c.who(file, cert)
 		out = append(out, d)

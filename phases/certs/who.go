@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate"
+	"hamigrate/phases/survey"
 )
 
 // Renewer is who renews a certificate.
@@ -29,7 +30,7 @@ type classifier struct {
 	dir      string // kubeadm's certificatesDir
 	client   string // the first API server's client certificate for etcd
 	member   string // the folder of a member's certificates
-	host     host
+	host     survey.Target
 	rotates  bool // the host's kubelet renews its client certificate
 }
 
@@ -38,7 +39,7 @@ type classifier struct {
 // etcd.external it knows none of etcd's certificates any more, the API
 // servers' client certificate among them; kubelet.conf it never knew.
 func (c classifier) who(file string, cert *x509.Certificate) (Renewer, string) {
-	plane := c.host.role == migrate.FirstControlPlane || c.host.role == migrate.JoiningControlPlanes
+	plane := c.host.Role == migrate.FirstControlPlane || c.host.Role == migrate.JoiningControlPlanes
 	switch {
 	case cert.IsCA:
 		return Nobody, "a CA: all that it signed is replaced with it, by hand (kubernetes.io: Manual Rotation of CA Certificates)"

@@ -12,6 +12,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/kube"
 	"hamigrate/phases/consumers"
+	"hamigrate/phases/survey"
 )
 
 // clientChecks are about those who use the API by an address of their own,
@@ -156,9 +157,9 @@ func toldElsewhere(results []Result) []Result {
 // reached says whether all hosts of a phase answered. Where one did not, its
 // login says so, and the plan would only wait for it again.
 func (s Scene) reached(phase int) bool {
-	return !slices.ContainsFunc(s.survey.hosts, func(t target) bool {
+	return !slices.ContainsFunc(s.survey.hosts, func(t survey.Target) bool {
 		for _, w := range named(loginName).On {
-			if w.On == t.role && slices.Contains(w.Phases, phase) && s.Of(t.name) == nil {
+			if w.On == t.Role && slices.Contains(w.Phases, phase) && s.Of(t.Name) == nil {
 				return true
 			}
 		}

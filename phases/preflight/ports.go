@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -117,32 +118,19 @@ func ports(ctx context.Context, s Scene, h phases.Writer) ([]Finding, error) {
 // connectAll tries the ways, a few at once from each host, and gathers those
 // that are closed by where they lead to.
 func connectAll(ctx context.Context, s Scene, ways []way) []Finding {
-	const dials = 8 // from one host at once
-	room := map[string]chan struct{}{}
-	for _, w := range ways {
-		if room[w.from] == nil {
-			room[w.from] = make(chan struct{}, dials)
-		}
-	}
-	var mu sync.Mutex
+	errs := connectFromEach(ctx, s, ways)
 	from, why := map[int][]string{}, map[int]error{}
 	groups := map[string]int{} // an address and phases to the first way of them
-	_ = parallel.Each(ways, func(i int, w way) error {
-		room[w.from] <- struct{}{}
-		defer func() { <-room[w.from] }()
-		err := connect(ctx, s, w)
-		mu.Lock()
-		defer mu.Unlock()
-		if err == nil {
-			return nil
+	for i, w := range ways {
+		if errs[i] == nil {
+			continue
 		}
 		key := fmt.Sprint(w.address(), w.phases)
 		if _, known := groups[key]; !known {
-			groups[key], why[i] = i, err
+			groups[key], why[i] = i, errs[i]
 		}
 		from[groups[key]] = append(from[groups[key]], w.from)
-		return nil
-	})
+	}
 	var out []Finding
 	for i, w := range ways {
 		if len(from[i]) > 0 {
@@ -152,6 +140,24 @@ func connectAll(ctx context.Context, s Scene, ways []way) []Finding {
 		}
 	}
 	return out
+}
+
+// connectFromEach tries the ways, from all hosts at the same time and a few at once
+// from each. The errors are in the order of the ways.
+func connectFromEach(ctx context.Context, s Scene, ways []way) []error {
+	const dials = 8 // from one host at once
+	from := map[string][]int{}
+	for i, w := range ways {
+		from[w.from] = append(from[w.from], i)
+	}
+	errs := make([]error, len(ways))
+	_ = parallel.Each(slices.Collect(maps.Values(from)), func(_ int, mine []int) error {
+		return parallel.Limited(dials, mine, func(_ int, i int) error {
+			errs[i] = connect(ctx, s, ways[i])
+			return nil
+		})
+	})
+	return errs
 }
 
 func connect(ctx context.Context, s Scene, w way) error {

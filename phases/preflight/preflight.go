@@ -13,6 +13,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/survey"
 )
 
 // Severity is how bad a finding is.
@@ -127,11 +128,9 @@ func Validate(ignore []string) error {
 	return nil
 }
 
-// Limits. A host that does not answer must not hold up the others, nor a
-// hundred of them begin their logins in one instant. The times are for a
-// command that hangs; a busy host takes ten seconds for what takes one else.
+// Limits. A host that does not answer must not hold up the others. The times are for
+// a command that hangs; a busy host takes ten seconds for what takes one else.
 const (
-	atOnce     = 24
 	checkLimit = 30 * time.Second
 	tryLimit   = time.Minute
 )
@@ -143,7 +142,7 @@ func Run(ctx context.Context, world *phases.Access, o Options) (Report, error) {
 		return Report{}, err
 	}
 	start := time.Now()
-	s := &survey{world: world, options: o, facts: map[string]*Facts{}}
+	s := &inspection{world: world, options: o, facts: map[string]*Facts{}}
 	for _, c := range Checks() {
 		if !o.LookOnly || c.Look != nil {
 			s.checks = append(s.checks, c)
@@ -164,12 +163,12 @@ func Run(ctx context.Context, world *phases.Access, o Options) (Report, error) {
 	return s.report(time.Since(start)), nil
 }
 
-// survey is one run of the checks.
-type survey struct {
+// inspection is one run of the checks.
+type inspection struct {
 	world   *phases.Access
 	options Options
 	checks  []Check
-	hosts   []target
+	hosts   []survey.Target
 
 	mu      sync.Mutex
 	facts   map[string]*Facts // of the hosts that answered
@@ -177,15 +176,9 @@ type survey struct {
 	done    int
 }
 
-// target is a host with what it is to the cluster.
-type target struct {
-	name string
-	role migrate.Selector
-}
-
 // scoped says for which phases a check matters on hosts of a kind, of those
 // that are asked for.
-func (s *survey) scoped(c Check, role migrate.Selector) []int {
+func (s *inspection) scoped(c Check, role migrate.Selector) []int {
 	for _, w := range c.On {
 		if w.On != role {
 			continue
@@ -203,74 +196,65 @@ func (s *survey) scoped(c Check, role migrate.Selector) []int {
 // findHosts lists the hosts that the phases asked for touch. Workers that the
 // spec does not name are asked of the API server; where it does not answer,
 // the checks of the first control-plane node say so.
-func (s *survey) findHosts(ctx context.Context) {
-	for _, role := range []migrate.Selector{migrate.FirstControlPlane, migrate.JoiningControlPlanes, migrate.EtcdHosts, migrate.LoadBalancers, migrate.Workers} {
-		if !slices.ContainsFunc(s.checks, func(c Check) bool { return s.scoped(c, role) != nil }) {
-			continue
-		}
-		limited, cancel := context.WithTimeout(ctx, checkLimit)
-		names, err := s.world.Targets(limited, role)
-		cancel()
-		if err != nil {
-			s.add(named(loginName), target{migrate.ClusterTarget, role}, Finding{Severity: Blocking, Seen: fmt.Sprintf("the workers could not be listed: %v", err)})
-		}
-		for _, n := range names {
-			s.hosts = append(s.hosts, target{n, role})
-		}
+func (s *inspection) findHosts(ctx context.Context) {
+	roles := slices.DeleteFunc([]migrate.Selector{migrate.FirstControlPlane, migrate.JoiningControlPlanes, migrate.EtcdHosts, migrate.LoadBalancers, migrate.Workers},
+		func(role migrate.Selector) bool {
+			return !slices.ContainsFunc(s.checks, func(c Check) bool { return s.scoped(c, role) != nil })
+		})
+	hosts, unlisted := survey.Hosts(ctx, s.world, checkLimit, roles...)
+	for _, u := range unlisted {
+		s.add(named(loginName), survey.Target{Name: migrate.ClusterTarget, Role: u.Role}, Finding{Severity: Blocking, Seen: fmt.Sprintf("the workers could not be listed: %v", u)})
 	}
+	s.hosts = append(s.hosts, hosts...)
 }
 
 // visitAll looks at each host, some of them at once. The facts of the first
 // control-plane node come before: others are compared with it, and where its
 // facts are not there yet, nothing would be found to differ.
-func (s *survey) visitAll(ctx context.Context) {
+func (s *inspection) visitAll(ctx context.Context) {
 	arrived := false
-	isFirst := func(t target) bool { return t.role == migrate.FirstControlPlane }
+	isFirst := func(t survey.Target) bool { return t.Role == migrate.FirstControlPlane }
 	if i := slices.IndexFunc(s.hosts, isFirst); i >= 0 {
 		arrived = s.arrive(ctx, s.hosts[i])
 	}
-	room := make(chan struct{}, atOnce)
-	_ = parallel.Each(s.hosts, func(_ int, t target) error {
-		room <- struct{}{}
-		defer func() { <-room }()
+	survey.Visit(s.hosts, func(t survey.Target) {
 		if isFirst(t) && arrived || !isFirst(t) && s.arrive(ctx, t) {
-			s.look(ctx, t.name)
+			s.look(ctx, t.Name)
 		}
-		return nil
 	})
 }
 
 // arrive logs in, for which there is no deadline, and reads the facts.
-func (s *survey) arrive(ctx context.Context, t target) bool {
+func (s *inspection) arrive(ctx context.Context, t survey.Target) bool {
 	var facts *Facts
-	err := s.world.Reach(ctx, t.name)
+	err := s.world.Reach(ctx, t.Name)
 	if err == nil {
 		limited, cancel := context.WithTimeout(ctx, checkLimit+othersTime)
 		defer cancel()
-		facts, err = readFacts(limited, s.world.Reader(t.name))
+		facts, err = readFacts(limited, s.world.Reader(t.Name))
 	}
 	if err != nil {
 		f := Finding{Severity: Blocking, Seen: fmt.Sprintf("%v; no other check was done on it", err)}
 		s.add(named(loginName), t, f)
 		return false
 	}
-	facts.host, facts.role = t.name, t.role
+	facts.host, facts.role = t.Name, t.Role
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.facts[t.name] = facts
+	s.facts[t.Name] = facts
 	return true
 }
 
 // look does a host's checks, or those of the cluster, one after the other on
 // a host: sshd allows it few sessions at once.
-func (s *survey) look(ctx context.Context, name string) {
+func (s *inspection) look(ctx context.Context, name string) {
 	role := migrate.Once
-	if i := slices.IndexFunc(s.hosts, func(t target) bool { return t.name == name }); i >= 0 {
-		role = s.hosts[i].role
+	if i := slices.IndexFunc(s.hosts, func(t survey.Target) bool { return t.Name == name }); i >= 0 {
+		role = s.hosts[i].Role
 	} else if s.facts[s.world.Reader(name).First().Name] == nil {
 		return // the login to it has failed, and says so
 	}
-	t := target{name, role}
+	t := survey.Target{Name: name, Role: role}
 	each := func(c Check) {
 		if s.scoped(c, role) != nil {
 			s.one(ctx, c, t)
@@ -300,7 +284,7 @@ func (s *survey) look(ctx context.Context, name string) {
 
 // one does one check. A check that could not be done is not one that found
 // nothing: it blocks.
-func (s *survey) one(ctx context.Context, c Check, t target) {
+func (s *inspection) one(ctx context.Context, c Check, t survey.Target) {
 	limit := checkLimit
 	if c.Try != nil {
 		limit = tryLimit
@@ -310,11 +294,11 @@ func (s *survey) one(ctx context.Context, c Check, t target) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	scene := Scene{Reader: s.world.Reader(t.name), survey: s}
+	scene := Scene{Reader: s.world.Reader(t.Name), survey: s}
 	var found []Finding
 	var err error
 	if c.Try != nil {
-		found, err = c.Try(ctx, scene, s.world.Writer(t.name))
+		found, err = c.Try(ctx, scene, s.world.Writer(t.Name))
 	} else {
 		found, err = c.Look(ctx, scene)
 	}
@@ -335,12 +319,12 @@ func notLooked(e *remote.LooksOnlyError) Finding {
 		Remedy: "allow changes with: " + e.Allow, Command: e.Allow}
 }
 
-func (s *survey) add(c Check, t target, found ...Finding) {
+func (s *inspection) add(c Check, t survey.Target, found ...Finding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ignored := slices.ContainsFunc(s.options.Ignore, func(n string) bool { return strings.EqualFold(n, All) || strings.EqualFold(n, c.Name) })
 	for _, f := range found {
-		r := Result{Number: c.Number, Check: c.Name, Host: t.name, Severity: f.Severity, Seen: f.Seen, Phases: s.scoped(c, t.role)}
+		r := Result{Number: c.Number, Check: c.Name, Host: t.Name, Severity: f.Severity, Seen: f.Seen, Phases: s.scoped(c, t.Role)}
 		if f.Host != "" {
 			r.Host = f.Host
 		}
@@ -360,7 +344,7 @@ func (s *survey) add(c Check, t target, found ...Finding) {
 	}
 }
 
-func (s *survey) tell() {
+func (s *inspection) tell() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done++
@@ -369,12 +353,12 @@ func (s *survey) tell() {
 	}
 }
 
-func (s *survey) report(took time.Duration) Report {
+func (s *inspection) report(took time.Duration) Report {
 	r := Report{Results: toldElsewhere(s.results), Seconds: took.Seconds()}
 	place := map[string]int{migrate.ClusterTarget: -1}
 	for i, t := range s.hosts {
-		r.Hosts = append(r.Hosts, t.name)
-		place[t.name] = i
+		r.Hosts = append(r.Hosts, t.Name)
+		place[t.Name] = i
 	}
 	slices.SortStableFunc(r.Results, func(a, b Result) int {
 		if a.Number != b.Number {

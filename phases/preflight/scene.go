@@ -13,7 +13,7 @@ import (
 // and the facts of all hosts that answered.
 type Scene struct {
 	phases.Reader
-	survey *survey
+	survey *inspection
 }
 
 // Facts are those of the host that is looked at.
@@ -31,7 +31,7 @@ func (s Scene) Of(host string) *Facts {
 func (s Scene) Answered(roles ...migrate.Selector) []*Facts {
 	var out []*Facts
 	for _, t := range s.survey.hosts {
-		if f := s.Of(t.name); f != nil && (len(roles) == 0 || slices.Contains(roles, t.role)) {
+		if f := s.Of(t.Name); f != nil && (len(roles) == 0 || slices.Contains(roles, t.Role)) {
 			out = append(out, f)
 		}
 	}

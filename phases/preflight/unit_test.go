@@ -28,7 +28,7 @@ func TestDeclaration(t *testing.T) {
 				t.Errorf("%s matters for no phase on %s", c.Name, w.On)
 			}
 			for _, p := range w.Phases {
-				if w.On != migrate.Once && (&survey{options: Options{Phase: p}}).scoped(named(loginName), w.On) == nil {
+				if w.On != migrate.Once && (&inspection{options: Options{Phase: p}}).scoped(named(loginName), w.On) == nil {
 					t.Errorf("%s looks at the %s for phase %d, and %s would not tell that one cannot be reached", c.Name, w.On, p, loginName)
 				}
 			}

@@ -20,6 +20,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/survey"
 )
 
 // Check is one part of the end state, as data.
@@ -79,10 +80,8 @@ func (r Report) Bad() []Result {
 	return slices.DeleteFunc(slices.Clone(r.Results), func(x Result) bool { return x.OK })
 }
 
-// Limits: a host that does not answer must not hold up the others, nor a
-// hundred of them begin their logins in one instant.
+// Limits: a host that does not answer must not hold up the others.
 const (
-	atOnce     = 24
 	loginLimit = 15 * time.Second
 	checkLimit = 30 * time.Second
 	// hashLimit is for what reads a whole database.
@@ -94,14 +93,14 @@ const (
 // not so on the cluster is in the report.
 func Run(ctx context.Context, world *phases.Access, tell func(done, total int)) (Report, error) {
 	start := time.Now()
-	s := &survey{world: world, tell: tell}
+	s := &inspection{world: world, tell: tell}
 	first := world.Reader(migrate.ClusterTarget).First().Name
-	if s.arrive(ctx, target{first, migrate.FirstControlPlane}) {
+	if s.arrive(ctx, survey.Target{Name: first, Role: migrate.FirstControlPlane}) {
 		s.hosts = nil
 		s.findHosts(ctx)
 		s.visitAll(ctx)
 		if !s.cut(ctx) {
-			s.look(ctx, target{migrate.ClusterTarget, migrate.Once})
+			s.look(ctx, survey.Target{Name: migrate.ClusterTarget, Role: migrate.Once})
 		}
 	}
 	if err := context.Cause(ctx); err != nil {
@@ -110,24 +109,18 @@ func Run(ctx context.Context, world *phases.Access, tell func(done, total int)) 
 	return s.report(time.Since(start)), nil
 }
 
-// target is a host with what it is to the cluster.
-type target struct {
-	name string
-	role migrate.Selector
-}
-
-// survey is one run of the checks.
-type survey struct {
+// inspection is one run of the checks.
+type inspection struct {
 	world *phases.Access
 	tell  func(done, total int)
-	hosts []target
+	hosts []survey.Target
 
 	mu      sync.Mutex
 	results []Result
 	done    int
 }
 
-func (s *survey) cut(ctx context.Context) bool { return ctx.Err() != nil }
+func (s *inspection) cut(ctx context.Context) bool { return ctx.Err() != nil }
 
 // roles are the kinds of hosts, in the order of the report.
 func roles() []migrate.Selector {
@@ -136,27 +129,18 @@ func roles() []migrate.Selector {
 
 // findHosts lists the hosts. Workers that the spec does not name are asked of
 // the API server.
-func (s *survey) findHosts(ctx context.Context) {
-	for _, role := range roles() {
-		limited, cancel := context.WithTimeout(ctx, checkLimit)
-		names, err := s.world.Targets(limited, role)
-		cancel()
-		if err != nil {
-			s.add(named(reachedName), migrate.ClusterTarget, Finding{Seen: fmt.Sprintf("the workers could not be listed: %v", err)})
-		}
-		for _, n := range names {
-			s.hosts = append(s.hosts, target{n, role})
-		}
+func (s *inspection) findHosts(ctx context.Context) {
+	hosts, unlisted := survey.Hosts(ctx, s.world, checkLimit, roles()...)
+	for _, u := range unlisted {
+		s.add(named(reachedName), migrate.ClusterTarget, Finding{Seen: fmt.Sprintf("the workers could not be listed: %v", u)})
 	}
+	s.hosts = append(s.hosts, hosts...)
 }
 
 // visitAll looks at each host, some of them at once.
-func (s *survey) visitAll(ctx context.Context) {
-	room := make(chan struct{}, atOnce)
-	_ = parallel.Each(s.hosts, func(_ int, t target) error {
-		room <- struct{}{}
-		defer func() { <-room }()
-		if t.role == migrate.FirstControlPlane || s.arrive(ctx, t) {
+func (s *inspection) visitAll(ctx context.Context) {
+	survey.Visit(s.hosts, func(t survey.Target) {
+		if t.Role == migrate.FirstControlPlane || s.arrive(ctx, t) {
 			s.look(ctx, t)
 		}
 		s.mu.Lock()
@@ -164,42 +148,41 @@ func (s *survey) visitAll(ctx context.Context) {
 		if s.done++; s.tell != nil {
 			s.tell(s.done, len(s.hosts))
 		}
-		return nil
 	})
 }
 
 // arrive logs in. What is asked through a host that is not reached is not
 // asked; through the first control-plane node that is everything.
-func (s *survey) arrive(ctx context.Context, t target) bool {
-	err := s.world.Reach(ctx, t.name) // it may ask for a password: no deadline
+func (s *inspection) arrive(ctx context.Context, t survey.Target) bool {
+	err := s.world.Reach(ctx, t.Name) // it may ask for a password: no deadline
 	if err == nil {
 		limited, cancel := context.WithTimeout(ctx, loginLimit)
 		defer cancel()
-		_, err = s.world.Reader(t.name).On(t.name).Look(limited, remote.Cmd("true"))
+		_, err = s.world.Reader(t.Name).On(t.Name).Look(limited, remote.Cmd("true"))
 	}
 	c := named(reachedName)
 	switch {
 	case err == nil:
-		s.add(c, t.name, so("commands run on it"))
-	case t.role == migrate.FirstControlPlane:
-		s.hosts = []target{t}
-		s.add(c, t.name, not("", "%v; the API and etcd are asked from there, so nothing else was looked at", err))
+		s.add(c, t.Name, so("commands run on it"))
+	case t.Role == migrate.FirstControlPlane:
+		s.hosts = []survey.Target{t}
+		s.add(c, t.Name, not("", "%v; the API and etcd are asked from there, so nothing else was looked at", err))
 	default:
-		s.add(c, t.name, not("", "%v; nothing else was looked at on it", err))
+		s.add(c, t.Name, not("", "%v; nothing else was looked at on it", err))
 	}
 	return err == nil
 }
 
 // look does a host's checks one after the other, since sshd allows it few
 // sessions at once, and those of the cluster side by side.
-func (s *survey) look(ctx context.Context, t target) {
+func (s *inspection) look(ctx context.Context, t survey.Target) {
 	var mine []Check
 	for _, c := range Checks() {
-		if c.Look != nil && slices.Contains(c.On, t.role) {
+		if c.Look != nil && slices.Contains(c.On, t.Role) {
 			mine = append(mine, c)
 		}
 	}
-	if t.role != migrate.Once {
+	if t.Role != migrate.Once {
 		for _, c := range mine {
 			s.one(ctx, c, t)
 		}
@@ -210,21 +193,21 @@ func (s *survey) look(ctx context.Context, t target) {
 
 // one does one check. One that could not be done is not one that found all to
 // be well.
-func (s *survey) one(ctx context.Context, c Check, t target) {
+func (s *inspection) one(ctx context.Context, c Check, t survey.Target) {
 	limit := checkLimit
 	if c.Limit > 0 {
 		limit = c.Limit
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	found, err := c.Look(ctx, s.world.Reader(t.name))
+	found, err := c.Look(ctx, s.world.Reader(t.Name))
 	if err != nil {
 		found = append(found, not("", "it could not be looked at: %v", err))
 	}
-	s.add(c, t.name, found...)
+	s.add(c, t.Name, found...)
 }
 
-func (s *survey) add(c Check, host string, found ...Finding) {
+func (s *inspection) add(c Check, host string, found ...Finding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range found {
@@ -239,12 +222,12 @@ func (s *survey) add(c Check, host string, found ...Finding) {
 	}
 }
 
-func (s *survey) report(took time.Duration) Report {
+func (s *inspection) report(took time.Duration) Report {
 	r := Report{Cluster: s.world.Reader(migrate.ClusterTarget).Spec().Name, Results: s.results, Seconds: took.Seconds()}
 	place := map[string]int{migrate.ClusterTarget: -1}
 	for i, t := range s.hosts {
-		r.Hosts = append(r.Hosts, t.name)
-		place[t.name] = i
+		r.Hosts = append(r.Hosts, t.Name)
+		place[t.Name] = i
 	}
 	slices.SortStableFunc(r.Results, func(a, b Result) int {
 		if a.Number != b.Number {
