@@ -12,6 +12,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/console"
+	"hamigrate/migrate/measure"
 	"hamigrate/migrate/playground"
 	"hamigrate/migrate/rehearsal"
 	"hamigrate/migrate/remote"
@@ -147,7 +148,7 @@ func rehearsalFlags(name string, rate float64) []cli.Flag {
 // rehearse makes a playground, migrates it with a strategy and takes it down;
 // with andBack it is taken back and migrated again in between. The report is there as soon as there was something to report, also with an
 // error.
-func rehearse(c *cli.Context, strategy phases.Strategy, how measuring, options playground.Options, andBack bool) (r *report.Report, err error) {
+func rehearse(c *cli.Context, strategy phases.Strategy, how measure.How, options playground.Options, andBack bool) (r *report.Report, err error) {
 	log, err := logger(c)
 	if err != nil {
 		return nil, err
@@ -172,7 +173,7 @@ func rehearse(c *cli.Context, strategy phases.Strategy, how measuring, options p
 		case <-building.Done():
 		}
 	}()
-	pg, err := playground.Up(building, options, how.tell)
+	pg, err := playground.Up(building, options, how.Tell)
 	cancel()
 	if err != nil {
 		return nil, errors.Join(err, takeDown(c, options, pg))
@@ -225,7 +226,7 @@ func takeDown(c *cli.Context, o playground.Options, pg *playground.Playground) e
 // rehearseOn measures and migrates. Its report has the steps and their times
 // of the first way forward; with andBack the figures of clients are of all
 // three ways, and the result is that of the last.
-func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, log hclog.Logger, stop <-chan struct{}, strategy phases.Strategy, how measuring, andBack bool) (*report.Report, error) {
+func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, log hclog.Logger, stop <-chan struct{}, strategy phases.Strategy, how measure.How, andBack bool) (*report.Report, error) {
 	ssh := sshOptions(c, log)
 	ssh.Given = " --file " + remote.Quote(pg.SpecFile())
 	ssh.NoUserConfig = true // it knows nothing of a playground, and may lead elsewhere
@@ -240,7 +241,7 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 	}
 	bar := console.NewProgress(c.App.ErrWriter)
 	s.TellWaits(bar.Waits)
-	how.tell = bar.Say
+	how.Tell = bar.Say
 	o := run.Options{Command: "rehearse", Strategy: strategy, Chosen: true, Events: bar, Stop: stop, Operator: run.Unattended{Tell: bar.Say}, Prober: proberOf(how, bar)}
 	failed := run.Run(ctx, s, o)
 	r, err := reportOf(s)
@@ -261,8 +262,8 @@ func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, 
 }
 
 // backAndForth takes a migration back and does it again.
-func backAndForth(ctx context.Context, s *run.Session, o run.Options, how measuring, bar *console.Progress) error {
-	how.quiet = 0 // measured before the first way forward
+func backAndForth(ctx context.Context, s *run.Session, o run.Options, how measure.How, bar *console.Progress) error {
+	how.Quiet = 0 // measured before the first way forward
 	o.Prober = proberOf(how, bar)
 	bar.Say("all the way back")
 	if err := run.Rollback(ctx, s, o); err != nil {

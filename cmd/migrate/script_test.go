@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/nodeprobe"
 	"hamigrate/migrate/run"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
@@ -52,7 +53,7 @@ func runAsNobody() {
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	// The scripts run this test's own program as migrate.
-	if file, err := os.Executable(); err != nil || standsAlone(file) != nil {
+	if file, err := os.Executable(); err != nil || nodeprobe.StandsAlone(file) != nil {
 		t.Fatalf("the tests of this package are to be built as the program is: CGO_ENABLED=0 go test ./cmd/migrate (%v)", err)
 	}
 	testscript.Run(t, testscript.Params{

@@ -56,6 +56,7 @@ func layers() map[string]layer {
 		"phases":                    {step[:6], "what the phases share: handles and invariants, no step"},
 		"migrate/lease":             {[]string{"state", "migrate", "migrate/kube"}, "who migrates a cluster is said by an object in it; what is done meanwhile is not its business"},
 		"migrate/run":               {[]string{"state", "migrate", "migrate/backup", "migrate/cluster", "migrate/inputfile", "migrate/kube", "migrate/lease", "migrate/probe", "migrate/remote", "migrate/remote/sshhost", "migrate/runrecord", "phases", "phases/certs", "phases/migration", "phases/preflight", "phases/restore", "phases/verify"}, "carries out what is asked for; it knows no command line, no terminal and no way to measure"},
+		"migrate/measure":           {[]string{"state", "migrate", "migrate/kube", "migrate/nodeprobe", "migrate/probe", "migrate/run", "migrate/runrecord", "phases", "phases/balancers"}, "measures for a run and asks it to stop; flags, and how figures are shown, are not its business"},
 		"migrate/console":           {[]string{"state", "migrate", "migrate/backup", "migrate/remote", "migrate/run", "migrate/show/tabular", "phases", "phases/certs", "phases/preflight", "phases/verify"}, "words what people read; it looks at nothing itself"},
 		"phases/migration":          {[]string{"phases", "phases/controlplane", "phases/etcd", "phases/loadbalancer"}, "the list of the phases, and nothing else of them"},
 		"phases/redirect":           {[]string{"migrate/remote"}, "rules of a host's firewall, wherever they lead"},

@@ -96,3 +96,22 @@ func blockingResults() preflight.Report {
 
 // code is the exit code of an error.
 func code(err error) int { return int(OutcomeOf(err)) }
+
+// TestExitCodesOfAWayBack: a script must tell "all is as before" from "a human
+// has to look".
+func TestExitCodesOfAWayBack(t *testing.T) {
+	t.Parallel()
+	where, broken := migrate.Where{Phase: 2, Step: "etcd/repoint-apiserver", Target: "cp1"}, errors.New("it broke")
+	for want, err := range map[int]error{
+		1: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken},
+		5: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken, Back: &migrate.WayBack{}},
+		6: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken, Back: &migrate.WayBack{Err: broken}},
+	} {
+		if got := code(err); got != want {
+			t.Errorf("exit code %d, want %d: %v", got, want, err)
+		}
+	}
+	if got := code(&migrate.StepError{Where: where, Op: migrate.OpUndo, Err: broken}); got != 6 {
+		t.Errorf("a rollback that failed has exit code %d", got)
+	}
+}
