@@ -12,6 +12,7 @@ import (
 	"hamigrate/migrate/initspec"
 	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/inventory"
+	"hamigrate/migrate/outputfile"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
@@ -48,7 +49,7 @@ func initAction(c *cli.Context) error {
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		return initlook.ErrThere(file)
 	}
-	if _, err := checkOutput(flagFile, file, ownFiles{}); err != nil {
+	if _, err := outputfile.Check(flagFile, file, outputfile.Own{}); err != nil {
 		return err
 	}
 	log, err := logger(c)

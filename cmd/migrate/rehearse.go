@@ -13,6 +13,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/measure"
+	"hamigrate/migrate/outputfile"
 	"hamigrate/migrate/playground"
 	"hamigrate/migrate/rehearsal"
 	"hamigrate/migrate/remote"
@@ -302,9 +303,9 @@ func rehearsalPlan(c *cli.Context, s *run.Session, strategy phases.Strategy) (ti
 
 // likeFiles are those of the cluster that a rehearsal is like. A spec that lies
 // here is somebody's, also where it is like none.
-func likeFiles(c *cli.Context) ownFiles {
+func likeFiles(c *cli.Context) outputfile.Own {
 	spec := or(c.String("like"), "migrate.yaml")
-	return ownFiles{spec, or(c.String(flagJournal), run.JournalBeside(spec))}
+	return outputfile.Own{Spec: spec, Journal: or(c.String(flagJournal), run.JournalBeside(spec))}
 }
 
 // checkReport is for the begin of a rehearsal, whose report comes minutes later.
@@ -314,14 +315,14 @@ func checkReport(c *cli.Context) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("making the folder of --report: %w", err)
 	}
-	_, err := checkOutput("report", file, likeFiles(c))
+	_, err := outputfile.Check("report", file, likeFiles(c))
 	return err
 }
 
 // keepReport writes the report as JSON to the file of --report.
 func keepReport(c *cli.Context, r any) error {
 	file := c.String("report")
-	if err := writeOutput("report", file, 0o644, likeFiles(c), func(w io.Writer) error { return show.WriteJSON(w, r) }); err != nil {
+	if err := outputfile.Write("report", file, 0o644, likeFiles(c), func(w io.Writer) error { return show.WriteJSON(w, r) }); err != nil {
 		return err
 	}
 	_, err := show.Fprintf(c.App.Writer, "Report: %s\n", file)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"hamigrate/migrate/outputfile"
 	"hamigrate/migrate/report"
 	"hamigrate/migrate/report/page"
 	"hamigrate/migrate/show"
@@ -74,8 +75,8 @@ func reportAction(c *cli.Context) error {
 
 // writePage writes the page to the file of --html, for its owner alone: it names every
 // host of a cluster, with its versions.
-func writePage(file string, own ownFiles, d page.Data) error {
-	return writeOutput("html", file, 0o600, own, func(w io.Writer) error { return page.HTML(w, d) })
+func writePage(file string, own outputfile.Own, d page.Data) error {
+	return outputfile.Write("html", file, 0o600, own, func(w io.Writer) error { return page.HTML(w, d) })
 }
 
 // printPage writes the report in a format that is made of a page.

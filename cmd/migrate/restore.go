@@ -56,7 +56,7 @@ func restoreAction(c *cli.Context) error {
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "restore")
 	defer done()
 	return run.Restore(ctx, s, run.RestoreOptions{
-		From: c.String("from"), PlanOnly: c.Bool("plan"), Local: localFiles{}, Stop: stop,
+		From: c.String("from"), PlanOnly: c.Bool("plan"), Stop: stop,
 		Events:   func() migrate.Events { events, _ := eventsOf(c, s); return events },
 		Operator: restoreHere{c, s.Spec.Name, stop},
 	})

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
 
+	"hamigrate/migrate/outputfile"
 	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
@@ -68,6 +69,11 @@ func readSession(c *cli.Context) (*run.Session, error) {
 		return nil, err
 	}
 	return run.Open(run.SessionOptions{File: specFile(c), Journal: common(c, flagJournal), Given: flagsGiven(c), Tool: version, Log: log, SSH: sshOptions(c, log)})
+}
+
+// ownFilesOf are the files of a session that no output may replace.
+func ownFilesOf(s *run.Session) outputfile.Own {
+	return outputfile.Own{Spec: s.File, Journal: s.Journal}
 }
 
 // specFile is the spec's name as it was given.

@@ -38,6 +38,7 @@ func layers() map[string]layer {
 		"migrate/kube":              {[]string{"migrate/cluster", "migrate/remote"}, "an adapter never imports the engine"},
 		"migrate/inventory":         {[]string{"migrate/inputfile", "migrate/remote"}, "reads a file of somebody else's; what becomes of it is not its business"},
 		"migrate/initspec":          {[]string{"migrate/cluster", "migrate/etcd", "migrate/kube", "migrate/remote"}, "looks at a cluster through interfaces and writes a spec; how hosts are reached is not its business"},
+		"migrate/outputfile":        {[]string{"migrate/backup", "migrate/inputfile", "migrate/rehearsal"}, "replaces a file that an operator names, and knows which not to; what is written is not its business"},
 		"migrate/nodefiles":         {[]string{"migrate/kube", "migrate/remote"}, "decides by what stands on a node; preflight asks it as well, and must not get etcd's server with it"},
 		"migrate/backup":            {[]string{"migrate/etcd", "migrate/inputfile", "migrate/nodefiles", "migrate/remote"}, "saves and checks what a cluster is restored from; which step it is for is not its business"},
 		"migrate/redact":            {nil, "hides secrets in text, whoever's it is"},
