@@ -322,7 +322,7 @@ func checkReport(c *cli.Context) error {
 // keepReport writes the report as JSON to the file of --report.
 func keepReport(c *cli.Context, r any) error {
 	file := c.String("report")
-	if err := outputfile.Write("report", file, 0o644, likeFiles(c), func(w io.Writer) error { return show.WriteJSON(w, r) }); err != nil {
+	if err := outputfile.Save("report", file, 0o644, likeFiles(c), func(w io.Writer) error { return show.WriteJSON(w, r) }); err != nil {
 		return err
 	}
 	_, err := show.Fprintf(c.App.Writer, "Report: %s\n", file)

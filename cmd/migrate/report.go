@@ -76,7 +76,7 @@ func reportAction(c *cli.Context) error {
 // writePage writes the page to the file of --html, for its owner alone: it names every
 // host of a cluster, with its versions.
 func writePage(file string, own outputfile.Own, d page.Data) error {
-	return outputfile.Write("html", file, 0o600, own, func(w io.Writer) error { return page.HTML(w, d) })
+	return outputfile.Save("html", file, 0o600, own, func(w io.Writer) error { return page.HTML(w, d) })
 }
 
 // printPage writes the report in a format that is made of a page.

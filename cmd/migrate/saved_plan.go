@@ -12,7 +12,7 @@ import (
 
 // writePlan writes a plan to the file of --out.
 func writePlan(file string, own outputfile.Own, p run.SavedPlan) error {
-	return outputfile.Write("out", file, 0o600, own, func(w io.Writer) error { return show.WriteJSON(w, p) })
+	return outputfile.Save("out", file, 0o600, own, func(w io.Writer) error { return show.WriteJSON(w, p) })
 }
 
 // planGiven is the file of `run FILE` or `run --plan FILE`, "" without one.

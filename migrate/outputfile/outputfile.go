@@ -22,12 +22,12 @@ import (
 // none.
 type Own struct{ Spec, Journal string }
 
-// Write writes the file that a flag names, with what write writes; mode is that of a
+// Save writes the file that a flag names, with what write writes; mode is that of a
 // file that is not there yet. A regular file is replaced as a
 // whole, so that no half of one is ever read; where a link leads to it, the link
 // stays. A device or a pipe is written to. The spec, the journal and what lies
 // beside the journal are never touched.
-func Write(flag, file string, mode fs.FileMode, own Own, write func(io.Writer) error) error {
+func Save(flag, file string, mode fs.FileMode, own Own, write func(io.Writer) error) error {
 	regular, err := Check(flag, file, own)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func Write(flag, file string, mode fs.FileMode, own Own, write func(io.Writer) e
 	return nil
 }
 
-// Check refuses what Write would refuse, for commands that work for
+// Check refuses what Save would refuse, for commands that work for
 // minutes before they write. It tells whether the file is, or will be, a regular
 // one.
 func Check(flag, file string, own Own) (regular bool, err error) {

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestWrite: a regular file is replaced, a pipe is written to, and nothing
+// TestSave: a regular file is replaced, a pipe is written to, and nothing
 // of the migration's own is touched, by whatever name.
-func TestWrite(t *testing.T) {
+func TestSave(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -47,7 +47,7 @@ func TestWrite(t *testing.T) {
 		"folder": "is a folder", "missing/page.html": "there is no folder",
 	} {
 		file := dir + "/" + name
-		err := Write("html", file, 0o600, own, func(w io.Writer) error { _, err := io.WriteString(w, "after"); return err })
+		err := Save("html", file, 0o600, own, func(w io.Writer) error { _, err := io.WriteString(w, "after"); return err })
 		if word != "" {
 			if err == nil || !strings.Contains(err.Error(), word) || !strings.Contains(err.Error(), "--html") {
 				t.Errorf("%s: %v", name, err)
