@@ -30,7 +30,7 @@ func benchCommand() *cli.Command {
 				// It is to be measured, not to be stopped.
 				how.Most = time.Hour
 				how.Tell(fmt.Sprintf("strategy %s", strategy))
-				one, err := rehearse(c, strategy, how, rehearsalOptions(c), false)
+				one, err := rehearseOne(c, strategy, how, rehearsalOptions(c), false)
 				if one != nil {
 					r.Strategies = append(r.Strategies, *one)
 				}

@@ -5,10 +5,8 @@ import (
 	"os"
 	"time"
 
-	"hamigrate/migrate/console"
 	"hamigrate/migrate/measure"
 	"hamigrate/migrate/nodeprobe"
-	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
 
@@ -32,12 +30,6 @@ func measuringOf(c *cli.Context, tell func(string)) measure.How {
 		m.Most = measure.InPlaceSlack
 	}
 	return m
-}
-
-// proberOf measures, and shows the figures beside the progress.
-func proberOf(how measure.How, bar *console.Progress) run.Prober {
-	how.Live = bar.SetLive
-	return measure.New(how)
 }
 
 // teller prints a line for a person.

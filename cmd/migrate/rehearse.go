@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"hamigrate/migrate/outputfile"
 	"hamigrate/migrate/playground"
 	"hamigrate/migrate/rehearsal"
+	"hamigrate/migrate/rehearse"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/report"
 	"hamigrate/migrate/run"
@@ -23,7 +23,6 @@ import (
 	"hamigrate/phases"
 	"hamigrate/phases/migration"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
 )
 
@@ -56,7 +55,7 @@ func rehearseCommand() *cli.Command {
 			case common(c, flagJournal) != "":
 				err = errors.New("--journal is that of the cluster to be like: name its spec with --like")
 			default:
-				r, err = rehearse(c, strategyOf(c), measuringOf(c, teller(c)), rehearsalOptions(c), false)
+				r, err = rehearseOne(c, strategyOf(c), measuringOf(c, teller(c)), rehearsalOptions(c), false)
 			}
 			if r == nil {
 				return err
@@ -91,7 +90,7 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 	if len(lacks) > 0 {
 		tell("the playground will not have: " + strings.Join(lacks, "; "))
 	}
-	r, err := rehearse(c, strategyOf(c), measuringOf(c, tell), o, true)
+	r, err := rehearseOne(c, strategyOf(c), measuringOf(c, tell), o, true)
 	if r == nil {
 		return nil, err
 	}
@@ -146,159 +145,21 @@ func rehearsalFlags(name string, rate float64) []cli.Flag {
 	}, measuringFlags(rate, time.Minute)...)
 }
 
-// rehearse makes a playground, migrates it with a strategy and takes it down;
-// with andBack it is taken back and migrated again in between. The report is there as soon as there was something to report, also with an
-// error.
-func rehearse(c *cli.Context, strategy phases.Strategy, how measure.How, options playground.Options, andBack bool) (r *report.Report, err error) {
+// rehearseOne makes a playground, migrates it with a strategy and takes it down;
+// with andBack it is taken back and migrated again in between.
+func rehearseOne(c *cli.Context, strategy phases.Strategy, how measure.How, options playground.Options, andBack bool) (*report.Report, error) {
 	log, err := logger(c)
 	if err != nil {
 		return nil, err
 	}
-	// One that is there may be somebody's: it would be migrated and taken
-	// down under their hands.
-	if _, err := playground.Open(playground.DefaultDir, c.String("name"), nil); err == nil {
-		return nil, fmt.Errorf("a playground named %[1]s is there already: `migrate playground down --name %[1]s` removes it, --name takes another", c.String("name"))
-	} else if !errors.Is(err, playground.ErrNotFound) {
-		return nil, err
-	}
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "")
 	defer done()
-	run.BeginsToChange(ctx) // what is built is taken down as a whole
-	// Until the migration begins there is nothing to finish: the first
-	// Ctrl-C ends the set-up.
-	building, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-stop:
-			cancel()
-		case <-building.Done():
-		}
-	}()
-	pg, err := playground.Up(building, options, how.Tell)
-	cancel()
-	if err != nil {
-		return nil, errors.Join(err, takeDown(c, options, pg))
-	}
-	defer func() {
-		if down := takeDown(c, options, pg); down != nil {
-			err = errors.Join(err, down)
-			return
-		}
-		err = whatIsLeft(c, err)
-	}()
-	return rehearseOn(ctx, c, pg, log, stop, strategy, how, andBack)
-}
-
-// whatIsLeft adds to the error of a rehearsal that was stopped what there is
-// now, and how to go on.
-func whatIsLeft(c *cli.Context, err error) error {
-	switch {
-	case !errors.Is(err, migrate.ErrStopped):
-		return err
-	case c.Bool("keep"):
-		return fmt.Errorf("%w; the playground is up as it is: `migrate playground down --name %s` removes it", err, c.String("name"))
-	}
-	return fmt.Errorf("%w; the playground is taken down, and `migrate %s` begins with a new one", err, c.Command.Name)
-}
-
-// takeDown removes the playground, also after Ctrl-C and of one half made.
-func takeDown(c *cli.Context, o playground.Options, pg *playground.Playground) error {
-	if c.Bool("keep") {
-		return nil
-	}
-	if pg == nil {
-		half, err := playground.Open(playground.DefaultDir, o.Name, nil)
-		if errors.Is(err, playground.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		pg = half
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context), 2*time.Minute)
-	defer cancel()
-	if err := pg.Down(ctx); err != nil {
-		return fmt.Errorf("taking the playground down (again: migrate playground down --name %s): %w", o.Name, err)
-	}
-	return nil
-}
-
-// rehearseOn measures and migrates. Its report has the steps and their times
-// of the first way forward; with andBack the figures of clients are of all
-// three ways, and the result is that of the last.
-func rehearseOn(ctx context.Context, c *cli.Context, pg *playground.Playground, log hclog.Logger, stop <-chan struct{}, strategy phases.Strategy, how measure.How, andBack bool) (*report.Report, error) {
-	ssh := sshOptions(c, log)
-	ssh.Given = " --file " + remote.Quote(pg.SpecFile())
-	ssh.NoUserConfig = true // it knows nothing of a playground, and may lead elsewhere
-	s, err := run.Open(run.SessionOptions{File: pg.SpecFile(), Journal: filepath.Join(pg.Dir(), "rehearsal.journal"), Tool: version, Log: log, SSH: ssh})
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	announced, err := rehearsalPlan(c, s, strategy)
-	if err != nil {
-		return nil, err
-	}
-	bar := console.NewProgress(c.App.ErrWriter)
-	s.TellWaits(bar.Waits)
-	how.Tell = bar.Say
-	o := run.Options{Command: "rehearse", Strategy: strategy, Chosen: true, Events: bar, Stop: stop, Operator: run.Unattended{Tell: bar.Say}, Prober: proberOf(how, bar)}
-	failed := run.Run(ctx, s, o)
-	r, err := reportOf(s)
-	if err != nil {
-		return nil, errors.Join(failed, err)
-	}
-	r.AnnouncedOutageSeconds = announced.Seconds()
-	if failed != nil || !andBack {
-		return r, failed
-	}
-	failed = backAndForth(ctx, s, o, how, bar)
-	last, err := reportOf(s)
-	if err != nil {
-		return r, errors.Join(failed, err)
-	}
-	r.Probe, r.Result, r.Backups = last.Probe, last.Result, last.Backups
-	return r, failed
-}
-
-// backAndForth takes a migration back and does it again.
-func backAndForth(ctx context.Context, s *run.Session, o run.Options, how measure.How, bar *console.Progress) error {
-	how.Quiet = 0 // measured before the first way forward
-	o.Prober = proberOf(how, bar)
-	bar.Say("all the way back")
-	if err := run.Rollback(ctx, s, o); err != nil {
-		return err
-	}
-	bar.Say("and forward again")
-	return run.Run(ctx, s, o)
-}
-
-// reportOf makes a report of the session's journal.
-func reportOf(s *run.Session) (*report.Report, error) {
-	j, err := s.ReadJournal()
-	if err != nil {
-		return nil, err
-	}
-	r, err := report.Make(j, migration.Phases)
-	return &r, errors.Join(err, j.Close())
-}
-
-// rehearsalPlan prints the plan and returns the outage it announces.
-func rehearsalPlan(c *cli.Context, s *run.Session, strategy phases.Strategy) (time.Duration, error) {
-	j, err := s.ReadJournal()
-	if err != nil {
-		return 0, err
-	}
-	plans, err := run.MakePlan(c.Context, s, migration.Phases(strategy), j)
-	if err := errors.Join(err, j.Close()); err != nil {
-		return 0, err
-	}
-	var away time.Duration
-	for _, p := range plans {
-		away += run.OutageOf(p.Entries)
-	}
-	return away, console.PrintPlan(c.App.Writer, plans, "text", true)
+	return rehearse.Run(ctx, rehearse.Options{
+		Strategy: strategy, Playground: options, Keep: c.Bool("keep"), AndBack: andBack, Command: c.Command.Name,
+		Measure: how, Session: run.SessionOptions{Tool: version, Log: log, SSH: sshOptions(c, log)}, Stop: stop,
+		Planned:  func(plans []run.PhasePlan) error { return console.PrintPlan(c.App.Writer, plans, "text", true) },
+		Progress: func() rehearse.Progress { return console.NewProgress(c.App.ErrWriter) },
+	})
 }
 
 // likeFiles are those of the cluster that a rehearsal is like. A spec that lies

@@ -8,6 +8,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/console"
+	"hamigrate/migrate/measure"
 	"hamigrate/migrate/rehearsal"
 	"hamigrate/migrate/run"
 	"hamigrate/phases"
@@ -101,7 +102,9 @@ func migrating(c *cli.Context, s *run.Session, o run.Options, expected func(migr
 	bar.Expected = expected
 	s.World.UseAsk(bar.Say, c.Duration("wait-backend"))
 	o.Events, o.Stop, o.Operator = events, stop, operatorAt(c, s, stop, bar.Say)
-	o.Prober = proberOf(measuringOf(c, bar.Say), bar)
+	how := measuringOf(c, bar.Say)
+	how.Live = bar.SetLive
+	o.Prober = measure.New(how)
 	o.Listener = console.Ending{W: c.App.ErrWriter, Flags: s.Given}
 	return do(ctx, s, o)
 }

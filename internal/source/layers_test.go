@@ -40,6 +40,7 @@ func layers() map[string]layer {
 		"migrate/initspec":          {[]string{"migrate/cluster", "migrate/etcd", "migrate/kube", "migrate/remote"}, "looks at a cluster through interfaces and writes a spec; how hosts are reached is not its business"},
 		"migrate/outputfile":        {[]string{"migrate/backup", "migrate/inputfile", "migrate/rehearsal"}, "replaces a file that an operator names, and knows which not to; what is written is not its business"},
 		"migrate/sudoers":           {[]string{"migrate", "migrate/cluster", "migrate/remote/rights"}, "makes files of what a spec says of its hosts; it reaches none"},
+		"migrate/rehearse":          {[]string{"migrate", "migrate/measure", "migrate/playground", "migrate/remote", "migrate/report", "migrate/run", "phases", "phases/migration"}, "builds, migrates and takes down; which cluster it is like, and what is kept of it, is not its business"},
 		"migrate/nodefiles":         {[]string{"migrate/kube", "migrate/remote"}, "decides by what stands on a node; preflight asks it as well, and must not get etcd's server with it"},
 		"migrate/backup":            {[]string{"migrate/etcd", "migrate/inputfile", "migrate/nodefiles", "migrate/remote"}, "saves and checks what a cluster is restored from; which step it is for is not its business"},
 		"migrate/redact":            {nil, "hides secrets in text, whoever's it is"},
