@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/run"
 
@@ -18,7 +20,7 @@ func adoptCommand() *cli.Command {
 			"control-plane node of what was there before it. Changes nothing but the journal, which must\n" +
 			"not be there yet, or be without a record. Afterwards run, status and report go on from it, and\n" +
 			"rollback takes back what is known. What is not known stands in the last column.\n\n" + exitStatus,
-		Flags:  append(commonFlags(), strategyFlag(), outputFlag("text", "json")),
+		Flags:  append(commonFlags(), strategyFlag(), cliflags.Output("text", "json")),
 		Action: looking(adoptAction),
 	}
 }

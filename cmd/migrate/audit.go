@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/run"
@@ -24,7 +26,7 @@ func auditCommand() *cli.Command {
 			"here. Of use before a migration, after it, and without one. docs/audit.md explains each.\n" +
 			"Of Secrets only names and keys are told, never what they hold. Where there is no spec yet,\n" +
 			"name a control-plane node: migrate audit root@HOST. Flags stand before HOST.\n\n" + exitStatus,
-		Flags:  append(commonFlags(), outputFlag("text", "json")),
+		Flags:  append(commonFlags(), cliflags.Output("text", "json")),
 		Action: looking(auditAction),
 	}
 }
@@ -50,8 +52,8 @@ func auditSession(c *cli.Context) (*run.Session, error) {
 	switch word := c.Args().First(); {
 	case c.Args().Len() > 1:
 		return nil, fmt.Errorf("`migrate audit` takes one host, and there is %q behind it: flags stand before the host, as in `migrate audit -o json root@HOST`", c.Args().Get(1))
-	case word != "" && common(c, flagFile) != "":
-		return nil, fmt.Errorf("`migrate audit` takes a spec or a host, and there are --%s %s and %s: leave one out", flagFile, common(c, flagFile), word)
+	case word != "" && cliflags.String(c, flagFile) != "":
+		return nil, fmt.Errorf("`migrate audit` takes a spec or a host, and there are --%s %s and %s: leave one out", flagFile, cliflags.String(c, flagFile), word)
 	case word != "":
 		return hostSession(c, word)
 	}

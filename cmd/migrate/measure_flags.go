@@ -5,6 +5,8 @@ import (
 	"os"
 	"time"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate/measure"
 	"hamigrate/migrate/nodeprobe"
 	"hamigrate/migrate/show"
@@ -16,10 +18,10 @@ import (
 // measuringFlags are those of commands that probe the API while they work.
 func measuringFlags(rate float64, quiet time.Duration) []cli.Flag {
 	return []cli.Flag{
-		timeFlag(cli.DurationFlag{Name: "max-unavailable", DefaultText: "0s, and " + measure.InPlaceSlack.String() + " with --strategy in-place",
+		cliflags.Time(cli.DurationFlag{Name: "max-unavailable", DefaultText: "0s, and " + measure.InPlaceSlack.String() + " with --strategy in-place",
 			Usage: "stop at the next safe point when the API is away for `TIME` longer than the step at hand announced; 0s: when a single request fails"}),
-		rateFlag(cli.Float64Flag{Name: "probe-rate", Value: rate, Usage: "probe the API with `N` requests a second for each path and kind; 0: do not probe"}),
-		timeFlag(cli.DurationFlag{Name: "quiet", Value: quiet, Usage: "measure for `TIME` what clients see before anything is changed"}),
+		cliflags.Rate(cli.Float64Flag{Name: "probe-rate", Value: rate, Usage: "probe the API with `N` requests a second for each path and kind; 0: do not probe"}),
+		cliflags.Time(cli.DurationFlag{Name: "quiet", Value: quiet, Usage: "measure for `TIME` what clients see before anything is changed"}),
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate"
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/measure"
@@ -52,7 +54,7 @@ func rehearseCommand() *cli.Command {
 			case err != nil:
 			case c.String("like") != "":
 				r, err = rehearseLike(c)
-			case common(c, flagJournal) != "":
+			case cliflags.String(c, flagJournal) != "":
 				err = errors.New("--journal is that of the cluster to be like: name its spec with --like")
 			default:
 				r, err = rehearseOne(c, strategyOf(c), measuringOf(c, teller(c)), rehearsalOptions(c), false)
@@ -75,7 +77,7 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 	}
 	ssh := sshOptions(c, log)
 	ssh.Given = " --file " + remote.Quote(c.String("like"))
-	theirs, err := run.Open(run.SessionOptions{File: c.String("like"), Journal: common(c, flagJournal), Tool: version, Log: log, SSH: ssh})
+	theirs, err := run.Open(run.SessionOptions{File: c.String("like"), Journal: cliflags.String(c, flagJournal), Tool: version, Log: log, SSH: ssh})
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +195,7 @@ func keepReport(c *cli.Context, r any) error {
 // rehearsalFlagsOf name the cluster at hand to `migrate rehearse`.
 func rehearsalFlagsOf(c *cli.Context, s *run.Session) string {
 	flags := "--like " + remote.Quote(s.File)
-	if file := common(c, flagJournal); file != "" {
+	if file := cliflags.String(c, flagJournal); file != "" {
 		flags += " --journal " + remote.Quote(file)
 	}
 	return flags

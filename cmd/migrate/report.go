@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate/outputfile"
 	"hamigrate/migrate/report"
 	"hamigrate/migrate/report/page"
@@ -21,7 +23,7 @@ func reportCommand() *cli.Command {
 		Description: "Text for the terminal; `-o json`, a contract with scripts (docs/architecture.md); `-o html`, one\n" +
 			"page that loads nothing: figures, charts and diffs; `-o markdown`, a change record for a\n" +
 			"ticket. --html writes the page to a file besides. The cluster is not asked.\n\n" + exitStatus,
-		Flags: append(commonFlags(), outputFlag("text", "json", "html", "markdown"),
+		Flags: append(commonFlags(), cliflags.Output("text", "json", "html", "markdown"),
 			&cli.BoolFlag{Name: "json", Usage: "the same as --output json"},
 			&cli.StringFlag{Name: "html", Usage: "write the page to `FILE` as well"}),
 		Action: reportAction,

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/run"
 
@@ -16,7 +18,7 @@ func statusCommand() *cli.Command {
 		Usage:  "show how far the migration is, by the cluster and by the journal; change nothing",
 		Description: "One line a step and host: what the cluster shows now, what the journal says was done and\n" +
 			"when. `--offline` leaves the cluster alone and shows the journal.\n\n" + exitStatus,
-		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
+		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), cliflags.Output("text", "json"),
 			&cli.BoolFlag{Name: "offline", Usage: "show the journal only"}),
 		Action: looking(statusAction),
 	}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote/rights"
@@ -30,7 +32,7 @@ func sudoersCommand() *cli.Command {
 			"Needs the spec only, no connection; workers that the spec does not name are not printed.\n" +
 			"Where there is no spec yet: migrate sudoers USER@HOST. To install one:\n" +
 			"  " + strings.ReplaceAll(rights.Allow("migrate sudoers --host cp1 --read-only", "ssh root@192.0.2.11"), " | ", " |\n    ") + "\n\n" + exitStatus,
-		Flags: append(commonFlags(), phaseFlag(), outputFlag("text", "json"),
+		Flags: append(commonFlags(), phaseFlag(), cliflags.Output("text", "json"),
 			&cli.StringFlag{Name: "host", Usage: "only the file of host `NAME`"},
 			&cli.BoolFlag{Name: "read-only", Usage: "only what looks need, on every host"}),
 		Action: sudoersAction,
@@ -63,7 +65,7 @@ func sudoersAction(c *cli.Context) error {
 
 func sudoersHosts(c *cli.Context) (*run.Session, []sudoers.Host, error) {
 	if word := c.Args().First(); word != "" {
-		if c.Args().Len() > 1 || common(c, flagFile) != "" || c.IsSet("phase") || c.IsSet("host") {
+		if c.Args().Len() > 1 || cliflags.String(c, flagFile) != "" || c.IsSet("phase") || c.IsSet("host") {
 			return nil, nil, fmt.Errorf("`migrate sudoers %s` is for one host without a spec: leave the rest out; flags stand before the host", word)
 		}
 		h, err := cluster.ParseHost(word)

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate"
 	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/outputfile"
@@ -41,7 +43,7 @@ func supportCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Usage: "write the archive to `FILE`, which must not be there", DefaultText: "migrate-support-TIME.tar.gz"},
 			&cli.BoolFlag{Name: "anonymous", Usage: "replace the names and addresses of hosts and users"},
 			&cli.BoolFlag{Name: "offline", Usage: "do not ask the cluster"},
-			timeFlag(cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "ask the cluster for at most `TIME`, all in all"})),
+			cliflags.Time(cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "ask the cluster for at most `TIME`, all in all"})),
 		Action: supportAction,
 	}
 }
@@ -53,7 +55,7 @@ func supportAction(c *cli.Context) error {
 	if file == "-" {
 		return errors.New("--out -: the archive goes to a file and not to the standard output: name one, such as help.tar.gz")
 	}
-	if err := outputfile.CheckNew("out", file, outputfile.Own{Spec: or(common(c, flagFile), "migrate.yaml"), Journal: journal}); err != nil {
+	if err := outputfile.CheckNew("out", file, outputfile.Own{Spec: or(cliflags.String(c, flagFile), "migrate.yaml"), Journal: journal}); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(run.WithoutQuestions(c.Context), os.Interrupt, syscall.SIGTERM)

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
@@ -28,7 +30,7 @@ func versionCommand() *cli.Command {
 		Name:   "version",
 		Before: noWords,
 		Usage:  "print the version, the commit and the Go version that this program was built from",
-		Flags:  []cli.Flag{outputFlag("text", "json")},
+		Flags:  []cli.Flag{cliflags.Output("text", "json")},
 		Action: func(c *cli.Context) error {
 			b := readBuild()
 			if c.String("output") == "json" {
