@@ -33,7 +33,7 @@ func layers() map[string]layer {
 		"migrate/remote":            {nil, "what a host is, said without any way to reach one"},
 		"migrate/remote/rights":     {nil, "what a look needs of root is said once, for the sudoers file and for the shell"},
 		"migrate/remote/sshhost":    {[]string{"migrate/cluster", "migrate/inputfile", "migrate/remote", "migrate/remote/rights"}, "an adapter never imports the engine"},
-		"migrate/remote/remotetest": {[]string{"migrate/remote"}, "a fake of hosts serves every test, so it depends on none"},
+		"migrate/remote/remotetest": {[]string{"migrate/cluster", "migrate/remote"}, "a fake of hosts serves every test, so it depends on none"},
 		"migrate/etcd":              {[]string{"migrate/cluster", "migrate/remote"}, "an adapter never imports the engine"},
 		"migrate/kube":              {[]string{"migrate/cluster", "migrate/remote"}, "an adapter never imports the engine"},
 		"migrate/inventory":         {[]string{"migrate/inputfile", "migrate/remote"}, "reads a file of somebody else's; what becomes of it is not its business"},
