@@ -66,7 +66,12 @@ func TestGate(t *testing.T) {
 			w.sees(40, true)
 			w.sees(9, false)
 		}, false},
-		"announced, and longer":      {0, func(w *gateWorld) { w.step(migrate.EventStepStarted, 45*time.Second); w.sees(47, true) }, true},
+		"announced, and longer": {0, func(w *gateWorld) { w.step(migrate.EventStepStarted, 45*time.Second); w.sees(47, true) }, true},
+		"announced, longer, allowed meanwhile": {0, func(w *gateWorld) {
+			w.allow(30 * time.Second)
+			w.step(migrate.EventStepStarted, 45*time.Second)
+			w.sees(70, true)
+		}, false},
 		"announced, longer, allowed": {30 * time.Second, func(w *gateWorld) { w.step(migrate.EventStepStarted, 45*time.Second); w.sees(70, true) }, false},
 		"known late, right after the end": {0, func(w *gateWorld) {
 			w.step(migrate.EventStepStarted, 9e9)

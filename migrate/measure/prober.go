@@ -47,6 +47,9 @@ func (prober) Left(j *state.Journal) (bool, error) {
 // probing is a measurement, for a run.
 type probing struct{ *measurement }
 
+// AllowAway makes the gate as patient as it is in a run that is in place from the start.
+func (p probing) AllowAway() { p.gate.allow(InPlaceSlack) }
+
 // Disturbed is closed when the gate asks the run to stop.
 func (p probing) Disturbed() <-chan struct{} { return p.gate.stop }
 

@@ -48,6 +48,15 @@ func (r *run) startProbe(ctx context.Context, o ProbeOptions) error {
 	return nil
 }
 
+// allowAway is for a phase that is done in place. The measurement may be on since an
+// earlier one, which was not.
+func (r *run) allowAway() {
+	r.allowsAway = true
+	if r.probe != nil {
+		r.probe.AllowAway()
+	}
+}
+
 // collect takes up the measurement of a run that was interrupted after its
 // last change: nothing is left to do, and its pods still probe.
 func (r *run) collect(ctx context.Context) error {

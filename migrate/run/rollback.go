@@ -56,7 +56,9 @@ func (r *run) toTakeBack(ctx context.Context) ([]phases.Phase, error) {
 
 // phaseBack asks the operator and takes one phase back.
 func (r *run) phaseBack(ctx context.Context, p phases.Phase) error {
-	r.allowsAway = r.allowsAway || inPlace(p)
+	if inPlace(p) {
+		r.allowAway()
+	}
 	if err := r.Operator.Confirm(ctx, asBack(p)); err != nil {
 		return err
 	}
