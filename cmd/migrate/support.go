@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"hamigrate/cmd/migrate/cliflags"
@@ -58,8 +55,8 @@ func supportAction(c *cli.Context) error {
 	if err := outputfile.CheckNew("out", file, outputfile.Own{Spec: or(cliflags.String(c, flagFile), "migrate.yaml"), Journal: journal}); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(run.WithoutQuestions(c.Context), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx, done := untilSignalled(run.WithoutQuestions(c.Context))
+	defer done()
 	s, err := openSession(c)
 	if err != nil && c.Bool("anonymous") {
 		return fmt.Errorf("--anonymous: no archive is written, since the spec says which names are to be replaced, and it can't be read: %w", err)

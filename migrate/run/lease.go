@@ -8,8 +8,8 @@ import (
 	"hamigrate/state"
 )
 
-// holdCluster takes the Lease for a command of this program, and renews it until end.
-// *heldError: another operator has it.
+// holdCluster takes the Lease for a command of this program, and renews it until Release.
+// *lease.HeldError: another operator has it.
 func holdCluster(ctx context.Context, s *Session, j *state.Journal, command string, tell func(string)) (*lease.Lease, error) {
 	me, err := lease.HolderOf(s.Journal, j, "migrate "+command)
 	if err != nil {

@@ -47,7 +47,7 @@ type RestoreOptions struct {
 	Operator RestoreOperator
 }
 
-// restorer is the operator of a restore.
+// RestoreOperator is the person, or the script, that a restore works for.
 type RestoreOperator interface {
 	// Planned shows what is true now, what is to be done and what is lost with it.
 	Planned(p RestorePlan) error
