@@ -13,6 +13,7 @@ import (
 
 	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/console"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 
@@ -48,7 +49,7 @@ func execute(args []string) int {
 	app.ExitErrHandler = func(*cli.Context, error) {}
 	err := runOnce(app, args)
 	tellError(app, err)
-	code := exitCode(err)
+	code := int(run.OutcomeOf(err))
 	keptLogOf(app).End(code, err)
 	return code
 }
