@@ -108,11 +108,3 @@ func writeSpec(c *cli.Context, file string, found initspec.Found, choice initspe
 	}
 	return initlook.Print(c.App.Writer, r)
 }
-
-// or returns v, or fallback where v is empty.
-func or(v, fallback string) string {
-	if v == "" {
-		return fallback
-	}
-	return v
-}

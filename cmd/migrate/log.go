@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,7 +49,7 @@ func logFlags() []cli.Flag {
 
 // journalNamed is the journal that the flags name; the spec need not be there.
 func journalNamed(c *cli.Context) string {
-	return or(cliflags.String(c, flagJournal), run.JournalBeside(or(cliflags.String(c, flagFile), "migrate.yaml")))
+	return cmp.Or(cliflags.String(c, flagJournal), run.JournalBeside(cmp.Or(cliflags.String(c, flagFile), "migrate.yaml")))
 }
 
 // logAction shows the log, and nothing of that goes into a log: looking for secrets in

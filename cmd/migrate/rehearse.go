@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -167,8 +168,8 @@ func rehearseOne(c *cli.Context, strategy phases.Strategy, how measure.How, opti
 // likeFiles are those of the cluster that a rehearsal is like. A spec that lies
 // here is somebody's, also where it is like none.
 func likeFiles(c *cli.Context) outputfile.Own {
-	spec := or(c.String("like"), "migrate.yaml")
-	return outputfile.Own{Spec: spec, Journal: or(c.String(flagJournal), run.JournalBeside(spec))}
+	spec := cmp.Or(c.String("like"), "migrate.yaml")
+	return outputfile.Own{Spec: spec, Journal: cmp.Or(c.String(flagJournal), run.JournalBeside(spec))}
 }
 
 // checkReport is for the begin of a rehearsal, whose report comes minutes later.

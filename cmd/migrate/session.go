@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 
 	"hamigrate/cmd/migrate/cliflags"
@@ -57,7 +58,7 @@ func ownFilesOf(s *run.Session) outputfile.Own {
 }
 
 // specFile is the spec's name as it was given.
-func specFile(c *cli.Context) string { return or(cliflags.String(c, flagFile), "migrate.yaml") }
+func specFile(c *cli.Context) string { return cmp.Or(cliflags.String(c, flagFile), "migrate.yaml") }
 
 // strategyFlag chooses how an API server is restarted.
 func strategyFlag() cli.Flag {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,12 +48,12 @@ func supportCommand() *cli.Command {
 
 func supportAction(c *cli.Context) error {
 	now := time.Now().UTC()
-	file := or(c.String("out"), "migrate-support-"+now.Format("20060102T150405Z")+".tar.gz")
+	file := cmp.Or(c.String("out"), "migrate-support-"+now.Format("20060102T150405Z")+".tar.gz")
 	journal := journalNamed(c)
 	if file == "-" {
 		return errors.New("--out -: the archive goes to a file and not to the standard output: name one, such as help.tar.gz")
 	}
-	if err := outputfile.CheckNew("out", file, outputfile.Own{Spec: or(cliflags.String(c, flagFile), "migrate.yaml"), Journal: journal}); err != nil {
+	if err := outputfile.CheckNew("out", file, outputfile.Own{Spec: cmp.Or(cliflags.String(c, flagFile), "migrate.yaml"), Journal: journal}); err != nil {
 		return err
 	}
 	ctx, done := untilSignalled(run.WithoutQuestions(c.Context))

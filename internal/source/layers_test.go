@@ -79,6 +79,7 @@ func layers() map[string]layer {
 		"phases/conformance":        {append(slices.Clone(step), "migrate/remote/remotetest", "phases/controlplane", "phases/etcd", "phases/loadbalancer", "phases/simulator", "state"), "tests of any phase are made of it"},
 		"internal/source":           {nil, "gives tests the program's own text, whatever they look for in it"},
 		"internal/within":           {nil, "holds tests to bounds, those of every package"},
+		"playbooks/forspec":         {[]string{"migrate", "migrate/cluster", "migrate/remote", "phases", "phases/balancers", "playbooks"}, "fills playbooks with what a spec says; it asks no cluster"},
 		"playbooks":                 {[]string{"migrate"}, "made from the declaration, whatever it declares"},
 		"cmd/migrate/cliflags":      {nil, "what commands do is not its business"},
 		"cmd/migrate":               {[]string{"*"}, "puts everything together"},
