@@ -3,6 +3,8 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,13 +16,21 @@ import (
 )
 
 // probed is a measurement that is on, and whether it knows that the API may be away.
-type probed struct{ allowed bool }
+type probed struct {
+	allowed bool
+	end     func() error // nil: well
+}
 
-func (p *probed) AllowAway()                                 { p.allowed = true }
-func (p *probed) Event(migrate.Event)                        {}
-func (p *probed) Disturbed() <-chan struct{}                 { return nil }
-func (p *probed) Explain(err error) error                    { return err }
-func (p *probed) End(context.Context) (*probe.Result, error) { return nil, nil }
+func (p *probed) AllowAway()                 { p.allowed = true }
+func (p *probed) Event(migrate.Event)        {}
+func (p *probed) Disturbed() <-chan struct{} { return nil }
+func (p *probed) Explain(err error) error    { return err }
+func (p *probed) End(context.Context) (*probe.Result, error) {
+	if p.end == nil {
+		return nil, nil
+	}
+	return nil, p.end()
+}
 
 // decliner is asked last, and agrees to nothing.
 type decliner struct{}
@@ -63,5 +73,41 @@ func TestAMeasurementThatIsOnHearsOfInPlace(t *testing.T) {
 	r := &run{Options: Options{Operator: decliner{}}, probe: p}
 	if err := r.phaseBack(t.Context(), migration.Phases(phases.Overlap)[1]); !errors.Is(err, errDeclined) || p.allowed {
 		t.Errorf("%v; with an overlap the API may be away: %t", err, p.allowed)
+	}
+}
+
+// TestTheEndOfAMeasurementIsNotHowARunEnded: it may be waited for for minutes, in which
+// Ctrl-C comes twice. What a script and a person are told is how the phases ended.
+func TestTheEndOfAMeasurementIsNotHowARunEnded(t *testing.T) {
+	t.Parallel()
+	where := migrate.Where{Phase: 2, Step: "etcd/promote", Target: "e1"}
+	broken := errors.New("it broke")
+	for name, c := range map[string]struct {
+		phases error
+		code   Outcome
+		ended  string
+	}{
+		"well":                  {nil, Interrupted, "after the last step, while the measurement was ended"},
+		"failed":                {&migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken}, Failed, "in the verify of"},
+		"the way back failed":   {&migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken, Back: &migrate.WayBack{Err: broken}}, NeedsYou, "it needs you"},
+		"blocked":               {&migrate.BlockedError{Where: where, Reason: "x"}, Blocked, "which has changed nothing"},
+		"stopped":               {migrate.ErrStopped, Stopped, "between two steps"},
+		"in the middle of that": {&migrate.InterruptedError{Where: where, Status: "started", Cause: context.Canceled}, Interrupted, "it may be half done"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(t.Context())
+			r := &run{Options: Options{Operator: decliner{}}, probe: &probed{end: func() error {
+				cancel()
+				return fmt.Errorf("fetching the last of what was measured: %w", ctx.Err())
+			}}}
+			err := r.each(ctx, migration.Phases(phases.Overlap)[:1], func(context.Context, phases.Phase) error { return c.phases })
+			if OutcomeOf(err) != c.code || !strings.Contains(HowItEnded(err), c.ended) {
+				t.Errorf("outcome %d, it ended %s; want %d, %s", OutcomeOf(err), HowItEnded(err), c.code, c.ended)
+			}
+			if !strings.Contains(err.Error(), "fetching the last") || c.phases != nil && !strings.HasPrefix(err.Error(), c.phases.Error()) {
+				t.Errorf("not all is told: %v", err)
+			}
+		})
 	}
 }

@@ -115,13 +115,16 @@ func (r *run) holding(ctx context.Context, hosts []string, do func() error) erro
 
 // each calls do for one phase after the other. What do has begun to measure is ended
 // afterwards, also after an error.
-func (r *run) each(ctx context.Context, list []phases.Phase, do func(context.Context, phases.Phase) error) error {
+func (r *run) each(ctx context.Context, list []phases.Phase, do func(context.Context, phases.Phase) error) (err error) {
 	for _, p := range list {
-		if err := do(ctx, p); err != nil {
-			return errors.Join(err, r.endProbe(ctx))
+		if err = do(ctx, p); err != nil {
+			break
 		}
 	}
-	return r.endProbe(ctx)
+	if after := r.endProbe(ctx); after != nil {
+		return &endedError{phases: err, after: after}
+	}
+	return err
 }
 
 // phase checks whether a phase may begin, asks the operator, and runs it.
