@@ -1,12 +1,11 @@
 package main
 
 import (
-	"encoding/json"
-
 	"hamigrate/cmd/migrate/cliflags"
 
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/run"
+	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
 )
@@ -36,9 +35,7 @@ func adoptAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		enc := json.NewEncoder(c.App.Writer)
-		enc.SetIndent("", "  ")
-		return enc.Encode(a)
+		return show.WriteJSON(c.App.Writer, a)
 	}
 	return console.PrintAdoption(c.App.Writer, s, a)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -121,9 +120,7 @@ func playgroundStatus() *cli.Command {
 			}
 			switch c.String("output") {
 			case "json":
-				enc := json.NewEncoder(c.App.Writer)
-				enc.SetIndent("", "  ")
-				return enc.Encode(s)
+				return show.WriteJSON(c.App.Writer, s)
 			case "text":
 				return console.PrintPlayground(c.App.Writer, s)
 			default:

@@ -1,12 +1,11 @@
 package main
 
 import (
-	"encoding/json"
-
 	"hamigrate/cmd/migrate/cliflags"
 
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/run"
+	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
 )
@@ -39,9 +38,7 @@ func statusAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		enc := json.NewEncoder(c.App.Writer)
-		enc.SetIndent("", "  ")
-		return enc.Encode(rows)
+		return show.WriteJSON(c.App.Writer, rows)
 	}
 	return console.PrintStatus(c.App.Writer, s, rows, c.Bool("offline"))
 }

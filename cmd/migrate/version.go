@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"runtime"
 	"runtime/debug"
 
@@ -34,9 +33,7 @@ func versionCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			b := readBuild()
 			if c.String("output") == "json" {
-				enc := json.NewEncoder(c.App.Writer)
-				enc.SetIndent("", "  ")
-				return enc.Encode(b)
+				return show.WriteJSON(c.App.Writer, b)
 			}
 			show.Fprintf(c.App.Writer, "migrate version %s\n  commit    %s\n  go        %s\n  platform  %s\n", b.Version, b.Commit, b.Go, b.Platform)
 			return nil

@@ -34,7 +34,7 @@ type How struct {
 	Most time.Duration
 	Tell func(string)
 	// Live is given, once it is measured, what says at any time how many requests
-	// have failed.
+	// have failed; nil: nobody wants to know.
 	Live func(func() string)
 	// Agent is the command of this program that pods run (nodeprobe.Serve).
 	Agent string

@@ -33,7 +33,9 @@ func (p prober) Start(ctx context.Context, s *run.Session, j *state.Journal, o r
 		return nil, err
 	}
 	m.back = o.Back
-	how.Live(func() string { return fmt.Sprintf("%d requests failed", m.Failures()) })
+	if how.Live != nil {
+		how.Live(func() string { return fmt.Sprintf("%d requests failed", m.Failures()) })
+	}
 	return probing{m}, nil
 }
 
