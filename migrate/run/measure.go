@@ -66,6 +66,7 @@ func (r *run) collect(ctx context.Context) error {
 	if left, err := r.Prober.Left(r.j); err != nil || !left || ctx.Err() != nil {
 		return err
 	}
+	BeginsToChange(ctx) // it makes pods where they are gone, and removes them
 	p, err := r.Prober.Start(ctx, r.s, r.j, ProbeOptions{Resumed: true, InPlace: r.allowsAway, Stop: r.Stop})
 	if err != nil {
 		return fmt.Errorf("removing the probe's pods that an interrupted run left: %w", err)

@@ -13,6 +13,7 @@ import (
 	"hamigrate/migrate/remote/remotetest"
 	"hamigrate/phases"
 	"hamigrate/phases/migration"
+	"hamigrate/state"
 )
 
 // probed is a measurement that is on, and whether it knows that the API may be away.
@@ -109,5 +110,28 @@ func TestTheEndOfAMeasurementIsNotHowARunEnded(t *testing.T) {
 				t.Errorf("not all is told: %v", err)
 			}
 		})
+	}
+}
+
+// leftProber finds pods of an interrupted run, and takes them up.
+type leftProber struct{ changed func() bool }
+
+func (leftProber) Left(*state.Journal) (bool, error) { return true, nil }
+
+func (p leftProber) Start(context.Context, *Session, *state.Journal, ProbeOptions) (Probing, error) {
+	if !p.changed() {
+		return nil, errors.New("a signal would be told that nothing was changed")
+	}
+	return &probed{}, nil
+}
+
+// TestPodsAreAChange: a run that only removes those of an interrupted one changes
+// something as well.
+func TestPodsAreAChange(t *testing.T) {
+	t.Parallel()
+	ctx, made := WithChanges(t.Context())
+	r := &run{Options: Options{Operator: decliner{}, Prober: leftProber{func() bool { return !made.UnlessMade(func() {}) }}}}
+	if err := r.endProbe(ctx); err != nil {
+		t.Error(err)
 	}
 }
