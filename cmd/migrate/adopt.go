@@ -1,10 +1,11 @@
 package main
 
 import (
-	"encoding/json"
+	"hamigrate/cmd/migrate/cliflags"
 
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/run"
+	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
 )
@@ -18,7 +19,7 @@ func adoptCommand() *cli.Command {
 			"control-plane node of what was there before it. Changes nothing but the journal, which must\n" +
 			"not be there yet, or be without a record. Afterwards run, status and report go on from it, and\n" +
 			"rollback undoes what is known. What is not known stands in the last column.\n\n" + exitStatus,
-		Flags:  append(commonFlags(), strategyFlag(), outputFlag("text", "json")),
+		Flags:  append(commonFlags(), strategyFlag(), cliflags.Output("text", "json")),
 		Action: looking(adoptAction),
 	}
 }
@@ -34,9 +35,7 @@ func adoptAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		enc := json.NewEncoder(c.App.Writer)
-		enc.SetIndent("", "  ")
-		return enc.Encode(a)
+		return show.WriteJSON(c.App.Writer, a)
 	}
 	return console.PrintAdoption(c.App.Writer, s, a)
 }

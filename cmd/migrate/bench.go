@@ -28,9 +28,9 @@ func benchCommand() *cli.Command {
 			for _, strategy := range []phases.Strategy{phases.InPlace, phases.Overlap} {
 				how := measuringOf(c, teller(c))
 				// It is to be measured, not to be stopped.
-				how.most = time.Hour
-				how.tell(fmt.Sprintf("strategy %s", strategy))
-				one, err := rehearse(c, strategy, how, rehearsalOptions(c), false)
+				how.Most = time.Hour
+				how.Tell(fmt.Sprintf("strategy %s", strategy))
+				one, err := rehearseOne(c, strategy, how, rehearsalOptions(c), false)
 				if one != nil {
 					r.Strategies = append(r.Strategies, *one)
 				}

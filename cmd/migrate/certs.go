@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/show"
 	"hamigrate/phases/certs"
@@ -18,7 +20,7 @@ func certsCommand() *cli.Command {
 		Description: "Public parts only are read. What ends first stands first. Once etcd is on its own hosts,\n" +
 			"nobody renews the members' certificates and those that the API servers show them:\n" +
 			"`migrate certs renew` does. docs/certificates.md has the rest.\n\n" + exitStatus,
-		Flags:       append(commonFlags(), outputFlag("text", "json")),
+		Flags:       append(commonFlags(), cliflags.Output("text", "json")),
 		Subcommands: []*cli.Command{renewCommand()},
 		Action: func(c *cli.Context) error {
 			if err := noWords(c); err != nil {

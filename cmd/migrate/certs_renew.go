@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate"
 	"hamigrate/migrate/run"
 
@@ -19,7 +21,7 @@ func renewCommand() *cli.Command {
 			"connection is cut. After each host the new certificate is looked for on the wire, and the\n" +
 			"cluster must be well before the next. The previous files stay on their host: --undo puts\n" +
 			"them back. After a stop of any kind, renew again: it goes on.\n\n" + exitStatus,
-		Flags: append(commonFlags(), outputFlag("text", "json"),
+		Flags: append(commonFlags(), cliflags.Output("text", "json"),
 			&cli.StringFlag{Name: "within", Value: run.UsualWithin, Usage: "renew what ends within this `TIME`: 30d, 720h",
 				Action: func(_ *cli.Context, v string) error {
 					if _, err := run.Days(v); err != nil {

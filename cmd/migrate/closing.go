@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate/remote"
 
 	"github.com/urfave/cli/v2"
@@ -14,7 +16,7 @@ import (
 func flagsGiven(c *cli.Context) string {
 	var out string
 	for _, name := range []string{flagFile, flagJournal} {
-		if v := common(c, name); v != "" {
+		if v := cliflags.String(c, name); v != "" {
 			out += fmt.Sprintf(" --%s %s", name, remote.Quote(v))
 		}
 	}

@@ -15,10 +15,6 @@ var bashCompletion string
 //go:embed completion/_migrate
 var zshCompletion string
 
-// completing is the last word of what a shell asks (urfave/cli: help.go,
-// checkShellCompleteFlag).
-const completing = "--generate-bash-completion"
-
 // completionCommand prints what makes a shell complete commands and flags.
 func completionCommand() *cli.Command {
 	return &cli.Command{

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -57,11 +58,16 @@ func cmdEndWithin(ts *testscript.TestScript, _ bool, args []string) {
 // take 0.1 s; the machine may be busy.
 const endsWithin = 3 * time.Second
 
-// cmdInterrupt: interrupt SIGNAL PROGRAM [ARGS...] sends a program the signal once
-// it has connected to a host of cmdSSHHost's. It must end soon after, and by itself:
-// with exit code 130. What it said is written to the file said.
+// cmdInterrupt: interrupt SIGNAL[:CODE] PROGRAM [ARGS...] sends a program the signal
+// once it has connected to a host of cmdSSHHost's. It must end soon after, and by
+// itself: with that exit code, which is 130 where none is named. What it said is
+// written to the file said.
 func cmdInterrupt(ts *testscript.TestScript, _ bool, args []string) {
-	sig := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}[args[0]]
+	name, code, named := strings.Cut(args[0], ":")
+	if !named {
+		code = "130"
+	}
+	sig := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}[name]
 	connected := ts.MkAbs("connected")
 	ts.Check(os.RemoveAll(connected))
 	cmd := exec.Command(findProgram(ts, args[1]), args[2:]...)
@@ -86,7 +92,7 @@ func cmdInterrupt(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%v ended %v after the signal", args, took)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs("said"), said.Bytes(), 0o600))
-	if got := cmd.ProcessState.ExitCode(); got != 130 {
+	if got := cmd.ProcessState.ExitCode(); strconv.Itoa(got) != code {
 		ts.Fatalf("%v: exit code %d (%v); it said:\n%s", args, got, err, said.String())
 	}
 }

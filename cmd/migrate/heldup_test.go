@@ -29,7 +29,9 @@ func TestAnOutputThatIsHeldUp(t *testing.T) {
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 		})
 		defer slave.Close()
-		if _, err := master.Write([]byte{'S' - '@'}); err != nil {
+		// What Ctrl-S does, at once: typed, it is taken a moment later (flush_to_ldisc
+		// of drivers/tty/tty_buffer.c), and the run may have ended by then.
+		if err := unix.IoctlSetInt(int(slave.Fd()), unix.TCXONC, unix.TCOOFF); err != nil {
 			t.Fatal(err)
 		}
 		a.send(syscall.SIGTERM)

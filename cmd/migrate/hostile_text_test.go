@@ -74,7 +74,7 @@ func hostile[T any]() T {
 func TestHostileTextIsQuoted(t *testing.T) {
 	t.Parallel()
 	for name, printed := range map[string]func(io.Writer) error{
-		"audit": func(w io.Writer) error { return printAudit(w, hostile[audit.Report]()) },
+		"audit": func(w io.Writer) error { return console.PrintAudit(w, hostile[audit.Report]()) },
 		"certs": func(w io.Writer) error {
 			return console.PrintCerts(w, &run.Session{}, hostile[certs.Inventory](), time.Now())
 		},

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"slices"
+	"hamigrate/cmd/migrate/cliflags"
 
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/remote/sshhost"
@@ -23,16 +23,11 @@ func acceptKeysFlag() cli.Flag {
 func sshOptions(c *cli.Context, log hclog.Logger) sshhost.Options {
 	o := sshhost.Options{
 		Waits:  console.Waits{W: c.App.ErrWriter}.Tell,
-		Logger: log.Named("ssh"), Ask: askSecret(), AcceptNewHostKeys: commonBool(c, flagAcceptKeys), Given: flagsGiven(c),
+		Logger: log.Named("ssh"), Ask: askSecret(), AcceptNewHostKeys: cliflags.Bool(c, flagAcceptKeys), Given: flagsGiven(c),
 		Tell: func(sentence string) { show.Fprintln(c.App.ErrWriter, "migrate: "+sentence) },
 	}
 	if kept := keptLogOf(c.App); kept != nil {
 		o.Recorder = kept
 	}
 	return o
-}
-
-// commonBool is common for a switch.
-func commonBool(c *cli.Context, name string) bool {
-	return slices.ContainsFunc(c.Lineage(), func(level *cli.Context) bool { return level.Bool(name) })
 }

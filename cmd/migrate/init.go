@@ -8,10 +8,13 @@ import (
 	"os"
 	"slices"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate/initlook"
 	"hamigrate/migrate/initspec"
 	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/inventory"
+	"hamigrate/migrate/outputfile"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
@@ -29,7 +32,7 @@ func initCommand() *cli.Command {
 			"load balancer, the etcd hosts and the new control-plane nodes, is a blank with a comment.\n" +
 			"An inventory of Ansible's fills in more: its hosts are matched with the Nodes by address. Without\n" +
 			"HOST the first host of its control-plane group is looked at. A file that is there is never overwritten. Flags stand before HOST.\n\n" + exitStatus,
-		Flags: append(initFlags(), outputFlag("text", "json"),
+		Flags: append(initFlags(), cliflags.Output("text", "json"),
 			&cli.StringFlag{Name: "inventory", Aliases: []string{"i"}, Usage: "an Ansible inventory `FILE` or folder: INI, YAML, or what ansible-inventory --list prints"}),
 		Action: looking(initAction),
 	}
@@ -48,7 +51,7 @@ func initAction(c *cli.Context) error {
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		return initlook.ErrThere(file)
 	}
-	if _, err := checkOutput(flagFile, file, ownFiles{}); err != nil {
+	if _, err := outputfile.Check(flagFile, file, outputfile.Own{}); err != nil {
 		return err
 	}
 	log, err := logger(c)
@@ -88,7 +91,7 @@ func initAction(c *cli.Context) error {
 // againWithHost is the command that was given, to which a host is to be added.
 func againWithHost(c *cli.Context, inventory string) string {
 	flag := ""
-	if file := common(c, flagFile); file != "" && file != "migrate.yaml" {
+	if file := cliflags.String(c, flagFile); file != "" && file != "migrate.yaml" {
 		flag = " --file " + remote.Quote(file)
 	}
 	return "migrate init" + flag + " -i " + remote.Quote(inventory) + " "
@@ -104,12 +107,4 @@ func writeSpec(c *cli.Context, file string, found initspec.Found, choice initspe
 		return show.WriteJSON(c.App.Writer, r)
 	}
 	return initlook.Print(c.App.Writer, r)
-}
-
-// or returns v, or fallback where v is empty.
-func or(v, fallback string) string {
-	if v == "" {
-		return fallback
-	}
-	return v
 }

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
 	"time"
+
+	"hamigrate/cmd/migrate/cliflags"
 
 	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/run"
@@ -28,9 +31,9 @@ func logCommand() *cli.Command {
 			"   migrate log --failed              what went wrong in it on the hosts\n" +
 			"   migrate log --host cp1 --since 2h every command on cp1 in the last two hours\n" +
 			"   migrate log --follow              what a run in another terminal does, as it does it\n\n" + exitStatus,
-		Flags: append(logFlags(), outputFlag("text", "json"),
+		Flags: append(logFlags(), cliflags.Output("text", "json"),
 			&cli.BoolFlag{Name: "all", Usage: "show all commands, not just the last one"},
-			timeFlag(cli.DurationFlag{Name: "since", Usage: "show what is not older than `TIME`, such as 2h, of all commands", DefaultText: "none"}),
+			cliflags.Time(cli.DurationFlag{Name: "since", Usage: "show what is not older than `TIME`, such as 2h, of all commands", DefaultText: "none"}),
 			&cli.BoolFlag{Name: "commands", Usage: "show only the commands on hosts"},
 			&cli.StringSliceFlag{Name: "host", Usage: "show only the commands on `HOST`, as the spec calls it"},
 			&cli.BoolFlag{Name: "failed", Usage: "show only what failed: commands on hosts, and how a command ended"},
@@ -46,7 +49,7 @@ func logFlags() []cli.Flag {
 
 // journalNamed is the journal that the flags name; the spec need not be there.
 func journalNamed(c *cli.Context) string {
-	return or(common(c, flagJournal), run.JournalBeside(or(common(c, flagFile), "migrate.yaml")))
+	return cmp.Or(cliflags.String(c, flagJournal), run.JournalBeside(cmp.Or(cliflags.String(c, flagFile), "migrate.yaml")))
 }
 
 // logAction shows the log, and nothing of that goes into a log: looking for secrets in

@@ -9,13 +9,15 @@ import (
 	"log"
 	"os"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate/commandlog"
 	"hamigrate/migrate/console"
+	"hamigrate/migrate/run"
 	"hamigrate/migrate/runlog"
 	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
-	"github.com/xrash/smetrics"
 	"k8s.io/klog/v2"
 )
 
@@ -40,14 +42,14 @@ func execute(args []string) int {
 	// A shell asks with flags that are half typed. urfave/cli v2.27.7 dies of
 	// one it does not know when it may be several short ones (parseIter returns
 	// no flag set, and checkCompletions reads it).
-	if args[len(args)-1] == completing {
+	if args[len(args)-1] == cliflags.Completing {
 		app.UseShortOptionHandling = false
 	}
 	// The exit code is decided in one place, from the error itself.
 	app.ExitErrHandler = func(*cli.Context, error) {}
 	err := runOnce(app, args)
 	tellError(app, err)
-	code := exitCode(err)
+	code := int(run.OutcomeOf(err))
 	keptLogOf(app).End(code, err)
 	return code
 }
@@ -61,57 +63,12 @@ func tellError(app *cli.App, err error) {
 
 // runOnce runs a command line in which nothing is said twice.
 func runOnce(app *cli.App, args []string) error {
-	if args[len(args)-1] != completing {
-		if err := givenTwice(app, args[1:]); err != nil {
+	if args[len(args)-1] != cliflags.Completing {
+		if err := cliflags.GivenTwice(app, args[1:]); err != nil {
 			return err
 		}
 	}
 	return app.Run(args)
-}
-
-// unknownCommand is the action of what only has subcommands.
-func unknownCommand(commands []*cli.Command, help cli.ActionFunc) cli.ActionFunc {
-	return func(c *cli.Context) error {
-		word := c.Args().First()
-		if word == "" {
-			return help(c)
-		}
-		meant := ""
-		if name := nearestCommand(commands, word); name != "" {
-			meant = fmt.Sprintf(". Did you mean %q?", name)
-		}
-		return fmt.Errorf("there is no command %q%s", word, meant)
-	}
-}
-
-// nearestCommand is the command that was probably meant, "" where none is like the
-// word. What is hidden is for programs, and never meant.
-func nearestCommand(commands []*cli.Command, word string) string {
-	// The first two as urfave/cli has them (suggestions.go); below the last one, words
-	// have a few letters in common and nothing else.
-	const boost, prefix, alike = 0.7, 4, 0.82
-	best, name := alike, ""
-	for _, c := range commands {
-		if near := smetrics.JaroWinkler(c.Name, word, boost, prefix); !c.Hidden && near > best {
-			best, name = near, c.Name
-		}
-	}
-	return name
-}
-
-// strict makes every command say what it does not understand: a word that is
-// no flag would else be ignored, with every flag after it; what is empty would
-// mean what leaving it out means.
-func strict(commands []*cli.Command) []*cli.Command {
-	for _, cmd := range commands {
-		cmd.OnUsageError = usageError
-		cmd.Before = first(notEmpty, first(remember, cmd.Before))
-		if len(cmd.Subcommands) > 0 && cmd.Action == nil {
-			cmd.Action = unknownCommand(cmd.Subcommands, cli.ShowSubcommandHelp)
-		}
-		strict(cmd.Subcommands)
-	}
-	return commands
 }
 
 // noWords refuses arguments of commands that take only flags.
@@ -123,14 +80,14 @@ func noWords(c *cli.Context) error {
 }
 
 func newApp() *cli.App {
-	commands := strict([]*cli.Command{
+	commands := cliflags.Strict([]*cli.Command{
 		initCommand(), preflightCommand(), auditCommand(), planCommand(), runCommand(), rollbackCommand(), statusCommand(), verifyCommand(), certsCommand(),
 		reportCommand(), playbookCommand(), sudoersCommand(), unlockCommand(), adoptCommand(),
 		rehearseCommand(), benchCommand(), playgroundCommand(), backupCommand(), restoreCommand(),
 		logCommand(), supportCommand(),
 		completionCommand(), manCommand(), versionCommand(),
 		probeAgentCommand(), restoreMemberCommand(),
-	})
+	}, remember, func(cmd *cli.Command) bool { return cmd.Name == "ssh" })
 	log := commandlog.New(os.Stderr, os.Args, version)
 	return &cli.App{
 		Name:                   "migrate",
@@ -146,8 +103,8 @@ func newApp() *cli.App {
 			"of its own (2), two more control-plane nodes (3). Practise it first: migrate rehearse.\n" +
 			"Then: migrate init root@HOST writes migrate.yaml (docs/spec.md); migrate preflight, migrate plan,\n" +
 			"migrate run.\n\n" + exitStatus,
-		OnUsageError: usageError,
-		Action:       unknownCommand(commands, func(c *cli.Context) error { return cli.ShowAppHelp(c) }),
+		OnUsageError: cliflags.UsageError,
+		Action:       cliflags.UnknownCommand(commands, func(c *cli.Context) error { return cli.ShowAppHelp(c) }),
 		Commands:     commands,
 	}
 }

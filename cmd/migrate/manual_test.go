@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
 )
@@ -18,7 +20,7 @@ func TestManualIsUpToDate(t *testing.T) {
 	var out bytes.Buffer
 	app := newApp()
 	app.Setup() // adds the flags that every app has, as running it does
-	if err := writeManual(&out, app); err != nil {
+	if err := manualOf(app).Markdown(&out); err != nil {
 		t.Fatal(err)
 	}
 	if *update {
@@ -41,10 +43,10 @@ func TestManualHasEverything(t *testing.T) {
 	t.Parallel()
 	app := newApp()
 	var man, page bytes.Buffer
-	if err := writeMan(&man, app); err != nil {
+	if err := manualOf(app).Man(&man); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeManual(&page, app); err != nil {
+	if err := manualOf(app).Markdown(&page); err != nil {
 		t.Fatal(err)
 	}
 	plain := strings.NewReplacer(`\-`, "-", `\`, "").Replace(man.String())
@@ -52,13 +54,13 @@ func TestManualHasEverything(t *testing.T) {
 		t.Errorf("the page's head is %q", strings.SplitN(plain, "\n", 4)[:3])
 	}
 	n := 0
-	walk(app.Commands, "migrate", func(name string, cmd *cli.Command) {
+	cliflags.Walk(app.Commands, "migrate", func(name string, cmd *cli.Command) {
 		n++
 		for what, text := range map[string]string{"the manual page": plain, "docs/cli.md": page.String()} {
 			if !strings.Contains(text, name) {
 				t.Errorf("%s has no %q", what, name)
 			}
-			for _, f := range ownFlags(app, cmd) {
+			for _, f := range cliflags.OwnFlags(app, cmd) {
 				if !strings.Contains(text, "--"+f.Names()[0]) {
 					t.Errorf("%s has no --%s of %s", what, f.Names()[0], name)
 				}

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/rehearsal"
 	"hamigrate/migrate/remote"
@@ -23,7 +25,7 @@ func planCommand() *cli.Command {
 			"from beginning a phase is shown below its steps.\n" +
 			"--out saves the plan: `migrate run FILE` then does that, or refuses and shows what is\n" +
 			"different by then.\n\n" + exitStatus,
-		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json", "yaml"),
+		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), cliflags.Output("text", "json", "yaml"),
 			ignoreFlag("ignore-preflight"),
 			&cli.StringFlag{Name: "out", Usage: "save the plan to `FILE`, for `migrate run FILE`"},
 			&cli.StringSliceFlag{Name: "limit", Usage: "show only what is done on `HOST`; cluster is the cluster's objects"},

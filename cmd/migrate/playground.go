@@ -2,21 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"strings"
-	"sync"
 	"syscall"
-	"text/tabwriter"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"hamigrate/migrate/console"
 	"hamigrate/migrate/playground"
 	"hamigrate/migrate/show"
 )
@@ -80,7 +76,7 @@ func playgroundUp() *cli.Command {
 			// The first Ctrl-C ends `up` in order, a second one at once.
 			ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 			context.AfterFunc(ctx, stop)
-			p, err := playground.Up(ctx, o, playgroundEvents(c.App.ErrWriter))
+			p, err := playground.Up(ctx, o, console.PlaygroundEvents(c.App.ErrWriter))
 			if err != nil {
 				return explainUp(c, err)
 			}
@@ -124,43 +120,14 @@ func playgroundStatus() *cli.Command {
 			}
 			switch c.String("output") {
 			case "json":
-				enc := json.NewEncoder(c.App.Writer)
-				enc.SetIndent("", "  ")
-				return enc.Encode(s)
+				return show.WriteJSON(c.App.Writer, s)
 			case "text":
-				return printPlayground(c.App.Writer, s)
+				return console.PrintPlayground(c.App.Writer, s)
 			default:
 				return fmt.Errorf("-o %s is unknown: say text or json", c.String("output"))
 			}
 		},
 	}
-}
-
-// printPlayground prints a playground for people.
-func printPlayground(w io.Writer, s playground.Status) error {
-	state := "complete"
-	switch {
-	case !s.Complete:
-		state = "half made: `migrate playground up` makes it again, `down` removes it"
-	case s.Objects > 0 && !s.Filled:
-		state = fmt.Sprintf("not yet filled: `migrate playground up` with the same options writes those of its %d objects that are missing", s.Objects)
-	case s.Filled:
-		state = fmt.Sprintf("complete, filled with %d objects", s.Objects)
-	}
-	show.Fprintf(w, "playground %s, Kubernetes %s, %s\n%s\n\n", s.Name, s.Kubernetes, state, s.Dir)
-	t := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
-	show.Fprintln(t, "HOST\tROLE\tADDRESS\tPOWER\tSSH")
-	for _, h := range s.Hosts {
-		power, ssh := "off", "no answer"
-		if h.On {
-			power = "on"
-		}
-		if h.SSH {
-			ssh = "answers"
-		}
-		show.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", h.Name, h.Role, h.Address, power, ssh)
-	}
-	return t.Flush()
 }
 
 func playgroundSSH() *cli.Command {
@@ -224,7 +191,7 @@ func playgroundDown() *cli.Command {
 			if err := wantArgs(c, 0, ""); err != nil {
 				return err
 			}
-			p, err := playground.Open(c.String("dir"), c.String("name"), playgroundEvents(c.App.ErrWriter))
+			p, err := playground.Open(c.String("dir"), c.String("name"), console.PlaygroundEvents(c.App.ErrWriter))
 			if errors.Is(err, playground.ErrNotFound) {
 				show.Fprintf(c.App.ErrWriter, "there is no playground %s: nothing to do\n", c.String("name"))
 				return nil
@@ -240,7 +207,7 @@ func playgroundDown() *cli.Command {
 // openPlayground finds the playground the flags mean; the error for a wrong
 // name says which there are.
 func openPlayground(c *cli.Context) (*playground.Playground, error) {
-	p, err := playground.Open(c.String("dir"), c.String("name"), playgroundEvents(c.App.ErrWriter))
+	p, err := playground.Open(c.String("dir"), c.String("name"), console.PlaygroundEvents(c.App.ErrWriter))
 	if !errors.Is(err, playground.ErrNotFound) {
 		return p, err
 	}
@@ -266,21 +233,4 @@ func wantArgs(c *cli.Context, n int, usage string) error {
 		return fmt.Errorf("%q is too much: %s takes flags only", c.Args().First(), c.Command.FullName())
 	}
 	return fmt.Errorf("%s takes %s and nothing else", c.Command.FullName(), usage)
-}
-
-// playgroundEvents prints progress: seconds since the start on a terminal,
-// the time of day elsewhere, where the lines may be read much later.
-func playgroundEvents(w io.Writer) playground.Events {
-	began := time.Now()
-	terminal := show.IsTerminal(w)
-	var mu sync.Mutex
-	return func(message string) {
-		mu.Lock()
-		defer mu.Unlock()
-		if terminal {
-			show.Fprintf(w, "%5.0fs  %s\n", time.Since(began).Seconds(), message)
-			return
-		}
-		show.Fprintf(w, "%s %s\n", time.Now().UTC().Format(time.RFC3339), message)
-	}
 }

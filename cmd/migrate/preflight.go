@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate"
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/run"
@@ -26,7 +28,7 @@ func preflightCommand() *cli.Command {
 			"make something for a moment: DiskSync writes and removes 200 KB on each etcd host, Ports\n" +
 			"listens on ports that are free, for half a minute at most.\n" +
 			"`migrate run` does those that only look before each phase.\n\n" + exitStatus,
-		Flags:  append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"), ignoreFlag("ignore")),
+		Flags:  append(commonFlags(), phaseFlag(), strategyFlag(), cliflags.Output("text", "json"), ignoreFlag("ignore")),
 		Action: looking(preflightAction),
 	}
 }

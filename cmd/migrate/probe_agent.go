@@ -7,6 +7,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate/nodeprobe"
 
 	"github.com/urfave/cli/v2"
@@ -22,7 +24,7 @@ func probeAgentCommand() *cli.Command {
 		Usage: "probe the API from a pod; started by run and rehearse",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "socket", Required: true}, &cli.StringFlag{Name: "namespace", Required: true},
-			&cli.StringFlag{Name: "node", Required: true}, rateFlag(cli.Float64Flag{Name: "rate", Required: true}),
+			&cli.StringFlag{Name: "node", Required: true}, cliflags.Rate(cli.Float64Flag{Name: "rate", Required: true}),
 			&cli.StringFlag{Name: "digest", Required: true}, &cli.StringFlag{Name: "run", Required: true},
 		},
 		Action: func(c *cli.Context) error {

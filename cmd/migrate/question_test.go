@@ -34,7 +34,7 @@ func TestReadAnswer(t *testing.T) {
 	cancel()
 	silent, w := io.Pipe()
 	defer w.Close()
-	if _, err := readAnswer(ended, nil, silent); exitCode(err) != 130 {
+	if _, err := readAnswer(ended, nil, silent); run.OutcomeOf(err) != 130 {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -66,8 +66,8 @@ func TestCtrlCAtAQuestion(t *testing.T) { //nolint:paralleltest // it sends itse
 	if !strings.Contains(said.String(), "Stopping as soon as nothing is half done") {
 		t.Errorf("said %q", said.String())
 	}
-	if got := run.HowItEnded(errNotAnswered); exitCode(errNotAnswered) != 130 || got != "before a step was begun" {
-		t.Errorf("exit code %d, it ended %s", exitCode(errNotAnswered), got)
+	if got := run.HowItEnded(errNotAnswered); run.OutcomeOf(errNotAnswered) != 130 || got != "before a step was begun" {
+		t.Errorf("exit code %d, it ended %s", run.OutcomeOf(errNotAnswered), got)
 	}
 	stopped := make(chan struct{})
 	close(stopped)

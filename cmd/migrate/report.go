@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"io"
 
+	"hamigrate/cmd/migrate/cliflags"
+
+	"hamigrate/migrate/outputfile"
 	"hamigrate/migrate/report"
 	"hamigrate/migrate/report/page"
 	"hamigrate/migrate/show"
@@ -20,7 +23,7 @@ func reportCommand() *cli.Command {
 		Description: "Text for the terminal; `-o json`, a contract with scripts (docs/architecture.md); `-o html`, one\n" +
 			"page that loads nothing: figures, charts and diffs; `-o markdown`, a change record for a\n" +
 			"ticket. --html writes the page to a file besides. The cluster is not asked.\n\n" + exitStatus,
-		Flags: append(commonFlags(), outputFlag("text", "json", "html", "markdown"),
+		Flags: append(commonFlags(), cliflags.Output("text", "json", "html", "markdown"),
 			&cli.BoolFlag{Name: "json", Usage: "the same as --output json"},
 			&cli.StringFlag{Name: "html", Usage: "write the page to `FILE` as well"}),
 		Action: reportAction,
@@ -74,8 +77,8 @@ func reportAction(c *cli.Context) error {
 
 // writePage writes the page to the file of --html, for its owner alone: it names every
 // host of a cluster, with its versions.
-func writePage(file string, own ownFiles, d page.Data) error {
-	return writeOutput("html", file, 0o600, own, func(w io.Writer) error { return page.HTML(w, d) })
+func writePage(file string, own outputfile.Own, d page.Data) error {
+	return outputfile.Save("html", file, 0o600, own, func(w io.Writer) error { return page.HTML(w, d) })
 }
 
 // printPage writes the report in a format that is made of a page.

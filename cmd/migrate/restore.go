@@ -1,6 +1,7 @@
 package main
 
 import (
+	"hamigrate/cmd/migrate/cliflags"
 	"hamigrate/migrate"
 	"hamigrate/migrate/backup"
 	"hamigrate/migrate/run"
@@ -19,7 +20,7 @@ func restoreCommand() *cli.Command {
 			"servers, sets aside what is left, restores all members from one snapshot, and restarts what\n" +
 			"remembers what is no more. Where a quorum answers it is refused. After a stop of any kind,\n" +
 			"restore again: it goes on. docs/restore.md says what is lost, and how by hand.\n\n" + exitStatus,
-		Flags: append(commonFlags(), outputFlag("text", "json"),
+		Flags: append(commonFlags(), cliflags.Output("text", "json"),
 			&cli.StringFlag{Name: "from", Usage: "the backup's `FOLDER` (default: the newest one beside the journal)"},
 			&cli.BoolFlag{Name: "plan", Usage: "only say what would be done"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}),
@@ -56,7 +57,7 @@ func restoreAction(c *cli.Context) error {
 	ctx, stop, done := stopOnSignals(c.Context, c.App.ErrWriter, "restore")
 	defer done()
 	return run.Restore(ctx, s, run.RestoreOptions{
-		From: c.String("from"), PlanOnly: c.Bool("plan"), Local: localFiles{}, Stop: stop,
+		From: c.String("from"), PlanOnly: c.Bool("plan"), Stop: stop,
 		Events:   func() migrate.Events { events, _ := eventsOf(c, s); return events },
 		Operator: restoreHere{c, s.Spec.Name, stop},
 	})

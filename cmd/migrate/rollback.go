@@ -1,6 +1,7 @@
 package main
 
 import (
+	"hamigrate/cmd/migrate/cliflags"
 	"hamigrate/migrate/run"
 
 	"github.com/urfave/cli/v2"
@@ -15,7 +16,7 @@ func rollbackCommand() *cli.Command {
 			"as run has, while the API is probed. What was there before the migration is left alone. From\n" +
 			"the middle of a phase as well as from its end; the last phase first. Without --phase it goes\n" +
 			"back phase by phase and asks before each. `migrate plan --rollback` shows it beforehand.\n\n" + exitStatus,
-		Flags: append(append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
+		Flags: append(append(commonFlags(), phaseFlag(), strategyFlag(), cliflags.Output("text", "json"),
 			waitBackendFlag(),
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask before each phase"}),
 			measuringFlags(2, 0)...),

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"hamigrate/cmd/migrate/cliflags"
+
 	"hamigrate/migrate"
 	"hamigrate/migrate/console"
+	"hamigrate/migrate/measure"
 	"hamigrate/migrate/rehearsal"
 	"hamigrate/migrate/run"
 	"hamigrate/phases"
@@ -28,7 +31,7 @@ func runCommand() *cli.Command {
 			"strategy. Where something else would be done now, nothing is: what is different is shown.\n" +
 			"Ctrl-C ends it at once while nothing was changed; then it stops after the change at hand, without\n" +
 			"the wait for it, and Ctrl-C twice stops at once.\n\n" + exitStatus,
-		Flags: append(append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
+		Flags: append(append(commonFlags(), phaseFlag(), strategyFlag(), cliflags.Output("text", "json"),
 			ignoreFlag("ignore-preflight"),
 			&cli.StringFlag{Name: "plan", Usage: "do what is in `FILE`, saved by `migrate plan --out`; the same as the argument"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask before each phase"},
@@ -41,7 +44,7 @@ func runCommand() *cli.Command {
 
 // waitBackendFlag bounds the wait for what only a person can do.
 func waitBackendFlag() cli.Flag {
-	return timeFlag(cli.DurationFlag{Name: "wait-backend", Value: phases.AskedForAtMost,
+	return cliflags.Time(cli.DurationFlag{Name: "wait-backend", Value: phases.AskedForAtMost,
 		Usage: "with an external load balancer: wait for at most `TIME` until somebody has changed its backends as asked"})
 }
 
@@ -101,7 +104,9 @@ func migrating(c *cli.Context, s *run.Session, o run.Options, expected func(migr
 	bar.Expected = expected
 	s.Access.UseAsk(bar.Say, c.Duration("wait-backend"))
 	o.Events, o.Stop, o.Operator = events, stop, operatorAt(c, s, stop, bar.Say)
-	o.Prober = proberOf(measuringOf(c, bar.Say), bar)
+	how := measuringOf(c, bar.Say)
+	how.Live = bar.SetLive
+	o.Prober = measure.New(how)
 	o.Listener = console.Ending{W: c.App.ErrWriter, Flags: s.Given}
 	return do(ctx, s, o)
 }

@@ -5,13 +5,14 @@ import (
 	"io"
 	"strings"
 
+	"hamigrate/migrate/outputfile"
 	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 )
 
 // writePlan writes a plan to the file of --out.
-func writePlan(file string, own ownFiles, p run.SavedPlan) error {
-	return writeOutput("out", file, 0o600, own, func(w io.Writer) error { return show.WriteJSON(w, p) })
+func writePlan(file string, own outputfile.Own, p run.SavedPlan) error {
+	return outputfile.Save("out", file, 0o600, own, func(w io.Writer) error { return show.WriteJSON(w, p) })
 }
 
 // planGiven is the file of `run FILE` or `run --plan FILE`, "" without one.

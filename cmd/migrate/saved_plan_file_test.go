@@ -9,6 +9,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
+	"hamigrate/migrate/outputfile"
 	"hamigrate/migrate/run"
 	"hamigrate/phases"
 	"hamigrate/phases/migration"
@@ -20,7 +21,7 @@ func TestSavedPlanFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "p.plan")
 	s := &run.Session{Spec: cluster.Spec{Name: "small", Fingerprint: "sha256:spec"}}
 	want := run.NewSavedPlan(s, "uid-1", "v1.33.1", phases.InPlace, 1, migration.Phases(phases.InPlace)[:1], onePhase(nil))
-	if err := writePlan(file, ownFiles{}, want); err != nil {
+	if err := writePlan(file, outputfile.Own{}, want); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(file)
@@ -48,7 +49,7 @@ func TestSavedPlanFile(t *testing.T) {
 	} {
 		broken := want
 		change(&broken)
-		if err := writePlan(file, ownFiles{}, broken); err != nil {
+		if err := writePlan(file, outputfile.Own{}, broken); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := run.ReadPlan(file); err == nil || !strings.Contains(err.Error(), "is not a whole plan") || !strings.Contains(err.Error(), word) {

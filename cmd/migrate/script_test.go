@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
@@ -20,8 +19,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/crypto/ssh"
 
-	"hamigrate/migrate"
-	"hamigrate/migrate/run"
+	"hamigrate/migrate/nodeprobe"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
@@ -52,7 +50,7 @@ func runAsNobody() {
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	// The scripts run this test's own program as migrate.
-	if file, err := os.Executable(); err != nil || standsAlone(file) != nil {
+	if file, err := os.Executable(); err != nil || nodeprobe.StandsAlone(file) != nil {
 		t.Fatalf("the tests of this package are to be built as the program is: CGO_ENABLED=0 go test ./cmd/migrate (%v)", err)
 	}
 	testscript.Run(t, testscript.Params{
@@ -214,33 +212,4 @@ func findProgram(ts *testscript.TestScript, name string) string {
 func exists(file string) bool {
 	_, err := os.Stat(file)
 	return err == nil
-}
-
-// TestExitCodes holds the codes that need a cluster to be seen from outside.
-func TestExitCodes(t *testing.T) {
-	t.Parallel()
-	where := migrate.Where{Phase: 2, Step: "etcd/promote", Target: "e1"}
-	for _, c := range []struct {
-		name string
-		err  error
-		code int
-	}{
-		{"done", nil, 0},
-		{"anything else", errors.New("no route to host"), 1},
-		{"a step that failed", &migrate.StepError{Where: where, Op: migrate.OpApply, Err: errors.New("x")}, 1},
-		{"changes pending", run.ErrChangesPending, 2},
-		{"blocked", &migrate.BlockedError{Where: where, Reason: "x"}, 3},
-		{"blocked, deep inside", fmt.Errorf("running: %w", &migrate.BlockedError{Where: where}), 3},
-		{"stopped between two steps", migrate.ErrStopped, 4},
-		{"another phase's name typed", fmt.Errorf("that is not it; %w", migrate.ErrStopped), 4},
-		{"stopped, and then taking the playground down failed", errors.Join(migrate.ErrStopped, errors.New("x")), 4},
-		{"locked", &state.LockedError{Path: "x"}, 7},
-		{"interrupted", &migrate.InterruptedError{Where: where, Cause: context.Canceled}, 130},
-		{"interrupted before a step", fmt.Errorf("connecting: %w", context.Canceled), 130},
-		{"a command on a host", remoteStatus(42), 42},
-	} {
-		if got := exitCode(c.err); got != c.code {
-			t.Errorf("%s: exit code %d, want %d", c.name, got, c.code)
-		}
-	}
 }

@@ -1,13 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
-	"slices"
-	"strings"
+
+	"hamigrate/cmd/migrate/cliflags"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
 
+	"hamigrate/migrate/outputfile"
 	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
@@ -30,26 +32,6 @@ func commonFlags() []cli.Flag {
 	}
 }
 
-func outputFlag(formats ...string) cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: formats[0], Usage: "`FORMAT`: " + strings.Join(formats, " or "),
-		Action: func(_ *cli.Context, v string) error {
-			if !slices.Contains(formats, v) {
-				return fmt.Errorf("--output %s: write one of %s", v, strings.Join(formats, ", "))
-			}
-			return nil
-		}}
-}
-
-// common reads a flag that may stand before or after the command's name.
-func common(c *cli.Context, name string) string {
-	for _, level := range c.Lineage() {
-		if level.IsSet(name) {
-			return level.String(name)
-		}
-	}
-	return ""
-}
-
 // openSession reads the spec and begins the log; hosts are connected to when they
 // are needed.
 func openSession(c *cli.Context) (*run.Session, error) {
@@ -67,11 +49,16 @@ func readSession(c *cli.Context) (*run.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return run.Open(run.SessionOptions{File: specFile(c), Journal: common(c, flagJournal), Given: flagsGiven(c), Tool: version, Log: log, SSH: sshOptions(c, log)})
+	return run.Open(run.SessionOptions{File: specFile(c), Journal: cliflags.String(c, flagJournal), Given: flagsGiven(c), Tool: version, Log: log, SSH: sshOptions(c, log)})
+}
+
+// ownFilesOf are the files of a session that no output may replace.
+func ownFilesOf(s *run.Session) outputfile.Own {
+	return outputfile.Own{Spec: s.File, Journal: s.Journal}
 }
 
 // specFile is the spec's name as it was given.
-func specFile(c *cli.Context) string { return or(common(c, flagFile), "migrate.yaml") }
+func specFile(c *cli.Context) string { return cmp.Or(cliflags.String(c, flagFile), "migrate.yaml") }
 
 // strategyFlag chooses how an API server is restarted.
 func strategyFlag() cli.Flag {
@@ -111,7 +98,7 @@ func phaseFlag() cli.Flag {
 }
 
 func logger(c *cli.Context) (hclog.Logger, error) {
-	name := common(c, flagLog)
+	name := cliflags.String(c, flagLog)
 	if name == "" {
 		return hclog.NewNullLogger(), nil
 	}

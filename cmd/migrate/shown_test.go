@@ -12,15 +12,15 @@ import (
 // around are the places that write in another way than through package show, and
 // why they may.
 var around = map[string]string{
-	"cmd/migrate/completion.go: io.WriteString": "a script of ours for the shell",
-	"migrate/initlook/result.go: f.Write":       "a file",
-	"cmd/migrate/manual.go: fmt.Fprintf":        "into a builder, of the commands' own texts",
-	"migrate/support/archive.go: out.Write":     "into an archive",
-	"cmd/migrate/heldup.go: file.Write":         "an output behind show.Guard",
-	"cmd/migrate/sudoers.go: io.WriteString":    "a file for sudo, in which only names that it takes stand",
-	"cmd/migrate/manual.go: w.Write":            "the manual, of the commands' own texts",
-	"migrate/run/restore_choose.go: io.Copy":    "a file, to its checksum",
-	"migrate/console/plan.go: w.Write":          "YAML, which is for programs; show.Guard stands behind it",
+	"cmd/migrate/completion.go: io.WriteString":   "a script of ours for the shell",
+	"migrate/initlook/result.go: f.Write":         "a file",
+	"cmd/migrate/cliflags/manual.go: fmt.Fprintf": "into a builder, of the commands' own texts",
+	"migrate/support/archive.go: out.Write":       "into an archive",
+	"cmd/migrate/heldup.go: file.Write":           "an output behind show.Guard",
+	"cmd/migrate/sudoers.go: io.WriteString":      "a file for sudo, in which only names that it takes stand",
+	"cmd/migrate/cliflags/manual.go: w.Write":     "the manual, of the commands' own texts",
+	"migrate/run/restore_choose.go: io.Copy":      "a file, to its checksum",
+	"migrate/console/plan.go: w.Write":            "YAML, which is for programs; show.Guard stands behind it",
 }
 
 // outputs are the files that name the program's outputs: to make the App's of them,

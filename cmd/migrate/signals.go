@@ -23,25 +23,31 @@ import (
 // ends the program.
 func looking(action cli.ActionFunc) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		ctx, cancel := context.WithCancelCause(c.Context)
-		defer cancel(nil)
-		signals, ended := make(chan os.Signal, 1), make(chan struct{})
-		defer close(ended)
-		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-		if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
-			signal.Notify(signals, syscall.SIGHUP)
-		}
-		go func() {
-			select {
-			case <-signals:
-				cancel(run.ErrSignalled)
-			case <-ended:
-			}
-			signal.Stop(signals)
-		}()
+		ctx, done := untilSignalled(c.Context)
+		defer done()
 		c.Context = ctx
 		return run.InOwnWords(ctx, action(c))
 	}
+}
+
+// untilSignalled is a context that the first INT, TERM or HUP ends, with the cause
+// run.ErrSignalled. The second one ends the program.
+func untilSignalled(ctx context.Context) (_ context.Context, done func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals, ended := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	go func() {
+		select {
+		case <-signals:
+			cancel(run.ErrSignalled)
+		case <-ended:
+		}
+		signal.Stop(signals)
+	}()
+	return ctx, func() { close(ended); cancel(nil) }
 }
 
 // stopOnSignals: until something is changed (see stopping), the first signal

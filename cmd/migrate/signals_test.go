@@ -183,8 +183,8 @@ func TestBeforeAChangeOneSignalIsEnough(t *testing.T) {
 				}
 			}
 			err := run.InOwnWords(ctx, fmt.Errorf("connecting to cp1: %w", context.Cause(ctx)))
-			if exitCode(err) != 130 || err.Error() != "stopped by a signal: this command has changed nothing on the cluster" || run.HowItEnded(err) != "before a step was begun" {
-				t.Errorf("got %v, exit code %d, ended %s", err, exitCode(err), run.HowItEnded(err))
+			if run.OutcomeOf(err) != 130 || err.Error() != "stopped by a signal: this command has changed nothing on the cluster" || run.HowItEnded(err) != "before a step was begun" {
+				t.Errorf("got %v, exit code %d, ended %s", err, run.OutcomeOf(err), run.HowItEnded(err))
 			}
 		})
 	}
@@ -199,7 +199,7 @@ func TestALookEndsWithASignal(t *testing.T) {
 			<-c.Context.Done()
 			return errors.New("context canceled")
 		})
-		if err := looks(cli.NewContext(cli.NewApp(), nil, &cli.Context{Context: t.Context()})); !errors.Is(err, run.ErrSignalled) || exitCode(err) != 130 {
+		if err := looks(cli.NewContext(cli.NewApp(), nil, &cli.Context{Context: t.Context()})); !errors.Is(err, run.ErrSignalled) || run.OutcomeOf(err) != 130 {
 			t.Errorf("%v: got %v", sig, err)
 		}
 	}

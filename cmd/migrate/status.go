@@ -1,10 +1,11 @@
 package main
 
 import (
-	"encoding/json"
+	"hamigrate/cmd/migrate/cliflags"
 
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/run"
+	"hamigrate/migrate/show"
 
 	"github.com/urfave/cli/v2"
 )
@@ -16,7 +17,7 @@ func statusCommand() *cli.Command {
 		Usage:  "show how far the migration is, by the cluster and by the journal; change nothing",
 		Description: "One line a step and host: what the cluster shows now, what the journal says was done and\n" +
 			"when. `--offline` leaves the cluster alone and shows the journal.\n\n" + exitStatus,
-		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), outputFlag("text", "json"),
+		Flags: append(commonFlags(), phaseFlag(), strategyFlag(), cliflags.Output("text", "json"),
 			&cli.BoolFlag{Name: "offline", Usage: "show the journal only"}),
 		Action: looking(statusAction),
 	}
@@ -37,9 +38,7 @@ func statusAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "json" {
-		enc := json.NewEncoder(c.App.Writer)
-		enc.SetIndent("", "  ")
-		return enc.Encode(rows)
+		return show.WriteJSON(c.App.Writer, rows)
 	}
 	return console.PrintStatus(c.App.Writer, s, rows, c.Bool("offline"))
 }

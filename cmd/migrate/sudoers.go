@@ -3,14 +3,16 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
+
+	"hamigrate/cmd/migrate/cliflags"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/remote/rights"
 	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
+	"hamigrate/migrate/sudoers"
 	"hamigrate/phases"
 	"hamigrate/phases/migration"
 
@@ -30,24 +32,20 @@ func sudoersCommand() *cli.Command {
 			"Needs the spec only, no connection; workers that the spec does not name are not printed.\n" +
 			"Where there is no spec yet: migrate sudoers USER@HOST. To install one:\n" +
 			"  " + strings.ReplaceAll(rights.Allow("migrate sudoers --host cp1 --read-only", "ssh root@192.0.2.11"), " | ", " |\n    ") + "\n\n" + exitStatus,
-		Flags: append(commonFlags(), phaseFlag(), outputFlag("text", "json"),
+		Flags: append(commonFlags(), phaseFlag(), cliflags.Output("text", "json"),
 			&cli.StringFlag{Name: "host", Usage: "only the file of host `NAME`"},
 			&cli.BoolFlag{Name: "read-only", Usage: "only what looks need, on every host"}),
 		Action: sudoersAction,
 	}
 }
 
-// sudoersFile is one host's.
-type sudoersFile struct {
-	Host    string `json:"host"`
-	User    string `json:"user"`
-	Path    string `json:"path"`
-	Changes bool   `json:"changes"` // all of root's rights
-	File    string `json:"file"`
-}
-
 func sudoersAction(c *cli.Context) error {
-	list, err := sudoersFiles(c)
+	s, hosts, err := sudoersHosts(c)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	list, err := sudoers.Files(hosts, s.Pool.Login, c.String("host"))
 	if err != nil {
 		return err
 	}
@@ -65,52 +63,9 @@ func sudoersAction(c *cli.Context) error {
 	return nil
 }
 
-func sudoersFiles(c *cli.Context) ([]sudoersFile, error) {
-	s, hosts, err := sudoersHosts(c)
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	var out []sudoersFile
-	var names, roots []string
-	for _, h := range hosts {
-		names = append(names, h.host.Name)
-		if only := c.String("host"); only != "" && only != h.host.Name {
-			continue
-		}
-		user, sudo, err := s.Pool.Login(h.host)
-		if err != nil {
-			return nil, err
-		}
-		if user == "root" || !sudo {
-			roots = append(roots, h.host.Name)
-			continue
-		}
-		file, err := rights.Sudoers(rights.Host{Name: h.host.Name, User: user, Role: h.role, Changes: h.changes})
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, sudoersFile{h.host.Name, user, rights.Path, h.changes != "", file})
-	}
-	switch {
-	case len(out) == 0 && len(roots) > 0:
-		return nil, fmt.Errorf("the login user of %s is root, or uses no sudo: no sudoers file is needed there. Another user is named in ssh.user of the spec", strings.Join(roots, ", "))
-	case len(out) == 0:
-		return nil, fmt.Errorf("--host %s: the spec has no host of that name; it has %s", c.String("host"), strings.Join(names, ", "))
-	}
-	return out, nil
-}
-
-// sudoersHost is a host of the spec, once, with all that it is.
-type sudoersHost struct {
-	host    cluster.Host
-	role    rights.Role
-	changes string
-}
-
-func sudoersHosts(c *cli.Context) (*run.Session, []sudoersHost, error) {
+func sudoersHosts(c *cli.Context) (*run.Session, []sudoers.Host, error) {
 	if word := c.Args().First(); word != "" {
-		if c.Args().Len() > 1 || common(c, flagFile) != "" || c.IsSet("phase") || c.IsSet("host") {
+		if c.Args().Len() > 1 || cliflags.String(c, flagFile) != "" || c.IsSet("phase") || c.IsSet("host") {
 			return nil, nil, fmt.Errorf("`migrate sudoers %s` is for one host without a spec: leave the rest out; flags stand before the host", word)
 		}
 		h, err := cluster.ParseHost(word)
@@ -118,7 +73,7 @@ func sudoersHosts(c *cli.Context) (*run.Session, []sudoersHost, error) {
 			return nil, nil, err
 		}
 		log := hclog.NewNullLogger()
-		return run.WithoutSpec(run.SessionOptions{Tool: version, Log: log, SSH: sshOptions(c, log)}), []sudoersHost{{host: h, role: rights.First}}, nil
+		return run.WithoutSpec(run.SessionOptions{Tool: version, Log: log, SSH: sshOptions(c, log)}), []sudoers.Host{{Host: h, Role: rights.First}}, nil
 	}
 	s, err := readSession(c)
 	if err != nil {
@@ -132,42 +87,5 @@ func sudoersHosts(c *cli.Context) (*run.Session, []sudoersHost, error) {
 		}
 		changed = phases.Changed(list)
 	}
-	return s, rolesOf(s.Spec, changed), nil
-}
-
-// rolesOf lists the hosts of a spec with their roles and, of those of a kind that
-// is changed, why that needs root.
-func rolesOf(spec cluster.Spec, changed []migrate.Selector) []sudoersHost {
-	kinds := []struct {
-		hosts   []cluster.Host
-		role    rights.Role
-		targets []migrate.Selector
-		why     string
-	}{
-		{[]cluster.Host{spec.ControlPlane.First}, rights.First, []migrate.Selector{migrate.FirstControlPlane, migrate.ControlPlanes},
-			"steps write static pod manifests and certificates in /etc/kubernetes, which the kubelet runs as root."},
-		{spec.ControlPlane.Joining, rights.Joining, []migrate.Selector{migrate.JoiningControlPlanes, migrate.ControlPlanes},
-			"kubeadm join writes static pod manifests, which the kubelet runs as root."},
-		{spec.Etcd.Hosts, rights.EtcdHost, []migrate.Selector{migrate.EtcdHosts},
-			"steps install a program and write its unit to /etc/systemd/system, which systemd runs."},
-		{spec.LoadBalancer.Hosts, rights.LoadBalancer, []migrate.Selector{migrate.LoadBalancers},
-			"steps install packages and write /etc/nginx, from which nginx loads modules as root."},
-		{spec.Workers, rights.Worker, []migrate.Selector{migrate.Workers},
-			"steps write /etc/kubernetes/kubelet.conf, which may name a program that the kubelet runs as root, and restart the kubelet."},
-	}
-	var out []sudoersHost
-	for _, k := range kinds {
-		isChanged := slices.ContainsFunc(k.targets, func(s migrate.Selector) bool { return slices.Contains(changed, s) })
-		for _, h := range k.hosts {
-			i := slices.IndexFunc(out, func(o sudoersHost) bool { return o.host.Name == h.Name })
-			if i < 0 {
-				i, out = len(out), append(out, sudoersHost{host: h})
-			}
-			out[i].role |= k.role
-			if isChanged && out[i].changes == "" {
-				out[i].changes = k.why
-			}
-		}
-	}
-	return out
+	return s, sudoers.HostsOf(s.Spec, changed), nil
 }

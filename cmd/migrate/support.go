@@ -1,17 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
+
+	"hamigrate/cmd/migrate/cliflags"
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/commandlog"
+	"hamigrate/migrate/outputfile"
 	"hamigrate/migrate/run"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/migrate/show"
@@ -41,20 +41,23 @@ func supportCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Usage: "write the archive to `FILE`, which must not be there", DefaultText: "migrate-support-TIME.tar.gz"},
 			&cli.BoolFlag{Name: "anonymous", Usage: "replace the names and addresses of hosts and users"},
 			&cli.BoolFlag{Name: "offline", Usage: "do not ask the cluster"},
-			timeFlag(cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "ask the cluster for at most `TIME`, all in all"})),
+			cliflags.Time(cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "ask the cluster for at most `TIME`, all in all"})),
 		Action: supportAction,
 	}
 }
 
 func supportAction(c *cli.Context) error {
 	now := time.Now().UTC()
-	file := or(c.String("out"), "migrate-support-"+now.Format("20060102T150405Z")+".tar.gz")
+	file := cmp.Or(c.String("out"), "migrate-support-"+now.Format("20060102T150405Z")+".tar.gz")
 	journal := journalNamed(c)
-	if err := checkNew("out", file, ownFiles{or(common(c, flagFile), "migrate.yaml"), journal}); err != nil {
+	if file == "-" {
+		return errors.New("--out -: the archive goes to a file and not to the standard output: name one, such as help.tar.gz")
+	}
+	if err := outputfile.CheckNew("out", file, outputfile.Own{Spec: cmp.Or(cliflags.String(c, flagFile), "migrate.yaml"), Journal: journal}); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(run.WithoutQuestions(c.Context), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx, done := untilSignalled(run.WithoutQuestions(c.Context))
+	defer done()
 	s, err := openSession(c)
 	if err != nil && c.Bool("anonymous") {
 		return fmt.Errorf("--anonymous: no archive is written, since the spec says which names are to be replaced, and it can't be read: %w", err)
@@ -87,20 +90,6 @@ func supportAction(c *cli.Context) error {
 	}
 	show.Fprintf(c.App.Writer, "Written: %s. Look into it before you hand it on:\n  tar -xzOf %s %s/MANIFEST.txt\n", file, file, support.Folder)
 	keptLogOf(c.App).Without(func() { a.TellNames(c.App.Writer) })
-	return nil
-}
-
-// checkNew refuses a file that is there, whatever it is, before anything is done.
-func checkNew(flag, file string, own ownFiles) error {
-	if file == "-" {
-		return fmt.Errorf("--%s -: the archive goes to a file and not to the standard output: name one, such as help.tar.gz", flag)
-	}
-	if _, err := checkOutput(flag, file, own); err != nil {
-		return err
-	}
-	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("--%s %s is there already and is not overwritten: name another file, or move it away", flag, file)
-	}
 	return nil
 }
 

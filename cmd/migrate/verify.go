@@ -1,6 +1,7 @@
 package main
 
 import (
+	"hamigrate/cmd/migrate/cliflags"
 	"hamigrate/migrate/console"
 	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
@@ -17,7 +18,7 @@ func verifyCommand() *cli.Command {
 		Description: "Numbered, named checks on all hosts side by side, each with what was seen, why it matters\n" +
 			"and what to do. docs/verify.md lists them. It needs the spec and no journal, so it may be\n" +
 			"run at any time and by anybody, from a timer too: exit status 6 when a check fails.\n\n" + exitStatus,
-		Flags:  append(commonFlags(), outputFlag("text", "json")),
+		Flags:  append(commonFlags(), cliflags.Output("text", "json")),
 		Action: looking(verifyAction),
 	}
 }

@@ -1,9 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"runtime"
 	"runtime/debug"
+
+	"hamigrate/cmd/migrate/cliflags"
 
 	"hamigrate/migrate/show"
 
@@ -28,13 +29,11 @@ func versionCommand() *cli.Command {
 		Name:   "version",
 		Before: noWords,
 		Usage:  "print the version, the commit and the Go version that this program was built from",
-		Flags:  []cli.Flag{outputFlag("text", "json")},
+		Flags:  []cli.Flag{cliflags.Output("text", "json")},
 		Action: func(c *cli.Context) error {
 			b := readBuild()
 			if c.String("output") == "json" {
-				enc := json.NewEncoder(c.App.Writer)
-				enc.SetIndent("", "  ")
-				return enc.Encode(b)
+				return show.WriteJSON(c.App.Writer, b)
 			}
 			show.Fprintf(c.App.Writer, "migrate version %s\n  commit    %s\n  go        %s\n  platform  %s\n", b.Version, b.Commit, b.Go, b.Platform)
 			return nil

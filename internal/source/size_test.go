@@ -25,7 +25,7 @@ var longToday = strings.Fields(`
 	nameBack take findProgram etcdMembers tryNginxStream Make
 	TestUnlock TestPhase1KilledOnTheWayBack TestElapsedIsTheWholeVisitAndWaitedWhatOthersTookOfIt TestKeysThatStay
 	TestNginxOfOthers TestAPhaseTakenBack TestSavedPlanMatches TestAnOutputThatIsHeldUp TestHostFilesAsTheyAre TestLayout
-	TestHostileTextIsQuoted TestWriteOutput TestHostFilesOfEachNode TestLogsAsFiles TestRestoreIsRefused
+	TestHostileTextIsQuoted TestSave TestHostFilesOfEachNode TestLogsAsFiles TestRestoreIsRefused
 	TestWhoIsAskedWhetherItMayChange TestInventory
 `)
 

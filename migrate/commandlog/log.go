@@ -21,7 +21,7 @@ import (
 )
 
 // Beside is where the log of a journal is. Its name begins with the journal's,
-// like all that belongs to it, so that no output replaces it (ownFiles), and so that
+// like all that belongs to it, so that no output replaces it (outputfile.Own), and so that
 // `migrate run 2>&1 | tee migrate.log` has a file of its own.
 func Beside(journal string) string { return journal + ".log" }
 

@@ -21,9 +21,7 @@ import (
 func PrintPlan(w io.Writer, plans []run.PhasePlan, format string, whole bool) error {
 	switch format {
 	case "json":
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(plans)
+		return show.WriteJSON(w, plans)
 	case "yaml":
 		return writeYAML(w, plans)
 	}

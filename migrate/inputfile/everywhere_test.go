@@ -24,9 +24,8 @@ func elsewhere() map[string]string {
 		"state/":                               "the journal, which is looked at before it is opened, and its own folder",
 		"cmd/migrate/ask.go":                   "the terminal",
 		"migrate/initlook/result.go":           "makes the spec",
-		"cmd/migrate/output_file.go":           "writes to a device",
+		"migrate/outputfile/":                  "writes to a device",
 		"migrate/support/archive.go":           "makes the archive",
-		"cmd/migrate/localfiles.go":            "streams what a backup holds to a host",
 		"migrate/run/restore_choose.go":        "the program itself: its checksum, streamed",
 	}
 }

@@ -42,7 +42,7 @@ type leases interface {
 	ReleaseOperator(ctx context.Context, me kube.Operator) error
 }
 
-// hold is this run's holding of the cluster. It is advice to other operators
+// Lease is this run's holding of the cluster. It is advice to other operators
 // and no safety: every step looks before it acts, whoever holds the Lease. So
 // nothing that goes wrong with it, but another holder, stops a run.
 type Lease struct {
@@ -179,7 +179,7 @@ func (h *Lease) Explain(err error) error {
 	return fmt.Errorf("%s: %w", strings.TrimSuffix(h.reason, "."), err)
 }
 
-// end gives the Lease back, also when ctx has ended: after Ctrl-C nobody else
+// Release gives the Lease back, also when ctx has ended: after Ctrl-C nobody else
 // is to wait. One that can't be deleted now becomes stale.
 func (h *Lease) Release(ctx context.Context) {
 	h.cancel()

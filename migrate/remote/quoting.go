@@ -8,7 +8,7 @@ type quoting struct{ error }
 
 func (q quoting) Unwrap() error { return q.error }
 
-// QuotesOthers is what cmd/migrate asks such errors for.
+// QuotesOthers is what migrate/console asks such errors for.
 func (quoting) QuotesOthers() {}
 
 // QuotesOthers says the same of a command's standard error.

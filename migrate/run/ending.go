@@ -85,11 +85,15 @@ var ownPort = regexp.MustCompile(`\S+->`)
 
 // HowItEnded is one clause: where, and whether anything is half done.
 func HowItEnded(err error) string {
+	err = ofPhases(err)
+	var after *endedError
 	var step *migrate.StepError
 	var blocked *migrate.BlockedError
 	var interrupted *migrate.InterruptedError
 	var stopped *migrate.StoppedError
 	switch {
+	case errors.As(err, &after):
+		return "after the last step, while the measurement was ended"
 	case errors.As(err, &stopped) && stopped.Status == state.Applied:
 		return fmt.Sprintf("while %s was waited for, as asked: nothing is half done, and the next run verifies it", stopped.Where)
 	case errors.As(err, &stopped):
@@ -137,6 +141,7 @@ func unknownNow(s state.Status) string {
 
 // next is the one command to go on with.
 func (e *ending) next(err error) string {
+	err = ofPhases(err)
 	what := ""
 	if e.plan != "" {
 		what += " --plan " + remote.Quote(e.plan)

@@ -2,7 +2,7 @@ package run
 
 import "hamigrate/migrate"
 
-// both tells two listeners.
+// Listeners are several listeners as one.
 type Listeners []migrate.Events
 
 // Event tells all of them, in their order.

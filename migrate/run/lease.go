@@ -8,8 +8,8 @@ import (
 	"hamigrate/state"
 )
 
-// takeLease takes the Lease for a command of this program, and renews it until end.
-// *heldError: another operator has it.
+// takeLease takes the Lease for a command of this program, and renews it until Release.
+// *lease.HeldError: another operator has it.
 func takeLease(ctx context.Context, s *Session, j *state.Journal, command string, tell func(string)) (*lease.Lease, error) {
 	me, err := lease.HolderOf(s.Journal, j, "migrate "+command)
 	if err != nil {

@@ -48,6 +48,15 @@ func (r *run) startProbe(ctx context.Context, o ProbeOptions) error {
 	return nil
 }
 
+// allowAway is for a phase that is done in place. The measurement may be on since an
+// earlier one, which was not.
+func (r *run) allowAway() {
+	r.allowsAway = true
+	if r.probe != nil {
+		r.probe.AllowAway()
+	}
+}
+
 // collect takes up the measurement of a run that was interrupted after its
 // last change: nothing is left to do, and its pods still probe.
 func (r *run) collect(ctx context.Context) error {
@@ -57,6 +66,7 @@ func (r *run) collect(ctx context.Context) error {
 	if left, err := r.Prober.Left(r.j); err != nil || !left || ctx.Err() != nil {
 		return err
 	}
+	BeginsToChange(ctx) // it makes pods where they are gone, and removes them
 	p, err := r.Prober.Start(ctx, r.s, r.j, ProbeOptions{Resumed: true, InPlace: r.allowsAway, Stop: r.Stop})
 	if err != nil {
 		return fmt.Errorf("removing the probe's pods that an interrupted run left: %w", err)

@@ -91,6 +91,8 @@ type ProbeOptions struct {
 // Probing is a measurement that is on. It hears of the run's events.
 type Probing interface {
 	migrate.Events
+	// AllowAway says that from now on the API is announced to be away for a moment.
+	AllowAway()
 	// Disturbed is closed when clients are disturbed more than was announced.
 	Disturbed() <-chan struct{}
 	// Explain adds to the error of a run why the measurement has stopped it, where it has.

@@ -51,6 +51,30 @@ func (e *DegradedError) Error() string {
 		r.Number, r.Check, r.Host, r.Seen, more)
 }
 
+// endedError is that the measurement did not end well, after phases that ended with
+// another error, or well. It may be waited for for minutes, and be interrupted. How the
+// command ended is said by the phases.
+type endedError struct{ phases, after error }
+
+func (e *endedError) Error() string { return errors.Join(e.phases, e.after).Error() }
+
+// Unwrap lists both, as errors.Join does it.
+func (e *endedError) Unwrap() []error {
+	if e.phases == nil {
+		return []error{e.after}
+	}
+	return []error{e.phases, e.after}
+}
+
+// ofPhases is the part of an error that says how phases ended.
+func ofPhases(err error) error {
+	var e *endedError
+	if errors.As(err, &e) && e.phases != nil {
+		return e.phases
+	}
+	return err
+}
+
 // Outcome is how a command ended. Its number is the exit code, which is a contract
 // with scripts.
 type Outcome int
@@ -70,6 +94,7 @@ const (
 
 // OutcomeOf is the one place where errors become outcomes.
 func OutcomeOf(err error) Outcome {
+	err = ofPhases(err)
 	var blocked *migrate.BlockedError
 	var interrupted *migrate.InterruptedError
 	var step *migrate.StepError

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -96,3 +97,50 @@ func blockingResults() preflight.Report {
 
 // code is the exit code of an error.
 func code(err error) int { return int(OutcomeOf(err)) }
+
+// TestExitCodesOfAWayBack: a script must tell "all is as before" from "a human
+// has to look".
+func TestExitCodesOfAWayBack(t *testing.T) {
+	t.Parallel()
+	where, broken := migrate.Where{Phase: 2, Step: "etcd/repoint-apiserver", Target: "cp1"}, errors.New("it broke")
+	for want, err := range map[int]error{
+		1: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken},
+		5: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken, Unwound: &migrate.Unwound{}},
+		6: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken, Unwound: &migrate.Unwound{Err: broken}},
+	} {
+		if got := code(err); got != want {
+			t.Errorf("exit code %d, want %d: %v", got, want, err)
+		}
+	}
+	if got := code(&migrate.StepError{Where: where, Op: migrate.OpUndo, Err: broken}); got != 6 {
+		t.Errorf("a rollback that failed has exit code %d", got)
+	}
+}
+
+// TestExitCodes holds the codes that need a cluster to be seen from outside.
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	where := migrate.Where{Phase: 2, Step: "etcd/promote", Target: "e1"}
+	for _, c := range []struct {
+		name string
+		err  error
+		code int
+	}{
+		{"done", nil, 0},
+		{"anything else", errors.New("no route to host"), 1},
+		{"a step that failed", &migrate.StepError{Where: where, Op: migrate.OpApply, Err: errors.New("x")}, 1},
+		{"changes pending", ErrChangesPending, 2},
+		{"blocked", &migrate.BlockedError{Where: where, Reason: "x"}, 3},
+		{"blocked, deep inside", fmt.Errorf("running: %w", &migrate.BlockedError{Where: where}), 3},
+		{"stopped between two steps", migrate.ErrStopped, 4},
+		{"another phase's name typed", fmt.Errorf("that is not it; %w", migrate.ErrStopped), 4},
+		{"stopped, and then taking the playground down failed", errors.Join(migrate.ErrStopped, errors.New("x")), 4},
+		{"locked", &state.LockedError{Path: "x"}, 7},
+		{"interrupted", &migrate.InterruptedError{Where: where, Cause: context.Canceled}, 130},
+		{"interrupted before a step", fmt.Errorf("connecting: %w", context.Canceled), 130},
+	} {
+		if got := code(c.err); got != c.code {
+			t.Errorf("%s: exit code %d, want %d", c.name, got, c.code)
+		}
+	}
+}

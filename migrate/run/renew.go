@@ -46,7 +46,7 @@ type RenewOptions struct {
 	Operator RenewOperator
 }
 
-// renewer is the operator of a renewal.
+// RenewOperator is the person, or the script, that a renewal works for.
 type RenewOperator interface {
 	// Planned shows what is true of each certificate, and says whether anything is to be
 	// done. What blocks is an error: a renewal that can't be finished is not begun.
@@ -68,7 +68,7 @@ type renewal struct {
 	phase phases.Phase
 }
 
-// renew renews the certificates that nobody else renews, or puts those of before the
+// RenewCertificates renews the certificates that nobody else renews, or puts those of before the
 // last renewal back. One that was stopped goes on.
 func RenewCertificates(ctx context.Context, s *Session, o RenewOptions) (err error) {
 	j, err := s.openJournal()

@@ -9,7 +9,6 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/backup"
 	"hamigrate/migrate/kube"
-	"hamigrate/migrate/remote"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/phases/restore"
@@ -40,16 +39,15 @@ func seeRestore(ctx context.Context, s *Session, o restore.Options) (restore.Loo
 
 // RestoreOptions says what is restored, and how.
 type RestoreOptions struct {
-	From     string        // the backup's folder; "": the newest one beside the journal
-	PlanOnly bool          // only say what would be done
-	Local    remote.Reader // this machine's files, which are copied to the hosts
+	From     string // the backup's folder; "": the newest one beside the journal
+	PlanOnly bool   // only say what would be done
 
 	Events   func() migrate.Events // made when the first step begins
 	Stop     <-chan struct{}
 	Operator RestoreOperator
 }
 
-// restorer is the operator of a restore.
+// RestoreOperator is the person, or the script, that a restore works for.
 type RestoreOperator interface {
 	// Planned shows what is true now, what is to be done and what is lost with it.
 	Planned(p RestorePlan) error
@@ -81,7 +79,7 @@ func Restore(ctx context.Context, s *Session, o RestoreOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	options, err := restoreOptions(s, o.Local, set, under)
+	options, err := restoreOptions(s, backup.ThisMachine{}, set, under)
 	if err != nil {
 		return err
 	}

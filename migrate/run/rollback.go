@@ -9,52 +9,30 @@ import (
 	"slices"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/phases/migration"
 	"hamigrate/state"
 )
 
 // Rollback takes back the phase that the options name, or all of them.
-func Rollback(ctx context.Context, s *Session, o Options) (err error) {
+func Rollback(ctx context.Context, s *Session, o Options) error {
 	if _, err := os.Stat(s.Journal); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no journal %s, and only it knows what was there before: name it with --journal, or let `migrate adopt` rebuild it from the cluster", s.Journal)
 	}
-	end := newEnding(s, o)
-	j, err := s.openJournal()
-	if err != nil {
-		return end.say(ctx, nil, err)
-	}
-	defer j.Close()
-	end.begin(j)
-	defer func() { err = end.say(ctx, j, err) }()
-	defer func() { err = errors.Join(err, runrecord.KeepHostKeys(j, s.Pool.AcceptedHostKeys())) }()
-	r := &run{Options: o, s: s, j: j}
-	list, err := r.toTakeBack(ctx)
-	if err != nil {
-		return err
-	}
-	if len(list) == 0 {
-		return r.nothingBack(j)
-	}
-	changed, err := toBeTakenBack(ctx, s, j, list)
-	if err != nil {
-		return err
-	}
-	if err := MayChange(ctx, s, changed); err != nil {
-		return err
-	}
-	if r.lease, err = takeLease(ctx, s, j, o.Command, o.Operator.Say); err != nil {
-		return err
-	}
-	defer r.lease.Release(ctx)
-	defer func() { err = errors.Join(err, r.endProbe(ctx)) }()
-	for _, p := range list {
-		if err := r.phaseBack(ctx, p); err != nil {
+	return withJournal(ctx, s, o, func(r *run) error {
+		list, err := r.toTakeBack(ctx)
+		if err != nil {
 			return err
 		}
-	}
-	return nil
+		if len(list) == 0 {
+			return r.nothingBack(r.j)
+		}
+		changed, err := toBeTakenBack(ctx, s, r.j, list)
+		if err != nil {
+			return err
+		}
+		return r.holding(ctx, changed, func() error { return r.each(ctx, list, r.phaseBack) })
+	})
 }
 
 // toTakeBack lists the phases of which something is to be undone, the last one
@@ -78,7 +56,9 @@ func (r *run) toTakeBack(ctx context.Context) ([]phases.Phase, error) {
 
 // phaseBack asks the operator and takes one phase back.
 func (r *run) phaseBack(ctx context.Context, p phases.Phase) error {
-	r.allowsAway = r.allowsAway || inPlace(p)
+	if inPlace(p) {
+		r.allowAway()
+	}
 	if err := r.Operator.Confirm(ctx, asBack(p)); err != nil {
 		return err
 	}

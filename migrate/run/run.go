@@ -14,42 +14,23 @@ import (
 // Run runs phases in order with the session's journal, and probes the API from
 // before the first change to after the last one. What is done already is left as it
 // is, so a run that was stopped goes on.
-func Run(ctx context.Context, s *Session, o Options) (err error) {
-	end := newEnding(s, o)
-	j, err := s.openJournal()
-	if err != nil {
-		return end.say(ctx, nil, err)
-	}
-	defer j.Close()
-	end.begin(j)
-	defer func() { err = end.say(ctx, j, err) }()
-	defer func() { err = errors.Join(err, runrecord.KeepHostKeys(j, s.Pool.AcceptedHostKeys())) }()
-	r := &run{Options: o, s: s, j: j}
-	kubernetes, err := r.mayBegin(ctx)
-	if err != nil {
-		return err
-	}
-	changed, err := toBeDone(ctx, s, j, o.List())
-	if err != nil {
-		return err
-	}
-	if err := MayChange(ctx, s, changed); err != nil {
-		return err
-	}
-	if r.lease, err = takeLease(ctx, s, j, o.Command, o.Operator.Say); err != nil {
-		return err
-	}
-	defer r.lease.Release(ctx)
-	if err := r.asPlanned(ctx, kubernetes); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.endProbe(ctx)) }()
-	for _, p := range o.List() {
-		if err := r.phase(ctx, p); err != nil {
+func Run(ctx context.Context, s *Session, o Options) error {
+	return withJournal(ctx, s, o, func(r *run) error {
+		kubernetes, err := r.mayBegin(ctx)
+		if err != nil {
 			return err
 		}
-	}
-	return nil
+		changed, err := toBeDone(ctx, s, r.j, o.List())
+		if err != nil {
+			return err
+		}
+		return r.holding(ctx, changed, func() error {
+			if err := r.asPlanned(ctx, kubernetes); err != nil {
+				return err
+			}
+			return r.each(ctx, o.List(), r.phase)
+		})
+	})
 }
 
 // mayBegin refuses another spec than the one that a phase was begun with, another
@@ -99,6 +80,51 @@ type run struct {
 	lease      *lease.Lease
 	seen       look
 	done       map[int]bool // phases that this process has brought to their end, by number
+}
+
+// withJournal calls do with the session's journal, for a command that runs phases or
+// takes them back. Afterwards the host keys that were accepted meanwhile are kept, and
+// it is told how the command ended: by the journal, so before that is closed.
+func withJournal(ctx context.Context, s *Session, o Options, do func(*run) error) error {
+	end := newEnding(s, o)
+	j, err := s.openJournal()
+	if err != nil {
+		return end.say(ctx, nil, err)
+	}
+	defer j.Close()
+	end.begin(j)
+	err = do(&run{Options: o, s: s, j: j})
+	err = errors.Join(err, runrecord.KeepHostKeys(j, s.Pool.AcceptedHostKeys()))
+	return end.say(ctx, j, err)
+}
+
+// holding calls do while no other run may have the cluster. It refuses where one of
+// the hosts named, which do may change, can only be looked at.
+func (r *run) holding(ctx context.Context, hosts []string, do func() error) error {
+	if err := MayChange(ctx, r.s, hosts); err != nil {
+		return err
+	}
+	held, err := takeLease(ctx, r.s, r.j, r.Command, r.Operator.Say)
+	if err != nil {
+		return err
+	}
+	r.lease = held
+	defer held.Release(ctx)
+	return do()
+}
+
+// each calls do for one phase after the other. What do has begun to measure is ended
+// afterwards, also after an error.
+func (r *run) each(ctx context.Context, list []phases.Phase, do func(context.Context, phases.Phase) error) (err error) {
+	for _, p := range list {
+		if err = do(ctx, p); err != nil {
+			break
+		}
+	}
+	if after := r.endProbe(ctx); after != nil {
+		return &endedError{phases: err, after: after}
+	}
+	return err
 }
 
 // phase checks whether a phase may begin, asks the operator, and runs it.

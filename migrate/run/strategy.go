@@ -109,7 +109,8 @@ func (r *run) otherStrategy(p phases.Phase, err error) error {
 
 // switchTo makes the rest of the run use another strategy.
 func (r *run) switchTo(s phases.Strategy) error {
-	r.Strategy, r.allowsAway = s, true
+	r.Strategy = s
+	r.allowAway()
 	var a runrecord.About
 	if _, err := r.j.GetBlob(runrecord.AboutBlob, &a); err != nil {
 		return err

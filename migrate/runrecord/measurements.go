@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"hamigrate/migrate/probe"
+	"hamigrate/state"
 )
 
 // Measurements is the journal's blob of what was measured: one record for the
@@ -22,6 +23,18 @@ const (
 	// OperatorKey begins the keys of this program's own records.
 	OperatorKey = "operator/"
 )
+
+// Keep writes records to the journal, in place of what their keys had: what an
+// agent tells again is not a second time.
+func (ms *Measurements) Keep(j *state.Journal, records ...map[string]probe.Record) error {
+	if ms.Records == nil {
+		ms.Records = map[string]probe.Record{}
+	}
+	for _, r := range records {
+		maps.Copy(ms.Records, r)
+	}
+	return j.PutBlob(MeasurementsBlob, *ms)
+}
 
 // Result makes the figures of all runs.
 func (ms Measurements) Result() *probe.Result {

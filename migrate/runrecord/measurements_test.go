@@ -2,10 +2,12 @@ package runrecord
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"hamigrate/migrate/probe"
+	"hamigrate/state"
 )
 
 // counted is a record of one series with so many requests, half of which
@@ -59,5 +61,48 @@ func TestMeasurementsResult(t *testing.T) {
 	}
 	if r := (Measurements{}).Result(); r != nil {
 		t.Errorf("a result of nothing: %+v", r)
+	}
+}
+
+// TestMeasurementsKept: what an agent tells again, in this run or after a
+// kill in the next one, takes the place of what it told before.
+func TestMeasurementsKept(t *testing.T) {
+	t.Parallel()
+	j, err := state.Open(filepath.Join(t.TempDir(), "j"), state.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.Close() })
+	// begin is a run: it goes on from what the journal has.
+	begin := func() *Measurements {
+		ms := &Measurements{}
+		if _, err := j.GetBlob(MeasurementsBlob, ms); err != nil {
+			t.Fatal(err)
+		}
+		return ms
+	}
+	keep := func(ms *Measurements, key string, own, node int) {
+		t.Helper()
+		err := ms.Keep(j, map[string]probe.Record{"w1/agent": counted("service", "w1", node)},
+			map[string]probe.Record{OperatorKey + key: counted("old-address", "operator", own)})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := begin()
+	keep(first, "1", 10, 12)
+	keep(first, "1", 20, 24) // and here it is killed
+	keep(begin(), "2", 2, 30)
+
+	var kept Measurements
+	if _, err := j.GetBlob(MeasurementsBlob, &kept); err != nil {
+		t.Fatal(err)
+	}
+	r := kept.Result()
+	if got, want := places(r), []string{"old-address from operator: 22", "service from w1: 30"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if r.Requests() != 52 || r.Failures() != 26 {
+		t.Errorf("%d requests, %d failures", r.Requests(), r.Failures())
 	}
 }

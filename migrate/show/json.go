@@ -12,7 +12,7 @@ func WriteJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	if err := e.Encode(v); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
+		return fmt.Errorf("writing JSON: %w", err)
 	}
 	return nil
 }

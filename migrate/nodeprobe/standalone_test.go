@@ -1,4 +1,4 @@
-package main
+package nodeprobe
 
 import (
 	"bytes"
@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// program writes the smallest ELF file with one program header.
-func program(t *testing.T, kind elf.ProgType) string {
+// linkedProgram writes the smallest ELF file with one program header.
+func linkedProgram(t *testing.T, kind elf.ProgType) string {
 	t.Helper()
 	var b bytes.Buffer
 	header := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT), Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1}
@@ -34,23 +34,23 @@ func program(t *testing.T, kind elf.ProgType) string {
 // that builds one that does not.
 func TestStandsAlone(t *testing.T) {
 	t.Parallel()
-	if err := standsAlone(program(t, elf.PT_LOAD)); err != nil {
+	if err := StandsAlone(linkedProgram(t, elf.PT_LOAD)); err != nil {
 		t.Errorf("one that stands alone is refused: %v", err)
 	}
-	var needs *needsLoaderError
-	if err := standsAlone(program(t, elf.PT_INTERP)); !errors.As(err, &needs) || !strings.HasSuffix(err.Error(), "\n  make build") {
+	var needs *NeedsLoaderError
+	if err := StandsAlone(linkedProgram(t, elf.PT_INTERP)); !errors.As(err, &needs) || !strings.HasSuffix(err.Error(), "\n  make build") {
 		t.Errorf("one that asks for a loader: %v", err)
 	}
-	if err := standsAlone("standalone_test.go"); err != nil {
+	if err := StandsAlone("standalone_test.go"); err != nil {
 		t.Errorf("what is no ELF file is judged: %v", err)
 	}
-	if err := standsAlone(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
+	if err := StandsAlone(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("one that is not there: %v", err)
 	}
 	// A real one; where it is linked otherwise this says nothing.
 	if f, err := elf.Open("/bin/ls"); err == nil {
 		defer f.Close()
-		if err := standsAlone("/bin/ls"); f.Section(".interp") != nil && !errors.As(err, &needs) {
+		if err := StandsAlone("/bin/ls"); f.Section(".interp") != nil && !errors.As(err, &needs) {
 			t.Errorf("/bin/ls: %v", err)
 		}
 	}

@@ -1,4 +1,6 @@
-package main
+// Package outputfile writes files that an operator names as a command's output. None
+// of the migration's own files is ever replaced by one.
+package outputfile
 
 import (
 	"errors"
@@ -14,21 +16,19 @@ import (
 	"hamigrate/migrate/backup"
 	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/rehearsal"
-	"hamigrate/migrate/run"
 )
 
-// ownFiles are those of a migration, which no output may replace.
-type ownFiles struct{ spec, journal string }
+// Own are the files of a migration, which no output may replace; "" where there is
+// none.
+type Own struct{ Spec, Journal string }
 
-// ownFilesOf are those of a session.
-func ownFilesOf(s *run.Session) ownFiles { return ownFiles{s.File, s.Journal} }
-
-// writeOutput writes the file that a flag names. A regular file is replaced as a
+// Save writes the file that a flag names, with what write writes; mode is that of a
+// file that is not there yet. A regular file is replaced as a
 // whole, so that no half of one is ever read; where a link leads to it, the link
 // stays. A device or a pipe is written to. The spec, the journal and what lies
 // beside the journal are never touched.
-func writeOutput(flag, file string, mode fs.FileMode, own ownFiles, write func(io.Writer) error) error {
-	regular, err := checkOutput(flag, file, own)
+func Save(flag, file string, mode fs.FileMode, own Own, write func(io.Writer) error) error {
+	regular, err := Check(flag, file, own)
 	if err != nil {
 		return err
 	}
@@ -52,10 +52,10 @@ func writeOutput(flag, file string, mode fs.FileMode, own ownFiles, write func(i
 	return nil
 }
 
-// checkOutput refuses what writeOutput would refuse, for commands that work for
+// Check refuses what Save would refuse, for commands that work for
 // minutes before they write. It tells whether the file is, or will be, a regular
 // one.
-func checkOutput(flag, file string, own ownFiles) (regular bool, err error) {
+func Check(flag, file string, own Own) (regular bool, err error) {
 	if what := own.has(file); what != "" {
 		return false, fmt.Errorf("--%s %s is %s, which would be gone: name another file", flag, file, what)
 	}
@@ -72,6 +72,17 @@ func checkOutput(flag, file string, own ownFiles) (regular bool, err error) {
 		return false, fmt.Errorf("--%s %s is a folder: name a file in it", flag, file)
 	}
 	return info.Mode().IsRegular(), nil
+}
+
+// CheckNew refuses what Check refuses, and a file that is there, whatever it is.
+func CheckNew(flag, file string, own Own) error {
+	if _, err := Check(flag, file, own); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("--%s %s is there already and is not overwritten: name another file, or move it away", flag, file)
+	}
+	return nil
 }
 
 // writeThrough writes to what is no regular file.
@@ -91,18 +102,18 @@ func writeThrough(flag, file string, write func(io.Writer) error) error {
 
 // has says what of the migration a file is, by whatever name or link; "" where it
 // is nothing of it.
-func (o ownFiles) has(file string) string {
+func (o Own) has(file string) string {
 	for _, one := range []struct{ file, what string }{
-		{o.spec, "the spec"}, {o.journal, "the journal"}, {rehearsal.NoteFile(o.journal), "what was rehearsed"},
+		{o.Spec, "the spec"}, {o.Journal, "the journal"}, {rehearsal.NoteFile(o.Journal), "what was rehearsed"},
 	} {
 		if inputfile.Same(one.file, file) {
 			return one.what
 		}
 	}
-	if o.journal == "" {
+	if o.Journal == "" {
 		return ""
 	}
-	backups, companions := inputfile.Standing(backup.Dir(o.journal)), inputfile.Standing(o.journal)+"."
+	backups, companions := inputfile.Standing(backup.Dir(o.Journal)), inputfile.Standing(o.Journal)+"."
 	for _, at := range []string{inputfile.Standing(file), inputfile.LedTo(file)} {
 		switch {
 		case at == backups || strings.HasPrefix(at, backups+string(filepath.Separator)):

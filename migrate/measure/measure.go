@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"context"
@@ -25,13 +25,24 @@ import (
 	"hamigrate/state"
 )
 
-// measuring says how the API is probed while it is migrated.
-type measuring struct {
-	rate  float64       // requests a second for each path and kind; 0: not at all
-	quiet time.Duration // how long before anything is changed
-	most  time.Duration // see gate.most
-	tell  func(string)
+// How says how the API is probed while it is migrated.
+type How struct {
+	Rate  float64       // requests a second for each path and kind; 0: not at all
+	Quiet time.Duration // how long before anything is changed
+	// Most is how long the API may be away beyond what a step announced. 0 means
+	// that not a single request may fail.
+	Most time.Duration
+	Tell func(string)
+	// Live is given, once it is measured, what says at any time how many requests
+	// have failed; nil: nobody wants to know.
+	Live func(func() string)
+	// Agent is the command of this program that pods run (nodeprobe.Serve).
+	Agent string
 }
+
+// InPlaceSlack is by how much the seconds that a plan announces for an edit
+// in place may be exceeded before a run is stopped.
+const InPlaceSlack = 30 * time.Second
 
 const (
 	// saveEvery bounds what a killed run loses of its own figures.
@@ -44,7 +55,7 @@ const (
 // measurement probes the API from this machine and from pods, while phases
 // run.
 type measurement struct {
-	measuring
+	How
 	s      *run.Session
 	j      *state.Journal
 	gate   *gate
@@ -66,8 +77,8 @@ type measurement struct {
 
 // startMeasurement begins to probe and waits until the quiet figures are
 // there, or ctx or stop ends. On a resumed phase there is no quiet to measure.
-func startMeasurement(ctx context.Context, s *run.Session, j *state.Journal, how measuring, resumed bool, stop <-chan struct{}) (*measurement, error) {
-	m := &measurement{measuring: how, s: s, j: j, gate: newGate(how.most), key: runrecord.OperatorKey + strconv.FormatInt(time.Now().UnixNano(), 36)}
+func startMeasurement(ctx context.Context, s *run.Session, j *state.Journal, how How, resumed bool, stop <-chan struct{}) (*measurement, error) {
+	m := &measurement{How: how, s: s, j: j, gate: newGate(how.Most), key: runrecord.OperatorKey + strconv.FormatInt(time.Now().UnixNano(), 36)}
 	if _, err := j.GetBlob(runrecord.MeasurementsBlob, &m.saved); err != nil {
 		return nil, err
 	}
@@ -79,17 +90,17 @@ func startMeasurement(ctx context.Context, s *run.Session, j *state.Journal, how
 	}
 	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m.stopWork = cancel
-	if !resumed && m.quiet > 0 {
-		m.tell(fmt.Sprintf("measuring for %s what clients see, before anything is changed", m.quiet))
+	if !resumed && m.Quiet > 0 {
+		m.Tell(fmt.Sprintf("measuring for %s what clients see, before anything is changed", m.Quiet))
 		select {
-		case <-time.After(m.quiet):
+		case <-time.After(m.Quiet):
 		case <-ctx.Done():
 		case <-stop:
 		}
 	}
 	m.probe.Quiet()
 	if err := m.nodes.Quiet(ctx); err != nil {
-		m.tell(err.Error())
+		m.Tell(err.Error())
 	}
 	// What failed before, in quiet or in a run that was killed, is in the
 	// figures and no reason to stop now.
@@ -147,7 +158,7 @@ func (m *measurement) begin(ctx context.Context) error {
 	probing, cut := context.WithCancel(context.WithoutCancel(ctx))
 	release := context.AfterFunc(ctx, cut)
 	m.probe, err = probe.Start(probing, probe.Config{
-		Paths: paths, CA: cfg.CAData, Rate: m.rate, Logger: m.s.Log.Named("probe"),
+		Paths: paths, CA: cfg.CAData, Rate: m.Rate, Logger: m.s.Log.Named("probe"),
 		Certificate: func() (*tls.Certificate, error) { return &pair, nil },
 	})
 	if !release() && err == nil {
@@ -212,14 +223,14 @@ func (m *measurement) startNodes(ctx context.Context, places []string, a runreco
 	}
 	var missing map[string]error
 	m.nodes, missing = nodeprobe.Start(ctx, nodeprobe.Config{
-		Nodes: nodes, API: cfg, Rate: m.rate, Program: program, Arguments: []string{probeAgentName},
+		Nodes: nodes, API: cfg, Rate: m.Rate, Program: program, Arguments: []string{m.Agent},
 		Run: strconv.FormatInt(a.StartedAt.UnixNano(), 36), CPULeft: k.CPULeft,
 	})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	for _, place := range slices.Sorted(maps.Keys(missing)) {
-		m.tell(fmt.Sprintf("no probe in a pod on %s, the node's own network is used instead: %v", place, missing[place]))
+		m.Tell(fmt.Sprintf("no probe in a pod on %s, the node's own network is used instead: %v", place, missing[place]))
 	}
 	m.s.Access.UsePods(podsOf{m.nodes})
 	return nil
@@ -266,7 +277,7 @@ func (m *measurement) fromHere(ctx context.Context, v phases.Reader, name, addre
 	if workers, err := v.Workers(ctx); err == nil && len(workers) > 0 {
 		from = workers[0].Name
 	}
-	m.tell(fmt.Sprintf("%s is not reached from this machine (%v): it is probed from %s", address, err, from))
+	m.Tell(fmt.Sprintf("%s is not reached from this machine (%v): it is probed from %s", address, err, from))
 	path.From, path.Dial = from+" (host network)", kube.Dialer(v.On(from).DialContext)
 	return path
 }
@@ -279,7 +290,7 @@ func (m *measurement) Event(e migrate.Event) {
 	if e.Step == serves && e.Kind == migrate.EventStepUndoing {
 		if m.lb != nil {
 			if err := m.probe.RemovePath(m.lb.Name, m.lb.From); err != nil {
-				m.tell(err.Error())
+				m.Tell(err.Error())
 			}
 		}
 		return
@@ -292,7 +303,7 @@ func (m *measurement) Event(e migrate.Event) {
 	path := m.fromHere(context.Background(), v, "load-balancer", v.EndpointAddress())
 	m.lb = &path
 	if err := m.probe.AddPath(path); err != nil {
-		m.tell("probing the load balancer: " + err.Error())
+		m.Tell("probing the load balancer: " + err.Error())
 	}
 }
 
@@ -327,7 +338,7 @@ func (m *measurement) saveNowAndThen(ctx context.Context) {
 		}
 		err := m.save(nodes, unreached)
 		if err != nil && !told {
-			m.tell(fmt.Sprintf("a part of what clients see is not known at present: %v", err))
+			m.Tell(fmt.Sprintf("a part of what clients see is not known at present: %v", err))
 		}
 		told = err != nil
 	}
@@ -346,15 +357,7 @@ func (m *measurement) look(ctx context.Context) probe.Live {
 // save writes all figures to the journal; what could not be fetched now stays
 // as it was.
 func (m *measurement) save(nodes map[string]probe.Record, unreached error) error {
-	return errors.Join(unreached, m.keep(nodes, map[string]probe.Record{m.key: m.probe.Record()}))
-}
-
-// keep writes records to the journal, in place of what their keys had.
-func (m *measurement) keep(records ...map[string]probe.Record) error {
-	for _, r := range records {
-		maps.Copy(m.saved.Records, r)
-	}
-	return m.j.PutBlob(runrecord.MeasurementsBlob, m.saved)
+	return errors.Join(unreached, m.saved.Keep(m.j, nodes, map[string]probe.Record{m.key: m.probe.Record()}))
 }
 
 // Failures is how many requests have failed until a second ago.

@@ -1,4 +1,4 @@
-package main
+package console
 
 import (
 	"strings"
@@ -23,7 +23,7 @@ func TestPrintAudit(t *testing.T) {
 			{Number: 11, Point: "Secrets", Title: "Secrets", State: audit.Single, Seen: "20", Where: many, Remains: many, Loss: "It asks one.", Lasts: "an hour", RemovedBy: "no", Otherwise: "do it"},
 		}}
 	var out strings.Builder
-	if err := printAudit(&out, r); err != nil {
+	if err := PrintAudit(&out, r); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

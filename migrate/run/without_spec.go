@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"context"
@@ -9,37 +9,23 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/kube"
-	"hamigrate/migrate/run"
 	"hamigrate/phases"
-
-	"github.com/urfave/cli/v2"
 )
 
-// hostSession is a session on a cluster of which no spec says anything but one
-// control-plane node, as [USER@]HOST[:PORT].
-func hostSession(c *cli.Context, word string) (*run.Session, error) {
-	host, err := cluster.ParseHost(word)
+// DescribesHost makes the spec of one control-plane node the session's: of a cluster
+// of which no spec says anything.
+func (s *Session) DescribesHost(ctx context.Context, host cluster.Host) error {
+	spec, err := specOfHost(ctx, s, host)
 	if err != nil {
-		return nil, err
-	}
-	log, err := logger(c)
-	if err != nil {
-		return nil, err
-	}
-	ssh := sshOptions(c, log)
-	ssh.NoSpec = true
-	s := run.WithoutSpec(run.SessionOptions{Tool: version, Log: log, SSH: ssh})
-	spec, err := specOfHost(c.Context, s, host)
-	if err != nil {
-		return nil, errors.Join(err, s.Pool.Close())
+		return err
 	}
 	s.Describes(spec)
-	return s, nil
+	return nil
 }
 
 // specOfHost asks the node for what a spec would say of it: the address that
 // its API server advertises, and the name that the cluster knows it by.
-func specOfHost(ctx context.Context, s *run.Session, host cluster.Host) (cluster.Spec, error) {
+func specOfHost(ctx context.Context, s *Session, host cluster.Host) (cluster.Spec, error) {
 	h, err := s.Pool.Host(ctx, host)
 	if err != nil {
 		return cluster.Spec{}, err

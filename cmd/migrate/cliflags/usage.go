@@ -1,4 +1,4 @@
-package main
+package cliflags
 
 import (
 	"fmt"
@@ -9,9 +9,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// usageError makes one sentence of a wrong flag: help on stdout would end up
+// UsageError makes one sentence of a wrong flag: help on stdout would end up
 // in whatever the output is piped to.
-func usageError(c *cli.Context, err error, _ bool) error {
+func UsageError(c *cli.Context, err error, _ bool) error {
 	name := c.Command.HelpName
 	if name == "" {
 		name = c.App.Name

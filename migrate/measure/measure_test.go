@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"context"
@@ -88,7 +88,7 @@ func newMeasurement(t *testing.T, api *barelyAPI) (*measurement, func() string) 
 		t.Fatal(err)
 	}
 	m := &measurement{
-		measuring: measuring{tell: tell}, j: j, gate: newGate(0), key: runrecord.OperatorKey + "1", probe: p, cut: cut,
+		How: How{Tell: tell}, j: j, gate: newGate(0), key: runrecord.OperatorKey + "1", probe: p, cut: cut,
 		s: &run.Session{Log: hclog.NewNullLogger(), Access: phases.NewAccess(spec, nil)}, nodes: &nodeprobe.Probes{},
 		saved: runrecord.Measurements{Records: map[string]probe.Record{}}, stopWork: func() {},
 	}

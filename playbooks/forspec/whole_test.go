@@ -1,4 +1,4 @@
-package main
+package forspec
 
 import (
 	"fmt"
@@ -29,7 +29,7 @@ func TestPlaybookSaysTheWholeSpec(t *testing.T) {
 	}
 	var text strings.Builder
 	for _, p := range migration.Phases(phases.Overlap) {
-		if err := playbooks.Render(&text, p, playbookData(spec)); err != nil {
+		if err := playbooks.Render(&text, p, Data(spec)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"fmt"
@@ -17,11 +17,10 @@ const knownLate = probe.DefaultTimeout + 5*time.Second
 // gate asks a run to stop when clients can't use the API and the step at hand
 // has not announced that.
 type gate struct {
+	mu sync.Mutex
 	// most is how long the API may be away beyond what was announced. 0 means
 	// that not a single request may fail.
-	most time.Duration
-
-	mu        sync.Mutex
+	most      time.Duration
 	announced time.Duration // by the step at hand
 	until     time.Time     // what fails until then may be the announced step's; zero: no end yet
 	step      string
@@ -56,6 +55,14 @@ func (g *gate) accept(live probe.Live) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.failures = live.Failures()
+}
+
+// allow makes the API be away for as long as that beyond what was announced, or for
+// longer, where it may already.
+func (g *gate) allow(most time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.most = max(g.most, most)
 }
 
 // look compares what clients see with what was announced.

@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/probe"
+	"hamigrate/migrate/run"
 )
 
 // world is what a gate is shown, second by second.
@@ -65,7 +66,12 @@ func TestGate(t *testing.T) {
 			w.sees(40, true)
 			w.sees(9, false)
 		}, false},
-		"announced, and longer":      {0, func(w *gateWorld) { w.step(migrate.EventStepStarted, 45*time.Second); w.sees(47, true) }, true},
+		"announced, and longer": {0, func(w *gateWorld) { w.step(migrate.EventStepStarted, 45*time.Second); w.sees(47, true) }, true},
+		"announced, longer, allowed meanwhile": {0, func(w *gateWorld) {
+			w.allow(30 * time.Second)
+			w.step(migrate.EventStepStarted, 45*time.Second)
+			w.sees(70, true)
+		}, false},
 		"announced, longer, allowed": {30 * time.Second, func(w *gateWorld) { w.step(migrate.EventStepStarted, 45*time.Second); w.sees(70, true) }, false},
 		"known late, right after the end": {0, func(w *gateWorld) {
 			w.step(migrate.EventStepStarted, 9e9)
@@ -115,8 +121,8 @@ func TestGateSaysWhy(t *testing.T) {
 			t.Errorf("%q is not in: %v", part, err)
 		}
 	}
-	if !errors.Is(err, migrate.ErrStopped) || exitCode(err) != 4 {
-		t.Errorf("exit code %d of %v", exitCode(err), err)
+	if !errors.Is(err, migrate.ErrStopped) || run.OutcomeOf(err) != run.Stopped {
+		t.Errorf("%v", err)
 	}
 	early := newGateWorld(0)
 	early.sees(1, true)
@@ -125,24 +131,5 @@ func TestGateSaysWhy(t *testing.T) {
 	}
 	if quiet := newGateWorld(0); quiet.explain(nil) != nil {
 		t.Error("an error where nothing was stopped")
-	}
-}
-
-// TestExitCodesOfAWayBack: a script must tell "all is as before" from "a human
-// has to look".
-func TestExitCodesOfAWayBack(t *testing.T) {
-	t.Parallel()
-	where, broken := migrate.Where{Phase: 2, Step: "etcd/repoint-apiserver", Target: "cp1"}, errors.New("it broke")
-	for want, err := range map[int]error{
-		1: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken},
-		5: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken, Unwound: &migrate.Unwound{}},
-		6: &migrate.StepError{Where: where, Op: migrate.OpVerify, Err: broken, Unwound: &migrate.Unwound{Err: broken}},
-	} {
-		if got := exitCode(err); got != want {
-			t.Errorf("exit code %d, want %d: %v", got, want, err)
-		}
-	}
-	if got := exitCode(&migrate.StepError{Where: where, Op: migrate.OpUndo, Err: broken}); got != 6 {
-		t.Errorf("a rollback that failed has exit code %d", got)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"context"
@@ -48,13 +48,13 @@ func (m *measurement) giveUp(ctx context.Context) error {
 	stopping, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
 	records, err := m.nodes.Stop(stopping)
-	return errors.Join(err, m.keep(records), m.removeNodes(ctx))
+	return errors.Join(err, m.saved.Keep(m.j, records), m.removeNodes(ctx))
 }
 
 // leave says what an interrupted run does not take away.
 func (m *measurement) leave(on []string) {
 	if len(on) > 0 {
-		m.tell("the probe's pods are left on " + strings.Join(on, " and ") + " and stop in half an hour; the next `migrate run` goes on with them and removes them")
+		m.Tell("the probe's pods are left on " + strings.Join(on, " and ") + " and stop in half an hour; the next `migrate run` goes on with them and removes them")
 	}
 }
 

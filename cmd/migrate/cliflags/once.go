@@ -1,4 +1,4 @@
-package main
+package cliflags
 
 import (
 	"flag"
@@ -11,12 +11,12 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// givenTwice refuses a flag that takes one value and is given twice, before or
+// GivenTwice refuses a flag that takes one value and is given twice, before or
 // after the command's name: the last one would win, and `run --phase 1 --phase 2`
 // is no run of two phases. The parser tells nobody how often a flag was there, so
 // the flags are parsed once more, by the same package. Whatever else is wrong with
 // them is left to the first parser, which says it well.
-func givenTwice(app *cli.App, args []string) error {
+func GivenTwice(app *cli.App, args []string) error {
 	flags, commands := app.Flags, app.Commands
 	given := map[string]string{} // by the flag's first name, over all levels
 	for {

@@ -1,4 +1,4 @@
-package main
+package outputfile
 
 import (
 	"io"
@@ -10,13 +10,13 @@ import (
 	"testing"
 )
 
-// TestWriteOutput: a regular file is replaced, a pipe is written to, and nothing
+// TestSave: a regular file is replaced, a pipe is written to, and nothing
 // of the migration's own is touched, by whatever name.
-func TestWriteOutput(t *testing.T) {
+func TestSave(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	own := ownFiles{at("migrate.yaml"), at("migrate.journal")}
+	own := Own{at("migrate.yaml"), at("migrate.journal")}
 	kept := []string{"migrate.yaml", "migrate.journal", "migrate.journal.lock-holder", "migrate.rehearsal.json", "migrate.journal.backups/one/etcd.db"}
 	must := func(errs ...error) {
 		t.Helper()
@@ -47,7 +47,7 @@ func TestWriteOutput(t *testing.T) {
 		"folder": "is a folder", "missing/page.html": "there is no folder",
 	} {
 		file := dir + "/" + name
-		err := writeOutput("html", file, 0o600, own, func(w io.Writer) error { _, err := io.WriteString(w, "after"); return err })
+		err := Save("html", file, 0o600, own, func(w io.Writer) error { _, err := io.WriteString(w, "after"); return err })
 		if word != "" {
 			if err == nil || !strings.Contains(err.Error(), word) || !strings.Contains(err.Error(), "--html") {
 				t.Errorf("%s: %v", name, err)

@@ -1,6 +1,7 @@
-package main
+package forspec
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -56,7 +57,7 @@ func login(h cluster.Host) string {
 	if h.SSH.KnownHostsFile != "" {
 		words = append(words, "-o UserKnownHostsFile="+atHome(h.SSH.KnownHostsFile, remote.Quote))
 	}
-	at := or(h.SSH.Address, h.Address)
+	at := cmp.Or(h.SSH.Address, h.Address)
 	if strings.Contains(at, " ") {
 		at = "ADDRESS"
 	}

@@ -1,15 +1,13 @@
-package main
+package rehearse
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/urfave/cli/v2"
-
 	"hamigrate/migrate"
+	"hamigrate/migrate/playground"
 )
 
 // A rehearsal that was stopped says what there is now and how to go on, and
@@ -20,20 +18,16 @@ func TestAStoppedRehearsalSaysWhatIsLeft(t *testing.T) {
 		true:  "; the playground is up as it is: `migrate playground down --name mine` removes it",
 		false: "; the playground is taken down, and `migrate rehearse` begins with a new one",
 	} {
-		set := flag.NewFlagSet("rehearse", flag.ContinueOnError)
-		set.Bool("keep", keep, "")
-		set.String("name", "mine", "")
-		c := cli.NewContext(nil, set, nil)
-		c.Command = &cli.Command{Name: "rehearse"}
+		o := Options{Keep: keep, Command: "rehearse", Playground: playground.Options{Name: "mine"}}
 		stopped := fmt.Errorf("phase 1: %w", migrate.ErrStopped)
-		if got := whatIsLeft(c, stopped); !errors.Is(got, migrate.ErrStopped) || !strings.HasSuffix(got.Error(), want) {
+		if got := o.whatIsLeft(stopped); !errors.Is(got, migrate.ErrStopped) || !strings.HasSuffix(got.Error(), want) {
 			t.Errorf("--keep=%t: %v", keep, got)
 		}
 		other := errors.New("another")
-		if got := whatIsLeft(c, other); got != other { //nolint:errorlint // the very same
+		if got := o.whatIsLeft(other); got != other { //nolint:errorlint // the very same
 			t.Errorf("--keep=%t: %v", keep, got)
 		}
-		if got := whatIsLeft(c, nil); got != nil {
+		if got := o.whatIsLeft(nil); got != nil {
 			t.Errorf("--keep=%t: %v out of nothing", keep, got)
 		}
 	}
