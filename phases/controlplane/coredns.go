@@ -27,7 +27,7 @@ const spreadAnnotation = "migrate.hamigrate/spread-at"
 // prefers different nodes by itself.
 func coreDNS() phases.Step {
 	return phases.Step{
-		ID:     "controlplane/coredns",
+		ID:     coreDNSID,
 		Title:  "Spread CoreDNS over the nodes",
 		Why:    "With both pods on one node, losing it is an outage of all names, however many API servers there are.",
 		On:     migrate.Once,

@@ -14,8 +14,6 @@ import (
 	"hamigrate/phases"
 )
 
-const hostFilesID = "controlplane/host-files"
-
 // hostFiles carries along what the first node's control plane reads of its host
 // and kubeadm does not distribute: audit policies, encryption configurations,
 // OIDC CAs, webhook kubeconfigs. Without them the new API server does not start;

@@ -17,8 +17,6 @@ import (
 	"hamigrate/phases/etcd"
 )
 
-const joinID = "controlplane/join"
-
 // join makes the host a control-plane node with kubeadm.
 func join() phases.Step {
 	return phases.Step{

@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	kubeadmConfigID = "controlplane/kubeadm-config"
 	// clusterConfiguration is the key in the ConfigMap and in Before.
 	clusterConfiguration = "ClusterConfiguration"
 	// editsKey is where Before names the entries that the step changes.

@@ -21,8 +21,6 @@ import (
 	"hamigrate/phases/balancers"
 )
 
-const withoutFirstID = "controlplane/without-first"
-
 // provenFile on the first control-plane node says for which endpoint and load
 // balancers the proof was made.
 const provenFile = hostfiles.StateDir + "/endpoint-without-first"

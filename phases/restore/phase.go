@@ -64,23 +64,6 @@ type Upload struct {
 const oneWay = "there is nothing to go back to: the data was lost; what was found of it is kept on its host"
 
 // The IDs of the steps: keys in the journal.
-const (
-	stopControlPlaneID = "restore/stop-control-plane"
-	stopEtcdID         = "restore/stop-etcd"
-	setAsideID         = "restore/set-aside"
-	uploadID           = "restore/upload"
-	memberID           = "restore/member"
-	startID            = "restore/start-etcd"
-	masterLeasesID     = "restore/masterleases"
-	apiServerID        = "restore/api-server"
-	controllersID      = "restore/controllers"
-	kubeletsID         = "restore/kubelets"
-	kubeProxyID        = "restore/kube-proxy"
-	coreDNSID          = "restore/coredns"
-	proveID            = "restore/prove"
-	cleanUpID          = "restore/clean-up"
-)
-
 // Phase declares the steps in their order.
 func Phase(o Options) phases.Phase {
 	return phases.Phase{

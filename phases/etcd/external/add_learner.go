@@ -10,8 +10,6 @@ import (
 	"hamigrate/phases/etcd/membership"
 )
 
-const addLearnerID = "etcd/add-learner"
-
 // addLearner adds the host to the member list as a learner: it gets all data
 // but has no vote, so a learner that never starts harms nobody. A voter
 // added to one voter takes the quorum with it until it runs.

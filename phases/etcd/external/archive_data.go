@@ -16,8 +16,6 @@ import (
 	"hamigrate/phases"
 )
 
-const archiveDataID = "etcd/archive-data"
-
 // archiveData moves the old member's data next to its manifest. It is never
 // started again; it is kept for whoever has to look.
 func archiveData() phases.Step {

@@ -22,8 +22,6 @@ import (
 	"hamigrate/phases/etcd/membership"
 )
 
-const binaryID = "etcd/binary"
-
 // binary puts etcd on the etcd hosts: by default the very program that runs,
 // copied out of its container. Members of one cluster must be of one minor
 // version, and a newer one would change the data so that the old one could

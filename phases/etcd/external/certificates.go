@@ -22,8 +22,6 @@ import (
 	"hamigrate/phases"
 )
 
-const certificatesID = "etcd/certificates"
-
 // renewBefore: a certificate that ends sooner is signed again rather than used.
 const renewBefore = 30 * 24 * time.Hour
 

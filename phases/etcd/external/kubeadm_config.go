@@ -11,8 +11,6 @@ import (
 	"hamigrate/phases"
 )
 
-const kubeadmConfigID = "etcd/kubeadm-config"
-
 // kubeadmConfig turns etcd.local into etcd.external.
 func kubeadmConfig() phases.Step {
 	return phases.Step{

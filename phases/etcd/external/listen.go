@@ -22,7 +22,6 @@ import (
 )
 
 const (
-	listenID      = "etcd/listen"
 	listenPeers   = "listen-peer-urls"
 	advertisePeer = "initial-advertise-peer-urls"
 )

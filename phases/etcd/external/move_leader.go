@@ -10,8 +10,6 @@ import (
 	"hamigrate/phases/etcd/membership"
 )
 
-const moveLeaderID = "etcd/move-leader"
-
 // moveLeader hands the leadership to a new member, so that removing the old
 // one costs no election. The API server is held for that moment: a leader that
 // hands over drops what is proposed to it.

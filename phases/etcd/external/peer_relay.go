@@ -19,9 +19,8 @@ import (
 )
 
 const (
-	peerRelayID = "etcd/peer-relay"
-	unitDir     = "/etc/systemd/system"
-	relayName   = "migrate-etcd-peer-relay"
+	unitDir   = "/etc/systemd/system"
+	relayName = "migrate-etcd-peer-relay"
 )
 
 // peerRelay lets members on other hosts reach an old member that listens on

@@ -13,8 +13,6 @@ import (
 	"hamigrate/phases/etcd/membership"
 )
 
-const peerURLID = "etcd/peer-url"
-
 // peerURL corrects the stored peer URL of the old member. etcd goes by what
 // it stored when the cluster was made, not by its flags; a cluster born with
 // kubeadm 1.12 or older has https://localhost:2380 there, and a new member

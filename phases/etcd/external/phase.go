@@ -1,4 +1,4 @@
-// Package etcd is phase 2: etcd moves from the first control-plane node to
+// Package external is phase 2: etcd moves from the first control-plane node to
 // three hosts of its own, one member at a time, and never stops.
 //
 //	before:  (cp1)

@@ -11,8 +11,6 @@ import (
 	"hamigrate/phases/etcd/membership"
 )
 
-const promoteID = "etcd/promote"
-
 // promote gives the member its vote.
 func promote() phases.Step {
 	return phases.Step{

@@ -15,8 +15,6 @@ import (
 	"hamigrate/phases/etcd/membership"
 )
 
-const removeMemberID = "etcd/remove-member"
-
 // removeMember takes the old member out of the list. The member goes first
 // and its process after: stopping the process first would leave a quorum of
 // three among three of four.

@@ -16,7 +16,7 @@ import (
 // removeRelay takes it away when the old member is gone.
 func removeRelay() phases.Step {
 	return phases.Step{
-		ID:     "etcd/remove-relay",
+		ID:     removeRelayID,
 		Title:  "Remove the relay of the old member's peer port",
 		Why:    "It leads nowhere any more.",
 		On:     migrate.FirstControlPlane,

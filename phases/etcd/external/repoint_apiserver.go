@@ -16,8 +16,6 @@ import (
 	"hamigrate/phases/overlap"
 )
 
-const repointID = "etcd/repoint-apiserver"
-
 // repointAPIServer makes the API server use the new members. --etcd-servers
 // can't be reloaded, so it is restarted: overlapped by a second API server, or
 // in place.

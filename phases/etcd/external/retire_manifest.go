@@ -13,8 +13,6 @@ import (
 	"hamigrate/phases/etcd/membership"
 )
 
-const retireManifestID = "etcd/retire-manifest"
-
 // retireManifest moves the old member's manifest out of the kubelet's sight.
 func retireManifest() phases.Step {
 	return phases.Step{

@@ -18,8 +18,6 @@ import (
 	"hamigrate/phases/etcd/membership"
 )
 
-const startMemberID = "etcd/start-member"
-
 // startMember starts the learner and waits until it has caught up.
 func startMember() phases.Step {
 	return phases.Step{

@@ -20,7 +20,6 @@ import (
 )
 
 const (
-	unitID   = "etcd/unit"
 	unitFile = unitDir + "/etcd.service"
 	// EnvFile holds what is known only when the member is added: its
 	// initial cluster.

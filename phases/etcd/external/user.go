@@ -15,7 +15,6 @@ import (
 
 // Where a member lives on its host.
 const (
-	userID    = "etcd/user"
 	DataDir   = etcdflags.DataDir
 	ConfigDir = "/etc/etcd"
 	PKIDir    = ConfigDir + "/pki"
