@@ -39,7 +39,7 @@ func (w *Access) AwaitLeftovers(ctx context.Context, target string) error {
 // Detached is a command by its words that runs on the host apart from the
 // connection, see remote.Command.
 func Detached(name string, words ...string) remote.Command {
-	c := remote.Cmd(words...)
+	c := remote.Program(words...)
 	c.Detach = name
 	return c
 }

@@ -42,7 +42,7 @@ func KubeletSeen(ctx context.Context, v Reader, node string) error {
 // kubeletStarted is the start of the kubelet's process by the node's clock,
 // the clock that the lease is written with.
 func kubeletStarted(ctx context.Context, v Reader, node string) (time.Time, error) {
-	out, err := v.On(node).Look(ctx, remote.Command{Script: `date -d "$(systemctl show -p ExecMainStartTimestamp --value kubelet)" +%s`})
+	out, err := v.On(node).Look(ctx, remote.Command{Script: `date -d "$(systemctl show -p ExecMainStartTimestamp --value kubelet)" +%s`, Waits: true})
 	if err != nil {
 		return time.Time{}, fmt.Errorf("reading when the kubelet on %s started: %w", node, err)
 	}

@@ -2,9 +2,10 @@ package phases
 
 import (
 	"context"
-	"hamigrate/migrate/podtrouble"
 	"sync"
 	"time"
+
+	"hamigrate/migrate/podtrouble"
 )
 
 // fresh is how long a memo keeps its answer: the checks and the plan of one

@@ -3,11 +3,12 @@ package phases
 import (
 	"context"
 	"errors"
-	"hamigrate/internal/parallel"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"hamigrate/internal/parallel"
 )
 
 // TestMemo: a question is asked once for all who ask at a time, its failure is

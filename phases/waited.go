@@ -2,7 +2,6 @@ package phases
 
 import (
 	"context"
-	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,18 +51,10 @@ func (w *Access) StillWaits(answer error) {
 	}
 }
 
-// othersCommand finds one of others' programs where a shell expects a
-// command: at the beginning of a line, or after what ends a command or opens
-// a list, maybe with its folder and with variables before it. Paths that only
-// have such a name in them ("cp /etc/nginx/nginx.conf") are none.
-var othersCommand = regexp.MustCompile(`(?m)(?:^|[;&|({!]|\b(?:then|do|else|if|while|until)\b)[ \t]*` +
-	`(?:[A-Z_]+=\S* +)*(?:(?:/usr(?:/local)?)?/s?bin/)?` +
-	`(?:kubeadm|systemctl|systemd-run|nginx|kubectl|crictl|etcd|etcdctl|etcdutl|apt-get|dnf)(?:[\s;&|)]|$)`)
-
-// timed runs a command of a host and counts its time where the script runs a
-// program of others.
+// timed runs a command of a host and counts its time where it runs a program of
+// others.
 func (l lazyHost) timed(ctx context.Context, c remote.Command, run func(context.Context, remote.Command) (string, error)) (string, error) {
-	if othersCommand.MatchString(c.Script) {
+	if c.Waits {
 		defer l.world.Waiting()()
 	}
 	return run(ctx, c)

@@ -12,36 +12,6 @@ import (
 	"hamigrate/migrate/remote"
 )
 
-func TestOthersCommand(t *testing.T) {
-	t.Parallel()
-	for script, want := range map[string]bool{
-		"systemctl restart kubelet":                              true,
-		"set -eu\nsystemctl enable --quiet nginx":                true,
-		"set -e; systemctl daemon-reload":                        true,
-		"if systemctl is-active --quiet nginx; then :; fi":       true,
-		"[ -e x ] || systemctl stop y.service 2>/dev/null":       true,
-		`date -d "$(systemctl show -p X --value kubelet)" +%s`:   true,
-		"DEBIAN_FRONTEND=noninteractive apt-get install -y x":    true,
-		"true; else DEBIAN_FRONTEND=x apt-get install -y x":      true,
-		"/usr/local/bin/etcd --version":                          true,
-		"nginx;true":                                             true,
-		"kubeadm join --config /var/lib/migrate/join.yaml":       true,
-		"etcdutl snapshot status x | head -n 1":                  true,
-		"cp -p /etc/nginx/nginx.conf x":                          false,
-		"install -m 0755 x /usr/local/bin/etcd":                  false,
-		"command -v kubeadm kubelet >/dev/null":                  false,
-		"ps -C nginx -o etimes=":                                 false,
-		"rm -rf /var/lib/etcd /etc/kubernetes/pki/etcd; mkdir x": false,
-		"echo systemctl":                                         false,
-		"nginx-debug -V":                                         false,
-		"":                                                       false,
-	} {
-		if got := othersCommand.MatchString(script); got != want {
-			t.Errorf("%q: %v", script, got)
-		}
-	}
-}
-
 // slow is a host on which every command takes two seconds; all else is a nil
 // method that panics.
 type slow struct{ remote.Host }
@@ -67,7 +37,7 @@ func TestTheWorldCountsWhatOthersTookAndNothingElse(t *testing.T) {
 		spec := cluster.Spec{ControlPlane: cluster.ControlPlane{First: cluster.Host{Name: "cp1"}}}
 		w := NewAccess(spec, far{})
 		host := w.Writer("cp1").On("cp1")
-		for _, c := range []remote.Command{remote.Cmd("systemctl", "restart", "kubelet"), remote.Cmd("cp", "a", "b")} {
+		for _, c := range []remote.Command{remote.Program("systemctl", "restart", "kubelet"), remote.Cmd("cp", "a", "b")} {
 			if _, err := host.Run(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}

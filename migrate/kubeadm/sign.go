@@ -52,7 +52,7 @@ ln -s %[3]s.crt %[4]s.crt; ln -s %[3]s.key %[4]s.key; cat >%[5]s`,
 		return "", fmt.Errorf("preparing %s for signing: %w", s.Dir, err)
 	}
 	for _, p := range s.Phases {
-		if _, err := h.Run(ctx, remote.Cmd("kubeadm", "init", "phase", "certs", p, "--config", config)); err != nil {
+		if _, err := h.Run(ctx, remote.Program("kubeadm", "init", "phase", "certs", p, "--config", config)); err != nil {
 			return "", fmt.Errorf("signing the %s certificate for %s: %w", p, s.NodeName, err)
 		}
 	}

@@ -33,6 +33,9 @@ type Command struct {
 	// connection is lost. Empty: the command lives and dies with the
 	// connection. Look does not detach.
 	Detach string
+	// Waits: it runs a program of others that does more than to look at a file, such
+	// as kubeadm, systemctl or nginx. Its time is told apart from the migration's own.
+	Waits bool
 }
 
 // Cmd makes a Command from words, each quoted for the shell.
@@ -42,6 +45,13 @@ func Cmd(words ...string) Command {
 		quoted[i] = Quote(w)
 	}
 	return Command{Script: strings.Join(quoted, " ")}
+}
+
+// Program is Cmd for a program of others: kubeadm, systemctl, nginx (Command.Waits).
+func Program(words ...string) Command {
+	c := Cmd(words...)
+	c.Waits = true
+	return c
 }
 
 // Quote returns s as one word of POSIX shell.

@@ -38,12 +38,12 @@ func Pause(ctx context.Context, h phases.Writer, node string) (release func(cont
 	script := fmt.Sprintf("set -e; %[1]s; systemd-run --quiet --collect --unit=%[2]s --on-active=%[3]d --timer-property=AccuracySec=50ms /bin/sh -c 'kill -CONT %[4]d'; kill -STOP %[4]d",
 		forget, pauseUnit, pauseSeconds, p.PID)
 	release = func(ctx context.Context) error {
-		if _, err := host.Run(ctx, remote.Command{Script: fmt.Sprintf("kill -CONT %d; %s", p.PID, forget)}); err != nil {
+		if _, err := host.Run(ctx, remote.Command{Script: fmt.Sprintf("kill -CONT %d; %s", p.PID, forget), Waits: true}); err != nil {
 			return fmt.Errorf("letting the API server on %s go on (a timer does in %d s): %w", node, pauseSeconds, err)
 		}
 		return nil
 	}
-	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
+	if _, err := host.Run(ctx, remote.Command{Script: script, Waits: true}); err != nil {
 		return nil, errors.Join(fmt.Errorf("holding the API server on %s: %w", node, err), release(context.WithoutCancel(ctx)))
 	}
 	return release, nil

@@ -57,7 +57,7 @@ func ArmWatchdog(ctx context.Context, h phases.Writer, backup string) error {
 	}
 	beside := path.Join(kube.ManifestsDir, ".kube-apiserver.yaml.watchdog")
 	script := fmt.Sprintf(watchdogScript, host, remote.Quote(backup), remote.Quote(beside), watchdogSeconds, net.JoinHostPort(at, port))
-	c := remote.Cmd("systemd-run", "--quiet", "--unit="+watchdog, fmt.Sprintf("--on-active=%d", watchdogSeconds),
+	c := remote.Program("systemd-run", "--quiet", "--unit="+watchdog, fmt.Sprintf("--on-active=%d", watchdogSeconds),
 		"--timer-property=AccuracySec=1s", "--description=Put the old API server manifest back (migrate)", "/bin/sh", "-c", script)
 	if _, err := r.Run(ctx, c); err != nil {
 		return fmt.Errorf("arming the timer on %s: %w", h.Target(), err)
@@ -68,7 +68,7 @@ func ArmWatchdog(ctx context.Context, h phases.Writer, backup string) error {
 // DisarmWatchdog stops the timer; one that is not there is success.
 func DisarmWatchdog(ctx context.Context, r remote.Host) error {
 	script := "systemctl stop " + watchdog + ".timer 2>/dev/null || true; systemctl reset-failed " + watchdog + ".service 2>/dev/null || true"
-	if _, err := r.Run(ctx, remote.Command{Script: script}); err != nil {
+	if _, err := r.Run(ctx, remote.Command{Script: script, Waits: true}); err != nil {
 		return fmt.Errorf("disarming the timer on %s: %w", r.Name(), err)
 	}
 	is, err := WatchdogArmed(ctx, r)
@@ -80,7 +80,7 @@ func DisarmWatchdog(ctx context.Context, r remote.Host) error {
 
 // WatchdogArmed says whether the timer runs, or its script does.
 func WatchdogArmed(ctx context.Context, r remote.Reader) (bool, error) {
-	out, err := r.Look(ctx, remote.Command{Script: "systemctl is-active " + watchdog + ".timer " + watchdog + ".service || true"})
+	out, err := r.Look(ctx, remote.Command{Script: "systemctl is-active " + watchdog + ".timer " + watchdog + ".service || true", Waits: true})
 	if err != nil {
 		return false, fmt.Errorf("asking systemd on %s for the timer: %w", r.Name(), err)
 	}

@@ -122,7 +122,7 @@ func savedForeign(ctx context.Context, r remote.Reader) (bool, error) {
 // kubeletState is the kubelet's ActiveState. Where the package has started it
 // before there was a cluster it is "activating": it ends and is started again.
 func kubeletState(ctx context.Context, r remote.Reader) (string, error) {
-	out, err := r.Look(ctx, remote.Cmd("systemctl", "show", "-p", "ActiveState", "--value", "kubelet.service"))
+	out, err := r.Look(ctx, remote.Program("systemctl", "show", "-p", "ActiveState", "--value", "kubelet.service"))
 	if err != nil {
 		return "", fmt.Errorf("asking systemd on %s for the kubelet: %w", r.Name(), err)
 	}
@@ -140,7 +140,7 @@ func kubeletAsBefore(ctx context.Context, host remote.Host, before string) error
 		return err
 	}
 	var exit *remote.ExitError
-	if _, err := host.Run(ctx, remote.Cmd("systemctl", "start", "--no-block", "kubelet")); err != nil && !errors.As(err, &exit) {
+	if _, err := host.Run(ctx, remote.Program("systemctl", "start", "--no-block", "kubelet")); err != nil && !errors.As(err, &exit) {
 		return fmt.Errorf("starting the kubelet on %s: %w", host.Name(), err)
 	}
 	return nil

@@ -61,7 +61,7 @@ func leave(ctx context.Context, h phases.Writer, k kube.Client) error {
 		return err
 	}
 	// A kubelet that runs would write its Node's status, or the Node, again.
-	if _, err := host.Run(ctx, remote.Command{Script: "systemctl stop kubelet"}); err != nil {
+	if _, err := host.Run(ctx, remote.Command{Script: "systemctl stop kubelet", Waits: true}); err != nil {
 		return fmt.Errorf("stopping the kubelet on %s: %w", h.Target(), err)
 	}
 	if err := k.DeleteNode(ctx, h.Target()); err != nil {
@@ -203,7 +203,7 @@ func stopAPIServer(ctx context.Context, h phases.Writer) error {
 			return err
 		}
 		// Nobody but the kubelet ends a static pod.
-		if _, err := host.Run(ctx, remote.Command{Script: "systemctl is-active --quiet kubelet || systemctl start kubelet"}); err != nil {
+		if _, err := host.Run(ctx, remote.Command{Script: "systemctl is-active --quiet kubelet || systemctl start kubelet", Waits: true}); err != nil {
 			return fmt.Errorf("starting the kubelet on %s to end its pods: %w", h.Target(), err)
 		}
 	}

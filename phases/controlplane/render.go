@@ -153,7 +153,7 @@ func render(ctx context.Context, v phases.Reader, cc kube.ClusterConfiguration, 
 	if j.proxies != "" {
 		files = append(files, scratchFile{"proxies", j.proxies})
 	}
-	out, err := v.On(v.First().Name).Look(ctx, remote.Command{Script: renderScript, Stdin: scratch(files)})
+	out, err := v.On(v.First().Name).Look(ctx, remote.Command{Script: renderScript, Stdin: scratch(files), Waits: true})
 	if err != nil {
 		return nil, fmt.Errorf("asking kubeadm on %s for the manifests of %s: %w", v.First().Name, j.Name, err)
 	}

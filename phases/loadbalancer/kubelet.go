@@ -82,7 +82,7 @@ func applyKubelet(ctx context.Context, h phases.Writer, _ migrate.Before) error 
 			return err
 		}
 	}
-	if _, err := host.Run(ctx, remote.Cmd("systemctl", "restart", "kubelet")); err != nil {
+	if _, err := host.Run(ctx, remote.Program("systemctl", "restart", "kubelet")); err != nil {
 		return fmt.Errorf("restarting the kubelet on %s: %w", h.Target(), err)
 	}
 	return nil

@@ -55,7 +55,7 @@ func undoKubelet(ctx context.Context, h phases.Writer, before migrate.Before) er
 	}
 	// A run that was killed may have changed the file and no more.
 	if moved || kubeletAt(ctx, h.Reader, to) != nil {
-		if _, err := host.Run(ctx, remote.Cmd("systemctl", "restart", "kubelet")); err != nil {
+		if _, err := host.Run(ctx, remote.Program("systemctl", "restart", "kubelet")); err != nil {
 			return fmt.Errorf("restarting the kubelet on %s: %w", h.Target(), err)
 		}
 	}

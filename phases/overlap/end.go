@@ -60,8 +60,10 @@ func applyEnd(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 		return err
 	}
 	// An undo that was killed and is now undone itself left it; the temporary API
-	// server goes last, since it is what this step is found by.
-	if err := forgetCheck(ctx, h); err != nil {
+	// server goes last, since it is what this step is found by. Where an attempt before
+	// was cut after it had told that server to stop, a kept connection may still lead to
+	// it: it refuses, and goes, and the next connection leads to the real one.
+	if err := phases.Await(ctx, h.Reader, time.Minute, func(ctx context.Context) error { return forgetCheck(ctx, h) }); err != nil {
 		return err
 	}
 	if err := stopTemporary(ctx, h); err != nil {

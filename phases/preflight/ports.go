@@ -216,7 +216,7 @@ func listenOn(ctx context.Context, h phases.Writer, unit string, free map[string
 	var mu sync.Mutex
 	failed := map[string]error{}
 	_ = parallel.Each(hostsOf(free), func(_ int, host string) error {
-		if _, err := h.On(host).Run(ctx, remote.Command{Script: listenScript(unit, free[host])}); err != nil {
+		if _, err := h.On(host).Run(ctx, remote.Command{Script: listenScript(unit, free[host]), Waits: true}); err != nil {
 			mu.Lock()
 			defer mu.Unlock()
 			failed[host] = err
@@ -232,7 +232,7 @@ func stopListening(ctx context.Context, h phases.Writer, unit string, free map[s
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	_ = parallel.Each(hostsOf(free), func(_ int, host string) error {
-		_, err := h.On(host).Run(ctx, remote.Command{Script: "systemctl stop " + unit + ".service 2>/dev/null || :"})
+		_, err := h.On(host).Run(ctx, remote.Command{Script: "systemctl stop " + unit + ".service 2>/dev/null || :", Waits: true})
 		return err
 	})
 }

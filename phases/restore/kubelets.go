@@ -98,7 +98,7 @@ func (o Options) restartKubelet(ctx context.Context, h phases.Writer, node strin
 		return nil
 	}
 	script := "set -eu; umask 077\nsystemctl restart kubelet\n" + o.setMark(kubeletMark)
-	if _, err := h.On(node).Run(ctx, remote.Command{Script: script}); err != nil {
+	if _, err := h.On(node).Run(ctx, remote.Command{Script: script, Waits: true}); err != nil {
 		return fmt.Errorf("restarting the kubelet on %s (%s): %w", node, ifGone(h.Spec(), node), err)
 	}
 	return phases.Await(ctx, h.Reader, 3*time.Minute, func(ctx context.Context) error { return o.kubeletSeen(ctx, h.Reader, node) })

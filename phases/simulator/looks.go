@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"context"
-	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,13 +19,12 @@ const lookMark = ": look\n"
 func (h *Host) Look(ctx context.Context, c remote.Command) (string, error) {
 	h.world.settle()
 	script := c.Script
-	c.Script = lookMark + script
-	out, err := h.Fake.Look(ctx, c)
-	var exit *remote.ExitError
-	if errors.As(err, &exit) {
-		exit.Script = script
+	if c.Waits {
+		c.Script = waitsMark + script
 	}
-	return out, err
+	c.Script = lookMark + c.Script
+	out, err := h.Fake.Look(ctx, c)
+	return out, asWritten(err, script)
 }
 
 var _ remote.Limited = (*Host)(nil)

@@ -247,8 +247,10 @@ func (l *listener) cut() {
 type session struct {
 	host    *Host
 	umask   fs.FileMode
-	look    bool // it may change nothing
-	private bool // its mounts are seen by nobody else
+	look    bool   // it may change nothing
+	waits   bool   // it says that it runs programs of others
+	script  string // of the command, for what is told of it
+	private bool   // its mounts are seen by nobody else
 }
 
 // program is one run of a program by the shell.

@@ -22,6 +22,7 @@ import (
 // programs that take their time give it back meanwhile (program.sleep).
 func (h *Host) shell(script string, stdin []byte) (string, error) {
 	script, look := strings.CutPrefix(script, lookMark)
+	script, waits := strings.CutPrefix(script, waitsMark)
 	parsed, err := h.world.memo.script(script)
 	if err != nil {
 		return "", remotetest.Exit(2, err.Error())
@@ -33,7 +34,7 @@ func (h *Host) shell(script string, stdin []byte) (string, error) {
 		in = bytes.NewReader(stdin)
 	}
 	var stdout, stderr bytes.Buffer
-	s := &session{host: h, umask: 0o022, look: look}
+	s := &session{host: h, umask: 0o022, look: look, waits: waits, script: script}
 	runner, err := s.runner(in, &stdout, &stderr)
 	if err != nil {
 		return "", err
@@ -71,6 +72,7 @@ func (s *session) exec(ctx context.Context, args []string) error {
 	p := program{session: s, HandlerContext: interp.HandlerCtx(ctx), ctx: ctx, args: args[1:]}
 	run := s.host.world.parts.program(s.host, args[0])
 	s.looks(path.Base(args[0]), args[1:])
+	s.mayRun(args[0])
 	if run == nil {
 		fmt.Fprintf(p.Stderr, "sh: 1: %s: not found\n", args[0])
 		return interp.ExitStatus(127)

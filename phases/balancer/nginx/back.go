@@ -58,7 +58,7 @@ func fileBack(ctx context.Context, h remote.Host, l layout, content string) (cha
 			return false, err
 		}
 	}
-	if _, err := h.Run(ctx, remote.Cmd("nginx", "-t")); err != nil {
+	if _, err := h.Run(ctx, remote.Program("nginx", "-t")); err != nil {
 		err = fmt.Errorf("testing the previous configuration of nginx on %s (not loaded, the one that runs is put back): %w", h.Name(), err)
 		if now != "" {
 			err = errors.Join(err, h.WriteFile(ctx, remote.File{Path: l.file, Data: []byte(now), Mode: 0o644}))
@@ -73,7 +73,7 @@ func fileBack(ctx context.Context, h remote.Host, l layout, content string) (cha
 
 // serviceState is how nginx was before: Apply starts and enables it.
 func serviceState(ctx context.Context, r remote.Reader) (active, enabled string, err error) {
-	out, err := r.Look(ctx, remote.Command{Script: "systemctl is-active nginx || true; systemctl is-enabled nginx 2>/dev/null || true"})
+	out, err := r.Look(ctx, remote.Command{Script: "systemctl is-active nginx || true; systemctl is-enabled nginx 2>/dev/null || true", Waits: true})
 	if err != nil {
 		return "", "", fmt.Errorf("asking whether nginx on %s runs: %w", r.Name(), err)
 	}
@@ -102,7 +102,7 @@ func serviceBack(ctx context.Context, h remote.Host, before migrate.Before) erro
 		verbs = append(verbs, "disable")
 	}
 	for _, verb := range verbs {
-		if _, err := h.Run(ctx, remote.Cmd("systemctl", verb, "nginx")); err != nil {
+		if _, err := h.Run(ctx, remote.Program("systemctl", verb, "nginx")); err != nil {
 			return fmt.Errorf("bringing the service of nginx on %s back to what it was: %w", h.Name(), err)
 		}
 	}

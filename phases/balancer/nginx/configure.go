@@ -137,7 +137,7 @@ func Configure(ctx context.Context, h remote.Host, v phases.Reader, backends []s
 			return err
 		}
 	}
-	if _, err := h.Run(ctx, remote.Cmd("nginx", "-t")); err != nil {
+	if _, err := h.Run(ctx, remote.Program("nginx", "-t")); err != nil {
 		return errors.Join(fmt.Errorf("testing the new configuration of nginx on %s (not loaded, the old one is put back): %w", h.Name(), err), w.back(ctx, h))
 	}
 	return w.reload(ctx, h, v)
@@ -165,12 +165,12 @@ func (w written) reload(ctx context.Context, h remote.Host, v phases.Reader) err
 		return err
 	}
 	if !startsAtBoot(enabled) {
-		if _, err = h.Run(ctx, remote.Cmd("systemctl", "enable", "--quiet", "nginx")); err != nil {
+		if _, err = h.Run(ctx, remote.Program("systemctl", "enable", "--quiet", "nginx")); err != nil {
 			err = fmt.Errorf("letting nginx start at boot: %w", err)
 		}
 	}
 	if err == nil {
-		_, err = h.Run(ctx, remote.Command{Script: reloadScript})
+		_, err = h.Run(ctx, remote.Command{Script: reloadScript, Waits: true})
 	}
 	if err == nil {
 		err = phases.Await(ctx, v, listensWithin, func(ctx context.Context) error {
@@ -188,13 +188,13 @@ func (w written) reload(ctx context.Context, h remote.Host, v phases.Reader) err
 		err = fmt.Errorf("loading the new configuration of nginx on %s%s (the old one is put back): %w", h.Name(), w.why(ctx, h, v.Spec().Endpoint.Port, since), err)
 		err = errors.Join(err, w.back(ctx, h))
 		if enabled == "disabled" {
-			_, disableErr := h.Run(ctx, remote.Cmd("systemctl", "disable", "--quiet", "nginx"))
+			_, disableErr := h.Run(ctx, remote.Program("systemctl", "disable", "--quiet", "nginx"))
 			err = errors.Join(err, disableErr)
 		}
 		if active != "active" {
 			return err
 		}
-		_, again := h.Run(ctx, remote.Command{Script: reloadActive})
+		_, again := h.Run(ctx, remote.Command{Script: reloadActive, Waits: true})
 		return errors.Join(err, again)
 	}
 	return nil

@@ -69,7 +69,7 @@ nginx -T`
 // dumped reads the configuration of a host's nginx: fs.ErrNotExist where there
 // is none yet.
 func dumped(ctx context.Context, r remote.Reader) (program string, top []directive, err error) {
-	out, err := r.Look(ctx, remote.Command{Script: dumpScript})
+	out, err := r.Look(ctx, remote.Command{Script: dumpScript, Waits: true})
 	var exit *remote.ExitError
 	switch {
 	case errors.As(err, &exit):

@@ -92,7 +92,7 @@ func leftScript() string { return platform.HalfInstalled(debianPackages()...) }
 // install runs the script, and says of one that failed what is left.
 func install(ctx context.Context, h phases.Writer) error {
 	host := h.On(h.Target())
-	_, err := host.Run(ctx, remote.Command{Script: installScript(), Detach: "install-nginx"})
+	_, err := host.Run(ctx, remote.Command{Script: installScript(), Detach: "install-nginx", Waits: true})
 	if err == nil || ctx.Err() != nil || errors.Is(err, remote.ErrUnknownOutcome) {
 		return err
 	}
@@ -124,7 +124,7 @@ esac`
 }
 
 func checkNginx(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
-	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: streamScript()})
+	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: streamScript(), Waits: true})
 	if err != nil {
 		return migrate.Finding{}, fmt.Errorf("looking for nginx on %s: %w", v.Target(), err)
 	}

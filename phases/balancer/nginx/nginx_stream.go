@@ -238,7 +238,7 @@ func undoNginxStream(ctx context.Context, h phases.Writer, before migrate.Before
 	}
 	// A run that was killed may have changed the files and no more.
 	if changed || holder == "nginx" {
-		if _, err := host.Run(ctx, remote.Command{Script: reloadActive}); err != nil {
+		if _, err := host.Run(ctx, remote.Command{Script: reloadActive, Waits: true}); err != nil {
 			return fmt.Errorf("loading the previous configuration of nginx on %s: %w", h.Target(), err)
 		}
 	}

@@ -88,7 +88,7 @@ func wouldStart(ctx context.Context, v phases.Reader, listens []int) ([]balancer
 	if len(listens) == 0 {
 		return nil, nil
 	}
-	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-active nginx || true"})
+	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-active nginx || true", Waits: true})
 	if err != nil {
 		return nil, fmt.Errorf("asking whether nginx on %s runs: %w", v.Target(), err)
 	}

@@ -48,7 +48,7 @@ within() { case "$(readlink -m "$1")" in "$copy"/*) ;; *) echo "$1 leads out of 
 	}
 	inner.WriteString("nginx -t\n")
 	script := fmt.Sprintf("unshare -m true 2>/dev/null || exit %d\nexec unshare -m sh -c %s", noScratch, remote.Quote(inner.String()))
-	_, err := r.Look(ctx, remote.Command{Script: script, Stdin: data})
+	_, err := r.Look(ctx, remote.Command{Script: script, Stdin: data, Waits: true})
 	var exit *remote.ExitError
 	switch {
 	case errors.As(err, &exit) && exit.Status == noScratch:

@@ -187,7 +187,7 @@ func applyWorkerConnections(ctx context.Context, h phases.Writer, _ migrate.Befo
 // verifyWorkerConnections asks nginx itself whether the file is sound; the
 // next step reloads it.
 func verifyWorkerConnections(ctx context.Context, v phases.Reader) error {
-	if _, err := v.On(v.Target()).Look(ctx, remote.Cmd("nginx", "-t")); err != nil {
+	if _, err := v.On(v.Target()).Look(ctx, remote.Program("nginx", "-t")); err != nil {
 		return fmt.Errorf("testing the configuration of nginx on %s: %w", v.Target(), err)
 	}
 	return nil
@@ -227,7 +227,7 @@ func undoWorkerConnections(ctx context.Context, h phases.Writer, before migrate.
 	}
 	// Loaded in any case: a run that was killed may have changed the file and
 	// no more, and a reload that changes nothing is not noticed.
-	if _, err := host.Run(ctx, remote.Command{Script: reloadActive}); err != nil {
+	if _, err := host.Run(ctx, remote.Command{Script: reloadActive, Waits: true}); err != nil {
 		return fmt.Errorf("loading the previous configuration of nginx on %s: %w", h.Target(), err)
 	}
 	return nil

@@ -200,7 +200,7 @@ func verifyBinary(ctx context.Context, v phases.Reader) error {
 			return err
 		},
 		func() (err error) {
-			if out, err = v.On(v.Target()).Look(ctx, remote.Cmd(Binary, "--version")); err != nil {
+			if out, err = v.On(v.Target()).Look(ctx, remote.Program(Binary, "--version")); err != nil {
 				err = fmt.Errorf("running etcd on %s: %w", v.Target(), err)
 			}
 			return err

@@ -98,7 +98,7 @@ func checkPeerRelay(ctx context.Context, v phases.Reader) (migrate.Finding, erro
 	}
 	socket, service := relayUnits(firstPeerAddress(v), old.PeerAddress)
 	r := v.On(v.Target())
-	if state, err := r.Look(ctx, remote.Command{Script: "systemctl is-active " + relayName + ".socket || true"}); err != nil {
+	if state, err := r.Look(ctx, remote.Command{Script: "systemctl is-active " + relayName + ".socket || true", Waits: true}); err != nil {
 		return migrate.Finding{}, err
 	} else if strings.TrimSpace(state) == "active" {
 		return phases.Done("%s is relayed to %s", firstPeerAddress(v), old.PeerAddress), nil
@@ -141,7 +141,7 @@ func setUpRelay(ctx context.Context, h phases.Writer, target string) error {
 		}
 	}
 	script := "set -e; systemctl daemon-reload; systemctl enable --now --quiet " + relayName + ".socket"
-	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
+	if _, err := host.Run(ctx, remote.Command{Script: script, Waits: true}); err != nil {
 		return fmt.Errorf("starting the relay on %s: %w", h.Target(), err)
 	}
 	return nil

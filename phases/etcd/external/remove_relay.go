@@ -45,7 +45,7 @@ func takeRelayDown(ctx context.Context, h phases.Writer) error {
 [ ! -e %[2]s.socket ] || systemctl disable --now --quiet %[2]s.socket
 systemctl stop %[2]s.service 2>/dev/null || true
 rm -f %[2]s.socket %[2]s.service; systemctl daemon-reload`, unitDir, relayName)
-	if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: script}); err != nil {
+	if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: script, Waits: true}); err != nil {
 		return fmt.Errorf("removing the relay on %s: %w", h.Target(), err)
 	}
 	return nil
@@ -55,7 +55,7 @@ rm -f %[2]s.socket %[2]s.service; systemctl daemon-reload`, unitDir, relayName)
 // up, so that the plan of a whole phase shows both.
 func checkRemoveRelay(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	script := fmt.Sprintf("ls %s 2>/dev/null | grep -c '^%s' || true; systemctl is-active %s.service %s.socket | grep -cx active || true", unitDir, relayName, relayName, relayName)
-	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: script})
+	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: script, Waits: true})
 	if err != nil {
 		return migrate.Finding{}, fmt.Errorf("looking for the relay on %s: %w", v.Target(), err)
 	}

@@ -23,7 +23,7 @@ func unitState(ctx context.Context, v phases.Reader) (string, error) {
 
 // stateOn is unitState of a host.
 func stateOn(ctx context.Context, v phases.Reader, host string) (string, error) {
-	out, err := v.On(host).Look(ctx, remote.Command{Script: "systemctl is-active etcd.service || true"})
+	out, err := v.On(host).Look(ctx, remote.Command{Script: "systemctl is-active etcd.service || true", Waits: true})
 	if err != nil {
 		return "", fmt.Errorf("asking systemd on %s for etcd.service: %w", host, err)
 	}
@@ -58,7 +58,7 @@ func stopUnit(ctx context.Context, h phases.Writer) error {
 func unitVerb(ctx context.Context, h phases.Writer, verb, while, question string) error {
 	host := h.On(h.Target())
 	for _, again := range []bool{false, true} {
-		out, err := host.Look(ctx, remote.Command{Script: question})
+		out, err := host.Look(ctx, remote.Command{Script: question, Waits: true})
 		if err != nil {
 			return fmt.Errorf("asking systemd on %s for etcd.service: %w", h.Target(), err)
 		}
@@ -69,7 +69,7 @@ func unitVerb(ctx context.Context, h phases.Writer, verb, while, question string
 		if again {
 			return fmt.Errorf("after `systemctl %s etcd.service` on %s it is still %s", verb, h.Target(), is)
 		}
-		if _, err := host.Run(ctx, remote.Cmd("systemctl", verb, "--quiet", "etcd.service")); err != nil {
+		if _, err := host.Run(ctx, remote.Program("systemctl", verb, "--quiet", "etcd.service")); err != nil {
 			return fmt.Errorf("%s etcd.service on %s: %w", verb, h.Target(), err)
 		}
 	}
@@ -78,7 +78,7 @@ func unitVerb(ctx context.Context, h phases.Writer, verb, while, question string
 
 // Serves wants etcd.service to be enabled and active.
 func (Topology) Serves(ctx context.Context, v phases.Reader) (says string, ok bool, err error) {
-	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service || true; systemctl is-active etcd.service || true"})
+	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service || true; systemctl is-active etcd.service || true", Waits: true})
 	if err != nil {
 		return "", false, fmt.Errorf("asking systemd on %s for etcd: %w", v.Target(), err)
 	}
@@ -96,7 +96,7 @@ func (Topology) State(ctx context.Context, v phases.Reader, host string) (string
 
 // Version asks the program that the unit starts.
 func (Topology) Version(ctx context.Context, v phases.Reader, host string) (version, missing string, err error) {
-	out, err := v.On(host).Look(ctx, remote.Command{Script: "if [ -e /etc/systemd/system/etcd.service ] && [ -x " + Binary + " ]; then " + Binary + " --version; fi"})
+	out, err := v.On(host).Look(ctx, remote.Command{Script: "if [ -e /etc/systemd/system/etcd.service ] && [ -x " + Binary + " ]; then " + Binary + " --version; fi", Waits: true})
 	if err != nil {
 		return "", "", fmt.Errorf("asking %s for its etcd: %w", host, err)
 	}
@@ -110,7 +110,7 @@ func (Topology) Version(ctx context.Context, v phases.Reader, host string) (vers
 // Stop disables it first: its host may be rebooted meanwhile.
 func (Topology) Stop(ctx context.Context, h phases.Writer) error {
 	script := "set -e; systemctl disable --quiet etcd.service; systemctl stop etcd.service"
-	if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: script}); err != nil {
+	if _, err := h.On(h.Target()).Run(ctx, remote.Command{Script: script, Waits: true}); err != nil {
 		return fmt.Errorf("stopping etcd on %s: %w", h.Target(), err)
 	}
 	return nil
@@ -120,7 +120,7 @@ func (Topology) Stop(ctx context.Context, h phases.Writer) error {
 // member's data.
 func (Topology) Stopped(ctx context.Context, v phases.Reader) error {
 	r := v.On(v.Target())
-	out, err := r.Look(ctx, remote.Command{Script: "systemctl is-active etcd.service || true; systemctl is-enabled etcd.service || true"})
+	out, err := r.Look(ctx, remote.Command{Script: "systemctl is-active etcd.service || true; systemctl is-enabled etcd.service || true", Waits: true})
 	if err != nil {
 		return fmt.Errorf("asking systemd on %s for etcd.service: %w", v.Target(), err)
 	}
@@ -148,7 +148,7 @@ func (Topology) Start(ctx context.Context, h phases.Writer, host, initialCluster
 		return err
 	}
 	script := "set -e; systemctl enable --quiet etcd.service; systemctl start --no-block etcd.service"
-	if _, err := on.Run(ctx, remote.Command{Script: script}); err != nil {
+	if _, err := on.Run(ctx, remote.Command{Script: script, Waits: true}); err != nil {
 		return fmt.Errorf("starting etcd on %s: %w", host, err)
 	}
 	return nil

@@ -82,7 +82,7 @@ func checkStartMember(ctx context.Context, v phases.Reader) (migrate.Finding, er
 // enabledVoter: a way back that was cut after it disabled the unit, and before
 // it removed the member, left a voter that would not outlive its host's restart.
 func enabledVoter(ctx context.Context, v phases.Reader, m etcd.Member) (migrate.Finding, error) {
-	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service || true"})
+	out, err := v.On(v.Target()).Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service || true", Waits: true})
 	if err != nil {
 		return migrate.Finding{}, fmt.Errorf("asking systemd on %s for etcd.service: %w", v.Target(), err)
 	}
@@ -121,7 +121,7 @@ func applyStartMember(ctx context.Context, h phases.Writer, _ migrate.Before) er
 	// --no-block: with Type=notify the start lasts until the member has
 	// joined; Verify watches that with better words.
 	script := "set -e; systemctl enable --quiet etcd.service; systemctl start --no-block etcd.service"
-	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
+	if _, err := host.Run(ctx, remote.Command{Script: script, Waits: true}); err != nil {
 		return fmt.Errorf("starting etcd on %s: %w", h.Target(), err)
 	}
 	return nil

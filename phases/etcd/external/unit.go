@@ -155,7 +155,7 @@ func checkUnit(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 	if blocked, err := unitBlocked(ctx, v, have, want); err != nil || blocked.Verdict == migrate.Blocked {
 		return blocked, err
 	}
-	enabled, err := r.Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service 2>/dev/null || true"})
+	enabled, err := r.Look(ctx, remote.Command{Script: "systemctl is-enabled etcd.service 2>/dev/null || true", Waits: true})
 	if err != nil {
 		return migrate.Finding{}, fmt.Errorf("asking systemd on %s for etcd.service: %w", v.Target(), err)
 	}
@@ -266,14 +266,14 @@ func applyUnit(ctx context.Context, h phases.Writer, before migrate.Before) erro
 	if err := host.WriteFile(ctx, remote.File{Path: unitFile, Data: []byte(want), Mode: 0o644, Owner: "root:root"}); err != nil {
 		return err
 	}
-	if _, err := host.Run(ctx, remote.Cmd("systemctl", "daemon-reload")); err != nil {
+	if _, err := host.Run(ctx, remote.Program("systemctl", "daemon-reload")); err != nil {
 		return fmt.Errorf("loading the unit on %s: %w", h.Target(), err)
 	}
 	return nil
 }
 
 func verifyUnit(ctx context.Context, v phases.Reader) error {
-	out, err := v.On(v.Target()).Look(ctx, remote.Cmd("systemctl", "show", "-p", "LoadState", "-p", "NeedDaemonReload", "etcd.service"))
+	out, err := v.On(v.Target()).Look(ctx, remote.Program("systemctl", "show", "-p", "LoadState", "-p", "NeedDaemonReload", "etcd.service"))
 	if err != nil {
 		return fmt.Errorf("asking systemd on %s for the unit: %w", v.Target(), err)
 	}
@@ -309,7 +309,7 @@ func undoUnit(ctx context.Context, h phases.Writer, before migrate.Before) error
 	if before["enabled"] == "enabled" {
 		script += "; systemctl enable --quiet etcd.service"
 	}
-	if _, err := host.Run(ctx, remote.Command{Script: script}); err != nil {
+	if _, err := host.Run(ctx, remote.Command{Script: script, Waits: true}); err != nil {
 		return fmt.Errorf("loading the previous units on %s: %w", h.Target(), err)
 	}
 	return host.Remove(ctx, path.Join(hostfiles.BackupDir(unitID), unitFile))
