@@ -76,7 +76,7 @@ func RenewCertificates(ctx context.Context, s *Session, o RenewOptions) (err err
 		return err
 	}
 	defer j.Close()
-	defer func() { err = InOwnWords(ctx, err) }()
+	defer func() { err = InOwnWords(ctx, errors.Join(err, s.keepHostKeys(j))) }()
 	under, err := chooseRenewal(j, o.Chosen, o.Within, o.Undo, time.Now().UTC())
 	if err != nil {
 		return err

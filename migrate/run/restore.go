@@ -9,7 +9,6 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/backup"
 	"hamigrate/migrate/kube"
-	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/phases/restore"
 	"hamigrate/state"
@@ -74,7 +73,7 @@ func Restore(ctx context.Context, s *Session, o RestoreOptions) (err error) {
 		return err
 	}
 	defer j.Close()
-	defer func() { err = InOwnWords(ctx, err) }()
+	defer func() { err = InOwnWords(ctx, errors.Join(err, s.keepHostKeys(j))) }()
 	set, under, err := chooseBackup(s, j, o.From)
 	if err != nil {
 		return err
@@ -111,9 +110,6 @@ func Restore(ctx context.Context, s *Session, o RestoreOptions) (err error) {
 		if _, err := seeRestore(ctx, s, options); err != nil {
 			return err
 		}
-	}
-	if err := runrecord.KeepHostKeys(j, s.Pool.AcceptedHostKeys()); err != nil {
-		return err
 	}
 	return runRestore(ctx, s, j, o, p, under)
 }

@@ -6,7 +6,6 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/lease"
-	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
 )
@@ -94,7 +93,7 @@ func withJournal(ctx context.Context, s *Session, o Options, do func(*run) error
 	defer j.Close()
 	end.begin(j)
 	err = do(&run{Options: o, s: s, j: j})
-	err = errors.Join(err, runrecord.KeepHostKeys(j, s.Pool.AcceptedHostKeys()))
+	err = errors.Join(err, s.keepHostKeys(j))
 	return end.say(ctx, j, err)
 }
 

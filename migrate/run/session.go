@@ -16,6 +16,7 @@ import (
 	"hamigrate/migrate/inputfile"
 	"hamigrate/migrate/remote"
 	"hamigrate/migrate/remote/sshhost"
+	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
 	"hamigrate/state"
 )
@@ -86,6 +87,11 @@ func (s *Session) openJournal() (*state.Journal, error) {
 // ReadJournal opens the journal to be read. One that is not there yet is empty.
 func (s *Session) ReadJournal() (*state.Journal, error) {
 	return state.OpenReadOnly(s.Journal, state.Options{Tool: s.tool})
+}
+
+// keepHostKeys writes to the journal which host keys nobody has compared, for the report.
+func (s *Session) keepHostKeys(j *state.Journal) error {
+	return runrecord.KeepHostKeys(j, s.Pool.AcceptedHostKeys())
 }
 
 // hosts adapts the pool to what the phases ask for.
