@@ -18,6 +18,7 @@ import (
 type Death struct {
 	simulator.Point
 	Run     string // the name of the run it was in
+	Phase   int    // and the number of its phase
 	Journal []byte
 	At      time.Time
 }

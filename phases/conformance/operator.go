@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,16 +78,42 @@ func WorldFrom(t *testing.T, start *simulator.Saved) *simulator.World {
 	return start.World(t)
 }
 
-// Chains runs all phases without a fault and returns where each begins. watch
-// is asked for what is to be told of each instant; it may be nil.
-func Chains(t *testing.T, watch func(Run, *Operator) func(simulator.Point)) []Run {
+// recording is all phases run without a fault, and each instant of them.
+type recording struct {
+	once   sync.Once
+	runs   []Run
+	deaths []Death
+}
+
+// recorded has the one recording of a process: a dozen of tests begin with it.
+var recorded = sync.OnceValue(func() *recording { return new(recording) })
+
+// Chains runs all phases without a fault, for the first test that asks, and
+// returns where each begins and every instant of them in their order. Nobody may
+// change what it returns.
+func Chains(t *testing.T) ([]Run, []Death) {
 	t.Helper()
-	all, overlap := AllPhases(phases.InPlace), AllPhases(phases.Overlap)[1]
-	runs := runChain(t, chain{"in-place", nil, all}, watch)
-	if t.Failed() {
-		return nil
+	r := recorded()
+	r.once.Do(func() {
+		watch := func(run Run, o *Operator) func(simulator.Point) {
+			return func(p simulator.Point) {
+				r.deaths = append(r.deaths, Death{Point: p, Run: run.Name, Phase: run.Phase.Number, Journal: o.JournalFile(), At: time.Now()})
+			}
+		}
+		all, overlap := AllPhases(phases.InPlace), AllPhases(phases.Overlap)[1]
+		runs := runChain(t, chain{"in-place", nil, all}, watch)
+		if t.Failed() {
+			return
+		}
+		runs = append(runs, runChain(t, chain{"overlap", runs[1].Start, []phases.Phase{overlap}}, watch)...)
+		if !t.Failed() {
+			r.runs = runs
+		}
+	})
+	if r.runs == nil {
+		t.Fatal("the phases did not run without a fault")
 	}
-	return append(runs, runChain(t, chain{"overlap", runs[1].Start, []phases.Phase{overlap}}, watch)...)
+	return r.runs, r.deaths
 }
 
 // Run is one phase, run without a fault.
@@ -110,9 +137,7 @@ func runChain(t *testing.T, c chain, watch func(Run, *Operator) func(simulator.P
 		for _, p := range c.phases {
 			r := Run{Name: p.Name + " " + c.name, Phase: p, Start: w.Save()}
 			ops := len(w.Faults.Ops())
-			if watch != nil {
-				w.Watch = watch(r, o)
-			}
+			w.Watch = watch(r, o)
 			if err := o.RunPhase(t.Context(), p); err != nil {
 				t.Fatalf("%v; never may be: %q", err, w.Broken())
 			}
