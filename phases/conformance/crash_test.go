@@ -31,11 +31,11 @@ func TestKilledAtAnyInstantThenRunAgain(t *testing.T) {
 			deaths = append(deaths, d)
 		}
 	}
-	resumed := 0
+	resumed, taken := 0, conformance.OfEachStep(deaths, 7)
 	t.Run("instants", func(t *testing.T) {
 		for _, r := range runs {
 			for i, d := range deaths {
-				if d.Run != r.Name || !conformance.Share(i, 7) {
+				if d.Run != r.Name || !taken[i] {
 					continue
 				}
 				name := fmt.Sprintf("%s %03d %s", r.Name, i, conformance.Label(d.Op, d.When))

@@ -65,8 +65,12 @@ func (o *Operator) JournalFile() []byte {
 
 // RunPhase runs a phase as `migrate run` does.
 func (o *Operator) RunPhase(ctx context.Context, p phases.Phase) error {
-	r := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint}
-	return r.Run(ctx, p)
+	return o.runner(nil).Run(ctx, p)
+}
+
+// runner is the engine with a listener, which may be nil.
+func (o *Operator) runner(hears migrate.Events) migrate.Runner[phases.View, phases.Hands] {
+	return migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint, Events: hears}
 }
 
 // WorldFrom makes the one that was saved, or a new one where nothing was.
@@ -95,9 +99,9 @@ func Chains(t *testing.T) ([]Run, []Death) {
 	t.Helper()
 	r := recorded()
 	r.once.Do(func() {
-		watch := func(run Run, o *Operator) func(simulator.Point) {
+		watch := func(run Run, o *Operator, at *atStep) func(simulator.Point) {
 			return func(p simulator.Point) {
-				r.deaths = append(r.deaths, Death{Point: p, Run: run.Name, Phase: run.Phase.Number, Journal: o.JournalFile(), At: time.Now()})
+				r.deaths = append(r.deaths, Death{Point: p, Run: run.Name, Phase: run.Phase.Number, Step: at.id, Journal: o.JournalFile(), At: time.Now()})
 			}
 		}
 		all, overlap := AllPhases(phases.InPlace), AllPhases(phases.Overlap)[1]
@@ -125,7 +129,16 @@ type Run struct {
 	End   map[string]string // the world's state when all that ends by itself has ended
 }
 
-func runChain(t *testing.T, c chain, watch func(Run, *Operator) func(simulator.Point)) []Run {
+// atStep is where a run is.
+type atStep struct{ id migrate.StepID }
+
+func (a *atStep) Event(e migrate.Event) {
+	if e.Step != "" {
+		a.id = e.Step
+	}
+}
+
+func runChain(t *testing.T, c chain, watch func(Run, *Operator, *atStep) func(simulator.Point)) []Run {
 	t.Helper()
 	var runs []Run
 	var ends []*simulator.Saved
@@ -137,8 +150,9 @@ func runChain(t *testing.T, c chain, watch func(Run, *Operator) func(simulator.P
 		for _, p := range c.phases {
 			r := Run{Name: p.Name + " " + c.name, Phase: p, Start: w.Save()}
 			ops := len(w.Faults.Ops())
-			w.Watch = watch(r, o)
-			if err := o.RunPhase(t.Context(), p); err != nil {
+			at := new(atStep)
+			w.Watch = watch(r, o, at)
+			if err := o.runner(at).Run(t.Context(), p); err != nil {
 				t.Fatalf("%v; never may be: %q", err, w.Broken())
 			}
 			w.Watch = nil
@@ -166,6 +180,5 @@ const Lasting = 3 * time.Hour
 
 // Rollback takes a phase back, as a new start of the program.
 func (o *Operator) Rollback(ctx context.Context, p phases.Phase) error {
-	r := migrate.Runner[phases.View, phases.Hands]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint}
-	return r.Rollback(ctx, p)
+	return o.runner(nil).Rollback(ctx, p)
 }
