@@ -89,7 +89,7 @@ func TestFailedAnywhereThenRunAgain(t *testing.T) {
 	t.Run("operations", func(t *testing.T) {
 		for _, r := range runs {
 			for n := range r.Ops {
-				if n%5 != 0 || !conformance.Share(n, 25) {
+				if n%5 != 0 || !conformance.Share(n/5, 5) {
 					continue
 				}
 				when := []remotetest.When{remotetest.Before, remotetest.After}[n/5%2]

@@ -36,6 +36,15 @@ func (d Death) Like(next Death) bool {
 // -short, but for CRASH_SAMPLE=large.
 func Sampled() bool { return testing.Short() && !large() }
 
+// Long leaves a test out of a small sample: it takes long, and what is like it is
+// shown by a shorter one. `make test` runs it.
+func Long(t *testing.T) {
+	t.Helper()
+	if Sampled() {
+		t.Skip("long: run with CRASH_SAMPLE=large, or without -short")
+	}
+}
+
 func large() bool { return os.Getenv("CRASH_SAMPLE") == "large" }
 
 // Share picks what a test run does of a list of instants: all, or with -short a

@@ -187,6 +187,9 @@ func (a *away) Host(ctx context.Context, h cluster.Host) (remote.Host, error) {
 // API server goes on carrying the clients, and the node helps itself.
 func TestTheNodeIsAwayOnTheWayBack(t *testing.T) {
 	for i, step := range bracketSteps() {
+		if conformance.Sampled() && i%3 != 0 {
+			continue // the first and the last one
+		}
 		t.Run(string(step), func(t *testing.T) {
 			conformance.On(t, 1, phases.Overlap, func(s conformance.Stage) {
 				want := uninterrupted(s)
