@@ -62,13 +62,17 @@ bench: deps build     ## rehearse in place and overlapped, one after the other, 
 	$(BIN) bench --kubernetes $(KUBERNETES) $(SUDO_USER_FLAG) --report out/bench.json
 
 test: export CRASH_SAMPLE := large
-test: test-fast e2e  ## the fast tests, with a larger sample of all crash points, and the end-to-end test on a fresh playground
+test: test-fast e2e  ## all tests, with a larger sample of all crash points, and the end-to-end test on a fresh playground
 
-# `verify` has vetted all of it, and nobody debugs these binaries: linking them is a
-# good part of the time. Of the instants at which the program may die, a sample is
-# taken (phases/conformance: Share); `make test` takes a larger one.
-test-fast: verify     ## all tests that need no playground, with a small sample of all crash points
-	go test -short -vet=off -ldflags='-s -w' -timeout 30m $$(go list ./... | grep -v /e2e$$)
+# What somebody who changes the program runs again and again. `verify` has vetted all
+# of it, and nobody debugs these binaries: linking them is a good part of the time. Of
+# the instants at which the program may die a small sample is taken, and a few long
+# tests are left out (phases/conformance: Share, OfEachStep, Long); `make test` takes a
+# larger sample and all tests. What the tests allocate is short-lived, so it is collected
+# less often, up to a bound; some packages wait for most of their time, so one package
+# more than there are processors is tested at once.
+test-fast: verify     ## the tests that need no playground, without the longest, with a small sample of all crash points
+	GOGC=400 GOMEMLIMIT=2GiB go test -short -vet=off -ldflags='-s -w' -timeout 30m -p $$(( $$(nproc) + 1 )) $$(go list ./... | grep -v /e2e$$)
 
 conformance:     ## the steps' laws and every instant at which the program may die, there and back, on a cluster in memory
 	$(call counted,./phases/... -run 'Killed|Failed|Law|Cut')

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -34,6 +35,9 @@ func TestAnOutputThatIsHeldUp(t *testing.T) {
 		if err := unix.IoctlSetInt(int(slave.Fd()), unix.TCXONC, unix.TCOOFF); err != nil {
 			t.Fatal(err)
 		}
+		// The kernel looks at what was typed when it comes to it. A terminal that is
+		// stopped has no room (pty_write_room).
+		a.until(func() bool { return !hasRoom(t, slave) }, "the terminal is stopped")
 		a.send(syscall.SIGTERM)
 		a.stoppedSafely()
 		if !strings.Contains(a.log(), "standard error can't be written to (it is held up") {
@@ -83,23 +87,37 @@ func TestAnOutputThatIsHeldUp(t *testing.T) {
 	})
 }
 
-// fill writes to a pipe until it takes nothing more. A pipe that can be written to
-// has room for a page.
-func fill(t *testing.T, w *os.File) {
+// hasRoom says whether a file takes anything at present.
+func hasRoom(t *testing.T, file *os.File) bool {
 	t.Helper()
-	defer w.Close()
 	for {
-		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(w.Fd()), Events: unix.POLLOUT}}, 100)
+		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(file.Fd()), Events: unix.POLLOUT}}, 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ready == 0 {
-			return
+		return ready > 0
+	}
+}
+
+// fill writes to a pipe until it takes nothing more: pages, and then what the last
+// one has room for. It never waits, since the program may take the room first; so it
+// opens the pipe once more, as O_NONBLOCK would go for the program as well.
+func fill(t *testing.T, w *os.File) {
+	t.Helper()
+	defer w.Close()
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", w.Fd()), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd) //nolint:errcheck // what was written is in the pipe
+	for _, size := range []int{4096, 1} {
+		for err = nil; err == nil || errors.Is(err, unix.EINTR); {
+			_, err = unix.Write(fd, make([]byte, size))
 		}
-		if _, err := w.Write(make([]byte, 4096)); err != nil {
+		if !errors.Is(err, unix.EAGAIN) {
 			t.Fatal(err)
 		}
 	}

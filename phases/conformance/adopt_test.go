@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -11,7 +12,6 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/phases"
 	"hamigrate/phases/conformance"
-	"hamigrate/phases/simulator"
 	"hamigrate/state"
 )
 
@@ -68,7 +68,7 @@ func kept(t *testing.T, j *state.Journal, p phases.Phase) (out []state.Record) {
 // undone have their pre-image again, the next run finds nothing to do, and
 // rollback brings the phase back to what it was.
 func TestALostJournalIsRebuilt(t *testing.T) {
-	starts := conformance.Chains(t, nil)
+	starts, _ := conformance.Chains(t)
 	for _, r := range starts {
 		t.Run(r.Name, func(t *testing.T) {
 			t.Parallel()
@@ -106,7 +106,8 @@ func TestALostJournalIsRebuilt(t *testing.T) {
 // TestAnAdoptedPhaseIsRolledBack wants the same end as a rollback with the
 // journal that was lost.
 func TestAnAdoptedPhaseIsRolledBack(t *testing.T) {
-	for _, r := range conformance.Chains(t, nil) {
+	runs, _ := conformance.Chains(t)
+	for _, r := range runs {
 		if r.Phase.Name == "etcd" { // its way back has tests of its own
 			continue
 		}
@@ -156,14 +157,8 @@ func adoptedBack(t *testing.T, r conformance.Run, loses bool) map[string]string 
 // TestAnAdoptedHalfPhaseGoesOn loses the journal with the program's death at
 // some instants of phase 1 and wants the end of an uninterrupted run.
 func TestAnAdoptedHalfPhaseGoesOn(t *testing.T) {
-	var deaths []conformance.Death
-	runs := conformance.Chains(t, func(r conformance.Run, o *conformance.Operator) func(simulator.Point) {
-		return func(p simulator.Point) {
-			if r.Phase.Number == 1 {
-				deaths = append(deaths, conformance.Death{Point: p, Run: r.Name})
-			}
-		}
-	})
+	runs, all := conformance.Chains(t)
+	deaths := slices.DeleteFunc(slices.Clone(all), func(d conformance.Death) bool { return d.Phase != 1 })
 	resumed := 0
 	for i, d := range deaths {
 		if i%7 != 3 {

@@ -16,7 +16,6 @@ import (
 
 	"hamigrate/migrate/remote/remotetest"
 	"hamigrate/phases/conformance"
-	"hamigrate/phases/simulator"
 )
 
 // TestKilledAtAnyInstantThenRunAgain kills the operator's program before and
@@ -25,23 +24,18 @@ import (
 // uninterrupted run has.
 func TestKilledAtAnyInstantThenRunAgain(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	runs, all := conformance.Chains(t)
 	var deaths []conformance.Death
-	same := 0
-	runs := conformance.Chains(t, func(r conformance.Run, o *conformance.Operator) func(simulator.Point) {
-		return func(p simulator.Point) {
-			d := conformance.Death{Point: p, Run: r.Name, Journal: o.JournalFile(), At: time.Now()}
-			if n := len(deaths); n > 0 && deaths[n-1].Like(d) {
-				same++
-				return
-			}
+	for _, d := range all {
+		if n := len(deaths); n == 0 || !deaths[n-1].Like(d) {
 			deaths = append(deaths, d)
 		}
-	})
-	resumed := 0
+	}
+	resumed, taken := 0, conformance.OfEachStep(deaths, 7)
 	t.Run("instants", func(t *testing.T) {
 		for _, r := range runs {
 			for i, d := range deaths {
-				if d.Run != r.Name || !conformance.Share(i, 7) {
+				if d.Run != r.Name || !taken[i] {
 					continue
 				}
 				name := fmt.Sprintf("%s %03d %s", r.Name, i, conformance.Label(d.Op, d.When))
@@ -61,7 +55,7 @@ func TestKilledAtAnyInstantThenRunAgain(t *testing.T) {
 			}
 		}
 	})
-	t.Logf("%d instants, %d of them different; %d times run again", len(deaths)+same, len(deaths), resumed)
+	t.Logf("%d instants, %d of them different; %d times run again", len(all), len(deaths), resumed)
 }
 
 // resume starts the program again with what a death has left.
@@ -90,12 +84,12 @@ var errFailed = errors.New("input/output error")
 // with its effect, lets the program end as it does, and runs it again.
 func TestFailedAnywhereThenRunAgain(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	runs := conformance.Chains(t, nil)
+	runs, _ := conformance.Chains(t)
 	failed := make(chan bool, 1000)
 	t.Run("operations", func(t *testing.T) {
 		for _, r := range runs {
 			for n := range r.Ops {
-				if n%5 != 0 || !conformance.Share(n, 25) {
+				if n%5 != 0 || !conformance.Share(n/5, 5) {
 					continue
 				}
 				when := []remotetest.When{remotetest.Before, remotetest.After}[n/5%2]

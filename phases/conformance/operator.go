@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,8 +65,12 @@ func (o *Operator) JournalFile() []byte {
 
 // RunPhase runs a phase as `migrate run` does.
 func (o *Operator) RunPhase(ctx context.Context, p phases.Phase) error {
-	r := migrate.Runner[phases.Reader, phases.Writer]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint}
-	return r.Run(ctx, p)
+	return o.runner(nil).Run(ctx, p)
+}
+
+// runner is the engine with a listener, which may be nil.
+func (o *Operator) runner(hears migrate.Events) migrate.Runner[phases.Reader, phases.Writer] {
+	return migrate.Runner[phases.Reader, phases.Writer]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint, Events: hears}
 }
 
 // WorldFrom makes the one that was saved, or a new one where nothing was.
@@ -77,16 +82,42 @@ func WorldFrom(t *testing.T, start *simulator.Saved) *simulator.World {
 	return start.World(t)
 }
 
-// Chains runs all phases without a fault and returns where each begins. watch
-// is asked for what is to be told of each instant; it may be nil.
-func Chains(t *testing.T, watch func(Run, *Operator) func(simulator.Point)) []Run {
+// recording is all phases run without a fault, and each instant of them.
+type recording struct {
+	once   sync.Once
+	runs   []Run
+	deaths []Death
+}
+
+// recorded has the one recording of a process: a dozen of tests begin with it.
+var recorded = sync.OnceValue(func() *recording { return new(recording) })
+
+// Chains runs all phases without a fault, for the first test that asks, and
+// returns where each begins and every instant of them in their order. Nobody may
+// change what it returns.
+func Chains(t *testing.T) ([]Run, []Death) {
 	t.Helper()
-	all, overlap := AllPhases(phases.InPlace), AllPhases(phases.Overlap)[1]
-	runs := runChain(t, chain{"in-place", nil, all}, watch)
-	if t.Failed() {
-		return nil
+	r := recorded()
+	r.once.Do(func() {
+		watch := func(run Run, o *Operator, at *atStep) func(simulator.Point) {
+			return func(p simulator.Point) {
+				r.deaths = append(r.deaths, Death{Point: p, Run: run.Name, Phase: run.Phase.Number, Step: at.id, Journal: o.JournalFile(), At: time.Now()})
+			}
+		}
+		all, overlap := AllPhases(phases.InPlace), AllPhases(phases.Overlap)[1]
+		runs := runChain(t, chain{"in-place", nil, all}, watch)
+		if t.Failed() {
+			return
+		}
+		runs = append(runs, runChain(t, chain{"overlap", runs[1].Start, []phases.Phase{overlap}}, watch)...)
+		if !t.Failed() {
+			r.runs = runs
+		}
+	})
+	if r.runs == nil {
+		t.Fatal("the phases did not run without a fault")
 	}
-	return append(runs, runChain(t, chain{"overlap", runs[1].Start, []phases.Phase{overlap}}, watch)...)
+	return r.runs, r.deaths
 }
 
 // Run is one phase, run without a fault.
@@ -98,7 +129,16 @@ type Run struct {
 	End   map[string]string // the world's state when all that ends by itself has ended
 }
 
-func runChain(t *testing.T, c chain, watch func(Run, *Operator) func(simulator.Point)) []Run {
+// atStep is where a run is.
+type atStep struct{ id migrate.StepID }
+
+func (a *atStep) Event(e migrate.Event) {
+	if e.Step != "" {
+		a.id = e.Step
+	}
+}
+
+func runChain(t *testing.T, c chain, watch func(Run, *Operator, *atStep) func(simulator.Point)) []Run {
 	t.Helper()
 	var runs []Run
 	var ends []*simulator.Saved
@@ -110,10 +150,9 @@ func runChain(t *testing.T, c chain, watch func(Run, *Operator) func(simulator.P
 		for _, p := range c.phases {
 			r := Run{Name: p.Name + " " + c.name, Phase: p, Start: w.Save()}
 			ops := len(w.Faults.Ops())
-			if watch != nil {
-				w.Watch = watch(r, o)
-			}
-			if err := o.RunPhase(t.Context(), p); err != nil {
+			at := new(atStep)
+			w.Watch = watch(r, o, at)
+			if err := o.runner(at).Run(t.Context(), p); err != nil {
 				t.Fatalf("%v; never may be: %q", err, w.Broken())
 			}
 			w.Watch = nil
@@ -141,6 +180,5 @@ const Lasting = 3 * time.Hour
 
 // Rollback takes a phase back, as a new start of the program.
 func (o *Operator) Rollback(ctx context.Context, p phases.Phase) error {
-	r := migrate.Runner[phases.Reader, phases.Writer]{Env: o.Env, Journal: o.Journal, Spec: o.World.Spec.Fingerprint}
-	return r.Rollback(ctx, p)
+	return o.runner(nil).Rollback(ctx, p)
 }

@@ -1,13 +1,13 @@
 package conformance_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"hamigrate/phases/conformance"
-	"hamigrate/phases/simulator"
 )
 
 // TestAJoinGoesOnAfterALongSleep: the operator's machine sleeps in the middle
@@ -16,14 +16,8 @@ import (
 // other token of the cluster (a day). Run again, the join makes all of them
 // again.
 func TestAJoinGoesOnAfterALongSleep(t *testing.T) {
-	var deaths []conformance.Death
-	runs := conformance.Chains(t, func(r conformance.Run, _ *conformance.Operator) func(simulator.Point) {
-		return func(p simulator.Point) {
-			if r.Phase.Number == 3 && duringJoin(p.Op) {
-				deaths = append(deaths, conformance.Death{Point: p, Run: r.Name})
-			}
-		}
-	})
+	runs, all := conformance.Chains(t)
+	deaths := slices.DeleteFunc(slices.Clone(all), func(d conformance.Death) bool { return d.Phase != 3 || !duringJoin(d.Op) })
 	slept := 0
 	for i, d := range deaths {
 		after := []time.Duration{3 * time.Hour, 26 * time.Hour}[i%2]

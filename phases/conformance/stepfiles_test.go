@@ -11,26 +11,46 @@ import (
 	"hamigrate/internal/source"
 	"hamigrate/migrate"
 	"hamigrate/phases"
-	"hamigrate/phases/balancer/nginx"
 	"hamigrate/phases/certs"
+	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
+	"hamigrate/phases/loadbalancer"
 	"hamigrate/phases/restore"
 )
 
-// stepFolders are the folders in which each step has a file of its own, with
-// the phase that declares its steps.
-func stepFolders() map[string]phases.Phase {
-	return map[string]phases.Phase{
-		"phases/balancer/nginx": {Steps: nginx.Balancer().Steps},
-		"phases/certs":          certs.Phase(certs.Options{}),
-		"phases/etcd/external":  etcd.Phase(),
-		"phases/restore":        restore.Phase(restore.Options{}),
+// stepFolders are the phases with the folders in which each of their steps has a
+// file of its own.
+func stepFolders() map[string]struct {
+	steps   []phases.Step
+	folders []string
+} {
+	type declared = struct {
+		steps   []phases.Step
+		folders []string
+	}
+	return map[string]declared{
+		"loadbalancer": {loadbalancer.Phase().Steps, []string{"phases/loadbalancer", "phases/balancer/nginx"}},
+		"etcd":         {etcd.Phase().Steps, []string{"phases/etcd/external"}},
+		"controlplane": {controlplane.Phase().Steps, []string{"phases/controlplane"}},
+		"certs":        {certs.Phase(certs.Options{}).Steps, []string{"phases/certs"}},
+		"restore":      {restore.Phase(restore.Options{}).Steps, []string{"phases/restore"}},
 	}
 }
 
-// declaredElsewhere are steps that a phase takes from another folder, by the
-// beginning of their names.
-var declaredElsewhere = []string{"overlap-"}
+// fileOf is the name of a step's file in one of the folders, without its ending.
+// The steps of an overlapped restart are the same for each phase that has one, and
+// are in a folder of theirs, whose name is what their IDs begin with.
+func fileOf(id migrate.StepID, folders []string) (names []string) {
+	_, name, _ := strings.Cut(string(id), "/")
+	if part, ok := strings.CutPrefix(name, "overlap-"); ok {
+		// The ID is in journals, and the word it has is one for another thing today.
+		return []string{"phases/overlap/" + strings.ReplaceAll(part, "twin", "temporary")}
+	}
+	for _, folder := range folders {
+		names = append(names, folder+"/"+strings.ReplaceAll(name, "-", "_"))
+	}
+	return names
+}
 
 // TestEveryStepHasAFile: whoever looks for a step finds it by its name, and the
 // way back beside the way there. etcd/archive-data is the function archiveData
@@ -39,42 +59,38 @@ func TestEveryStepHasAFile(t *testing.T) {
 	t.Parallel()
 	files := map[string]*ast.File{}
 	source.Each(t, func(f source.File) { files[f.Name] = f.AST })
-	for folder, p := range stepFolders() {
-		for _, s := range p.Steps {
-			_, name, _ := strings.Cut(string(s.ID), "/")
-			if slices.ContainsFunc(declaredElsewhere, func(begin string) bool { return strings.HasPrefix(name, begin) }) {
+	for phase, declared := range stepFolders() {
+		for _, s := range declared.steps {
+			names := fileOf(s.ID, declared.folders)
+			there := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return files[name+".go"] == nil })
+			if len(there) != 1 {
+				t.Errorf("phase %s: of %s there is to be one of %q, there are %q", phase, s.ID, names, there)
 				continue
 			}
-			file := path.Join(folder, strings.ReplaceAll(name, "-", "_")+".go")
-			if files[file] == nil {
-				t.Errorf("%s has no %s", s.ID, file)
-				continue
-			}
-			for _, problem := range notBeside(files[file], s.ID) {
-				t.Errorf("%s: %s", file, problem)
+			for _, problem := range notBeside(files[there[0]+".go"], path.Base(there[0])) {
+				t.Errorf("%s.go, %s: %s", there[0], s.ID, problem)
 			}
 		}
 	}
 }
 
-// notBeside says what of a step is not in its file: its function, and those that
-// are its Apply and its Undo.
-func notBeside(file *ast.File, id migrate.StepID) []string {
-	_, name, _ := strings.Cut(string(id), "/")
+// notBeside says what of a step is not in its file: its function, of the file's
+// name, and those that are its Apply and its Undo.
+func notBeside(file *ast.File, name string) []string {
 	here, found := map[string]bool{}, false
 	for _, d := range file.Decls {
 		if f, ok := d.(*ast.FuncDecl); ok {
 			here[f.Name.Name] = true
-			found = found || strings.EqualFold(f.Name.Name, strings.ReplaceAll(name, "-", "")) && returnsStep(f)
+			found = found || strings.EqualFold(f.Name.Name, strings.ReplaceAll(name, "_", "")) && returnsStep(f)
 		}
 	}
 	var bad []string
 	if !found {
-		bad = append(bad, "there is no function that declares "+string(id))
+		bad = append(bad, "there is no function that declares it")
 	}
 	for _, fn := range changing(file) {
 		if !here[fn] {
-			bad = append(bad, fn+" of "+string(id)+" is in another file")
+			bad = append(bad, fn+" is in another file")
 		}
 	}
 	return bad

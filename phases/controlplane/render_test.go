@@ -274,6 +274,7 @@ func TestAnOldKubeadmConfigTakesFlagsOnly(t *testing.T) {
 // TestAnAPIServerOnOneAddress: restarted in place and undone, with nobody
 // at 127.0.0.1 (kubernetes-sigs/kubespray#1985).
 func TestAnAPIServerOnOneAddress(t *testing.T) {
+	conformance.Long(t)
 	for _, bind := range []string{"10.88.0.11", "::ffff:10.88.0.11", "::"} {
 		t.Run(bind, func(t *testing.T) {
 			conformance.On(t, 1, phases.InPlace, func(s conformance.Stage) {

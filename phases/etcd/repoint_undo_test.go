@@ -132,6 +132,9 @@ func TestTheRealOneIsNotReadyWithTheOldMember(t *testing.T) {
 		"at its start, then back at once": {start: true},
 		"at its start, then forward late": {start: true, late: true, forward: true},
 	} {
+		if conformance.Sampled() && !c.start && (c.forward || !c.late) {
+			continue // each of the three is taken once, in one way
+		}
 		t.Run(name, func(t *testing.T) {
 			repointed(t, phases.Overlap, func(s conformance.Stage, before, end map[string]string) {
 				p, outages := repointing(phases.Overlap), s.Outages()

@@ -194,6 +194,7 @@ func TestNobodyAddsTheBackend(t *testing.T) {
 // TestBackendThatShowsNothing: a connection that fails is no proof that nobody
 // is sent to an API server. Without a process it is, and the owner is told.
 func TestBackendThatShowsNothing(t *testing.T) {
+	conformance.Long(t)
 	external(t, func(t *testing.T, o *conformance.Operator, lb *owner) {
 		for _, p := range conformance.AllPhases(phases.InPlace) {
 			if err := o.RunPhase(t.Context(), p); err != nil {

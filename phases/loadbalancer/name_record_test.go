@@ -51,6 +51,7 @@ func movedByName(s conformance.Stage, from string) {
 // TestTheNameGetsBackAnAddressThatNoNodeLists: the exact old meaning is the one
 // that is asked for and taken.
 func TestTheNameGetsBackAnAddressThatNoNodeLists(t *testing.T) {
+	conformance.Long(t)
 	for address, first := range map[string]func(*simulator.Hardware){
 		"192.168.7.11": func(h *simulator.Hardware) { h.Addresses = []string{"192.168.7.11"} },
 		"203.0.113.11": func(h *simulator.Hardware) { h.Outside = []string{"203.0.113.11"} },
@@ -82,6 +83,7 @@ func TestTheNameGetsBackAnAddressThatNoNodeLists(t *testing.T) {
 // TestTheOldAddressLeadsToTheBalancer: somebody has moved the address instead of
 // the name. The load balancer stays until the address leads where it led.
 func TestTheOldAddressLeadsToTheBalancer(t *testing.T) {
+	conformance.Long(t)
 	const address = "203.0.113.11"
 	lead := func(s conformance.Stage, from, to string) {
 		s.Hardware(from, func(h *simulator.Hardware) { h.Outside = nil })

@@ -80,6 +80,7 @@ func TestTheProofIsNotBegun(t *testing.T) {
 // TestAKilledProofIsMendedFirst: it left the first API server out of the load
 // balancers, and what the next run finds is no reason to leave it there.
 func TestAKilledProofIsMendedFirst(t *testing.T) {
+	conformance.Long(t)
 	inWorld(t, func(w *simulator.World) { named(w, func(string) string { return "10.88.0.5" }) }, func(t *testing.T, s conformance.Stage) {
 		for _, p := range conformance.AllPhases(phases.InPlace)[:2] {
 			if err := s.Operator.RunPhase(s.Context(), p); err != nil {

@@ -80,6 +80,9 @@ func (a apiHandler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/readyz":
 		fmt.Fprint(rw, "ok")
 		return
+	case pod.deaf():
+		goAway(rw)
+		return
 	case ready != nil:
 		a.reply(rw, nil, apierrors.NewInternalError(ready))
 		return
@@ -111,6 +114,16 @@ func (a apiHandler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	a.reply(rw, obj, err)
+}
+
+// goAway makes a client send its request again on a new connection, as one does that
+// a server which ends has told to go away (GOAWAY): Go's server sends that for
+// "Connection: close", with an answer, and client-go takes this one for a reason to
+// send again.
+func goAway(rw http.ResponseWriter) {
+	rw.Header().Set("Connection", "close")
+	rw.Header().Set("Retry-After", "1")
+	http.Error(rw, "it ends", http.StatusServiceUnavailable)
 }
 
 // resource carries out a request for an object or a list.

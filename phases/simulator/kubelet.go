@@ -173,10 +173,12 @@ func (h *Host) settleKubelet(now time.Time) {
 		k.lastSeen = now
 	}
 	w := h.world
-	if u, err := url.Parse(k.server); err == nil && w.reachAt(h, k.server, k.peer) != nil {
+	unreached := w.reachAt(h, k.server, k.peer)
+	if u, err := url.Parse(k.server); err == nil && unreached != nil {
 		k.peer = h.resolve(u.Hostname()) // a name is asked for with each new connection only
+		unreached = w.reachAt(h, k.server, k.peer)
 	}
-	if w.reachAt(h, k.server, k.peer) == nil {
+	if unreached == nil {
 		k.lastSeen = now
 		if lease := w.lease(h.Name()); lease != nil {
 			n := now.Sub(k.started) / leaseEvery

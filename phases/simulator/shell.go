@@ -29,9 +29,14 @@ func (h *Host) shell(script string, stdin []byte) (string, error) {
 	}
 	h.world.mu.Lock()
 	defer h.world.mu.Unlock()
-	var in io.Reader // the shell makes a pipe for every reader
+	var in io.Reader
 	if stdin != nil {
-		in = bytes.NewReader(stdin)
+		file, err := piped(stdin)
+		if err != nil {
+			return "", err
+		}
+		defer file.Close()
+		in = file
 	}
 	var stdout, stderr bytes.Buffer
 	s := &session{host: h, umask: 0o022, look: look, waits: waits, script: script}
@@ -131,17 +136,17 @@ func (s *session) open(ctx context.Context, name string, flag int, _ os.FileMode
 	}
 	s.reads(name)
 	if name == "/dev/null" {
-		return &openFile{}, nil
+		return os.OpenFile(os.DevNull, flag, 0)
 	}
 	if name == "/proc/net/unix" {
-		return &openFile{Buffer: *bytes.NewBufferString(s.host.unixSockets())}, nil
+		return piped([]byte(s.host.unixSockets()))
 	}
 	if flag&(os.O_WRONLY|os.O_RDWR) == 0 {
 		f, err := s.host.Fake.ReadFile(ctx, name)
 		if err != nil {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 		}
-		return &openFile{Buffer: *bytes.NewBuffer(f.Data)}, nil
+		return piped(f.Data)
 	}
 	name = s.host.Real(name) // a redirection goes through links
 	have, err := s.host.stat(name)
@@ -157,17 +162,29 @@ func (s *session) open(ctx context.Context, name string, flag int, _ os.FileMode
 	return file, nil
 }
 
-// openFile is a file that the shell reads from or writes to; /dev/null is the
-// empty one that forgets.
+// piped is a file of this machine from which data is read. The shell makes a pipe
+// of any other reader and never closes it: files were left open by the thousand
+// until the garbage collector came to them.
+func piped(data []byte) (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		defer w.Close()
+		w.Write(data) //nolint:errcheck // who closes it early does not want the rest
+	}()
+	return r, nil
+}
+
+// openFile is a file that the shell writes to.
 type openFile struct {
 	bytes.Buffer
 	close func([]byte)
 }
 
 func (f *openFile) Close() error {
-	if f.close != nil {
-		f.close(f.Bytes())
-	}
+	f.close(f.Bytes())
 	return nil
 }
 
