@@ -53,7 +53,7 @@ func preflightAction(c *cli.Context) error {
 		Phase: c.Int("phase"), Ignore: c.StringSlice("ignore"), Tell: tellHosts(c.App.ErrWriter),
 		InPlace: strategyOf(c) == phases.InPlace,
 		Plan: func(ctx context.Context, phase int) ([]migrate.Entry, error) {
-			return migrate.Plan(ctx, s.World, migration.Phases(strategyOf(c))[phase-1], run.NoRecords{})
+			return migrate.Plan(ctx, s.World, migration.Of(s.Spec, strategyOf(c))[phase-1], run.NoRecords{})
 		},
 	})
 	if err != nil {

@@ -93,7 +93,7 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 	if r == nil {
 		return nil, err
 	}
-	known := rehearsal.NewNote(theirs.Spec, strategyOf(c), migration.Phases(strategyOf(c)), *r, lacks, version)
+	known := rehearsal.NewNote(theirs.Spec, strategyOf(c), migration.Of(theirs.Spec, strategyOf(c)), *r, lacks, version)
 	if err != nil {
 		known.Result = "failed"
 	}
@@ -288,7 +288,7 @@ func rehearsalPlan(c *cli.Context, s *run.Session, strategy phases.Strategy) (ti
 	if err != nil {
 		return 0, err
 	}
-	plans, err := run.MakePlan(c.Context, s, migration.Phases(strategy), j)
+	plans, err := run.MakePlan(c.Context, s, migration.Of(s.Spec, strategy), j)
 	if err := errors.Join(err, j.Close()); err != nil {
 		return 0, err
 	}

@@ -55,9 +55,9 @@ func layers() map[string]layer {
 		"migrate/playground/build":  {nil, "builds programs and images; what they are for is not its business"},
 		"phases":                    {step[:6], "what the phases share: handles and invariants, no step"},
 		"migrate/lease":             {[]string{"state", "migrate", "migrate/kube"}, "who migrates a cluster is said by an object in it; what is done meanwhile is not its business"},
-		"migrate/run":               {[]string{"state", "migrate", "migrate/backup", "migrate/cluster", "migrate/inputfile", "migrate/kube", "migrate/lease", "migrate/probe", "migrate/remote", "migrate/remote/sshhost", "migrate/runrecord", "phases", "phases/certs", "phases/migration", "phases/preflight", "phases/restore", "phases/verify"}, "carries out what is asked for; it knows no command line, no terminal and no way to measure"},
+		"migrate/run":               {[]string{"state", "migrate", "migrate/backup", "migrate/cluster", "migrate/inputfile", "migrate/kube", "migrate/lease", "migrate/probe", "migrate/remote", "migrate/remote/sshhost", "migrate/runrecord", "phases", "phases/balancers", "phases/certs", "phases/migration", "phases/preflight", "phases/restore", "phases/verify"}, "carries out what is asked for; it knows no command line, no terminal and no way to measure"},
 		"migrate/console":           {[]string{"state", "migrate", "migrate/backup", "migrate/remote", "migrate/run", "migrate/show/tabular", "phases", "phases/certs", "phases/preflight", "phases/verify"}, "words what people read; it looks at nothing itself"},
-		"phases/migration":          {[]string{"phases", "phases/controlplane", "phases/etcd", "phases/loadbalancer"}, "the list of the phases, and nothing else of them"},
+		"phases/migration":          {[]string{"migrate/cluster", "phases", "phases/balancers", "phases/controlplane", "phases/etcd", "phases/loadbalancer"}, "the list of the phases, and nothing else of them"},
 		"phases/redirect":           {[]string{"migrate/remote"}, "rules of a host's firewall, wherever they lead"},
 		"phases/apiserver":          {step, "one API server of a node, whatever it is stopped or asked for"},
 		"phases/overlap":            {append(slices.Clone(step), "phases/apiserver", "phases/redirect"), "steps that several phases use"},
@@ -72,7 +72,7 @@ func layers() map[string]layer {
 		"phases/audit":              {append(slices.Clone(step), "phases/balancer", "phases/balancers"), "it must be of use where nothing of this program has run, so it knows no phase"},
 		"phases/certs":              {append(slices.Clone(step), "phases/etcd"), "renews what phase 2 signed, by the same mechanism"},
 		"phases/simulator":          {append(slices.Clone(step), "migrate/remote/remotetest"), "the world of the phases' tests must not know a phase, or it would be made to fit"},
-		"phases/conformance":        {append(slices.Clone(step), "migrate/remote/remotetest", "phases/controlplane", "phases/etcd", "phases/loadbalancer", "phases/simulator", "state"), "tests of any phase are made of it"},
+		"phases/conformance":        {append(slices.Clone(step), "migrate/remote/remotetest", "phases/balancers", "phases/controlplane", "phases/etcd", "phases/loadbalancer", "phases/simulator", "state"), "tests of any phase are made of it"},
 		"internal/source":           {nil, "gives tests the program's own text, whatever they look for in it"},
 		"internal/within":           {nil, "holds tests to bounds, those of every package"},
 		"playbooks":                 {[]string{"migrate"}, "made from the declaration, whatever it declares"},
@@ -83,7 +83,7 @@ func layers() map[string]layer {
 		"phases/balancer":           {step, "what a load balancer is to the rest, whatever its kind"},
 		"phases/balancer/nginx":     {append(slices.Clone(step), "phases/balancer", "phases/platform"), "a kind of load balancer knows no other kind and no phase"},
 		"phases/balancer/external":  {append(slices.Clone(step), "phases/balancer"), "a kind of load balancer knows no other kind and no phase"},
-		"phases/balancers":          {[]string{"migrate/cluster", "phases/balancer", "phases/balancer/external", "phases/balancer/nginx"}, "the one place that chooses a kind"},
+		"phases/balancers":          {[]string{"migrate", "migrate/cluster", "phases/balancer", "phases/balancer/external", "phases/balancer/nginx"}, "the one place that chooses a kind"},
 	}
 }
 

@@ -112,6 +112,7 @@ func Make(j *state.Journal, phasesOf Declared) (Report, error) {
 		if known.Begun.IsZero() {
 			continue
 		}
+		p = p.For(p.Begun(known)) // what the strategy does not say
 		phase := Phase{Phase: p.Number, Name: p.Name, Steps: []Step{}}
 		for _, run := range runs {
 			if run.Phase == p.Number && !run.End.IsZero() {

@@ -29,7 +29,7 @@ func Run(ctx context.Context, s *Session, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	changed, err := toBeDone(ctx, s, j, o.List())
+	changed, err := toBeDone(ctx, s, j, o.List(s.Spec))
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func Run(ctx context.Context, s *Session, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.endProbe(ctx)) }()
-	for _, p := range o.List() {
+	for _, p := range o.List(s.Spec) {
 		if err := r.phase(ctx, p); err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (r *run) asPlanned(ctx context.Context, kubernetes string) error {
 	if r.Plan == nil {
 		return nil
 	}
-	return r.Plan.exactly(ctx, r.PlanFile, r.s, r.j, r.List())
+	return r.Plan.exactly(ctx, r.PlanFile, r.s, r.j, r.List(r.s.Spec))
 }
 
 // run runs phases under one measurement, which begins with the first phase that has

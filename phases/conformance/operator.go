@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
+	"hamigrate/phases/balancers"
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
@@ -18,9 +20,13 @@ import (
 	"hamigrate/state"
 )
 
-// AllPhases are the three phases of a migration in their order.
-func AllPhases(s phases.Strategy) []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase(), etcd.Phase().For(s.Choice()), controlplane.Phase()}
+// AllPhases are the three phases of a migration in their order, with the load
+// balancer that a spec has by default.
+func AllPhases(s phases.Strategy) []phases.Phase { return PhasesOf(cluster.Spec{}, s) }
+
+// PhasesOf are the three phases of a spec.
+func PhasesOf(spec cluster.Spec, s phases.Strategy) []phases.Phase {
+	return []phases.Phase{loadbalancer.Phase().For(balancers.Choice(spec)), etcd.Phase().For(s.Choice()), controlplane.Phase()}
 }
 
 // chain is phases in their order with where they begin and how they end. The

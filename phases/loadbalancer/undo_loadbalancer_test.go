@@ -17,7 +17,6 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/phases"
 	"hamigrate/phases/conformance"
-	"hamigrate/phases/loadbalancer"
 	"hamigrate/phases/simulator"
 	"hamigrate/state"
 )
@@ -42,7 +41,7 @@ func waysBack(o *conformance.Operator, t *testing.T) []way {
 	slices.SortFunc(records, func(a, b state.Record) int { return int(b.Order) - int(a.Order) })
 	var out []way
 	for _, r := range records {
-		s := conformance.StepOf(loadbalancer.Phase(), migrate.StepID(r.Step))
+		s := conformance.StepOf(conformance.AllPhases(phases.Overlap)[0], migrate.StepID(r.Step))
 		if r.Status.Touched() && s.Undo != nil {
 			out = append(out, way{s, r.Target, r.Before})
 		}
@@ -59,7 +58,7 @@ func (w way) undo(ctx context.Context, env *phases.World) error {
 	var err error
 	for end := time.Now().Add(w.step.Settle); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 		if f, err = w.step.Check(ctx, env.View(w.target)); err == nil && f.Verdict == migrate.Needed {
-			return loadbalancer.Phase().Guard(ctx, env.View(migrate.ClusterTarget))
+			return conformance.AllPhases(phases.Overlap)[0].Guard(ctx, env.View(migrate.ClusterTarget))
 		}
 	}
 	return fmt.Errorf("%s: its check says %s: %s (%w)", w, f.Verdict, f.Reason, err)
@@ -149,7 +148,7 @@ func migratedAgain(s conformance.Stage, end map[string]string) {
 	s.T.Helper()
 	o := conformance.NewOperator(s.T, s.World, filepath.Join(s.TempDir(), "again"))
 	defer o.Close()
-	if err := o.RunPhase(s.Context(), loadbalancer.Phase()); err != nil {
+	if err := o.RunPhase(s.Context(), conformance.AllPhases(phases.Overlap)[0]); err != nil {
 		s.Fatalf("forward again: %v", err)
 	}
 	s.Pass(time.Minute)
@@ -182,7 +181,7 @@ func TestPhase1KilledOnTheWayBack(t *testing.T) {
 		defer w.Close()
 		o := conformance.NewOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 		defer o.Close()
-		if err := o.RunPhase(t.Context(), loadbalancer.Phase()); err != nil {
+		if err := o.RunPhase(t.Context(), conformance.AllPhases(phases.Overlap)[0]); err != nil {
 			t.Fatal(err)
 		}
 		list := waysBack(o, t)
@@ -246,7 +245,7 @@ func TestPhase1TakenBackFromItsMiddle(t *testing.T) {
 		w.Watch = func(p simulator.Point) {
 			deaths = append(deaths, conformance.Death{Point: p, Journal: o.JournalFile(), At: time.Now()})
 		}
-		if err := o.RunPhase(t.Context(), loadbalancer.Phase()); err != nil {
+		if err := o.RunPhase(t.Context(), conformance.AllPhases(phases.Overlap)[0]); err != nil {
 			t.Fatal(err)
 		}
 	})
