@@ -22,7 +22,7 @@ type waitingTime struct {
 }
 
 // Waited is how long programs of others have run for this World so far:
-// kubeadm, systemd and what it starts, nginx, the package managers, and etcd
+// kubeadm, systemd and what it starts, nginx, HAProxy, the package managers, and etcd
 // where it changes its members.
 // Commands that ran side by side are each counted in full.
 func (w *World) Waited() time.Duration { return time.Duration(w.waiting.nanoseconds.Load()) }
@@ -58,7 +58,7 @@ func (w *World) StillWaits(answer error) {
 // have such a name in them ("cp /etc/nginx/nginx.conf") are none.
 var othersCommand = regexp.MustCompile(`(?m)(?:^|[;&|({!]|\b(?:then|do|else|if|while|until)\b)[ \t]*` +
 	`(?:[A-Z_]+=\S* +)*(?:(?:/usr(?:/local)?)?/s?bin/)?` +
-	`(?:kubeadm|systemctl|systemd-run|nginx|kubectl|crictl|etcd|etcdctl|etcdutl|apt-get|dnf)(?:[\s;&|)]|$)`)
+	`(?:kubeadm|systemctl|systemd-run|nginx|haproxy|kubectl|crictl|etcd|etcdctl|etcdutl|apt-get|dnf)(?:[\s;&|)]|$)`)
 
 // timed runs a command of a host and counts its time where the script runs a
 // program of others.

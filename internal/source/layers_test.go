@@ -72,7 +72,7 @@ func layers() map[string]layer {
 		"phases/audit":              {append(slices.Clone(step), "phases/balancer", "phases/balancers"), "it must be of use where nothing of this program has run, so it knows no phase"},
 		"phases/certs":              {append(slices.Clone(step), "phases/etcd"), "renews what phase 2 signed, by the same mechanism"},
 		"phases/simulator":          {append(slices.Clone(step), "migrate/remote/remotetest"), "the world of the phases' tests must not know a phase, or it would be made to fit"},
-		"phases/conformance":        {append(slices.Clone(step), "migrate/remote/remotetest", "phases/balancers", "phases/controlplane", "phases/etcd", "phases/loadbalancer", "phases/simulator", "state"), "tests of any phase are made of it"},
+		"phases/conformance":        {append(slices.Clone(step), "migrate/remote/remotetest", "phases/balancer/haproxy", "phases/balancers", "phases/controlplane", "phases/etcd", "phases/loadbalancer", "phases/simulator", "state"), "tests of any phase are made of it"},
 		"internal/source":           {nil, "gives tests the program's own text, whatever they look for in it"},
 		"internal/within":           {nil, "holds tests to bounds, those of every package"},
 		"playbooks":                 {[]string{"migrate"}, "made from the declaration, whatever it declares"},
@@ -80,10 +80,11 @@ func layers() map[string]layer {
 		"e2e":                       {nil, "looks at real clusters and the real binary through clients of its own: what shares the product's code shares its mistakes"},
 		"docs":                      {nil, "tests of the pages"},
 		"phases/platform":           {[]string{"migrate/remote", "phases"}, "what distributions differ in, whatever is installed there"},
-		"phases/balancer":           {step, "what a load balancer is to the rest, whatever its kind"},
+		"phases/balancer":           {append(slices.Clone(step), "phases/platform"), "what a load balancer is to the rest, whatever its kind"},
 		"phases/balancer/nginx":     {append(slices.Clone(step), "phases/balancer", "phases/platform"), "a kind of load balancer knows no other kind and no phase"},
+		"phases/balancer/haproxy":   {append(slices.Clone(step), "phases/balancer", "phases/platform"), "a kind of load balancer knows no other kind and no phase"},
 		"phases/balancer/external":  {append(slices.Clone(step), "phases/balancer"), "a kind of load balancer knows no other kind and no phase"},
-		"phases/balancers":          {[]string{"migrate", "migrate/cluster", "phases/balancer", "phases/balancer/external", "phases/balancer/nginx"}, "the one place that chooses a kind"},
+		"phases/balancers":          {[]string{"migrate", "migrate/cluster", "phases/balancer", "phases/balancer/external", "phases/balancer/haproxy", "phases/balancer/nginx"}, "the one place that chooses a kind"},
 	}
 }
 

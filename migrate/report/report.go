@@ -27,7 +27,7 @@ type Report struct {
 	// AnnouncedOutageSeconds is what the plan said before, of a rehearsal.
 	AnnouncedOutageSeconds float64 `json:"announcedOutageSeconds"`
 	// WaitedSeconds is the part of all steps' time in which kubeadm, the
-	// kubelet, etcd or nginx were waited for; OursSeconds is the rest. With
+	// kubelet, etcd or the load balancer were waited for; OursSeconds is the rest. With
 	// failed attempts among them, which are no part of a phase's Seconds of a
 	// run that was killed, the two may be more than Seconds.
 	WaitedSeconds float64 `json:"waitedSeconds"`

@@ -6,6 +6,7 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/phases/balancer"
 	"hamigrate/phases/balancer/external"
+	"hamigrate/phases/balancer/haproxy"
 	"hamigrate/phases/balancer/nginx"
 )
 
@@ -13,6 +14,8 @@ import (
 // default.
 func Of(spec cluster.Spec) balancer.Balancer {
 	switch spec.LoadBalancer.Kind {
+	case cluster.LoadBalancerHAProxy:
+		return haproxy.Balancer()
 	case cluster.LoadBalancerExternal:
 		return external.Balancer()
 	default:
@@ -22,7 +25,7 @@ func Of(spec cluster.Spec) balancer.Balancer {
 
 // All are the kinds that there are, the default first.
 func All() []balancer.Balancer {
-	return []balancer.Balancer{nginx.Balancer(), external.Balancer()}
+	return []balancer.Balancer{nginx.Balancer(), haproxy.Balancer(), external.Balancer()}
 }
 
 // Facet is the facet of a step that only some kinds have. The answers are kinds.

@@ -12,6 +12,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer/haproxy"
 	"hamigrate/phases/balancers"
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
@@ -30,10 +31,12 @@ func PhasesOf(spec cluster.Spec, s phases.Strategy) []phases.Phase {
 }
 
 // chain is phases in their order with where they begin and how they end. The
-// etcd phase is in two chains, one for each strategy.
+// etcd phase is in two chains, one for each strategy, and the others are in two,
+// one for each load balancer that is configured.
 type chain struct {
 	name   string
 	start  *simulator.Saved // nil: a new world
+	option []simulator.Option
 	phases []phases.Phase
 }
 
@@ -75,12 +78,17 @@ func (o *Operator) RunPhase(ctx context.Context, p phases.Phase) error {
 }
 
 // WorldFrom makes the one that was saved, or a new one where nothing was.
-func WorldFrom(t *testing.T, start *simulator.Saved) *simulator.World {
+func WorldFrom(t *testing.T, start *simulator.Saved, options ...simulator.Option) *simulator.World {
 	t.Helper()
 	if start == nil {
-		return simulator.New(t)
+		return simulator.New(t, options...)
 	}
 	return start.World(t)
+}
+
+// haproxySpec is a spec that asks for HAProxy.
+func haproxySpec() cluster.Spec {
+	return cluster.Spec{LoadBalancer: cluster.LoadBalancer{Kind: haproxy.Balancer().Kind}}
 }
 
 // Chains runs all phases without a fault and returns where each begins. watch
@@ -88,11 +96,16 @@ func WorldFrom(t *testing.T, start *simulator.Saved) *simulator.World {
 func Chains(t *testing.T, watch func(Run, *Operator) func(simulator.Point)) []Run {
 	t.Helper()
 	all, overlap := AllPhases(phases.InPlace), AllPhases(phases.Overlap)[1]
-	runs := runChain(t, chain{"in-place", nil, all}, watch)
+	runs := runChain(t, chain{name: "in-place", phases: all}, watch)
 	if t.Failed() {
 		return nil
 	}
-	return append(runs, runChain(t, chain{"overlap", runs[1].Start, []phases.Phase{overlap}}, watch)...)
+	runs = append(runs, runChain(t, chain{name: "overlap", start: runs[1].Start, phases: []phases.Phase{overlap}}, watch)...)
+	behind := runChain(t, chain{name: "haproxy", option: []simulator.Option{simulator.HAProxy}, phases: PhasesOf(haproxySpec(), phases.InPlace)}, watch)
+	if t.Failed() {
+		return nil
+	}
+	return append(runs, behind[0], behind[2]) // phase 2 does not know what is in front
 }
 
 // Run is one phase, run without a fault.
@@ -109,7 +122,7 @@ func runChain(t *testing.T, c chain, watch func(Run, *Operator) func(simulator.P
 	var runs []Run
 	var ends []*simulator.Saved
 	synctest.Test(t, func(t *testing.T) {
-		w := WorldFrom(t, c.start)
+		w := WorldFrom(t, c.start, c.option...)
 		defer w.Close()
 		o := NewOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 		defer o.Close()

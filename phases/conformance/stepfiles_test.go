@@ -11,6 +11,7 @@ import (
 	"hamigrate/internal/source"
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer/haproxy"
 	"hamigrate/phases/balancer/nginx"
 	"hamigrate/phases/certs"
 	"hamigrate/phases/etcd"
@@ -21,10 +22,11 @@ import (
 // the phase that declares its steps.
 func stepFolders() map[string]phases.Phase {
 	return map[string]phases.Phase{
-		"phases/balancer/nginx": {Steps: nginx.Balancer().Steps},
-		"phases/certs":          certs.Phase(certs.Options{}),
-		"phases/etcd/external":  etcd.Phase(),
-		"phases/restore":        restore.Phase(restore.Options{}),
+		"phases/balancer/nginx":   {Steps: nginx.Balancer().Steps},
+		"phases/balancer/haproxy": {Steps: haproxy.Balancer().Steps},
+		"phases/certs":            certs.Phase(certs.Options{}),
+		"phases/etcd/external":    etcd.Phase(),
+		"phases/restore":          restore.Phase(restore.Options{}),
 	}
 }
 

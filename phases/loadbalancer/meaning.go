@@ -157,7 +157,7 @@ func (m *Meaning) judge(v phases.View, balanced map[string]bool, people map[stri
 		case ip != nil && ip.IsLoopback():
 			m.Wrong = fmt.Sprintf("%s means %s, which is the node itself", name, a)
 		case balanced[a] && ip != nil && ip.To4() == nil:
-			m.Doubt = fmt.Sprintf("%s means %s too, and nginx will listen on IPv4 only: clients try it first, in vain", name, a)
+			m.Doubt = fmt.Sprintf("%s means %s too, and the load balancer will listen on IPv4 only: clients try it first, in vain", name, a)
 		case balanced[a]:
 		case people[a] != "":
 			m.Wrong = fmt.Sprintf("%s means %s, which is %s", name, a, people[a])

@@ -12,6 +12,7 @@ import (
 
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer"
 	"hamigrate/phases/platform"
 )
 
@@ -162,7 +163,7 @@ func (w written) reload(ctx context.Context, h remote.Host, v phases.View) error
 	if err != nil {
 		return err
 	}
-	if !startsAtBoot(enabled) {
+	if !balancer.StartsAtBoot(enabled) {
 		if _, err = h.Run(ctx, remote.Cmd("systemctl", "enable", "--quiet", "nginx")); err != nil {
 			err = fmt.Errorf("letting nginx start at boot: %w", err)
 		}
@@ -172,7 +173,7 @@ func (w written) reload(ctx context.Context, h remote.Host, v phases.View) error
 	}
 	if err == nil {
 		err = phases.Await(ctx, v, listensWithin, func(ctx context.Context) error {
-			holder, err := portHolder(ctx, h, v.Spec().Endpoint.Port)
+			holder, err := balancer.PortHolder(ctx, h, v.Spec().Endpoint.Port)
 			if err == nil && holder != "nginx" {
 				err = fmt.Errorf("nginx does not listen on port %d", v.Spec().Endpoint.Port)
 			}

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"hamigrate/migrate/kube"
-	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/balancer"
 )
@@ -58,7 +56,7 @@ func (f first) Without(ctx context.Context, h phases.Hands, try func(ctx context
 			return err
 		}
 		rest[i] = slices.DeleteFunc(list, func(s string) bool { return s == address })
-		if err := everyoneAnswers(ctx, h.On(lb.Name), rest[i]); err != nil {
+		if err := balancer.EveryoneAnswers(ctx, h.On(lb.Name), rest[i]); err != nil {
 			return fmt.Errorf("the API server of %s stays behind %s: %w", h.First().Name, lb.Name, err)
 		}
 	}
@@ -77,19 +75,6 @@ func (f first) Without(ctx context.Context, h phases.Hands, try func(ctx context
 	// some tenths of a second later. Nothing else is waited for: an endpoint that
 	// does not answer now ends the proof, and the first API server is put back.
 	return phases.Await(ctx, h.View, goneWithin, func(ctx context.Context) error { return try(ctx, true) })
-}
-
-// everyoneAnswers wants all of these API servers, and one at least.
-func everyoneAnswers(ctx context.Context, lb remote.Reader, backends []string) error {
-	if len(backends) == 0 {
-		return errors.New("there is no other one")
-	}
-	for _, b := range backends {
-		if _, err := kube.ServedCertificate(ctx, lb.DialContext, b, nil); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // PutBack lets every load balancer forward to the first API server again,
