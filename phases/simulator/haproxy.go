@@ -265,7 +265,8 @@ func (w *World) routeHAProxy(at *Host, _ string, port int) (route, bool) {
 }
 
 // killUnit plays `systemctl kill --kill-who=main --signal=USR1`: HAProxy listens no
-// more, and ends with status 0 when its connections have ended.
+// more, and ends when its connections have ended. systemd starts it again where the
+// unit says so.
 func (c systemctlCall) killUnit(name string) error {
 	u := c.host.units[name]
 	if name != haproxyUnit || c.signal != "USR1" || u == nil || u.state != "active" {
@@ -273,6 +274,9 @@ func (c systemctlCall) killUnit(name string) error {
 	}
 	c.host.stopUnit(u)
 	c.host.haproxy = haproxyState{}
+	if slices.Contains(option(u.text, "Service", "Restart"), "always") {
+		return c.host.startUnit(name, u)
+	}
 	return nil
 }
 

@@ -159,9 +159,9 @@ func with(list []Server, address string, on bool) []Server {
 	return list
 }
 
-// unitText is our service. HAProxy tells systemd when it listens (-Ws). A SIGUSR1 to
-// it ends it when the last connection has ended, with status 0: then it stays down.
-// With any other end it comes back within a second.
+// unitText is our service. HAProxy tells systemd when it listens (-Ws). However it
+// ends, it comes back at once: a SIGTERM of somebody else's to all its processes ends
+// it with status 0, which Restart=on-failure leaves down.
 const unitText = `# Written by migrate: HAProxy for the Kubernetes API, beside haproxy.service.
 [Unit]
 Description=HAProxy for the Kubernetes API (migrate)
@@ -179,11 +179,13 @@ ExecReload=/usr/sbin/haproxy -Ws -f ` + configFile + ` -c -q
 ExecReload=/bin/kill -USR2 $MAINPID
 KillMode=mixed
 SuccessExitStatus=143
-Restart=on-failure
-RestartForceExitStatus=143
-RestartSec=500ms
+Restart=always
+RestartSec=100ms
 LimitNOFILE=65536
 
 [Install]
 WantedBy=multi-user.target
 `
+
+// endingText is the service while it is undone: then HAProxy is not to come back.
+func endingText() string { return strings.Replace(unitText, "Restart=always", "Restart=no", 1) }

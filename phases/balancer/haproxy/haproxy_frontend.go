@@ -161,13 +161,23 @@ func verifyFrontend(ctx context.Context, v phases.View) error {
 // the connections that are open to their end.
 func undoFrontend(ctx context.Context, h phases.Hands, _ migrate.Before) error {
 	to := h.On(h.Target())
-	// A unit that is not there, or does not run, is what is wanted.
-	script := "systemctl disable --quiet " + Unit + " 2>/dev/null || true\n" +
+	unit, err := readText(ctx, to, unitFile)
+	if err != nil {
+		return err
+	}
+	if unit != "" && unit != endingText() {
+		if err := to.WriteFile(ctx, remote.File{Path: unitFile, Data: []byte(endingText()), Mode: 0o644}); err != nil {
+			return err
+		}
+	}
+	// A unit that is not there, or does not run, is what is wanted. A SIGUSR1 ends
+	// HAProxy when its last connection has ended.
+	script := "systemctl daemon-reload\nsystemctl disable --quiet " + Unit + " 2>/dev/null || true\n" +
 		"if systemctl is-active --quiet " + Unit + "; then systemctl kill --kill-who=main --signal=USR1 " + Unit + "; fi"
 	if _, err := to.Run(ctx, remote.Command{Script: script}); err != nil {
 		return fmt.Errorf("ending HAProxy for the API on %s: %w", h.Target(), err)
 	}
-	err := phases.Await(ctx, h.View, listensWithin, func(ctx context.Context) error {
+	err = phases.Await(ctx, h.View, listensWithin, func(ctx context.Context) error {
 		now, err := askRunning(ctx, to)
 		if err == nil && now.answers {
 			var holder string
