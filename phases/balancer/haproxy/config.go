@@ -160,8 +160,8 @@ func with(list []Server, address string, on bool) []Server {
 }
 
 // unitText is our service. HAProxy tells systemd when it listens (-Ws). However it
-// ends, it comes back at once: a SIGTERM of somebody else's to all its processes ends
-// it with status 0, which Restart=on-failure leaves down.
+// ends, it comes back at once: a SIGTERM of somebody else's ends it with status 0 (seen
+// with 2.6.12), which Restart=on-failure leaves down.
 const unitText = `# Written by migrate: HAProxy for the Kubernetes API, beside haproxy.service.
 [Unit]
 Description=HAProxy for the Kubernetes API (migrate)

@@ -3,11 +3,8 @@ package haproxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"time"
 
-	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/balancer"
 )
@@ -36,42 +33,26 @@ func (first) Missing(ctx context.Context, v phases.View) ([]string, error) {
 	return missing, nil
 }
 
-// goneWithin is how long the endpoint may take to answer without it.
-const goneWithin = 20 * time.Second
-
-// Without switches it off on every host. The others get all clients meanwhile, so
-// each of them has to be ready.
-func (f first) Without(ctx context.Context, h phases.Hands, try func(ctx context.Context, out bool) error) (err error) {
-	if err := balancer.OthersReady(ctx, h.View); err != nil {
-		return err
-	}
+// Without switches it off on every host.
+func (f first) Without(ctx context.Context, h phases.Hands, try func(ctx context.Context, out bool) error) error {
 	address, err := h.APIAddress(ctx, h.First().Name)
 	if err != nil {
 		return err
 	}
-	err = onEach(ctx, h, func(to remote.Host, now host, _ Config) error {
-		rest := slices.DeleteFunc(on(now.running.servers), func(s string) bool { return s == address })
-		if err := balancer.EveryoneAnswers(ctx, to, rest); err != nil {
-			return fmt.Errorf("the API server of %s stays behind %s: %w", h.First().Name, to.Name(), err)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		// Also where the run is asked to stop: it belongs there.
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		err = errors.Join(err, f.PutBack(back, h))
-	}()
-	err = onEach(ctx, h, func(to remote.Host, now host, _ Config) error {
-		return set(ctx, to, slices.DeleteFunc(slices.Clone(now.running.servers), func(s Server) bool { return s.Address != address }), false)
-	})
-	if err != nil {
-		return err
-	}
-	return phases.Await(ctx, h.View, goneWithin, func(ctx context.Context) error { return try(ctx, true) })
+	return balancer.TakenOut{
+		Rest: func(ctx context.Context, name string) ([]string, error) {
+			now, err := askRunning(ctx, h.On(name))
+			return slices.DeleteFunc(on(now.servers), func(s string) bool { return s == address }), err
+		},
+		Out: func(ctx context.Context, name string) error {
+			now, err := askRunning(ctx, h.On(name))
+			if err != nil {
+				return err
+			}
+			return set(ctx, h.On(name), slices.DeleteFunc(now.servers, func(s Server) bool { return s.Address != address }), false)
+		},
+		Back: func(ctx context.Context) error { return f.PutBack(ctx, h) },
+	}.Without(ctx, h, try)
 }
 
 // PutBack lets every host pass connections to it again.

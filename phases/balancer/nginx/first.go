@@ -3,9 +3,7 @@ package nginx
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"time"
 
 	"hamigrate/phases"
 	"hamigrate/phases/balancer"
@@ -36,45 +34,27 @@ func (first) Missing(ctx context.Context, v phases.View) ([]string, error) {
 	return missing, nil
 }
 
-// goneWithin is how long the first API server may be met after the reload.
-const goneWithin = 20 * time.Second
-
-// Without takes the line out on every host. The others get all clients meanwhile,
-// so each of them has to be ready.
-func (f first) Without(ctx context.Context, h phases.Hands, try func(ctx context.Context, out bool) error) (err error) {
-	if err := balancer.OthersReady(ctx, h.View); err != nil {
-		return err
-	}
+// Without takes the line out on every host.
+func (f first) Without(ctx context.Context, h phases.Hands, try func(ctx context.Context, out bool) error) error {
 	address, err := h.APIAddress(ctx, h.First().Name)
 	if err != nil {
 		return err
 	}
-	rest := make([][]string, len(h.Spec().LoadBalancer.Hosts))
-	for i, lb := range h.Spec().LoadBalancer.Hosts {
-		list, err := PresentBackends(ctx, h.On(lb.Name), h.View)
-		if err != nil {
-			return err
-		}
-		rest[i] = slices.DeleteFunc(list, func(s string) bool { return s == address })
-		if err := balancer.EveryoneAnswers(ctx, h.On(lb.Name), rest[i]); err != nil {
-			return fmt.Errorf("the API server of %s stays behind %s: %w", h.First().Name, lb.Name, err)
-		}
+	rest := func(ctx context.Context, host string) ([]string, error) {
+		list, err := PresentBackends(ctx, h.On(host), h.View)
+		return slices.DeleteFunc(list, func(s string) bool { return s == address }), err
 	}
-	defer func() {
-		// Also where the run is asked to stop: the line belongs there.
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		err = errors.Join(err, f.PutBack(back, h))
-	}()
-	for i, lb := range h.Spec().LoadBalancer.Hosts {
-		if err := Configure(ctx, h.On(lb.Name), h.View, rest[i]); err != nil {
-			return err
-		}
-	}
-	// The workers of before a reload serve no new connection, and end
-	// some tenths of a second later. Nothing else is waited for: an endpoint that
-	// does not answer now ends the proof, and the first API server is put back.
-	return phases.Await(ctx, h.View, goneWithin, func(ctx context.Context) error { return try(ctx, true) })
+	return balancer.TakenOut{
+		Rest: rest,
+		Out: func(ctx context.Context, host string) error {
+			list, err := rest(ctx, host)
+			if err != nil {
+				return err
+			}
+			return Configure(ctx, h.On(host), h.View, list)
+		},
+		Back: func(ctx context.Context) error { return f.PutBack(ctx, h) },
+	}.Without(ctx, h, try)
 }
 
 // PutBack lets every load balancer forward to the first API server again,
