@@ -41,7 +41,7 @@ func waysBack(o *conformance.Operator, t *testing.T) []way {
 	slices.SortFunc(records, func(a, b state.Record) int { return int(b.Order) - int(a.Order) })
 	var out []way
 	for _, r := range records {
-		s := conformance.StepOf(conformance.AllPhases(phases.Overlap)[0], migrate.StepID(r.Step))
+		s := conformance.StepOf(conformance.PhasesOf(o.World.Spec, phases.Overlap)[0], migrate.StepID(r.Step))
 		if r.Status.Touched() && s.Undo != nil {
 			out = append(out, way{s, r.Target, r.Before})
 		}
@@ -74,6 +74,7 @@ func uncounted(text string) string { return counted.ReplaceAllString(text, "") }
 //
 //   - the names in the first API server's certificate, file and wire;
 //   - nginx on lb1, installed where none was, and its stream module on lb2;
+//   - HAProxy on lb1, with socat on both, likewise;
 //   - the copies of changed files in /var/lib/migrate;
 //   - that kube-proxy was rolled out, and how often its DaemonSet was changed.
 func takenBackState(w *simulator.World) map[string]string {
@@ -85,6 +86,7 @@ func takenBackState(w *simulator.World) map[string]string {
 		case name == "roll-outs", strings.HasPrefix(what, "/var/lib/migrate"):
 		case host == "lb1" && strings.Contains(strings.ReplaceAll(name, "runs", "nginx"), "nginx"):
 		case name == "lb2 /etc/nginx/modules-enabled/50-mod-stream.conf", name == "lb2 /usr/lib/nginx/modules/ngx_stream_module.so":
+		case what == "/usr/bin/socat", host == "lb1" && strings.Contains(what, "/haproxy") && !strings.Contains(what, "migrate"):
 		case name == "lb2 nginx":
 			out[name] = strings.Replace(text, "load_module modules/ngx_stream_module.so;\n", "", 1)
 		default:
@@ -166,9 +168,17 @@ func migratedAgain(s conformance.Stage, end map[string]string) {
 	}
 }
 
+// eachShape does a test with each load balancer that this program configures.
+func eachShape(t *testing.T, test func(*testing.T, ...simulator.Option)) {
+	t.Run("nginx", func(t *testing.T) { test(t) })
+	t.Run("haproxy", func(t *testing.T) { test(t, simulator.HAProxy) })
+}
+
 // TestPhase1KilledOnTheWayBack kills the program at every instant of the way
 // back, and goes on back from there, at once and late.
-func TestPhase1KilledOnTheWayBack(t *testing.T) {
+func TestPhase1KilledOnTheWayBack(t *testing.T) { eachShape(t, killedOnTheWayBack) }
+
+func killedOnTheWayBack(t *testing.T, options ...simulator.Option) {
 	type instant struct {
 		simulator.Point
 		left []way
@@ -177,11 +187,11 @@ func TestPhase1KilledOnTheWayBack(t *testing.T) {
 	var instants []instant
 	var want map[string]string
 	synctest.Test(t, func(t *testing.T) {
-		w := simulator.New(t)
+		w := simulator.New(t, options...)
 		defer w.Close()
 		o := conformance.NewOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 		defer o.Close()
-		if err := o.RunPhase(t.Context(), conformance.AllPhases(phases.Overlap)[0]); err != nil {
+		if err := o.RunPhase(t.Context(), conformance.PhasesOf(w.Spec, phases.Overlap)[0]); err != nil {
 			t.Fatal(err)
 		}
 		list := waysBack(o, t)
@@ -233,11 +243,13 @@ func TestPhase1KilledOnTheWayBack(t *testing.T) {
 
 // TestPhase1TakenBackFromItsMiddle kills the program at every instant of the
 // way there, and goes back from what the journal then says.
-func TestPhase1TakenBackFromItsMiddle(t *testing.T) {
+func TestPhase1TakenBackFromItsMiddle(t *testing.T) { eachShape(t, takenBackFromItsMiddle) }
+
+func takenBackFromItsMiddle(t *testing.T, options ...simulator.Option) {
 	var deaths []conformance.Death
 	var start map[string]string
 	synctest.Test(t, func(t *testing.T) {
-		w := simulator.New(t)
+		w := simulator.New(t, options...)
 		defer w.Close()
 		start = takenBackState(w)
 		o := conformance.NewOperator(t, w, filepath.Join(t.TempDir(), "journal"))
@@ -245,7 +257,7 @@ func TestPhase1TakenBackFromItsMiddle(t *testing.T) {
 		w.Watch = func(p simulator.Point) {
 			deaths = append(deaths, conformance.Death{Point: p, Journal: o.JournalFile(), At: time.Now()})
 		}
-		if err := o.RunPhase(t.Context(), conformance.AllPhases(phases.Overlap)[0]); err != nil {
+		if err := o.RunPhase(t.Context(), conformance.PhasesOf(w.Spec, phases.Overlap)[0]); err != nil {
 			t.Fatal(err)
 		}
 	})
