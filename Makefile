@@ -94,9 +94,9 @@ define counted
 @grep -E '^ +[a-z_]+[.]go:[0-9]+: [0-9]+ |^(ok|--- )' out/conformance.log | grep -v -- '--- PASS'
 endef
 
-e2e: deps build       ## the end-to-end test alone; KUBERNETES=1.33.13, SUDO_USER_MODE=1 and LONG= (without the way back, the restore, the playbook) are taken
+e2e: deps build       ## the end-to-end test alone; KUBERNETES=1.33.13, SHAPE=haproxy, SUDO_USER_MODE=1 and LONG= (without the way back, the restore, the playbook) are taken
 	@mkdir -p out
-	KUBERNETES=$(KUBERNETES) MIGRATE_BIN=$(CURDIR)/$(BIN) LONG=$(LONG) $(call told,-skip TestChaos -timeout $(if $(LONG),90m,50m))
+	KUBERNETES=$(KUBERNETES) MIGRATE_BIN=$(CURDIR)/$(BIN) SHAPE=$(SHAPE) LONG=$(LONG) $(call told,-skip TestChaos -timeout $(if $(LONG),90m,50m))
 
 chaos: deps build     ## kill it and break what it works on, an hour of it; SEED=2 ROUNDS=2 CHAOS_LEGS= CHAOS_POINTS= as docs/chaos.md says
 	@mkdir -p out

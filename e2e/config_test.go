@@ -15,6 +15,12 @@ import (
 // sudoUser is who logs in where root may not.
 const sudoUser = "operator"
 
+// Values of SHAPE: the load balancer that the program configures.
+const (
+	shapeNginx   = "nginx"
+	shapeHAProxy = "haproxy"
+)
+
 // config is what the environment asks for, see the package comment.
 type config struct {
 	name       string
@@ -22,6 +28,7 @@ type config struct {
 	sudo       bool
 	keep       bool
 	binary     string
+	shape      string // spec.loadBalancer.kind, see the package comment
 	rate       int    // requests a second of each kind through each path
 	out        string // folder of the transcripts and, after a failure, the artifacts
 }
@@ -55,8 +62,12 @@ func configure(t *testing.T) config {
 		sudo:       os.Getenv("SUDO_USER_MODE") == "1",
 		keep:       os.Getenv("KEEP") == "1",
 		binary:     os.Getenv("MIGRATE_BIN"),
+		shape:      orDefault(os.Getenv("SHAPE"), shapeNginx),
 		out:        out,
 		rate:       rateFor(t),
+	}
+	if c.shape != shapeNginx && c.shape != shapeHAProxy {
+		t.Fatalf("SHAPE=%s: write %s or %s", c.shape, shapeNginx, shapeHAProxy)
 	}
 	switch {
 	case c.binary == "":

@@ -122,7 +122,8 @@ func (s *scenario) fillIn(t *testing.T, text string, w written) string {
 		lines[b.Line-1] = afterName.ReplaceAllString(lines[b.Line-1], ": "+value)
 	}
 	join := s.pg.spec.Spec.ControlPlane.Join
-	return strings.TrimRight(strings.Join(lines, "\n"), "\n") +
+	filled := balancerKind.ReplaceAllString(strings.TrimRight(strings.Join(lines, "\n"), "\n"), "${1}"+s.shape)
+	return filled +
 		fmt.Sprintf("\n    join:\n      patches: %q\n      ignorePreflightErrors: [%s]\n", join.Patches, strings.Join(join.IgnorePreflightErrors, ", "))
 }
 

@@ -73,6 +73,8 @@
 //	MIGRATE_BIN=FILE     the binary under test, seen from the top of the repository
 //	                     (default: built from cmd/migrate)
 //	E2E_NAME=NAME        the playground's name (default e2e)
+//	SHAPE=haproxy        the load balancer: HAProxy in the place of nginx; with LONG=1 what
+//	                     makes an nginx somebody else's is left out
 //	SEED=1               chooses the points of the later kills
 //	LONG=1               more stages, see above, as make has it; LONG=only leaves
 //	                     out what they do not build on

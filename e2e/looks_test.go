@@ -184,7 +184,8 @@ func (s *scenario) readerChangesNothing(t *testing.T) {
 			"sudo -n -- find /proc -maxdepth 3 -delete", "sudo -n -- timeout 5 sh -c id", look + "sh -c 'echo 0 > /proc/sys/net/ipv4/ip_forward'",
 			"sudo -n -- /usr/bin/setpriv --reuid=root -- id", "sudo -n -- /usr/bin/setpriv --reuid=reader --regid=65534 --clear-groups --inh-caps=+all --ambient-caps=+all -- id",
 		},
-		"lb1": {look + "nginx -s stop", "sudo -n -- nginx -s stop", "sudo -n -- nginx -T -c /tmp/mine", look + "sh -c 'echo x >> /etc/nginx/nginx.conf'", look + "systemctl reload nginx"},
+		"lb1": {look + "nginx -s stop", "sudo -n -- nginx -s stop", "sudo -n -- nginx -T -c /tmp/mine", look + "sh -c 'echo x >> /etc/nginx/nginx.conf'", look + "systemctl reload nginx",
+			look + "socat -t5 - UNIX-CONNECT:/run/migrate-haproxy/admin.sock", "sudo -n -- socat -t5 - UNIX-CONNECT:/run/migrate-haproxy/admin.sock", "sudo -n -- socat - EXEC:id"},
 	} {
 		var script strings.Builder
 		for i, a := range attempts {

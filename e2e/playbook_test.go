@@ -128,7 +128,7 @@ func (s *scenario) asHere(t *testing.T, b block) block {
 // noteStream keeps where on the load balancer the API is passed through.
 func (s *scenario) noteStream(t *testing.T) {
 	t.Helper()
-	s.streamFile = strings.TrimSpace(s.pg.hosts["lb1"].must(t, "grep -rlE '^ *server "+s.pg.api("cp1")+"' /etc/nginx"))
+	s.streamFile = strings.TrimSpace(s.pg.hosts["lb1"].must(t, "grep -rlE '^ *server (cp1 )?"+s.pg.api("cp1")+"' /etc/nginx /etc/haproxy"))
 	if strings.Contains(s.streamFile, "\n") {
 		t.Errorf("cp1 is a backend in more than one file: %q", s.streamFile)
 	}

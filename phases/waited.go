@@ -21,7 +21,7 @@ type waitingTime struct {
 }
 
 // Waited is how long programs of others have run for this Access so far:
-// kubeadm, systemd and what it starts, nginx, the package managers, and etcd
+// kubeadm, systemd and what it starts, nginx, HAProxy, the package managers, and etcd
 // where it changes its members.
 // Commands that ran side by side are each counted in full.
 func (w *Access) Waited() time.Duration { return time.Duration(w.waiting.nanoseconds.Load()) }

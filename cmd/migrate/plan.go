@@ -67,13 +67,13 @@ func planAction(c *cli.Context) error {
 		return err
 	}
 	if c.String("output") == "text" && run.Pending(p.Plans) > 0 {
-		show.Fprintln(c.App.Writer, known.Say(rehearsalFlagsOf(c, s), rehearsal.Run{Spec: s.Spec, Phases: o.List(), Kubernetes: p.Kubernetes, Tool: version}))
+		show.Fprintln(c.App.Writer, known.Say(rehearsalFlagsOf(c, s), rehearsal.Run{Spec: s.Spec, Phases: o.List(s.Spec), Kubernetes: p.Kubernetes, Tool: version}))
 	}
 	if p.Blocked != nil {
 		return p.Blocked
 	}
 	if file := c.String("out"); file != "" {
-		if err := writePlan(file, ownFilesOf(s), run.NewSavedPlan(s, p.Cluster, p.Kubernetes, o.Strategy, o.Phase, o.List(), p.Whole)); err != nil {
+		if err := writePlan(file, ownFilesOf(s), run.NewSavedPlan(s, p.Cluster, p.Kubernetes, o.Strategy, o.Phase, o.List(s.Spec), p.Whole)); err != nil {
 			return err
 		}
 		show.Fprintf(c.App.ErrWriter, "Saved: %s. `migrate run%s %s` does this, and nothing else.\n", file, flagsGiven(c), remote.Quote(file))

@@ -21,7 +21,7 @@ func playbookCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			list, err := phasesFor(c.Int("phase"), strategyOf(c))
+			list, err := phasesFor(spec, c.Int("phase"), strategyOf(c))
 			if err != nil {
 				return err
 			}

@@ -55,7 +55,7 @@ func preflightAction(c *cli.Context) error {
 		Phase: c.Int("phase"), Ignore: c.StringSlice("ignore"), Tell: tellHosts(c.App.ErrWriter),
 		InPlace: strategyOf(c) == phases.InPlace,
 		Plan: func(ctx context.Context, phase int) ([]migrate.Entry, error) {
-			return migrate.Plan(ctx, s.Access, migration.Phases(strategyOf(c))[phase-1], run.NoRecords{})
+			return migrate.Plan(ctx, s.Access, migration.Of(s.Spec, strategyOf(c))[phase-1], run.NoRecords{})
 		},
 	})
 	if err != nil {

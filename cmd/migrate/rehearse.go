@@ -97,7 +97,7 @@ func rehearseLike(c *cli.Context) (*report.Report, error) {
 	if r == nil {
 		return nil, err
 	}
-	known := rehearsal.NewNote(theirs.Spec, strategyOf(c), migration.Phases(strategyOf(c)), *r, lacks, version)
+	known := rehearsal.NewNote(theirs.Spec, strategyOf(c), migration.Of(theirs.Spec, strategyOf(c)), *r, lacks, version)
 	if err != nil {
 		known.Result = "failed"
 	}

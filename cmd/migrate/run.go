@@ -82,7 +82,7 @@ func runAction(c *cli.Context) error {
 		return err
 	}
 	if o.Plan != nil {
-		if err := o.Plan.CheckSpec(o.PlanFile, s, o.List()); err != nil {
+		if err := o.Plan.CheckSpec(o.PlanFile, s, o.List(s.Spec)); err != nil {
 			return err
 		}
 	}
@@ -91,7 +91,7 @@ func runAction(c *cli.Context) error {
 		return err
 	}
 	o.Rehearsed = func(kubernetes string) string {
-		return known.Say(rehearsalFlagsOf(c, s), rehearsal.Run{Spec: s.Spec, Phases: o.List(), Kubernetes: kubernetes, Tool: version})
+		return known.Say(rehearsalFlagsOf(c, s), rehearsal.Run{Spec: s.Spec, Phases: o.List(s.Spec), Kubernetes: kubernetes, Tool: version})
 	}
 	return migrating(c, s, o, known.Expected, run.Run)
 }

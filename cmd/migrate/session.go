@@ -10,6 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"hamigrate/migrate/outputfile"
+
+	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/run"
 	"hamigrate/migrate/show"
 	"hamigrate/phases"
@@ -74,26 +76,30 @@ func strategyFlag() cli.Flag {
 
 func strategyOf(c *cli.Context) phases.Strategy { return phases.Strategy(c.String("strategy")) }
 
-// phasesFor picks the phases that --phase names; 0 means all.
-func phasesFor(number int, s phases.Strategy) ([]phases.Phase, error) {
-	all := migration.Phases(s)
+// phasesFor picks the phases of a spec that --phase names; 0 means all.
+func phasesFor(spec cluster.Spec, number int, s phases.Strategy) ([]phases.Phase, error) {
+	all := migration.Of(spec, s)
 	if number == 0 {
 		return all, nil
 	}
-	if number < 1 || number > len(all) {
-		return nil, fmt.Errorf("--phase %d: there are the phases 1 to %d", number, len(all))
+	if err := thereIs(number); err != nil {
+		return nil, err
 	}
 	return all[number-1 : number], nil
+}
+
+// thereIs is the error that no phase has a number.
+func thereIs(number int) error {
+	if last := len(migration.Declared()); number < 1 || number > last {
+		return fmt.Errorf("--phase %d: there are the phases 1 to %d", number, last)
+	}
+	return nil
 }
 
 func phaseFlag() cli.Flag {
 	return &cli.IntFlag{Name: "phase", Aliases: []string{"p"}, DefaultText: "all", Usage: "only phase `N`: 1 load balancer, 2 etcd, 3 control plane",
 		Action: func(_ *cli.Context, n int) error {
-			_, err := phasesFor(n, phases.Overlap)
-			if n == 0 {
-				err = fmt.Errorf("--phase 0: there are the phases 1 to %d", len(migration.Phases(phases.Overlap)))
-			}
-			return err
+			return thereIs(n)
 		}}
 }
 

@@ -29,7 +29,7 @@ func statusAction(c *cli.Context) error {
 		return err
 	}
 	defer s.Close()
-	list, err := phasesFor(c.Int("phase"), strategyOf(c))
+	list, err := phasesFor(s.Spec, c.Int("phase"), strategyOf(c))
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ func closeSoon(s *run.Session) {
 func looksOf(s *run.Session) []support.Look {
 	plans := func(ctx context.Context) ([]run.PhasePlan, error) {
 		var all []run.PhasePlan
-		for _, p := range migration.Phases(phases.Overlap) {
+		for _, p := range migration.Of(s.Spec, phases.Overlap) {
 			entries, err := migrate.Plan(ctx, s.Access, p, run.NoRecords{})
 			if err != nil {
 				return all, err

@@ -264,8 +264,8 @@ func (d *decoder) mayLack(p place, name string) bool {
 
 func (d *decoder) balancerKind(p place) string {
 	s, ok := d.oneOf(p, LoadBalancerNginx, LoadBalancerHAProxy, LoadBalancerKubeVIP, LoadBalancerExternal)
-	if ok && s != LoadBalancerNginx && s != LoadBalancerExternal {
-		d.bad(p, "%s is not built yet; %s and %s are", s, LoadBalancerNginx, LoadBalancerExternal)
+	if ok && s == LoadBalancerKubeVIP {
+		d.bad(p, "%s is not built yet; %s, %s and %s are", s, LoadBalancerNginx, LoadBalancerHAProxy, LoadBalancerExternal)
 	}
 	return s
 }

@@ -185,7 +185,7 @@ func balancers(c Choice) *node {
 	return entry("loadBalancer", mapping(
 		entry("kind", text("nginx")),
 		entry("hosts", hosts(c.LoadBalancers, 1, "a host for the load balancer, such as lb")),
-	)).about("What stands in front of the API servers: a host outside of the cluster, or several.\nnginx may be there and serve other sites, or is installed.")
+	)).about("What stands in front of the API servers: a host outside of the cluster, or several.\nkind: nginx, or haproxy, which asks the API servers whether they are ready, or external, without hosts.\nnginx or HAProxy may be there and serve something else, or is installed.")
 }
 
 func members(f Found, c Choice) *node {

@@ -17,7 +17,7 @@ const (
 	newerRelease  = "trixie"
 	// basePackages are what a host of any role has; nothing needs Python.
 	basePackages = "systemd systemd-sysv dbus openssh-server sudo iproute2 iptables nftables conntrack ethtool socat " +
-		"containerd runc containernetworking-plugins ca-certificates procps kmod util-linux mount curl nginx libnginx-mod-stream"
+		"containerd runc containernetworking-plugins ca-certificates procps kmod util-linux mount curl nginx libnginx-mod-stream haproxy"
 	// baseRecipe counts the changes to finishBase.
 	baseRecipe = "1"
 	baseStamp  = ".packages"
@@ -71,6 +71,7 @@ func finishBase(base string) error {
 	gone := append(keys,
 		filepath.Join(base, "etc/machine-id"),
 		filepath.Join(wants, "nginx.service"),
+		filepath.Join(wants, "haproxy.service"),
 		filepath.Join(wants, "containerd.service"),
 		filepath.Join(wants, "e2scrub_reap.service"))
 	for _, path := range gone {

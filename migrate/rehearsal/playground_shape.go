@@ -169,8 +169,10 @@ func hostsLacking(spec cluster.Spec) []string {
 			lacks = append(lacks, fmt.Sprintf("%d %s (it has %d)", g.want, g.what, g.has))
 		}
 	}
-	if !balancers.Of(spec).Configured() {
+	if lb := balancers.Of(spec); !lb.Configured() {
 		lacks = append(lacks, "your external load balancer (it has nginx)")
+	} else if lb.Kind != balancers.Kinds()[0] {
+		lacks = append(lacks, lb.Machine+" (it has nginx)")
 	}
 	return lacks
 }

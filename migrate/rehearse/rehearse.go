@@ -188,7 +188,7 @@ func (o Options) plan(ctx context.Context, s *run.Session) (time.Duration, error
 	if err != nil {
 		return 0, err
 	}
-	plans, err := run.MakePlan(ctx, s, migration.Phases(o.Strategy), j)
+	plans, err := run.MakePlan(ctx, s, migration.Of(s.Spec, o.Strategy), j)
 	if err := errors.Join(err, j.Close()); err != nil {
 		return 0, err
 	}

@@ -65,6 +65,7 @@ func pagePhase(j *state.Journal, p phases.Phase, took runrecord.Timings) (page.P
 	if err != nil || known.Begun.IsZero() {
 		return page.Phase{}, false, err
 	}
+	p = p.For(p.Begun(known)) // what the strategy does not say
 	records, err := j.Records(p.Number)
 	if err != nil {
 		return page.Phase{}, false, err

@@ -27,7 +27,7 @@ type Report struct {
 	// AnnouncedOutageSeconds is what the plan said before, of a rehearsal.
 	AnnouncedOutageSeconds float64 `json:"announcedOutageSeconds"`
 	// WaitedSeconds is the part of all steps' time in which kubeadm, the
-	// kubelet, etcd or nginx were waited for; OursSeconds is the rest. With
+	// kubelet, etcd or the load balancer were waited for; OursSeconds is the rest. With
 	// failed attempts among them, which are no part of a phase's Seconds of a
 	// run that was killed, the two may be more than Seconds.
 	WaitedSeconds float64 `json:"waitedSeconds"`
@@ -112,6 +112,7 @@ func Make(j *state.Journal, phasesOf Declared) (Report, error) {
 		if known.Begun.IsZero() {
 			continue
 		}
+		p = p.For(p.Begun(known)) // what the strategy does not say
 		phase := Phase{Phase: p.Number, Name: p.Name, Steps: []Step{}}
 		for _, run := range runs {
 			if run.Phase == p.Number && !run.End.IsZero() {

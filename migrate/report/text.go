@@ -68,7 +68,7 @@ func printWhere(w io.Writer, r Report) {
 	}
 	t.Render()
 	all := r.WaitedSeconds + r.OursSeconds
-	show.Fprintf(w, "Of %.1f s in all steps, %.1f s were waited for kubeadm, kubelet, etcd and nginx; %.1f s (%.0f %%) were ours.\n",
+	show.Fprintf(w, "Of %.1f s in all steps, %.1f s were waited for kubeadm, kubelet, etcd and the load balancer; %.1f s (%.0f %%) were ours.\n",
 		all, r.WaitedSeconds, r.OursSeconds, 100*r.OursSeconds/all)
 	if len(r.CatchUp) > 0 {
 		var each []string

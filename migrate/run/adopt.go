@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/lease"
 	"hamigrate/phases"
 	"hamigrate/phases/migration"
@@ -39,7 +40,7 @@ func Adopt(ctx context.Context, s *Session, strategy phases.Strategy) (a Adoptio
 	if err != nil {
 		return a, err
 	}
-	list, strategy := phasesOf(from.PreImages, strategy)
+	list, strategy := phasesOf(s.Spec, from.PreImages, strategy)
 	j, err := state.Rebuild(s.Journal, state.Options{Tool: s.tool})
 	if err != nil {
 		return a, err
@@ -93,15 +94,15 @@ func evidence(ctx context.Context, s *Session) (migrate.Adoption, error) {
 
 // phasesOf are the phases with the strategy that the traces were begun with;
 // the one asked for where they do not tell.
-func phasesOf(traces []migrate.PreImage, asked phases.Strategy) ([]phases.Phase, phases.Strategy) {
+func phasesOf(spec cluster.Spec, traces []migrate.PreImage, asked phases.Strategy) ([]phases.Phase, phases.Strategy) {
 	declared := migration.Declared()
 	for _, t := range traces {
 		if t.Phase < 1 || t.Phase > len(declared) {
 			continue
 		}
 		if s := phases.StrategyOf(declared[t.Phase-1].BegunBy(t)); s != "" {
-			return migration.Phases(s), s
+			return migration.Of(spec, s), s
 		}
 	}
-	return migration.Phases(asked), asked
+	return migration.Of(spec, asked), asked
 }

@@ -52,7 +52,7 @@ func unsatisfied(e migrate.Entry) bool { return e.Finding.Verdict != migrate.Sat
 // cluster shows counts, not what the journal says. One that this process has
 // just brought to its end was seen so by its last checks.
 func (r *run) earlierPhases(ctx context.Context, p phases.Phase) error {
-	for _, earlier := range migration.Phases(r.Strategy)[:p.Number-1] {
+	for _, earlier := range migration.Of(r.s.Spec, r.Strategy)[:p.Number-1] {
 		if r.done[earlier.Number] {
 			continue
 		}

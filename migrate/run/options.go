@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/probe"
 	"hamigrate/phases"
 	"hamigrate/phases/migration"
@@ -36,9 +37,9 @@ type Options struct {
 	How      string // the flags that say how, as given, for the next command
 }
 
-// List are the phases that the options name.
-func (o Options) List() []phases.Phase {
-	all := migration.Phases(o.Strategy)
+// List are the phases of a spec that the options name.
+func (o Options) List(spec cluster.Spec) []phases.Phase {
+	all := migration.Of(spec, o.Strategy)
 	if o.Phase == 0 {
 		return all
 	}

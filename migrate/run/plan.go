@@ -48,7 +48,7 @@ func MakePlan(ctx context.Context, s *Session, list []phases.Phase, j *state.Jou
 // planAndPreflight is makePlan with what preflight, side by side with it, finds
 // to keep a run from a phase: neither is green where the other is not.
 func planAndPreflight(ctx context.Context, s *Session, o Options, limit []string, j *state.Journal) (plans []PhasePlan, err error) {
-	list := o.List()
+	list := o.List(s.Spec)
 	var report preflight.Report
 	err = parallel.Do(
 		func() (err error) { plans, err = MakePlan(ctx, s, list, j); return err },
@@ -193,6 +193,6 @@ func Plan(ctx context.Context, s *Session, o PlanOptions) (p planned, err error)
 		return p, err
 	}
 	Expect(p.Plans, o.Expected)
-	p.Blocked = planBlocked(ctx, s, o.List(), p.Plans, j)
+	p.Blocked = planBlocked(ctx, s, o.List(s.Spec), p.Plans, j)
 	return p, nil
 }

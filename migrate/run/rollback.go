@@ -47,7 +47,7 @@ func (r *run) toTakeBack(ctx context.Context) ([]phases.Phase, error) {
 	if err := sameCluster(ctx, r.s, r.j); err != nil {
 		return nil, err
 	}
-	all, err := phasesAsBegun(r.j, r.Strategy, r.Chosen)
+	all, err := phasesAsBegun(r.s.Spec, r.j, r.Strategy, r.Chosen)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func PlanRollback(ctx context.Context, s *Session, o Options) ([]migrate.Rollbac
 		return nil, err
 	}
 	defer j.Close()
-	all, err := phasesAsBegun(j, o.Strategy, o.Chosen)
+	all, err := phasesAsBegun(s.Spec, j, o.Strategy, o.Chosen)
 	if err != nil {
 		return nil, err
 	}

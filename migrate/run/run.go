@@ -19,7 +19,7 @@ func Run(ctx context.Context, s *Session, o Options) error {
 		if err != nil {
 			return err
 		}
-		changed, err := toBeDone(ctx, s, r.j, o.List())
+		changed, err := toBeDone(ctx, s, r.j, o.List(s.Spec))
 		if err != nil {
 			return err
 		}
@@ -27,7 +27,7 @@ func Run(ctx context.Context, s *Session, o Options) error {
 			if err := r.asPlanned(ctx, kubernetes); err != nil {
 				return err
 			}
-			return r.each(ctx, o.List(), r.phase)
+			return r.each(ctx, o.List(s.Spec), r.phase)
 		})
 	})
 }
@@ -65,7 +65,7 @@ func (r *run) asPlanned(ctx context.Context, kubernetes string) error {
 	if r.Plan == nil {
 		return nil
 	}
-	return r.Plan.exactly(ctx, r.PlanFile, r.s, r.j, r.List())
+	return r.Plan.exactly(ctx, r.PlanFile, r.s, r.j, r.List(r.s.Spec))
 }
 
 // run runs phases under one measurement, which begins with the first phase that has

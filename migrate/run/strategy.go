@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/migrate/runrecord"
 	"hamigrate/phases"
+	"hamigrate/phases/balancers"
 	"hamigrate/phases/migration"
 	"hamigrate/state"
 )
@@ -66,7 +68,7 @@ func (r *run) begunAs(p phases.Phase) (as phases.Phase, switched bool, err error
 	if err != nil || known.Completed.IsZero() && (r.Chosen || begun != phases.InPlace) {
 		return p, false, err
 	}
-	other := migration.Phases(begun)[p.Number-1]
+	other := migration.Of(r.s.Spec, begun)[p.Number-1]
 	stands, err := migrate.Stands(r.j, other)
 	if err != nil || !stands {
 		return p, false, err
@@ -77,7 +79,7 @@ func (r *run) begunAs(p phases.Phase) (as phases.Phase, switched bool, err error
 // resumable refuses another spec than the one that a phase was begun with,
 // before any host is connected to.
 func (r *run) resumable() error {
-	for _, p := range r.List() {
+	for _, p := range r.List(r.s.Spec) {
 		as, _, err := r.begunAs(p)
 		if err != nil {
 			return err
@@ -101,7 +103,7 @@ func (r *run) otherStrategy(p phases.Phase, err error) error {
 	if readErr != nil || begunErr != nil {
 		return errors.Join(err, readErr, begunErr)
 	}
-	if s != "" && s != phases.StrategyOf(p.Choice) && known.Declaration == migrate.Fingerprint(migration.Phases(s)[p.Number-1]) {
+	if s != "" && s != phases.StrategyOf(p.Choice) && known.Declaration == migrate.Fingerprint(migration.Of(r.s.Spec, s)[p.Number-1]) {
 		changed.Remedy = fmt.Sprintf("it was begun with --strategy %s: `migrate run --strategy %s` goes on with it, and `migrate rollback --phase %d --strategy %s` takes it back", s, s, p.Number, phases.InPlace)
 	}
 	return err
@@ -152,7 +154,7 @@ func blockedIn(entries []migrate.Entry) *migrate.BlockedError {
 // withoutOverlap is the phase done in place, and how long the API will be
 // away then; 0 when that is blocked as well or is no other way.
 func withoutOverlap(ctx context.Context, s *Session, j *state.Journal, p phases.Phase, blocked *migrate.BlockedError) (phases.Phase, time.Duration, error) {
-	other := migration.Phases(phases.InPlace)[p.Number-1]
+	other := migration.Of(s.Spec, phases.InPlace)[p.Number-1]
 	if slices.ContainsFunc(other.Steps, func(st phases.Step) bool { return st.ID == blocked.Step }) {
 		return p, 0, nil
 	}
@@ -179,9 +181,10 @@ func OutageOf(entries []migrate.Entry) time.Duration {
 // it was asked for, one that was overlapped is undone in place: what an
 // overlap needs may not be there any more. The other way round there is no
 // second API server that could be set up again.
-func phasesAsBegun(j *state.Journal, asked phases.Strategy, chosen bool) ([]phases.Phase, error) {
+func phasesAsBegun(spec cluster.Spec, j *state.Journal, asked phases.Strategy, chosen bool) ([]phases.Phase, error) {
 	list := migration.Declared()
-	for i, p := range list {
+	for i := range list {
+		p := list[i].For(balancers.Choice(spec))
 		begun, err := begunStrategy(j, p.Number)
 		if err != nil {
 			return nil, err

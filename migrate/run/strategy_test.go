@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
 	"hamigrate/phases/migration"
 	"hamigrate/state"
@@ -39,7 +40,7 @@ func TestTheStrategyOfTheWayBack(t *testing.T) {
 			if !chosen {
 				asked = phases.Overlap // the flag's default
 			}
-			list, err := phasesAsBegun(j, asked, chosen)
+			list, err := phasesAsBegun(cluster.Spec{}, j, asked, chosen)
 			if c.want == "" {
 				if err == nil || !strings.Contains(err.Error(), "leave the flag out") {
 					t.Errorf("got %v", err)
@@ -77,7 +78,7 @@ func TestACompletePhaseKeepsItsStrategy(t *testing.T) {
 
 func keepsItsStrategy(t *testing.T, j *state.Journal) {
 	t.Helper()
-	w := &run{j: j}
+	w := &run{s: &Session{}, j: j}
 	overlap := migration.Phases(phases.Overlap)[1]
 	for _, stands := range []bool{true, false} {
 		as, switched, err := w.begunAs(overlap)
@@ -88,7 +89,7 @@ func keepsItsStrategy(t *testing.T, j *state.Journal) {
 			undo(t, j)
 		}
 	}
-	asked := &run{Options: Options{Chosen: true}, j: j}
+	asked := &run{Options: Options{Chosen: true}, s: &Session{}, j: j}
 	if _, switched, err := asked.begunAs(overlap); err != nil || switched {
 		t.Errorf("asked for another: switched %t, %v", switched, err)
 	}
@@ -100,7 +101,7 @@ func TestACompletePhaseIsNotRelabelled(t *testing.T) {
 	t.Parallel()
 	for _, begun := range []phases.Strategy{phases.Overlap, phases.InPlace} {
 		asked := map[phases.Strategy]phases.Strategy{phases.Overlap: phases.InPlace, phases.InPlace: phases.Overlap}[begun]
-		r := &run{Options: Options{Chosen: true, Strategy: asked}, j: begunWith(t, begun)}
+		r := &run{Options: Options{Chosen: true, Strategy: asked}, s: &Session{}, j: begunWith(t, begun)}
 		as, err := r.asBegun(migration.Phases(asked)[1])
 		if err != nil || phases.StrategyOf(as.Choice) != begun || r.Strategy != asked {
 			t.Errorf("done with %s, asked for %s: %s, and the rest %s, %v", begun, asked, phases.StrategyOf(as.Choice), r.Strategy, err)
@@ -111,7 +112,7 @@ func TestACompletePhaseIsNotRelabelled(t *testing.T) {
 // TestTheOtherStrategyIsNamed where a phase is half done with it.
 func TestTheOtherStrategyIsNamed(t *testing.T) {
 	t.Parallel()
-	w := &run{j: begunWith(t, phases.Overlap)}
+	w := &run{s: &Session{}, j: begunWith(t, phases.Overlap)}
 	const strategy, version = "begun with --strategy overlap: `migrate run --strategy overlap` goes on", "complete the phase with the version"
 	for asked, want := range map[phases.Strategy]string{phases.InPlace: strategy, phases.Overlap: version} {
 		err := w.otherStrategy(migration.Phases(asked)[1], &migrate.FingerprintError{Phase: 2, Name: "etcd"})

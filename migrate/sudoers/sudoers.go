@@ -79,7 +79,7 @@ func HostsOf(spec cluster.Spec, changed []migrate.Selector) []Host {
 		{spec.Etcd.Hosts, rights.EtcdHost, []migrate.Selector{migrate.EtcdHosts},
 			"steps install a program and write its unit to /etc/systemd/system, which systemd runs."},
 		{spec.LoadBalancer.Hosts, rights.LoadBalancer, []migrate.Selector{migrate.LoadBalancers},
-			"steps install packages and write /etc/nginx, from which nginx loads modules as root."},
+			"steps install packages and write /etc/nginx, from which nginx loads modules as root, or /etc/haproxy and a unit."},
 		{spec.Workers, rights.Worker, []migrate.Selector{migrate.Workers},
 			"steps write /etc/kubernetes/kubelet.conf, which may name a program that the kubelet runs as root, and restart the kubelet."},
 	}

@@ -17,6 +17,7 @@ import (
 	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
 	"hamigrate/phases/audit"
+	"hamigrate/phases/balancers"
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
@@ -133,7 +134,7 @@ func migrateAll(t *testing.T, w *simulator.World) {
 	env := w.Connect()
 	defer env.Close()
 	r := migrate.Runner[phases.Reader, phases.Writer]{Env: env, Journal: j, Spec: w.Spec.Fingerprint}
-	for _, p := range []phases.Phase{loadbalancer.Phase(), etcd.Phase().For(phases.InPlace.Choice()), controlplane.Phase()} {
+	for _, p := range []phases.Phase{loadbalancer.Phase().For(balancers.Choice(cluster.Spec{})), etcd.Phase().For(phases.InPlace.Choice()), controlplane.Phase()} {
 		if err := r.Run(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}

@@ -165,17 +165,18 @@ func TestAnAdoptedHalfPhaseGoesOn(t *testing.T) {
 			continue
 		}
 		resumed++
-		t.Run(conformance.Label(d.Op, d.When), func(t *testing.T) {
+		r := runs[slices.IndexFunc(runs, func(r conformance.Run) bool { return r.Name == d.Run })]
+		t.Run(r.Name+" "+conformance.Label(d.Op, d.When), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := d.World.World(t)
 				defer w.Close()
-				o, _ := lose(conformance.NewOperator(t, w, filepath.Join(t.TempDir(), "journal")), t, []phases.Phase{runs[0].Phase})
+				o, _ := lose(conformance.NewOperator(t, w, filepath.Join(t.TempDir(), "journal")), t, []phases.Phase{r.Phase})
 				defer o.Close()
-				if err := o.RunPhase(t.Context(), runs[0].Phase); err != nil {
+				if err := o.RunPhase(t.Context(), r.Phase); err != nil {
 					t.Fatalf("%v; never may be: %q", err, w.Broken())
 				}
-				conformance.SameEnd(t, w, runs[0])
+				conformance.SameEnd(t, w, r)
 			})
 		})
 	}

@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,17 +22,21 @@ func TestForward(t *testing.T) {
 	for _, strategy := range []phases.Strategy{phases.InPlace, phases.Overlap} {
 		t.Run(string(strategy), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { forward(t, strategy) })
+			synctest.Test(t, func(t *testing.T) { forward(t, strategy, wantedNginx()) })
 		})
 	}
+	t.Run("haproxy", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) { forward(t, phases.Overlap, wantedHAProxy(), simulator.HAProxy) })
+	})
 }
 
-func forward(t *testing.T, strategy phases.Strategy) {
-	w := simulator.New(t)
+func forward(t *testing.T, strategy phases.Strategy, balancers map[string][]string, options ...simulator.Option) {
+	w := simulator.New(t, options...)
 	defer w.Close()
 	o := conformance.NewOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 	defer o.Close()
-	for _, p := range conformance.AllPhases(strategy) {
+	for _, p := range conformance.PhasesOf(w.Spec, strategy) {
 		before := w.Outages()
 		if err := o.RunPhase(t.Context(), p); err != nil {
 			t.Fatalf("%v; never may be: %q", err, w.Broken())
@@ -52,7 +57,9 @@ func forward(t *testing.T, strategy phases.Strategy) {
 	runAgain(t, o, strategy)
 	w.Pass(conformance.Lasting)
 	end := w.State()
-	for what, parts := range wantedEnd() {
+	wanted := wantedEnd()
+	maps.Copy(wanted, balancers)
+	for what, parts := range wanted {
 		for _, part := range parts {
 			if !strings.Contains(end[what], part) {
 				t.Errorf("%s lacks %q:\n%s", what, part, end[what])
@@ -94,10 +101,28 @@ func wantedEnd() map[string][]string {
 		end[node+" runs"] = []string{"kube-apiserver ", "--etcd-servers=" + servers, "kube-controller-manager ", "kube-scheduler "}
 		end["object nodes "+node] = []string{`"node-role.kubernetes.io/control-plane": ""`, `"status": "True"`}
 	}
+	return end
+}
+
+func wantedNginx() map[string][]string {
+	end := map[string][]string{}
 	for _, lb := range []string{"lb1", "lb2"} {
 		end[lb+" nginx"] = []string{"server 10.88.0.11:6443", "server 10.88.0.12:6443", "server 10.88.0.13:6443", "worker_connections 1024"}
 	}
 	end["lb2 nginx"] = append(end["lb2 nginx"], "listen 80") // on lb1 the package's default site went
+	return end
+}
+
+// wantedHAProxy: the file and the running process have all three, the two that joined
+// by the socket. What lb2 served before it serves still.
+func wantedHAProxy() map[string][]string {
+	end := map[string][]string{}
+	for _, lb := range []string{"lb1", "lb2"} {
+		end[lb+" /etc/haproxy/migrate-kube-apiserver.cfg"] = []string{"server cp1 10.88.0.11:6443\n", "server cp2 10.88.0.12:6443\n", "server cp3 10.88.0.13:6443\n"}
+		end[lb+" haproxy"] = []string{"[{kube-apiserver cp1 10.88.0.11:6443 0} {kube-apiserver cp2 10.88.0.12:6443 4} {kube-apiserver cp3 10.88.0.13:6443 4}]"}
+	}
+	end["lb2 unit haproxy.service"] = []string{"active"}
+	end["lb2 nginx"] = []string{"listen 80"}
 	return end
 }
 
@@ -107,7 +132,7 @@ func runAgain(t *testing.T, o *conformance.Operator, strategy phases.Strategy) {
 	before, ops := o.World.State(), len(o.World.Faults.Ops())
 	env := o.World.Connect()
 	defer env.Close()
-	for _, p := range conformance.AllPhases(strategy) {
+	for _, p := range conformance.PhasesOf(o.World.Spec, strategy) {
 		plan, err := migrate.Plan(t.Context(), env, p, o.Journal)
 		if err != nil {
 			t.Fatal(err)

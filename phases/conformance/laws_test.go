@@ -31,15 +31,19 @@ func TestLawsOfEveryStep(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { laws(t, strategy) })
 		})
 	}
+	t.Run("haproxy", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) { laws(t, phases.InPlace, simulator.HAProxy) })
+	})
 }
 
-func laws(t *testing.T, strategy phases.Strategy) {
-	w := simulator.New(t)
+func laws(t *testing.T, strategy phases.Strategy, options ...simulator.Option) {
+	w := simulator.New(t, options...)
 	defer w.Close()
 	env := w.Connect()
 	defer env.Close()
 	applied, undone := 0, 0
-	for _, p := range conformance.AllPhases(strategy) {
+	for _, p := range conformance.PhasesOf(w.Spec, strategy) {
 		plan, err := migrate.Plan(t.Context(), env, p, conformance.NoJournal{})
 		if err != nil {
 			t.Fatal(err)

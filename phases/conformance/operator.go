@@ -11,7 +11,10 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer/haproxy"
+	"hamigrate/phases/balancers"
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
@@ -19,16 +22,22 @@ import (
 	"hamigrate/state"
 )
 
-// AllPhases are the three phases of a migration in their order.
-func AllPhases(s phases.Strategy) []phases.Phase {
-	return []phases.Phase{loadbalancer.Phase(), etcd.Phase().For(s.Choice()), controlplane.Phase()}
+// AllPhases are the three phases of a migration in their order, with the load
+// balancer that a spec has by default.
+func AllPhases(s phases.Strategy) []phases.Phase { return PhasesOf(cluster.Spec{}, s) }
+
+// PhasesOf are the three phases of a spec.
+func PhasesOf(spec cluster.Spec, s phases.Strategy) []phases.Phase {
+	return []phases.Phase{loadbalancer.Phase().For(balancers.Choice(spec)), etcd.Phase().For(s.Choice()), controlplane.Phase()}
 }
 
 // chain is phases in their order with where they begin and how they end. The
-// etcd phase is in two chains, one for each strategy.
+// etcd phase is in two chains, one for each strategy, and the others are in two,
+// one for each load balancer that is configured.
 type chain struct {
 	name   string
 	start  *simulator.Saved // nil: a new world
+	option []simulator.Option
 	phases []phases.Phase
 }
 
@@ -74,12 +83,17 @@ func (o *Operator) runner(hears migrate.Events) migrate.Runner[phases.Reader, ph
 }
 
 // WorldFrom makes the one that was saved, or a new one where nothing was.
-func WorldFrom(t *testing.T, start *simulator.Saved) *simulator.World {
+func WorldFrom(t *testing.T, start *simulator.Saved, options ...simulator.Option) *simulator.World {
 	t.Helper()
 	if start == nil {
-		return simulator.New(t)
+		return simulator.New(t, options...)
 	}
 	return start.World(t)
+}
+
+// haproxySpec is a spec that asks for HAProxy.
+func haproxySpec() cluster.Spec {
+	return cluster.Spec{LoadBalancer: cluster.LoadBalancer{Kind: haproxy.Balancer().Kind}}
 }
 
 // recording is all phases run without a fault, and each instant of them.
@@ -105,13 +119,14 @@ func Chains(t *testing.T) ([]Run, []Death) {
 			}
 		}
 		all, overlap := AllPhases(phases.InPlace), AllPhases(phases.Overlap)[1]
-		runs := runChain(t, chain{"in-place", nil, all}, watch)
+		runs := runChain(t, chain{name: "in-place", phases: all}, watch)
 		if t.Failed() {
 			return
 		}
-		runs = append(runs, runChain(t, chain{"overlap", runs[1].Start, []phases.Phase{overlap}}, watch)...)
+		runs = append(runs, runChain(t, chain{name: "overlap", start: runs[1].Start, phases: []phases.Phase{overlap}}, watch)...)
+		behind := runChain(t, chain{name: "haproxy", option: []simulator.Option{simulator.HAProxy}, phases: PhasesOf(haproxySpec(), phases.InPlace)}, watch)
 		if !t.Failed() {
-			r.runs = runs
+			r.runs = append(runs, behind[0], behind[2]) // phase 2 does not know what is in front
 		}
 	})
 	if r.runs == nil {
@@ -143,7 +158,7 @@ func runChain(t *testing.T, c chain, watch func(Run, *Operator, *atStep) func(si
 	var runs []Run
 	var ends []*simulator.Saved
 	synctest.Test(t, func(t *testing.T) {
-		w := WorldFrom(t, c.start)
+		w := WorldFrom(t, c.start, c.option...)
 		defer w.Close()
 		o := NewOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 		defer o.Close()

@@ -53,7 +53,7 @@ func begin(t *testing.T, begun *start, done int, strategy phases.Strategy, optio
 	w = simulator.New(t, options...)
 	o := NewOperator(t, w, journal)
 	defer o.Close()
-	for _, p := range AllPhases(strategy)[:done] {
+	for _, p := range PhasesOf(w.Spec, strategy)[:done] {
 		if err := o.RunPhase(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func (s Stage) Script(host, script string) {
 func (s Stage) Phase(number int, strategy phases.Strategy) error {
 	s.Operator.Close()
 	*s.Operator = *NewOperator(s.T, s.World, s.Operator.Path)
-	return s.Operator.RunPhase(s.Context(), AllPhases(strategy)[number-1])
+	return s.Operator.RunPhase(s.Context(), PhasesOf(s.World.Spec, strategy)[number-1])
 }
 
 // Blocked wants an error that says so, with these words in it, and nothing

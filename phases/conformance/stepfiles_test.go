@@ -11,6 +11,7 @@ import (
 	"hamigrate/internal/source"
 	"hamigrate/migrate"
 	"hamigrate/phases"
+
 	"hamigrate/phases/certs"
 	"hamigrate/phases/controlplane"
 	"hamigrate/phases/etcd"

@@ -18,7 +18,7 @@ func TestClusterInfoIsMissing(t *testing.T) {
 		if err := s.Phase(1, phases.Overlap); err != nil {
 			s.Fatal(err)
 		}
-		plan, err := migrate.Plan(s.Context(), s.Env, loadbalancer.Phase(), conformance.NoJournal{})
+		plan, err := migrate.Plan(s.Context(), s.Env, conformance.AllPhases(phases.Overlap)[0], conformance.NoJournal{})
 		if err != nil {
 			s.Fatal(err)
 		}

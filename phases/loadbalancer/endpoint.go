@@ -13,14 +13,14 @@ import (
 const endpointID = balancer.EndpointID
 
 // endpoint is the proof for every kind of load balancer: nobody is moved before
-// it.
-func endpoint() phases.Step {
+// it. It comes after the step from which on that one answers.
+func endpoint(after migrate.StepID) phases.Step {
 	return phases.Step{
 		ID:     endpointID,
 		Title:  "Prove that the load balancer leads to the API server",
 		Why:    "What it does not do would be found out by every client at once.",
 		On:     migrate.Once,
-		Needs:  append([]migrate.StepID{servingCertificateID}, serving()...),
+		Needs:  []migrate.StepID{servingCertificateID, after},
 		ByHand: `{{template "balancer-prove" .}}`,
 		Check: func(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
 			return balancers.Of(v.Spec()).Check(ctx, v)

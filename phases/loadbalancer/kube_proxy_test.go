@@ -32,7 +32,7 @@ func proxyState(s conformance.Stage) (server string, f migrate.Finding) {
 			}
 		}
 	}
-	f, err = conformance.StepOf(loadbalancer.Phase(), "loadbalancer/kube-proxy").Check(s.Context(), env.Reader(migrate.ClusterTarget))
+	f, err = conformance.StepOf(conformance.AllPhases(phases.Overlap)[0], "loadbalancer/kube-proxy").Check(s.Context(), env.Reader(migrate.ClusterTarget))
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -158,7 +158,7 @@ func (m *Meaning) judge(v phases.Reader, balanced map[string]bool, people map[st
 		case ip != nil && ip.IsLoopback():
 			m.Wrong = fmt.Sprintf("%s means %s, which is the node itself", name, a)
 		case balanced[a] && ip != nil && ip.To4() == nil:
-			m.Doubt = fmt.Sprintf("%s means %s too, and nginx will listen on IPv4 only: clients try it first, without success", name, a)
+			m.Doubt = fmt.Sprintf("%s means %s too, and the load balancer will listen on IPv4 only: clients try it first, without success", name, a)
 		case balanced[a]:
 		case people[a] != "":
 			m.Wrong = fmt.Sprintf("%s means %s, which is %s", name, a, people[a])

@@ -10,7 +10,6 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/phases"
 	"hamigrate/phases/conformance"
-	"hamigrate/phases/loadbalancer"
 	"hamigrate/phases/simulator"
 )
 
@@ -34,14 +33,14 @@ func TestNginxStartsAtBoot(t *testing.T) {
 				deaths = append(deaths, conformance.Death{Point: p, Journal: o.JournalFile(), At: time.Now()})
 			}
 		}
-		if err := o.RunPhase(t.Context(), loadbalancer.Phase()); err != nil {
+		if err := o.RunPhase(t.Context(), conformance.AllPhases(phases.Overlap)[0]); err != nil {
 			t.Fatal(err)
 		}
 		w.Watch = nil
 		if err := w.Root("lb2", "systemctl disable nginx"); err != nil {
 			t.Fatal(err)
 		}
-		step := conformance.StepOf(loadbalancer.Phase(), "loadbalancer/nginx-stream")
+		step := conformance.StepOf(conformance.AllPhases(phases.Overlap)[0], "loadbalancer/nginx-stream")
 		f, err := step.Check(t.Context(), o.Env.Reader("lb2"))
 		if err != nil || f.Verdict != migrate.Needed || !strings.Contains(f.Reason, "does not start at boot") {
 			t.Errorf("disabled by somebody, it is %s: %s (%v)", f.Verdict, f.Reason, err)

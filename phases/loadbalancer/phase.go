@@ -12,6 +12,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/phases"
+	"hamigrate/phases/balancers"
 )
 
 // Phase declares the steps in their order: the certificate first, so that no
@@ -27,7 +28,6 @@ func Phase() phases.Phase {
 			[]phases.Step{servingCertificate()},
 			steps(),
 			[]phases.Step{
-				endpoint(),
 				endpointName(),
 				kubeadmConfig(),
 				clusterInfo(),
@@ -36,6 +36,7 @@ func Phase() phases.Phase {
 				kubelet(),
 			},
 		),
+		Facets:           map[migrate.Facet][]string{balancers.Facet: balancers.Kinds()},
 		Also:             []migrate.Selector{migrate.FirstControlPlane}, // the pre-image store, and copies of what it changes
 		Invariants:       phases.CheckInvariants,
 		InvariantsSettle: 2 * time.Minute,

@@ -16,18 +16,13 @@ func steps() []phases.Step {
 			if s.ID == b.Serves {
 				s = serves(s)
 			}
+			s.When = balancers.When(b)
 			out = append(out, s)
 		}
-	}
-	return out
-}
-
-// serving are the steps of all kinds from which on a load balancer answers.
-func serving() []migrate.StepID {
-	var out []migrate.StepID
-	for _, b := range balancers.All() {
 		if b.Configured() {
-			out = append(out, b.Serves)
+			proof := endpoint(b.Serves)
+			proof.When = balancers.When(b)
+			out = append(out, proof)
 		}
 	}
 	return out

@@ -11,7 +11,6 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/phases"
 	"hamigrate/phases/conformance"
-	"hamigrate/phases/loadbalancer"
 )
 
 // TestAWorkerWithoutARecord: it joined after phase 1, and is moved before the
@@ -126,7 +125,7 @@ func TestFewerClientsThanOnceDoNotHideTheStep(t *testing.T) {
 	conformance.On(t, 0, phases.Overlap, func(s conformance.Stage) {
 		const dir = "/var/lib/migrate/backup/loadbalancer-worker-connections/etc/nginx"
 		s.Script("lb2", "sed 's/ 768;/ 900;/' /etc/nginx/nginx.conf > /x; mv /x /etc/nginx/nginx.conf")
-		step := conformance.StepOf(loadbalancer.Phase(), "loadbalancer/worker-connections")
+		step := conformance.StepOf(conformance.AllPhases(phases.Overlap)[0], "loadbalancer/worker-connections")
 		for _, want := range []migrate.Verdict{migrate.Satisfied, migrate.Needed} {
 			f, err := step.Check(s.Context(), s.Env.Reader("lb2"))
 			if err != nil || f.Verdict != want {

@@ -17,7 +17,6 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/phases"
 	"hamigrate/phases/conformance"
-	"hamigrate/phases/loadbalancer"
 	"hamigrate/phases/simulator"
 	"hamigrate/state"
 )
@@ -42,7 +41,7 @@ func waysBack(o *conformance.Operator, t *testing.T) []way {
 	slices.SortFunc(records, func(a, b state.Record) int { return int(b.Order) - int(a.Order) })
 	var out []way
 	for _, r := range records {
-		s := conformance.StepOf(loadbalancer.Phase(), migrate.StepID(r.Step))
+		s := conformance.StepOf(conformance.PhasesOf(o.World.Spec, phases.Overlap)[0], migrate.StepID(r.Step))
 		if r.Status.Touched() && s.Undo != nil {
 			out = append(out, way{s, r.Target, r.Before})
 		}
@@ -59,7 +58,7 @@ func (w way) undo(ctx context.Context, env *phases.Access) error {
 	var err error
 	for end := time.Now().Add(w.step.Settle); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 		if f, err = w.step.Check(ctx, env.Reader(w.target)); err == nil && f.Verdict == migrate.Needed {
-			return loadbalancer.Phase().Invariants(ctx, env.Reader(migrate.ClusterTarget))
+			return conformance.AllPhases(phases.Overlap)[0].Invariants(ctx, env.Reader(migrate.ClusterTarget))
 		}
 	}
 	return fmt.Errorf("%s: its check says %s: %s (%w)", w, f.Verdict, f.Reason, err)
@@ -75,6 +74,7 @@ func uncounted(text string) string { return counted.ReplaceAllString(text, "") }
 //
 //   - the names in the first API server's certificate, file and wire;
 //   - nginx on lb1, installed where none was, and its stream module on lb2;
+//   - HAProxy on lb1, with socat on both, likewise;
 //   - the copies of changed files in /var/lib/migrate;
 //   - that kube-proxy was rolled out, and how often its DaemonSet was changed.
 func takenBackState(w *simulator.World) map[string]string {
@@ -86,6 +86,7 @@ func takenBackState(w *simulator.World) map[string]string {
 		case name == "roll-outs", strings.HasPrefix(what, "/var/lib/migrate"):
 		case host == "lb1" && strings.Contains(strings.ReplaceAll(name, "runs", "nginx"), "nginx"):
 		case name == "lb2 /etc/nginx/modules-enabled/50-mod-stream.conf", name == "lb2 /usr/lib/nginx/modules/ngx_stream_module.so":
+		case what == "/usr/bin/socat", host == "lb1" && strings.Contains(what, "/haproxy") && !strings.Contains(what, "migrate"):
 		case name == "lb2 nginx":
 			out[name] = strings.Replace(text, "load_module modules/ngx_stream_module.so;\n", "", 1)
 		default:
@@ -149,7 +150,7 @@ func migratedAgain(s conformance.Stage, end map[string]string) {
 	s.T.Helper()
 	o := conformance.NewOperator(s.T, s.World, filepath.Join(s.TempDir(), "again"))
 	defer o.Close()
-	if err := o.RunPhase(s.Context(), loadbalancer.Phase()); err != nil {
+	if err := o.RunPhase(s.Context(), conformance.AllPhases(phases.Overlap)[0]); err != nil {
 		s.Fatalf("forward again: %v", err)
 	}
 	s.Pass(time.Minute)
@@ -167,9 +168,17 @@ func migratedAgain(s conformance.Stage, end map[string]string) {
 	}
 }
 
+// eachShape does a test with each load balancer that this program configures.
+func eachShape(t *testing.T, test func(*testing.T, ...simulator.Option)) {
+	t.Run("nginx", func(t *testing.T) { test(t) })
+	t.Run("haproxy", func(t *testing.T) { test(t, simulator.HAProxy) })
+}
+
 // TestPhase1KilledOnTheWayBack kills the program at every instant of the way
 // back, and goes on back from there, at once and late.
-func TestPhase1KilledOnTheWayBack(t *testing.T) {
+func TestPhase1KilledOnTheWayBack(t *testing.T) { eachShape(t, killedOnTheWayBack) }
+
+func killedOnTheWayBack(t *testing.T, options ...simulator.Option) {
 	type instant struct {
 		simulator.Point
 		left []way
@@ -178,11 +187,11 @@ func TestPhase1KilledOnTheWayBack(t *testing.T) {
 	var instants []instant
 	var want map[string]string
 	synctest.Test(t, func(t *testing.T) {
-		w := simulator.New(t)
+		w := simulator.New(t, options...)
 		defer w.Close()
 		o := conformance.NewOperator(t, w, filepath.Join(t.TempDir(), "journal"))
 		defer o.Close()
-		if err := o.RunPhase(t.Context(), loadbalancer.Phase()); err != nil {
+		if err := o.RunPhase(t.Context(), conformance.PhasesOf(w.Spec, phases.Overlap)[0]); err != nil {
 			t.Fatal(err)
 		}
 		list := waysBack(o, t)
@@ -234,11 +243,13 @@ func TestPhase1KilledOnTheWayBack(t *testing.T) {
 
 // TestPhase1TakenBackFromItsMiddle kills the program at every instant of the
 // way there, and goes back from what the journal then says.
-func TestPhase1TakenBackFromItsMiddle(t *testing.T) {
+func TestPhase1TakenBackFromItsMiddle(t *testing.T) { eachShape(t, takenBackFromItsMiddle) }
+
+func takenBackFromItsMiddle(t *testing.T, options ...simulator.Option) {
 	var deaths []conformance.Death
 	var start map[string]string
 	synctest.Test(t, func(t *testing.T) {
-		w := simulator.New(t)
+		w := simulator.New(t, options...)
 		defer w.Close()
 		start = takenBackState(w)
 		o := conformance.NewOperator(t, w, filepath.Join(t.TempDir(), "journal"))
@@ -246,7 +257,7 @@ func TestPhase1TakenBackFromItsMiddle(t *testing.T) {
 		w.Watch = func(p simulator.Point) {
 			deaths = append(deaths, conformance.Death{Point: p, Journal: o.JournalFile(), At: time.Now()})
 		}
-		if err := o.RunPhase(t.Context(), loadbalancer.Phase()); err != nil {
+		if err := o.RunPhase(t.Context(), conformance.PhasesOf(w.Spec, phases.Overlap)[0]); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -14,18 +14,18 @@ import (
 type Confined struct {
 	SELinux  bool   // it enforces
 	Ports    string // as `semanage port -l` prints the ports of a web server; "" where it does not say
-	Connects bool   // a web server may open connections
+	Connects bool   // the boolean that was asked for is not off
 	AppArmor string // the profiles that enforce for the program
 }
 
-// LookConfined asks a host what confines a program that SELinux takes for a web
-// server.
-func LookConfined(ctx context.Context, r remote.Reader, program string) (Confined, error) {
+// LookConfined asks a host what confines a program that SELinux lets open
+// connections by a boolean, such as httpd_can_network_connect.
+func LookConfined(ctx context.Context, r remote.Reader, program, boolean string) (Confined, error) {
 	out, err := r.Look(ctx, remote.Command{Script: `getenforce 2>/dev/null || true
 echo @@ports
 semanage port -l 2>/dev/null | grep -w ^http_port_t || true
 echo @@connect
-getsebool httpd_can_network_connect 2>/dev/null || true
+getsebool ` + boolean + ` 2>/dev/null || true
 echo @@apparmor
 grep -E '^[^ ]*` + program + `.* \(enforce\)$' /sys/kernel/security/apparmor/profiles 2>/dev/null || true`})
 	if err != nil {

@@ -13,13 +13,13 @@ import (
 // configuration that phase 1 writes, and what its packages will do.
 func balancerChecks() []Check {
 	return []Check{
-		{Number: 29, Name: "LoadBalancerConfig", Title: "nginx will take the configuration that passes the API through",
-			Why:    "nginx has one stream block, loads what it is told to and listens where nobody else does; what it refuses would stop phase 1, and phase 3 when it adds an API server.",
-			Remedy: "`nginx -t`, `nginx -T` and `ss -ltnp` on the host show what it says, what it reads and who listens",
+		{Number: 29, Name: "LoadBalancerConfig", Title: "The load balancer will take the configuration that passes the API through",
+			Why:    "nginx has one stream block and loads what it is told to, HAProxy has to be new enough, and both listen where nobody else does; what they refuse would stop phase 1, and phase 3 when it adds an API server.",
+			Remedy: "`nginx -t`, `nginx -T`, `haproxy -v` and `ss -ltnp` on the host show what they say, what nginx reads and who listens",
 			On:     []Where{balancerHosts(1, 3)}, Look: balancerConfig},
-		{Number: 30, Name: "LoadBalancerInstall", Title: "nginx is installed, or can be",
+		{Number: 30, Name: "LoadBalancerInstall", Title: "nginx or HAProxy is installed, or can be",
 			Why:    "A package that can't be had, or stays half configured, leaves the host without a load balancer and its package manager stuck.",
-			Remedy: "on the host: `dpkg --audit; dpkg --configure -a; apt-get update`, or install nginx with its stream module by hand",
+			Remedy: "on the host: `dpkg --audit; dpkg --configure -a; apt-get update`, or install nginx with its stream module, or haproxy and socat, by hand",
 			On:     []Where{balancerHosts(1)}, Look: balancerInstall},
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"testing/synctest"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
+	"hamigrate/phases/balancers"
 	"hamigrate/phases/loadbalancer"
 	"hamigrate/phases/preflight"
 	"hamigrate/phases/simulator"
@@ -79,7 +81,7 @@ func balance(t *testing.T, w *simulator.World, env *phases.Access) {
 	}
 	defer journal.Close()
 	r := migrate.Runner[phases.Reader, phases.Writer]{Env: env, Journal: journal, Spec: w.Spec.Fingerprint}
-	if err := r.Run(t.Context(), loadbalancer.Phase()); err != nil {
+	if err := r.Run(t.Context(), loadbalancer.Phase().For(balancers.Choice(cluster.Spec{}))); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"hamigrate/migrate"
+	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
+	"hamigrate/phases/balancers"
 	"hamigrate/phases/etcd"
 	"hamigrate/phases/loadbalancer"
 	"hamigrate/phases/preflight"
@@ -28,7 +30,7 @@ func migrated(t *testing.T, w *simulator.World) {
 	env := w.Connect()
 	defer env.Close()
 	r := migrate.Runner[phases.Reader, phases.Writer]{Env: env, Journal: j, Spec: w.Spec.Fingerprint}
-	for _, p := range []phases.Phase{loadbalancer.Phase(), etcd.Phase().For(phases.InPlace.Choice())} {
+	for _, p := range []phases.Phase{loadbalancer.Phase().For(balancers.Choice(cluster.Spec{})), etcd.Phase().For(phases.InPlace.Choice())} {
 		if err := r.Run(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}

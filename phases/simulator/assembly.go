@@ -12,7 +12,7 @@ import (
 func (w *World) assemble() {
 	w.parts = parts{
 		due:      w.due,
-		routes:   []func(*Host, string, int) (route, bool){w.routeAPI, w.routeEtcd, w.routeRelay, w.routeNginx, w.routeTransient},
+		routes:   []func(*Host, string, int) (route, bool){w.routeAPI, w.routeEtcd, w.routeRelay, w.routeNginx, w.routeHAProxy, w.routeTransient},
 		balancer: w.routeBalancer,
 		service:  w.serviceAddress,
 		serve:    w.serve,
@@ -106,6 +106,10 @@ func findProgram(h *Host, name string) func(program) error {
 		return installPackages
 	case "nginx":
 		return nginx
+	case "haproxy":
+		return haproxy
+	case "socat":
+		return socat
 	case "kubeadm":
 		return kubeadm
 	case "etcd":

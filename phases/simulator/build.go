@@ -101,6 +101,7 @@ type config struct {
 	etcdOnHost bool
 	kubeadm    func(string) string
 	external   bool
+	haproxy    bool
 	arrange    func(*World)
 	meaning    string
 }
@@ -176,11 +177,7 @@ func New(t testing.TB, options ...Option) *World {
 	for _, set := range options {
 		set(&o)
 	}
-	file := SpecFile
-	if o.external {
-		file = strings.Replace(file, "kind: nginx\n    hosts: [{name: lb1, address: 10.88.0.5}, {name: lb2, address: 10.88.0.6}]", "kind: external", 1)
-	}
-	spec, err := cluster.ParseBytes("migrate.yaml", []byte(file))
+	spec, err := cluster.ParseBytes("migrate.yaml", []byte(o.specFile()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,6 +202,9 @@ func New(t testing.TB, options ...Option) *World {
 		text = o.kubeadm(text)
 	}
 	w.buildHosts()
+	if o.haproxy {
+		installHAProxy(w.hosts["lb2"])
+	}
 	if o.arrange != nil {
 		o.arrange(w)
 	}

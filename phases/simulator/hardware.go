@@ -153,6 +153,11 @@ func everyListener(p program) {
 			show("0.0.0.0:" + strconv.Itoa(port))
 		}
 	}
+	if h.haproxyActive() {
+		for _, port := range h.haproxy.ports {
+			show("0.0.0.0:" + strconv.Itoa(port))
+		}
+	}
 	for _, pod := range h.apiServers() {
 		show("*:" + pod.proc.flags["secure-port"])
 	}

@@ -157,6 +157,9 @@ func (p program) reset(flags map[string]string) error {
 // behindBalancer says whether a load balancer forwards to the host.
 func (h *Host) behindBalancer() bool {
 	return slices.ContainsFunc(h.world.all(), func(lb *Host) bool {
+		if lb.haproxyActive() && slices.ContainsFunc(lb.haproxy.servers, func(s haproxyServer) bool { return s.address == h.address+":6443" && s.admin&1 == 0 }) {
+			return true
+		}
 		for _, backends := range lb.nginx.streams {
 			if slices.Contains(backends, h.address+":6443") {
 				return true

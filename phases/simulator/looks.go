@@ -57,6 +57,8 @@ func needsRoot(program string, arguments []string) bool {
 		return slices.ContainsFunc(arguments, func(a string) bool { return strings.HasPrefix(a, "-") && strings.Contains(a, "p") })
 	case "nginx":
 		return words != "-V"
+	case "haproxy":
+		return !slices.Contains(arguments, "-c")
 	case "systemctl":
 		return !slices.ContainsFunc([]string{"is-active", "is-enabled", "show", "list-units"}, func(verb string) bool { return slices.Contains(arguments, verb) })
 	case "timeout":

@@ -343,6 +343,7 @@ type Host struct {
 	procs     map[int]*process
 	pods      map[string]*staticPod // by the manifest's file name
 	nginx     nginxState
+	haproxy   haproxyState
 	kubelet   kubeletState
 	journal   []string // what etcd.service said
 	clients   int      // connections that `ss` counts at the API server's port

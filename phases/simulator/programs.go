@@ -92,7 +92,7 @@ func getent(p program) error {
 	return nil
 }
 
-// installPackages plays apt-get and dnf: they know nginx.
+// installPackages plays apt-get and dnf: they know nginx and HAProxy.
 func installPackages(p program) error {
 	flags, rest := p.options("-o")
 	if rest[0] != "install" {
@@ -115,6 +115,10 @@ func installPackages(p program) error {
 			if err := installNginx(p.host); err != nil {
 				return err
 			}
+		case "haproxy":
+			installHAProxy(p.host)
+		case "socat":
+			p.host.put("/usr/bin/socat", "\x7fELF", 0o755, "root:root")
 		case "libnginx-mod-stream":
 			installNginxStream(p.host)
 		default:
@@ -146,7 +150,7 @@ const etcdProgram = "\x7fELF etcd "
 
 // packaged programs are there when their file is.
 var packaged = map[string]string{
-	"nginx": "/usr/sbin/nginx", "nft": "/usr/sbin/nft", "conntrack": "/usr/sbin/conntrack", "curl": "/usr/bin/curl",
+	"nginx": "/usr/sbin/nginx", "haproxy": "/usr/sbin/haproxy", "socat": "/usr/bin/socat", "nft": "/usr/sbin/nft", "conntrack": "/usr/sbin/conntrack", "curl": "/usr/bin/curl",
 	"apt-get": "/usr/bin/apt-get", "dnf": "/usr/bin/dnf",
 	"kubeadm": "/usr/bin/kubeadm", "kubelet": "/usr/bin/kubelet", "etcd": "/usr/local/bin/etcd",
 }

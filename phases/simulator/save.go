@@ -111,7 +111,7 @@ func (c *etcdCluster) copy() *etcdCluster {
 func (h *Host) copy(from *Host, clusters map[*etcdCluster]*etcdCluster) {
 	h.folders, h.users, h.mtimes, h.nat = maps.Clone(from.folders), maps.Clone(from.users), maps.Clone(from.mtimes), maps.Clone(from.nat)
 	h.nginx, h.kubelet, h.clients, h.journal = from.nginx, from.kubelet, from.clients, slices.Clone(from.journal)
-	h.conntrack = slices.Clone(from.conntrack)
+	h.conntrack, h.haproxy = slices.Clone(from.conntrack), from.haproxy.clone()
 	h.hardware = from.hardware.clone()
 	h.units, h.procs, h.pods, h.boots = map[string]*unit{}, map[int]*process{}, map[string]*staticPod{}, map[string]*bootedServer{}
 	procs := map[*process]*process{}

@@ -69,6 +69,13 @@ func (p program) listening(port string) {
 			}
 		}
 	}
+	if h.haproxyActive() {
+		for _, listen := range h.haproxy.ports {
+			if fmt.Sprint(listen) == port {
+				show("haproxy", h.units[haproxyUnit].proc.pid)
+			}
+		}
+	}
 	if pod := h.apiServer(port); pod != nil && !pod.deaf() {
 		show("kube-apiserver", pod.proc.pid)
 	}

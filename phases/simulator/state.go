@@ -101,6 +101,9 @@ func (h *Host) runState(out map[string]string) {
 		out[h.Name()+" unit "+name] = state
 	}
 	out[h.Name()+" nginx"] = h.nginx.loaded
+	if h.haproxyActive() {
+		out[h.Name()+" haproxy"] = h.haproxy.loaded + fmt.Sprint(h.haproxy.servers)
+	}
 	out[h.Name()+" kubelet uses"] = h.kubelet.server
 	var users []string
 	for u := range h.users {

@@ -38,6 +38,9 @@ func systemctl(p program) error {
 		case a == "-p" && i+1 < len(p.args):
 			i++
 			c.properties = append(c.properties, p.args[i])
+		case strings.HasPrefix(a, "--signal="):
+			c.signal = strings.TrimPrefix(a, "--signal=")
+		case a == "--kill-who=main": // it tells the others itself
 		case strings.HasPrefix(a, "-"):
 			return fmt.Errorf("unrecognized option '%s'", a)
 		case c.verb == "":
@@ -54,7 +57,7 @@ func systemctl(p program) error {
 
 type systemctlCall struct {
 	program
-	verb                       string
+	verb, signal               string
 	quiet, now, value, noBlock bool
 	properties, units          []string
 }
@@ -195,6 +198,10 @@ func (c systemctlCall) one(name string) error {
 			c.sleep(time.Second)
 		}
 		return h.startUnit(name, u)
+	case c.verb == "kill":
+		return c.killUnit(name)
+	case c.verb == "reload" && name == haproxyUnit:
+		return h.loadHAProxy(u)
 	case c.verb == "reload" && name == "nginx.service":
 		return h.reloadNginx()
 	case !start && !slices.Contains([]string{"enable", "disable"}, c.verb):
@@ -211,6 +218,11 @@ func (h *Host) startUnit(name string, u *unit) error {
 			return err
 		}
 		u.proc = h.start("nginx", "/usr/sbin/nginx", []string{"nginx: master process"})
+	case name == haproxyUnit:
+		if err := h.loadHAProxy(u); err != nil {
+			return err
+		}
+		u.proc = h.start("haproxy", "/usr/sbin/haproxy", []string{"/usr/sbin/haproxy", "-Ws"})
 	case name == "kubelet.service":
 		h.kubelet = kubeletState{started: time.Now()}
 		u.proc = h.start("kubelet", "/usr/bin/kubelet", []string{"/usr/bin/kubelet"})

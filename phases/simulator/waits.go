@@ -10,7 +10,7 @@ import (
 const waitsMark = ": waits\n"
 
 // othersPrograms take a time of their own, which is told apart from the migration's.
-var othersPrograms = []string{"apt-get", "crictl", "dnf", "etcd", "etcdctl", "etcdutl", "kubeadm", "nginx", "systemctl", "systemd-run"}
+var othersPrograms = []string{"apt-get", "crictl", "dnf", "etcd", "etcdctl", "etcdutl", "haproxy", "kubeadm", "nginx", "systemctl", "systemd-run"}
 
 // mayRun is broken by a command that runs a program of others and has not said so: its
 // time would be told as the migration's own. The caller holds world.mu.

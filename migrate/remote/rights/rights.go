@@ -102,6 +102,8 @@ func Commands(on Role) []Command {
 			"which program has a connection at a port (-p)"},
 		{"nginx", system("nginx"), []string{"-T", "-t"}, LoadBalancer,
 			"nginx's configuration as nginx reads it, which opens its logs for writing"},
+		{"socat", usual("socat"), []string{"-t5 - UNIX-CONNECT:/run/migrate-haproxy/look.sock"}, LoadBalancer,
+			"which API servers HAProxy passes connections to; whatever this socket is told, it changes nothing (level user)"},
 		{"semanage", system("semanage"), []string{"port -l"}, LoadBalancer,
 			"the ports that SELinux lets nginx listen on"},
 		{"nft", system("nft"), []string{"list table ip migrate_overlap", "list table ip migrate_leaving", "-c -f -"}, planes,

@@ -3,7 +3,6 @@ package nginx
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 
@@ -69,13 +68,4 @@ func begun(ctx context.Context, v phases.Reader) (bool, error) {
 		return err
 	})
 	return slices.Contains(have, true), err
-}
-
-// PortHolder names the program that listens on a port of a host, "" for none.
-func PortHolder(ctx context.Context, r remote.Reader, port int) (string, error) {
-	holder, err := portHolder(ctx, r, port)
-	if err != nil {
-		return "", fmt.Errorf("on %s: %w", r.Name(), err)
-	}
-	return holder, nil
 }

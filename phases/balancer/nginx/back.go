@@ -11,6 +11,7 @@ import (
 
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
+	"hamigrate/phases/balancer"
 )
 
 // reloadActive loads the configuration; an nginx that is stopped stays so.
@@ -73,18 +74,7 @@ func fileBack(ctx context.Context, h remote.Host, l layout, content string) (cha
 
 // serviceState is how nginx was before: Apply starts and enables it.
 func serviceState(ctx context.Context, r remote.Reader) (active, enabled string, err error) {
-	out, err := r.Look(ctx, remote.Command{Script: "systemctl is-active nginx || true; systemctl is-enabled nginx 2>/dev/null || true", Waits: true})
-	if err != nil {
-		return "", "", fmt.Errorf("asking whether nginx on %s runs: %w", r.Name(), err)
-	}
-	active, enabled, _ = strings.Cut(strings.TrimSpace(out), "\n")
-	return active, enabled, nil
-}
-
-// startsAtBoot reads what `systemctl is-enabled` says. A unit that can't be
-// enabled, as one which another starts, is left as somebody has made it.
-func startsAtBoot(enabled string) bool {
-	return slices.Contains([]string{"enabled", "alias", "static", "indirect", "generated"}, enabled)
+	return balancer.ServiceState(ctx, r, "nginx")
 }
 
 // serviceBack stops and disables an nginx that was stopped and disabled. A

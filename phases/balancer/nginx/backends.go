@@ -2,14 +2,11 @@ package nginx
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"hamigrate/migrate"
-	"hamigrate/migrate/kube"
-	"hamigrate/migrate/remote"
 	"hamigrate/phases"
 	"hamigrate/phases/balancer"
 )
@@ -55,16 +52,7 @@ func (backends) Check(ctx context.Context, v phases.Reader) (migrate.Finding, er
 
 // Reached goes from each host to the API server.
 func (backends) Reached(ctx context.Context, v phases.Reader) error {
-	address, err := v.APIAddress(ctx, v.Target())
-	if err != nil {
-		return err
-	}
-	for _, lb := range v.Spec().LoadBalancer.Hosts {
-		if _, err := kube.ServedCertificate(ctx, v.On(lb.Name).DialContext, address, nil); err != nil {
-			return fmt.Errorf("reaching the API server of %s from %s: %w", v.Target(), lb.Name, err)
-		}
-	}
-	return nil
+	return balancer.ReachedFromHosts(ctx, v)
 }
 
 // Add writes a line more on each host. nginx can't see /readyz.
@@ -107,7 +95,7 @@ func (backends) Remove(ctx context.Context, h phases.Writer) error {
 		if len(rest) == len(list) && (loaded || len(list) == 0) {
 			continue
 		}
-		if err := someoneAnswers(ctx, host, rest); err != nil {
+		if err := balancer.SomeoneAnswers(ctx, host, rest); err != nil {
 			return fmt.Errorf("the API server of %s stays behind %s: %w", h.Target(), lb.Name, err)
 		}
 		if err := Configure(ctx, host, h.Reader, rest); err != nil {
@@ -115,17 +103,6 @@ func (backends) Remove(ctx context.Context, h phases.Writer) error {
 		}
 	}
 	return nil
-}
-
-// someoneAnswers wants an API server besides the one that leaves.
-func someoneAnswers(ctx context.Context, lb remote.Reader, backends []string) error {
-	err := errors.New("there is no other one")
-	for _, b := range backends {
-		if _, err = kube.ServedCertificate(ctx, lb.DialContext, b, nil); err == nil {
-			return nil
-		}
-	}
-	return err
 }
 
 // Removed looks into each host's file, and whether nginx has loaded it.

@@ -5,12 +5,10 @@
 package nginx
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"strconv"
 
-	"hamigrate/migrate"
 	"hamigrate/migrate/cluster"
 	"hamigrate/phases"
 	"hamigrate/phases/balancer"
@@ -23,7 +21,7 @@ func Balancer() balancer.Balancer {
 		Machine:  "nginx",
 		Steps:    []phases.Step{nginx(), workerConnections(), nginxStream()},
 		Serves:   nginxStreamID,
-		Check:    checkHosts,
+		Check:    balancer.CheckHosts,
 		Verify:   balancer.ThroughHosts,
 		Begun:    begun,
 		Forwards: forwards,
@@ -32,15 +30,6 @@ func Balancer() balancer.Balancer {
 		Ahead:    balancer.Ahead{Configuration: aheadOfConfiguration, Installation: aheadOfInstallation},
 		ByHand:   byHand,
 	}
-}
-
-// checkHosts wants an answer of the cluster's API server through each host, by
-// its own address: what the endpoint's name means is asked later.
-func checkHosts(ctx context.Context, v phases.Reader) (migrate.Finding, error) {
-	if err := balancer.ThroughHosts(ctx, v); err != nil {
-		return phases.Need(migrate.Before{}, "it does not lead there yet: %v", err), nil
-	}
-	return phases.Done("the API answers through each host of the load balancer"), nil
 }
 
 func byHand(spec cluster.Spec) balancer.ByHand {

@@ -14,6 +14,7 @@ import (
 	"hamigrate/migrate/hostfiles"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer"
 	"hamigrate/phases/platform"
 )
 
@@ -164,7 +165,7 @@ func (w written) reload(ctx context.Context, h remote.Host, v phases.Reader) err
 	if err != nil {
 		return err
 	}
-	if !startsAtBoot(enabled) {
+	if !balancer.StartsAtBoot(enabled) {
 		if _, err = h.Run(ctx, remote.Program("systemctl", "enable", "--quiet", "nginx")); err != nil {
 			err = fmt.Errorf("letting nginx start at boot: %w", err)
 		}
@@ -174,7 +175,7 @@ func (w written) reload(ctx context.Context, h remote.Host, v phases.Reader) err
 	}
 	if err == nil {
 		err = phases.Await(ctx, v, listensWithin, func(ctx context.Context) error {
-			holder, err := portHolder(ctx, h, v.Spec().Endpoint.Port)
+			holder, err := balancer.PortHolder(ctx, h, v.Spec().Endpoint.Port)
 			if err == nil && holder != "nginx" {
 				err = fmt.Errorf("nginx does not listen on port %d", v.Spec().Endpoint.Port)
 			}

@@ -10,6 +10,7 @@ import (
 	"hamigrate/migrate"
 	"hamigrate/migrate/remote"
 	"hamigrate/phases"
+	"hamigrate/phases/balancer"
 	"hamigrate/phases/platform"
 )
 
@@ -21,14 +22,14 @@ func nginx() phases.Step {
 		Title: "Install nginx with its stream module",
 		Why:   "The API is passed through as a TCP stream: ending TLS at the load balancer would break client certificates.",
 		On:    migrate.LoadBalancers,
-		ByHand: "```\n" + installByHand() + "\n```\n\n" +
+		ByHand: "```\n" + software().ByHand() + "\n```\n\n" +
 			"Where port 80 is taken or there is no IPv6, Debian's package fails when it starts nginx with its default site. Then: `rm /etc/nginx/sites-enabled/default`, and `apt-get install -f`. " +
 			"With dnf nginx is not started, and there take the `server { }` out of /etc/nginx/nginx.conf before it is.\n",
 		Check: checkNginx,
 		Apply: func(ctx context.Context, h phases.Writer, _ migrate.Before) error {
 			// An installed nginx that is stopped stays stopped here; the step
 			// that writes its configuration starts it.
-			if err := install(ctx, h); err != nil {
+			if err := software().Install(ctx, h); err != nil {
 				return fmt.Errorf("installing nginx: %w", err)
 			}
 			return nil
@@ -58,53 +59,10 @@ func wanted(f platform.Family) platform.Packages {
 		Fresh: `[ "$(readlink ` + site + ` || true)" != /etc/nginx/sites-available/default ] || rm -f ` + site}
 }
 
-// installScript installs only what is missing.
-func installScript() string {
-	return "set -eu\n" + platform.Choose(func(f platform.Family) string { return f.Install(wanted(f)) },
-		`echo "neither apt-get nor dnf is here: install nginx with its stream module by hand" >&2; exit 1`)
-}
-
-// simulateInstall prints what the installation would do, where the package manager
-// can say.
-func simulateInstall() string {
-	return platform.Choose(func(f platform.Family) string {
-		if s := f.Simulate(wanted(f)); s != "" {
-			return s + ` 2>&1 || echo "@failed"`
-		}
-		return ":"
-	}, ":")
-}
-
-func installByHand() string {
-	var out []string
-	for _, f := range platform.Families() {
-		out = append(out, f.ByHand(wanted(f)))
-	}
-	return strings.Join(out, "    # or: ")
-}
-
-// debianPackages are those of Debian's that nginx with its stream module is made of.
-func debianPackages() []string { return []string{"nginx", "nginx-common", "libnginx-mod-stream"} }
-
-// leftScript prints what an installation has left behind.
-func leftScript() string { return platform.HalfInstalled(debianPackages()...) }
-
-// install runs the script, and says of one that failed what is left.
-func install(ctx context.Context, h phases.Writer) error {
-	host := h.On(h.Target())
-	_, err := host.Run(ctx, remote.Command{Script: installScript(), Detach: "install-nginx", Waits: true})
-	if err == nil || ctx.Err() != nil || errors.Is(err, remote.ErrUnknownOutcome) {
-		return err
-	}
-	left, lookErr := host.Look(ctx, remote.Command{Script: leftScript()})
-	if lookErr != nil {
-		return errors.Join(err, lookErr)
-	}
-	what := "nothing is half installed"
-	if left = strings.TrimSpace(left); left != "" {
-		what = "what is left: " + strings.ReplaceAll(left, "\n", ", ")
-	}
-	return fmt.Errorf("%w; %s. Fix what it says and run again, which goes on from there; by hand it is `apt-get install -f`", err, what)
+// software is nginx with its stream module.
+func software() balancer.Software {
+	return balancer.Software{Program: "nginx", Whole: "nginx with its stream module", Wanted: wanted,
+		Debian: []string{"nginx", "nginx-common", "libnginx-mod-stream"}}
 }
 
 // streamScript says whether nginx is there, wholly installed, and can serve
@@ -112,7 +70,7 @@ func install(ctx context.Context, h phases.Writer) error {
 // load from.
 func streamScript() string {
 	return `if ` + platform.InstallBegun("nginx") + `; then echo begun; exit 0; fi
-if [ -n "$(` + platform.HalfInstalled(debianPackages()...) + `)" ]; then echo half; exit 0; fi
+if [ -n "$(` + software().Half() + `)" ]; then echo half; exit 0; fi
 command -v nginx >/dev/null || { echo absent; exit 0; }
 v=$(nginx -V 2>&1)
 case "$v" in

@@ -90,7 +90,7 @@ func tryNginxStream(ctx context.Context, v phases.Reader) (f migrate.Finding, tr
 	err = parallel.Do(
 		func() (err error) { _, list, err = present(ctx, r, l); return err },
 		func() (err error) { first, err = v.APIAddress(ctx, v.First().Name); return err },
-		func() (err error) { holder, err = portHolder(ctx, r, port); return err },
+		func() (err error) { holder, err = balancer.PortHolder(ctx, r, port); return err },
 		func() (err error) { loaded, err = l.loaded(ctx, r); return err },
 		func() (err error) { active, enabled, err = serviceState(ctx, r); return err })
 	if err != nil {
@@ -101,7 +101,7 @@ func tryNginxStream(ctx context.Context, v phases.Reader) (f migrate.Finding, tr
 		return migrate.Finding{}, false, err
 	}
 	configured := !w.differs && holder == "nginx"
-	if configured && loaded && startsAtBoot(enabled) {
+	if configured && loaded && balancer.StartsAtBoot(enabled) {
 		return phases.Done("nginx passes port %d through to %s", port, strings.Join(WithBackend(list, first), ", ")), true, nil
 	}
 	if blocked, is := portTaken(v, l, holder, w.before); is && !configured {
@@ -165,16 +165,6 @@ func (w written) changes(host string) []migrate.Change {
 	return append(out, migrate.Change{Object: host + ":" + w.file, Before: w.before, After: string(w.own.Data)})
 }
 
-// portHolder names the program that listens on a port, "" for none.
-func portHolder(ctx context.Context, r remote.Reader, port int) (string, error) {
-	script := fmt.Sprintf(`ss -Hltnp '( sport = :%d )' | sed -n 's/.*users:(("\([^"]*\)".*/\1/p' | head -n 1`, port)
-	out, err := r.Look(ctx, remote.Command{Script: script})
-	if err != nil {
-		return "", fmt.Errorf("looking for who listens on port %d of %s: %w", port, r.Name(), err)
-	}
-	return strings.TrimSpace(out), nil
-}
-
 // verifyNginxStream goes to the API through this load balancer. Whether the
 // endpoint leads there from every node is the next step's question: a name may
 // still be on its way.
@@ -195,10 +185,10 @@ func verifyNginxStream(ctx context.Context, v phases.Reader) error {
 	if err != nil {
 		return err
 	}
-	if !startsAtBoot(enabled) {
+	if !balancer.StartsAtBoot(enabled) {
 		return fmt.Errorf("nginx on %s does not start at boot: its service is %s", v.Target(), enabled)
 	}
-	holder, err := portHolder(ctx, r, v.Spec().Endpoint.Port)
+	holder, err := balancer.PortHolder(ctx, r, v.Spec().Endpoint.Port)
 	if err != nil {
 		return err
 	}
@@ -232,7 +222,7 @@ func undoNginxStream(ctx context.Context, h phases.Writer, before migrate.Before
 	if err != nil {
 		return err
 	}
-	holder, err := portHolder(ctx, host, h.Spec().Endpoint.Port)
+	holder, err := balancer.PortHolder(ctx, host, h.Spec().Endpoint.Port)
 	if err != nil {
 		return err
 	}

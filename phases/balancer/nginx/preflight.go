@@ -13,18 +13,6 @@ import (
 	"hamigrate/phases/platform"
 )
 
-func warn(remedy, format string, args ...any) balancer.Finding {
-	return balancer.Finding{Seen: fmt.Sprintf(format, args...), Remedy: remedy}
-}
-
-func block(remedy, format string, args ...any) balancer.Finding {
-	return balancer.Finding{Blocks: true, Seen: fmt.Sprintf(format, args...), Remedy: remedy}
-}
-
-func fine(format string, args ...any) balancer.Outlook {
-	return balancer.Outlook{Fine: fmt.Sprintf(format, args...)}
-}
-
 // aheadOfConfiguration asks the steps what they would do, which lets nginx try
 // the new configuration, and looks for what nginx itself can't say.
 func aheadOfConfiguration(ctx context.Context, v phases.Reader) (balancer.Outlook, error) {
@@ -33,16 +21,16 @@ func aheadOfConfiguration(ctx context.Context, v phases.Reader) (balancer.Outloo
 		return balancer.Outlook{}, err
 	}
 	if o.Absent {
-		return fine("nginx is not configured yet: phase 1 installs it"), nil
+		return balancer.Fine("nginx is not configured yet: phase 1 installs it"), nil
 	}
-	out := fine("phase 1 writes %s; nginx takes it", o.File)
+	out := balancer.Fine("phase 1 writes %s; nginx takes it", o.File)
 	if !o.Tried {
-		out = fine("phase 1 writes %s; it is tested when it is written", o.File)
+		out = balancer.Fine("phase 1 writes %s; it is tested when it is written", o.File)
 		out.NotTried = fmt.Sprintf("nginx was not asked whether it takes %s; phase 1 asks before it writes", o.File)
 	}
 	for _, f := range o.Findings {
 		if f.Verdict == migrate.Blocked {
-			out.Found = append(out.Found, block(f.Remedy, "%s", f.Reason))
+			out.Found = append(out.Found, balancer.Stop(f.Remedy, "%s", f.Reason))
 		}
 	}
 	guards, err := guarded(ctx, v, o.File)
@@ -57,7 +45,7 @@ func aheadOfConfiguration(ctx context.Context, v phases.Reader) (balancer.Outloo
 // guarded looks for SELinux and AppArmor: as root `nginx -t` is fine, and the
 // service may not listen.
 func guarded(ctx context.Context, v phases.Reader, file string) ([]balancer.Finding, error) {
-	c, err := platform.LookConfined(ctx, v.On(v.Target()), "nginx")
+	c, err := platform.LookConfined(ctx, v.On(v.Target()), "nginx", "httpd_can_network_connect")
 	if err != nil {
 		return nil, err
 	}
@@ -67,16 +55,16 @@ func guarded(ctx context.Context, v phases.Reader, file string) ([]balancer.Find
 	if c.SELinux {
 		switch {
 		case c.Ports == "":
-			found = append(found, warn("make sure of it: "+label+" (semanage is in policycoreutils-python-utils)", "SELinux enforces, and it does not say whether nginx may listen on port %d", port))
+			found = append(found, balancer.Warn("make sure of it: "+label+" (semanage is in policycoreutils-python-utils)", "SELinux enforces, and it does not say whether nginx may listen on port %d", port))
 		case !c.May(port):
-			found = append(found, block(label, "SELinux enforces, and port %d is none that nginx may listen on (http_port_t)", port))
+			found = append(found, balancer.Stop(label, "SELinux enforces, and port %d is none that nginx may listen on (http_port_t)", port))
 		}
 		if !c.Connects {
-			found = append(found, block("`setsebool -P httpd_can_network_connect 1`", "SELinux enforces, and does not let nginx connect to the API servers (httpd_can_network_connect is off)"))
+			found = append(found, balancer.Stop("`setsebool -P httpd_can_network_connect 1`", "SELinux enforces, and does not let nginx connect to the API servers (httpd_can_network_connect is off)"))
 		}
 	}
 	if c.AppArmor != "" {
-		found = append(found, warn(fmt.Sprintf("let the profile in /etc/apparmor.d allow `network inet stream,`, and `%s r,`; then `systemctl reload apparmor`", file),
+		found = append(found, balancer.Warn(fmt.Sprintf("let the profile in /etc/apparmor.d allow `network inet stream,`, and `%s r,`; then `systemctl reload apparmor`", file),
 			"AppArmor enforces the profile %q, which may keep nginx from %s or from port %d", c.AppArmor, file, port))
 	}
 	return found, nil
@@ -97,28 +85,21 @@ func wouldStart(ctx context.Context, v phases.Reader, listens []int) ([]balancer
 	}
 	var found []balancer.Finding
 	for _, port := range listens {
-		holder, err := PortHolder(ctx, v.On(v.Target()), port)
+		holder, err := balancer.PortHolder(ctx, v.On(v.Target()), port)
 		if err != nil {
 			return nil, err
 		}
 		if holder != "" && holder != "nginx" {
-			found = append(found, block(fmt.Sprintf("`nginx -T | grep -n 'listen.*%d'` shows the site that wants it: take it out of /etc/nginx/sites-enabled, or free the port", port),
+			found = append(found, balancer.Stop(fmt.Sprintf("`nginx -T | grep -n 'listen.*%d'` shows the site that wants it: take it out of /etc/nginx/sites-enabled, or free the port", port),
 				"nginx is stopped and would not start: its configuration listens on port %d, which %s has", port, holder))
 		}
 	}
 	return found, nil
 }
 
-// installLook asks what an installation would meet. It takes no lock.
-func installLook() string {
-	return `echo @@nginx; command -v nginx || true
-echo @@manager; ` + platform.Managers() + `
-echo @@half; ` + platform.HalfInstalled() + `
-echo @@lock; ` + platform.ManagerLocked + `
-echo @@simulated; ` + simulateInstall() + `
-echo @@taken; ss -Hltnp '( sport = :80 )'
+// portAsk asks for what Debian's default site would meet.
+const portAsk = `echo @@taken; ss -Hltnp '( sport = :80 )'
 echo @@ipv6; [ -e /proc/net/if_inet6 ] && echo yes; grep -hs '^RestrictAddressFamilies=' /etc/systemd/system/nginx.service.d/*.conf || true`
-}
 
 // aheadOfInstallation says what installing nginx would meet. A taken port 80 and a
 // host without IPv6 are provided for: nginx is not started by its package.
@@ -128,30 +109,18 @@ func aheadOfInstallation(ctx context.Context, v phases.Reader) (balancer.Outlook
 		return balancer.Outlook{}, err
 	}
 	if have.Verdict == migrate.Satisfied {
-		return fine("%s", have.Reason), nil
+		return balancer.Fine("%s", have.Reason), nil
 	}
 	if have.Verdict == migrate.Blocked {
-		return balancer.Outlook{Found: []balancer.Finding{block(have.Remedy, "%s", have.Reason)}}, nil
+		return balancer.Outlook{Found: []balancer.Finding{balancer.Stop(have.Remedy, "%s", have.Reason)}}, nil
 	}
-	text, err := v.On(v.Target()).Look(ctx, remote.Command{Script: installLook()})
-	if err != nil {
-		return balancer.Outlook{}, fmt.Errorf("asking what installing nginx on %s would meet: %w", v.Target(), err)
+	out, part, err := software().Installable(ctx, v, have.Reason, portAsk)
+	if err != nil || part["manager"] == "" {
+		return out, err
 	}
-	part := map[string]string{}
-	for p := range strings.SplitSeq("\n"+text, "\n@@") {
-		name, body, _ := strings.Cut(p, "\n")
-		part[name] = strings.TrimSpace(body)
-	}
-	if part["manager"] == "" {
-		return balancer.Outlook{Found: []balancer.Finding{block("install nginx with its stream module by hand", "%s, and there is neither apt-get nor dnf", have.Reason)}}, nil
-	}
-	out := fine("%s; it can be installed%s", have.Reason, handled(part))
-	out.Found = slices.Concat(halfConfigured(part["half"]), simulated(part["simulated"]))
-	if part["lock"] != "" {
-		out.Found = append(out.Found, warn("wait for it: `fuser -v /var/lib/dpkg/lock-frontend`", "another program holds the package manager's lock now; the installation waits two minutes for it"))
-	}
+	out.Fine += handled(part)
 	if f, known := platform.Named(part["manager"]); known && f.NginxServes && (part["taken"] != "" || !strings.HasPrefix(part["ipv6"], "yes")) {
-		out.Found = append(out.Found, warn("after the installation take the server out of /etc/nginx/nginx.conf", "the package's nginx.conf serves a page on port 80 of IPv4 and IPv6, and port 80 is taken there or IPv6 is missing"))
+		out.Found = append(out.Found, balancer.Warn("after the installation take the server out of /etc/nginx/nginx.conf", "the package's nginx.conf serves a page on port 80 of IPv4 and IPv6, and port 80 is taken there or IPv6 is missing"))
 	}
 	return out, nil
 }
@@ -169,45 +138,4 @@ func handled(part map[string]string) string {
 		return ""
 	}
 	return " (" + strings.Join(list, ", ") + ": it is installed without being started, and without the package's default site)"
-}
-
-// halfConfigured: nginx's own packages are ended by phase 1, others' are not
-// ours to end.
-func halfConfigured(list string) []balancer.Finding {
-	var others []string
-	for line := range strings.Lines(list) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "nginx") && !strings.HasPrefix(line, "libnginx") {
-			others = append(others, line)
-		}
-	}
-	if len(others) == 0 {
-		return nil
-	}
-	return []balancer.Finding{block("`dpkg --configure -a`", "the package manager would first have to end what others began: %s", strings.Join(others, ", "))}
-}
-
-// simulated reads what `apt-get -s install` says.
-func simulated(text string) []balancer.Finding {
-	var out []balancer.Finding
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		words := strings.Fields(line)
-		switch {
-		case strings.HasPrefix(line, "Remv ") && len(words) > 1:
-			out = append(out, block("install nginx with its stream module by hand", "installing it would remove %s", words[1]))
-		case strings.HasPrefix(line, "Inst nginx") && len(words) > 2 && strings.HasPrefix(words[2], "["):
-			out = append(out, warn("plan it: `apt-get -s install libnginx-mod-stream` shows the versions", "installing the stream module brings another version of %s, which is restarted with it", words[1]))
-		}
-	}
-	if strings.HasSuffix(text, "@failed") {
-		why := "apt-get does not say why"
-		for line := range strings.Lines(text) {
-			if strings.HasPrefix(line, "E: ") {
-				why = strings.TrimSpace(line)
-				break
-			}
-		}
-		out = append(out, block("`apt-get update`, with a package source in /etc/apt/sources.list that the host reaches; or install nginx and libnginx-mod-stream by hand", "nginx can't be installed: %s", why))
-	}
-	return out
 }
