@@ -214,31 +214,35 @@ func killedOnTheWayBack(t *testing.T, options ...simulator.Option) {
 		}
 		t.Run(fmt.Sprintf("%03d %s", n, conformance.Label(i.Op, i.When)), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := i.World.World(t)
-				defer w.Close()
-				env := w.Connect()
-				defer env.Close()
-				w.Pass(time.Duration(n%2) * 10 * time.Minute)
-				if _, err := env.Targets(t.Context(), migrate.Workers); err != nil {
-					t.Fatal(err)
-				}
-				for _, one := range i.left {
-					if err := one.undo(t.Context(), env); err != nil {
-						t.Fatal(err)
-					}
-				}
-				w.Pass(time.Minute)
-				if now := takenBackState(w); !maps.Equal(want, now) {
-					t.Errorf("it ends otherwise:\n%s", cmp.Diff(want, now))
-				}
-				if out := w.Outages()["old address"] + w.Outages()["service"]; out != 0 {
-					t.Errorf("no answer for %s", out)
-				}
-			})
+			synctest.Test(t, func(t *testing.T) { goBackFrom(t, i.World, i.left, time.Duration(n%2)*10*time.Minute, want) })
 		})
 	}
 	t.Logf("%d instants of the way back", len(instants))
+}
+
+// goBackFrom goes the rest of the way back as a new start of the program, some time
+// after its death.
+func goBackFrom(t *testing.T, from *simulator.Saved, left []way, later time.Duration, want map[string]string) {
+	w := from.World(t)
+	defer w.Close()
+	env := w.Connect()
+	defer env.Close()
+	w.Pass(later)
+	if _, err := env.Targets(t.Context(), migrate.Workers); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range left {
+		if err := one.undo(t.Context(), env); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Pass(time.Minute)
+	if now := takenBackState(w); !maps.Equal(want, now) {
+		t.Errorf("it ends otherwise:\n%s", cmp.Diff(want, now))
+	}
+	if out := w.Outages()["old address"] + w.Outages()["service"]; out != 0 {
+		t.Errorf("no answer for %s", out)
+	}
 }
 
 // TestPhase1TakenBackFromItsMiddle kills the program at every instant of the
