@@ -92,7 +92,7 @@ func PortHolder(ctx context.Context, r remote.Reader, port int) (string, error) 
 // ServiceState says whether a unit runs, and whether it starts at boot.
 func ServiceState(ctx context.Context, r remote.Reader, unit string) (active, enabled string, err error) {
 	unit = remote.Quote(unit)
-	out, err := r.Look(ctx, remote.Command{Script: "systemctl is-active " + unit + " || true; systemctl is-enabled " + unit + " 2>/dev/null || true"})
+	out, err := r.Look(ctx, remote.Command{Script: "systemctl is-active " + unit + " || true; systemctl is-enabled " + unit + " 2>/dev/null || true", Waits: true})
 	if err != nil {
 		return "", "", fmt.Errorf("asking whether %s on %s runs: %w", unit, r.Name(), err)
 	}

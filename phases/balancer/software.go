@@ -52,7 +52,7 @@ func (s Software) Half() string { return platform.HalfInstalled(s.Debian...) }
 // Install runs the script on the target, and says of one that failed what is left.
 func (s Software) Install(ctx context.Context, h phases.Writer) error {
 	host := h.On(h.Target())
-	_, err := host.Run(ctx, remote.Command{Script: s.InstallScript(), Detach: "install-" + s.Program})
+	_, err := host.Run(ctx, remote.Command{Script: s.InstallScript(), Detach: "install-" + s.Program, Waits: true})
 	if err == nil || ctx.Err() != nil || errors.Is(err, remote.ErrUnknownOutcome) {
 		return err
 	}
@@ -75,7 +75,7 @@ func (s Software) Installable(ctx context.Context, v phases.Reader, reason, ask 
 echo @@manager; ` + platform.Managers() + `
 echo @@half; ` + platform.HalfInstalled() + `
 echo @@lock; ` + platform.ManagerLocked + `
-echo @@simulated; ` + s.Simulate()})
+echo @@simulated; ` + s.Simulate(), Waits: true})
 	if err != nil {
 		return Outlook{}, nil, fmt.Errorf("asking what installing %s on %s would meet: %w", s.Program, v.Target(), err)
 	}

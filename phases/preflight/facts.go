@@ -92,7 +92,7 @@ func readFacts(ctx context.Context, v phases.Reader) (*Facts, error) {
 	if name := v.Spec().Endpoint.Host; net.ParseIP(name) == nil {
 		resolve = "echo @@resolve; getent ahostsv4 " + remote.Quote(name) + "\n"
 	}
-	out, err := host.Look(ctx, remote.Command{Script: fmt.Sprintf(factsScript, awaitOthers(), resolve)})
+	out, err := host.Look(ctx, remote.Command{Script: fmt.Sprintf(factsScript, awaitOthers(), resolve), Waits: true})
 	if err != nil {
 		return nil, fmt.Errorf("reading the facts of %s: %w", v.Target(), err)
 	}

@@ -64,7 +64,7 @@ fi
 :`
 
 func readRuntime(ctx context.Context, r remote.Reader, socket string) (runtimeState, error) {
-	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf(runtimeScript, remote.Quote(kubeadm.SocketPath(socket)), strings.Join(knownSockets, " "))})
+	out, err := r.Look(ctx, remote.Command{Script: fmt.Sprintf(runtimeScript, remote.Quote(kubeadm.SocketPath(socket)), strings.Join(knownSockets, " ")), Waits: true})
 	if err != nil {
 		return runtimeState{}, fmt.Errorf("looking at the container runtime of %s: %w", r.Name(), err)
 	}

@@ -27,7 +27,7 @@ func (refusedError) QuotesOthers() {}
 // judge lets HAProxy judge a configuration, before it is written; "" where it takes
 // it. tried is false where there is no HAProxy yet.
 func judge(ctx context.Context, r remote.Reader, c Config) (says string, tried bool, err error) {
-	_, err = r.Look(ctx, remote.Command{Script: "command -v haproxy >/dev/null || exit 77\nhaproxy -c -f /dev/stdin", Stdin: []byte(c.Render())})
+	_, err = r.Look(ctx, remote.Command{Script: "command -v haproxy >/dev/null || exit 77\nhaproxy -c -f /dev/stdin", Stdin: []byte(c.Render()), Waits: true})
 	var exit *remote.ExitError
 	switch {
 	case errors.As(err, &exit) && exit.Status == 77:
@@ -141,7 +141,7 @@ func load(ctx context.Context, h remote.Host, v phases.Reader, c Config, answers
 // back puts back what was there before.
 func back(ctx context.Context, h remote.Host, before host) error {
 	if before.file == "" || before.unit == "" {
-		_, err := h.Run(ctx, remote.Command{Script: "systemctl disable --quiet --now " + Unit})
+		_, err := h.Run(ctx, remote.Command{Script: "systemctl disable --quiet --now " + Unit, Waits: true})
 		return errors.Join(err, h.Remove(ctx, unitFile), h.Remove(ctx, configFile))
 	}
 	err := errors.Join(h.WriteFile(ctx, remote.File{Path: configFile, Data: []byte(before.file)}), h.WriteFile(ctx, remote.File{Path: unitFile, Data: []byte(before.unit)}))

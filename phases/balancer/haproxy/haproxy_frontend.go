@@ -175,7 +175,7 @@ func undoFrontend(ctx context.Context, h phases.Writer, _ migrate.Before) error 
 	// HAProxy when its last connection has ended.
 	script := "systemctl daemon-reload\nsystemctl disable --quiet " + Unit + " 2>/dev/null || true\n" +
 		"if systemctl is-active --quiet " + Unit + "; then systemctl kill --kill-who=main --signal=USR1 " + Unit + "; fi"
-	if _, err := to.Run(ctx, remote.Command{Script: script}); err != nil {
+	if _, err := to.Run(ctx, remote.Command{Script: script, Waits: true}); err != nil {
 		return fmt.Errorf("ending HAProxy for the API on %s: %w", h.Target(), err)
 	}
 	err = phases.Await(ctx, h.Reader, listensWithin, func(ctx context.Context) error {
