@@ -30,7 +30,7 @@ func stepFolders() map[string]struct {
 		folders []string
 	}
 	return map[string]declared{
-		"loadbalancer": {loadbalancer.Phase().Steps, []string{"phases/loadbalancer", "phases/balancer/nginx"}},
+		"loadbalancer": {loadbalancer.Phase().Steps, []string{"phases/loadbalancer", "phases/balancer/nginx", "phases/balancer/haproxy"}},
 		"etcd":         {etcd.Phase().Steps, []string{"phases/etcd/external"}},
 		"controlplane": {controlplane.Phase().Steps, []string{"phases/controlplane"}},
 		"certs":        {certs.Phase(certs.Options{}).Steps, []string{"phases/certs"}},

@@ -72,7 +72,7 @@ func TestAVoterWhoseUnitIsDisabled(t *testing.T) {
 		if err := s.Operator.RunPhase(s.Context(), p); err != nil {
 			s.Fatal(err)
 		}
-		out, err := s.Env.Reader("e2").On("e2").Look(s.Context(), remote.Command{Script: "systemctl is-enabled etcd.service; systemctl is-active etcd.service"})
+		out, err := s.Env.Reader("e2").On("e2").Look(s.Context(), remote.Command{Script: "systemctl is-enabled etcd.service; systemctl is-active etcd.service", Waits: true})
 		if out != "enabled\nactive\n" || err != nil {
 			s.Errorf("%q, %v", out, err)
 		}

@@ -23,7 +23,7 @@ import (
 // accidents with it.
 func (w *World) Root(host, script string) error {
 	w.settle()
-	out, err := w.hosts[host].shell(waitsMark+script, nil)
+	out, err := w.hosts[host].shell(w.memo.waiting(script), nil)
 	w.mu.Lock()
 	w.dirty = true
 	w.mu.Unlock()

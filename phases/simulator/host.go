@@ -3,7 +3,6 @@ package simulator
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io/fs"
 	"maps"
 	"path"
@@ -46,24 +45,14 @@ func (h *Host) change(op string, do func() error) error {
 
 // Run implements remote.Host.
 func (h *Host) Run(ctx context.Context, c remote.Command) (out string, err error) {
-	script := c.Script
 	if c.Waits {
-		c.Script = waitsMark + script
+		h.world.memo.waiting(c.Script)
 	}
-	err = h.change("run "+script, func() error {
+	err = h.change("run "+c.Script, func() error {
 		out, err = h.Fake.Run(ctx, c)
 		return err
 	})
-	return out, asWritten(err, script)
-}
-
-// asWritten gives an error of a script the text that it was written with.
-func asWritten(err error, script string) error {
-	var exit *remote.ExitError
-	if errors.As(err, &exit) {
-		exit.Script = script
-	}
-	return err
+	return out, err
 }
 
 // WriteFile implements remote.Host.

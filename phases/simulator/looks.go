@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,11 +21,15 @@ func (h *Host) Look(ctx context.Context, c remote.Command) (string, error) {
 	h.world.settle()
 	script := c.Script
 	if c.Waits {
-		c.Script = waitsMark + script
+		h.world.memo.waiting(script)
 	}
-	c.Script = lookMark + c.Script
+	c.Script = lookMark + script
 	out, err := h.Fake.Look(ctx, c)
-	return out, asWritten(err, script)
+	var exit *remote.ExitError
+	if errors.As(err, &exit) {
+		exit.Script = script
+	}
+	return out, err
 }
 
 var _ remote.Limited = (*Host)(nil)

@@ -13,6 +13,7 @@ import (
 // a World. All copies share one.
 type memo struct {
 	scripts, texts, pairs, pods sync.Map
+	waits                       sync.Map // scripts of commands that say that they run programs of others
 }
 
 // memoized returns what make returns for a key, asked once.

@@ -122,7 +122,7 @@ func (h *Host) settleTimers(now time.Time) {
 		service := strings.TrimSuffix(name, ".timer") + ".service"
 		h.units[service] = &unit{state: "active"}
 		go func() {
-			out, err := h.shell(waitsMark+u.script, nil)
+			out, err := h.shell(h.world.memo.waiting(u.script), nil)
 			h.world.mu.Lock()
 			defer h.world.mu.Unlock()
 			h.journal = append(h.journal, fmt.Sprintf("%s: %s %v", service, out, err))

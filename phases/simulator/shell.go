@@ -22,7 +22,7 @@ import (
 // programs that take their time give it back meanwhile (program.sleep).
 func (h *Host) shell(script string, stdin []byte) (string, error) {
 	script, look := strings.CutPrefix(script, lookMark)
-	script, waits := strings.CutPrefix(script, waitsMark)
+	_, waits := h.world.memo.waits.Load(script)
 	parsed, err := h.world.memo.script(script)
 	if err != nil {
 		return "", remotetest.Exit(2, err.Error())

@@ -5,9 +5,13 @@ import (
 	"slices"
 )
 
-// waitsMark begins the script of a command that says that it runs a program of others
-// (remote.Command.Waits), behind lookMark where that is one too.
-const waitsMark = ": waits\n"
+// waiting notes of a script that its command says that it runs programs of others
+// (remote.Command.Waits), and returns it. It goes by the text: a detached command runs
+// it again for the program that comes next.
+func (m *memo) waiting(script string) string {
+	m.waits.Store(script, true)
+	return script
+}
 
 // othersPrograms take a time of their own, which is told apart from the migration's.
 var othersPrograms = []string{"apt-get", "crictl", "dnf", "etcd", "etcdctl", "etcdutl", "haproxy", "kubeadm", "nginx", "systemctl", "systemd-run"}
