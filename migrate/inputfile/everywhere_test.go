@@ -18,6 +18,7 @@ func elsewhere() map[string]string {
 		"migrate/nodeprobe/":                   "the program itself, and what the kubelet mounts",
 		"migrate/backup/":                      "what a backup holds is as large as the cluster's data: it is streamed, and its size checked",
 		"phases/conformance/operator.go":       "a journal of a test, as a death would leave it",
+		"phases/simulator/shell.go":            "/dev/null of this machine, for the shell of a test's host",
 		"migrate/runlog/":                      "the log, which is read as a stream",
 		"migrate/remote/sshhost/knownhosts.go": "known_hosts, line by line, with a bound of its own",
 		"migrate/remote/sshhost/trust.go":      "adds a line to known_hosts",
